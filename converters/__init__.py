@@ -1,0 +1,1 @@
+"""One module per kind of archive: a source, its presets, and the expected result in its docstring."""

@@ -1,0 +1,182 @@
+"""What do CelebA's label files say about each image, and do they fit the archive?"""
+
+import os
+import posixpath
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int32
+
+from converters.archives import Archive
+from converters.listing import MAX_MEMBER_BYTES
+from functa_store.errors import ArchiveError, MemberError
+from functa_store.sources import Label
+
+ATTRIBUTES, PARTITION, IDENTITY = "list_attr_celeba.txt", "list_eval_partition.txt", "identity_CelebA.txt"
+LABEL_FILES = (ATTRIBUTES, PARTITION, IDENTITY)
+PARTITION_SPLITS = np.array(["train", "validation", "test"], "U10")
+
+_FOLDERS = ("", "Anno", "Eval")  # of the published CelebA
+
+
+class LabelFile(NamedTuple):
+    """A label file as found.
+
+    Attributes:
+        where: What messages call it.
+        content: Its bytes.
+    """
+
+    where: str
+    content: bytes
+
+
+def find_label_files(archive: Archive, path: str, labels: str | None) -> dict[str, LabelFile]:
+    """CelebA's label files, by their published names.
+
+    Args:
+        archive: Searched first, in all its folders.
+        path: Where the archive lies; its folder, and Anno/ and Eval/ in there, are searched next.
+        labels: A folder to search instead, together with its Anno/ and Eval/; "none" searches nowhere.
+
+    Returns:
+        Those that exist; none is fine unless `labels` asked for them.
+
+    Raises:
+        ArchiveError: If `labels` names a folder without label files, or one lies in the archive twice.
+    """
+    if labels == "none":
+        return {}
+    if labels is not None:
+        found = _in_folder(labels)
+        if not found:
+            raise ArchiveError(
+                f"{labels}: no label file found, expected {', '.join(LABEL_FILES[:-1])} or {IDENTITY}, there or in "
+                "its Anno/ or Eval/; name their folder, or leave the labels option out"
+            )
+        return found
+    return _in_folder(os.path.dirname(os.path.abspath(path))) | _in_archive(archive)
+
+
+def _in_folder(folder: str) -> dict[str, LabelFile]:
+    found = {}
+    for name in LABEL_FILES:
+        paths = (os.path.join(folder, below, name) for below in _FOLDERS)
+        if path := next(filter(os.path.isfile, paths), None):
+            try:
+                with open(path, "rb") as file:
+                    found[name] = LabelFile(path, file.read(MAX_MEMBER_BYTES))
+            except OSError as error:
+                raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from error
+    return found
+
+
+def _in_archive(archive: Archive) -> dict[str, LabelFile]:
+    found: dict[str, LabelFile] = {}
+    for member in archive.members:
+        name = posixpath.basename(member)
+        if name in LABEL_FILES:
+            where = f"{archive.name}/{member}"
+            if name in found:
+                raise ArchiveError(
+                    f"{where}: found {name} at {found[name].where} as well, expected it once; remove one"
+                )
+            try:
+                found[name] = LabelFile(where, archive.read(member))
+            except MemberError as error:
+                raise ArchiveError(f"{where}: {error}") from error
+    return found
+
+
+def read_labels(
+    files: Mapping[str, LabelFile], position: Mapping[str, int]
+) -> tuple[dict[str, Label], np.ndarray | None]:
+    """Labels and published split of every image.
+
+    Args:
+        files: From `find_label_files`.
+        position: Number of each image by its name without folder and suffix: the label files
+            say .jpg also where the images are published as .png.
+
+    Returns:
+        The 40 attributes as int8 of -1 and 1 by their names, and `identity` as int32; and one of
+        train, validation and test per image, or None without a partition file.
+
+    Raises:
+        ArchiveError: If a file is malformed, or its rows are not exactly those of the images.
+    """
+    labels: dict[str, Label] = {}
+    if file := files.get(ATTRIBUTES):
+        rows = _lines(file)
+        names = _read_header(file, rows)
+        values = _read_rows(file, rows[2:], position, len(names), {-1, 1})
+        labels |= {n: Label(values=v.astype(np.int8)) for n, v in zip(names, values.T, strict=True)}
+    if file := files.get(IDENTITY):
+        labels["identity"] = Label(values=_read_rows(file, _lines(file), position, 1)[:, 0])
+    if file := files.get(PARTITION):
+        return labels, PARTITION_SPLITS[_read_rows(file, _lines(file), position, 1, {0, 1, 2})[:, 0]]
+    return labels, None
+
+
+def _lines(file: LabelFile) -> list[tuple[int, str]]:
+    lines = file.content.decode("utf-8", "replace").splitlines()
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _read_header(file: LabelFile, rows: Sequence[tuple[int, str]]) -> list[str]:
+    """Names of the attributes: line 1 counts the rows, line 2 names the columns."""
+    count = rows[0][1].strip() if rows else "nothing"
+    if not count.isdecimal() or int(count) != len(rows) - 2:
+        raise ArchiveError(
+            f"{file.where} line 1: found {count!r}, expected the number of rows below the header, "
+            f"which is {max(0, len(rows) - 2)}; fetch the file again"
+        )
+    return rows[1][1].split()
+
+
+def _read_rows(
+    file: LabelFile,
+    rows: Sequence[tuple[int, str]],
+    position: Mapping[str, int],
+    num_columns: int,
+    allowed: set[int] | None = None,
+) -> Int32[np.ndarray, "image column"]:
+    values = np.zeros((len(position), num_columns), np.int32)
+    line_of = np.zeros(len(position), np.int64)
+    for number, line in rows:
+        name, *numbers = line.split()
+        k = position.get(posixpath.splitext(name)[0])
+        if k is None:
+            raise _misfit(file, f"line {number}: found a row for {name}", "an image that is in the archive")
+        if line_of[k]:
+            raise _misfit(file, f"line {number}: found a second row for {name}", f"only that of line {line_of[k]}")
+        values[k], line_of[k] = _parse(file, number, numbers, num_columns, allowed), number
+    if not line_of.all():
+        lacking = [name for name, k in position.items() if not line_of[k]]
+        end = f"line {rows[-1][0] if rows else 1}: found the end of the file"
+        raise _misfit(file, end, f"a row for image {lacking[0]}", len(lacking))
+    return values
+
+
+def _parse(file: LabelFile, number: int, numbers: list[str], num_columns: int, allowed: set[int] | None) -> list[int]:
+    try:
+        values = [int(n) for n in numbers]
+    except ValueError:
+        values = []
+    if len(values) != num_columns or (allowed and not allowed.issuperset(values)) or max(map(abs, values)) >= 1 << 31:
+        found = " ".join(numbers[:5]) + (" ..." if len(numbers) > 5 else "")
+        kind = f"from {sorted(allowed)}" if allowed else "below 2**31"
+        raise ArchiveError(
+            f"{file.where} line {number}: found {len(numbers)} values, {found!r}, "
+            f"expected {num_columns} integers {kind}; fetch the file again"
+        )
+    return values
+
+
+def _misfit(file: LabelFile, found: str, expected: str, count: int = 1) -> ArchiveError:
+    more = f" and {count - 1} other images" if count > 1 else ""
+    return ArchiveError(
+        f"{file.where} {found}, expected {expected}{more}; is the archive complete, and are the labels its own? "
+        "The labels option names another folder of label files, or 'none'"
+    )

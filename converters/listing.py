@@ -1,0 +1,87 @@
+"""Which names of an archive can be used, and where do they lie?"""
+
+import bisect
+import itertools
+import re
+import struct
+from collections.abc import Iterable
+
+import numpy as np
+
+from converters.packed import Entry
+from functa_store.errors import MemberError
+from functa_store.sources import Reject
+
+MAX_MEMBER_BYTES = 1 << 28
+"""Longest member that is read, in bytes: a member is held in memory whole."""
+
+_PLACE = struct.Struct("=5q")
+_UP = re.compile(r"(^|[/\\])\.\.($|[/\\])")
+_ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
+_HIDDEN = re.compile(r"(^|/)(\.|__MACOSX(/|$))")
+
+
+class Listing:
+    """Members sorted by name: a name and 40 bytes for each, nothing else.
+
+    Hidden files (".DS_Store", "__MACOSX/...") are left out.
+
+    Attributes:
+        names: In code point order, each unique.
+        rejects: Entries that cannot be used, sorted by name.
+    """
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        names, places, self.rejects = [], bytearray(), []
+        for entry in entries:
+            name, problem = _check_name(entry.name)
+            if problem is None and _HIDDEN.search(name):
+                continue
+            if problem := problem or entry.problem:
+                self.rejects.append(Reject(member=name, reason=problem))
+            else:
+                names.append(name)
+                places += _PLACE.pack(*entry[2:])
+        order = sorted(range(len(names)), key=names.__getitem__)
+        repeated = {names[a] for a, b in itertools.pairwise(order) if names[a] == names[b]}
+        order = [k for k in order if names[k] not in repeated]
+        self.names = [names[k] for k in order]
+        self._places = np.frombuffer(bytes(places), np.int64).reshape(-1, 5)[order]
+        self.rejects += [Reject(member=name, reason="occurs more than once in the archive") for name in repeated]
+        self.rejects.sort(key=lambda reject: reject.member)
+
+    def place(self, member: str) -> list[int]:
+        """Offset, stored bytes, size in bytes, compression method and CRC-32 of a member.
+
+        Raises:
+            MemberError: If it is missing or too long.
+        """
+        position = bisect.bisect_left(self.names, member)
+        if position == len(self.names) or self.names[position] != member:
+            raise MemberError("is not in the archive")
+        place = self._places[position].tolist()
+        check_size(max(place[1:3]))
+        return place
+
+
+def check_size(num_bytes: int) -> None:
+    """Refuse a member that should not be held in memory.
+
+    Raises:
+        MemberError: If it is longer than `MAX_MEMBER_BYTES`.
+    """
+    if num_bytes > MAX_MEMBER_BYTES:
+        raise MemberError(f"has {num_bytes} bytes, more than the {MAX_MEMBER_BYTES} that are read at once")
+
+
+def _check_name(raw: bytes) -> tuple[str, str | None]:
+    """The name as text, and why it cannot be used, or None."""
+    try:
+        name = raw.decode("utf-8").removeprefix("./")
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "backslashreplace"), "has a name that is not UTF-8"
+    if _UP.search(name):
+        return name, "has a name that leads out of the archive"
+    if _ABSOLUTE.match(name):
+        return name, "has an absolute name"
+    return name, "has a name with a NUL byte" if "\0" in name else None

@@ -1,0 +1,183 @@
+"""Where in a zip or tar file does each member lie?"""
+
+import os
+import struct
+import tarfile
+import weakref
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from functa_store.errors import ArchiveError, MemberError
+
+STORED, DEFLATED = 0, 8
+
+# PKWARE's APPNOTE.TXT, sections 4.3.12, 4.3.14, 4.3.15 and 4.3.16.
+_CENTRAL = struct.Struct("<4s6H3L5H2L")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR64 = struct.Struct("<4sLQL")
+_END = struct.Struct("<4s4H2LH")
+_LONGEST_COMMENT = 0xFFFF
+_IN_EXTRA = 0xFFFFFFFF
+_ENCRYPTED = 0x1
+
+
+class Entry(NamedTuple):
+    """One file inside a packed archive, as the archive's directory describes it.
+
+    Attributes:
+        name: As stored, not yet checked.
+        problem: Why it cannot be read although it is listed, or None.
+        offset: Of its local header (zip) or of its first byte (tar).
+        stored: Bytes that it takes in the archive.
+        size: Bytes that it has once read.
+        method: `STORED` or `DEFLATED`.
+        crc: CRC-32 of its bytes; 0 in a tar, which has none.
+    """
+
+    name: bytes
+    problem: str | None
+    offset: int
+    stored: int
+    size: int
+    method: int = STORED
+    crc: int = 0
+
+
+class RandomFile:
+    """A file that many threads, and processes forked or pickled to, read at once.
+
+    `os.pread` moves no shared position, so there is nothing to lock.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.name = os.path.basename(path)
+        self._handle = os.open(path, os.O_RDONLY)
+        self.size = os.fstat(self._handle).st_size
+        weakref.finalize(self, os.close, self._handle)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RandomFile, (self.path,)
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Exactly `count` bytes.
+
+        Raises:
+            MemberError: If the file ends before that, or the disk fails.
+        """
+        if offset + count > self.size:
+            raise MemberError(f"reaches to byte {offset + count}, but the archive ends at {self.size}: truncated")
+        try:
+            data = os.pread(self._handle, count, offset)
+            while len(data) < count and (more := os.pread(self._handle, count - len(data), offset + len(data))):
+                data += more  # Linux hands out at most 2 GiB a call, network file systems less
+        except OSError as error:
+            raise MemberError(f"cannot be read: {error.strerror}") from error
+        if len(data) < count:
+            raise MemberError("cannot be read: the archive has shrunk since it was opened")
+        return data
+
+
+def zip_entries(file: RandomFile) -> Iterator[Entry]:
+    """The files of a zip, from its central directory.
+
+    The standard library's `ZipFile` keeps some 600 bytes per member and gives up on the
+    whole archive over one name that is not UTF-8; this keeps nothing.
+
+    Raises:
+        ArchiveError: If the directory is missing or damaged, or a member is encrypted.
+    """
+    start, size, count, start_of_zip = _find_directory(file)
+    directory, position, found = file.read_at(start, size), 0, 0
+    while position + _CENTRAL.size <= size:
+        fields = _CENTRAL.unpack_from(directory, position)
+        name_end = position + _CENTRAL.size + fields[10]
+        if fields[0] != b"PK\1\2":
+            break
+        name = directory[position + _CENTRAL.size : name_end]
+        extra = directory[name_end : name_end + fields[11]]
+        position, found = name_end + fields[11] + fields[12], found + 1
+        if not name.endswith(b"/"):
+            yield _zip_entry(file, name, fields, extra, start_of_zip)
+    if found != count or position != size:
+        raise ArchiveError(f"{file.name}: the zip's directory promises {count} members but lists {found}: damaged")
+
+
+def _zip_entry(file: RandomFile, name: bytes, fields: tuple[Any, ...], extra: bytes, start_of_zip: int) -> Entry:
+    flags, method, crc, stored, size, attributes, offset = (*fields[3:5], *fields[7:10], *fields[15:17])
+    if flags & _ENCRYPTED:
+        raise ArchiveError(
+            f"{file.name}: member {name.decode(errors='backslashreplace')} is encrypted; "
+            "functa-store asks for no passwords: unpack the zip and convert the folder"
+        )
+    size, stored, offset = _long_fields(extra, [size, stored, offset])
+    problem = None
+    if attributes >> 28 == 0xA:
+        problem = "is a symbolic link"
+    elif method not in (STORED, DEFLATED):
+        problem = f"has compression method {method}; stored (0) and deflated (8) can be read"
+    return Entry(name, problem, start_of_zip + offset, stored, size, method, crc)
+
+
+def _long_fields(extra: bytes, values: list[int]) -> list[int]:
+    """Sizes and offset with those that need 64 bits taken from the extra field."""
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<2H", extra)
+        if kind == 1:
+            longs = (value for (value,) in struct.iter_unpack("<Q", extra[4 : 4 + length // 8 * 8]))
+            return [next(longs, v) if v == _IN_EXTRA else v for v in values]
+        extra = extra[4 + length :]
+    return values
+
+
+def _find_directory(file: RandomFile) -> tuple[int, int, int, int]:
+    """Start, bytes and members of the central directory, and where the zip itself starts.
+
+    A zip may follow something else in its file; the directory ends where the end record
+    starts, which tells how far all offsets are off.
+    """
+    end, end64 = _end_records(file)
+    count, size, declared, stop = (end[4], end[5], end[6], end[-1]) if end64 is None else end64[7:]
+    start = stop - size
+    if start < declared:
+        raise ArchiveError(f"{file.name}: the zip's directory lies outside the file: damaged; fetch it again")
+    return start, size, count, start - declared
+
+
+def _end_records(file: RandomFile) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
+    """Fields of the end record and of its 64-bit twin, if there is one, each followed by its position."""
+    tail_start = max(0, file.size - _END.size - _LONGEST_COMMENT)
+    tail = file.read_at(tail_start, file.size - tail_start)
+    found = tail.rfind(b"PK\5\6", 0, len(tail) - _END.size + 4)
+    if found < 0:
+        raise ArchiveError(
+            f"{file.name}: the zip is truncated: its directory, which ends the file, is missing; fetch it again"
+        )
+    position = tail_start + found
+    end = (*_END.unpack_from(tail, found), position)
+    before = position - _LOCATOR64.size - _END64.size
+    if before < 0 or file.read_at(before + _END64.size, 4) != b"PK\6\7":
+        return end, None
+    return end, (*_END64.unpack(file.read_at(before, _END64.size)), before)
+
+
+def tar_entries(file: RandomFile) -> Iterator[Entry]:
+    """The files of an uncompressed tar, from one walk over its headers.
+
+    Raises:
+        ArchiveError: If the tar is damaged or truncated.
+    """
+    try:
+        with tarfile.open(file.path, "r:", encoding="utf-8", errors="surrogateescape") as tar:
+            while (info := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # or it keeps a kilobyte per member
+                if not info.isdir():
+                    problem = None if info.isreg() and not info.issparse() else "is a link, device or sparse file"
+                    name = info.name.encode("utf-8", "surrogateescape")
+                    yield Entry(name, problem, info.offset_data, info.size, info.size)
+            stop = tar.offset
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise ArchiveError(f"{file.name}: the tar is damaged or truncated: {error}; fetch it again") from error
+    # tarfile takes a damaged header for the end, which is a block of zeros or nothing.
+    if stop < file.size and any(file.read_at(stop, min(512, file.size - stop))):
+        raise ArchiveError(f"{file.name}: the tar's header at byte {stop} is damaged; fetch it again")

@@ -1,0 +1,91 @@
+"""`python -m demo`: write a small archive, convert it, decode it, and compare."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from demo.archive import TILE, write_archive
+from demo.table import markdown, rows
+from functa_store import cli, sources
+from functa_store import open as open_functaset
+from functa_store.commands import convert, info
+from functa_store.plugins import converters
+from functa_store.progress import Event, Fitted, Learned, silent
+from functa_store.sheets import comparison_sheet, to_image
+
+DEMO_SECONDS = 75
+"""Seconds of meta-learning: enough to see, far from enough to compare with published figures."""
+
+OUTPUT = Path("demo-output")
+ENLARGED = 4
+SHOWN = 8
+
+
+def main(output: Path = OUTPUT, seconds: float = DEMO_SECONDS, options: tuple[str, ...] = ()) -> None:
+    """Run the demo.
+
+    Args:
+        output: Folder for everything it writes; what an earlier demo left there is replaced.
+        seconds: Seconds of meta-learning.
+        options: More words for `functa convert celeba`.
+    """
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    archive, store = output / "photographs_celeba_layout.zip", output / "photographs.functa"
+    _say(f"{write_archive(archive):,} tiles of {TILE} x {TILE} pixels of scikit-image's photographs: {archive}")
+
+    words = ["convert", "celeba", str(archive), str(store), "--time-budget", str(seconds), *options]
+    _say("functa " + " ".join(words))
+    events: list[Event] = []
+    args = cli.parse(words)
+    convert.run(args, watch=events.append)
+
+    preset = args.converter.presets[args.preset]
+    source = converters()["celeba"].open(str(archive), convert.options_from(args, preset), silent)
+    held_out = np.flatnonzero(np.asarray(source.split) == "test")
+    _write_sheet(output / "contact-sheet.png", store, source, held_out)
+    _write_table(output / "table.md", info.facts(store), [source.read(int(i)) for i in held_out], events)
+
+
+def _write_sheet(path: Path, store: Path, source: sources.Source, held_out: np.ndarray) -> None:
+    functaset = open_functaset(store)
+    shown = held_out[np.linspace(0, len(held_out) - 1, SHOWN).astype(int)].tolist()
+    originals = [Image.fromarray(source.read(i)) for i in shown]
+    columns = {
+        "original": originals,
+        "decoded": [to_image(x) for x in np.asarray(functaset.decode(shown, clip=True))],
+        f"decoded at {ENLARGED}x": [
+            to_image(x) for x in np.asarray(functaset.decode(shown, resolution=ENLARGED * TILE, clip=True))
+        ],
+        f"original, bicubic {ENLARGED}x": [
+            image.resize((ENLARGED * TILE, ENLARGED * TILE), Image.Resampling.BICUBIC) for image in originals
+        ],
+    }
+    comparison_sheet(columns).save(path)
+    _say(f"held-out tiles, original and decoded: {path}")
+
+
+def _write_table(path: Path, facts: dict[str, Any], originals: list[np.ndarray], events: list[Event]) -> None:
+    learned = [event for event in events if isinstance(event, Learned)]
+    fitted = [event for event in events if isinstance(event, Fitted)]
+    text = (
+        f"{facts['examples']:,} tiles, of which {len(originals)} held out; "
+        f"{learned[-1].step:,} outer steps in {learned[-1].seconds:.0f} s; "
+        f"fitted at {fitted[-1].examples_per_second:.1f} examples per second.\n\n"
+        f"{markdown(rows(facts, originals))}"
+    )
+    path.write_text(text)
+    _say(f"\n{text}\nThe same table: {path}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

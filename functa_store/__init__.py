@@ -1,0 +1,58 @@
+"""Archives of images, shapes, scenes and fields as functasets: one small vector per example."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from functa_store.config import ConvertConfig as ConvertConfig
+    from functa_store.config import InnerLoopConfig as InnerLoopConfig
+    from functa_store.config import NetworkConfig as NetworkConfig
+    from functa_store.config import OuterLoopConfig as OuterLoopConfig
+    from functa_store.conversion import convert as convert
+    from functa_store.decode.functaset import Functaset as Functaset
+    from functa_store.decode.functaset import open_functaset as open  # noqa: F401
+    from functa_store.errors import ArchiveError as ArchiveError
+    from functa_store.errors import ConfigError as ConfigError
+    from functa_store.errors import ExampleIndexError as ExampleIndexError
+    from functa_store.errors import FunctaStoreError as FunctaStoreError
+    from functa_store.errors import GridError as GridError
+    from functa_store.errors import LearningError as LearningError
+    from functa_store.errors import MemberError as MemberError
+    from functa_store.errors import StoreExistsError as StoreExistsError
+    from functa_store.errors import StoreFormatError as StoreFormatError
+    from functa_store.errors import StoreMismatchError as StoreMismatchError
+    from functa_store.errors import TooManyRejectsError as TooManyRejectsError
+    from functa_store.grids import CellGrid as CellGrid
+    from functa_store.sources import ArraySource as ArraySource
+    from functa_store.sources import FeatureSpec as FeatureSpec
+    from functa_store.sources import Label as Label
+    from functa_store.sources import Source as Source
+
+# Importing JAX takes seconds; a name is looked up here when it is first used.
+_HOMES = {
+    "config": "ConvertConfig InnerLoopConfig NetworkConfig OuterLoopConfig",
+    "conversion": "convert",
+    "decode.functaset": "Functaset open_functaset:open",
+    "errors": "ArchiveError ConfigError ExampleIndexError FunctaStoreError GridError LearningError MemberError "
+    "StoreExistsError StoreFormatError StoreMismatchError TooManyRejectsError",
+    "grids": "CellGrid",
+    "sources": "ArraySource FeatureSpec Label Source",
+}
+_FOUND_IN = {
+    entry.split(":")[-1]: (home, entry.split(":")[0]) for home, names in _HOMES.items() for entry in names.split()
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FOUND_IN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home, inner_name = _FOUND_IN[name]
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), inner_name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FOUND_IN})

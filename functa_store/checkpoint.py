@@ -1,0 +1,76 @@
+"""How does an interrupted meta-learning go on?"""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from functa_store.errors import StoreMismatchError
+from functa_store.learn.meta_learn import Snapshot
+from functa_store.store.base import differences
+
+INTERVAL = 60.0
+
+
+class Checkpoints:
+    """Keeps the last snapshot of one conversion's meta-learning on disk.
+
+    Args:
+        directory: Created if missing; holds nothing else.
+        conversion: JSON-ready description of the conversion; snapshots of another are refused.
+        interval: Seconds between two snapshots that are merely offered.
+
+    Raises:
+        StoreMismatchError: If the directory holds a snapshot of another conversion.
+    """
+
+    def __init__(self, directory: Path, conversion: Mapping[str, Any], *, interval: float = INTERVAL) -> None:
+        self._directory = directory
+        self._interval = interval
+        self._last = time.monotonic()
+        directory.mkdir(parents=True, exist_ok=True)
+        described = directory / "conversion.json"
+        if not described.exists():
+            described.write_text(json.dumps(conversion, indent=1))
+        elif different := list(differences(json.loads(described.read_text()), json.loads(json.dumps(conversion)))):
+            raise StoreMismatchError(
+                f"{directory}: an unfinished conversion differs from this one: {'; '.join(different[:5])}. "
+                "Convert as before to finish it, or delete this directory to start anew."
+            )
+        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+        self._manager = ocp.CheckpointManager((directory / "snapshots").absolute(), options=options)
+
+    def load(self, like: Snapshot) -> Snapshot | None:
+        """The last snapshot, in the structure of `like`; None if there is none."""
+        step = self._manager.latest_step()
+        if step is None:
+            return None
+        leaves, structure = jax.tree.flatten(like)
+        kept = self._manager.restore(step, args=ocp.args.StandardRestore(_named(leaves)))
+        return jax.tree.unflatten(structure, [kept[name] for name in _named(leaves)])
+
+    def offer(self, snapshot: Snapshot) -> None:
+        """Keep the snapshot if the interval has passed since the last one."""
+        if time.monotonic() - self._last >= self._interval:
+            self.save(snapshot)
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Keep the snapshot now, in place of the last one."""
+        if snapshot.step != self._manager.latest_step():
+            self._manager.save(snapshot.step, args=ocp.args.StandardSave(_named(jax.tree.leaves(snapshot))))
+        self._last = time.monotonic()
+
+    def clear(self) -> None:
+        """Forget the snapshot; the conversion is complete."""
+        self._manager.close()
+        shutil.rmtree(self._directory)
+
+
+def _named(leaves: list[Any]) -> dict[str, Any]:
+    return {str(i): np.asarray(leaf) if np.isscalar(leaf) else leaf for i, leaf in enumerate(leaves)}

@@ -1,0 +1,128 @@
+"""What does a store hold, and how good is it?"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from functa_store.console import json_ready, write_json_line
+
+if TYPE_CHECKING:
+    from functa_store.store.reader import StoreReader
+
+SHOWN_REJECTS = 10
+
+
+def add_parser(commands: Any) -> None:
+    """Add `functa info`."""
+    parser = commands.add_parser("info", help="describe a functaset: size, quality, what was rejected")
+    parser.add_argument("store", metavar="STORE", help="path of a functaset")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print what a store holds."""
+    found = facts(args.store)
+    if args.json:
+        write_json_line(sys.stdout, found)
+    else:
+        show(found, Console(highlight=False))
+
+
+def facts(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """JSON-ready description of a store.
+
+    Raises:
+        StoreFormatError: If the path holds no functaset that this release reads.
+    """
+    from functa_store.store.reader import StoreReader  # only this command pays for it
+
+    reader = StoreReader(path)
+    return json_ready(
+        {
+            "path": os.fspath(path),
+            "format_version": reader.format_version,
+            "complete": reader.complete,
+            "domain": {"axes": reader.domain.axes, "resolution": reader.domain.resolution},
+            "channels": reader.features.channels,
+            "preset": reader.config.preset,
+            "examples": reader.num_examples,
+            "fitted": reader.num_done,
+            "modulation_shape": reader.modulations.shape[1:],
+            "dtype": str(reader.modulations.dtype),
+            "bytes_total": reader.bytes_total,
+            "bytes_base": reader.bytes_base,
+            "bytes_per_example": reader.bytes_per_example,
+            **_quality(reader),
+            "rejects": {
+                "count": len(reader.rejects),
+                "list": [{"member": reject.member, "reason": reject.reason} for reject in reader.rejects],
+            },
+            "reference": reader.reference,
+            "provenance": reader.provenance,
+        }
+    )
+
+
+def _quality(reader: "StoreReader") -> dict[str, Any]:
+    names, counts = np.unique(np.asarray(reader.split), return_counts=True)
+    return {
+        "splits": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
+        "psnr_mean": {name: quality.psnr_mean for name, quality in reader.quality.items()},
+        "psnr_of_mean_mse": {name: quality.psnr_of_mean_mse for name, quality in reader.quality.items()},
+    }
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """Print a store's description for a person."""
+    points = " x ".join(str(size) for size in found["domain"]["resolution"])
+    table = Table(title=found["path"], show_header=False)
+    table.add_row("state", "complete" if found["complete"] else f"unfinished, {found['fitted']:,} fitted")
+    table.add_row("format version", str(found["format_version"]))
+    table.add_row("preset", str(found["preset"]))
+    table.add_row("examples", f"{found['examples']:,} of {points} points, {len(found['channels'])} channels")
+    table.add_row("modulations", f"{found['modulation_shape']} {found['dtype']}")
+    table.add_row("bytes per example", f"{found['bytes_per_example']:,.0f}")
+    table.add_row("bytes of the base", f"{found['bytes_base']:,}")
+    table.add_row("bytes in all", f"{found['bytes_total']:,}")
+    console.print(table)
+    console.print(_quality_table(found))
+    _show_rejects(found["rejects"], console)
+
+
+def _quality_table(found: dict[str, Any]) -> Table:
+    headings = (
+        "split",
+        "examples",
+        "PSNR, mean (dB)",
+        "PSNR of mean MSE (dB)",
+        "PCA, mean (dB)",
+        "PCA, of mean MSE (dB)",
+    )
+    table = Table(*headings, title="Quality; PCA with as many components as a modulation has numbers")
+    for split, count in found["splits"].items():
+        figures = (in_decibels(kind, split) for kind in (found, found["reference"]))
+        table.add_row(split, f"{count:,}", *(figure for pair in figures for figure in pair))
+    return table
+
+
+def in_decibels(quality: Mapping[str, Any], split: str) -> tuple[str, str]:
+    """Both kinds of PSNR of a split in words, a dash where there is none."""
+    values = (quality.get(measure, {}).get(split) for measure in ("psnr_mean", "psnr_of_mean_mse"))
+    first, second = ("-" if value is None else f"{value:.2f}" for value in values)
+    return first, second
+
+
+def _show_rejects(rejects: dict[str, Any], console: Console) -> None:
+    if rejects["count"]:
+        console.print(f"{rejects['count']:,} members were rejected:")
+    for reject in rejects["list"][:SHOWN_REJECTS]:
+        console.print(f"  {reject['member']}: {reject['reason']}", markup=False)
+    if rejects["count"] > SHOWN_REJECTS:
+        console.print("  ... (all of them: functa info --json)")

@@ -1,0 +1,77 @@
+"""Which examples, points and window do the words of a command line name?"""
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+from functa_store.errors import ConfigError, ExampleIndexError
+
+N = TypeVar("N", int, float)
+
+_SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(-?\d+)?)?")
+
+
+def parse_index(text: str, num_examples: int) -> list[int]:
+    """Positions of examples.
+
+    Args:
+        text: Integers and slices as in Python, comma between them: "3", "0:16", "::100,-1".
+        num_examples: Examples of the functaset, which negative numbers count back from.
+
+    Returns:
+        Positions in [0, num_examples), in the order given.
+
+    Raises:
+        ConfigError: If the text is no such list.
+        ExampleIndexError: If it names no example, or one that is not there.
+    """
+    found = [position for part in text.split(",") for position in _positions(part.strip(), num_examples)]
+    if not found:
+        raise ExampleIndexError(f"--index {text} names none of the {num_examples} examples")
+    return found
+
+
+def _positions(part: str, num_examples: int) -> list[int]:
+    match = _SLICE.fullmatch(part)
+    if match:
+        bounds = [None if bound is None else int(bound) for bound in match.groups()]
+        if bounds[2] == 0:
+            raise ConfigError(f"--index {part}: the step of a slice must not be 0")
+        return list(range(num_examples)[slice(*bounds)])
+    position = _number(int, part, "--index", "integers and slices such as 3, 0:16 or ::100,-1")
+    if not -num_examples <= position < num_examples:
+        raise ExampleIndexError(f"--index {position}: the functaset has {num_examples} examples")
+    return [position % num_examples]
+
+
+def parse_resolution(text: str) -> int | tuple[int, ...]:
+    """Points per axis: "256" for every axis, or "256x128" axis by axis in array order.
+
+    Raises:
+        ConfigError: If the text says anything else.
+    """
+    expected = "positive integers such as 256 or 256x128 (height x width)"
+    sizes = tuple(_number(int, part, "--resolution", expected) for part in text.lower().split("x"))
+    if min(sizes) < 1:
+        raise ConfigError(f"--resolution takes {expected}, got {text!r}")
+    return sizes[0] if len(sizes) == 1 else sizes
+
+
+def parse_region(text: str) -> tuple[tuple[float, float], ...]:
+    """Bounds per axis in array order, in [0, 1]: "0.25:0.75,0:0.5".
+
+    Raises:
+        ConfigError: If the text says anything else; whether the window fits is the domain's to say.
+    """
+    expected = "low:high for every axis, such as 0.25:0.75,0:0.5 (y, x)"
+    bounds = [tuple(_number(float, edge, "--region", expected) for edge in part.split(":")) for part in text.split(",")]
+    if any(len(bound) != 2 for bound in bounds):
+        raise ConfigError(f"--region takes {expected}, got {text!r}")
+    return tuple((bound[0], bound[1]) for bound in bounds)
+
+
+def _number(kind: Callable[[str], N], text: str, option: str, expected: str) -> N:
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise ConfigError(f"{option} takes {expected}, got {text!r}") from error

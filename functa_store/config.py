@@ -1,0 +1,181 @@
+"""Which choices make a conversion, and how do they travel through a store?"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+import cattrs
+import cattrs.v
+
+from functa_store.errors import ConfigError
+
+C = TypeVar("C")
+
+_converter = cattrs.Converter(forbid_extra_keys=True)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain JSON types that `from_dict` turns back into an equal configuration."""
+    return _converter.unstructure(config)
+
+
+def from_dict(kind: type[C], values: Mapping[str, Any]) -> C:
+    """The configuration that `to_dict` wrote.
+
+    Raises:
+        ConfigError: If a key is unknown or missing, or a value is refused.
+    """
+    try:
+        return _converter.structure(values, kind)
+    except cattrs.BaseValidationError as error:
+        problems = "; ".join(cattrs.transform_error(error, path=kind.__name__, format_exception=_explain))
+        raise ConfigError(f"cannot read a {kind.__name__}: {problems}") from error
+
+
+def _explain(error: BaseException, expected: type | None) -> str:
+    return str(error) if isinstance(error, ConfigError) else cattrs.v.format_exception(error, expected)
+
+
+def _at_least(config: Any, lowest: int, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value >= lowest:
+            raise ConfigError(f"{name} must be at least {lowest}, got {value}")
+
+
+def _positive(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value > 0:
+            raise ConfigError(f"{name} must be positive, got {value}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """The base network: a SIREN whose sine layers are shifted by a modulation.
+
+    Attributes:
+        width: Units per hidden layer.
+        depth: Linear layers, the first and the last one included (15 in the functa paper).
+        w0: Frequency factor inside the sine (SIREN, Sitzmann et al. 2020, section 3.2).
+        modulation: "latent" maps the modulation linearly to all shifts (functa, section 3.1);
+            "shift" stores the shifts themselves.
+        modulation_dim: Length of a latent modulation; None for "shift", whose length is
+            width * (depth - 1).
+    """
+
+    width: int = 128
+    depth: int = 6
+    w0: float = 20.0
+    modulation: Literal["latent", "shift"] = "latent"
+    modulation_dim: int | None = 128
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "width", "modulation_dim")
+        _at_least(self, 2, "depth")
+        _positive(self, "w0")
+        if (self.modulation == "latent") != (self.modulation_dim is not None):
+            raise ConfigError(
+                f"modulation_dim must be given for latent modulations and left out for shift modulations, "
+                f"got modulation={self.modulation!r} with modulation_dim={self.modulation_dim}"
+            )
+
+    @property
+    def num_shifts(self) -> int:
+        """Shifts of all sine layers together."""
+        return self.width * (self.depth - 1)
+
+    @property
+    def modulation_size(self) -> int:
+        """Numbers that the store keeps per example."""
+        return self.num_shifts if self.modulation_dim is None else self.modulation_dim
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InnerLoopConfig:
+    """How one example's modulation is fitted, base weights held still (functa, Algorithm 1).
+
+    Attributes:
+        num_steps: Gradient steps from the zero modulation, the same in training and at fit time.
+        learning_rate: Where the meta-learned rates start.
+    """
+
+    num_steps: int = 3
+    learning_rate: float = 1e-2
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "num_steps")
+        _positive(self, "learning_rate")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OuterLoopConfig:
+    """How the base network is meta-learned through the inner loops.
+
+    Attributes:
+        num_steps: Updates of the base network; None only beside a time budget.
+        time_budget: Seconds of meta-learning, compilation apart, instead of `num_steps`.
+        batch_size: Examples per update.
+        num_points: Random points of each example per inner step; None takes all of them.
+        learning_rate: Adam's rate for the SIREN weights.
+        map_learning_rate: Adam's rate for the map from modulation to shifts.
+        rates_learning_rate: Adam's rate for the inner loop's own learning rates.
+        warmup_steps: Updates over which the rates rise linearly.
+        decay_fraction: Last part of the updates over which the rates fall along a cosine to zero.
+        max_gradient_norm: Global norm at which the outer gradient is clipped.
+        num_monitored: Training examples kept out of the updates to choose the best state by.
+        monitor_every: Updates between two looks at the monitored examples.
+    """
+
+    num_steps: int | None = 3000
+    time_budget: float | None = None
+    batch_size: int = 16
+    num_points: int | None = 512
+    learning_rate: float = 2e-4
+    map_learning_rate: float = 1e-3
+    rates_learning_rate: float = 1e-2
+    warmup_steps: int = 100
+    decay_fraction: float = 0.7
+    max_gradient_norm: float = 1.0
+    num_monitored: int = 64
+    monitor_every: int = 200
+
+    def __post_init__(self) -> None:
+        if (self.num_steps is None) == (self.time_budget is None):
+            raise ConfigError(
+                "give either the number of outer steps or a time budget, "
+                f"got num_steps={self.num_steps} and time_budget={self.time_budget}"
+            )
+        _at_least(self, 1, "num_steps", "batch_size", "num_points", "monitor_every")
+        _at_least(self, 0, "warmup_steps", "num_monitored")
+        _positive(self, "time_budget", "learning_rate", "map_learning_rate", "rates_learning_rate")
+        _positive(self, "max_gradient_norm")
+        if not 0 <= self.decay_fraction < 1:
+            raise ConfigError(f"decay_fraction must be at least 0 and below 1, got {self.decay_fraction}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConvertConfig:
+    """Everything about a conversion that changes the bytes of its store.
+
+    Attributes:
+        preset: Name of the preset this came from, for the record.
+        network: The base network.
+        inner: How a modulation is fitted.
+        outer: How the base network is learned.
+        seed: Decides everything that is random.
+        rows_per_shard: Examples per shard, a power of two; None chooses by size.
+    """
+
+    preset: str | None = None
+    network: NetworkConfig = NetworkConfig()
+    inner: InnerLoopConfig = InnerLoopConfig()
+    outer: OuterLoopConfig = OuterLoopConfig()
+    seed: int = 0
+    rows_per_shard: int | None = None
+
+    def __post_init__(self) -> None:
+        _at_least(self, 0, "seed")
+        rows = self.rows_per_shard
+        if rows is not None and (rows < 1 or rows & (rows - 1)):
+            raise ConfigError(f"rows_per_shard must be a power of two, got {rows}")

@@ -1,0 +1,159 @@
+"""How does a conversion's progress look on a terminal, in a log file and to a program?"""
+
+import contextlib
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, runtime_checkable
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from functa_store.progress import Event, Fitted, Learned, Note, Report, Surveyed
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+@runtime_checkable
+class TextStream(Protocol):
+    """What lines are written to: a terminal, a file, a pipe."""
+
+    def write(self, text: str, /) -> object:
+        """Take text."""
+        ...
+
+    def flush(self) -> object:
+        """Pass it on."""
+        ...
+
+
+def json_ready(value: Any) -> Any:
+    """The same value with JSON's types only: tuples become lists, numbers that are not finite null."""
+    if isinstance(value, dict):
+        return {str(key): json_ready(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(inner) for inner in value]
+    if hasattr(value, "tolist"):
+        return json_ready(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_json_line(stream: TextStream, value: dict[str, Any]) -> None:
+    """Write one object as one line, at once."""
+    stream.write(json.dumps(json_ready(value)) + "\n")
+    stream.flush()
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds as people write them, such as 2:05 or 1:00:00."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """Where a conversion stands, ready to be shown.
+
+    Attributes:
+        name: What is being done.
+        fraction: How much of it is done, in [0, 1].
+        facts: Counts, quality, speed and time left, in words.
+    """
+
+    name: str
+    fraction: float
+    facts: str
+
+
+def stage(event: Surveyed | Learned | Fitted) -> Stage:
+    """What a person wants to know of an event."""
+    if isinstance(event, Surveyed):
+        rejects = f", {event.rejects:,} rejected" if event.rejects else ""
+        return Stage("reading", _ratio(event.done, event.total), f"{event.done:,} of {event.total:,} members{rejects}")
+    left = f"{event.examples_per_second:,.1f} examples/s, {duration(event.seconds_left)} left"
+    if isinstance(event, Fitted):
+        facts = f"{event.done:,} of {event.total:,} examples, {event.psnr_mean:.2f} dB, {left}"
+        return Stage("fitting", _ratio(event.done, event.total), facts)
+    steps = f"step {event.step:,}" + (f" of {event.num_steps:,}" if event.num_steps else "")
+    kept_out = "" if event.monitored_psnr is None else f" (kept out: {event.monitored_psnr:.2f})"
+    fraction = _ratio(event.seconds, event.seconds + event.seconds_left)
+    return Stage("learning", fraction, f"{steps}, {event.psnr:.2f} dB{kept_out}, {left}")
+
+
+def _ratio(part: int | float, whole: int | float) -> float:
+    return min(1.0, part / whole) if whole > 0 else 1.0
+
+
+class Lines:
+    """Progress as lines of text, for logs: the first and last of every stage, few in between.
+
+    Args:
+        stream: Where the lines go.
+        seconds: Shortest time between two lines of one stage.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(
+        self, stream: TextStream, seconds: float = SECONDS_BETWEEN_LINES, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream, self._seconds, self._clock = stream, seconds, clock
+        self._stage, self._next_line = "", 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Show an event, or let it pass."""
+        if isinstance(event, Note):
+            self._write(event.message)
+            return
+        now, shown = self._clock(), stage(event)
+        if shown.name != self._stage or now >= self._next_line or shown.fraction == 1:
+            self._stage, self._next_line = shown.name, now + self._seconds
+            self._write(f"{shown.name} {shown.fraction:4.0%}: {shown.facts}")
+
+    def _write(self, line: str) -> None:
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+
+class Bars:
+    """Progress as one bar per stage.
+
+    Args:
+        progress: A live display whose tasks carry a field `facts`.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Move the bar of the event's stage."""
+        if isinstance(event, Note):
+            self._progress.console.print(event.message, markup=False)
+            return
+        shown = stage(event)
+        if shown.name not in self._tasks:
+            self._tasks[shown.name] = self._progress.add_task(shown.name, total=1.0, facts="")
+        self._progress.update(self._tasks[shown.name], completed=shown.fraction, facts=shown.facts)
+
+
+def json_lines(stream: TextStream) -> Report:
+    """Progress for programs: every event as one JSON object, its kind under `event`."""
+
+    def report(event: Event) -> None:
+        write_json_line(stream, {"event": type(event).__name__.lower()} | dataclasses.asdict(event))
+
+    return report
+
+
+@contextlib.contextmanager
+def shown_on(console: Console) -> Iterator[Report]:
+    """Progress as bars where the console is a terminal, as lines where it is not."""
+    if not console.is_terminal:
+        yield Lines(console.file)
+        return
+    columns = TextColumn("{task.description:9}"), BarColumn(bar_width=24), TextColumn("{task.fields[facts]}")
+    with Progress(*columns, console=console) as progress:
+        yield Bars(progress)

@@ -1,0 +1,170 @@
+"""How does a source become a functaset?"""
+
+import dataclasses
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from functa_store.checkpoint import Checkpoints
+from functa_store.config import ConvertConfig, to_dict
+from functa_store.feed import Feed
+from functa_store.learn.cost import estimate_seconds
+from functa_store.learn.fit import fit_examples, make_fit
+from functa_store.learn.meta_learn import Base, meta_learn
+from functa_store.learn.parallel import use_all_cores
+from functa_store.learn.pca import pca_reference
+from functa_store.metrics import psnr
+from functa_store.nets.weights import structure, to_weights
+from functa_store.progress import Fitted, Report, silent
+from functa_store.runlog import RunLog
+from functa_store.sources import Source, check_source
+from functa_store.store.layout import Shard, choose_layout
+from functa_store.store.receipts import work_path
+from functa_store.store.spec import Contents
+from functa_store.store.writer import StoreWriter, check_output_path
+
+LIBRARIES = ("functa-store", "jax", "flax", "optax", "numpy", "zarr")
+
+
+def convert(source: Source, path: str | os.PathLike[str], config: ConvertConfig, *, report: Report = silent) -> None:
+    """Meta-learn a base network on a source and write its functaset.
+
+    Interrupted at any moment, the same call goes on where it stopped.
+
+    Args:
+        source: The examples.
+        path: The store, ending in `.functa`. `PATH.work` beside it exists until it is complete,
+            `PATH.log` tells times and speeds.
+        config: The conversion.
+        report: Told of the progress.
+
+    Raises:
+        ArchiveError: If the source contradicts itself, or an example cannot be read any more.
+        StoreExistsError: If the path holds a finished store or something foreign.
+        StoreMismatchError: If another conversion was left unfinished at the path.
+        LearningError: If meta-learning diverges.
+    """
+    check_source(source)
+    store = check_output_path(path)
+    use_all_cores()
+    checkpoints = Checkpoints(work_path(store) / "learning", _identify(source, config))
+    with RunLog(store, report) as log:
+        reference = pca_reference(source, config.network.modulation_size)
+        base = meta_learn(source, config, report=log, snapshots=checkpoints)
+        with StoreWriter.resume_or_create(store, describe(source, base, config, reference)) as writer:
+            for shard, modulations, mse in fit_shards(source, base, writer.missing_shards(), log):
+                writer.write(shard, modulations, mse)
+        checkpoints.clear()
+        work_path(store).rmdir()
+
+
+def fit_shards(
+    source: Source, base: Base, shards: list[Shard], report: Report = silent
+) -> Iterator[tuple[Shard, np.ndarray, np.ndarray]]:
+    """Fit the examples of some shards, one shard after the other.
+
+    Yields:
+        The shard, its modulations (examples, modulation) and mean squared errors (examples,).
+    """
+    fit = make_fit(base.graph, source.domain.coords(), source.features)
+    feed = Feed(source, cache_bytes=0)
+    left = sum(map(len, shards))
+    tally = _Tally(len(source.ids) - left, len(source.ids), source.features.span, report)
+    for shard in shards:
+        batches = []
+        for batch in fit_examples(fit, base.learnable, feed, np.arange(shard.start, shard.stop)):
+            batches.append(batch)
+            tally.add(batch[1])
+        modulations, mse = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        yield shard, modulations, mse
+
+
+def describe(source: Source, base: Base, config: ConvertConfig, reference: dict[str, Any]) -> Contents:
+    """Everything about the functaset that is known before its examples are fitted.
+
+    The number of outer steps taken replaces a time budget, since it reproduces the store.
+    """
+    outer = dataclasses.replace(config.outer, num_steps=base.num_steps, time_budget=None)
+    weights = to_weights(base.learnable.base) | {"inner_loop/learning_rate": base.learnable.rates}
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return Contents(
+        domain=source.domain,
+        features=source.features,
+        config=dataclasses.replace(config, outer=outer),
+        base={name: np.asarray(array) for name, array in weights.items()},
+        ids=source.ids,
+        split=source.split,
+        labels=source.labels,
+        rejects=source.rejects,
+        provenance={**source.provenance, "versions": versions | {"python": platform.python_version()}},
+        reference=reference,
+    )
+
+
+def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
+    """What a conversion would do, without doing it.
+
+    Args:
+        source: The examples.
+        config: The conversion.
+
+    Returns:
+        JSON-ready: `examples` by split, `resolution`, `base_parameters`, `modulation_size`,
+        `rows_per_shard`, `store_bytes`, and estimates of the `learning_seconds` (the time budget, if
+        there is one) and `fitting_seconds` on this machine, from the cost model.
+    """
+    use_all_cores()
+    network, num_examples = config.network, len(source.ids)
+    _, state = structure(network, source.domain.num_axes, source.features.num_channels)
+    parameters = sum(int(np.prod(array.shape)) for array in to_weights(state).values())
+    layout = choose_layout(num_examples, network.modulation_size, config.rows_per_shard)
+    learning, fitting = estimate_seconds(config, source.domain, source.features, num_examples)
+    return {
+        "examples": {str(name): int(np.sum(source.split == name)) for name in np.unique(source.split)},
+        "resolution": list(source.domain.resolution),
+        "base_parameters": parameters,
+        "modulation_size": network.modulation_size,
+        "rows_per_shard": layout.rows_per_shard,
+        "store_bytes": 4 * (parameters + num_examples * (network.modulation_size + 1)),
+        "learning_seconds": config.outer.time_budget or learning,
+        "fitting_seconds": fitting,
+    }
+
+
+def _identify(source: Source, config: ConvertConfig) -> dict[str, Any]:
+    """What must agree for an interrupted conversion to go on."""
+    return {
+        "config": to_dict(config),
+        "domain": to_dict(source.domain),
+        "features": to_dict(source.features),
+        "examples": len(source.ids),
+        "provenance": dict(source.provenance),
+    }
+
+
+class _Tally:
+    """Reports how the fit goes."""
+
+    def __init__(self, done: int, total: int, span: float, report: Report) -> None:
+        self._done, self._total, self._span, self._report = done, total, span, report
+        self._fitted, self._psnr_sum, self._began = 0, 0.0, time.perf_counter()
+
+    def add(self, mse: np.ndarray) -> None:
+        self._fitted += len(mse)
+        self._done += len(mse)
+        self._psnr_sum += float(psnr(mse, self._span).sum())
+        speed = self._fitted / (time.perf_counter() - self._began)
+        self._report(
+            Fitted(
+                done=self._done,
+                total=self._total,
+                psnr_mean=self._psnr_sum / self._fitted,
+                examples_per_second=speed,
+                seconds_left=(self._total - self._done) / speed,
+            )
+        )

@@ -1,0 +1,237 @@
+"""How does a reader see a functaset?"""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from functa_store.config import ConvertConfig
+from functa_store.decode.decoder import Decoder, TiledDecoder, make_decoder
+from functa_store.decode.notebook import functaset_html
+from functa_store.errors import GridError
+from functa_store.grids import CellGrid, Region
+from functa_store.metrics import psnr
+from functa_store.sources import FeatureSpec
+from functa_store.store.reader import StoreReader
+from functa_store.store.rows import Rows
+
+Index = int | slice | Sequence[int] | np.ndarray
+"""An example, or several: a slice, integers, or a boolean mask over all examples."""
+
+
+def open_functaset(path: str | os.PathLike[str]) -> "Functaset":
+    """Open a functaset; nothing but its description is read until it is asked for.
+
+    Args:
+        path: The store.
+
+    Raises:
+        StoreFormatError: If there is no functaset that this release can read.
+    """
+    return Functaset(StoreReader(path))
+
+
+class Functaset:
+    """A dataset stored as functions: one modulation per example, one base network for all.
+
+    Args:
+        store: The open store.
+
+    Attributes:
+        store: The open store; what is not named here is there.
+    """
+
+    def __init__(self, store: StoreReader) -> None:
+        self.store = store
+
+    def __len__(self) -> int:
+        return self.store.num_examples
+
+    def __getitem__(self, index: int) -> "Example":
+        """One example."""
+        return Example(functaset=self, index=int(np.arange(len(self))[self._index(index)][0]))
+
+    def __iter__(self) -> Iterator["Example"]:
+        return (Example(functaset=self, index=index) for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"<Functaset {' · '.join(self.summary())}>"
+
+    def _repr_html_(self) -> str:
+        return functaset_html(self)
+
+    def summary(self) -> list[str]:
+        """What a person wants to know first, in a few short phrases."""
+        domain = " x ".join(
+            f"{axis} {n}" for axis, n in zip(self.store.domain.axes, self.store.domain.resolution, strict=True)
+        )
+        phrases = [
+            str(self.store.path),
+            f"{len(self)} examples" if self.store.complete else f"{self.store.num_done} of {len(self)} examples",
+            f"{domain} x {len(self.store.features.channels)} channels",
+            f"modulations of {self.config.network.modulation_size}",
+        ]
+        return phrases + [f"{name} {q.psnr_mean:.2f} dB" for name, q in self.store.quality.items() if q.psnr_mean]
+
+    @property
+    def modulations(self) -> Rows:
+        """The modulations, (example, modulation); read when indexed."""
+        return self.store.modulations
+
+    @property
+    def mse(self) -> Rows:
+        """Mean squared error of each example's fit, unclipped; read when indexed."""
+        return self.store.mse
+
+    @property
+    def psnr(self) -> np.ndarray:
+        """PSNR of each example's fit in decibels."""
+        return psnr(self.mse[:], self.store.features.span)
+
+    @property
+    def ids(self) -> Rows:
+        """Name of each example in its archive."""
+        return self.store.ids
+
+    @property
+    def split(self) -> Rows:
+        """Split of each example: "train", "validation" or "test"."""
+        return self.store.split
+
+    @property
+    def labels(self) -> Mapping[str, Rows]:
+        """Every label by name, one value per example; read when indexed."""
+        return self.store.labels
+
+    @property
+    def base(self) -> dict[str, np.ndarray]:
+        """The base weights by name, such as "sine_0/kernel", and the inner loop's rates."""
+        return self.store.base
+
+    @property
+    def domain(self) -> CellGrid:
+        """Where the examples were sampled."""
+        return self.store.domain
+
+    @property
+    def features(self) -> FeatureSpec:
+        """What decoded values mean: channels, units, data range."""
+        return self.store.features
+
+    @property
+    def config(self) -> ConvertConfig:
+        """The whole configuration of the conversion."""
+        return self.store.config
+
+    @functools.cached_property
+    def decoder(self) -> Decoder:
+        """Pure, jitted and differentiable: (base, modulations, coords) -> features; see `make_decoder`."""
+        return make_decoder(self.config.network, *self._sizes)
+
+    @functools.cached_property
+    def _tiled(self) -> TiledDecoder:
+        return TiledDecoder(self.config.network, self.base, *self._sizes)
+
+    @property
+    def _sizes(self) -> tuple[int, int]:
+        return self.store.domain.num_axes, self.store.features.num_channels
+
+    def decode(
+        self,
+        index: Index,
+        resolution: int | Sequence[int] | None = None,
+        *,
+        region: Region | None = None,
+        coords: Float32[np.ndarray, "points axes"] | Sequence[Sequence[float]] | None = None,
+        clip: bool = False,
+    ) -> Float32[np.ndarray, "examples ..."]:
+        """Features of some examples on a grid, or at points of the caller's choice.
+
+        The first call compiles; every later one, of whatever size, does not.
+
+        Args:
+            index: Which examples; see `Index`.
+            resolution: Points inside the region, one number for all axes or one per axis; None
+                keeps the spacing of the archive.
+            region: Per axis (low, high) in [0, 1]; None means the whole domain.
+            coords: Points instead of a grid, each component in the order of the domain's axes.
+            clip: Clip to the data range.
+
+        Returns:
+            Shape (examples, *resolution, channels), or (examples, points, channels) at points; the
+            examples' axis is there for a single index, too.
+
+        Raises:
+            ExampleIndexError: If the index names no example.
+            GridError: If resolution, region or points do not fit the domain.
+        """
+        domain, features = self.store.domain, self.store.features
+        if coords is None:
+            shape, points = domain.resolve(resolution, region), domain.coords(resolution, region)
+        elif resolution is None and region is None:
+            points = _check_points(coords, domain.axes)
+            shape = (len(points),)
+        else:
+            raise GridError("give either points (coords) or a grid (resolution, region), not both")
+        decoded = self._tiled(self.modulations[self._index(index)], points)
+        if clip:
+            np.clip(decoded, *features.data_range, out=decoded)
+        return decoded.reshape(len(decoded), *shape, features.num_channels)
+
+    def _index(self, index: Index) -> Any:
+        return np.array([index]) if isinstance(index, int | np.integer) and not isinstance(index, bool) else index
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Example:
+    """One example of a functaset; everything is read when it is asked for.
+
+    Attributes:
+        functaset: Where it is from.
+        index: Its place there.
+    """
+
+    functaset: Functaset = dataclasses.field(repr=False)
+    index: int
+
+    @property
+    def id(self) -> str:
+        """Its name in the archive."""
+        return str(self.functaset.ids[self.index])
+
+    @property
+    def split(self) -> str:
+        """Its split."""
+        return str(self.functaset.split[self.index])
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """The value of every label."""
+        return {name: values[self.index] for name, values in self.functaset.labels.items()}
+
+    @property
+    def modulation(self) -> Float32[np.ndarray, " modulation"]:
+        """The modulation."""
+        return self.functaset.modulations[self.index]
+
+    @property
+    def psnr(self) -> float:
+        """PSNR of the fit in decibels."""
+        return float(psnr(self.functaset.mse[self.index], self.functaset.store.features.span))
+
+    def decode(self, resolution: int | Sequence[int] | None = None, **options: Any) -> np.ndarray:
+        """Features without an examples' axis; arguments as for `Functaset.decode`."""
+        return self.functaset.decode(self.index, resolution, **options)[0]
+
+
+def _check_points(coords: Any, axes: tuple[str, ...]) -> np.ndarray:
+    points = np.asarray(coords, np.float32)
+    if points.ndim != 2 or points.shape[1] != len(axes) or not np.isfinite(points).all():
+        raise GridError(
+            f"coords must be finite, of shape (points, {len(axes)}) for axes {axes}, got shape {points.shape}"
+        )
+    return points

@@ -1,0 +1,60 @@
+"""Which errors does functa-store raise on purpose?
+
+    FunctaStoreError
+    ├── ConfigError            (ValueError)         an option is out of range or contradicts another
+    ├── GridError              (ValueError)         a resolution, region or point is not on the domain
+    ├── ArchiveError           (ValueError)         an archive is not what its converter reads
+    │   ├── MemberError                             one member cannot be read; it becomes a reject
+    │   └── TooManyRejectsError                     more members were rejected than allowed
+    ├── StoreFormatError       (ValueError)         a store is damaged, foreign or of a newer format
+    ├── StoreMismatchError     (ValueError)         an unfinished store belongs to another conversion
+    ├── StoreExistsError       (FileExistsError)    the output path already holds something
+    ├── ExampleIndexError      (IndexError)         an index names no example of the functaset
+    └── LearningError          (ArithmeticError)    meta-learning diverged and could not recover
+
+Every message says where, what was found, what was expected and what to do.
+"""
+
+
+class FunctaStoreError(Exception):
+    """Base of every error that functa-store raises on purpose."""
+
+
+class ConfigError(FunctaStoreError, ValueError):
+    """An option is out of range or contradicts another one."""
+
+
+class GridError(FunctaStoreError, ValueError):
+    """A resolution, region or point does not lie on the domain."""
+
+
+class ArchiveError(FunctaStoreError, ValueError):
+    """An archive is missing, empty, of another kind, or contradicts itself."""
+
+
+class MemberError(ArchiveError):
+    """One member of an archive cannot be read; the conversion records it as a reject."""
+
+
+class TooManyRejectsError(ArchiveError):
+    """More members of an archive were rejected than the caller allows."""
+
+
+class StoreFormatError(FunctaStoreError, ValueError):
+    """A store is damaged, is no functaset, or has a format version this release cannot read."""
+
+
+class StoreMismatchError(FunctaStoreError, ValueError):
+    """The unfinished store at the output path belongs to another conversion."""
+
+
+class StoreExistsError(FunctaStoreError, FileExistsError):
+    """The output path already holds a finished store or something foreign."""
+
+
+class ExampleIndexError(FunctaStoreError, IndexError):
+    """An index names no example of the functaset."""
+
+
+class LearningError(FunctaStoreError, ArithmeticError):
+    """Meta-learning diverged and could not recover from its best state."""

@@ -1,0 +1,111 @@
+"""At which coordinates is an example sampled, at any resolution and in any region?"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float32
+
+from functa_store.errors import GridError
+
+Region = Sequence[tuple[float | int, float | int]]
+"""Per axis the (low, high) cell edges of a window, in the units of the domain ([0, 1])."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CellGrid:
+    """A regular grid of cells that spans [0, 1] along every axis, sampled at cell centres.
+
+    Point i of n lies at (i + 0.5) / n, as in DeepMind's functa. Images, voxels, video and
+    sound differ only in the names and the number of their axes.
+
+    Attributes:
+        axes: Axis names in array order, such as ("y", "x").
+        resolution: Cells per axis at which the archive's examples are sampled.
+        cell_aspect: Physical size of a native cell along each axis, relative to the last one.
+            Coordinates are never squeezed; this is what a viewer needs to draw square pixels.
+    """
+
+    axes: tuple[str, ...]
+    resolution: tuple[int, ...]
+    cell_aspect: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.cell_aspect:
+            object.__setattr__(self, "cell_aspect", (1.0,) * len(self.axes))
+        if not len(self.axes) == len(self.resolution) == len(self.cell_aspect):
+            raise GridError(
+                f"axes {self.axes}, resolution {self.resolution} and cell_aspect {self.cell_aspect} "
+                "must name the same number of axes"
+            )
+        self.resolve(self.resolution)
+
+    @property
+    def num_axes(self) -> int:
+        """Number of coordinates of a point."""
+        return len(self.axes)
+
+    @property
+    def num_points(self) -> int:
+        """Number of points of the native grid."""
+        return math.prod(self.resolution)
+
+    def resolve(self, resolution: int | Sequence[int] | None = None, region: Region | None = None) -> tuple[int, ...]:
+        """Number of points per axis that a resolution means on this domain.
+
+        Args:
+            resolution: Points inside the region, one number for every axis or one per axis;
+                None keeps the native spacing.
+            region: The window, see `Region`; None means the whole domain.
+
+        Returns:
+            Points per axis, each at least 1.
+
+        Raises:
+            GridError: If the resolution or region does not fit this domain's axes.
+        """
+        if resolution is None:
+            widths = [high - low for low, high in self._check_region(region)]
+            return tuple(max(1, round(n * w)) for n, w in zip(self.resolution, widths, strict=True))
+        shape = (resolution,) * self.num_axes if isinstance(resolution, int | np.integer) else tuple(resolution)
+        if len(shape) != self.num_axes or any(not isinstance(n, int | np.integer) or n < 1 for n in shape):
+            raise GridError(f"resolution must be a positive integer, or one per axis {self.axes}, got {resolution!r}")
+        return tuple(int(n) for n in shape)
+
+    def coords(
+        self, resolution: int | Sequence[int] | None = None, region: Region | None = None
+    ) -> Float32[np.ndarray, "points axes"]:
+        """Cell centres in C order, the last axis fastest.
+
+        Args:
+            resolution: Points inside the region; see `resolve`.
+            region: The window to sample. At equal spacing its points are those of the whole grid.
+
+        Returns:
+            One row per point, components in the order of `axes`, each in (0, 1).
+
+        Raises:
+            GridError: If the resolution or region does not fit this domain's axes.
+        """
+        axes = self.axis_coords(resolution, region)
+        mesh = np.meshgrid(*axes, indexing="ij")
+        return np.stack([m.ravel() for m in mesh], axis=-1).astype(np.float32)
+
+    def axis_coords(
+        self, resolution: int | Sequence[int] | None = None, region: Region | None = None
+    ) -> list[np.ndarray]:
+        """Cell centres along each axis by itself, float64; see `coords`."""
+        bounds = self._check_region(region)
+        shape = self.resolve(resolution, region)
+        return [low + (np.arange(n) + 0.5) / n * (high - low) for n, (low, high) in zip(shape, bounds, strict=True)]
+
+    def _check_region(self, region: Region | None) -> list[tuple[float, float]]:
+        if region is None:
+            return [(0.0, 1.0)] * self.num_axes
+        bounds = [tuple(float(edge) for edge in bound) for bound in region]
+        if len(bounds) != self.num_axes or any(len(b) != 2 or not 0 <= b[0] < b[1] <= 1 for b in bounds):
+            raise GridError(
+                f"region must give (low, high) with 0 <= low < high <= 1 for each axis {self.axes}, got {region!r}"
+            )
+        return bounds  # type: ignore[return-value]  # each has exactly two edges, checked above

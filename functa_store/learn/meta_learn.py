@@ -1,0 +1,241 @@
+"""How does a base network come to be from a source's training examples?"""
+
+import itertools
+import logging
+import math
+import time
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+from flax import nnx
+
+from functa_store.config import ConvertConfig, OuterLoopConfig
+from functa_store.errors import LearningError
+from functa_store.feed import Feed, evenly
+from functa_store.learn.fit import fit_examples, make_fit
+from functa_store.learn.outer_loop import (
+    Learnable,
+    LearnState,
+    init_learnable,
+    make_optimizer,
+    make_outer_step,
+)
+from functa_store.learn.schedule import fix_num_steps, rate_scale
+from functa_store.metrics import psnr_mean
+from functa_store.progress import Learned, Note, Report, silent
+from functa_store.sources import Source
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY = 10
+MAX_ROLLBACKS = 5
+
+
+class Snapshot(NamedTuple):
+    """Everything that meta-learning needs to go on as if it had never stopped.
+
+    Attributes:
+        step: Outer steps taken.
+        num_steps: Outer steps in all; 0 while a time budget has not decided.
+        seconds: Time spent learning, compilation apart.
+        state: Weights, rates and optimiser moments.
+        best: The learnable with the highest PSNR on the monitored examples.
+        best_psnr: That PSNR in decibels.
+        rollbacks: Times that learning diverged and went back to `best`.
+    """
+
+    step: int
+    num_steps: int
+    seconds: float
+    state: LearnState
+    best: Learnable
+    best_psnr: float
+    rollbacks: int
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """Where snapshots are kept; `checkpoint.py` keeps them on disk."""
+
+    def load(self, like: Snapshot) -> Snapshot | None:
+        """The last snapshot kept, in the structure of `like`; None if there is none."""
+        ...
+
+    def offer(self, snapshot: Snapshot) -> None:
+        """Keep the snapshot if enough time has passed since the last one."""
+        ...
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Keep the snapshot now."""
+        ...
+
+
+class Base(NamedTuple):
+    """A finished base network.
+
+    Attributes:
+        graph: Structure of the network.
+        learnable: Its weights and the inner loop's rates.
+        num_steps: Outer steps that it took.
+        psnr: Mean PSNR of the monitored examples in decibels; nan if none were.
+    """
+
+    graph: nnx.GraphDef
+    learnable: Learnable
+    num_steps: int
+    psnr: float
+
+
+def choose_examples(source: Source, num_monitored: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the examples to learn from, and of those to choose the best state by.
+
+    The latter come evenly from the split "validation", or from "train" (at most a tenth of it,
+    and then not learned from). The test split is never looked at.
+    """
+    train, validation = (np.flatnonzero(source.split == name) for name in ("train", "validation"))
+    if len(validation):
+        return train, evenly(validation, num_monitored)
+    monitored = evenly(train, min(num_monitored, len(train) // 10))
+    return np.setdiff1d(train, monitored), monitored
+
+
+def meta_learn(
+    source: Source, config: ConvertConfig, *, report: Report = silent, snapshots: Snapshots | None = None
+) -> Base:
+    """Meta-learn a base network on a source (functa, Algorithm 1).
+
+    Args:
+        source: The examples; only its training (and validation) split is looked at.
+        config: The conversion.
+        report: Told of the progress every few steps.
+        snapshots: Where to take up an interrupted run, and where to leave one.
+
+    Returns:
+        The state with the highest PSNR on the monitored examples.
+
+    Raises:
+        LearningError: If learning diverges again and again.
+        KeyboardInterrupt: After the last state has been kept.
+    """
+    learning = _Learning(source, config, report)
+    latest = learning.start()
+    if snapshots is not None and (kept := snapshots.load(latest)) is not None:
+        report(Note(message=f"going on from outer step {kept.step}"))
+        latest = kept
+    try:
+        for snapshot in learning.run(latest):
+            latest = snapshot
+            if snapshots is not None:
+                snapshots.offer(latest)
+    except KeyboardInterrupt:
+        if snapshots is not None:
+            snapshots.save(latest)
+        raise
+    if snapshots is not None:
+        snapshots.save(latest)
+    return Base(learning.graph, latest.best, latest.step, latest.best_psnr)
+
+
+class _Learning:
+    """The compiled functions and fixed choices of one meta-learning."""
+
+    def __init__(self, source: Source, config: ConvertConfig, report: Report) -> None:
+        self.config, self.report, self.feed = config, report, Feed(source)
+        self.span = source.features.span
+        self.train, self.monitored = choose_examples(source, config.outer.num_monitored)
+        self.batch_size = min(config.outer.batch_size, len(self.train))
+        grid = source.domain.coords()
+        self.graph, self.initial = init_learnable(config, source.domain.num_axes, source.features.num_channels)
+        self.outer_step = make_outer_step(self.graph, config, grid, source.features)
+        self.fit = make_fit(self.graph, grid, source.features)
+        self.key = jax.random.key(config.seed)
+
+    def start(self) -> Snapshot:
+        state = LearnState(self.initial, make_optimizer(self.config.outer).init(self.initial))
+        return Snapshot(0, self.config.outer.num_steps or 0, 0.0, state, self.initial, -math.inf, 0)
+
+    def run(self, snapshot: Snapshot) -> Iterator[Snapshot]:
+        """Yield the snapshot after every outer step until the last one."""
+        if 0 < snapshot.num_steps <= snapshot.step:
+            return
+        batches = self.feed.batches(self._indices(snapshot.step))
+        self._compile(snapshot, next(self.feed.batches(self._indices(0))))
+        losses, then = [], time.perf_counter()
+        while not 0 < snapshot.num_steps <= snapshot.step:
+            snapshot, loss = self._step(snapshot, next(batches))
+            losses.append(loss)
+            if snapshot.step % LOOK_EVERY == 0 or snapshot.step == snapshot.num_steps:
+                seen = np.concatenate(losses)
+                losses, now = [], time.perf_counter()
+                snapshot = self._look(snapshot._replace(seconds=snapshot.seconds + now - then), seen)
+                then = now
+            yield snapshot
+
+    def _indices(self, first: int) -> Iterator[np.ndarray]:
+        """The training examples of every batch from an outer step on, shuffled anew every epoch."""
+        per_epoch = len(self.train) // self.batch_size
+        for step in itertools.count(first):
+            epoch, batch = divmod(step, per_epoch)
+            order = np.random.default_rng((self.config.seed, epoch)).permutation(self.train)
+            yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def _compile(self, snapshot: Snapshot, raw: np.ndarray) -> None:
+        jax.block_until_ready(self.outer_step(snapshot.state, raw, self.key, np.float32(0)))
+        self._monitor(snapshot.state.learnable)
+
+    def _step(self, snapshot: Snapshot, raw: np.ndarray) -> tuple[Snapshot, jax.Array]:
+        scale = rate_scale(self.config.outer, snapshot.step, snapshot.num_steps or None)
+        state, losses = self.outer_step(snapshot.state, raw, jax.random.fold_in(self.key, snapshot.step), scale)
+        return snapshot._replace(step=snapshot.step + 1, state=state), losses
+
+    def _look(self, snapshot: Snapshot, losses: np.ndarray) -> Snapshot:
+        """Check, monitor and report; losses are those since the last look."""
+        outer = self.config.outer
+        if not np.isfinite(losses).all():
+            return self._roll_back(snapshot)
+        if not snapshot.num_steps:
+            num_steps = fix_num_steps(outer, snapshot.step, snapshot.seconds) or 0
+            snapshot = snapshot._replace(num_steps=num_steps)
+        monitored = None
+        if snapshot.step % outer.monitor_every < LOOK_EVERY or snapshot.step == snapshot.num_steps:
+            monitored = self._monitor(snapshot.state.learnable)
+            if not monitored < snapshot.best_psnr:
+                snapshot = snapshot._replace(best=snapshot.state.learnable, best_psnr=monitored)
+        self.report(_progress(snapshot, outer, psnr_mean(losses, self.span), monitored, self.batch_size))
+        return snapshot
+
+    def _monitor(self, learnable: Learnable) -> float:
+        if not len(self.monitored):
+            return math.nan
+        fitted = fit_examples(self.fit, learnable, self.feed, self.monitored)
+        return psnr_mean(np.concatenate([mse for _, mse in fitted]), self.span)
+
+    def _roll_back(self, snapshot: Snapshot) -> Snapshot:
+        if snapshot.rollbacks == MAX_ROLLBACKS:
+            raise LearningError(
+                f"meta-learning diverged {MAX_ROLLBACKS + 1} times, the last time by outer step {snapshot.step}; "
+                "lower the learning rates or w0"
+            )
+        logger.warning("a loss is not finite by outer step %d; going back to the best state", snapshot.step)
+        moments = make_optimizer(self.config.outer).init(snapshot.best)
+        return snapshot._replace(state=LearnState(snapshot.best, moments), rollbacks=snapshot.rollbacks + 1)
+
+
+def _progress(
+    snapshot: Snapshot, outer: OuterLoopConfig, psnr: float, monitored: float | None, batch_size: int
+) -> Learned:
+    if snapshot.num_steps:
+        left = snapshot.seconds * (snapshot.num_steps / snapshot.step - 1)
+    else:
+        left = (outer.time_budget or math.inf) - snapshot.seconds
+    return Learned(
+        step=snapshot.step,
+        num_steps=snapshot.num_steps or None,
+        seconds=snapshot.seconds,
+        seconds_left=left,
+        psnr=psnr,
+        monitored_psnr=monitored,
+        examples_per_second=snapshot.step * batch_size / snapshot.seconds,
+    )

@@ -1,0 +1,28 @@
+"""How good is a reconstruction?"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def psnr(mse: ArrayLike, data_range: float = 1.0) -> np.ndarray:
+    """Peak signal-to-noise ratio in decibels, 10 log10(data_range^2 / mse).
+
+    Args:
+        mse: Mean squared errors, in the squared unit of the features.
+        data_range: Distance between the largest and the smallest possible value.
+
+    Returns:
+        float64 of the same shape; infinite where the error is zero.
+    """
+    with np.errstate(divide="ignore"):
+        return np.asarray(20 * np.log10(data_range) - 10 * np.log10(np.asarray(mse, dtype=np.float64)))
+
+
+def psnr_mean(mse: ArrayLike, data_range: float = 1.0) -> float:
+    """Mean of the per-example PSNRs: what most papers on functa report."""
+    return float(np.mean(psnr(mse, data_range)))
+
+
+def psnr_of_mean_mse(mse: ArrayLike, data_range: float = 1.0) -> float:
+    """PSNR of the mean error over all examples; never above `psnr_mean` (Jensen)."""
+    return float(psnr(np.mean(np.asarray(mse, dtype=np.float64)), data_range))

@@ -1,0 +1,71 @@
+"""Which function does a modulation stand for?"""
+
+import jax
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from functa_store.config import NetworkConfig
+from functa_store.nets.sine import sin
+
+
+class ModulatedSiren(nnx.Module):
+    """A SIREN shared by a whole functaset, shifted in every sine layer by an example's modulation.
+
+    Sine layers compute sin(w0 (W x + b + s)); the last layer is linear, plus 0.5 for features in
+    [0, 1]. The shifts of all layers are s = W' phi + b' for a latent modulation phi, or phi itself
+    (functa, sections 3.1 and 3.2). Weights start as in SIREN (Sitzmann et al. 2020, section 3.2):
+    U(+-1/d_in) in the first layer, U(+-sqrt(6/d_in)/w0) in the others.
+
+    Args:
+        config: Width, depth, w0 and kind of modulation.
+        num_axes: Coordinates of a point.
+        num_channels: Features at a point.
+        rngs: Random stream "params" for the initial weights.
+    """
+
+    def __init__(self, config: NetworkConfig, num_axes: int, num_channels: int, *, rngs: nnx.Rngs) -> None:
+        self.config = config
+        for layer in range(config.depth - 1):
+            fan_in = config.width if layer else num_axes
+            bound = (6 / fan_in) ** 0.5 / config.w0 if layer else 1 / fan_in
+            setattr(self, f"sine_{layer}", _linear(fan_in, config.width, bound, rngs))
+        self.linear = _linear(config.width, num_channels, (6 / config.width) ** 0.5 / config.w0, rngs)
+        if config.modulation_dim is not None:
+            bound = (3 / config.modulation_dim) ** 0.5  # unit variance of the sum
+            self.map = _linear(config.modulation_dim, config.num_shifts, bound, rngs)
+
+    def shifts(self, modulation: Float[Array, " modulation"]) -> Float[Array, "layers width"]:
+        """The shift of every unit of every sine layer."""
+        shifts = modulation if self.config.modulation_dim is None else self.map(modulation)
+        return shifts.reshape(self.config.depth - 1, self.config.width)
+
+    def __call__(
+        self, modulation: Float[Array, " modulation"], coords: Float[Array, "points axes"]
+    ) -> Float[Array, "points channels"]:
+        """Features of one example.
+
+        Args:
+            modulation: The example's modulation.
+            coords: Points in [0, 1] along every axis.
+
+        Returns:
+            Unclipped features at the points.
+        """
+        hidden = coords
+        for layer, shift in enumerate(self.shifts(modulation)):
+            sine = getattr(self, f"sine_{layer}")
+            hidden = sin(self.config.w0 * (hidden @ sine.kernel[...] + (sine.bias[...] + shift)))
+        return self.linear(hidden) + 0.5
+
+
+def init_siren(config: NetworkConfig, num_axes: int, num_channels: int, seed: int) -> ModulatedSiren:
+    """A base network with the initial weights that a seed decides."""
+    return ModulatedSiren(config, num_axes, num_channels, rngs=nnx.Rngs(params=seed))
+
+
+def _linear(fan_in: int, fan_out: int, bound: float, rngs: nnx.Rngs) -> nnx.Linear:
+    def uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike, **_: object) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return nnx.Linear(fan_in, fan_out, kernel_init=uniform, rngs=rngs)

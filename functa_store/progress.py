@@ -1,0 +1,76 @@
+"""What does a conversion report while it runs?"""
+
+import dataclasses
+from collections.abc import Callable
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Surveyed:
+    """Members of the archive have been read once, before anything is learned.
+
+    Attributes:
+        done: Members read so far.
+        total: Members of the archive.
+        rejects: Members that were skipped so far.
+    """
+
+    done: int
+    total: int
+    rejects: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Learned:
+    """The base network has taken another few outer steps.
+
+    Attributes:
+        step: Outer steps so far.
+        num_steps: Outer steps in all; None while a time budget has not fixed it yet.
+        seconds: Time spent learning, compilation apart.
+        seconds_left: Estimate of the time that is left.
+        psnr: Mean PSNR of the last training batches in decibels, on their random points.
+        monitored_psnr: Mean PSNR of the monitored examples on the whole grid, from the last look.
+        examples_per_second: Examples that passed through the outer loop.
+    """
+
+    step: int
+    num_steps: int | None
+    seconds: float
+    seconds_left: float
+    psnr: float
+    monitored_psnr: float | None
+    examples_per_second: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """Another batch of examples has been fitted.
+
+    Attributes:
+        done: Examples fitted so far, those of an interrupted run included.
+        total: Examples of the functaset.
+        psnr_mean: Mean PSNR of the examples fitted in this run, in decibels.
+        examples_per_second: Speed of this run.
+        seconds_left: Estimate of the time that is left.
+    """
+
+    done: int
+    total: int
+    psnr_mean: float
+    examples_per_second: float
+    seconds_left: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Note:
+    """Something a person wants to know once, such as where a run was taken up again."""
+
+    message: str
+
+
+Event = Surveyed | Learned | Fitted | Note
+Report = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """Report nothing."""

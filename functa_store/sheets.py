@@ -1,0 +1,93 @@
+"""How are decoded images laid out on one sheet for a person to look at?"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from functa_store.errors import GridError
+
+GAP = 2
+"""Pixels between two images."""
+
+_HEADING_HEIGHT = 20
+_BACKGROUND = (255, 255, 255)
+_INK = (0, 0, 0)
+
+
+def to_image(features: np.ndarray, data_range: tuple[float, float] = (0.0, 1.0)) -> Image.Image:
+    """An 8-bit picture of an image's features.
+
+    Args:
+        features: Shape (height, width, channels) with 1, 3 or 4 channels.
+        data_range: Values that become black and white; what lies outside is clipped.
+
+    Returns:
+        A grey picture for one channel, else RGB; a fourth channel is left out.
+
+    Raises:
+        GridError: If the shape is not that of an image.
+    """
+    if features.ndim != 3 or features.shape[-1] not in (1, 3, 4):
+        raise GridError(
+            f"a picture needs shape (height, width, channels) with 1, 3 or 4 channels, got {features.shape}; "
+            "write arrays (.npz) instead"
+        )
+    low, high = data_range
+    levels = np.clip((np.asarray(features, np.float64) - low) / (high - low), 0, 1) * 255
+    levels = np.round(levels).astype(np.uint8)
+    return Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels[..., :3])
+
+
+def contact_sheet(images: Sequence[Image.Image], *, columns: int | None = None, gap: int = GAP) -> Image.Image:
+    """Images of one size side by side, in reading order.
+
+    Args:
+        images: At least one image.
+        columns: Images per row; None makes as many columns as rows, or one more.
+        gap: Pixels of background between two images.
+
+    Returns:
+        The sheet.
+    """
+    num_columns = min(columns or math.ceil(math.sqrt(len(images))), len(images))
+    num_rows = math.ceil(len(images) / num_columns)
+    width, height = images[0].size
+    sheet = Image.new("RGB", (_span(num_columns, width, gap), _span(num_rows, height, gap)), _BACKGROUND)
+    for number, image in enumerate(images):
+        row, column = divmod(number, num_columns)
+        sheet.paste(image, (column * (width + gap), row * (height + gap)))
+    return sheet
+
+
+def comparison_sheet(columns: Mapping[str, Sequence[Image.Image]], gap: int = GAP) -> Image.Image:
+    """One row per example, one labelled column per way to see it.
+
+    Smaller images are enlarged to the largest one's size without interpolation, so that their
+    pixels stay visible.
+
+    Args:
+        columns: By heading, the same number of images, at least one.
+        gap: Pixels of background between two images.
+
+    Returns:
+        The sheet, headings on top.
+    """
+    everything = [image for images in columns.values() for image in images]
+    size = max(image.width for image in everything), max(image.height for image in everything)
+    num_rows = max(len(images) for images in columns.values())
+    shape = _span(len(columns), size[0], gap), _HEADING_HEIGHT + _span(num_rows, size[1], gap)
+    sheet = Image.new("RGB", shape, _BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    for number, (heading, images) in enumerate(columns.items()):
+        left = number * (size[0] + gap)
+        draw.text((left + gap, gap), heading, fill=_INK, font=ImageFont.load_default(size=14))
+        for row, image in enumerate(images):
+            scaled = image.resize(size, Image.Resampling.NEAREST)
+            sheet.paste(scaled, (left, _HEADING_HEIGHT + row * (size[1] + gap)))
+    return sheet
+
+
+def _span(count: int, size: int, gap: int) -> int:
+    return count * size + (count - 1) * gap

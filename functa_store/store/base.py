@@ -1,0 +1,64 @@
+"""Which named arrays make up the base of a functaset?"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from functa_store.config import NetworkConfig
+
+BASE_DTYPES = ("float32", "float16")
+RATES = "inner_loop/learning_rate"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BaseArray:
+    """Dtype, shape and SHA-256 (of the little-endian bytes in C order) of one array of the base."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    sha256: str
+
+
+def base_problems(
+    base: Mapping[str, np.ndarray], network: NetworkConfig, num_axes: int, num_channels: int
+) -> Iterator[str]:
+    """What keeps named arrays from being the base of this network, in words."""
+    expected = base_shapes(network, num_axes, num_channels)
+    found = {name: array.shape for name, array in base.items() if not name.startswith("inner_loop/")}
+    yield from differences(found, expected)
+    rates = base.get(RATES, np.zeros(0))
+    if rates.shape[-1:] != (network.modulation_size,):
+        yield f"{RATES} has shape {rates.shape}, expected (..., {network.modulation_size})"
+    for name, array in base.items():
+        if array.dtype.name not in BASE_DTYPES:
+            yield f"{name} has dtype {array.dtype}, expected one of {BASE_DTYPES}"
+        elif not np.isfinite(array).all():
+            yield f"{name} holds values that are not finite"
+
+
+def base_shapes(network: NetworkConfig, num_axes: int, num_channels: int) -> dict[str, tuple[int, ...]]:
+    """Shape of every array of base weights; kernels are (input, output)."""
+    inputs = [num_axes] + [network.width] * (network.depth - 1)
+    layers = [(f"sine_{i}", network.width) for i in range(network.depth - 1)] + [("linear", num_channels)]
+    sizes = {name: (fan_in, fan_out) for fan_in, (name, fan_out) in zip(inputs, layers, strict=True)}
+    if network.modulation_dim is not None:
+        sizes["map"] = (network.modulation_dim, network.num_shifts)
+    return {f"{name}/kernel": size for name, size in sizes.items()} | {f"{n}/bias": s[1:] for n, s in sizes.items()}
+
+
+def describe_array(array: np.ndarray) -> BaseArray:
+    """What the attributes of a store say about an array of the base."""
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return BaseArray(dtype=array.dtype.name, shape=array.shape, sha256=hashlib.sha256(little.tobytes()).hexdigest())
+
+
+def differences(found: Any, expected: Any, where: str = "") -> Iterator[str]:
+    """The leaves in which two JSON values differ, in words."""
+    if isinstance(found, Mapping) and isinstance(expected, Mapping):
+        for key in sorted(found.keys() | expected.keys()):
+            yield from differences(found.get(key), expected.get(key), f"{where}.{key}" if where else key)
+    elif found != expected:
+        yield f"{where} is {found!r}, expected {expected!r}"

@@ -1,0 +1,265 @@
+import gzip
+import hashlib
+import os
+import pickle
+import struct
+import tarfile
+import tempfile
+import tracemalloc
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from converters.archives import open_archive
+from converters.listing import MAX_MEMBER_BYTES
+from functa_store.errors import ArchiveError, MemberError
+
+FILES = {"b/2.txt": b"two" * 1000, "a/1.txt": b"one", "b/10.txt": b"", "top.txt": b"\0\xff"}
+
+
+def test_every_kind_gives_the_same_members_in_sorted_order(pack, kind):
+    archive = open_archive(pack(FILES, kind))
+    assert archive.members == sorted(FILES)
+    assert {member: archive.read(member) for member in archive.members} == FILES
+    assert archive.rejects == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.dictionaries(
+        st.text("abcäß日/ ", min_size=1, max_size=12).filter(lambda n: n.strip("/") == n and "//" not in n),
+        st.binary(max_size=300),
+        min_size=1,
+    ),
+    st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]),
+    st.binary(max_size=50),
+    st.binary(max_size=50),
+)
+def test_a_zip_is_read_as_the_standard_library_reads_it(files, method, before, comment):
+    """Also behind other bytes and with a comment, which may look like anything but another end of a zip."""
+    comment = comment.replace(b"PK", b"")
+    with tempfile.NamedTemporaryFile(suffix=".zip") as file:
+        file.write(b"PK\3\4" + before)
+        with zipfile.ZipFile(file, "a", method) as archive:
+            archive.comment = comment
+            for name, content in files.items():
+                archive.writestr(name, content)
+        file.flush()
+        archive = open_archive(file.name)
+        assert {member: archive.read(member) for member in archive.members} == files
+
+
+def test_a_zip_with_64_bit_fields_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 3)
+    with zipfile.ZipFile(tmp_path / "long.zip", "w") as archive:
+        for k in range(10):
+            archive.writestr(str(k), bytes([k]) * 200)
+    assert b"PK\6\6" in (tmp_path / "long.zip").read_bytes()
+    archive = open_archive(tmp_path / "long.zip")
+    assert [archive.read(m) for m in archive.members] == [bytes([k]) * 200 for k in range(10)]
+
+
+def test_threads_and_pickled_copies_read_alike(pack, kind):
+    files = {f"{k:03}": bytes([k]) * (k * 100) for k in range(200)}
+    archive = pickle.loads(pickle.dumps(open_archive(pack(files, kind))))
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(archive.read, archive.members * 3)) == list(files.values()) * 3
+
+
+def test_listing_a_zip_costs_little_memory_per_member(tmp_path):
+    num_members = 20_000
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for k in range(num_members):
+            archive.writestr(f"img_align_celeba/{k:06}.jpg", b"")
+    tracemalloc.start()
+    try:
+        archive = open_archive(tmp_path / "many.zip")
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(archive.members) == num_members
+    assert kept < 150 * num_members
+    assert peak < 450 * num_members
+
+
+def test_the_digest_is_that_of_the_file_and_for_a_folder_of_names_and_contents(pack):
+    path = pack(FILES, "zip")
+    assert open_archive(path).sha256() == hashlib.sha256(path.read_bytes()).hexdigest()
+    lines = "".join(f"{m}\0{hashlib.sha256(FILES[m]).hexdigest()}\n" for m in sorted(FILES))
+    assert open_archive(pack(FILES, "folder")).sha256() == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_hidden_files_are_no_members(pack, kind):
+    files = {"1.txt": b"", ".DS_Store": b"", "__MACOSX/._1.txt": b"", ".git/config": b""}
+    archive = open_archive(pack(files, kind))
+    assert archive.members == ["1.txt"]
+    assert archive.rejects == []
+
+
+def test_leading_dots_of_a_tar_are_taken_off(pack):
+    assert open_archive(pack({"./a/1.txt": b""}, "tar")).members == ["a/1.txt"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("../1.txt", "leads out of the archive"),
+        ("a/../../1.txt", "leads out of the archive"),
+        ("a\\..\\1.txt", "leads out of the archive"),
+        ("/etc/1.txt", "absolute name"),
+        ("C:\\1.txt", "absolute name"),
+    ],
+)
+def test_names_that_lead_elsewhere_become_rejects(pack, kind, name, reason):
+    archive = open_archive(pack({name: b"", "good.txt": b""}, kind))
+    assert archive.members == ["good.txt"]
+    assert [reject.member for reject in archive.rejects] == [name]
+    assert reason in archive.rejects[0].reason
+
+
+def test_a_name_that_is_not_utf8_becomes_a_reject(pack, kind):
+    path = pack({"good.txt": b"", "b_d.txt": b""}, kind)
+    if kind == "folder":
+        (path / "b_d.txt").rename(os.fsdecode(os.fsencode(path) + b"/b\xe4d.txt"))
+    else:
+        content = path.read_bytes().replace(b"b_d.txt", b"b\xe4d.txt")
+        if kind == "tar":  # the header's checksum covers the name
+            old = path.read_bytes()[512 + 148 : 512 + 154]
+            new = b"%06o" % (int(old, 8) - ord("_") + 0xE4)
+            content = content[: 512 + 148] + new + content[512 + 154 :]
+        path.write_bytes(content)
+    archive = open_archive(path)
+    assert archive.members == ["good.txt"]
+    assert archive.rejects[0].member == "b\\xe4d.txt"
+    assert "not UTF-8" in archive.rejects[0].reason
+
+
+def test_repeated_names_links_and_unknown_compression_become_rejects(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        link = zipfile.ZipInfo("link")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "good")
+        archive.writestr("good", b"1")
+        archive.writestr("packed", b"1", zipfile.ZIP_LZMA)
+        archive.writestr("twice", b"1")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("twice", b"2")
+    archive = open_archive(tmp_path / "a.zip")
+    assert archive.members == ["good"]
+    reasons = {reject.member: reject.reason for reject in archive.rejects}
+    assert reasons["link"] == "is a symbolic link"
+    assert "compression method 14" in reasons["packed"]
+    assert "more than once" in reasons["twice"]
+
+
+def test_links_in_tars_and_folders_become_rejects(tmp_path):
+    folder = tmp_path / "folder"
+    (folder / "real").mkdir(parents=True)
+    (folder / "real" / "1").write_bytes(b"1")
+    (folder / "link").symlink_to(folder / "real")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(folder, ".")
+    for path in (folder, tmp_path / "a.tar"):
+        archive = open_archive(path)
+        assert archive.members == ["real/1"]
+        assert [reject.member for reject in archive.rejects] == ["link"]
+
+
+def test_paths_that_are_no_archive_are_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello, world")
+    (tmp_path / "nothing.zip").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    for name, words in {
+        "missing.zip": "no such file or folder",
+        "notes.txt": "starts with b'hello, w', expected",
+        "nothing.zip": "the file is empty",
+        "empty": "the archive is empty",
+    }.items():
+        with pytest.raises(ArchiveError, match=words) as caught:
+            open_archive(tmp_path / name)
+        assert name in str(caught.value)
+
+
+def test_an_empty_zip_or_tar_is_refused(pack, kind):
+    if kind != "folder":
+        with pytest.raises(ArchiveError, match="the archive is empty"):
+            open_archive(pack({}, kind))
+
+
+def test_a_compressed_tar_is_refused_with_the_way_out(pack, tmp_path):
+    (tmp_path / "a.tgz").write_bytes(gzip.compress(pack(FILES, "tar").read_bytes()))
+    with pytest.raises(ArchiveError, match=r"gunzip -k a\.tgz"):
+        open_archive(tmp_path / "a.tgz")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize("cut", [2700, 1000, 300, 30, 5])
+def test_a_truncated_archive_never_opens_as_if_it_were_whole(pack, kind, cut):
+    files = {f"{k}.txt": bytes(range(256)) * 2 for k in range(9)}
+    path = pack(files, kind)
+    content = path.read_bytes()
+    end = len(content) if kind == "zip" else 9 * 1024  # before the zeros that end a tar
+    path.write_bytes(content[: min(end - 1, cut if kind == "zip" else end - cut)])
+    with pytest.raises(ArchiveError, match=r"truncated|damaged"):
+        open_archive(path)
+
+
+def test_a_damaged_tar_header_is_no_silent_end(pack):
+    path = pack({"1": b"1" * 512, "2": b"2" * 512, "3": b"3"}, "tar")
+    content = bytearray(path.read_bytes())
+    content[1024 + 150] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArchiveError, match="header at byte 1024 is damaged"):
+        open_archive(path)
+
+
+def test_an_encrypted_zip_is_refused(pack):
+    path = pack({"1.txt": b"1"})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\1\2") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(ArchiveError, match=r"1\.txt is encrypted"):
+        open_archive(path)
+
+
+def test_a_damaged_zip_directory_is_refused(pack):
+    content = pack(FILES).read_bytes()
+    end = content.index(b"PK\5\6")
+    for position, value in {end + 10: struct.pack("<H", 9), end + 12: struct.pack("<L", 1 << 30)}.items():
+        path = pack(FILES)
+        path.write_bytes(content[:position] + value + content[position + len(value) :])
+        with pytest.raises(ArchiveError, match="damaged"):
+            open_archive(path)
+
+
+def test_flipped_bits_of_a_member_are_noticed(pack):
+    path = pack({"1.txt": b"abc" * 100})
+    content = bytearray(path.read_bytes())
+    content[38] ^= 0x10
+    path.write_bytes(content)
+    with pytest.raises(MemberError, match="damaged inside the zip"):
+        open_archive(path).read("1.txt")
+
+
+def test_members_that_are_missing_or_too_long_are_member_errors(pack, kind, monkeypatch):
+    archive = open_archive(pack({"1.txt": b"123456"}, kind))
+    with pytest.raises(MemberError):
+        archive.read("2.txt")
+    monkeypatch.setattr("converters.listing.MAX_MEMBER_BYTES", 5)
+    with pytest.raises(MemberError, match="bytes, more than the 5"):
+        archive.read("1.txt")
+    assert MAX_MEMBER_BYTES == 1 << 28
+
+
+def test_a_zip_bomb_is_read_no_further_than_its_directory_promises(pack):
+    path = pack({"1.txt": bytes(1 << 20)})
+    content = bytearray(path.read_bytes())
+    content[(at := content.index(b"PK\1\2")) + 24 : at + 28] = struct.pack("<L", 10)
+    path.write_bytes(content)
+    with pytest.raises(MemberError, match="11 of 10 bytes"):
+        open_archive(path).read("1.txt")

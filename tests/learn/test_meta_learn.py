@@ -1,0 +1,101 @@
+"""Meta-learning as a whole: it learns, repeats itself exactly, goes on and recovers."""
+
+import jax
+import numpy as np
+import pytest
+
+from functa_store.config import ConvertConfig, NetworkConfig, OuterLoopConfig
+from functa_store.errors import LearningError
+from functa_store.learn.meta_learn import choose_examples, meta_learn
+from functa_store.progress import Learned
+from functa_store.sources import ArraySource
+
+NETWORK = NetworkConfig(width=16, depth=3, w0=10.0, modulation_dim=8)
+OUTER = OuterLoopConfig(
+    num_steps=40, batch_size=4, num_points=32, warmup_steps=5, monitor_every=10, learning_rate=1e-3
+)
+CONFIG = ConvertConfig(network=NETWORK, outer=OUTER)
+
+
+def waves(count=40, size=8):
+    """Smooth images that differ in phase."""
+    y, x = np.meshgrid(np.linspace(0, 1, size), np.linspace(0, 1, size), indexing="ij")
+    phases = np.linspace(0, 6, count)[:, None, None]
+    return (0.5 + 0.3 * np.sin(4 * y + 2 * x + phases))[..., None].astype(np.float32)
+
+
+SOURCE = ArraySource(waves())
+
+
+class Memory:
+    """Snapshots in memory that can interrupt."""
+
+    def __init__(self, stop_at=None, start=None):
+        self.stop_at, self.kept = stop_at, start
+
+    def load(self, like):
+        return self.kept
+
+    def offer(self, snapshot):
+        if snapshot.step == self.stop_at:
+            raise KeyboardInterrupt
+
+    def save(self, snapshot):
+        self.kept = snapshot
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_learning_improves_the_monitored_examples():
+    events = []
+    base = meta_learn(SOURCE, CONFIG, report=events.append)
+    looks = [e.monitored_psnr for e in events if isinstance(e, Learned) and e.monitored_psnr is not None]
+    assert base.psnr == max(looks) > looks[0]
+    assert base.num_steps == 40
+
+
+def test_the_same_seed_learns_the_same_and_another_does_not():
+    first, again = meta_learn(SOURCE, CONFIG), meta_learn(SOURCE, CONFIG)
+    assert_equal(first.learnable, again.learnable)
+    other = meta_learn(SOURCE, ConvertConfig(network=NETWORK, outer=OUTER, seed=1))
+    assert not np.array_equal(first.learnable.rates, other.learnable.rates)
+
+
+def test_an_interrupted_run_goes_on_exactly():
+    memory = Memory(stop_at=23)
+    with pytest.raises(KeyboardInterrupt):
+        meta_learn(SOURCE, CONFIG, snapshots=memory)
+    assert memory.kept.step == 23
+    resumed = meta_learn(SOURCE, CONFIG, snapshots=Memory(start=memory.kept))
+    assert_equal(resumed.learnable, meta_learn(SOURCE, CONFIG).learnable)
+
+
+def test_the_steps_of_a_time_budget_reproduce_it():
+    def outer(**length):
+        return OuterLoopConfig(batch_size=4, num_points=32, warmup_steps=5, monitor_every=10, **length)
+
+    timed = meta_learn(SOURCE, ConvertConfig(network=NETWORK, outer=outer(num_steps=None, time_budget=0.5)))
+    counted = meta_learn(SOURCE, ConvertConfig(network=NETWORK, outer=outer(num_steps=timed.num_steps)))
+    assert_equal(timed.learnable, counted.learnable)
+
+
+def test_learning_that_diverges_gives_up_with_a_reason():
+    outer = OuterLoopConfig(num_steps=200, batch_size=4, warmup_steps=0, learning_rate=1e38, monitor_every=10)
+    with pytest.raises(LearningError, match="lower the learning rates"):
+        meta_learn(SOURCE, ConvertConfig(network=NETWORK, outer=outer))
+
+
+def test_monitored_examples_are_never_learned_from_nor_held_out():
+    train, monitored = choose_examples(SOURCE, 64)
+    assert not set(train) & set(monitored)
+    assert set(SOURCE.split[monitored]) == {"train"}
+    assert len(monitored) == 3
+
+
+def test_a_published_validation_split_is_monitored_instead():
+    split = np.array(["train"] * 30 + ["validation"] * 10)
+    train, monitored = choose_examples(ArraySource(waves(), split=split), 4)
+    assert len(train) == 30
+    assert set(split[monitored]) == {"validation"}

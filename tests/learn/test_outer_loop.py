@@ -1,0 +1,74 @@
+"""One outer step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functa_store.config import ConvertConfig, NetworkConfig, OuterLoopConfig
+from functa_store.grids import CellGrid
+from functa_store.learn.outer_loop import (
+    LOWEST_RATE,
+    LearnState,
+    init_learnable,
+    loss_after_inner_loop,
+    make_optimizer,
+    make_outer_step,
+    sample_points,
+)
+from functa_store.sources import FeatureSpec
+
+GRID = CellGrid(axes=("y", "x"), resolution=(8, 8)).coords()
+SPEC = FeatureSpec(channels=("r", "g", "b"), scale=1 / 255)
+CONFIG = ConvertConfig(
+    network=NetworkConfig(width=16, depth=3, modulation_dim=8),
+    outer=OuterLoopConfig(num_points=None, learning_rate=1e-3),
+)
+RAW = np.random.default_rng(0).integers(0, 256, size=(4, 64, 3), dtype=np.uint8)
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope="module", name="start")
+def _start():
+    graph, learnable = init_learnable(CONFIG, 2, 3)
+    return graph, LearnState(learnable, make_optimizer(CONFIG.outer).init(learnable))
+
+
+def test_losses_are_those_before_the_update_and_fall_with_it(start):
+    graph, state = start
+    step = make_outer_step(graph, CONFIG, GRID, SPEC)
+    state, first = step(state, RAW, KEY, np.float32(1))
+    for _ in range(20):
+        state, losses = step(state, RAW, KEY, np.float32(1))
+    features = RAW[0] / np.float32(255)
+    views = (jnp.broadcast_to(x, (4, *x.shape)) for x in (GRID, features))
+    np.testing.assert_allclose(first[0], loss_after_inner_loop(start[1].learnable, graph, *views), rtol=1e-4)
+    assert losses.mean() < 0.9 * first.mean()
+
+
+def test_a_scale_of_zero_changes_nothing(start):
+    graph, state = start
+    after, _ = make_outer_step(graph, CONFIG, GRID, SPEC)(state, RAW, KEY, np.float32(0))
+    jax.tree.map(np.testing.assert_array_equal, after.learnable, state.learnable)
+
+
+def test_inner_rates_stay_positive(start):
+    graph, state = start
+    step = make_outer_step(graph, CONFIG, GRID, SPEC)
+    after, _ = step(state, RAW, KEY, np.float32(1e6))
+    assert np.min(after.learnable.rates) >= np.float32(LOWEST_RATE)
+
+
+@given(st.integers(1, 64), st.integers(0, 1000))
+def test_sampled_points_are_distinct_and_lie_on_the_grid(count, seed):
+    index = np.asarray(sample_points(jax.random.key(seed), (2, count), 64))
+    assert np.all((index >= 0) & (index < 64))
+    assert np.all(np.diff(index, axis=-1) > 0)
+
+
+def test_every_point_is_sampled_equally_often():
+    index = np.asarray(sample_points(KEY, (4000, 6), 24))
+    counts = np.bincount(index.ravel(), minlength=24)
+    assert abs(counts - 1000).max() < 150

@@ -1,0 +1,53 @@
+"""The fast sine against float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functa_store.nets import sine
+
+PAIRS = [(sine.sin, np.sin), (sine.cos, np.cos)]
+ANGLES = np.concatenate(
+    [
+        np.linspace(-1e4, 1e4, 1_000_001),
+        np.linspace(-20, 20, 200_001),
+        np.arange(-3000, 3001) * np.pi / 2,
+    ]
+).astype(np.float32)
+
+
+@pytest.mark.parametrize(("ours", "exact"), PAIRS)
+def test_the_error_stays_below_2e_7_up_to_ten_thousand(ours, exact):
+    error = np.abs(jax.jit(ours)(ANGLES) - exact(ANGLES.astype(np.float64)))
+    assert error.max() <= 2e-7
+
+
+@pytest.mark.parametrize(("ours", "exact"), PAIRS)
+def test_beyond_the_range_the_error_grows_with_the_angle(ours, exact):
+    angles = np.linspace(1e4, 1e6, 100_001).astype(np.float32)
+    error = np.abs(jax.jit(ours)(angles) - exact(angles.astype(np.float64)))
+    assert np.all(error <= 2e-11 * angles + 2e-7)
+
+
+@pytest.mark.parametrize("ours", [sine.sin, sine.cos])
+def test_what_is_no_angle_gives_nan(ours):
+    assert np.isnan(ours(jnp.array([jnp.inf, -jnp.inf, jnp.nan]))).all()
+
+
+@given(st.floats(-100, 100, width=32))
+def test_derivatives_are_those_of_the_sine(x):
+    x = jnp.float32(x)
+    first, second = jax.grad(sine.sin), jax.grad(jax.grad(sine.sin))
+    np.testing.assert_allclose(first(x), np.cos(x), atol=3e-7)
+    np.testing.assert_allclose(second(x), -np.sin(x), atol=3e-7)
+    np.testing.assert_allclose(jax.grad(sine.cos)(x), -np.sin(x), atol=3e-7)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_is_rounded_once(dtype):
+    x = jnp.linspace(-10, 10, 1001).astype(dtype)
+    assert sine.sin(x).dtype == dtype
+    np.testing.assert_array_equal(sine.sin(x), sine.sin(x.astype(jnp.float32)).astype(dtype))

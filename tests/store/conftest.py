@@ -1,0 +1,93 @@
+"""Small conversions to write, and a small store to read."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from functa_store.config import ConvertConfig, NetworkConfig
+from functa_store.grids import CellGrid
+from functa_store.sources import FeatureSpec, Label, Reject
+from functa_store.store.base import base_shapes
+from functa_store.store.spec import Contents
+from functa_store.store.writer import StoreWriter
+
+NETWORK = NetworkConfig(width=8, depth=3, modulation_dim=4)
+NUM_EXAMPLES = 21
+
+
+def make_contents(**changes: Any) -> Contents:
+    """Contents of 21 examples in three shards of 8, one of them cut short."""
+    rng = np.random.default_rng(0)
+    config = changes.get("config", ConvertConfig(network=NETWORK, rows_per_shard=8))
+    shapes = base_shapes(config.network, 2, 3) | {"inner_loop/learning_rate": (3, config.network.modulation_size)}
+    split = np.array(["train", "validation", "test"])[np.arange(NUM_EXAMPLES) % 3]
+    classes = Label(values=np.arange(NUM_EXAMPLES) % 2, names=("cat", "dog"))
+    known = {
+        "domain": CellGrid(axes=("y", "x"), resolution=(8, 8)),
+        "features": FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255),
+        "config": config,
+        "base": {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()},
+        "ids": [f"bild_{i}_ä.png" for i in range(NUM_EXAMPLES)],
+        "split": split,
+        "labels": {"animal": classes, "age": Label(values=np.linspace(0, 1, NUM_EXAMPLES))},
+        "rejects": [Reject(member="broken.png", reason="truncated")],
+        "provenance": {"archive": "pets.zip", "sha256": "00"},
+        "reference": {"pca": {"components": 4, "psnr_mean": 20.5}},
+    }
+    return Contents(**known | changes)
+
+
+def make_values() -> tuple[np.ndarray, np.ndarray]:
+    """Modulations and errors of the 21 examples."""
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(NUM_EXAMPLES, 4)).astype(np.float32), rng.random(NUM_EXAMPLES).astype(np.float32)
+
+
+def write_shards(path: Path, contents: Contents, stop_before: int | None = None) -> Path:
+    """Write the missing shards up to `stop_before`, all of them if None."""
+    modulations, mse = make_values()
+    with StoreWriter.resume_or_create(path, contents) as writer:
+        for shard in writer.missing_shards():
+            if stop_before is not None and shard.index >= stop_before:
+                raise KeyboardInterrupt
+            writer.write(shard, modulations[shard.start : shard.stop], mse[shard.start : shard.stop])
+    return path
+
+
+def read_all(path: Path) -> dict[str, bytes]:
+    """Every file below a path."""
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+@pytest.fixture
+def contents() -> Contents:
+    return make_contents()
+
+
+@pytest.fixture(name="make_contents")
+def make_contents_fixture() -> Callable[..., Contents]:
+    return make_contents
+
+
+@pytest.fixture(name="write_shards")
+def write_shards_fixture() -> Callable[..., Path]:
+    return write_shards
+
+
+@pytest.fixture(name="read_all")
+def read_all_fixture() -> Callable[[Path], dict[str, bytes]]:
+    return read_all
+
+
+@pytest.fixture(scope="session")
+def values() -> tuple[np.ndarray, np.ndarray]:
+    return make_values()
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete store; tests that change one copy it first."""
+    return write_shards(tmp_path_factory.mktemp("complete") / "pets.functa", make_contents())

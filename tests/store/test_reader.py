@@ -1,0 +1,136 @@
+"""A reader believes nothing, and says what is wrong in words."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from functa_store.errors import StoreFormatError
+from functa_store.sources import Reject
+from functa_store.store.reader import StoreReader
+
+
+@pytest.fixture
+def copy(store, tmp_path) -> Path:
+    """A complete store that may be damaged."""
+    return shutil.copytree(store, tmp_path / "copy.functa")
+
+
+def test_a_reader_returns_what_was_written(store, contents, values):
+    reader = StoreReader(store)
+    assert (reader.complete, reader.num_examples, reader.num_done, reader.format_version) == (True, 21, 21, 1)
+    assert (reader.domain, reader.features, reader.config) == (contents.domain, contents.features, contents.config)
+    assert (reader.provenance, reader.reference) == (contents.provenance, contents.reference)
+    assert reader.rejects == [Reject(member="broken.png", reason="truncated")]
+    np.testing.assert_array_equal(reader.modulations, values[0], strict=True)
+    np.testing.assert_array_equal(reader.mse, values[1], strict=True)
+    assert reader.ids[:].tolist() == contents.ids
+    assert reader.split[2] == "test"
+    assert reader.labels.keys() == {"age", "animal"}
+    assert reader.label_names == {"animal": ("cat", "dog")}
+    np.testing.assert_array_equal(reader.labels["animal"], contents.labels["animal"].values)
+    assert reader.base.keys() == contents.base.keys()
+    for name, array in contents.base.items():
+        np.testing.assert_array_equal(reader.base[name], array, strict=True)
+    assert {name: quality.examples for name, quality in reader.quality.items()} == dict.fromkeys(reader.quality, 7)
+    reader.verify()
+
+
+def test_splits_and_ids_can_be_compared_with_strings(store):
+    reader = StoreReader(store)
+    assert len(reader.modulations[reader.split[:] == "train"]) == 7
+    assert np.flatnonzero(np.isin(reader.ids, ["bild_3_ä.png"])).tolist() == [3]
+    assert np.unique(reader.split).tolist() == ["test", "train", "validation"]
+
+
+def test_sizes_add_up(store):
+    reader = StoreReader(store)
+    assert reader.bytes_per_example == 16
+    assert reader.bytes_total == sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
+    assert 0 < reader.bytes_base < reader.bytes_total
+
+
+def test_an_unfinished_store_tells_how_far_it_is(write_shards, contents, tmp_path):
+    path = tmp_path / "pets.functa"
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(path, contents, stop_before=2)
+    reader = StoreReader(path)
+    assert (reader.complete, reader.num_done, len(reader.modulations)) == (False, 16, 21)
+    assert reader.base.keys() == contents.base.keys()
+    for read in (lambda: reader.modulations[0], lambda: reader.mse[:], reader.verify):
+        with pytest.raises(StoreFormatError, match=r"unfinished store\. Run the conversion again"):
+            read()
+
+
+def test_what_is_no_functaset_is_named(tmp_path):
+    (tmp_path / "file.functa").write_text("mine")
+    zarr.create_group(tmp_path / "group.functa", attributes={"mine": True})
+    (tmp_path / "broken.functa").mkdir()
+    (tmp_path / "broken.functa" / "zarr.json").write_text("{")
+    for name, words in {
+        "missing": "found nothing, expected a functaset",
+        "file": "found no Zarr v3 group",
+        "group": "a Zarr node, but no functaset",
+        "broken": "no valid JSON",
+    }.items():
+        with pytest.raises(StoreFormatError, match=words):
+            StoreReader(tmp_path / f"{name}.functa")
+
+
+@pytest.mark.parametrize("shard", ["modulations/c/1/0", "mse/c/1"])
+@pytest.mark.parametrize("cut", [None, 3, -1])
+def test_a_missing_or_torn_shard_is_named_and_the_others_are_read(copy, values, shard, cut):
+    """Fill values are never data."""
+    data = (copy / shard).read_bytes()
+    (copy / shard).unlink() if cut is None else (copy / shard).write_bytes(data[:cut])
+    reader = StoreReader(copy)
+    rows = {"modulations": reader.modulations, "mse": reader.mse}[shard.split("/")[0]]
+    assert np.isfinite(rows[:8]).all()
+    with pytest.raises(StoreFormatError, match=rf"(?s)missing or damaged.*{shard}"):
+        rows[7:9]
+
+
+def test_damage_inside_a_shard_is_found_by_verify(copy):
+    """Rows have no checksum of their own, which keeps shards flat; the manifest has."""
+    shard = copy / "modulations/c/2/0"
+    shard.write_bytes(b"\x01" + shard.read_bytes()[1:])
+    (copy / "notes.txt").write_text("foreign")
+    with pytest.raises(StoreFormatError, match=r"modulations/c/2/0.crc32c is .*; notes.txt is .* expected None"):
+        StoreReader(copy).verify()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"torn"])
+def test_a_damaged_base_is_named(copy, content):
+    chunk = copy / "base/sine_0/kernel/c/0/0"
+    chunk.unlink() if content is None else chunk.write_bytes(content)
+    with pytest.raises(StoreFormatError, match=r"base/sine_0/kernel.* damaged"):
+        StoreReader(copy).base  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["id", "split", "labels/age", "rejects/member"])
+def test_a_damaged_column_is_named(copy, name):
+    (copy / name / "c" / "0").write_bytes(b"torn")
+    reader = StoreReader(copy)
+    columns = {
+        "id": lambda: reader.ids[0],
+        "split": lambda: reader.split[0],
+        "labels/age": lambda: reader.labels["age"][0],
+    }
+    with pytest.raises(StoreFormatError, match=rf"{name}/c/0: missing or damaged"):
+        columns.get(name, lambda: reader.rejects)()
+
+
+@pytest.mark.parametrize("name", ["modulations", "mse", "id", "labels"])
+def test_a_missing_array_is_named(copy, name):
+    shutil.rmtree(copy / name)
+    with pytest.raises(StoreFormatError, match=rf"{name}: no readable"):
+        StoreReader(copy)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("modulations", (21, 5)), ("mse", (20,)), ("id", (20,))])
+def test_arrays_of_another_shape_are_refused(copy, name, shape):
+    zarr.create_array(copy / name, shape=shape, dtype="float32", overwrite=True)
+    with pytest.raises(StoreFormatError, match=rf"{name}: shape.*two conversions were mixed"):
+        StoreReader(copy)

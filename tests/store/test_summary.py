@@ -1,0 +1,38 @@
+"""Statistics and quality of a store equal those of the table in memory."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from functa_store.store.summary import moments, quality_by_split
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=5), st.floats(-1e4, 1e4))
+def test_moments_do_not_depend_on_how_the_table_is_cut(lengths, offset):
+    rng = np.random.default_rng(0)
+    tables = [(rng.normal(size=(length, 3)) + offset).astype(np.float32) for length in lengths]
+    table = np.concatenate(tables)
+    found = moments(tables)
+    exact = table.astype(np.float64)
+    np.testing.assert_allclose(found["mean"], exact.mean(axis=0), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(found["std"], exact.std(axis=0), rtol=1e-5, atol=1e-9)
+    np.testing.assert_array_equal(found["min"], table.min(axis=0), strict=True)
+    np.testing.assert_array_equal(found["max"], table.max(axis=0), strict=True)
+
+
+def test_both_psnrs_are_reported_by_split():
+    """Errors of 0.1 and 0.001 are 10 and 30 dB: 20 on average, but their mean error is 12.97 dB."""
+    quality = quality_by_split(np.array([0.1, 0.001, 0.01]), np.array(["test", "test", "train"]), 1.0)
+    assert list(quality) == ["test", "train"]
+    assert quality["test"].examples == 2
+    assert quality["test"].psnr_mean == pytest.approx(20)
+    assert quality["test"].psnr_of_mean_mse == pytest.approx(12.967, abs=1e-3)
+
+
+def test_an_infinite_psnr_is_no_number():
+    """JSON knows no infinity."""
+    quality = quality_by_split(np.array([0.0, 0.01]), np.array(["train", "train"]), 1.0)["train"]
+    assert quality.psnr_mean is None
+    assert quality.psnr_of_mean_mse == pytest.approx(23.01, abs=1e-2)

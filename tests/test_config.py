@@ -1,0 +1,55 @@
+"""Configurations check themselves and travel through JSON."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functa_store.config import (
+    ConvertConfig,
+    InnerLoopConfig,
+    NetworkConfig,
+    OuterLoopConfig,
+    from_dict,
+    to_dict,
+)
+from functa_store.errors import ConfigError
+
+CONFIGS = st.builds(
+    ConvertConfig,
+    preset=st.none() | st.text(),
+    network=st.builds(NetworkConfig, width=st.integers(1, 99), depth=st.integers(2, 20), w0=st.floats(0.1, 100)),
+    inner=st.builds(InnerLoopConfig, num_steps=st.integers(1, 9)),
+    outer=st.builds(OuterLoopConfig, batch_size=st.integers(1, 99), num_points=st.none() | st.integers(1, 99)),
+    seed=st.integers(0, 2**31),
+    rows_per_shard=st.none() | st.sampled_from([1, 64, 4096]),
+)
+
+
+@given(CONFIGS)
+def test_a_configuration_survives_json(config):
+    assert from_dict(ConvertConfig, json.loads(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "words"),
+    [
+        (InnerLoopConfig, {"num_steps": 0}, "num_steps must be at least 1, got 0"),
+        (NetworkConfig, {"depth": 1}, "depth must be at least 2"),
+        (NetworkConfig, {"w0": float("nan")}, "w0 must be positive"),
+        (NetworkConfig, {"modulation": "shift"}, "modulation_dim must be given for latent"),
+        (OuterLoopConfig, {"time_budget": 5.0}, "either the number of outer steps or a time budget"),
+        (OuterLoopConfig, {"decay_fraction": 1.0}, "decay_fraction"),
+        (ConvertConfig, {"rows_per_shard": 48}, "power of two"),
+        (ConvertConfig, {"seed": -1}, "seed"),
+    ],
+)
+def test_a_value_out_of_range_is_named(kind, values, words):
+    with pytest.raises(ConfigError, match=words):
+        kind(**values)
+
+
+def test_an_unknown_key_is_named():
+    with pytest.raises(ConfigError, match=r"wdith.*ConvertConfig\.network"):
+        from_dict(ConvertConfig, {"network": {"wdith": 3}})
