@@ -53,7 +53,8 @@ class Checkpoints:
             return None
         leaves, structure = jax.tree.flatten(like)
         kept = self._manager.restore(step, args=ocp.args.StandardRestore(_named(leaves)))
-        return jax.tree.unflatten(structure, [kept[name] for name in _named(leaves)])
+        restored = [kept[str(i)].item() if np.isscalar(leaf) else kept[str(i)] for i, leaf in enumerate(leaves)]
+        return jax.tree.unflatten(structure, restored)
 
     def offer(self, snapshot: Snapshot) -> None:
         """Keep the snapshot if the interval has passed since the last one."""

@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from functa_store.config import ConvertConfig
 from functa_store.decode.decoder import Decoder, TiledDecoder, make_decoder
 from functa_store.decode.notebook import functaset_html
-from functa_store.errors import GridError
+from functa_store.errors import ExampleIndexError, GridError
 from functa_store.grids import CellGrid, Region
 from functa_store.metrics import psnr
 from functa_store.sources import FeatureSpec
@@ -53,7 +53,9 @@ class Functaset:
 
     def __getitem__(self, index: int) -> "Example":
         """One example."""
-        return Example(functaset=self, index=int(np.arange(len(self))[self._index(index)][0]))
+        if not -len(self) <= index < len(self):
+            raise ExampleIndexError(f"{self.store.path}: example {index} does not exist; there are {len(self)}")
+        return Example(functaset=self, index=range(len(self))[index])
 
     def __iter__(self) -> Iterator["Example"]:
         return (Example(functaset=self, index=index) for index in range(len(self)))

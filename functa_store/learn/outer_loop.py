@@ -62,7 +62,7 @@ def make_optimizer(config: OuterLoopConfig) -> optax.GradientTransformation:
 
 
 def sample_points(key: Key[Array, ""], shape: tuple[int, ...], num_points: int) -> Int[Array, "..."]:
-    """Random points, one in each of equally long runs of the grid's points.
+    """Random points, one in each of equally long runs (to within one point) of the grid's points.
 
     Stratification keeps an inner gradient closer to that of the whole grid than
     independent points would, at the same cost.
@@ -75,8 +75,8 @@ def sample_points(key: Key[Array, ""], shape: tuple[int, ...], num_points: int) 
     Returns:
         Indices into the grid's points, ascending along the last axis.
     """
-    position = jnp.arange(shape[-1]) + jax.random.uniform(key, shape)
-    return jnp.minimum((position * (num_points / shape[-1])).astype(jnp.int32), num_points - 1)
+    edges = np.arange(shape[-1] + 1) * num_points // shape[-1]
+    return edges[:-1] + (jax.random.uniform(key, shape) * np.diff(edges)).astype(jnp.int32)
 
 
 def loss_after_inner_loop(

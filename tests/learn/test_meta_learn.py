@@ -11,9 +11,7 @@ from functa_store.progress import Learned
 from functa_store.sources import ArraySource
 
 NETWORK = NetworkConfig(width=16, depth=3, w0=10.0, modulation_dim=8)
-OUTER = OuterLoopConfig(
-    num_steps=40, batch_size=4, num_points=32, warmup_steps=5, monitor_every=10, learning_rate=1e-3
-)
+OUTER = OuterLoopConfig(num_steps=40, batch_size=4, num_points=32, warmup_steps=5, monitor_every=10, learning_rate=1e-3)
 CONFIG = ConvertConfig(network=NETWORK, outer=OUTER)
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functa_store.config import ConvertConfig, NetworkConfig, OuterLoopConfig
@@ -61,6 +61,7 @@ def test_inner_rates_stay_positive(start):
     assert np.min(after.learnable.rates) >= np.float32(LOWEST_RATE)
 
 
+@settings(max_examples=20)
 @given(st.integers(1, 64), st.integers(0, 1000))
 def test_sampled_points_are_distinct_and_lie_on_the_grid(count, seed):
     index = np.asarray(sample_points(jax.random.key(seed), (2, count), 64))

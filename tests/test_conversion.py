@@ -1,0 +1,151 @@
+"""From a source to a functaset and back."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import functa_store
+from functa_store import conversion
+from functa_store.config import ConvertConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
+from functa_store.errors import ArchiveError, StoreExistsError, StoreMismatchError
+from functa_store.metrics import psnr
+from functa_store.progress import Fitted, Learned
+from functa_store.sources import ArraySource, FeatureSpec, Label, Reject
+
+NETWORK = NetworkConfig(width=16, depth=3, w0=10.0, modulation_dim=4)
+OUTER = OuterLoopConfig(num_steps=20, batch_size=4, num_points=32, warmup_steps=2, monitor_every=10)
+CONFIG = ConvertConfig(
+    network=NETWORK, inner=InnerLoopConfig(num_steps=2, learning_rate=0.1), outer=OUTER, rows_per_shard=16
+)
+VALUES = np.random.default_rng(0).integers(0, 256, size=(40, 8, 8, 3), dtype=np.uint8)
+SPEC = FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255)
+
+
+def source():
+    made = ArraySource(VALUES, features=SPEC, labels={"kind": Label(values=np.arange(40) % 3, names=("a", "b", "c"))})
+    made.rejects = [Reject(member="x.png", reason="truncated")]
+    return made
+
+
+def files(path):
+    return {p.relative_to(path).as_posix(): p.read_bytes() for p in Path(path).rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module", name="store")
+def _store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stores") / "whole.functa"
+    functa_store.convert(source(), path, CONFIG)
+    return path
+
+
+def test_the_store_holds_what_the_source_offered(store):
+    fs = functa_store.open(store)
+    offered = source()
+    assert list(fs.ids) == list(offered.ids)
+    assert list(fs.split) == list(offered.split)
+    np.testing.assert_array_equal(fs.labels["kind"], offered.labels["kind"].values)
+    assert fs.store.label_names["kind"] == ("a", "b", "c")
+    assert fs.store.rejects == offered.rejects
+    assert fs.features == SPEC
+    assert fs.config == CONFIG
+    assert fs.store.reference["components"] == 4
+
+
+def test_decoding_on_the_archives_grid_is_the_fits_reconstruction(store):
+    fs = functa_store.open(store)
+    errors = np.mean((fs.decode(slice(None)) - VALUES / np.float32(255)) ** 2, axis=(1, 2, 3))
+    np.testing.assert_allclose(errors, fs.mse, rtol=1e-5)
+    np.testing.assert_allclose(fs.psnr, psnr(errors), atol=1e-3)
+
+
+def test_the_same_conversion_twice_gives_the_same_bytes(store, tmp_path):
+    again = tmp_path / "again.functa"
+    functa_store.convert(source(), again, CONFIG)
+    assert files(again) == files(store)
+    assert not again.with_name("again.functa.work").exists()
+
+
+@pytest.mark.parametrize("after", [Learned, Fitted])
+def test_an_interrupted_conversion_goes_on_to_the_same_bytes(store, tmp_path, after):
+    path, seen = tmp_path / "resumed.functa", []
+
+    def interrupt(event):
+        seen.append(event)
+        if isinstance(event, after) and (after is Learned or event.done > 16):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        functa_store.convert(source(), path, CONFIG, report=interrupt)
+    events = []
+    functa_store.convert(source(), path, CONFIG, report=events.append)
+    assert files(path) == files(store)
+    if after is Fitted:
+        assert not any(isinstance(event, Learned) for event in events)
+        assert min(event.done for event in events if isinstance(event, Fitted)) > 16
+
+
+def test_a_time_budget_becomes_the_number_of_steps_it_took(tmp_path):
+    outer = OuterLoopConfig(num_steps=None, time_budget=0.3, batch_size=4, num_points=32, warmup_steps=2)
+    path = tmp_path / "timed.functa"
+    functa_store.convert(source(), path, ConvertConfig(network=NETWORK, outer=outer))
+    stored = functa_store.open(path).config.outer
+    assert stored.time_budget is None
+    assert stored.num_steps >= 1
+
+
+def test_times_and_machine_go_to_a_log_beside_the_store(store):
+    lines = [json.loads(line) for line in store.with_name("whole.functa.log").read_text().splitlines()]
+    assert [line["event"] for line in lines[:1] + lines[-1:]] == ["started", "ended"]
+    assert any(line["event"] == "fitted" and line["examples_per_second"] > 0 for line in lines)
+
+
+def test_a_finished_store_is_not_overwritten(store):
+    before = files(store)
+    with pytest.raises(StoreExistsError, match="complete"):
+        functa_store.convert(source(), store, CONFIG)
+    assert files(store) == before
+
+
+def test_another_conversion_cannot_go_on_with_a_checkpoint(tmp_path):
+    path = tmp_path / "mixed.functa"
+
+    def interrupt(event):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        functa_store.convert(source(), path, CONFIG, report=interrupt)
+    other = ConvertConfig(network=NETWORK, outer=OUTER, seed=7)
+    with pytest.raises(StoreMismatchError, match=r"config\.seed is 0, expected 7"):
+        functa_store.convert(source(), path, other)
+
+
+def test_a_source_that_contradicts_itself_writes_nothing(tmp_path):
+    broken = source()
+    broken.split = np.array(["test"] * 40)
+    with pytest.raises(ArchiveError, match="nothing to learn from"):
+        functa_store.convert(broken, tmp_path / "never.functa", CONFIG)
+    assert not list(tmp_path.iterdir())
+
+
+def test_shift_modulations_are_stored_and_decoded_like_latent_ones(tmp_path):
+    network = NetworkConfig(width=8, depth=3, w0=10.0, modulation="shift", modulation_dim=None)
+    config = ConvertConfig(network=network, inner=InnerLoopConfig(learning_rate=1e-3), outer=OUTER)
+    path = tmp_path / "shift.functa"
+    functa_store.convert(source(), path, config)
+    fs = functa_store.open(path)
+    assert fs.modulations.shape == (40, 16)
+    assert "map/kernel" not in fs.base
+    errors = np.mean((fs.decode(slice(None)) - VALUES / np.float32(255)) ** 2, axis=(1, 2, 3))
+    np.testing.assert_allclose(errors, fs.mse, rtol=1e-5)
+
+
+def test_a_plan_says_what_a_conversion_would_do(store):
+    plan = conversion.plan(source(), CONFIG)
+    fs = functa_store.open(store)
+    assert plan["examples"] == {"train": 36, "test": 4}
+    assert plan["modulation_size"] == 4
+    assert plan["base_parameters"] == sum(a.size for name, a in fs.base.items() if not name.startswith("inner_loop"))
+    assert plan["learning_seconds"] > 0
+    assert plan["fitting_seconds"] > 0
