@@ -53,7 +53,9 @@ class Checkpoints:
             return None
         leaves, structure = jax.tree.flatten(like)
         kept = self._manager.restore(step, args=ocp.args.StandardRestore(_named(leaves)))
-        restored = [kept[str(i)].item() if np.isscalar(leaf) else kept[str(i)] for i, leaf in enumerate(leaves)]
+        # As numpy, so that JAX may place them on all devices again.
+        arrays = [np.asarray(kept[str(i)]) for i in range(len(leaves))]
+        restored = [array.item() if np.isscalar(leaf) else array for array, leaf in zip(arrays, leaves, strict=True)]
         return jax.tree.unflatten(structure, restored)
 
     def offer(self, snapshot: Snapshot) -> None:
