@@ -11,15 +11,16 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from functa_store.config import differences
 from functa_store.errors import StoreMismatchError
 from functa_store.learn.meta_learn import Snapshot
-from functa_store.store.base import differences
+from functa_store.store.disk import put
 
 INTERVAL = 60.0
 
 
 class Checkpoints:
-    """Keeps the last snapshot of one conversion's meta-learning on disk.
+    """Keeps the last snapshot of one conversion's meta-learning on disk; a context manager.
 
     Args:
         directory: Created if missing; holds nothing else.
@@ -37,7 +38,7 @@ class Checkpoints:
         directory.mkdir(parents=True, exist_ok=True)
         described = directory / "conversion.json"
         if not described.exists():
-            described.write_text(json.dumps(conversion, indent=1))
+            put(directory, {described.name: json.dumps(conversion, indent=1).encode()})
         elif different := list(differences(json.loads(described.read_text()), json.loads(json.dumps(conversion)))):
             raise StoreMismatchError(
                 f"{directory}: an unfinished conversion differs from this one: {'; '.join(different[:5])}. "
@@ -45,6 +46,12 @@ class Checkpoints:
             )
         options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
         self._manager = ocp.CheckpointManager((directory / "snapshots").absolute(), options=options)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manager.close()
 
     def load(self, like: Snapshot) -> Snapshot | None:
         """The last snapshot, in the structure of `like`; None if there is none."""
@@ -66,12 +73,14 @@ class Checkpoints:
     def save(self, snapshot: Snapshot) -> None:
         """Keep the snapshot now, in place of the last one."""
         if snapshot.step != self._manager.latest_step():
-            self._manager.save(snapshot.step, args=ocp.args.StandardSave(_named(jax.tree.leaves(snapshot))))
+            try:
+                self._manager.save(snapshot.step, args=ocp.args.StandardSave(_named(jax.tree.leaves(snapshot))))
+            except ValueError as error:  # how TensorStore, below Orbax, reports a full disk
+                raise OSError(f"{self._directory}: the snapshot cannot be written: {error}") from error
         self._last = time.monotonic()
 
     def clear(self) -> None:
         """Forget the snapshot; the conversion is complete."""
-        self._manager.close()
         shutil.rmtree(self._directory)
 
 

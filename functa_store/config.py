@@ -1,7 +1,7 @@
 """Which choices make a conversion, and how do they travel through a store?"""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
 import cattrs
@@ -30,6 +30,16 @@ def from_dict(kind: type[C], values: Mapping[str, Any]) -> C:
     except cattrs.BaseValidationError as error:
         problems = "; ".join(cattrs.transform_error(error, path=kind.__name__, format_exception=_explain))
         raise ConfigError(f"cannot read a {kind.__name__}: {problems}") from error
+
+
+def differences(found: Any, expected: Any, where: str = "") -> Iterator[str]:
+    """The leaves in which two JSON values differ, in words."""
+    if isinstance(found, Mapping) and isinstance(expected, Mapping):
+        for key in sorted(found.keys() | expected.keys()):
+            pair = found.get(key, "missing"), expected.get(key, "missing")
+            yield from differences(*pair, f"{where}.{key}" if where else key)
+    elif found != expected:
+        yield f"{where} is {found!r}, expected {expected!r}"
 
 
 def _explain(error: BaseException, expected: type | None) -> str:
@@ -64,9 +74,9 @@ class NetworkConfig:
             width * (depth - 1).
     """
 
-    width: int = 128
-    depth: int = 6
-    w0: float = 20.0
+    width: int = 192
+    depth: int = 4
+    w0: float = 30.0
     modulation: Literal["latent", "shift"] = "latent"
     modulation_dim: int | None = 128
 
@@ -101,7 +111,7 @@ class InnerLoopConfig:
     """
 
     num_steps: int = 3
-    learning_rate: float = 1e-2
+    learning_rate: float = 0.2
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "num_steps")
@@ -123,22 +133,23 @@ class OuterLoopConfig:
         warmup_steps: Updates over which the rates rise linearly.
         decay_fraction: Last part of the updates over which the rates fall along a cosine to zero.
         max_gradient_norm: Global norm at which the outer gradient is clipped.
-        num_monitored: Training examples kept out of the updates to choose the best state by.
-        monitor_every: Updates between two looks at the monitored examples.
+        num_monitored: Examples to choose the best state by: of the validation split, or else training
+            examples kept out of the updates.
+        monitor_every: Updates between two looks at the monitored examples, to within ten.
     """
 
-    num_steps: int | None = 3000
+    num_steps: int | None = 4500
     time_budget: float | None = None
     batch_size: int = 16
     num_points: int | None = 512
     learning_rate: float = 2e-4
-    map_learning_rate: float = 1e-3
+    map_learning_rate: float = 2e-3
     rates_learning_rate: float = 1e-2
     warmup_steps: int = 100
     decay_fraction: float = 0.7
     max_gradient_norm: float = 1.0
     num_monitored: int = 64
-    monitor_every: int = 200
+    monitor_every: int = 250
 
     def __post_init__(self) -> None:
         if (self.num_steps is None) == (self.time_budget is None):
@@ -146,8 +157,8 @@ class OuterLoopConfig:
                 "give either the number of outer steps or a time budget, "
                 f"got num_steps={self.num_steps} and time_budget={self.time_budget}"
             )
-        _at_least(self, 1, "num_steps", "batch_size", "num_points", "monitor_every")
-        _at_least(self, 0, "warmup_steps", "num_monitored")
+        _at_least(self, 1, "num_steps", "batch_size", "num_points", "num_monitored", "monitor_every")
+        _at_least(self, 0, "warmup_steps")
         _positive(self, "time_budget", "learning_rate", "map_learning_rate", "rates_learning_rate")
         _positive(self, "max_gradient_norm")
         if not 0 <= self.decay_fraction < 1:

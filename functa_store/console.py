@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
@@ -11,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from functa_store.progress import Event, Fitted, Learned, Note, Report, Surveyed
+from functa_store.progress import Event, Fitted, Learned, Note, Report, Surveyed, as_json, json_ready
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -27,17 +26,6 @@ class TextStream(Protocol):
     def flush(self) -> object:
         """Pass it on."""
         ...
-
-
-def json_ready(value: Any) -> Any:
-    """The same value with JSON's types only: tuples become lists, numbers that are not finite null."""
-    if isinstance(value, dict):
-        return {str(key): json_ready(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_ready(inner) for inner in value]
-    if hasattr(value, "tolist"):
-        return json_ready(value.tolist())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_json_line(stream: TextStream, value: dict[str, Any]) -> None:
@@ -113,8 +101,9 @@ class Lines:
             self._write(f"{shown.name} {shown.fraction:4.0%}: {shown.facts}")
 
     def _write(self, line: str) -> None:
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self._stream.write(line + "\n")
+            self._stream.flush()
 
 
 class Bars:
@@ -143,7 +132,8 @@ def json_lines(stream: TextStream) -> Report:
     """Progress for programs: every event as one JSON object, its kind under `event`."""
 
     def report(event: Event) -> None:
-        write_json_line(stream, {"event": type(event).__name__.lower()} | dataclasses.asdict(event))
+        with contextlib.suppress(BrokenPipeError):  # whoever read has seen enough; the conversion goes on
+            write_json_line(stream, as_json(event))
 
     return report
 

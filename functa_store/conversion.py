@@ -24,11 +24,10 @@ from functa_store.progress import Fitted, Report, silent
 from functa_store.runlog import RunLog
 from functa_store.sources import Source, check_source
 from functa_store.store.layout import Shard, choose_layout
-from functa_store.store.receipts import work_path
-from functa_store.store.spec import Contents
-from functa_store.store.writer import StoreWriter, check_output_path
+from functa_store.store.spec import Contents, examples_sha256
+from functa_store.store.writer import StoreWriter, check_output_path, sole_writer
 
-LIBRARIES = ("functa-store", "jax", "flax", "optax", "numpy", "zarr")
+LIBRARIES = ("functa-store", "jax", "jaxlib", "flax", "optax", "numpy", "pillow", "zarr")
 
 
 def convert(source: Source, path: str | os.PathLike[str], config: ConvertConfig, *, report: Report = silent) -> None:
@@ -45,22 +44,27 @@ def convert(source: Source, path: str | os.PathLike[str], config: ConvertConfig,
 
     Raises:
         ArchiveError: If the source contradicts itself, or an example cannot be read any more.
-        StoreExistsError: If the path holds a finished store or something foreign.
+        ConfigError: If the path does not end in `.functa`.
+        StoreExistsError: If the path holds a finished store or something foreign, or another process
+            is writing it.
         StoreMismatchError: If another conversion was left unfinished at the path.
         LearningError: If meta-learning diverges.
+        OSError: If the disk is full or cannot be written; what is written stays.
     """
     check_source(source)
     store = check_output_path(path)
     use_all_cores()
-    checkpoints = Checkpoints(work_path(store) / "learning", _identify(source, config))
-    with RunLog(store, report) as log:
+    with (
+        sole_writer(store) as work,
+        Checkpoints(work / "learning", _identify(source, config)) as checkpoints,
+        RunLog(store, report) as log,
+    ):
         reference = pca_reference(source, config.network.modulation_size)
         base = meta_learn(source, config, report=log, snapshots=checkpoints)
         with StoreWriter.resume_or_create(store, describe(source, base, config, reference)) as writer:
             for shard, modulations, mse in fit_shards(source, base, writer.missing_shards(), log):
                 writer.write(shard, modulations, mse)
         checkpoints.clear()
-        work_path(store).rmdir()
 
 
 def fit_shards(
@@ -91,7 +95,6 @@ def describe(source: Source, base: Base, config: ConvertConfig, reference: dict[
     """
     outer = dataclasses.replace(config.outer, num_steps=base.num_steps, time_budget=None)
     weights = to_weights(base.learnable.base) | {"inner_loop/learning_rate": base.learnable.rates}
-    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
     return Contents(
         domain=source.domain,
         features=source.features,
@@ -101,7 +104,7 @@ def describe(source: Source, base: Base, config: ConvertConfig, reference: dict[
         split=source.split,
         labels=source.labels,
         rejects=source.rejects,
-        provenance={**source.provenance, "versions": versions | {"python": platform.python_version()}},
+        provenance={**source.provenance, "versions": _versions()},
         reference=reference,
     )
 
@@ -122,7 +125,9 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
     network, num_examples = config.network, len(source.ids)
     _, state = structure(network, source.domain.num_axes, source.features.num_channels)
     parameters = sum(int(np.prod(array.shape)) for array in to_weights(state).values())
+    rates = config.inner.num_steps * network.modulation_size
     layout = choose_layout(num_examples, network.modulation_size, config.rows_per_shard)
+    rows = len(layout.shards(num_examples)) * layout.rows_per_shard
     learning, fitting = estimate_seconds(config, source.domain, source.features, num_examples)
     return {
         "examples": {str(name): int(np.sum(source.split == name)) for name in np.unique(source.split)},
@@ -130,7 +135,7 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
         "base_parameters": parameters,
         "modulation_size": network.modulation_size,
         "rows_per_shard": layout.rows_per_shard,
-        "store_bytes": 4 * (parameters + num_examples * (network.modulation_size + 1)),
+        "store_bytes": 4 * (parameters + rates + rows * (network.modulation_size + 1)),
         "learning_seconds": config.outer.time_budget or learning,
         "fitting_seconds": fitting,
     }
@@ -142,9 +147,14 @@ def _identify(source: Source, config: ConvertConfig) -> dict[str, Any]:
         "config": to_dict(config),
         "domain": to_dict(source.domain),
         "features": to_dict(source.features),
-        "examples": len(source.ids),
-        "provenance": dict(source.provenance),
+        "examples": {"count": len(source.ids), "sha256": examples_sha256(source)},
+        "provenance": {**source.provenance, "versions": _versions()},
     }
+
+
+def _versions() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return versions | {"python": platform.python_version()}
 
 
 class _Tally:

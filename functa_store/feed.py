@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from functa_store.errors import MemberError
 from functa_store.sources import Source
 
 CACHE_BYTES = 32 * 2**20
@@ -38,7 +39,7 @@ class Feed:
             indices: The examples of each batch; may be endless.
 
         Raises:
-            MemberError: If an example cannot be read any more.
+            MemberError: If an example cannot be read any more, or is not finite.
         """
         waiting: collections.deque[list[concurrent.futures.Future]] = collections.deque()
         with concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="feed") as pool:
@@ -56,6 +57,9 @@ class Feed:
         if (kept := self._cache.get(index)) is not None:
             return kept
         raw = self._source.read(index)
+        if raw.dtype.kind == "f" and not np.isfinite(raw).all():
+            name = self._source.provenance["archive"]
+            raise MemberError(f"{name}: example {self._source.ids[index]!r} holds values that are not finite; mend it")
         raw = raw.reshape(-1, raw.shape[-1])
         with self._lock:
             if index not in self._cache and raw.nbytes <= self._free:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from functa_store.config import ConvertConfig
-from functa_store.errors import ConfigError
 from functa_store.progress import Report
 from functa_store.sources import Source
 
@@ -70,15 +69,3 @@ def converters() -> dict[str, Converter]:
         except Exception as error:  # a broken plugin must not take the others with it
             logger.warning("converter %s is left out: %s fails (%r)", entry.name, entry.value, error)
     return found
-
-
-def find_preset(name: str) -> Preset:
-    """The preset of that name, whichever converter ships it.
-
-    Raises:
-        ConfigError: If no installed converter has it.
-    """
-    presets = {key: preset for converter in converters().values() for key, preset in converter.presets.items()}
-    if name not in presets:
-        raise ConfigError(f"no preset is called {name!r}; there are {', '.join(sorted(presets))}")
-    return presets[name]

@@ -1,7 +1,9 @@
 """What does a conversion report while it runs?"""
 
 import dataclasses
+import math
 from collections.abc import Callable
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,3 +76,19 @@ Report = Callable[[Event], None]
 
 def silent(event: Event) -> None:
     """Report nothing."""
+
+
+def as_json(event: Event) -> dict[str, Any]:
+    """An event as a JSON object, its kind under `event`."""
+    return {"event": type(event).__name__.lower(), **json_ready(dataclasses.asdict(event))}
+
+
+def json_ready(value: Any) -> Any:
+    """The same value with JSON's types only: tuples become lists, numbers that are not finite null."""
+    if isinstance(value, dict):
+        return {str(key): json_ready(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(inner) for inner in value]
+    if hasattr(value, "tolist"):
+        return json_ready(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,7 +4,6 @@ Times and machines differ between equal conversions, so they are kept beside the
 `NAME.functa.log`: one JSON object per line.
 """
 
-import dataclasses
 import json
 import os
 import platform
@@ -14,7 +13,7 @@ from typing import Any
 
 import jax
 
-from functa_store.progress import Event, Fitted, Learned, Report
+from functa_store.progress import Event, Fitted, Learned, Report, as_json
 
 
 class RunLog:
@@ -33,31 +32,31 @@ class RunLog:
     def __enter__(self) -> "RunLog":
         device = jax.local_devices()[0]
         self._append(
-            "started",
             {
+                "event": "started",
                 "machine": platform.machine(),
                 "system": platform.platform(),
                 "cores": os.cpu_count(),
                 "device": device.device_kind,
                 "devices": jax.local_device_count(),
-            },
+            }
         )
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for event in self._last.values():
-            self._append(type(event).__name__.lower(), dataclasses.asdict(event))
-        self._append("ended", {"by": kind.__name__ if kind else "completion"})
+            self._append(as_json(event))
+        self._append({"event": "ended", "by": kind.__name__ if kind else "completion"})
 
     def __call__(self, event: Event) -> None:
         """Report an event; looks at the monitored examples are logged at once, the last ones at the end."""
         self._report(event)
         if isinstance(event, Learned) and event.monitored_psnr is not None:
-            self._append("learned", dataclasses.asdict(event))
+            self._append(as_json(event))
         elif isinstance(event, Learned | Fitted):
             self._last[type(event)] = event
 
-    def _append(self, what: str, facts: dict[str, Any]) -> None:
-        line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": what} | facts)
+    def _append(self, facts: dict[str, Any]) -> None:
+        line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z")} | facts, allow_nan=False)
         with self._path.open("a", encoding="utf-8") as log:
             log.write(line + "\n")

@@ -1,12 +1,15 @@
 """What must an archive offer so that it can become a functaset?"""
 
 import dataclasses
+import hashlib
+import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from functa_store.errors import ArchiveError
+from functa_store.errors import ArchiveError, ConfigError
 from functa_store.grids import CellGrid
 
 SPLITS = ("train", "validation", "test")
@@ -16,15 +19,18 @@ SPLITS = ("train", "validation", "test")
 class FeatureSpec:
     """What the values of an example mean, and how stored values become features.
 
-    features = raw * scale + offset, so that a source may hand out bytes and the network
-    still sees numbers in `data_range`.
+    features = raw * scale + offset, so that a source may hand out bytes. The network's output
+    starts around 0.5: choose scale and offset such that features lie about [0, 1].
 
     Attributes:
         channels: Name of each channel, in order.
         units: Unit of the features; "1" if dimensionless.
         data_range: Smallest and largest value that a feature can take; PSNR is relative to it.
-        scale: Factor from raw values to features.
+        scale: Factor from raw values to features, not 0.
         offset: Summand from raw values to features.
+
+    Raises:
+        ConfigError: If there is no channel, or a number is out of range.
     """
 
     channels: tuple[str, ...]
@@ -32,6 +38,15 @@ class FeatureSpec:
     data_range: tuple[float, float] = (0.0, 1.0)
     scale: float = 1.0
     offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        low, high = self.data_range
+        if not self.channels or not -math.inf < low < high < math.inf:
+            raise ConfigError(
+                f"expected channels and a data range (low, high), got {self.channels} and {self.data_range}"
+            )
+        if not math.isfinite(self.scale) or not math.isfinite(self.offset) or self.scale == 0:
+            raise ConfigError(f"scale and offset must be finite, scale not 0, got {self.scale} and {self.offset}")
 
     @property
     def num_channels(self) -> int:
@@ -135,7 +150,7 @@ class ArraySource:
         self.split = hold_out_every(num_examples, 10) if split is None else np.asarray(split)
         self.labels: Mapping[str, Label] = dict(labels or {})
         self.rejects: Sequence[Reject] = []
-        self.provenance: Mapping[str, Any] = {"archive": name, "sha256": None}
+        self.provenance: Mapping[str, Any] = {"archive": name, "sha256": _sha256(values)}
         check_source(self)
 
     def read(self, index: int) -> np.ndarray:
@@ -161,7 +176,8 @@ def check_source(source: Source) -> None:
     """Check what every conversion relies on.
 
     Raises:
-        ArchiveError: If ids repeat, lengths differ, a split has no known name, or none is "train".
+        ArchiveError: If ids repeat, lengths or shapes differ, a label or the provenance cannot be
+            stored, a split has no known name, or none is "train".
     """
     name, n = source.provenance["archive"], len(source.ids)
     if n == 0:
@@ -172,8 +188,35 @@ def check_source(source: Source) -> None:
     for what, length in lengths.items():
         if length != n:
             raise ArchiveError(f"{name}: {what} has {length} values for {n} examples")
+    _check_labels(source)
+    expected = (*source.domain.resolution, source.features.num_channels)
+    if (found := source.read(0).shape) != expected:
+        raise ArchiveError(
+            f"{name}: the first example has shape {found}, expected (*resolution, channels) = {expected}"
+        )
     unknown = set(np.unique(source.split)) - set(SPLITS)
     if unknown:
         raise ArchiveError(f"{name}: unknown splits {sorted(unknown)}, expected some of {SPLITS}")
-    if "train" not in source.split:
+    if "train" not in np.asarray(source.split):
         raise ArchiveError(f"{name}: no example is in the split 'train', so there is nothing to learn from")
+
+
+def _check_labels(source: Source) -> None:
+    name = source.provenance["archive"]
+    for label, described in source.labels.items():
+        if not label or label.startswith((".", "__")) or "/" in label or described.values.dtype.kind not in "biuf":
+            raise ArchiveError(
+                f"{name}: label {label!r} of {described.values.dtype}, expected a plain name and numbers; "
+                "give classes as integers with names"
+            )
+    try:
+        json.dumps(dict(source.provenance), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ArchiveError(f"{name}: the provenance must hold plain, finite JSON values: {error}") from error
+
+
+def _sha256(values: np.ndarray) -> str:
+    digest = hashlib.sha256(f"{values.dtype.str} {values.shape}".encode())
+    for example in values:
+        digest.update(np.ascontiguousarray(example).data)
+    return digest.hexdigest()

@@ -6,8 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
-from functa_store.console import Lines, duration, json_lines, json_ready, shown_on, stage
-from functa_store.progress import Fitted, Learned, Note, Surveyed
+from functa_store.console import Lines, duration, json_lines, shown_on, stage
+from functa_store.progress import Fitted, Learned, Note, Surveyed, json_ready
 
 LEARNED = Learned(
     step=120,

@@ -16,8 +16,10 @@ VALUES = np.random.default_rng(0).integers(0, 255, size=(30, 3, 4, 2), dtype=np.
 
 class CountingSource(ArraySource):
     def __init__(self, values):
+        self._lock = threading.Lock()
+        self.reads = 0
         super().__init__(values)
-        self.reads, self._lock = 0, threading.Lock()
+        self.reads = 0
 
     def read(self, index):
         with self._lock:

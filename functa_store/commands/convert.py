@@ -16,6 +16,7 @@ from functa_store.console import duration, json_lines, shown_on, write_json_line
 from functa_store.errors import ConfigError
 from functa_store.plugins import Converter, Preset, converters
 from functa_store.progress import Event, Report, silent
+from functa_store.store.writer import check_output_path
 
 if TYPE_CHECKING:
     from functa_store.sources import Source
@@ -95,6 +96,7 @@ def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
         raise ConfigError(f"--max-rejects must be a fraction in [0, 1], got {args.max_rejects}")
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit must be at least 1, got {args.limit}")
+    check_output_path(args.out)
     with _progress(args) as shown:
         report = _both(shown, watch)
         source = args.converter.open(args.archive, options_from(args, preset), report)

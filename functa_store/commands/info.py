@@ -10,7 +10,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from functa_store.console import json_ready, write_json_line
+from functa_store.console import write_json_line
+from functa_store.progress import json_ready
 
 if TYPE_CHECKING:
     from functa_store.store.reader import StoreReader

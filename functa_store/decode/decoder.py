@@ -78,11 +78,6 @@ class TiledDecoder:
                 features[example, start:stop] = part[: stop - start]
         return features
 
-    @property
-    def num_compilations(self) -> int:
-        """How often the decoder was compiled; 1 after any number of calls."""
-        return self._tile._cache_size()
-
     def _batches(self, num_examples: int, num_points: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Example and first point of the tiles of each call, filled up by repeating the last one."""
         starts = np.arange(0, num_points, TILE_POINTS)

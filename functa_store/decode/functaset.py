@@ -52,9 +52,13 @@ class Functaset:
         return self.store.num_examples
 
     def __getitem__(self, index: int) -> "Example":
-        """One example."""
-        if not -len(self) <= index < len(self):
-            raise ExampleIndexError(f"{self.store.path}: example {index} does not exist; there are {len(self)}")
+        """One example.
+
+        Raises:
+            ExampleIndexError: If there is none of that index; several are chosen by `decode`.
+        """
+        if not hasattr(index, "__index__") or not -len(self) <= index < len(self):
+            raise ExampleIndexError(f"{self.store.path}: example {index!r} does not exist; there are {len(self)}")
         return Example(functaset=self, index=range(len(self))[index])
 
     def __iter__(self) -> Iterator["Example"]:
@@ -184,8 +188,19 @@ class Functaset:
             np.clip(decoded, *features.data_range, out=decoded)
         return decoded.reshape(len(decoded), *shape, features.num_channels)
 
-    def _index(self, index: Index) -> Any:
-        return np.array([index]) if isinstance(index, int | np.integer) and not isinstance(index, bool) else index
+    def _index(self, index: Index) -> slice | np.ndarray:
+        """The same examples, with the axis of the examples even for a single one."""
+        if isinstance(index, slice):
+            return index
+        positions = np.asarray(index)
+        if positions.ndim == 0 and positions.dtype.kind in "iu":
+            return positions[None]
+        if positions.ndim != 1:
+            raise ExampleIndexError(
+                f"{self.store.path}: cannot index {len(self)} examples with {index!r}; use an integer, a slice, "
+                "integers, or a mask with one value per example"
+            )
+        return positions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

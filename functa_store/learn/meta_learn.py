@@ -79,7 +79,7 @@ class Base(NamedTuple):
         graph: Structure of the network.
         learnable: Its weights and the inner loop's rates.
         num_steps: Outer steps that it took.
-        psnr: Mean PSNR of the monitored examples in decibels; nan if none were.
+        psnr: Mean PSNR of the monitored examples in decibels.
     """
 
     graph: nnx.GraphDef
@@ -92,11 +92,13 @@ def choose_examples(source: Source, num_monitored: int) -> tuple[np.ndarray, np.
     """Indices of the examples to learn from, and of those to choose the best state by.
 
     The latter come evenly from the split "validation", or from "train" (at most a tenth of it,
-    and then not learned from). The test split is never looked at.
+    and then not learned from, unless there are fewer than ten). The test split is never looked at.
     """
     train, validation = (np.flatnonzero(source.split == name) for name in ("train", "validation"))
     if len(validation):
         return train, evenly(validation, num_monitored)
+    if len(train) < 10:
+        return train, evenly(train, num_monitored)
     monitored = evenly(train, min(num_monitored, len(train) // 10))
     return np.setdiff1d(train, monitored), monitored
 
@@ -117,7 +119,8 @@ def meta_learn(
 
     Raises:
         LearningError: If learning diverges again and again.
-        KeyboardInterrupt: After the last state has been kept.
+        MemberError: If an example cannot be read any more, or is not finite.
+        KeyboardInterrupt: After the last state has been kept, as after every other exception.
     """
     learning = _Learning(source, config, report)
     latest = learning.start()
@@ -129,12 +132,9 @@ def meta_learn(
             latest = snapshot
             if snapshots is not None:
                 snapshots.offer(latest)
-    except KeyboardInterrupt:
+    finally:
         if snapshots is not None:
             snapshots.save(latest)
-        raise
-    if snapshots is not None:
-        snapshots.save(latest)
     return Base(learning.graph, latest.best, latest.step, latest.best_psnr)
 
 
@@ -162,24 +162,24 @@ class _Learning:
             return
         batches = self.feed.batches(self._indices(snapshot.step))
         self._compile(snapshot, next(self.feed.batches(self._indices(0))))
-        losses, then = [], time.perf_counter()
+        losses, began = [], time.perf_counter() - snapshot.seconds
         while not 0 < snapshot.num_steps <= snapshot.step:
             snapshot, loss = self._step(snapshot, next(batches))
             losses.append(loss)
+            if not snapshot.num_steps:
+                snapshot = self._spend(jax.block_until_ready(snapshot), time.perf_counter() - began)
             if snapshot.step % LOOK_EVERY == 0 or snapshot.step == snapshot.num_steps:
-                seen = np.concatenate(losses)
-                losses, now = [], time.perf_counter()
-                snapshot = self._look(snapshot._replace(seconds=snapshot.seconds + now - then), seen)
-                then = now
+                seen, losses = np.concatenate(losses), []
+                snapshot = self._look(snapshot._replace(seconds=time.perf_counter() - began), seen)
             yield snapshot
 
     def _indices(self, first: int) -> Iterator[np.ndarray]:
         """The training examples of every batch from an outer step on, shuffled anew every epoch."""
         per_epoch = len(self.train) // self.batch_size
-        for step in itertools.count(first):
-            epoch, batch = divmod(step, per_epoch)
+        for epoch in itertools.count(first // per_epoch):
             order = np.random.default_rng((self.config.seed, epoch)).permutation(self.train)
-            yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            batches = order[: per_epoch * self.batch_size].reshape(per_epoch, self.batch_size)
+            yield from batches[max(0, first - epoch * per_epoch) :]
 
     def _compile(self, snapshot: Snapshot, raw: np.ndarray) -> None:
         jax.block_until_ready(self.outer_step(snapshot.state, raw, self.key, np.float32(0)))
@@ -190,25 +190,27 @@ class _Learning:
         state, losses = self.outer_step(snapshot.state, raw, jax.random.fold_in(self.key, snapshot.step), scale)
         return snapshot._replace(step=snapshot.step + 1, state=state), losses
 
+    def _spend(self, snapshot: Snapshot, seconds: float) -> Snapshot:
+        """Let the time budget decide how many steps there are, once it can."""
+        num_steps = fix_num_steps(self.config.outer, snapshot.step, seconds) or 0
+        return snapshot._replace(seconds=seconds, num_steps=num_steps)
+
     def _look(self, snapshot: Snapshot, losses: np.ndarray) -> Snapshot:
         """Check, monitor and report; losses are those since the last look."""
         outer = self.config.outer
         if not np.isfinite(losses).all():
             return self._roll_back(snapshot)
-        if not snapshot.num_steps:
-            num_steps = fix_num_steps(outer, snapshot.step, snapshot.seconds) or 0
-            snapshot = snapshot._replace(num_steps=num_steps)
         monitored = None
         if snapshot.step % outer.monitor_every < LOOK_EVERY or snapshot.step == snapshot.num_steps:
             monitored = self._monitor(snapshot.state.learnable)
-            if not monitored < snapshot.best_psnr:
+            if math.isnan(monitored):  # the losses are those before the last update, which broke the state
+                return self._roll_back(snapshot)
+            if monitored > snapshot.best_psnr:
                 snapshot = snapshot._replace(best=snapshot.state.learnable, best_psnr=monitored)
         self.report(_progress(snapshot, outer, psnr_mean(losses, self.span), monitored, self.batch_size))
         return snapshot
 
     def _monitor(self, learnable: Learnable) -> float:
-        if not len(self.monitored):
-            return math.nan
         fitted = fit_examples(self.fit, learnable, self.feed, self.monitored)
         return psnr_mean(np.concatenate([mse for _, mse in fitted]), self.span)
 

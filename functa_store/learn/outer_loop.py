@@ -76,7 +76,7 @@ def sample_points(key: Key[Array, ""], shape: tuple[int, ...], num_points: int) 
         Indices into the grid's points, ascending along the last axis.
     """
     edges = np.arange(shape[-1] + 1) * num_points // shape[-1]
-    return edges[:-1] + (jax.random.uniform(key, shape) * np.diff(edges)).astype(jnp.int32)
+    return jnp.asarray(edges[:-1]) + (jax.random.uniform(key, shape) * np.diff(edges)).astype(jnp.int32)
 
 
 def loss_after_inner_loop(

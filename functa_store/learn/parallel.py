@@ -1,6 +1,5 @@
 """How is a batch of examples spread over the devices at hand?"""
 
-import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +38,7 @@ def spread(function: Callable[..., tuple[Any, Any]], shared: Any, batch: tuple[j
         What the function keeps, examples' axis first, and the sum of `summed` over the batch.
     """
     devices = jax.local_devices()
-    count = math.gcd(len(devices), len(batch[0]))
+    count = max(n for n in range(1, len(devices) + 1) if len(batch[0]) % n == 0)
     one_by_one = devices[0].platform == "cpu"
 
     def on_device(shared, batch):

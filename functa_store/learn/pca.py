@@ -26,7 +26,8 @@ def pca_reference(source: Source, components: int) -> dict[str, Any]:
 
     Returns:
         JSON-ready: `method`, `components`, `train_examples`, and by split `psnr_mean` and
-        `psnr_of_mean_mse` in decibels; empty if there are too few training examples for it.
+        `psnr_of_mean_mse` in decibels (None for no error at all); empty if there are too few training
+        examples for it.
     """
     most = min(MAX_FITTED, MAX_BYTES // (4 * source.domain.num_points * source.features.num_channels))
     train = evenly(np.flatnonzero(source.split == "train"), most)
@@ -45,8 +46,8 @@ def pca_reference(source: Source, components: int) -> dict[str, Any]:
         "method": "pca",
         "components": components,
         "train_examples": len(train),
-        "psnr_mean": {name: psnr_mean(errors, span) for name, errors in mse.items()},
-        "psnr_of_mean_mse": {name: psnr_of_mean_mse(errors, span) for name, errors in mse.items()},
+        "psnr_mean": {name: _rounded(psnr_mean(errors, span)) for name, errors in mse.items()},
+        "psnr_of_mean_mse": {name: _rounded(psnr_of_mean_mse(errors, span)) for name, errors in mse.items()},
     }
 
 
@@ -67,6 +68,11 @@ def principal_axes(rows: np.ndarray, components: int) -> tuple[np.ndarray, np.nd
     return mean, axes
 
 
+def _rounded(decibels: float) -> float | None:
+    """To what threaded linear algebra repeats exactly; JSON has no infinity."""
+    return round(decibels, 3) if np.isfinite(decibels) else None
+
+
 def _errors(rows: np.ndarray, mean: np.ndarray, axes: np.ndarray) -> np.ndarray:
     rows = rows - mean
     return np.mean((rows - rows @ axes @ axes.T) ** 2, axis=1)
@@ -76,4 +82,6 @@ def _features(source: Source, feed: Feed, indices: np.ndarray) -> np.ndarray:
     rows = np.empty((len(indices), source.domain.num_points * source.features.num_channels), np.float32)
     for start, raw in enumerate(feed.batches(np.split(indices, range(BATCH, len(indices), BATCH)))):
         rows[start * BATCH : start * BATCH + len(raw)] = raw.reshape(len(raw), -1)
-    return rows * np.float32(source.features.scale) + np.float32(source.features.offset)
+    rows *= np.float32(source.features.scale)
+    rows += np.float32(source.features.offset)
+    return rows

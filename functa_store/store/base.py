@@ -3,11 +3,10 @@
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
-from functa_store.config import NetworkConfig
+from functa_store.config import NetworkConfig, differences
 
 BASE_DTYPES = ("float32", "float16")
 RATES = "inner_loop/learning_rate"
@@ -53,12 +52,3 @@ def describe_array(array: np.ndarray) -> BaseArray:
     """What the attributes of a store say about an array of the base."""
     little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     return BaseArray(dtype=array.dtype.name, shape=array.shape, sha256=hashlib.sha256(little.tobytes()).hexdigest())
-
-
-def differences(found: Any, expected: Any, where: str = "") -> Iterator[str]:
-    """The leaves in which two JSON values differ, in words."""
-    if isinstance(found, Mapping) and isinstance(expected, Mapping):
-        for key in sorted(found.keys() | expected.keys()):
-            yield from differences(found.get(key), expected.get(key), f"{where}.{key}" if where else key)
-    elif found != expected:
-        yield f"{where} is {found!r}, expected {expected!r}"

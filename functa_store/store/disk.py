@@ -19,8 +19,11 @@ def put(directory: Path, files: Mapping[str, bytes]) -> None:
     TensorStore writes a temporary file, syncs it, renames it and syncs the directory.
     """
     store = tensorstore.KvStore.open({"driver": "file", "path": f"{directory.absolute()}/"}).result()
-    for write in [store.write(key, data) for key, data in files.items()]:
-        write.result()
+    for key, write in [(key, store.write(key, data)) for key, data in files.items()]:
+        try:
+            write.result()
+        except ValueError as error:  # how TensorStore reports every failure of the file system
+            raise OSError(f"{directory / key}: cannot be written: {error}") from error
 
 
 def sync(path: Path) -> None:

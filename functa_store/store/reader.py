@@ -9,10 +9,10 @@ import numpy as np
 import tensorstore
 import zarr
 
-from functa_store.config import to_dict
+from functa_store.config import differences, to_dict
 from functa_store.errors import StoreFormatError
 from functa_store.sources import Reject
-from functa_store.store.base import base_problems, describe_array, differences
+from functa_store.store.base import base_problems, describe_array
 from functa_store.store.disk import files_below, record
 from functa_store.store.layout import ROW_DTYPE
 from functa_store.store.receipts import Receipts

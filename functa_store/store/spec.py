@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from functa_store.config import ConvertConfig, from_dict, to_dict
+from functa_store.config import ConvertConfig, differences, from_dict, to_dict
 from functa_store.errors import ConfigError, StoreFormatError
 from functa_store.grids import CellGrid
-from functa_store.sources import FeatureSpec, Label, Reject
-from functa_store.store.base import BaseArray, base_problems, describe_array, differences
+from functa_store.sources import FeatureSpec, Label, Reject, Source
+from functa_store.store.base import BaseArray, base_problems, describe_array
 from functa_store.store.layout import Layout, choose_layout
 
 FORMAT_VERSION = 1
@@ -144,20 +144,22 @@ class Contents:
             "config": to_dict(config),
             "layout": to_dict(choose_layout(self.num_examples, config.network.modulation_size, config.rows_per_shard)),
             "base": {name: to_dict(describe_array(np.asarray(self.base[name]))) for name in sorted(self.base)},
-            "examples": {"count": self.num_examples, "sha256": self._examples_sha256()},
+            "examples": {"count": self.num_examples, "sha256": examples_sha256(self)},
             "provenance": _plain_json("provenance", self.provenance),
             "reference": _plain_json("reference", self.reference),
         }
         spec = from_dict(StoreSpec, known | {"fingerprint": "", "quality": {}, "manifest": {}})
         return dataclasses.replace(spec, fingerprint=_sha256_json(identity(spec)))
 
-    def _examples_sha256(self) -> str:
-        labels = {
-            name: [label.values.dtype.str, hashlib.sha256(label.values.tobytes()).hexdigest(), label.names]
-            for name, label in self.labels.items()
-        }
-        rejects = [to_dict(reject) for reject in self.rejects]
-        return _sha256_json([list(self.ids), [str(split) for split in self.split], labels, rejects])
+
+def examples_sha256(described: "Contents | Source") -> str:
+    """SHA-256 of the ids, splits, labels and rejects of a source, or of what a store is to hold."""
+    labels = {
+        name: [label.values.dtype.str, hashlib.sha256(label.values.tobytes()).hexdigest(), label.names]
+        for name, label in described.labels.items()
+    }
+    rejects = [to_dict(reject) for reject in described.rejects]
+    return _sha256_json([list(described.ids), [str(split) for split in described.split], labels, rejects])
 
 
 def identity(spec: StoreSpec) -> dict[str, Any]:

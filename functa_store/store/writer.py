@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from functa_store.config import differences
 from functa_store.errors import ConfigError, LearningError, StoreExistsError, StoreFormatError, StoreMismatchError
-from functa_store.store.base import differences
 from functa_store.store.disk import LOCK_SUFFIX, files_below, put, record, sync, sync_tree
 from functa_store.store.layout import Shard, encode_shard, flat_rows
 from functa_store.store.receipts import Receipts, work_path
@@ -38,7 +38,7 @@ class StoreWriter:
     @classmethod
     @contextlib.contextmanager
     def resume_or_create(cls, path: str | os.PathLike[str], contents: Contents) -> Iterator["StoreWriter"]:
-        """Start a store, or go on with the same conversion where it was interrupted.
+        """Start a store, or go on with the same conversion where it was interrupted; under `sole_writer`.
 
         On leaving the context with nothing missing, the store is completed in one atomic step.
         After an error, or with shards missing, what was written stays and can be resumed.
@@ -52,18 +52,16 @@ class StoreWriter:
 
         Raises:
             ConfigError: If the path has another suffix.
-            StoreExistsError: If the path holds a complete store or something foreign, or if another
-                process is writing it.
+            StoreExistsError: If the path holds a complete store or something foreign.
             StoreMismatchError: If the path holds an unfinished store of another conversion.
         """
         store = check_output_path(path)
         spec = contents.spec()
-        with _sole_writer(store):
-            found = check_output_path(store).exists() and any(store.iterdir())
-            writer = cls(store, contents, _resume(store, spec) if found else _create(store, contents, spec))
-            yield writer
-            if not writer.missing_shards():
-                writer._complete()
+        found = store.exists() and any(store.iterdir())
+        writer = cls(store, contents, _resume(store, spec) if found else _create(store, contents, spec))
+        yield writer
+        if not writer.missing_shards():
+            writer._complete()
 
     def missing_shards(self) -> list[Shard]:
         """The shards that are still to be written, in order."""
@@ -192,18 +190,25 @@ def _create(path: Path, contents: Contents, spec: StoreSpec) -> StoreSpec:
 
 
 @contextlib.contextmanager
-def _sole_writer(path: Path) -> Iterator[None]:
-    """Hold the work directory of a store; it goes when it is left empty."""
+def sole_writer(path: Path) -> Iterator[Path]:
+    """Hold the work directory of a store, so that no other process writes it; it goes when it is left empty.
+
+    Yields:
+        The work directory.
+
+    Raises:
+        StoreExistsError: If another process holds it.
+    """
     work = work_path(path)
     work.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(work, os.O_RDONLY)
     try:
         _lock(descriptor, path)
-        yield
-        with contextlib.suppress(OSError):
-            work.rmdir()
+        yield work
     finally:
         os.close(descriptor)
+        with contextlib.suppress(OSError):  # it holds something, which is to be kept
+            work.rmdir()
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from functa_store.config import ConvertConfig, NetworkConfig
+from functa_store.config import ConvertConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.grids import CellGrid
 from functa_store.sources import FeatureSpec, Label, Reject
 from functa_store.store.base import RATES, base_shapes
 from functa_store.store.spec import FORMAT_VERSION, Contents
-from functa_store.store.writer import StoreWriter
+from functa_store.store.writer import StoreWriter, sole_writer
 
 GOLDEN = Path(__file__).parent
-NETWORK = NetworkConfig(width=8, depth=3, modulation_dim=4)
+INNER = InnerLoopConfig(learning_rate=1e-2)
+OUTER = OuterLoopConfig(num_steps=3000, map_learning_rate=1e-3, monitor_every=200)
+NETWORK = NetworkConfig(width=8, depth=3, w0=20.0, modulation_dim=4)
 NUM_EXAMPLES = 5
 
 
@@ -27,7 +29,7 @@ def golden_contents() -> Contents:
     return Contents(
         domain=CellGrid(axes=("y", "x"), resolution=(8, 8)),
         features=FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255),
-        config=ConvertConfig(preset="golden", network=NETWORK, rows_per_shard=4),
+        config=ConvertConfig(preset="golden", network=NETWORK, inner=INNER, outer=OUTER, rows_per_shard=4),
         base={name: rng.uniform(-0.2, 0.2, shape).astype(np.float32) for name, shape in shapes.items()},
         ids=["a.png", "b.png", "ä.png", "d.png", "e.png"],
         split=np.array(["train", "validation", "test", "train", "train"]),
@@ -49,7 +51,7 @@ def golden_values() -> tuple[np.ndarray, np.ndarray]:
 def write(path: Path) -> None:
     """Write the golden store."""
     modulations, mse = golden_values()
-    with StoreWriter.resume_or_create(path, golden_contents()) as writer:
+    with sole_writer(path), StoreWriter.resume_or_create(path, golden_contents()) as writer:
         for shard in writer.missing_shards():
             writer.write(shard, modulations[shard.start : shard.stop], mse[shard.start : shard.stop])
 

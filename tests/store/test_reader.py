@@ -97,7 +97,7 @@ def test_damage_inside_a_shard_is_found_by_verify(copy):
     shard = copy / "modulations/c/2/0"
     shard.write_bytes(b"\x01" + shard.read_bytes()[1:])
     (copy / "notes.txt").write_text("foreign")
-    with pytest.raises(StoreFormatError, match=r"modulations/c/2/0.crc32c is .*; notes.txt is .* expected None"):
+    with pytest.raises(StoreFormatError, match=r"modulations/c/2/0.crc32c is .*; notes.txt is .* expected 'missing'"):
         StoreReader(copy).verify()
 
 

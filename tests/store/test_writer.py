@@ -13,7 +13,7 @@ from functa_store.errors import ConfigError, LearningError, StoreExistsError, St
 from functa_store.store import writer as writer_module
 from functa_store.store.reader import StoreReader
 from functa_store.store.receipts import work_path
-from functa_store.store.writer import StoreWriter
+from functa_store.store.writer import StoreWriter, sole_writer
 
 
 def test_equal_contents_give_equal_bytes(store, write_shards, contents, read_all, tmp_path):
@@ -135,12 +135,9 @@ def test_an_empty_directory_is_a_path_like_any_other(write_shards, contents, tmp
 
 def test_two_writers_of_one_path_are_kept_apart(contents, tmp_path):
     path = tmp_path / "pets.functa"
-    with (
-        StoreWriter.resume_or_create(path, contents),
-        pytest.raises(StoreExistsError, match="another process is writing"),
-        StoreWriter.resume_or_create(path, contents),
-    ):
+    with sole_writer(path), pytest.raises(StoreExistsError, match="another process is writing"), sole_writer(path):
         pass
+    assert not path.with_name("pets.functa.work").exists()
 
 
 def test_values_that_are_not_finite_are_refused(contents, values, tmp_path):

@@ -1,0 +1,1 @@
+"""Named workloads against named peers; each also runs, tiny, as a test."""
