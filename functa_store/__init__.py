@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from functa_store.config import NetworkConfig as NetworkConfig
     from functa_store.config import OuterLoopConfig as OuterLoopConfig
     from functa_store.conversion import convert as convert
+    from functa_store.decode.functaset import Example as Example
     from functa_store.decode.functaset import Functaset as Functaset
     from functa_store.decode.functaset import open_functaset as open  # noqa: F401
     from functa_store.errors import ArchiveError as ArchiveError
@@ -28,17 +29,18 @@ if TYPE_CHECKING:
     from functa_store.sources import ArraySource as ArraySource
     from functa_store.sources import FeatureSpec as FeatureSpec
     from functa_store.sources import Label as Label
+    from functa_store.sources import Reject as Reject
     from functa_store.sources import Source as Source
 
 # Importing JAX takes seconds; a name is looked up here when it is first used.
 _HOMES = {
     "config": "ConvertConfig InnerLoopConfig NetworkConfig OuterLoopConfig",
     "conversion": "convert",
-    "decode.functaset": "Functaset open_functaset:open",
+    "decode.functaset": "Example Functaset open_functaset:open",
     "errors": "ArchiveError ConfigError ExampleIndexError FunctaStoreError GridError LearningError MemberError "
     "StoreExistsError StoreFormatError StoreMismatchError TooManyRejectsError",
     "grids": "CellGrid",
-    "sources": "ArraySource FeatureSpec Label Source",
+    "sources": "ArraySource FeatureSpec Label Reject Source",
 }
 _FOUND_IN = {
     entry.split(":")[-1]: (home, entry.split(":")[0]) for home, names in _HOMES.items() for entry in names.split()

@@ -138,7 +138,7 @@ class OuterLoopConfig:
         monitor_every: Updates between two looks at the monitored examples, to within ten.
     """
 
-    num_steps: int | None = 4500
+    num_steps: int | None = 4000
     time_budget: float | None = None
     batch_size: int = 16
     num_points: int | None = 512

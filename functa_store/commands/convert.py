@@ -26,11 +26,6 @@ CHECKED_BY_DRY_RUN = 16
 
 logger = logging.getLogger(__name__)
 
-_OPTIONS_OF_EVERY_KIND = frozenset(
-    {"run", "when_interrupted", "kind", "converter", "archive", "out", "preset", "modulation_dim", "outer_steps"}
-    | {"time_budget", "batch_size", "seed", "limit", "max_rejects", "dry_run", "json", "quiet"}
-)
-
 
 def add_parser(commands: Any, *, with_kinds: bool) -> None:
     """Add `functa convert`, with one sub-command per kind of archive if wanted.
@@ -57,6 +52,7 @@ def _add_kind(kinds: Any, kind: str, converter: Converter) -> None:
     parser.set_defaults(
         run=run,
         converter=converter,
+        own_options=[action.dest for action in own._actions],
         when_interrupted="interrupted; run the same command again to go on from here",
     )
 
@@ -130,7 +126,7 @@ def config_from(args: argparse.Namespace, preset: Preset) -> ConvertConfig:
 
 def options_from(args: argparse.Namespace, preset: Preset) -> dict[str, Any]:
     """Options for the converter: its preset's, overlaid by what the user typed."""
-    typed = {name: value for name, value in vars(args).items() if name not in _OPTIONS_OF_EVERY_KIND}
+    typed = {name: getattr(args, name) for name in args.own_options}
     return {
         **preset.source,
         **_given(**typed),

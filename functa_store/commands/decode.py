@@ -45,6 +45,9 @@ def run(args: argparse.Namespace) -> None:
 
     functaset = open_functaset(args.store)
     index = parse_index(args.index, len(functaset))
+    axes, channels = functaset.domain.axes, functaset.features.channels
+    if out.suffix == ".png" and (len(axes) != 2 or len(channels) not in (1, 3, 4)):
+        raise ConfigError(f"{args.store}: axes {axes} and channels {channels} make no picture; write --out FILE.npz")
     features = np.asarray(functaset.decode(index, resolution=resolution, region=region, clip=args.clip))
     if out.suffix == ".png":
         images = [to_image(example, functaset.features.data_range) for example in features]

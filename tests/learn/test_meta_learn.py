@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+import functa_store.learn.meta_learn as meta_learn_module
 from functa_store.config import ConvertConfig, NetworkConfig, OuterLoopConfig
 from functa_store.errors import LearningError
 from functa_store.learn.meta_learn import choose_examples, meta_learn
@@ -85,11 +86,36 @@ def test_learning_that_diverges_gives_up_with_a_reason():
         meta_learn(SOURCE, ConvertConfig(network=NETWORK, outer=outer))
 
 
+def test_learning_recovers_from_a_state_that_broke(monkeypatch):
+    """The losses of a step are those before its update, so only the monitored examples can tell."""
+    step = meta_learn_module._Learning._step
+
+    def breaking(self, snapshot, raw):
+        after, losses = step(self, snapshot, raw)
+        if after.step in (20, 40) and after.rollbacks < 2:
+            rates = np.nan * after.state.learnable.rates
+            after = after._replace(state=after.state._replace(learnable=after.state.learnable._replace(rates=rates)))
+        return after, losses
+
+    monkeypatch.setattr(meta_learn_module._Learning, "_step", breaking)
+    events = []
+    base = meta_learn(SOURCE, CONFIG, report=events.append)
+    looks = {e.step: e.monitored_psnr for e in events if isinstance(e, Learned)}
+    assert set(looks) == {10, 30}
+    assert base.psnr == max(looks.values())
+    assert all(np.isfinite(array).all() for array in jax.tree.leaves(base.learnable))
+
+
 def test_monitored_examples_are_never_learned_from_nor_held_out():
     train, monitored = choose_examples(SOURCE, 64)
     assert not set(train) & set(monitored)
     assert set(SOURCE.split[monitored]) == {"train"}
     assert len(monitored) == 3
+
+
+def test_a_handful_of_examples_is_learned_from_and_monitored():
+    train, monitored = choose_examples(ArraySource(waves(3)), 64)
+    assert train.tolist() == monitored.tolist() == [0, 1, 2]
 
 
 def test_a_published_validation_split_is_monitored_instead():
