@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import posixpath
 import struct
 import zlib
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ _COMPRESSED = {
     b"\xfd7zXZ": ("xz", "unxz -k"),
     b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
 }
+# What a conversion into the folder itself writes, which a resumed one must not take for its archive.
+_OUTPUTS = (".functa", ".functa.work", ".functa.log")
 
 
 @runtime_checkable
@@ -65,6 +68,8 @@ def open_archive(path: str | os.PathLike[str]) -> Archive:
     path = os.path.abspath(path)
     if not os.path.exists(path):
         raise ArchiveError(f"{path}: no such file or folder")
+    if not os.path.isdir(path) and not os.path.isfile(path):
+        raise ArchiveError(f"{path}: found a pipe or device, expected a folder, a .zip or a .tar; save it as a file")
     try:
         archive = FolderArchive(path) if os.path.isdir(path) else _open_file(RandomFile(path))
     except OSError as error:
@@ -92,7 +97,7 @@ def _open_file(file: RandomFile) -> Archive:
 
 
 class FolderArchive:
-    """A folder and all folders below it, links to folders apart; see `Archive`."""
+    """A folder and all folders below it, links to folders and what conversions wrote apart; see `Archive`."""
 
     def __init__(self, path: str) -> None:
         self.name = os.path.basename(path)
@@ -101,14 +106,18 @@ class FolderArchive:
         self.members, self.rejects = listing.names, listing.rejects
 
     def _entries(self) -> Iterator[Entry]:
-        for folder, subfolders, files in os.walk(self._path, onerror=_refuse):
-            below = os.path.relpath(folder, self._path)
-            links = [name for name in subfolders if os.path.islink(os.path.join(folder, name))]
-            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            for name in (*files, *links):
-                problem = "is a link to a folder, which is not followed" if name in links else None
-                member = os.path.normpath(os.path.join(below, name)).replace(os.sep, "/")
-                yield Entry(os.fsencode(member), problem, 0, 0, 0)
+        folders = [""]
+        while folders:
+            below = folders.pop()
+            with os.scandir(os.path.join(self._path, below)) as entries:
+                for entry in entries:
+                    member = posixpath.join(below, entry.name)
+                    if entry.name.startswith(".") or entry.name.endswith(_OUTPUTS):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(member)
+                    else:
+                        yield Entry(os.fsencode(member), _check_kind(entry), 0, 0, 0)
 
     def read(self, member: str) -> bytes:
         """All bytes of a member; see `Archive.read`."""
@@ -184,5 +193,14 @@ def _file_sha256(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _refuse(error: OSError) -> None:
-    raise error
+def _check_kind(entry: os.DirEntry[str]) -> str | None:
+    """Why something in a folder cannot be read as a file, or None; opening a pipe would wait for ever."""
+    try:
+        if entry.is_file():
+            return None
+        folder = entry.is_dir()
+    except OSError as error:  # such as a link to itself
+        return f"cannot be read: {error.strerror}"
+    if folder:
+        return "is a link to a folder, which is not followed"
+    return "is not a regular file but a pipe, socket, device or broken link"

@@ -21,7 +21,7 @@ from converters.image_source import (
     list_images,
 )
 from converters.presets import CELEBA_PRESETS
-from converters.survey import SurveyOptions
+from converters.survey import SurveyOptions, is_image
 from functa_store.errors import ArchiveError, ConfigError
 from functa_store.progress import Report, silent
 from functa_store.sources import hold_out_last
@@ -79,7 +79,8 @@ def open_celeba(
     archive = open_archive(path)
     images = _aligned(list_images(archive))
     files = find_label_files(archive, os.fspath(path), None if labels is None else os.fspath(labels))
-    values, published = read_labels(files, _positions(archive.name, images))
+    rejected = {_stem(reject.member) for reject in archive.rejects if is_image(reject.member)}
+    values, published = read_labels(files, _positions(archive.name, images), rejected)
     digests = {name: content_sha256(file.content) for name, file in files.items()}
     catalogue = Catalogue(
         images=images,
@@ -124,7 +125,7 @@ def _aligned(images: list[str]) -> list[str]:
 def _positions(name: str, images: Sequence[str]) -> dict[str, int]:
     positions: dict[str, int] = {}
     for k, image in enumerate(images):
-        stem = posixpath.splitext(posixpath.basename(image))[0]
+        stem = _stem(image)
         if (other := positions.get(stem)) is not None:
             raise ArchiveError(
                 f"{name}: found {images[other]} and {image}, expected each image once, or one would be learned "
@@ -132,6 +133,11 @@ def _positions(name: str, images: Sequence[str]) -> dict[str, int]:
             )
         positions[stem] = k
     return positions
+
+
+def _stem(member: str) -> str:
+    """Name without folder and suffix; a name that is rejected may have its folders behind backslashes."""
+    return posixpath.splitext(posixpath.basename(member.replace("\\", "/")))[0]
 
 
 class CelebaConverter:

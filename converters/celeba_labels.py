@@ -2,7 +2,7 @@
 
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -90,7 +90,7 @@ def _in_archive(archive: Archive) -> dict[str, LabelFile]:
 
 
 def read_labels(
-    files: Mapping[str, LabelFile], position: Mapping[str, int]
+    files: Mapping[str, LabelFile], position: Mapping[str, int], rejected: Collection[str]
 ) -> tuple[dict[str, Label], np.ndarray | None]:
     """Labels and published split of every image.
 
@@ -98,29 +98,33 @@ def read_labels(
         files: From `find_label_files`.
         position: Number of each image by its name without folder and suffix: the label files
             say .jpg also where the images are published as .png.
+        rejected: Names, written alike, of images that the archive lists but cannot give; their
+            rows are ignored.
 
     Returns:
         The 40 attributes as int8 of -1 and 1 by their names, and `identity` as int32; and one of
         train, validation and test per image, or None without a partition file.
 
     Raises:
-        ArchiveError: If a file is malformed, or its rows are not exactly those of the images.
+        ArchiveError: If a file is malformed, or its rows are not exactly those of the images,
+            or an attribute has a name that a store cannot hold.
     """
     labels: dict[str, Label] = {}
     if file := files.get(ATTRIBUTES):
         rows = _lines(file)
         names = _read_header(file, rows)
-        values = _read_rows(file, rows[2:], position, len(names), {-1, 1})
+        _check_attributes(file, rows[1][0], names, {"identity": IDENTITY} if IDENTITY in files else {})
+        values = _read_rows(file, rows[2:], position, rejected, len(names), {-1, 1})
         labels |= {n: Label(values=v.astype(np.int8)) for n, v in zip(names, values.T, strict=True)}
     if file := files.get(IDENTITY):
-        labels["identity"] = Label(values=_read_rows(file, _lines(file), position, 1)[:, 0])
+        labels["identity"] = Label(values=_read_rows(file, _lines(file), position, rejected, 1)[:, 0])
     if file := files.get(PARTITION):
-        return labels, PARTITION_SPLITS[_read_rows(file, _lines(file), position, 1, {0, 1, 2})[:, 0]]
+        return labels, PARTITION_SPLITS[_read_rows(file, _lines(file), position, rejected, 1, {0, 1, 2})[:, 0]]
     return labels, None
 
 
 def _lines(file: LabelFile) -> list[tuple[int, str]]:
-    lines = file.content.decode("utf-8", "replace").splitlines()
+    lines = file.content.decode("utf-8-sig", "replace").splitlines()
     return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
@@ -135,10 +139,27 @@ def _read_header(file: LabelFile, rows: Sequence[tuple[int, str]]) -> list[str]:
     return rows[1][1].split()
 
 
+def _check_attributes(file: LabelFile, number: int, names: list[str], given: dict[str, str]) -> None:
+    """Refuse names that would overwrite another label or that a store cannot hold."""
+    for name in names:
+        expected = None
+        if name in given:
+            expected = f"a name that {given[name]} has not given already"
+        elif name.startswith((".", "__")) or "/" in name or "\0" in name or name == "zarr.json":
+            expected = "a plain name: no leading '.' or '__', no '/' or NUL, not 'zarr.json'"
+        if expected:
+            raise ArchiveError(
+                f"{file.where} line {number}: found attribute {name!r}, expected {expected}; "
+                "rename it or fetch the file again"
+            )
+        given[name] = "this line"
+
+
 def _read_rows(
     file: LabelFile,
     rows: Sequence[tuple[int, str]],
     position: Mapping[str, int],
+    rejected: Collection[str],
     num_columns: int,
     allowed: set[int] | None = None,
 ) -> Int32[np.ndarray, "image column"]:
@@ -146,7 +167,10 @@ def _read_rows(
     line_of = np.zeros(len(position), np.int64)
     for number, line in rows:
         name, *numbers = line.split()
-        k = position.get(posixpath.splitext(name)[0])
+        stem = posixpath.splitext(name)[0]
+        k = position.get(stem)
+        if k is None and stem in rejected:
+            continue
         if k is None:
             raise _misfit(file, f"line {number}: found a row for {name}", "an image that is in the archive")
         if line_of[k]:

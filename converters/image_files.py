@@ -29,7 +29,7 @@ class ImageOptions:
     """How every image of an archive becomes one square of pixels.
 
     Attributes:
-        resolution: Pixels per side.
+        resolution: Pixels per side; its square is at most `max_pixels`.
         crop: "square" takes the largest centred square, a fraction in (0, 1] that part of its
             side, and "none" the whole image, which then must be square.
         mode: "rgb", or "grey" (luma after ITU-R BT.601) for one channel.
@@ -48,6 +48,11 @@ class ImageOptions:
         for name in ("resolution", "max_pixels"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.resolution**2 > self.max_pixels:
+            raise ConfigError(
+                f"resolution={self.resolution} gives {self.resolution**2} pixels, more than "
+                f"max_pixels={self.max_pixels}; lower the resolution or raise max_pixels"
+            )
         if self.mode not in CHANNELS:
             raise ConfigError(f"mode must be one of {', '.join(CHANNELS)}, got {self.mode!r}")
         if isinstance(self.crop, str) and self.crop in ("square", "none"):

@@ -37,7 +37,7 @@ class Listing:
             name, problem = _check_name(entry.name)
             if problem is None and _HIDDEN.search(name):
                 continue
-            if problem := problem or entry.problem:
+            if problem := problem or entry.problem or _check_place(entry):
                 self.rejects.append(Reject(member=name, reason=problem))
             else:
                 names.append(name)
@@ -72,6 +72,12 @@ def check_size(num_bytes: int) -> None:
     """
     if num_bytes > MAX_MEMBER_BYTES:
         raise MemberError(f"has {num_bytes} bytes, more than the {MAX_MEMBER_BYTES} that are read at once")
+
+
+def _check_place(entry: Entry) -> str | None:
+    if max(entry[2:]) < 1 << 63:
+        return None
+    return "is listed with a place or size of 2**63 bytes or more, beyond the end of any archive"
 
 
 def _check_name(raw: bytes) -> tuple[str, str | None]:

@@ -124,7 +124,7 @@ def _long_fields(extra: bytes, values: list[int]) -> list[int]:
     while len(extra) >= 4:
         kind, length = struct.unpack_from("<2H", extra)
         if kind == 1:
-            longs = (value for (value,) in struct.iter_unpack("<Q", extra[4 : 4 + length // 8 * 8]))
+            longs = iter(struct.unpack_from(f"<{min(length, len(extra) - 4) // 8}Q", extra, 4))
             return [next(longs, v) if v == _IN_EXTRA else v for v in values]
         extra = extra[4 + length :]
     return values

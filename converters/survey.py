@@ -17,7 +17,10 @@ from functa_store.progress import Report, Surveyed
 from functa_store.sources import Reject
 
 # Those that cannot be read count too, so that they become rejects and do not vanish.
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+IMAGE_SUFFIXES = {
+    ".jpg", ".jpeg", ".jfif", ".png", ".webp",
+    ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".ppm", ".pgm",
+}  # fmt: skip
 
 _BLOCK = 32
 _SECONDS_BETWEEN_REPORTS = 0.5
@@ -30,7 +33,7 @@ class SurveyOptions:
 
     Attributes:
         limit: Images at most, the first ones in sorted order; None takes all.
-        max_rejects: Fraction of the images that may be unreadable.
+        max_rejects: Fraction of the images taken that may be unreadable, also in a dry run.
         check_first: Images to read now, for a dry run; the others pass unread and the archive
             is not hashed. None reads all.
     """
@@ -74,12 +77,13 @@ def survey_images(
     taken = images[: survey.limit]
     num_read = len(taken[: survey.check_first])
     rejects = [r for r in archive.rejects if is_image(r.member) and (len(taken) == len(images) or r.member < taken[-1])]
-    total, bad, reported = num_read + len(rejects), set(), time.monotonic()
-    _check_rejects(archive.name, rejects, total, survey.max_rejects)
+    total, num_taken = num_read + len(rejects), len(taken) + len(rejects)
+    bad, reported = set(), time.monotonic()
+    _check_rejects(archive.name, rejects, num_taken, survey.max_rejects)
     for done, failed in _read_blocks(archive, taken[:num_read], options):
         bad.update(failed)
         rejects += [Reject(member=taken[k], reason=reason) for k, reason in failed.items()]
-        _check_rejects(archive.name, rejects, total, survey.max_rejects)
+        _check_rejects(archive.name, rejects, num_taken, survey.max_rejects)
         if time.monotonic() - reported > _SECONDS_BETWEEN_REPORTS:
             report(Surveyed(done=total - num_read + done, total=total, rejects=len(rejects)))
             reported = time.monotonic()

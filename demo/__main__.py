@@ -33,9 +33,11 @@ def main(output: Path = OUTPUT, seconds: float = DEMO_SECONDS, options: tuple[st
         seconds: Seconds of meta-learning.
         options: More words for `functa convert celeba`.
     """
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
+    output.mkdir(parents=True, exist_ok=True)
     archive, store = output / "photographs_celeba_layout.zip", output / "photographs.functa"
+    for leftover in (store, store.with_name(f"{store.name}.work")):
+        shutil.rmtree(leftover, ignore_errors=True)
+    store.with_name(f"{store.name}.log").unlink(missing_ok=True)
     _say(f"{write_archive(archive):,} tiles of {TILE} x {TILE} pixels of scikit-image's photographs: {archive}")
 
     words = ["convert", "celeba", str(archive), str(store), "--time-budget", str(seconds), *options]

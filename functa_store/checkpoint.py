@@ -1,5 +1,6 @@
 """How does an interrupted meta-learning go on?"""
 
+import io
 import json
 import shutil
 import time
@@ -9,7 +10,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from functa_store.config import differences
 from functa_store.errors import StoreMismatchError
@@ -20,7 +20,7 @@ INTERVAL = 60.0
 
 
 class Checkpoints:
-    """Keeps the last snapshot of one conversion's meta-learning on disk; a context manager.
+    """Keeps the last snapshot of one conversion's meta-learning on disk.
 
     Args:
         directory: Created if missing; holds nothing else.
@@ -32,7 +32,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, conversion: Mapping[str, Any], *, interval: float = INTERVAL) -> None:
-        self._directory = directory
+        self._file = directory / "snapshot.npz"
         self._interval = interval
         self._last = time.monotonic()
         directory.mkdir(parents=True, exist_ok=True)
@@ -44,24 +44,15 @@ class Checkpoints:
                 f"{directory}: an unfinished conversion differs from this one: {'; '.join(different[:5])}. "
                 "Convert as before to finish it, or delete this directory to start anew."
             )
-        options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-        self._manager = ocp.CheckpointManager((directory / "snapshots").absolute(), options=options)
-
-    def __enter__(self) -> "Checkpoints":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._manager.close()
 
     def load(self, like: Snapshot) -> Snapshot | None:
         """The last snapshot, in the structure of `like`; None if there is none."""
-        step = self._manager.latest_step()
-        if step is None:
+        if not self._file.exists():
             return None
         leaves, structure = jax.tree.flatten(like)
-        kept = self._manager.restore(step, args=ocp.args.StandardRestore(_named(leaves)))
-        # As numpy, so that JAX may place them on all devices again.
-        arrays = [np.asarray(kept[str(i)]) for i in range(len(leaves))]
+        with np.load(self._file, allow_pickle=False) as kept:
+            # As numpy, so that JAX may place them on all devices again.
+            arrays = [kept[str(i)] for i in range(len(leaves))]
         restored = [array.item() if np.isscalar(leaf) else array for array, leaf in zip(arrays, leaves, strict=True)]
         return jax.tree.unflatten(structure, restored)
 
@@ -71,18 +62,17 @@ class Checkpoints:
             self.save(snapshot)
 
     def save(self, snapshot: Snapshot) -> None:
-        """Keep the snapshot now, in place of the last one."""
-        if snapshot.step != self._manager.latest_step():
-            try:
-                self._manager.save(snapshot.step, args=ocp.args.StandardSave(_named(jax.tree.leaves(snapshot))))
-            except ValueError as error:  # how TensorStore, below Orbax, reports a full disk
-                raise OSError(f"{self._directory}: the snapshot cannot be written: {error}") from error
+        """Keep the snapshot now, in place of the last one; a crash leaves either of them whole.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        arrays = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(snapshot))}
+        file = io.BytesIO()
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # no name is "allow_pickle"
+        put(self._file.parent, {self._file.name: file.getvalue()})
         self._last = time.monotonic()
 
     def clear(self) -> None:
         """Forget the snapshot; the conversion is complete."""
-        shutil.rmtree(self._directory)
-
-
-def _named(leaves: list[Any]) -> dict[str, Any]:
-    return {str(i): np.asarray(leaf) if np.isscalar(leaf) else leaf for i, leaf in enumerate(leaves)}
+        shutil.rmtree(self._file.parent)

@@ -9,10 +9,11 @@ from rich.console import Console
 
 from functa_store import __version__
 from functa_store.commands import convert, decode, info, presets
-from functa_store.console import write_json_line
+from functa_store.console import printable, write_json_line
 from functa_store.errors import FunctaStoreError
+from functa_store.interrupts import INTERRUPTED
 
-FAILED, INTERRUPTED = 2, 130
+FAILED = 2
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -45,8 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 done, 2 failed with a message, 130 interrupted.
     """
-    args = parse(sys.argv[1:] if argv is None else list(argv))
+    args = argparse.Namespace()
     try:
+        args = parse(sys.argv[1:] if argv is None else list(argv))
         args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -62,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _fail(args: argparse.Namespace, kind: str, message: str, code: int) -> int:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     console.print("error:", style="bold red", end=" ")
-    console.print(" ".join(message.split()), markup=False)
+    console.print(printable(" ".join(message.split())), markup=False)
     if getattr(args, "json", False):
         write_json_line(sys.stdout, {"event": "error", "error": kind, "message": message})
     return code

@@ -1,6 +1,7 @@
 """Which choices make a conversion, and how do they travel through a store?"""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
@@ -56,8 +57,8 @@ def _at_least(config: Any, lowest: int, *names: str) -> None:
 def _positive(config: Any, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
-        if value is not None and not value > 0:
-            raise ConfigError(f"{name} must be positive, got {value}")
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(f"{name} must be positive and finite, got {value}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -186,7 +187,8 @@ class ConvertConfig:
     rows_per_shard: int | None = None
 
     def __post_init__(self) -> None:
-        _at_least(self, 0, "seed")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed must be at least 0 and below 2**32, got {self.seed}")
         rows = self.rows_per_shard
         if rows is not None and (rows < 1 or rows & (rows - 1)):
             raise ConfigError(f"rows_per_shard must be a power of two, got {rows}")

@@ -34,6 +34,11 @@ def write_json_line(stream: TextStream, value: dict[str, Any]) -> None:
     stream.flush()
 
 
+def printable(text: str) -> str:
+    """The text with control characters, which an archive's names may hold, written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def duration(seconds: float) -> str:
     """Hours, minutes and seconds as people write them, such as 2:05 or 1:00:00."""
     minutes, rest = divmod(max(0, round(seconds)), 60)

@@ -54,11 +54,8 @@ def convert(source: Source, path: str | os.PathLike[str], config: ConvertConfig,
     check_source(source)
     store = check_output_path(path)
     use_all_cores()
-    with (
-        sole_writer(store) as work,
-        Checkpoints(work / "learning", _identify(source, config)) as checkpoints,
-        RunLog(store, report) as log,
-    ):
+    with sole_writer(store) as work, RunLog(store, report) as log:
+        checkpoints = Checkpoints(work / "learning", _identify(source, config))
         reference = pca_reference(source, config.network.modulation_size)
         base = meta_learn(source, config, report=log, snapshots=checkpoints)
         with StoreWriter.resume_or_create(store, describe(source, base, config, reference)) as writer:
@@ -121,6 +118,7 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
         `rows_per_shard`, `store_bytes`, and estimates of the `learning_seconds` (the time budget, if
         there is one) and `fitting_seconds` on this machine, from the cost model.
     """
+    check_source(source)
     use_all_cores()
     network, num_examples = config.network, len(source.ids)
     _, state = structure(network, source.domain.num_axes, source.features.num_channels)

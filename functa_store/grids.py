@@ -68,8 +68,8 @@ class CellGrid:
         if resolution is None:
             widths = [high - low for low, high in self._check_region(region)]
             return tuple(max(1, round(n * w)) for n, w in zip(self.resolution, widths, strict=True))
-        shape = (resolution,) * self.num_axes if isinstance(resolution, int | np.integer) else tuple(resolution)
-        if len(shape) != self.num_axes or any(not isinstance(n, int | np.integer) or n < 1 for n in shape):
+        shape = tuple(resolution) if isinstance(resolution, Sequence | np.ndarray) else (resolution,) * self.num_axes
+        if len(shape) != self.num_axes or not all(isinstance(n, int | np.integer) and n >= 1 for n in shape):
             raise GridError(f"resolution must be a positive integer, or one per axis {self.axes}, got {resolution!r}")
         return tuple(int(n) for n in shape)
 
@@ -103,7 +103,10 @@ class CellGrid:
     def _check_region(self, region: Region | None) -> list[tuple[float, float]]:
         if region is None:
             return [(0.0, 1.0)] * self.num_axes
-        bounds = [tuple(float(edge) for edge in bound) for bound in region]
+        try:
+            bounds = [tuple(float(edge) for edge in bound) for bound in region]
+        except (TypeError, ValueError):
+            bounds = []
         if len(bounds) != self.num_axes or any(len(b) != 2 or not 0 <= b[0] < b[1] <= 1 for b in bounds):
             raise GridError(
                 f"region must give (low, high) with 0 <= low < high <= 1 for each axis {self.axes}, got {region!r}"

@@ -198,13 +198,22 @@ def check_source(source: Source) -> None:
     if unknown:
         raise ArchiveError(f"{name}: unknown splits {sorted(unknown)}, expected some of {SPLITS}")
     if "train" not in np.asarray(source.split):
-        raise ArchiveError(f"{name}: no example is in the split 'train', so there is nothing to learn from")
+        raise ArchiveError(
+            f"{name}: none of {n} examples is in the split 'train', so there is nothing to learn from; "
+            "take more examples, or another split"
+        )
 
 
 def _check_labels(source: Source) -> None:
     name = source.provenance["archive"]
     for label, described in source.labels.items():
-        if not label or label.startswith((".", "__")) or "/" in label or described.values.dtype.kind not in "biuf":
+        if (
+            not label
+            or label == "zarr.json"
+            or label.startswith((".", "__"))
+            or "/" in label
+            or described.values.dtype.kind not in "biuf"
+        ):
             raise ArchiveError(
                 f"{name}: label {label!r} of {described.values.dtype}, expected a plain name and numbers; "
                 "give classes as integers with names"

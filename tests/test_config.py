@@ -38,6 +38,7 @@ def test_a_configuration_survives_json(config):
         (InnerLoopConfig, {"num_steps": 0}, "num_steps must be at least 1, got 0"),
         (NetworkConfig, {"depth": 1}, "depth must be at least 2"),
         (NetworkConfig, {"w0": float("nan")}, "w0 must be positive"),
+        (OuterLoopConfig, {"num_steps": None, "time_budget": float("inf")}, "finite"),
         (NetworkConfig, {"modulation": "shift"}, "modulation_dim must be given for latent"),
         (OuterLoopConfig, {"time_budget": 5.0}, "either the number of outer steps or a time budget"),
         (OuterLoopConfig, {"decay_fraction": 1.0}, "decay_fraction"),

@@ -1,6 +1,9 @@
 """From a source to a functaset and back."""
 
+import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +87,25 @@ def test_an_interrupted_conversion_goes_on_to_the_same_bytes(store, tmp_path, af
     if after is Fitted:
         assert not any(isinstance(event, Learned) for event in events)
         assert min(event.done for event in events if isinstance(event, Fitted)) > 16
+
+
+ON_FOUR_DEVICES = """
+import jax, sys
+jax.config.update("jax_num_cpu_devices", 4)
+import functa_store
+from tests import test_conversion as t
+functa_store.convert(t.source(), sys.argv[1], t.ODD)
+assert jax.local_device_count() == 4
+"""
+ODD = dataclasses.replace(CONFIG, outer=dataclasses.replace(OUTER, batch_size=5))
+
+
+def test_a_batch_that_devices_do_not_divide_is_converted_all_the_same(tmp_path):
+    """Five examples go to one of four devices, the fit of 32 to all of them."""
+    subprocess.run([sys.executable, "-c", ON_FOUR_DEVICES, tmp_path / "four.functa"], check=True)
+    functa_store.convert(source(), tmp_path / "here.functa", ODD)
+    there, here = (functa_store.open(tmp_path / f"{name}.functa").modulations[:] for name in ("four", "here"))
+    np.testing.assert_allclose(there, here, atol=1e-4 * np.abs(here).max())
 
 
 def test_a_time_budget_becomes_the_number_of_steps_it_took(tmp_path):

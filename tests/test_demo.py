@@ -3,7 +3,9 @@
 import zipfile
 
 import numpy as np
+import pytest
 
+import demo.__main__ as demo
 from converters.celeba import open_celeba
 from demo.archive import TEST, TILE, TRAIN, encoded, photographs, tiles, write_archive
 from demo.table import HEADING, markdown, rows
@@ -41,6 +43,15 @@ def test_the_archive_repeats_byte_for_byte(tmp_path, monkeypatch):
     assert (tmp_path / "first.zip").read_bytes() == (tmp_path / "second.zip").read_bytes()
     with zipfile.ZipFile(tmp_path / "first.zip") as archive:
         assert archive.testzip() is None
+
+
+@pytest.mark.slow
+def test_the_demo_leaves_a_sheet_a_table_and_a_store(tmp_path):
+    """Twice, since the second run must replace what the first one left."""
+    for _ in range(2):
+        demo.main(tmp_path / "out", seconds=1.0, options=("--modulation-dim", "8", "--limit", "1640"))
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"contact-sheet.png", "table.md", "photographs.functa"} <= names
 
 
 def test_the_table_names_bytes_and_both_psnrs():

@@ -14,6 +14,7 @@ from functa_store.commands import info
 from functa_store.config import ConvertConfig
 from functa_store.console import duration, json_lines, shown_on, write_json_line
 from functa_store.errors import ConfigError
+from functa_store.interrupts import stopping_between_events
 from functa_store.plugins import Converter, Preset, converters
 from functa_store.progress import Event, Report, silent
 from functa_store.store.writer import check_output_path
@@ -93,8 +94,7 @@ def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit must be at least 1, got {args.limit}")
     check_output_path(args.out)
-    with _progress(args) as shown:
-        report = _both(shown, watch)
+    with _progress(args) as shown, stopping_between_events(_both(shown, watch)) as report:
         source = args.converter.open(args.archive, options_from(args, preset), report)
         if not args.dry_run:
             from functa_store.conversion import convert  # imports JAX

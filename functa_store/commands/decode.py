@@ -39,6 +39,8 @@ def run(args: argparse.Namespace) -> None:
     out = Path(args.out)
     if out.suffix not in (".png", ".npz"):
         raise ConfigError(f"--out must end in .png (contact sheet) or .npz (arrays), got {args.out}")
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out {args.out}: there is no folder {out.parent}; create it first")
     resolution = None if args.resolution is None else parse_resolution(args.resolution)
     region = None if args.region is None else parse_region(args.region)
     from functa_store.decode.functaset import open_functaset  # imports JAX

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from functa_store.console import write_json_line
+from functa_store.console import printable, write_json_line
 from functa_store.progress import json_ready
 
 if TYPE_CHECKING:
@@ -124,6 +124,6 @@ def _show_rejects(rejects: dict[str, Any], console: Console) -> None:
     if rejects["count"]:
         console.print(f"{rejects['count']:,} members were rejected:")
     for reject in rejects["list"][:SHOWN_REJECTS]:
-        console.print(f"  {reject['member']}: {reject['reason']}", markup=False)
+        console.print(f"  {printable(reject['member'])}: {printable(reject['reason'])}", markup=False)
     if rejects["count"] > SHOWN_REJECTS:
         console.print("  ... (all of them: functa info --json)")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -63,6 +64,9 @@ class Functaset:
 
     def __iter__(self) -> Iterator["Example"]:
         return (Example(functaset=self, index=index) for index in range(len(self)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"store": self.store}  # compiled functions are made anew
 
     def __repr__(self) -> str:
         return f"<Functaset {' · '.join(self.summary())}>"
@@ -177,7 +181,9 @@ class Functaset:
         """
         domain, features = self.store.domain, self.store.features
         if coords is None:
-            shape, points = domain.resolve(resolution, region), domain.coords(resolution, region)
+            shape = domain.resolve(resolution, region)
+            self._check_memory(math.prod(shape))
+            points = domain.coords(resolution, region)
         elif resolution is None and region is None:
             points = _check_points(coords, domain.axes)
             shape = (len(points),)
@@ -187,6 +193,15 @@ class Functaset:
         if clip:
             np.clip(decoded, *features.data_range, out=decoded)
         return decoded.reshape(len(decoded), *shape, features.num_channels)
+
+    def _check_memory(self, num_points: int) -> None:
+        """Refuse even one example at more points than this machine can hold."""
+        needed = 4 * num_points * (self.features.num_channels + 4 * self.domain.num_axes)
+        if needed > (memory := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+            raise GridError(
+                f"{num_points} points of one example need {needed / 2**30:.3g} GiB, this machine has "
+                f"{memory / 2**30:.3g}; choose a lower resolution, or decode region by region"
+            )
 
     def _index(self, index: Index) -> slice | np.ndarray:
         """The same examples, with the axis of the examples even for a single one."""
@@ -246,7 +261,10 @@ class Example:
 
 
 def _check_points(coords: Any, axes: tuple[str, ...]) -> np.ndarray:
-    points = np.asarray(coords, np.float32)
+    try:
+        points = np.asarray(coords, np.float32)
+    except (TypeError, ValueError) as error:
+        raise GridError(f"coords must be numbers, one row per point: {error}") from error
     if points.ndim != 2 or points.shape[1] != len(axes) or not np.isfinite(points).all():
         raise GridError(
             f"coords must be finite, of shape (points, {len(axes)}) for axes {axes}, got shape {points.shape}"

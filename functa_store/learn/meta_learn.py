@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from functa_store.config import ConvertConfig, OuterLoopConfig
+from functa_store.config import ConvertConfig
 from functa_store.errors import LearningError
 from functa_store.feed import Feed, evenly
 from functa_store.learn.fit import fit_examples, make_fit
@@ -30,6 +30,7 @@ from functa_store.sources import Source
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 10
+SECONDS_BETWEEN_REPORTS = 2.0
 MAX_ROLLBACKS = 5
 
 
@@ -135,7 +136,7 @@ def meta_learn(
     finally:
         if snapshots is not None:
             snapshots.save(latest)
-    return Base(learning.graph, latest.best, latest.step, latest.best_psnr)
+    return Base(learning.graph, jax.device_get(latest.best), latest.step, latest.best_psnr)
 
 
 class _Learning:
@@ -151,6 +152,7 @@ class _Learning:
         self.outer_step = make_outer_step(self.graph, config, grid, source.features)
         self.fit = make_fit(self.graph, grid, source.features)
         self.key = jax.random.key(config.seed)
+        self.reported = 0.0
 
     def start(self) -> Snapshot:
         state = LearnState(self.initial, make_optimizer(self.config.outer).init(self.initial))
@@ -165,12 +167,13 @@ class _Learning:
         losses, began = [], time.perf_counter() - snapshot.seconds
         while not 0 < snapshot.num_steps <= snapshot.step:
             snapshot, loss = self._step(snapshot, next(batches))
-            losses.append(loss)
-            if not snapshot.num_steps:
-                snapshot = self._spend(jax.block_until_ready(snapshot), time.perf_counter() - began)
+            losses.append(np.asarray(loss))
+            snapshot = self._spend(snapshot, time.perf_counter() - began)
             if snapshot.step % LOOK_EVERY == 0 or snapshot.step == snapshot.num_steps:
-                seen, losses = np.concatenate(losses), []
-                snapshot = self._look(snapshot._replace(seconds=time.perf_counter() - began), seen)
+                snapshot = self._look(snapshot, np.concatenate(losses))
+                losses = []
+            elif snapshot.seconds > self.reported + SECONDS_BETWEEN_REPORTS:
+                self._tell(snapshot, np.concatenate(losses))
             yield snapshot
 
     def _indices(self, first: int) -> Iterator[np.ndarray]:
@@ -191,8 +194,8 @@ class _Learning:
         return snapshot._replace(step=snapshot.step + 1, state=state), losses
 
     def _spend(self, snapshot: Snapshot, seconds: float) -> Snapshot:
-        """Let the time budget decide how many steps there are, once it can."""
-        num_steps = fix_num_steps(self.config.outer, snapshot.step, seconds) or 0
+        """Note the time, and let a time budget decide how many steps there are once it can."""
+        num_steps = snapshot.num_steps or fix_num_steps(self.config.outer, snapshot.step, seconds) or 0
         return snapshot._replace(seconds=seconds, num_steps=num_steps)
 
     def _look(self, snapshot: Snapshot, losses: np.ndarray) -> Snapshot:
@@ -207,11 +210,29 @@ class _Learning:
                 return self._roll_back(snapshot)
             if monitored > snapshot.best_psnr:
                 snapshot = snapshot._replace(best=snapshot.state.learnable, best_psnr=monitored)
-        self.report(_progress(snapshot, outer, psnr_mean(losses, self.span), monitored, self.batch_size))
+        self._tell(snapshot, losses, monitored)
         return snapshot
 
+    def _tell(self, snapshot: Snapshot, losses: np.ndarray, monitored: float | None = None) -> None:
+        self.reported = snapshot.seconds
+        left = (self.config.outer.time_budget or math.inf) - snapshot.seconds
+        if snapshot.num_steps:
+            left = snapshot.seconds * (snapshot.num_steps / snapshot.step - 1)
+        self.report(
+            Learned(
+                step=snapshot.step,
+                num_steps=snapshot.num_steps or None,
+                seconds=snapshot.seconds,
+                seconds_left=left,
+                psnr=psnr_mean(losses, self.span),
+                monitored_psnr=monitored,
+                examples_per_second=snapshot.step * self.batch_size / snapshot.seconds,
+            )
+        )
+
     def _monitor(self, learnable: Learnable) -> float:
-        fitted = fit_examples(self.fit, learnable, self.feed, self.monitored)
+        # Through the host, since a fit may be spread over more devices than a batch was.
+        fitted = fit_examples(self.fit, jax.device_get(learnable), self.feed, self.monitored)
         return psnr_mean(np.concatenate([mse for _, mse in fitted]), self.span)
 
     def _roll_back(self, snapshot: Snapshot) -> Snapshot:
@@ -223,21 +244,3 @@ class _Learning:
         logger.warning("a loss is not finite by outer step %d; going back to the best state", snapshot.step)
         moments = make_optimizer(self.config.outer).init(snapshot.best)
         return snapshot._replace(state=LearnState(snapshot.best, moments), rollbacks=snapshot.rollbacks + 1)
-
-
-def _progress(
-    snapshot: Snapshot, outer: OuterLoopConfig, psnr: float, monitored: float | None, batch_size: int
-) -> Learned:
-    if snapshot.num_steps:
-        left = snapshot.seconds * (snapshot.num_steps / snapshot.step - 1)
-    else:
-        left = (outer.time_budget or math.inf) - snapshot.seconds
-    return Learned(
-        step=snapshot.step,
-        num_steps=snapshot.num_steps or None,
-        seconds=snapshot.seconds,
-        seconds_left=left,
-        psnr=psnr,
-        monitored_psnr=monitored,
-        examples_per_second=snapshot.step * batch_size / snapshot.seconds,
-    )

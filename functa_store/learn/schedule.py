@@ -29,8 +29,7 @@ def fix_num_steps(config: OuterLoopConfig, step: int, seconds: float) -> int | N
     Returns:
         The number of outer steps, whose fall starts no earlier than `step`; None for not yet.
     """
-    assert config.time_budget is not None
-    if step == 0 or seconds < config.time_budget * (1 - config.decay_fraction):
+    if config.time_budget is None or step == 0 or seconds < config.time_budget * (1 - config.decay_fraction):
         return None
     num_steps = math.ceil(step / (1 - config.decay_fraction))
     while decay_start(config, num_steps) < step:

@@ -1,8 +1,9 @@
 """What is in a store, and is it all there?"""
 
+import contextlib
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -65,9 +66,9 @@ class StoreReader:
         self.modulations = self._table("modulations", (self.num_examples, self.config.network.modulation_size))
         self.mse = self._table("mse", (self.num_examples,))
         self.ids, self.split = self._column("id"), self._column("split")
-        labels = _group(self.path, "labels")
-        self.labels: Mapping[str, Rows] = {name: self._column(f"labels/{name}") for name in sorted(labels.array_keys())}
-        names = {name: array.attrs.get("names") for name, array in labels.arrays()}
+        labels = _label_names(self.path, spec)
+        self.labels: Mapping[str, Rows] = {name: self._column(f"labels/{name}") for name in labels}
+        names = {name: _array(self.path, f"labels/{name}").attrs.get("names") for name in labels}
         self.label_names: Mapping[str, tuple[str, ...]] = {
             name: tuple(map(str, values)) for name, values in sorted(names.items()) if isinstance(values, list)
         }
@@ -157,11 +158,17 @@ class _Shards:
             "recheck_cached_data": "open",
             "context": {"cache_pool": {"total_bytes_limit": CACHE_BYTES}},
         }
-        self._store = tensorstore.open(spec, open=True, read=True).result()
+        with self._named_errors():
+            self._store = tensorstore.open(spec, open=True, read=True).result()
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        try:
+        with self._named_errors():
             return self._store[rows].read().result()
+
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
         except ValueError as error:
             raise StoreFormatError(
                 f"{self._name}: a shard is missing or damaged: {error}. Copy the store again, or convert again."
@@ -184,18 +191,19 @@ def _values(path: Path, name: str) -> np.ndarray:
         raise StoreFormatError(f"{path}/{name}: damaged ({error}). Copy the store again, or convert again.") from error
 
 
+def _label_names(path: Path, spec: StoreSpec) -> list[str]:
+    """Names of the labels: those that the manifest of a complete store lists, else those that are there."""
+    suffix = "/zarr.json"
+    files = spec.manifest if spec.complete else files_below(path)
+    found = [key.removeprefix("labels/").removesuffix(suffix) for key in files if key.startswith("labels/")]
+    return sorted(name for name in found if "/" not in name and f"labels/{name}{suffix}" in files)
+
+
 def _array(path: Path, name: str) -> zarr.Array:
     try:
         return zarr.open_array(path / name, mode="r", zarr_format=3)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreFormatError(f"{path}/{name}: no readable array. Copy the store again, or convert again.") from error
-
-
-def _group(path: Path, name: str) -> zarr.Group:
-    try:
-        return zarr.open_group(path / name, mode="r", zarr_format=3)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreFormatError(f"{path}/{name}: no readable group. Copy the store again, or convert again.") from error
 
 
 def _check_tables(path: Path, spec: StoreSpec) -> None:

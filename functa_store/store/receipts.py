@@ -9,7 +9,7 @@ from pathlib import Path
 from functa_store.config import from_dict, to_dict
 from functa_store.store.disk import put
 from functa_store.store.layout import Shard
-from functa_store.store.spec import FileRecord
+from functa_store.store.spec import FileRecord, work_path
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,11 +19,6 @@ class Receipt:
     rows: int
     fingerprint: str
     files: dict[str, FileRecord]
-
-
-def work_path(path: Path) -> Path:
-    """The directory beside a store that holds what only its conversion needs."""
-    return path.with_name(f"{path.name}.work")
 
 
 class Receipts:

@@ -61,6 +61,10 @@ class Rows:
             ExampleIndexError: If the key is of another kind, or names an example that is not there.
             StoreFormatError: If the rows are missing or damaged.
         """
+        if isinstance(key, tuple):
+            raise ExampleIndexError(
+                f"{self.name}: cannot index {len(self)} examples by {key!r}; choose examples first, then the rest"
+            )
         if isinstance(key, slice):
             return self._read_slice(range(len(self))[key])
         if not isinstance(key, bool | np.bool_) and hasattr(key, "__index__") and not np.ndim(key):

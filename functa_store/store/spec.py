@@ -178,10 +178,13 @@ def load_spec(path: Path) -> StoreSpec:
         root = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
     except OSError as error:
         found = "no Zarr v3 group" if path.exists() else "nothing"
+        if work_path(path).exists():
+            found = "a conversion that is learning or was interrupted (the same command goes on with it)"
         raise StoreFormatError(f"{path}: found {found}, expected a functaset; check the path.") from error
     except ValueError as error:
         raise StoreFormatError(f"{path}/zarr.json: no valid JSON ({error}); copy or convert again.") from error
-    attributes = root.get("attributes", {}).get("functa") if isinstance(root, dict) else None
+    attributes = root.get("attributes") if isinstance(root, dict) else None
+    attributes = attributes.get("functa") if isinstance(attributes, dict) else None
     if not isinstance(attributes, dict):
         raise StoreFormatError(
             f"{path}: a Zarr node, but no functaset: its attributes lack the key 'functa'. Open it with zarr.open."
@@ -215,6 +218,11 @@ def parse_spec(path: Path, attributes: Mapping[str, Any]) -> StoreSpec:
             "Copy or convert again."
         )
     return spec
+
+
+def work_path(path: Path) -> Path:
+    """The directory beside a store that holds what only its conversion needs."""
+    return path.with_name(f"{path.name}.work")
 
 
 def _plain_json(what: str, values: Mapping[str, Any]) -> dict[str, Any]:

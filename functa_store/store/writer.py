@@ -16,9 +16,9 @@ from functa_store.config import differences
 from functa_store.errors import ConfigError, LearningError, StoreExistsError, StoreFormatError, StoreMismatchError
 from functa_store.store.disk import LOCK_SUFFIX, files_below, put, record, sync, sync_tree
 from functa_store.store.layout import Shard, encode_shard, flat_rows
-from functa_store.store.receipts import Receipts, work_path
+from functa_store.store.receipts import Receipts
 from functa_store.store.skeleton import create_skeleton, table_chunks, table_keys, write_statistics
-from functa_store.store.spec import Contents, FileRecord, StoreSpec, identity, load_spec
+from functa_store.store.spec import Contents, FileRecord, StoreSpec, identity, load_spec, work_path
 from functa_store.store.summary import moments, quality_by_split
 
 SUFFIX = ".functa"

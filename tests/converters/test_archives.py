@@ -263,3 +263,71 @@ def test_a_zip_bomb_is_read_no_further_than_its_directory_promises(pack):
     path.write_bytes(content)
     with pytest.raises(MemberError, match="11 of 10 bytes"):
         open_archive(path).read("1.txt")
+
+
+def test_what_a_conversion_into_the_folder_writes_is_no_member(pack):
+    path = pack(FILES, "folder")
+    before = open_archive(path).sha256()
+    outputs = ("out.functa/zarr.json", "b/out.functa/c/0", "out.functa.work/receipt.json", "out.functa.log")
+    pack(dict.fromkeys(outputs, b"1"), "folder")
+    archive = open_archive(path)
+    assert (archive.members, archive.rejects, archive.sha256()) == (sorted(FILES), [], before)
+
+
+def test_pipes_and_links_that_lead_to_no_file_become_rejects(pack, tmp_path):
+    path = pack({"1.jpg": b"1"}, "folder")
+    os.mkfifo(path / "pipe.jpg")
+    for link, target in {
+        "a.jpg": "pipe.jpg",
+        "b.jpg": "/dev/zero",
+        "c.jpg": "c.jpg",
+        "d.jpg": "gone",
+        "e.jpg": "1.jpg",
+    }.items():
+        (path / link).symlink_to(target)
+    archive = open_archive(path)
+    assert archive.members == ["1.jpg", "e.jpg"]
+    reasons = {reject.member: reject.reason for reject in archive.rejects}
+    assert "symbolic links" in reasons.pop("c.jpg")
+    assert reasons.keys() == {"a.jpg", "b.jpg", "d.jpg", "pipe.jpg"}
+    assert set(reasons.values()) == {"is not a regular file but a pipe, socket, device or broken link"}
+    with pytest.raises(ArchiveError, match=r"pipe\.jpg: found a pipe or device, expected a folder"):
+        open_archive(path / "pipe.jpg")
+
+
+@pytest.mark.parametrize("field", [24, 20, 42], ids=["size", "stored", "offset"])
+@pytest.mark.parametrize("value", [1 << 63, (1 << 64) - 1])
+def test_a_zip_member_beyond_63_bits_becomes_a_reject(pack, field, value):
+    path = pack({"1.txt": b"1", "good.txt": b"2"})
+    content = bytearray(path.read_bytes())
+    start = content.index(b"PK\1\2")
+    content[start + field : start + field + 4] = b"\xff" * 4
+    content[start + 30 : start + 32] = struct.pack("<H", 12)
+    content[start + 51 : start + 51] = struct.pack("<2HQ", 1, 8, value)
+    end = content.index(b"PK\5\6") + 12
+    content[end : end + 4] = struct.pack("<L", struct.unpack_from("<L", content, end)[0] + 12)
+    path.write_bytes(content)
+    archive = open_archive(path)
+    assert archive.members == ["good.txt"]
+    assert "beyond the end of any archive" in archive.rejects[0].reason
+
+
+def test_a_zip_member_whose_64_bit_field_is_cut_short_is_no_crash(pack):
+    path = pack({"1.txt": b"1", "good.txt": b"2"})
+    content = bytearray(path.read_bytes())
+    start = content.index(b"PK\1\2")
+    content[start + 30 : start + 32] = struct.pack("<H", 9)
+    content[start + 51 : start + 51] = struct.pack("<2H", 1, 8) + b"short"
+    end = content.index(b"PK\5\6") + 12
+    content[end : end + 4] = struct.pack("<L", struct.unpack_from("<L", content, end)[0] + 9)
+    path.write_bytes(content)
+    assert open_archive(path).read("1.txt") == b"1"
+
+
+@pytest.mark.parametrize("size", [1 << 63, (1 << 88) - 1])
+def test_a_tar_member_beyond_63_bits_is_an_error_in_words(tmp_path, size):
+    info = tarfile.TarInfo("1.txt")
+    info.size = size
+    (tmp_path / "a.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(ArchiveError, match=r"damaged or truncated"):
+        open_archive(tmp_path / "a.tar")

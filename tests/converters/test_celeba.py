@@ -1,4 +1,5 @@
 import pathlib
+import zipfile
 
 import numpy as np
 import pytest
@@ -101,6 +102,25 @@ def test_pictures_in_the_wild_are_left_alone_and_other_copies_refused(pack, imag
         open_celeba(pack(copies))
 
 
+def test_rows_of_images_that_the_archive_rejects_are_ignored(tmp_path, images):
+    """A repeated member, a name that leads out, a link and an odd compression cost their images alone."""
+    twice, out, link, packed = (f"img_align_celeba/{name}.jpg" for name in NAMES[1:5])
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, content in (images | LABELS).items():
+            entry = zipfile.ZipInfo(name.replace("/", "/../") if name == out else name)
+            entry.external_attr = 0o120777 << 16 if name == link else 0
+            archive.writestr(entry, content, zipfile.ZIP_LZMA if name == packed else None)
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr(twice, b"")
+    source = open_celeba(tmp_path / "a.zip", resolution=4, max_rejects=0.5)
+    assert source.labels["identity"].values.tolist() == [100, 105, 106, 107, 108, 109]
+    assert len(source.rejects) == 4
+
+
+def test_label_files_may_start_with_a_byte_order_mark(pack, images):
+    check_labels(open_celeba(pack(images | {n: b"\xef\xbb\xbf" + c for n, c in LABELS.items()}), resolution=4))
+
+
 ATTRIBUTES, PARTITION, IDENTITY = LABELS
 ROWS = LABELS[IDENTITY]
 
@@ -111,6 +131,12 @@ ROWS = LABELS[IDENTITY]
         (ATTRIBUTES, b"10\n", b"11\n", r"list_attr_celeba\.txt line 1: found '11', expected .* which is 10"),
         (ATTRIBUTES, b"10\nBald Smiling\n", b"", r"line 1: found '000001\.jpg"),
         (ATTRIBUTES, b"Bald Smiling", b"Bald", r"line 3: found 2 values, '-1 1', expected 1 integers from \[-1, 1\]"),
+        (ATTRIBUTES, b"Smiling", b"Bald", r"line 2: found attribute 'Bald', expected a name that this line has not"),
+        (ATTRIBUTES, b"Smiling", b"identity", r"line 2: found attribute 'identity', .* identity_CelebA\.txt has not"),
+        (ATTRIBUTES, b"Smiling", b".hidden", r"line 2: found attribute '\.hidden', expected a plain name"),
+        (ATTRIBUTES, b"Smiling", b"a/b", r"line 2: found attribute 'a/b', expected a plain name"),
+        (ATTRIBUTES, b"Smiling", b"zarr.json", r"line 2: found attribute 'zarr\.json', expected a plain name"),
+        (ATTRIBUTES, b"Smiling", b"__own", r"line 2: found attribute '__own', expected a plain name"),
         (ATTRIBUTES, b"000002.jpg -1", b"000002.jpg 0", r"line 4: found 2 values, '0 1', expected 2 integers"),
         (PARTITION, b"000010.jpg 2", b"000010.jpg 3", r"line 10: found 1 values, '3', .* from \[0, 1, 2\]"),
         (PARTITION, b"000010.jpg 2", b"000010.jpg test", r"line 10: found 1 values, 'test'"),

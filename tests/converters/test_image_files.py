@@ -116,7 +116,7 @@ def test_a_bomb_is_refused_by_its_header():
     with pytest.raises(MemberError, match="has 60000 x 60000 pixels, more than max_pixels=67108864"):
         read_image(bomb(60_000, 60_000), ImageOptions())
     with pytest.raises(MemberError, match="more than max_pixels=100"):
-        read_image(bomb(11, 10), ImageOptions(max_pixels=100))
+        read_image(bomb(11, 10), ImageOptions(resolution=4, max_pixels=100))
 
 
 def test_damage_is_told_with_its_reason(encode_image):
@@ -162,3 +162,9 @@ def test_an_image_that_is_not_square_is_not_squashed(encode_image):
 def test_options_out_of_range_are_refused_by_name(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         ImageOptions(**options)
+
+
+def test_a_resolution_beyond_max_pixels_is_refused_before_memory_runs_out():
+    with pytest.raises(ConfigError, match=r"resolution=200000 gives 40000000000 pixels, more than max_pixels=67108864"):
+        ImageOptions(resolution=200_000)
+    assert ImageOptions(resolution=30, max_pixels=900).resolution == 30

@@ -105,3 +105,17 @@ def test_an_archive_without_images_tells_what_it_holds(pack):
 def test_survey_options_out_of_range_are_refused(pack, files, option):
     with pytest.raises(ConfigError, match=next(iter(option))):
         open_images(pack(files), **option)
+
+
+def test_a_dry_run_weighs_its_rejects_against_all_images_taken(pack, files):
+    path = pack(files | {"000.png": b""})
+    assert len(open_images(path, check_first=1, max_rejects=0.025).ids) == 39
+    with pytest.raises(TooManyRejectsError, match="1 of 20 images"):
+        open_images(path, check_first=1, limit=20, max_rejects=0.025)
+
+
+def test_images_under_less_common_suffixes_are_read_or_rejected(pack, files, encode_image):
+    odd = dict.fromkeys(("a.heic", "b.HEIF", "c.avif", "d.jp2", "e.ppm", "f.pgm"), b"P5 2 2 255")
+    source = open_images(pack(files | odd | {"040.jfif": encode_image(fmt="JPEG")}), max_rejects=0.2)
+    assert source.ids[-1] == "040.jfif"
+    assert [reject.member for reject in source.rejects] == sorted(odd)

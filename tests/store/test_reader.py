@@ -122,7 +122,7 @@ def test_a_damaged_column_is_named(copy, name):
         columns.get(name, lambda: reader.rejects)()
 
 
-@pytest.mark.parametrize("name", ["modulations", "mse", "id", "labels"])
+@pytest.mark.parametrize("name", ["modulations", "mse", "id", "labels/age"])
 def test_a_missing_array_is_named(copy, name):
     shutil.rmtree(copy / name)
     with pytest.raises(StoreFormatError, match=rf"{name}: no readable"):

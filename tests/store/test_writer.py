@@ -12,7 +12,7 @@ from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.errors import ConfigError, LearningError, StoreExistsError, StoreFormatError, StoreMismatchError
 from functa_store.store import writer as writer_module
 from functa_store.store.reader import StoreReader
-from functa_store.store.receipts import work_path
+from functa_store.store.spec import work_path
 from functa_store.store.writer import StoreWriter, sole_writer
 
 
