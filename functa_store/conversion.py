@@ -14,7 +14,7 @@ from functa_store.checkpoint import Checkpoints
 from functa_store.config import ConvertConfig, to_dict
 from functa_store.feed import Feed
 from functa_store.learn.cost import estimate_seconds
-from functa_store.learn.fit import fit_examples, make_fit
+from functa_store.learn.fit import BATCH, fit_examples, make_fit
 from functa_store.learn.meta_learn import Base, meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.pca import pca_reference
@@ -74,11 +74,11 @@ def fit_shards(
     """
     fit = make_fit(base.graph, source.domain.coords(), source.features)
     feed = Feed(source, cache_bytes=0)
-    left = sum(map(len, shards))
+    left, batch_size = sum(map(len, shards)), min(BATCH, len(source.ids))
     tally = _Tally(len(source.ids) - left, len(source.ids), source.features.span, report)
     for shard in shards:
         batches = []
-        for batch in fit_examples(fit, base.learnable, feed, np.arange(shard.start, shard.stop)):
+        for batch in fit_examples(fit, base.learnable, feed, np.arange(shard.start, shard.stop), batch_size):
             batches.append(batch)
             tally.add(batch[1])
         modulations, mse = (np.concatenate(parts) for parts in zip(*batches, strict=True))

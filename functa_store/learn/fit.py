@@ -41,7 +41,7 @@ def make_fit(graph: nnx.GraphDef, grid: Float32[np.ndarray, "points axes"], spec
 
 
 def fit_examples(
-    fit: Fit, learnable: Learnable, feed: Feed, indices: np.ndarray
+    fit: Fit, learnable: Learnable, feed: Feed, indices: np.ndarray, batch_size: int = BATCH
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Fit any number of examples with one compilation.
 
@@ -50,12 +50,13 @@ def fit_examples(
         learnable: The base network and the inner rates.
         feed: Reads the examples ahead of the device.
         indices: Which examples.
+        batch_size: Examples per call of `fit`, which is compiled once per size.
 
     Yields:
         Modulations and mean squared errors of one batch after the other, in order. The last
         batch is filled up by repetition and cut again.
     """
-    batches = np.split(indices, range(BATCH, len(indices), BATCH))
-    for batch, raw in zip(batches, feed.batches(np.resize(batch, BATCH) for batch in batches), strict=True):
+    batches = np.split(indices, range(batch_size, len(indices), batch_size))
+    for batch, raw in zip(batches, feed.batches(np.resize(batch, batch_size) for batch in batches), strict=True):
         modulations, mse = fit(learnable, raw)
         yield np.asarray(modulations)[: len(batch)], np.asarray(mse)[: len(batch)]

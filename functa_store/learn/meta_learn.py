@@ -14,7 +14,7 @@ from flax import nnx
 from functa_store.config import ConvertConfig
 from functa_store.errors import LearningError
 from functa_store.feed import Feed, evenly
-from functa_store.learn.fit import fit_examples, make_fit
+from functa_store.learn.fit import BATCH, fit_examples, make_fit
 from functa_store.learn.outer_loop import (
     Learnable,
     LearnState,
@@ -232,7 +232,8 @@ class _Learning:
 
     def _monitor(self, learnable: Learnable) -> float:
         # Through the host, since a fit may be spread over more devices than a batch was.
-        fitted = fit_examples(self.fit, jax.device_get(learnable), self.feed, self.monitored)
+        learnable, batch_size = jax.device_get(learnable), min(BATCH, len(self.monitored))
+        fitted = fit_examples(self.fit, learnable, self.feed, self.monitored, batch_size)
         return psnr_mean(np.concatenate([mse for _, mse in fitted]), self.span)
 
     def _roll_back(self, snapshot: Snapshot) -> Snapshot:
