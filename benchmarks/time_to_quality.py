@@ -4,9 +4,8 @@
 
 meta-learns once per recipe on an archive in CelebA's layout, keeping the base every 250 outer steps;
 the test split is only looked at afterwards, to report it. An outer step is the same arithmetic in
-both recipes, so that time is shown as steps times the fastest measured seconds per step: what else
-ran on the machine does not count. Recipes already in OUT.json are not run again. Writes OUT.json,
-OUT.md and OUT.png.
+both recipes, so steps stand for time; OUT.json has the seconds, too. Recipes already in OUT.json are
+not run again. Writes OUT.json, OUT.md and OUT.png.
 """
 
 import argparse
@@ -93,39 +92,27 @@ def _point(source: Source, fit: Fit, snapshot: Snapshot) -> dict[str, float]:
 
 
 def markdown(curves: dict[str, list[dict[str, float]]], pca: dict[str, Any]) -> str:
-    """One row per point in time, one column per recipe."""
-    each = seconds_per_step(curves)
-    heading = "| " + " | ".join(f"{name}: minutes | outer steps | held-out mean PSNR (dB)" for name in curves) + " |\n"
-    lines = [heading, "|" + "---:|" * (3 * len(curves)) + "\n"]
+    """One row per point of the curves, one pair of columns per recipe."""
+    heading = "| " + " | ".join(f"{name}: outer steps | held-out mean PSNR (dB)" for name in curves) + " |\n"
+    lines = [heading, "|" + "---:|" * (2 * len(curves)) + "\n"]
     for row in itertools.zip_longest(*curves.values()):
-        cells = [
-            f"{p['outer_steps'] * each / 60:.1f} | {p['outer_steps']:,} | {p['psnr_mean']:.2f}" if p else " | | "
-            for p in row
-        ]
+        cells = [f"{p['outer_steps']:,} | {p['psnr_mean']:.2f}" if p else " | " for p in row]
         lines.append("| " + " | ".join(cells) + " |\n")
     linear = f"\nPCA, {pca['components']} components, same split: {pca['psnr_mean']['test']:.2f} dB.\n" if pca else ""
     return "".join(lines) + linear
-
-
-def seconds_per_step(curves: dict[str, list[dict[str, float]]]) -> float:
-    """The fastest that any recipe took its outer steps on average."""
-    return min(points[-1]["seconds"] / points[-1]["outer_steps"] for points in curves.values())
 
 
 def plot(curves: dict[str, list[dict[str, float]]], pca: dict[str, Any], path: pathlib.Path) -> None:
     """Draw the curves."""
     from matplotlib.figure import Figure
 
-    each = seconds_per_step(curves)
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     for name, points in curves.items():
-        axes.plot(
-            [p["outer_steps"] * each / 60 for p in points], [p["psnr_mean"] for p in points], marker=".", label=name
-        )
+        axes.plot([p["outer_steps"] for p in points], [p["psnr_mean"] for p in points], marker=".", label=name)
     if pca:
         axes.axhline(pca["psnr_mean"]["test"], color="grey", linestyle=":", label=f"PCA-{pca['components']}")
-    axes.set(xlabel=f"minutes of meta-learning ({each:.2f} s per outer step)", ylabel="held-out mean PSNR (dB)")
+    axes.set(xlabel="outer steps", ylabel="held-out mean PSNR (dB)")
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)

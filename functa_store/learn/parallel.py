@@ -18,7 +18,7 @@ def use_all_cores() -> None:
     The small matrix products of one example leave a second core idle; an example per core does
     not (1.5 times as fast at 128x6 with 512 points on 2 cores).
     """
-    if jax.config.jax_num_cpu_devices > 0:
+    if jax.config.jax_num_cpu_devices > 0:  # type: ignore[attr-defined]  # JAX defines its options at run time
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
