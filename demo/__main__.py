@@ -17,8 +17,11 @@ from functa_store.plugins import converters
 from functa_store.progress import Event, Fitted, Learned, silent
 from functa_store.sheets import comparison_sheet, to_image
 
-DEMO_SECONDS = 75
+DEMO_SECONDS = 100
 """Seconds of meta-learning: enough to see, far from enough to compare with published figures."""
+
+DEMO_DIM = 512
+"""Numbers per tile: these photographs have little in common, so 128 would show little of them."""
 
 OUTPUT = Path("demo-output")
 ENLARGED = 4
@@ -40,7 +43,8 @@ def main(output: Path = OUTPUT, seconds: float = DEMO_SECONDS, options: tuple[st
     store.with_name(f"{store.name}.log").unlink(missing_ok=True)
     _say(f"{write_archive(archive):,} tiles of {TILE} x {TILE} pixels of scikit-image's photographs: {archive}")
 
-    words = ["convert", "celeba", str(archive), str(store), "--time-budget", str(seconds), *options]
+    words = ["convert", "celeba", str(archive), str(store), "--time-budget", str(seconds)]
+    words += ["--modulation-dim", str(DEMO_DIM), *options]
     _say("functa " + " ".join(words))
     events: list[Event] = []
     args = cli.parse(words)
@@ -55,7 +59,7 @@ def main(output: Path = OUTPUT, seconds: float = DEMO_SECONDS, options: tuple[st
 
 def _write_sheet(path: Path, store: Path, source: sources.Source, held_out: np.ndarray) -> None:
     functaset = open_functaset(store)
-    shown = held_out[np.linspace(0, len(held_out) - 1, SHOWN).astype(int)].tolist()
+    shown = _with_most_contrast(source, held_out)
     originals = [Image.fromarray(source.read(i)) for i in shown]
     columns = {
         "original": originals,
@@ -69,6 +73,13 @@ def _write_sheet(path: Path, store: Path, source: sources.Source, held_out: np.n
     }
     comparison_sheet(columns).save(path)
     _say(f"held-out tiles, original and decoded: {path}")
+
+
+def _with_most_contrast(source: sources.Source, held_out: np.ndarray) -> list[int]:
+    """Tiles that show something, in the archive's order: sky and noise say little to a person."""
+    smooth = [source.read(int(i)).reshape(8, 8, 8, 8, -1).mean(axis=(1, 3)) for i in held_out]
+    contrast = np.array([tile.std() for tile in smooth])
+    return sorted(held_out[np.argsort(-contrast)[:SHOWN]].tolist())
 
 
 def _write_table(path: Path, facts: dict[str, Any], originals: list[np.ndarray], events: list[Event]) -> None:
