@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from converters.archives import open_archive
-from converters.celeba_labels import find_label_files, read_labels
+from converters.celeba_labels import LABEL_FILES, find_label_files, read_labels
 from converters.image_files import ImageOptions, parse_crop
 from converters.image_source import (
     Catalogue,
@@ -89,6 +89,7 @@ def open_celeba(
         rule=hold_out_last,
         rule_name="last tenth held out",
         facts={"converter": "celeba", "crop": str(crop), "label_files": digests},
+        label_files=LABEL_FILES,
     )
     return ImageSource(archive, catalogue, options, survey, report)
 

@@ -5,7 +5,7 @@ import collections
 import dataclasses
 import hashlib
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class Catalogue:
         rule: Split of so many examples if none is published.
         rule_name: The rule in words.
         facts: More for the provenance.
+        label_files: Base names of members that are no images but are read otherwise.
     """
 
     images: Sequence[str]
@@ -39,6 +40,7 @@ class Catalogue:
     rule: Callable[[int], np.ndarray]
     rule_name: str
     facts: Mapping[str, Any]
+    label_files: Sequence[str] = ()
 
 
 class ImageSource:
@@ -68,7 +70,8 @@ class ImageSource:
         self, archive: Archive, catalogue: Catalogue, options: ImageOptions, survey: SurveyOptions, report: Report
     ) -> None:
         self._archive, self._options = archive, options
-        keep, self.rejects = survey_images(archive, catalogue.images, options, survey, report)
+        keep, rejects = survey_images(archive, catalogue.images, options, survey, report)
+        self.rejects = rejects if survey.limit else [*rejects, *_no_images(archive, catalogue)]
         channels = CHANNELS[options.mode]
         self.domain = CellGrid(axes=("y", "x"), resolution=(options.resolution,) * 2)
         self.features = FeatureSpec(channels=channels, scale=1 / 255)
@@ -110,6 +113,13 @@ def list_images(archive: Archive) -> list[str]:
         found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5)) or "none that can be used"
         raise ArchiveError(f"{archive.name}: no images; found {found}, expected .jpg, .png or .webp members")
     return images
+
+
+def _no_images(archive: Archive, catalogue: Catalogue) -> Iterator[Reject]:
+    """Members that do not even claim to be images; named, but no reason to stop."""
+    for member in archive.members:
+        if not is_image(member) and posixpath.basename(member) not in catalogue.label_files:
+            yield Reject(member=member, reason="is no image by its name")
 
 
 def content_sha256(data: bytes) -> str:

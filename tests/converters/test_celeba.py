@@ -183,6 +183,6 @@ def test_the_faces_archive_converts_as_documented():
     assert np.count_nonzero(source.split == "test") == 131
     assert list(source.labels) == ["identity"]
     assert source.labels["identity"].values[:2].tolist() == [10001, 10009]
-    assert source.rejects == []
+    assert [reject.member for reject in source.rejects] == ["SOURCES.csv"]
     assert source.read(0).shape == (64, 64, 3)
     assert source.provenance["sha256"].startswith("9c5fce0a")

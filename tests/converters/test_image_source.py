@@ -46,11 +46,11 @@ def test_damaged_images_become_rejects_and_the_split_counts_the_rest(pack, files
     files |= {"003.png": b"", "007.png": b"no image", "notes.txt": b"", "../x.png": b""}
     source = open_images(pack(files), resolution=4, max_rejects=0.1)
     assert {r.member: r.reason.split(" ")[0] for r in source.rejects} == {
-        "../x.png": "has", "003.png": "is", "007.png": "starts",
+        "../x.png": "has", "003.png": "is", "007.png": "starts", "notes.txt": "is",
     }  # fmt: skip
     assert source.ids == [name for name in sorted(files) if name[0] == "0" and name not in ("003.png", "007.png")]
     assert np.flatnonzero(source.split == "test").tolist() == [9, 19, 29]
-    assert source.provenance["rejects"] == 3
+    assert source.provenance["rejects"] == 4
 
 
 def test_too_many_rejects_name_the_first_with_their_reasons(pack, files):
