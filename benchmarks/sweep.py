@@ -17,10 +17,12 @@ import numpy as np
 from converters.celeba import open_celeba
 from functa_store.config import ConvertConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.feed import Feed
-from functa_store.learn.fit import fit_examples, make_fit
-from functa_store.learn.meta_learn import meta_learn
+from functa_store.learn.fit import fit_examples
+from functa_store.learn.inner_loop import extend
+from functa_store.learn.meta_learn import learned_fit, meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.pca import pca_reference
+from functa_store.learn.sizes import FIT_BATCH
 from functa_store.metrics import psnr_mean
 from functa_store.sources import Source, hold_out_last
 
@@ -88,9 +90,9 @@ def recipe(name: str, outer_steps: int) -> ConvertConfig:
 def validation_psnr(source: Source, config: ConvertConfig) -> float:
     """Mean PSNR on the part held out of the training split."""
     base = meta_learn(source, config)
-    fit = make_fit(base.graph, source.domain.coords(), source.features)
-    held_out = np.flatnonzero(source.split == "test")
-    fitted = fit_examples(fit, base.learnable, Feed(source), held_out)
+    fit = learned_fit(base.graph, config, source)
+    shared = fit.prepare(base.learnable.base, extend(base.learnable.rates, config.inner.num_steps))
+    fitted = fit_examples(fit, shared, Feed(source), np.flatnonzero(source.split == "test"), FIT_BATCH)
     return psnr_mean(np.concatenate([mse for _, mse in fitted]))
 
 

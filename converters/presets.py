@@ -1,6 +1,6 @@
 """Which choices are good for which archive?"""
 
-from functa_store.config import ConvertConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
+from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.plugins import Preset
 
 # The defaults of every configuration are this recipe's, chosen on an inner validation split of 1,171
@@ -32,6 +32,7 @@ CELEBA64_PAPER = Preset(
             warmup_steps=0,
             decay_fraction=0.0,
         ),
+        fit=FitConfig(num_steps=3, stride=1, tuning_steps=0),
     ),
     source={"resolution": 64, "crop": "square"},
 )

@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from functa_store.config import ConvertConfig as ConvertConfig
+    from functa_store.config import FitConfig as FitConfig
     from functa_store.config import InnerLoopConfig as InnerLoopConfig
     from functa_store.config import NetworkConfig as NetworkConfig
     from functa_store.config import OuterLoopConfig as OuterLoopConfig
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 # Importing JAX takes seconds; a name is looked up here when it is first used.
 _HOMES = {
-    "config": "ConvertConfig InnerLoopConfig NetworkConfig OuterLoopConfig",
+    "config": "ConvertConfig FitConfig InnerLoopConfig NetworkConfig OuterLoopConfig",
     "conversion": "convert",
     "decode.functaset": "Example Functaset open_functaset:open",
     "errors": "ArchiveError ConfigError ExampleIndexError FunctaStoreError GridError LearningError MemberError "

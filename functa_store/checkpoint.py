@@ -1,4 +1,4 @@
-"""How does an interrupted meta-learning go on?"""
+"""How does an interrupted learning go on?"""
 
 import io
 import json
@@ -13,17 +13,18 @@ import numpy as np
 
 from functa_store.config import differences
 from functa_store.errors import StoreMismatchError
-from functa_store.learn.meta_learn import Snapshot
+from functa_store.learn.snapshots import S
 from functa_store.store.disk import put
 
 INTERVAL = 60.0
 
 
 class Checkpoints:
-    """Keeps the last snapshot of one conversion's meta-learning on disk.
+    """Keeps the last snapshot of one stage of one conversion on disk.
 
     Args:
-        directory: Created if missing; holds nothing else.
+        directory: Created if missing; holds the snapshots of all stages and nothing else.
+        stage: Name of the stage.
         conversion: JSON-ready description of the conversion; snapshots of another are refused.
         interval: Seconds between two snapshots that are merely offered.
 
@@ -31,8 +32,10 @@ class Checkpoints:
         StoreMismatchError: If the directory holds a snapshot of another conversion.
     """
 
-    def __init__(self, directory: Path, conversion: Mapping[str, Any], *, interval: float = INTERVAL) -> None:
-        self._file = directory / "snapshot.npz"
+    def __init__(
+        self, directory: Path, stage: str, conversion: Mapping[str, Any], *, interval: float = INTERVAL
+    ) -> None:
+        self._file = directory / f"{stage}.npz"
         self._interval = interval
         self._last = time.monotonic()
         directory.mkdir(parents=True, exist_ok=True)
@@ -45,7 +48,7 @@ class Checkpoints:
                 "Convert as before to finish it, or delete this directory to start anew."
             )
 
-    def load(self, like: Snapshot) -> Snapshot | None:
+    def load(self, like: S) -> S | None:
         """The last snapshot, in the structure of `like`; None if there is none."""
         if not self._file.exists():
             return None
@@ -56,12 +59,12 @@ class Checkpoints:
         restored = [array.item() if np.isscalar(leaf) else array for array, leaf in zip(arrays, leaves, strict=True)]
         return jax.tree.unflatten(structure, restored)
 
-    def offer(self, snapshot: Snapshot) -> None:
+    def offer(self, snapshot: tuple) -> None:
         """Keep the snapshot if the interval has passed since the last one."""
         if time.monotonic() - self._last >= self._interval:
             self.save(snapshot)
 
-    def save(self, snapshot: Snapshot) -> None:
+    def save(self, snapshot: tuple) -> None:
         """Keep the snapshot now, in place of the last one; a crash leaves either of them whole.
 
         Raises:
@@ -74,5 +77,5 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def clear(self) -> None:
-        """Forget the snapshot; the conversion is complete."""
+        """Forget the snapshots of all stages; the conversion is complete."""
         shutil.rmtree(self._file.parent)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import cattrs
 import cattrs.v
@@ -11,6 +11,8 @@ import cattrs.v
 from functa_store.errors import ConfigError
 
 C = TypeVar("C")
+MatmulPrecision = Literal["float32", "tensorfloat32", "bfloat16"]
+"""Precision of the products between hidden layers while learning and fitting; see `nets.product`."""
 
 _converter = cattrs.Converter(forbid_extra_keys=True)
 
@@ -104,10 +106,10 @@ class NetworkConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InnerLoopConfig:
-    """How one example's modulation is fitted, base weights held still (functa, Algorithm 1).
+    """The inner loop through which the base network is learned (functa, Algorithm 1).
 
     Attributes:
-        num_steps: Gradient steps from the zero modulation, the same in training and at fit time.
+        num_steps: Gradient steps from the zero modulation.
         learning_rate: Where the meta-learned rates start.
     """
 
@@ -127,6 +129,9 @@ class OuterLoopConfig:
         num_steps: Updates of the base network; None only beside a time budget.
         time_budget: Seconds of meta-learning, compilation apart, instead of `num_steps`.
         batch_size: Examples per update.
+        microbatch_size: Examples that a device takes together, their gradients added up; None takes as
+            many as its memory holds on an accelerator, and always one at a time on a CPU, which is
+            fastest there.
         num_points: Random points of each example per inner step; None takes all of them.
         learning_rate: Adam's rate for the SIREN weights.
         map_learning_rate: Adam's rate for the map from modulation to shifts.
@@ -142,6 +147,7 @@ class OuterLoopConfig:
     num_steps: int | None = 4000
     time_budget: float | None = None
     batch_size: int = 16
+    microbatch_size: int | None = None
     num_points: int | None = 512
     learning_rate: float = 2e-4
     map_learning_rate: float = 2e-3
@@ -158,12 +164,43 @@ class OuterLoopConfig:
                 "give either the number of outer steps or a time budget, "
                 f"got num_steps={self.num_steps} and time_budget={self.time_budget}"
             )
-        _at_least(self, 1, "num_steps", "batch_size", "num_points", "num_monitored", "monitor_every")
+        _at_least(self, 1, "num_steps", "batch_size", "microbatch_size", "num_points", "num_monitored", "monitor_every")
         _at_least(self, 0, "warmup_steps")
         _positive(self, "time_budget", "learning_rate", "map_learning_rate", "rates_learning_rate")
         _positive(self, "max_gradient_norm")
         if not 0 <= self.decay_fraction < 1:
             raise ConfigError(f"decay_fraction must be at least 0 and below 1, got {self.decay_fraction}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """How every example's modulation is fitted once the base network is learned.
+
+    Gradient steps with momentum from the zero modulation, the same for every example. Their rates and
+    momenta, one per step and modulation dimension, are tuned on training examples with the base held
+    still, starting from the rates that it was learned with; docs/explanation/fitting.md has the figures.
+
+    Attributes:
+        num_steps: Gradient steps.
+        stride: All steps but the first look at every `stride`-th point along each axis, each step at
+            the next phase of that pattern. The first one looks at all points, which costs next to nothing.
+            None takes the largest of 1, 2 and 4 that leaves a step enough points; see `learn.views`.
+        tuning_steps: Updates of rates and momenta; 0 keeps the learned rates (the last row for any
+            further step) and no momentum.
+        tile_points: Points evaluated at once; None takes what suits the device. Bounds the memory of a
+            fit and, through the order of sums, changes the last bits of its result.
+        batch_size: Examples per call; None takes as many as suit the device and its free memory.
+    """
+
+    num_steps: int = 9
+    stride: int | None = None
+    tuning_steps: int = 100
+    tile_points: int | None = None
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "num_steps", "stride", "tile_points", "batch_size")
+        _at_least(self, 0, "tuning_steps")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -173,8 +210,11 @@ class ConvertConfig:
     Attributes:
         preset: Name of the preset this came from, for the record.
         network: The base network.
-        inner: How a modulation is fitted.
+        inner: The inner loop that the base network is learned through.
         outer: How the base network is learned.
+        fit: How modulations are fitted with it.
+        matmul_precision: Of the products between hidden layers, while learning and fitting; errors are
+            always measured in float32.
         seed: Decides everything that is random.
         rows_per_shard: Examples per shard, a power of two; None chooses by size.
     """
@@ -183,10 +223,16 @@ class ConvertConfig:
     network: NetworkConfig = NetworkConfig()
     inner: InnerLoopConfig = InnerLoopConfig()
     outer: OuterLoopConfig = OuterLoopConfig()
+    fit: FitConfig = FitConfig()
+    matmul_precision: MatmulPrecision = "float32"
     seed: int = 0
     rows_per_shard: int | None = None
 
     def __post_init__(self) -> None:
+        if self.matmul_precision not in get_args(MatmulPrecision):
+            raise ConfigError(
+                f"matmul_precision must be one of {get_args(MatmulPrecision)}, got {self.matmul_precision!r}"
+            )
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"seed must be at least 0 and below 2**32, got {self.seed}")
         rows = self.rows_per_shard

@@ -13,20 +13,25 @@ import numpy as np
 from functa_store.checkpoint import Checkpoints
 from functa_store.config import ConvertConfig, to_dict
 from functa_store.feed import Feed
+from functa_store.learn.comparison import compare_precision
 from functa_store.learn.cost import estimate_seconds
-from functa_store.learn.fit import BATCH, fit_examples, make_fit
+from functa_store.learn.fit import Fit, Shared, choose_batch_size, fit_examples
+from functa_store.learn.inner_loop import Steps
 from functa_store.learn.meta_learn import Base, meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.pca import pca_reference
+from functa_store.learn.tuning import tune
 from functa_store.metrics import psnr
 from functa_store.nets.weights import structure, to_weights
 from functa_store.progress import Fitted, Report, silent
 from functa_store.runlog import RunLog
 from functa_store.sources import Source, check_source
+from functa_store.store.base import MOMENTA, RATES
 from functa_store.store.layout import Shard, choose_layout
 from functa_store.store.spec import Contents, examples_sha256
 from functa_store.store.writer import StoreWriter, check_output_path, sole_writer
 
+STAGES = ("learning", "tuning")
 LIBRARIES = ("functa-store", "jax", "jaxlib", "flax", "optax", "numpy", "pillow", "zarr")
 
 
@@ -55,43 +60,46 @@ def convert(source: Source, path: str | os.PathLike[str], config: ConvertConfig,
     store = check_output_path(path)
     use_all_cores()
     with sole_writer(store) as work, RunLog(store, report) as log:
-        checkpoints = Checkpoints(work / "learning", _identify(source, config))
+        learning, tuning = (Checkpoints(work / "learning", stage, _identify(source, config)) for stage in STAGES)
         reference = pca_reference(source, config.network.modulation_size)
-        base = meta_learn(source, config, report=log, snapshots=checkpoints)
-        with StoreWriter.resume_or_create(store, describe(source, base, config, reference)) as writer:
-            for shard, modulations, mse in fit_shards(source, base, writer.missing_shards(), log):
+        base = meta_learn(source, config, report=log, snapshots=learning)
+        fit, shared = tune(base, source, config, report=log, snapshots=tuning)
+        reference |= compare_precision(base, shared.steps, source, config)
+        with StoreWriter.resume_or_create(store, describe(source, base, shared.steps, config, reference)) as writer:
+            for shard, modulations, mse in fit_shards(source, fit, shared, writer.missing_shards(), config, log):
                 writer.write(shard, modulations, mse)
-        checkpoints.clear()
+        learning.clear()
 
 
 def fit_shards(
-    source: Source, base: Base, shards: list[Shard], report: Report = silent
+    source: Source, fit: Fit, shared: Shared, shards: list[Shard], config: ConvertConfig, report: Report = silent
 ) -> Iterator[tuple[Shard, np.ndarray, np.ndarray]]:
     """Fit the examples of some shards, one shard after the other.
 
     Yields:
         The shard, its modulations (examples, modulation) and mean squared errors (examples,).
     """
-    fit = make_fit(base.graph, source.domain.coords(), source.features)
     feed = Feed(source, cache_bytes=0)
-    left, batch_size = sum(map(len, shards)), min(BATCH, len(source.ids))
+    left = sum(map(len, shards))
+    most = max(map(len, shards), default=1)
+    batch_size = choose_batch_size(fit, shared, source, config.fit.batch_size, most)
     tally = _Tally(len(source.ids) - left, len(source.ids), source.features.span, report)
     for shard in shards:
         batches = []
-        for batch in fit_examples(fit, base.learnable, feed, np.arange(shard.start, shard.stop), batch_size):
+        for batch in fit_examples(fit, shared, feed, np.arange(shard.start, shard.stop), batch_size):
             batches.append(batch)
             tally.add(batch[1])
         modulations, mse = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         yield shard, modulations, mse
 
 
-def describe(source: Source, base: Base, config: ConvertConfig, reference: dict[str, Any]) -> Contents:
+def describe(source: Source, base: Base, steps: Steps, config: ConvertConfig, reference: dict[str, Any]) -> Contents:
     """Everything about the functaset that is known before its examples are fitted.
 
     The number of outer steps taken replaces a time budget, since it reproduces the store.
     """
     outer = dataclasses.replace(config.outer, num_steps=base.num_steps, time_budget=None)
-    weights = to_weights(base.learnable.base) | {"inner_loop/learning_rate": base.learnable.rates}
+    weights = to_weights(base.learnable.base) | {RATES: steps.rates, MOMENTA: steps.momenta}
     return Contents(
         domain=source.domain,
         features=source.features,
@@ -121,19 +129,20 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
     check_source(source)
     use_all_cores()
     network, num_examples = config.network, len(source.ids)
-    _, state = structure(network, source.domain.num_axes, source.features.num_channels)
+    graph, state = structure(network, source.domain.num_axes, source.features.num_channels)
     parameters = sum(int(np.prod(array.shape)) for array in to_weights(state).values())
-    rates = config.inner.num_steps * network.modulation_size
+    inner_loop = 2 * config.fit.num_steps * network.modulation_size
     layout = choose_layout(num_examples, network.modulation_size, config.rows_per_shard)
     rows = len(layout.shards(num_examples)) * layout.rows_per_shard
-    learning, fitting = estimate_seconds(config, source.domain, source.features, num_examples)
+    passes = Fit(graph, config, config.fit, source).passes
+    learning, fitting = estimate_seconds(config, source.domain, source.features, num_examples, passes)
     return {
         "examples": {str(name): int(np.sum(source.split == name)) for name in np.unique(source.split)},
         "resolution": list(source.domain.resolution),
         "base_parameters": parameters,
         "modulation_size": network.modulation_size,
         "rows_per_shard": layout.rows_per_shard,
-        "store_bytes": 4 * (parameters + rates + rows * (network.modulation_size + 1)),
+        "store_bytes": 4 * (parameters + inner_loop + rows * (network.modulation_size + 1)),
         "learning_seconds": config.outer.time_budget or learning,
         "fitting_seconds": fitting,
     }

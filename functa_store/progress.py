@@ -45,6 +45,21 @@ class Learned:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """Rates and momenta of the fit have been updated.
+
+    Attributes:
+        step: Updates so far.
+        num_steps: Updates in all.
+        psnr: Mean PSNR of the last training batch after its fit, in decibels.
+    """
+
+    step: int
+    num_steps: int
+    psnr: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Fitted:
     """Another batch of examples has been fitted.
 
@@ -70,7 +85,7 @@ class Note:
     message: str
 
 
-Event = Surveyed | Learned | Fitted | Note
+Event = Surveyed | Learned | Tuned | Fitted | Note
 Report = Callable[[Event], None]
 
 

@@ -23,33 +23,33 @@ def snapshot(step):
 
 
 def test_the_last_snapshot_comes_back_exactly(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "learning", CONVERSION)
+    checkpoints = Checkpoints(tmp_path / "learning", "learning", CONVERSION)
     assert checkpoints.load(snapshot(0)) is None
     checkpoints.save(snapshot(7))
     checkpoints.save(snapshot(9))
-    kept = Checkpoints(tmp_path / "learning", CONVERSION).load(snapshot(0))
+    kept = Checkpoints(tmp_path / "learning", "learning", CONVERSION).load(snapshot(0))
     assert kept.step == 9
     assert type(kept.step) is int
     jax.tree.map(np.testing.assert_array_equal, kept, snapshot(9))
 
 
 def test_offers_are_kept_only_once_in_a_while(tmp_path):
-    patient = Checkpoints(tmp_path / "patient", CONVERSION, interval=1000.0)
+    patient = Checkpoints(tmp_path / "patient", "learning", CONVERSION, interval=1000.0)
     patient.offer(snapshot(3))
     assert patient.load(snapshot(0)) is None
-    eager = Checkpoints(tmp_path / "eager", CONVERSION, interval=0.0)
+    eager = Checkpoints(tmp_path / "eager", "learning", CONVERSION, interval=0.0)
     eager.offer(snapshot(3))
     assert eager.load(snapshot(0)).step == 3
 
 
 def test_snapshots_of_another_conversion_are_refused(tmp_path):
-    Checkpoints(tmp_path / "learning", CONVERSION)
+    Checkpoints(tmp_path / "learning", "learning", CONVERSION)
     with pytest.raises(StoreMismatchError, match=r"config.seed is 0, expected 1"):
-        Checkpoints(tmp_path / "learning", {"config": {"seed": 1}})
+        Checkpoints(tmp_path / "learning", "learning", {"config": {"seed": 1}})
 
 
 def test_a_finished_conversion_leaves_nothing(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "learning", CONVERSION)
+    checkpoints = Checkpoints(tmp_path / "learning", "learning", CONVERSION)
     checkpoints.save(snapshot(1))
     checkpoints.clear()
     assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ import pytest
 
 import functa_store
 from functa_store import conversion
-from functa_store.config import ConvertConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
+from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.errors import ArchiveError, StoreExistsError, StoreMismatchError
 from functa_store.metrics import psnr
 from functa_store.progress import Fitted, Learned
@@ -20,7 +20,11 @@ from functa_store.sources import ArraySource, FeatureSpec, Label, Reject
 NETWORK = NetworkConfig(width=16, depth=3, w0=10.0, modulation_dim=4)
 OUTER = OuterLoopConfig(num_steps=20, batch_size=4, num_points=32, warmup_steps=2, monitor_every=10)
 CONFIG = ConvertConfig(
-    network=NETWORK, inner=InnerLoopConfig(num_steps=2, learning_rate=0.1), outer=OUTER, rows_per_shard=16
+    network=NETWORK,
+    inner=InnerLoopConfig(num_steps=2, learning_rate=0.1),
+    outer=OUTER,
+    fit=FitConfig(num_steps=4, stride=2, tuning_steps=6),
+    rows_per_shard=16,
 )
 VALUES = np.random.default_rng(0).integers(0, 256, size=(40, 8, 8, 3), dtype=np.uint8)
 SPEC = FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255)

@@ -5,13 +5,13 @@ import contextlib
 import dataclasses
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 from rich.table import Table
 
 from functa_store.commands import info
-from functa_store.config import ConvertConfig
+from functa_store.config import ConvertConfig, MatmulPrecision
 from functa_store.console import duration, json_lines, shown_on, write_json_line
 from functa_store.errors import ConfigError
 from functa_store.interrupts import stopping_between_events
@@ -69,6 +69,20 @@ def _options_of_every_kind(converter: Converter) -> argparse.ArgumentParser:
     length.add_argument("--outer-steps", type=int, metavar="N", help="updates of the base network")
     length.add_argument("--time-budget", type=float, metavar="SECONDS", help="seconds of learning instead")
     parser.add_argument("--batch-size", type=int, metavar="N", help="examples per update")
+    parser.add_argument(
+        "--microbatch", type=int, metavar="N", help="examples that a device takes together while learning"
+    )
+    parser.add_argument(
+        "--fit-steps", type=int, metavar="N", help="gradient steps per example: more fit better, slower"
+    )
+    parser.add_argument(
+        "--fit-stride", type=int, metavar="N", help="later steps look at every N-th point along an axis"
+    )
+    parser.add_argument("--fit-batch", type=int, metavar="N", help="examples per call of the fit")
+    parser.add_argument("--tile-points", type=int, metavar="N", help="points evaluated at once; bounds memory")
+    parser.add_argument(
+        "--matmul-precision", choices=get_args(MatmulPrecision), help="of hidden layers' products (default: float32)"
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="decides everything random")
     parser.add_argument("--limit", type=int, metavar="N", help="take at most N examples")
     parser.add_argument(
@@ -109,7 +123,10 @@ def config_from(args: argparse.Namespace, preset: Preset) -> ConvertConfig:
     Raises:
         ConfigError: If a value is out of range.
     """
-    outer = _given(batch_size=args.batch_size)
+    outer = _given(batch_size=args.batch_size, microbatch_size=args.microbatch)
+    fit = _given(
+        num_steps=args.fit_steps, stride=args.fit_stride, batch_size=args.fit_batch, tile_points=args.tile_points
+    )
     if args.outer_steps is not None:
         outer |= {"num_steps": args.outer_steps, "time_budget": None}
     if args.time_budget is not None:
@@ -120,7 +137,8 @@ def config_from(args: argparse.Namespace, preset: Preset) -> ConvertConfig:
         preset=args.preset,
         network=dataclasses.replace(config.network, **_given(modulation_dim=args.modulation_dim)),
         outer=dataclasses.replace(config.outer, **outer),
-        **_given(seed=args.seed),
+        fit=dataclasses.replace(config.fit, **fit),
+        **_given(seed=args.seed, matmul_precision=args.matmul_precision),
     )
 
 

@@ -25,20 +25,28 @@ def forward_flops(network: NetworkConfig, num_axes: int, num_channels: int, num_
 
 
 def estimate_seconds(
-    config: ConvertConfig, domain: CellGrid, features: FeatureSpec, num_examples: int
+    config: ConvertConfig, domain: CellGrid, features: FeatureSpec, num_examples: int, fit_passes: float
 ) -> tuple[float, float]:
-    """Seconds of meta-learning and of fitting, by the cost model and a short probe of this machine.
+    """Seconds of learning and of fitting, by the cost model and a short probe of this machine.
+
+    Args:
+        config: The conversion.
+        domain: Where the examples are sampled.
+        features: What their values mean.
+        num_examples: How many are fitted.
+        fit_passes: Forward passes of one fit.
 
     Returns:
-        Learning (nan under a time budget) and fitting.
+        Learning with tuning (nan under a time budget), and fitting.
     """
     rate = EFFICIENCY * matmul_rate()
-    passes = 2 * config.inner.num_steps + 1
     shape = (config.network, domain.num_axes, features.num_channels)
+    forward = forward_flops(*shape, domain.num_points) / rate
     points = min(config.outer.num_points or domain.num_points, domain.num_points)
-    updates = (config.outer.num_steps or float("nan")) * config.outer.batch_size
-    learning = updates * 3 * passes * forward_flops(*shape, points) / rate
-    return learning, num_examples * passes * forward_flops(*shape, domain.num_points) / rate
+    update = 3 * (2 * config.inner.num_steps + 1) * forward_flops(*shape, points) / rate
+    updates = config.outer.num_steps or float("nan")
+    learning = config.outer.batch_size * (updates * update + config.fit.tuning_steps * 3 * fit_passes * forward)
+    return learning, num_examples * fit_passes * forward
 
 
 def matmul_rate(size: int = 1024, repeats: int = 8) -> float:

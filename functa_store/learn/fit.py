@@ -1,62 +1,185 @@
 """How are examples fitted once the base network is learned?"""
 
-from collections.abc import Callable, Iterator
+import collections
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float32, Num
+from jaxtyping import Array, Float, Float32, Num
 
+from functa_store.config import ConvertConfig, FitConfig, MatmulPrecision
 from functa_store.feed import Feed
-from functa_store.learn.inner_loop import inner_loop
-from functa_store.learn.losses import reconstruction_loss
-from functa_store.learn.outer_loop import Learnable
-from functa_store.learn.parallel import spread
-from functa_store.sources import FeatureSpec
+from functa_store.learn.inner_loop import Steps, descend
+from functa_store.learn.losses import Target, modulation_gradient, reconstruction_error
+from functa_store.learn.parallel import at_once, each, on_devices, over_devices
+from functa_store.learn.projection import Projection, fits, project
+from functa_store.learn.sizes import fit_batch_size, timed
+from functa_store.learn.views import View, choose_stride, strided, tile_points, whole
+from functa_store.sources import Source
 
-BATCH = 32
+MOST_LIFTED_BYTES = 2**28
+"""Size up to which the first layer's product with the grid is kept for all examples."""
 
-Fit = Callable[[Learnable, ArrayLike], tuple[Array, Array]]
 
+class Shared(NamedTuple):
+    """What the fits of all examples have in common, on every device.
 
-def make_fit(graph: nnx.GraphDef, grid: Float32[np.ndarray, "points axes"], spec: FeatureSpec) -> Fit:
-    """The compiled fit of a batch.
-
-    Returns:
-        A function (learnable, raw) -> (modulations, mse), where `raw` are a source's values of a
-        batch (examples, points, channels). Every inner step and the error, in the squared unit of
-        the features, take the whole grid. An example's result does not depend on its batch.
+    Attributes:
+        base: Weights of the base network.
+        steps: Rates and momenta.
+        lifted: Points of the steps and of the final error after the first layer; None for large grids.
+        projection: The first gradient as a map of features; None where it is too large.
     """
 
-    def one_example(learnable: Learnable, raw: Num[Array, "points channels"]):
-        base = nnx.merge(graph, learnable.base)
-        features = raw.astype(jnp.float32) * spec.scale + spec.offset
-        views = [jnp.broadcast_to(x, (len(learnable.rates), *x.shape)) for x in (jnp.asarray(grid), features)]
-        modulation = inner_loop(base, learnable.rates, *views)
-        return (modulation, reconstruction_loss(base, modulation, jnp.asarray(grid), features)), ()
+    base: nnx.State
+    steps: Steps
+    lifted: tuple[Array, Array] | None
+    projection: Projection | None
 
-    return jax.jit(lambda learnable, raw: spread(one_example, learnable, (raw,))[0])
+
+class Fit:
+    """The compiled fit of a batch.
+
+    Args:
+        graph: Structure of the base network.
+        config: The conversion; the final error is float32 whatever its `matmul_precision`.
+        fit: Steps and points, those of the conversion or others.
+        source: Where the examples are sampled, and what their raw values mean.
+
+    Attributes:
+        span: Width of the data range, which PSNRs are relative to.
+        stride: Points from one to the next in all steps but the first.
+        passes: Arithmetic of one fit in forward passes over the whole grid: two per step, as far as it is
+            computed, and one for the final error.
+    """
+
+    def __init__(self, graph: nnx.GraphDef, config: ConvertConfig, fit: FitConfig, source: Source) -> None:
+        domain, spec, size = source.domain, source.features, config.network.modulation_size
+        tile = tile_points(fit.tile_points)
+        self.span = spec.span
+        self.stride = fit.stride or choose_stride(domain, spec.num_channels, size)
+        self._graph, self._spec = graph, spec
+        self._precision: MatmulPrecision = config.matmul_precision
+        self._coords = domain.coords()
+        self._projected = fits(domain.num_points, spec.num_channels, size)
+        self._lifted = 4 * domain.num_points * config.network.width <= MOST_LIFTED_BYTES
+        computed = fit.num_steps - self._projected
+        self._whole = whole(domain.num_points, tile)
+        self._phases = strided(domain, self.stride, max(computed, 1), tile)
+        self.passes = 1 + 2 * computed * np.count_nonzero(self._phases.weights[0]) / domain.num_points
+        self._prepare = jax.jit(self._share)
+        self._fit = jax.jit(lambda shared, raw: over_devices(self._fit_part, shared, (raw,))[0])
+
+    def prepare(self, base: nnx.State, steps: Steps) -> Shared:
+        """Compute what all examples share; once per base network."""
+        return on_devices(self._prepare(jax.device_get(base), jax.device_get(steps)), jax.local_device_count())
+
+    def __call__(
+        self, shared: Shared, raw: ArrayLike
+    ) -> tuple[Float32[Array, "examples modulation"], Float32[Array, " examples"]]:
+        """Fit a batch.
+
+        Args:
+            shared: From `prepare`.
+            raw: A source's values (examples, points, channels); the devices take equal parts.
+
+        Returns:
+            Modulations, and mean squared errors over the whole grid in the squared unit of the features.
+            An example's result does not depend on the others of its batch.
+        """
+        return self._fit(shared, raw)
+
+    def examples(self, shared: Shared, raw: Num[Array, "examples points channels"]) -> tuple[Array, ...]:
+        """What `fit_one` takes of each example: its features, and its first gradient where that is a product."""
+        features = raw.astype(jnp.float32) * self._spec.scale + self._spec.offset
+        return (features,) if shared.projection is None else (features, shared.projection(features))
+
+    def fit_one(
+        self,
+        shared: Shared,
+        features: Float[Array, "points channels"],
+        first_gradient: Float[Array, " modulation"] | None = None,
+    ) -> tuple[Float[Array, " modulation"], Float[Array, ""]]:
+        """Modulation and mean squared error of one example; differentiable in `shared.steps`."""
+        base, first = nnx.merge(self._graph, shared.base), int(first_gradient is not None)
+        lifted, lifted_whole = shared.lifted or (None, None)
+        phases = self._target(self._phases, features, lifted)
+
+        def gradient(modulation: Array, step: Array) -> Array:
+            phase = jax.tree.map(lambda array: array[(step - first) % len(self._phases.points)], phases)
+            return modulation_gradient(base, modulation, phase, self._precision)
+
+        modulation = descend(gradient, shared.steps, first_gradient=first_gradient)
+        target = self._target(self._whole, features, lifted_whole)
+        return modulation, reconstruction_error(base, base.shifts(modulation), target)
+
+    def _share(self, base: nnx.State, steps: Steps) -> Shared:
+        network, coords = nnx.merge(self._graph, base), jnp.asarray(self._coords)
+        projection = project(network, coords, self._whole, self._precision) if self._projected else None
+        lifted = network.lift(coords) if self._lifted else None
+        views = None if lifted is None else (lifted[self._phases.points], lifted[self._whole.points])
+        return Shared(base, steps, views, projection)
+
+    def _fit_part(self, shared: Shared, raw: Array) -> tuple[tuple[Array, Array], tuple[()]]:
+        def one(shared: Shared, *example: Array) -> tuple[tuple[Array, Array], tuple[()]]:
+            return self.fit_one(shared, *example), ()
+
+        return each(one, shared, self.examples(shared, raw), at_once(None, len(raw)))
+
+    def _target(self, view: View, features: Array, lifted: Array | None) -> Target:
+        return Target(jnp.asarray(self._coords)[view.points], features[view.points], jnp.asarray(view.weights), lifted)
+
+
+def choose_batch_size(fit: Fit, shared: Shared, source: Source, wanted: int | None, most: int) -> int:
+    """Examples per call of a fit; see `sizes.fit_batch_size`.
+
+    Args:
+        fit: The compiled fit.
+        shared: From its `prepare`.
+        source: The examples.
+        wanted: What the user asked for.
+        most: Examples that are fitted in a row.
+    """
+    example = source.read(0).reshape(source.domain.num_points, -1)
+
+    def time_of(size: int) -> float:
+        return timed(fit, shared, np.repeat(example[None], size, axis=0))
+
+    return fit_batch_size(wanted, 4 * example.size, most, time_of)
 
 
 def fit_examples(
-    fit: Fit, learnable: Learnable, feed: Feed, indices: np.ndarray, batch_size: int = BATCH
+    fit: Fit, shared: Shared, feed: Feed, indices: np.ndarray, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Fit any number of examples with one compilation.
+    """Fit any number of examples with one compilation; the next batch starts while one is consumed.
 
     Args:
-        fit: From `make_fit`.
-        learnable: The base network and the inner rates.
+        fit: The compiled fit.
+        shared: From its `prepare`.
         feed: Reads the examples ahead of the device.
         indices: Which examples.
-        batch_size: Examples per call of `fit`, which is compiled once per size.
+        batch_size: Examples per call of `fit`, which is compiled once per size; rounded up to a multiple of
+            the number of devices.
 
     Yields:
         Modulations and mean squared errors of one batch after the other, in order. The last
         batch is filled up by repetition and cut again.
     """
+    batch_size += -batch_size % jax.local_device_count()
     batches = np.split(indices, range(batch_size, len(indices), batch_size))
+    started = collections.deque()
     for batch, raw in zip(batches, feed.batches(np.resize(batch, batch_size) for batch in batches), strict=True):
-        modulations, mse = fit(learnable, raw)
-        yield np.asarray(modulations)[: len(batch)], np.asarray(mse)[: len(batch)]
+        started.append((len(batch), fit(shared, raw)))
+        if len(started) > 1:
+            yield _fetch(*started.popleft())
+    while started:
+        yield _fetch(*started.popleft())
+
+
+def _fetch(count: int, fitted: tuple[Array, Array]) -> tuple[np.ndarray, np.ndarray]:
+    modulations, mse = fitted
+    return np.asarray(modulations)[:count], np.asarray(mse)[:count]

@@ -5,16 +5,18 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from flax import nnx
+from jax.stages import Compiled
 
-from functa_store.config import ConvertConfig
+from functa_store.config import ConvertConfig, FitConfig
 from functa_store.errors import LearningError
 from functa_store.feed import Feed, evenly
-from functa_store.learn.fit import BATCH, fit_examples, make_fit
+from functa_store.learn.fit import Fit, fit_examples
+from functa_store.learn.inner_loop import extend
 from functa_store.learn.outer_loop import (
     Learnable,
     LearnState,
@@ -22,7 +24,10 @@ from functa_store.learn.outer_loop import (
     make_optimizer,
     make_outer_step,
 )
+from functa_store.learn.parallel import at_once, num_devices
 from functa_store.learn.schedule import fix_num_steps, rate_scale
+from functa_store.learn.sizes import FIT_BATCH, compile_within_memory, free_bytes, temporary_bytes
+from functa_store.learn.snapshots import Snapshots
 from functa_store.metrics import psnr_mean
 from functa_store.progress import Learned, Note, Report, silent
 from functa_store.sources import Source
@@ -54,23 +59,6 @@ class Snapshot(NamedTuple):
     best: Learnable
     best_psnr: float
     rollbacks: int
-
-
-@runtime_checkable
-class Snapshots(Protocol):
-    """Where snapshots are kept; `checkpoint.py` keeps them on disk."""
-
-    def load(self, like: Snapshot) -> Snapshot | None:
-        """The last snapshot kept, in the structure of `like`; None if there is none."""
-        ...
-
-    def offer(self, snapshot: Snapshot) -> None:
-        """Keep the snapshot if enough time has passed since the last one."""
-        ...
-
-    def save(self, snapshot: Snapshot) -> None:
-        """Keep the snapshot now."""
-        ...
 
 
 class Base(NamedTuple):
@@ -139,6 +127,12 @@ def meta_learn(
     return Base(learning.graph, jax.device_get(latest.best), latest.step, latest.best_psnr)
 
 
+def learned_fit(graph: nnx.GraphDef, config: ConvertConfig, source: Source) -> Fit:
+    """The fit that a base is learned for: as many steps, each on the whole grid (functa, Algorithm 1)."""
+    steps = FitConfig(num_steps=config.inner.num_steps, stride=1, tile_points=config.fit.tile_points)
+    return Fit(graph, config, steps, source)
+
+
 class _Learning:
     """The compiled functions and fixed choices of one meta-learning."""
 
@@ -147,10 +141,9 @@ class _Learning:
         self.span = source.features.span
         self.train, self.monitored = choose_examples(source, config.outer.num_monitored)
         self.batch_size = min(config.outer.batch_size, len(self.train))
-        grid = source.domain.coords()
+        self.source = source
         self.graph, self.initial = init_learnable(config, source.domain.num_axes, source.features.num_channels)
-        self.outer_step = make_outer_step(self.graph, config, grid, source.features)
-        self.fit = make_fit(self.graph, grid, source.features)
+        self.fit = learned_fit(self.graph, config, source)
         self.key = jax.random.key(config.seed)
         self.reported = 0.0
 
@@ -185,7 +178,18 @@ class _Learning:
             yield from batches[max(0, first - epoch * per_epoch) :]
 
     def _compile(self, snapshot: Snapshot, raw: np.ndarray) -> None:
-        jax.block_until_ready(self.outer_step(snapshot.state, raw, self.key, np.float32(0)))
+        share = self.batch_size // num_devices(self.batch_size)
+        grid, spec = self.source.domain.coords(), self.source.features
+
+        def compile(together: int) -> Compiled:
+            step = make_outer_step(self.graph, self.config, grid, spec, together)
+            return step.lower(snapshot.state, raw, self.key, np.float32(0)).compile()
+
+        together = at_once(self.config.outer.microbatch_size, share)
+        self.outer_step, together = compile_within_memory(compile, together, free_bytes())
+        megabytes = temporary_bytes(self.outer_step) / 1e6
+        message = f"an outer step takes {together} of {share} examples at once on a device, {megabytes:,.0f} MB"
+        self.report(Note(message=message + (f", {megabytes / together:,.0f} MB each" if together > 1 else "")))
         self._monitor(snapshot.state.learnable)
 
     def _step(self, snapshot: Snapshot, raw: np.ndarray) -> tuple[Snapshot, jax.Array]:
@@ -231,9 +235,9 @@ class _Learning:
         )
 
     def _monitor(self, learnable: Learnable) -> float:
-        # Through the host, since a fit may be spread over more devices than a batch was.
-        learnable, batch_size = jax.device_get(learnable), min(BATCH, len(self.monitored))
-        fitted = fit_examples(self.fit, learnable, self.feed, self.monitored, batch_size)
+        shared = self.fit.prepare(learnable.base, extend(learnable.rates, len(learnable.rates)))
+        batch_size = self.config.fit.batch_size or min(FIT_BATCH, len(self.monitored))
+        fitted = fit_examples(self.fit, shared, self.feed, self.monitored, batch_size)
         return psnr_mean(np.concatenate([mse for _, mse in fitted]), self.span)
 
     def _roll_back(self, snapshot: Snapshot) -> Snapshot:

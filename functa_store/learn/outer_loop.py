@@ -1,6 +1,5 @@
 """How does one outer step improve the base network through the inner loops of a batch?"""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -8,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.typing import ArrayLike
+from jax.stages import Wrapped
 from jaxtyping import Array, Float, Float32, Int, Key
 
-from functa_store.config import ConvertConfig, OuterLoopConfig
-from functa_store.learn.inner_loop import inner_loop
-from functa_store.learn.losses import reconstruction_loss
-from functa_store.learn.parallel import spread
+from functa_store.config import ConvertConfig, MatmulPrecision, OuterLoopConfig
+from functa_store.learn.inner_loop import Steps, descend
+from functa_store.learn.losses import Target, modulation_gradient, reconstruction_error
+from functa_store.learn.parallel import each, over_devices
+from functa_store.learn.views import in_tiles, tile_points
 from functa_store.nets.siren import init_siren
 from functa_store.sources import FeatureSpec
 
@@ -35,7 +35,8 @@ class LearnState(NamedTuple):
     moments: optax.OptState
 
 
-OuterStep = Callable[[LearnState, ArrayLike, Array, ArrayLike], tuple[LearnState, Array]]
+OuterStep = Wrapped
+"""A jitted function; see `make_outer_step`."""
 
 
 def init_learnable(config: ConvertConfig, num_axes: int, num_channels: int) -> tuple[nnx.GraphDef, Learnable]:
@@ -80,24 +81,44 @@ def sample_points(key: Key[Array, ""], shape: tuple[int, ...], num_points: int) 
 
 
 def loss_after_inner_loop(
-    learnable: Learnable,
-    graph: nnx.GraphDef,
-    coords: Float[Array, "views points axes"],
-    features: Float[Array, "views points channels"],
+    learnable: Learnable, graph: nnx.GraphDef, views: Target, precision: MatmulPrecision = "float32"
 ) -> Float[Array, ""]:
     """Loss of one example after its inner loop.
 
-    Each inner step looks at a view of its own, and the outer loss at the last one.
+    Args:
+        learnable: The base network and the inner rates.
+        graph: Structure of the base network.
+        views: With a leading axis: each inner step looks at a view of its own, the outer loss at the last one.
+        precision: Of the products between hidden layers.
     """
     base = nnx.merge(graph, learnable.base)
-    modulation = inner_loop(base, learnable.rates, coords[:-1], features[:-1])
-    return reconstruction_loss(base, modulation, coords[-1], features[-1])
+
+    def view(step: Int[Array, ""] | int) -> Target:
+        return jax.tree.map(lambda array: array[step], views)
+
+    def gradient(modulation: Array, step: Array) -> Array:
+        return modulation_gradient(base, modulation, view(step), precision)
+
+    steps = Steps(learnable.rates, jnp.zeros_like(learnable.rates))
+    modulation = descend(gradient, steps, unroll=True)
+    return reconstruction_error(base, base.shifts(modulation), view(-1), precision)
 
 
 def make_outer_step(
-    graph: nnx.GraphDef, config: ConvertConfig, grid: Float32[np.ndarray, "points axes"], spec: FeatureSpec
+    graph: nnx.GraphDef,
+    config: ConvertConfig,
+    grid: Float32[np.ndarray, "points axes"],
+    spec: FeatureSpec,
+    microbatch_size: int = 1,
 ) -> OuterStep:
     """The compiled outer step.
+
+    Args:
+        graph: Structure of the base network.
+        config: The conversion.
+        grid: All points of an example.
+        spec: What raw values mean.
+        microbatch_size: Examples that a device takes together; gradients add up over them.
 
     Returns:
         A function (state, raw, key, scale) -> (state, losses), where `raw` are a source's values of
@@ -105,15 +126,21 @@ def make_outer_step(
         learning rates; the losses are those of the batch's examples before the update.
     """
     optimizer = make_optimizer(config.outer)
-    shape = (config.inner.num_steps + 1, min(config.outer.num_points or len(grid), len(grid)))
+    num_points = min(config.outer.num_points or len(grid), len(grid))
+    tiles = in_tiles(np.arange(num_points), tile_points(config.fit.tile_points))
+    num_views = config.inner.num_steps + 1
 
     def one_example(learnable: Learnable, raw: Array, key: Array) -> tuple[Array, Learnable]:
-        index = sample_points(key, shape, len(grid))
+        index = sample_points(key, (num_views, num_points), len(grid))[:, tiles.points]
         features = raw[index].astype(jnp.float32) * spec.scale + spec.offset
-        return jax.value_and_grad(loss_after_inner_loop)(learnable, graph, jnp.asarray(grid)[index], features)
+        views = Target(jnp.asarray(grid)[index], features, jnp.broadcast_to(tiles.weights, index.shape))
+        return jax.value_and_grad(loss_after_inner_loop)(learnable, graph, views, config.matmul_precision)
+
+    def part(learnable: Learnable, raw: Array, keys: Array) -> tuple[Array, Learnable]:
+        return each(one_example, learnable, (raw, keys), microbatch_size)
 
     def outer_step(state: LearnState, raw: Array, key: Array, scale: Array) -> tuple[LearnState, Array]:
-        losses, gradient = spread(one_example, state.learnable, (raw, jax.random.split(key, len(raw))))
+        losses, gradient = over_devices(part, state.learnable, (raw, jax.random.split(key, len(raw))))
         gradient = jax.tree.map(lambda g: g / len(raw), gradient)
         updates, moments = optimizer.update(gradient, state.moments, state.learnable)
         base, rates = jax.tree.map(lambda value, update: value + scale * update, state.learnable, updates)

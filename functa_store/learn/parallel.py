@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 
 def use_all_cores() -> None:
@@ -27,45 +27,86 @@ def use_all_cores() -> None:
         return
 
 
-def spread(function: Callable[..., tuple[Any, Any]], shared: Any, batch: tuple[jax.Array, ...]) -> tuple[Any, Any]:
-    """Apply a function to every example of a batch, on all local devices at once.
+def one_at_a_time() -> bool:
+    """Whether a device takes one example at a time, as a CPU core does, whose cache holds its activations then."""
+    return jax.default_backend() == "cpu"
 
-    A CPU core takes one example at a time, whose activations then stay in its cache; an
-    accelerator takes all of its share together.
+
+def at_once(wanted: int | None, share: int) -> int:
+    """Examples that a device takes together: as wanted, or what its kind does best with a share of a batch."""
+    return min(wanted or (1 if one_at_a_time() else share), share)
+
+
+def on_devices(value: Any, batch_size: int) -> Any:
+    """Copies of arrays on the devices that share a batch, where `over_devices` finds them without moving them."""
+    return jax.device_put(jax.device_get(value), NamedSharding(_mesh(num_devices(batch_size)), PartitionSpec()))
+
+
+def over_devices(
+    function: Callable[..., tuple[Any, Any]], shared: Any, batch: tuple[jax.Array, ...]
+) -> tuple[Any, Any]:
+    """Apply a function to equal parts of a batch, one on each local device.
+
+    As many devices take part as divide the batch.
 
     Args:
-        function: (shared, *example) -> (kept, summed), for one example, without a batch axis.
+        function: (shared, *part) -> (kept, summed), for any number of examples.
         shared: What all examples share; copied to every device.
         batch: Arrays with the examples' axis first.
 
     Returns:
-        What the function keeps, examples' axis first, and the sum of `summed` over the batch.
+        What the function keeps, examples' axis first, and the sum of `summed` over the parts.
     """
-    devices = jax.local_devices()
-    count = max(n for n in range(1, len(devices) + 1) if len(batch[0]) % n == 0)
-    one_by_one = devices[0].platform == "cpu"
+    count = num_devices(len(batch[0]))
 
     def on_device(shared, batch):
-        kept, summed = (_scan if one_by_one else _vmap)(function, shared, batch)
+        kept, summed = function(shared, *batch)
         return kept, jax.lax.psum(summed, "example")
 
-    share, copy = PartitionSpec("example"), PartitionSpec()
-    mesh = Mesh(np.array(devices[:count]), ("example",))
-    spread_out = jax.shard_map(on_device, mesh=mesh, in_specs=(copy, share), out_specs=(share, copy), check_vma=False)
-    return spread_out(shared, batch)
+    part, copy = PartitionSpec("example"), PartitionSpec()
+    return jax.shard_map(on_device, mesh=_mesh(count), in_specs=(copy, part), out_specs=(part, copy), check_vma=False)(
+        shared, batch
+    )
 
 
-def _scan(function, shared, batch):
-    def add(total, example):
-        kept, summed = function(shared, *example)
+def each(
+    function: Callable[..., tuple[Any, Any]], shared: Any, batch: tuple[jax.Array, ...], together: int
+) -> tuple[Any, Any]:
+    """Apply a function to every example of a batch on one device, some of them together.
+
+    Args:
+        function: (shared, *example) -> (kept, summed), for one example, without a batch axis.
+        shared: What all examples share.
+        batch: Arrays with the examples' axis first.
+        together: Examples taken together at most; memory grows with them.
+
+    Returns:
+        What the function keeps, examples' axis first, and the sum of `summed` over the batch.
+    """
+    size = len(batch[0])
+    together = max(n for n in range(1, min(together, size) + 1) if size % n == 0)
+
+    def group(*examples):
+        if together == 1:
+            return function(shared, *(array[0] for array in examples))
+        kept, summed = jax.vmap(lambda *example: function(shared, *example))(*examples)
+        return kept, jax.tree.map(lambda one: one.sum(axis=0), summed)
+
+    def add(total, examples):
+        kept, summed = group(*examples)
         return jax.tree.map(jnp.add, total, summed), kept
 
-    shapes = jax.eval_shape(function, shared, *(array[0] for array in batch))[1]
+    groups = tuple(array.reshape(size // together, together, *array.shape[1:]) for array in batch)
+    shapes = jax.eval_shape(group, *(array[0] for array in groups))[1]
     start = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    total, kept = jax.lax.scan(add, start, batch)
-    return kept, total
+    total, kept = jax.lax.scan(add, start, groups)
+    return (kept if together == 1 else jax.tree.map(lambda one: one.reshape(size, *one.shape[2:]), kept)), total
 
 
-def _vmap(function, shared, batch):
-    kept, summed = jax.vmap(lambda *example: function(shared, *example))(*batch)
-    return kept, jax.tree.map(lambda each: each.sum(axis=0), summed)
+def num_devices(batch_size: int) -> int:
+    """Local devices that share a batch equally: the most that divide it."""
+    return max(n for n in range(1, jax.local_device_count() + 1) if batch_size % n == 0)
+
+
+def _mesh(count: int) -> Mesh:
+    return Mesh(np.array(jax.local_devices()[:count]), ("example",))

@@ -1,11 +1,13 @@
 """Which function does a modulation stand for?"""
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from functa_store.config import NetworkConfig
+from functa_store.config import MatmulPrecision, NetworkConfig
+from functa_store.nets.product import product
 from functa_store.nets.sine import sin
 
 
@@ -40,6 +42,35 @@ class ModulatedSiren(nnx.Module):
         shifts = modulation if self.config.modulation_dim is None else self.map(modulation)
         return shifts.reshape(self.config.depth - 1, self.config.width)
 
+    def lift(self, coords: Float[Array, "points axes"]) -> Float[Array, "points width"]:
+        """The first layer before its shift; the same for every example on one grid."""
+        return self._linear("sine_0", coords)
+
+    def evaluate(
+        self,
+        shifts: Float[Array, "layers *points width"],
+        lifted: Float[Array, "points width"],
+        precision: MatmulPrecision = "float32",
+    ) -> Float[Array, "points channels"]:
+        """Features at lifted points.
+
+        Args:
+            shifts: Of every sine layer, from `shifts`; each point may have its own.
+            lifted: The points, from `lift`.
+            precision: Of the products between hidden layers; all others are float32.
+        """
+        hidden = sin(self.config.w0 * (lifted + shifts[0]))
+        for layer, shift in enumerate(shifts[1:], start=1):
+            sine = getattr(self, f"sine_{layer}")
+            hidden = product(hidden, sine.kernel[...], precision) + (sine.bias[...] + shift)
+            hidden = sin(self.config.w0 * hidden)
+        return self._linear("linear", hidden) + 0.5
+
+    def _linear(self, name: str, rows: Array) -> Array:
+        """A linear layer in float32, whatever the default of the device."""
+        layer = getattr(self, name)
+        return jnp.matmul(rows, layer.kernel[...], precision="float32") + layer.bias[...]
+
     def __call__(
         self, modulation: Float[Array, " modulation"], coords: Float[Array, "points axes"]
     ) -> Float[Array, "points channels"]:
@@ -52,11 +83,7 @@ class ModulatedSiren(nnx.Module):
         Returns:
             Unclipped features at the points.
         """
-        hidden = coords
-        for layer, shift in enumerate(self.shifts(modulation)):
-            sine = getattr(self, f"sine_{layer}")
-            hidden = sin(self.config.w0 * (hidden @ sine.kernel[...] + (sine.bias[...] + shift)))
-        return self.linear(hidden) + 0.5
+        return self.evaluate(self.shifts(modulation), self.lift(coords))
 
 
 def init_siren(config: NetworkConfig, num_axes: int, num_channels: int, seed: int) -> ModulatedSiren:

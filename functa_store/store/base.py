@@ -10,6 +10,7 @@ from functa_store.config import NetworkConfig, differences
 
 BASE_DTYPES = ("float32", "float16")
 RATES = "inner_loop/learning_rate"
+MOMENTA = "inner_loop/momentum"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,9 +29,10 @@ def base_problems(
     expected = base_shapes(network, num_axes, num_channels)
     found = {name: array.shape for name, array in base.items() if not name.startswith("inner_loop/")}
     yield from differences(found, expected)
-    rates = base.get(RATES, np.zeros(0))
-    if rates.shape[-1:] != (network.modulation_size,):
-        yield f"{RATES} has shape {rates.shape}, expected (..., {network.modulation_size})"
+    shapes = {RATES: ()} | {name: array.shape for name, array in base.items() if name in (RATES, MOMENTA)}
+    for name, shape in shapes.items():  # format version 1 has no momenta
+        if shape[-1:] != (network.modulation_size,):
+            yield f"{name} has shape {shape}, expected (..., {network.modulation_size})"
     for name, array in base.items():
         if array.dtype.name not in BASE_DTYPES:
             yield f"{name} has dtype {array.dtype}, expected one of {BASE_DTYPES}"

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from functa_store.config import ConvertConfig, differences, from_dict, to_dict
+from functa_store.config import ConvertConfig, FitConfig, differences, from_dict, to_dict
 from functa_store.errors import ConfigError, StoreFormatError
 from functa_store.grids import CellGrid
 from functa_store.sources import FeatureSpec, Label, Reject, Source
 from functa_store.store.base import BaseArray, base_problems, describe_array
 from functa_store.store.layout import Layout, choose_layout
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONVENTION = {
     "uuid": "4b8ff4a1-29ee-4f0e-9a51-6a1f5d2c7e93",
     "name": "functa",
@@ -207,17 +207,26 @@ def parse_spec(path: Path, attributes: Mapping[str, Any]) -> StoreSpec:
             "Upgrade functa-store."
         )
     try:
-        spec = from_dict(StoreSpec, attributes)
-    except (ValueError, TypeError, AttributeError) as error:
+        current = _from_version_1(attributes) if version == 1 else attributes
+        spec = from_dict(StoreSpec, current)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise StoreFormatError(f"{path}/zarr.json: damaged attributes: {error}. Copy or convert again.") from error
-    for difference in differences(attributes, spec.to_attributes()["functa"]):
+    for difference in differences(current, spec.to_attributes()["functa"]):
         raise StoreFormatError(f"{path}/zarr.json: damaged attributes: {difference}. Copy or convert again.")
-    if spec.fingerprint != _sha256_json(identity(spec)):
+    if spec.fingerprint != _sha256_json({key: attributes[key] for key in IDENTITY}):
         raise StoreFormatError(
             f"{path}/zarr.json: the fingerprint does not belong to the other attributes; they were edited. "
             "Copy or convert again."
         )
     return spec
+
+
+def _from_version_1(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what version 1 left unsaid: examples were fitted by the steps of learning, each on the whole grid."""
+    config = attributes["config"]
+    fit = to_dict(FitConfig(num_steps=config["inner"]["num_steps"], stride=1, tuning_steps=0))
+    outer = {**config["outer"], "microbatch_size": None}
+    return {**attributes, "config": {**config, "outer": outer, "fit": fit, "matmul_precision": "float32"}}
 
 
 def work_path(path: Path) -> Path:

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from functa_store.config import ConvertConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
+from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.grids import CellGrid
 from functa_store.sources import FeatureSpec, Label, Reject
-from functa_store.store.base import RATES, base_shapes
+from functa_store.store.base import MOMENTA, RATES, base_shapes
 from functa_store.store.spec import FORMAT_VERSION, Contents
 from functa_store.store.writer import StoreWriter, sole_writer
 
 GOLDEN = Path(__file__).parent
 INNER = InnerLoopConfig(learning_rate=1e-2)
+FIT = FitConfig(num_steps=5, stride=2)
 OUTER = OuterLoopConfig(num_steps=3000, map_learning_rate=1e-3, monitor_every=200)
 NETWORK = NetworkConfig(width=8, depth=3, w0=20.0, modulation_dim=4)
 NUM_EXAMPLES = 5
@@ -25,11 +26,13 @@ NUM_EXAMPLES = 5
 def golden_contents() -> Contents:
     """Five images of 8x8 pixels; the weights are random."""
     rng = np.random.default_rng(0)
-    shapes = base_shapes(NETWORK, 2, 3) | {RATES: (3, 4)}
+    shapes = base_shapes(NETWORK, 2, 3) | {RATES: (5, 4), MOMENTA: (5, 4)}
     return Contents(
         domain=CellGrid(axes=("y", "x"), resolution=(8, 8)),
         features=FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255),
-        config=ConvertConfig(preset="golden", network=NETWORK, inner=INNER, outer=OUTER, rows_per_shard=4),
+        config=ConvertConfig(
+            preset="golden", network=NETWORK, inner=INNER, outer=OUTER, fit=FIT, rows_per_shard=4
+        ),
         base={name: rng.uniform(-0.2, 0.2, shape).astype(np.float32) for name, shape in shapes.items()},
         ids=["a.png", "b.png", "ä.png", "d.png", "e.png"],
         split=np.array(["train", "validation", "test", "train", "train"]),

@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 from functa_store.config import NetworkConfig
-from functa_store.learn.inner_loop import inner_loop
-from functa_store.learn.losses import reconstruction_loss
+from functa_store.learn.inner_loop import Steps, descend, extend
+from functa_store.learn.losses import Target, modulation_gradient, reconstruction_error
 from functa_store.learn.outer_loop import Learnable, loss_after_inner_loop
 from functa_store.nets.siren import init_siren
 from functa_store.nets.weights import to_weights
@@ -40,16 +40,32 @@ def _case(request):
     return Case(NETWORKS[request.param])
 
 
+def target(coords, features, tiles=1):
+    """Points with equal weights, cut into tiles; a leading axis of views stays."""
+    shape = (*coords.shape[:-2], tiles, coords.shape[-2] // tiles)
+    weights = np.full(shape, 1 / coords.shape[-2], np.float32)
+    return Target(*(jnp.asarray(a.reshape(*shape, a.shape[-1])) for a in (coords, features)), jnp.asarray(weights))
+
+
 def relative_error(ours, expected):
     return np.linalg.norm(np.asarray(ours) - expected) / np.linalg.norm(expected)
 
 
 def test_the_gradient_is_the_one_derived_by_hand(case):
     phi = 0.05 * np.random.default_rng(0).normal(size=case.config.modulation_size).astype(np.float32)
-    arguments = case.network, *map(jnp.asarray, (phi, case.coords[0], case.features[0]))
-    ours = jax.grad(reconstruction_loss, argnums=1)(*arguments)
     expected = case.reference.gradient(phi.astype(np.float64), case.wide[0][0], case.wide[1][0])
-    assert relative_error(ours, expected) < 1e-4
+    for tiles in (1, 4):
+        view = target(case.coords[0], case.features[0], tiles)
+        ours = modulation_gradient(case.network, jnp.asarray(phi), view, "float32")
+        assert relative_error(ours, expected) < 1e-4
+
+
+@pytest.mark.parametrize("tiles", [1, 4])
+def test_the_error_is_the_mean_over_points_and_channels(case, tiles):
+    phi = 0.05 * np.random.default_rng(0).normal(size=case.config.modulation_size).astype(np.float32)
+    view = target(case.coords[0], case.features[0], tiles)
+    ours = reconstruction_error(case.network, case.network.shifts(jnp.asarray(phi)), view)
+    np.testing.assert_allclose(ours, case.reference.loss(phi.astype(np.float64), *(w[0] for w in case.wide)), rtol=1e-4)
 
 
 def test_the_hand_derived_gradient_agrees_with_finite_differences(case):
@@ -63,21 +79,41 @@ def test_the_hand_derived_gradient_agrees_with_finite_differences(case):
 
 
 def test_three_meta_sgd_steps_are_those_of_algorithm_1(case):
-    views = jnp.asarray(case.coords[:STEPS]), jnp.asarray(case.features[:STEPS])
-    ours = jax.jit(inner_loop)(case.network, jnp.asarray(case.rates), *views)
+    views = target(case.coords[:STEPS], case.features[:STEPS])
+
+    def gradient(phi, step):
+        return modulation_gradient(case.network, phi, jax.tree.map(lambda a: a[step], views), "float32")
+
     expected = case.reference.inner_loop(case.rates, *(view[:STEPS] for view in case.wide))
-    assert relative_error(ours, expected) < 1e-4
+    steps = Steps(jnp.asarray(case.rates), jnp.zeros_like(case.rates))
+    for unroll in (True, False):
+        assert relative_error(descend(gradient, steps, unroll=unroll), expected) < 1e-4
+    first = gradient(jnp.zeros(case.config.modulation_size), 0)
+    assert relative_error(descend(gradient, steps, first_gradient=first), expected) < 1e-4
 
 
-def test_the_outer_gradient_is_of_second_order(case):
+def test_momentum_takes_along_a_share_of_the_last_step():
+    """On a parabola, by hand: phi = -0.1 (0 - 1) = 0.1, then 0.1 - 0.1 (0.1 - 1) + 0.5 * 0.1 = 0.24."""
+    steps = Steps(jnp.full((2, 1), 0.1), jnp.array([[0.9], [0.5]]))
+    np.testing.assert_allclose(descend(lambda phi, _: phi - 1, steps), [0.24], rtol=1e-6)
+
+
+def test_further_steps_repeat_the_last_learned_one():
+    steps = extend(np.array([[1.0], [2.0], [3.0]], np.float32), 5)
+    assert steps.rates.ravel().tolist() == [1, 2, 3, 3, 3]
+    assert not steps.momenta.any()
+    assert extend(steps.rates, 2).rates.ravel().tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("tiles", [1, 4])
+def test_the_outer_gradient_is_of_second_order(case, tiles):
     """Along a random direction of all weights and rates it equals a float64 difference quotient.
 
     Leaving out the derivative of the inner gradients changes this slope by far more than the tolerance.
     """
     graph, base = nnx.split(case.network)
     learnable = Learnable(base, jnp.asarray(case.rates))
-    views = jnp.asarray(case.coords), jnp.asarray(case.features)
-    gradient = jax.grad(loss_after_inner_loop)(learnable, graph, *views)
+    gradient = jax.grad(loss_after_inner_loop)(learnable, graph, target(case.coords, case.features, tiles))
     rng = np.random.default_rng(2)
     direction = {name: rng.normal(size=array.shape) for name, array in to_weights(base).items()}
     towards = rng.normal(size=case.rates.shape)

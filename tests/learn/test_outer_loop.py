@@ -1,5 +1,7 @@
 """One outer step."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functa_store.config import ConvertConfig, NetworkConfig, OuterLoopConfig
+from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
 from functa_store.grids import CellGrid
+from functa_store.learn.losses import Target
 from functa_store.learn.outer_loop import (
     LOWEST_RATE,
     LearnState,
@@ -43,8 +46,9 @@ def test_losses_are_those_before_the_update_and_fall_with_it(start):
     for _ in range(20):
         state, losses = step(state, RAW, KEY, np.float32(1))
     features = RAW[0] / np.float32(255)
-    views = (jnp.broadcast_to(x, (4, *x.shape)) for x in (GRID, features))
-    np.testing.assert_allclose(first[0], loss_after_inner_loop(start[1].learnable, graph, *views), rtol=1e-4)
+    weights = np.full(len(GRID), 1 / len(GRID), np.float32)
+    views = Target(*(jnp.broadcast_to(x, (4, 1, *x.shape)) for x in (GRID, features, weights)))
+    np.testing.assert_allclose(first[0], loss_after_inner_loop(start[1].learnable, graph, views), rtol=1e-4)
     assert losses.mean() < 0.9 * first.mean()
 
 
@@ -73,3 +77,24 @@ def test_every_point_is_sampled_equally_often():
     index = np.asarray(sample_points(KEY, (4000, 6), 24))
     counts = np.bincount(index.ravel(), minlength=24)
     assert abs(counts - 1000).max() < 150
+
+
+@pytest.mark.parametrize("microbatch", [2, 3, 4])
+def test_examples_taken_together_give_the_gradient_of_one_after_the_other(start, microbatch):
+    graph, state = start
+    alone, losses = make_outer_step(graph, CONFIG, GRID, SPEC, 1)(state, RAW, KEY, np.float32(1))
+    together, same = make_outer_step(graph, CONFIG, GRID, SPEC, microbatch)(state, RAW, KEY, np.float32(1))
+    np.testing.assert_allclose(losses, same, rtol=1e-5)
+    moments = (jax.tree.leaves(s.moments) for s in (alone, together))
+    for one, other in zip(*moments, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
+
+
+def test_tiles_give_the_gradient_of_all_points_at_once(start):
+    graph, state = start
+    tiled = dataclasses.replace(CONFIG, fit=FitConfig(tile_points=24))
+    whole, losses = make_outer_step(graph, CONFIG, GRID, SPEC)(state, RAW, KEY, np.float32(1))
+    parts, same = make_outer_step(graph, tiled, GRID, SPEC)(state, RAW, KEY, np.float32(1))
+    np.testing.assert_allclose(losses, same, rtol=1e-5)
+    for one, other in zip(*(jax.tree.leaves(s.moments) for s in (whole, parts)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)

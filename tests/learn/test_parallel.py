@@ -1,5 +1,6 @@
 """A batch spread over several devices is the batch on one."""
 
+import os
 import subprocess
 import sys
 
@@ -7,33 +8,69 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from functa_store.learn.parallel import spread
+from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
+from functa_store.learn.meta_learn import meta_learn
+from functa_store.learn.parallel import each, num_devices, over_devices
+from functa_store.learn.tuning import tune
+from functa_store.sources import ArraySource
 
 ON_FOUR = """
 import jax, numpy as np, sys
-jax.config.update("jax_num_cpu_devices", 4)
-from tests.learn.test_parallel import result
+from tests.learn.test_parallel import converted, summed
 assert jax.local_device_count() == 4
-np.savez(sys.argv[1], *result(12), *result(6), *result(5))
+np.savez(sys.argv[1], *summed(12), *summed(6), *summed(5), *converted())
 """
+CONFIG = ConvertConfig(
+    network=NetworkConfig(width=16, depth=3, w0=10.0, modulation_dim=8),
+    outer=OuterLoopConfig(num_steps=8, batch_size=8, num_points=32, warmup_steps=2, monitor_every=4),
+    fit=FitConfig(num_steps=4, stride=2, tuning_steps=4),
+)
 
 
-def result(batch):
-    def function(shared, x):
+def summed(batch):
+    """Something kept and something summed of every row of a batch."""
+
+    def one(shared, x):
         return jnp.sin(shared * x), {"sum": x**2}
 
+    def part(shared, rows):
+        return each(one, shared, (rows,), together=2)
+
     rows = jnp.arange(3.0 * batch).reshape(batch, 3)
-    kept, summed = jax.jit(lambda x: spread(function, jnp.float32(2), (x,)))(rows)
-    return np.asarray(kept), np.asarray(summed["sum"])
+    kept, total = jax.jit(lambda x: over_devices(part, jnp.float32(2), (x,)))(rows)
+    return kept, total["sum"]
 
 
-def test_every_number_of_devices_gives_the_same(tmp_path):
+def converted():
+    """Rates, modulations and errors of a small conversion: learned, tuned and fitted."""
+    source = ArraySource(np.random.default_rng(0).uniform(0.3, 0.7, size=(24, 8, 8, 1)).astype(np.float32))
+    base = meta_learn(source, CONFIG)
+    fit, shared = tune(base, source, CONFIG)
+    raw = np.stack([source.read(i).reshape(-1, 1) for i in range(24)])
+    return base.learnable.rates, *shared.steps, *fit(shared, raw)
+
+
+def test_several_devices_give_what_one_gives(tmp_path):
     out = tmp_path / "four.npz"
-    subprocess.run([sys.executable, "-c", ON_FOUR, out], check=True)
-    expected = [*result(12), *result(6), *result(5)]
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", ON_FOUR, str(out)], check=True, env=environment)
+    expected = [*summed(12), *summed(6), *summed(5), *converted()]
     with np.load(out) as four:
         for name, alone in zip(four.files, expected, strict=True):
-            np.testing.assert_allclose(four[name], alone, rtol=1e-6)
+            np.testing.assert_allclose(four[name], alone, rtol=2e-4, atol=1e-5)
     rows = np.arange(36.0).reshape(12, 3)
     np.testing.assert_allclose(expected[0], np.sin(2 * rows), atol=1e-5)
     np.testing.assert_allclose(expected[1], (rows**2).sum(axis=0))
+
+
+def test_examples_taken_together_are_those_taken_one_by_one():
+    rows = jnp.arange(30.0).reshape(10, 3)
+    for together in (1, 2, 3, 5, 99):
+        kept, total = each(lambda shared, x: (shared * x, x.sum()), 2.0, (rows,), together)
+        np.testing.assert_array_equal(kept, 2 * rows)
+        assert total == rows.sum()
+
+
+def test_only_as_many_devices_as_divide_the_batch(monkeypatch):
+    monkeypatch.setattr(jax, "local_device_count", lambda: 4)
+    assert [num_devices(size) for size in (8, 6, 5, 2)] == [4, 3, 1, 2]
