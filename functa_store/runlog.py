@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from functa_store.progress import Event, Fitted, Learned, Report, as_json
+from functa_store.progress import Event, Fitted, Learned, Note, Report, Tuned, as_json
 
 
 class RunLog:
@@ -49,11 +49,11 @@ class RunLog:
         self._append({"event": "ended", "by": kind.__name__ if kind else "completion"})
 
     def __call__(self, event: Event) -> None:
-        """Report an event; looks at the monitored examples are logged at once, the last ones at the end."""
+        """Report an event; notes and looks at the monitored examples are logged at once, the last ones at the end."""
         self._report(event)
-        if isinstance(event, Learned) and event.monitored_psnr is not None:
+        if isinstance(event, Note) or (isinstance(event, Learned) and event.monitored_psnr is not None):
             self._append(as_json(event))
-        elif isinstance(event, Learned | Fitted):
+        elif isinstance(event, Learned | Tuned | Fitted):
             self._last[type(event)] = event
 
     def _append(self, facts: dict[str, Any]) -> None:

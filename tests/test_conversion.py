@@ -14,7 +14,7 @@ from functa_store import conversion
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.errors import ArchiveError, StoreExistsError, StoreMismatchError
 from functa_store.metrics import psnr
-from functa_store.progress import Fitted, Learned
+from functa_store.progress import Fitted, Learned, Tuned
 from functa_store.sources import ArraySource, FeatureSpec, Label, Reject
 
 NETWORK = NetworkConfig(width=16, depth=3, w0=10.0, modulation_dim=4)
@@ -74,13 +74,14 @@ def test_the_same_conversion_twice_gives_the_same_bytes(store, tmp_path):
     assert not again.with_name("again.functa.work").exists()
 
 
-@pytest.mark.parametrize("after", [Learned, Fitted])
+@pytest.mark.parametrize("after", [Learned, Tuned, Fitted])
 def test_an_interrupted_conversion_goes_on_to_the_same_bytes(store, tmp_path, after):
     path, seen = tmp_path / "resumed.functa", []
 
     def interrupt(event):
         seen.append(event)
-        if isinstance(event, after) and (after is Learned or event.done > 16):
+        far = {Learned: lambda: True, Tuned: lambda: event.step == 3, Fitted: lambda: event.done > 16}
+        if isinstance(event, after) and far[after]():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -88,8 +89,10 @@ def test_an_interrupted_conversion_goes_on_to_the_same_bytes(store, tmp_path, af
     events = []
     functa_store.convert(source(), path, CONFIG, report=events.append)
     assert files(path) == files(store)
+    if after is Tuned:
+        assert [event.step for event in events if isinstance(event, Tuned)] == [4, 5, 6]
     if after is Fitted:
-        assert not any(isinstance(event, Learned) for event in events)
+        assert not any(isinstance(event, Learned | Tuned) for event in events)
         assert min(event.done for event in events if isinstance(event, Fitted)) > 16
 
 
@@ -142,9 +145,26 @@ def test_another_conversion_cannot_go_on_with_a_checkpoint(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         functa_store.convert(source(), path, CONFIG, report=interrupt)
-    other = ConvertConfig(network=NETWORK, outer=OUTER, seed=7)
+    other = dataclasses.replace(CONFIG, seed=7)
     with pytest.raises(StoreMismatchError, match=r"config\.seed is 0, expected 7"):
         functa_store.convert(source(), path, other)
+
+
+def test_the_fit_is_stored_with_its_base(store):
+    fs = functa_store.open(store)
+    assert fs.config.fit == CONFIG.fit
+    assert fs.base["inner_loop/learning_rate"].shape == fs.base["inner_loop/momentum"].shape == (4, 4)
+
+
+def test_reduced_precision_reports_what_it_costs(store, tmp_path):
+    config = dataclasses.replace(CONFIG, matmul_precision="bfloat16")
+    functa_store.convert(source(), tmp_path / "half.functa", config)
+    half = functa_store.open(tmp_path / "half.functa")
+    assert not np.array_equal(half.modulations[:], functa_store.open(store).modulations[:])
+    found = half.store.reference["matmul_precision"]
+    assert found["precision"] == "bfloat16"
+    assert found["examples"] == 3
+    assert abs(found["psnr_mean"] - found["psnr_mean_in_float32"]) < 0.1
 
 
 def test_a_source_that_contradicts_itself_writes_nothing(tmp_path):

@@ -30,9 +30,7 @@ def golden_contents() -> Contents:
     return Contents(
         domain=CellGrid(axes=("y", "x"), resolution=(8, 8)),
         features=FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255),
-        config=ConvertConfig(
-            preset="golden", network=NETWORK, inner=INNER, outer=OUTER, fit=FIT, rows_per_shard=4
-        ),
+        config=ConvertConfig(preset="golden", network=NETWORK, inner=INNER, outer=OUTER, fit=FIT, rows_per_shard=4),
         base={name: rng.uniform(-0.2, 0.2, shape).astype(np.float32) for name, shape in shapes.items()},
         ids=["a.png", "b.png", "ä.png", "d.png", "e.png"],
         split=np.array(["train", "validation", "test", "train", "train"]),

@@ -62,6 +62,11 @@ def test_a_golden_store_decodes_by_its_specification(version):
     np.testing.assert_allclose(decoded, np.load(GOLDEN / f"{version}_decoded.npy"), rtol=1e-10, atol=1e-12)
 
 
+def test_version_1_was_fitted_by_the_steps_of_learning():
+    fit = StoreReader(GOLDEN / "v1.functa").config.fit
+    assert (fit.num_steps, fit.stride, fit.tuning_steps) == (3, 1, 0)
+
+
 def test_whatever_changes_the_format_raises_its_version(make, tmp_path, read_all):
     """Attributes and shards of a new store equal the golden one's; only compressed files may differ with zstd."""
     make["write"](tmp_path / "new.functa")

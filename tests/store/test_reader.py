@@ -10,6 +10,7 @@ import zarr
 from functa_store.errors import StoreFormatError
 from functa_store.sources import Reject
 from functa_store.store.reader import StoreReader
+from functa_store.store.spec import FORMAT_VERSION
 
 
 @pytest.fixture
@@ -20,7 +21,12 @@ def copy(store, tmp_path) -> Path:
 
 def test_a_reader_returns_what_was_written(store, contents, values):
     reader = StoreReader(store)
-    assert (reader.complete, reader.num_examples, reader.num_done, reader.format_version) == (True, 21, 21, 1)
+    assert (reader.complete, reader.num_examples, reader.num_done, reader.format_version) == (
+        True,
+        21,
+        21,
+        FORMAT_VERSION,
+    )
     assert (reader.domain, reader.features, reader.config) == (contents.domain, contents.features, contents.config)
     assert (reader.provenance, reader.reference) == (contents.provenance, contents.reference)
     assert reader.rejects == [Reject(member="broken.png", reason="truncated")]

@@ -43,7 +43,7 @@ def test_a_reference_is_no_part_of_the_fingerprint(make_contents, contents):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("format_version", 2, "format version 2.*Upgrade functa-store"),
+        ("format_version", 3, "format version 3.*Upgrade functa-store"),
         ("format_version", "1", "format_version is '1'"),
         ("format_version", True, "format_version is True"),
         ("complete", "no", "complete is 'no'"),
