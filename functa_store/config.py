@@ -192,7 +192,7 @@ class FitConfig:
         batch_size: Examples per call; None takes as many as suit the device and its free memory.
     """
 
-    num_steps: int = 9
+    num_steps: int = 17
     stride: int | None = None
     tuning_steps: int = 100
     tile_points: int | None = None

@@ -15,8 +15,11 @@ fast to within 3 % at 128x6, 256x10 and 512x15."""
 
 TILE_POINTS_ON_ACCELERATOR = 4096
 
-LEAST_POINTS = 512
-"""Points per step, or four numbers per number of the modulation, that a stride must leave."""
+LEAST_POINTS = 256
+"""Points per step that a stride must leave."""
+
+NUMBERS_PER_NUMBER = 4
+"""Numbers per step and number of the modulation that a stride must leave."""
 
 
 class View(NamedTuple):
@@ -80,10 +83,10 @@ def strided(domain: CellGrid, stride: int, phases: int, tile: int) -> View:
 def choose_stride(domain: CellGrid, num_channels: int, modulation_size: int) -> int:
     """The largest of 1, 2 and 4 that leaves every step enough points.
 
-    A step sees at least `LEAST_POINTS` points, and four times as many numbers as a modulation has: with
-    fewer, its gradient says more about the pattern of the points than about the example.
+    A step sees at least `LEAST_POINTS` points, and `NUMBERS_PER_NUMBER` times as many numbers as a modulation
+    has: with fewer, its gradient says more about the pattern of the points than about the example.
     """
-    enough = max(LEAST_POINTS, 4 * modulation_size / num_channels)
+    enough = max(LEAST_POINTS, NUMBERS_PER_NUMBER * modulation_size / num_channels)
     strides = [s for s in (1, 2, 4) if np.prod([n // s for n in domain.resolution]) >= enough]
     return max(strides, default=1)
 

@@ -52,7 +52,8 @@ def test_only_as_many_phases_as_wanted():
 @pytest.mark.parametrize(
     ("resolution", "channels", "size", "stride"),
     [
-        ((64, 64), 3, 128, 2),
+        ((64, 64), 3, 128, 4),
+        ((64, 64), 3, 512, 2),
         ((64, 64), 3, 1024, 1),
         ((8, 8), 1, 16, 1),
         ((256, 256), 3, 128, 4),
