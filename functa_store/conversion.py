@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import itertools
 import os
 import platform
 import time
@@ -10,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from functa_store.behind import one_behind
 from functa_store.checkpoint import Checkpoints
 from functa_store.config import ConvertConfig, to_dict
 from functa_store.feed import Feed
 from functa_store.learn.comparison import compare_precision
 from functa_store.learn.cost import estimate_seconds
-from functa_store.learn.fit import Fit, Shared, choose_batch_size, fit_examples
+from functa_store.learn.fit import Fit, Shared, choose_batch_size, fit_batches, in_batches
 from functa_store.learn.inner_loop import Steps
 from functa_store.learn.meta_learn import Base, meta_learn
 from functa_store.learn.parallel import use_all_cores
@@ -65,31 +67,35 @@ def convert(source: Source, path: str | os.PathLike[str], config: ConvertConfig,
         base = meta_learn(source, config, report=log, snapshots=learning)
         fit, shared = tune(base, source, config, report=log, snapshots=tuning)
         reference |= compare_precision(base, shared.steps, source, config)
-        with StoreWriter.resume_or_create(store, describe(source, base, shared.steps, config, reference)) as writer:
-            for shard, modulations, mse in fit_shards(source, fit, shared, writer.missing_shards(), config, log):
-                writer.write(shard, modulations, mse)
+        contents = describe(source, base, shared.steps, config, reference)
+        with StoreWriter.resume_or_create(store, contents) as writer, one_behind(writer.write) as write:
+            for fitted in fit_shards(source, fit, shared, writer.missing_shards(), config, log):
+                write(*fitted)
         learning.clear()
 
 
 def fit_shards(
     source: Source, fit: Fit, shared: Shared, shards: list[Shard], config: ConvertConfig, report: Report = silent
 ) -> Iterator[tuple[Shard, np.ndarray, np.ndarray]]:
-    """Fit the examples of some shards, one shard after the other.
+    """Fit the examples of some shards, one shard after the other, without a pause between them.
 
     Yields:
         The shard, its modulations (examples, modulation) and mean squared errors (examples,).
     """
-    feed = Feed(source, cache_bytes=0)
-    left = sum(map(len, shards))
-    most = max(map(len, shards), default=1)
+    left, num_examples = sum(map(len, shards)), len(source.ids)
+    layout = choose_layout(num_examples, config.network.modulation_size, config.rows_per_shard)
+    most = max(map(len, layout.shards(num_examples)))
     batch_size = choose_batch_size(fit, shared, source, config.fit.batch_size, most)
-    tally = _Tally(len(source.ids) - left, len(source.ids), source.features.span, report)
-    for shard in shards:
-        batches = []
-        for batch in fit_examples(fit, shared, feed, np.arange(shard.start, shard.stop), batch_size):
-            batches.append(batch)
-            tally.add(batch[1])
-        modulations, mse = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    # No batch holds examples of two shards: whichever are missing, an example meets the same ones.
+    batches = [(shard, part) for shard in shards for part in in_batches(shard.start, shard.stop, batch_size)]
+    fitted = fit_batches(fit, shared, Feed(source, cache_bytes=0), [part for _, part in batches], batch_size)
+    tally = _Tally(num_examples - left, num_examples, source.features.span, report)
+    for shard, of_shard in itertools.groupby(zip(batches, fitted, strict=True), key=lambda pair: pair[0][0]):
+        parts = []
+        for _, part in of_shard:
+            parts.append(part)
+            tally.add(part[1])
+        modulations, mse = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         yield shard, modulations, mse
 
 

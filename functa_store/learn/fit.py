@@ -1,7 +1,7 @@
 """How are examples fitted once the base network is learned?"""
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -152,25 +152,37 @@ def choose_batch_size(fit: Fit, shared: Shared, source: Source, wanted: int | No
     return fit_batch_size(wanted, 4 * example.size, most, time_of)
 
 
+def in_batches(start: int, stop: int, batch_size: int) -> list[np.ndarray]:
+    """Consecutive numbers in batches, the last one perhaps short."""
+    return np.split(np.arange(start, stop), range(batch_size, stop - start, batch_size))
+
+
 def fit_examples(
     fit: Fit, shared: Shared, feed: Feed, indices: np.ndarray, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Fit any number of examples with one compilation; the next batch starts while one is consumed.
+    """Fit any number of examples; see `fit_batches`."""
+    batches = [indices[batch] for batch in in_batches(0, len(indices), batch_size)]
+    return fit_batches(fit, shared, feed, batches, batch_size)
+
+
+def fit_batches(
+    fit: Fit, shared: Shared, feed: Feed, batches: Sequence[np.ndarray], batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Fit batches of examples with one compilation; the next one starts while one is consumed.
 
     Args:
         fit: The compiled fit.
         shared: From its `prepare`.
         feed: Reads the examples ahead of the device.
-        indices: Which examples.
-        batch_size: Examples per call of `fit`, which is compiled once per size; rounded up to a multiple of
-            the number of devices.
+        batches: Which examples.
+        batch_size: Examples per call of `fit`, none of the batches being larger. Compiled once per size, which
+            is rounded up to a multiple of the number of devices.
 
     Yields:
-        Modulations and mean squared errors of one batch after the other, in order. The last
-        batch is filled up by repetition and cut again.
+        Modulations and mean squared errors of one batch after the other. A batch is filled up by
+        repetition and cut again.
     """
     batch_size += -batch_size % jax.local_device_count()
-    batches = np.split(indices, range(batch_size, len(indices), batch_size))
     started = collections.deque()
     for batch, raw in zip(batches, feed.batches(np.resize(batch, batch_size) for batch in batches), strict=True):
         started.append((len(batch), fit(shared, raw)))
