@@ -1,5 +1,6 @@
 """How do modulations become features again?"""
 
+import collections
 from collections.abc import Callable, Iterator, Mapping
 
 import jax
@@ -13,13 +14,16 @@ from functa_store.nets.weights import from_weights
 Weights = Mapping[str, Array | np.ndarray]
 Decoder = Callable[[Weights, Float[Array, "examples modulation"], Float[Array, "points axes"]], Array]
 
-TILE_POINTS = 4096
-"""Points of a tile; small enough for a CPU's cache, large enough to fill its cores."""
+TILE_POINTS = 2048
+"""Points of a tile: small enough for a CPU's cache, large enough to fill its cores."""
 
 TILES_AT_ONCE = {"cpu": 1}
-"""Tiles per call; an accelerator, which any other name means, takes `TILES_ON_ACCELERATOR`."""
+"""Tiles that a device evaluates together; an accelerator, which any other name means, `TILES_ON_ACCELERATOR`."""
 
 TILES_ON_ACCELERATOR = 16
+
+TILES_PER_CALL = 64
+"""Tiles per call, of which only as many are evaluated as are needed."""
 
 
 def make_decoder(config: NetworkConfig, num_axes: int, num_channels: int) -> Decoder:
@@ -59,29 +63,51 @@ class TiledDecoder:
         self._num_channels = num_channels
         self._at_once = TILES_AT_ONCE.get(jax.default_backend(), TILES_ON_ACCELERATOR)
 
-        def tile(base: Weights, modulations: Array, coords: Array) -> Array:
+        def tiles(base: Weights, modulations: Array, coords: Array, count: Array) -> Array:
             network = from_weights(config, num_axes, num_channels, base)
-            return jax.vmap(network)(modulations, coords)
 
-        self._tile = jax.jit(tile)
+            def group(i: Array, features: Array) -> Array:
+                return features.at[i].set(jax.vmap(network)(modulations[i], coords[i]))
+
+            features = jnp.zeros((*coords.shape[:-1], num_channels), jnp.float32)
+            return jax.lax.fori_loop(0, count, group, features)
+
+        self._tiles = jax.jit(tiles)
 
     def __call__(
         self, modulations: Float32[np.ndarray, "examples modulation"], coords: Float32[np.ndarray, "points axes"]
     ) -> Float32[np.ndarray, "examples points channels"]:
         """Features of every example at every point, not clipped."""
         features = np.empty((len(modulations), len(coords), self._num_channels), np.float32)
-        for examples, starts in self._batches(len(modulations), len(coords)):
-            points = np.minimum(starts[:, None] + np.arange(TILE_POINTS), len(coords) - 1)
-            decoded = np.asarray(self._tile(self._base, modulations[examples], coords[points]))
-            for example, start, part in zip(examples, starts, decoded, strict=True):
-                stop = min(start + TILE_POINTS, len(coords))
-                features[example, start:stop] = part[: stop - start]
+        started = collections.deque()
+        for examples, starts in self._calls(len(modulations), len(coords)):
+            started.append((examples, starts, self._start(modulations[examples], coords, starts)))
+            if len(started) > 1:  # the device goes on while the host copies
+                _copy(features, *started.popleft())
+        while started:
+            _copy(features, *started.popleft())
         return features
 
-    def _batches(self, num_examples: int, num_points: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Example and first point of the tiles of each call, filled up by repeating the last one."""
+    def _start(self, modulations: np.ndarray, coords: np.ndarray, starts: np.ndarray) -> Array:
+        """Decode the tiles of one call, filled up to its fixed size, without waiting for it."""
+        groups = -(-len(starts) // self._at_once)
+        filled = np.minimum(np.arange(-(-TILES_PER_CALL // self._at_once) * self._at_once), len(starts) - 1)
+        points = np.minimum(starts[filled, None] + np.arange(TILE_POINTS), len(coords) - 1)
+        in_groups = (a.reshape(-1, self._at_once, *a.shape[1:]) for a in (modulations[filled], coords[points]))
+        return self._tiles(self._base, *in_groups, np.int32(groups))
+
+    def _calls(self, num_examples: int, num_points: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Example and first point of the tiles of each call."""
         starts = np.arange(0, num_points, TILE_POINTS)
         num_tiles = num_examples * len(starts)
-        for first in range(0, num_tiles, self._at_once):
-            tiles = np.minimum(np.arange(first, first + self._at_once), num_tiles - 1)
+        for first in range(0, num_tiles, TILES_PER_CALL):
+            tiles = np.arange(first, min(first + TILES_PER_CALL, num_tiles))
             yield tiles // len(starts), starts[tiles % len(starts)]
+
+
+def _copy(features: np.ndarray, examples: np.ndarray, starts: np.ndarray, decoded: Array) -> None:
+    """Copy decoded tiles to where they belong, without what they were filled up with."""
+    num_points, tiles = features.shape[1], np.asarray(decoded).reshape(-1, TILE_POINTS, features.shape[2])
+    for example, start, tile in zip(examples, starts, tiles, strict=False):
+        stop = min(start + TILE_POINTS, num_points)
+        features[example, start:stop] = tile[: stop - start]

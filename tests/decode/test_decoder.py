@@ -33,6 +33,7 @@ def test_tiles_give_the_papers_features_whatever_their_number(at_once, num_examp
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoder_module, "TILE_POINTS", 16)
         patch.setattr(decoder_module, "TILES_AT_ONCE", {"cpu": at_once})
+        patch.setattr(decoder_module, "TILES_PER_CALL", 4)
         coords = np.random.default_rng(num_points).uniform(size=(num_points, 2)).astype(np.float32)
         features = TiledDecoder(CONFIG, BASE, 2, 3)(MODULATIONS[:num_examples], coords)
     assert features.shape == (num_examples, num_points, 3)
