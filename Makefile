@@ -43,9 +43,9 @@ format: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.memory
+bench: $(VENV)/.installed-dev  ## the benchmarks of speed and memory; bench-output/report.md has their tables
+	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) build dist site demo-output *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist site demo-output bench-output *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

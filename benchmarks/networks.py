@@ -1,0 +1,80 @@
+"""On which networks and images are fit, outer step and decoder timed?"""
+
+import dataclasses
+
+import jax
+import numpy as np
+from flax import nnx
+
+from benchmarks.peers import Weights
+from functa_store.config import ConvertConfig, InnerLoopConfig, NetworkConfig
+from functa_store.learn.outer_loop import Learnable, init_learnable
+from functa_store.nets.weights import to_weights
+from functa_store.sources import ArraySource, FeatureSpec
+
+NUM_STEPS = 3
+"""Inner steps of the published algorithm, each on all points."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Workload:
+    """A base network with random initial weights, and RGB images of random bytes.
+
+    Attributes:
+        width: Units per hidden layer.
+        depth: Linear layers, the first and the last one included.
+        modulation_dim: Length of a modulation.
+        size: Pixels along a side of the images.
+        rate: Learning rate of all inner steps and modulation dimensions.
+    """
+
+    width: int
+    depth: int
+    modulation_dim: int = 128
+    size: int = 64
+    rate: float = 1e-2
+
+    @property
+    def name(self) -> str:
+        """Width and depth."""
+        return f"{self.width}x{self.depth}"
+
+    @property
+    def network(self) -> NetworkConfig:
+        """The base network."""
+        return NetworkConfig(width=self.width, depth=self.depth, modulation_dim=self.modulation_dim)
+
+    @property
+    def config(self) -> ConvertConfig:
+        """The base network, learned through the published algorithm."""
+        return ConvertConfig(network=self.network, inner=InnerLoopConfig(num_steps=NUM_STEPS, learning_rate=self.rate))
+
+    def learnable(self) -> tuple[nnx.GraphDef, Learnable]:
+        """The network's structure, and its initial weights with constant rates."""
+        return init_learnable(self.config, num_axes=2, num_channels=3)
+
+    def weights(self) -> Weights:
+        """The same initial weights by name."""
+        return to_weights(self.learnable()[1].base)
+
+    def source(self, num_images: int) -> ArraySource:
+        """Images, the same for the same number."""
+        shape = (num_images, self.size, self.size, 3)
+        values = np.random.default_rng(0).integers(0, 256, size=shape, dtype=np.uint8)
+        return ArraySource(values, features=FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255))
+
+
+WORKLOADS = {
+    workload.name: workload
+    for workload in (Workload(width=128, depth=6), Workload(width=256, depth=10), Workload(width=512, depth=15))
+}
+
+
+def raw_batch(source: ArraySource, size: int) -> np.ndarray:
+    """Raw values (examples, points, channels) of the first images; where they do not suffice, they come again."""
+    return source.values[np.arange(size) % len(source.values)].reshape(size, source.domain.num_points, -1)
+
+
+def feature_batch(source: ArraySource, size: int) -> jax.Array:
+    """The same as features, on the device."""
+    return jax.device_put(raw_batch(source, size).astype(np.float32) * np.float32(source.features.scale))
