@@ -17,7 +17,6 @@ from benchmarks import (
     sides,
     sine,
     sweep,
-    time_to_quality,
     timing,
 )
 from benchmarks.datasets import GeneratedArchive

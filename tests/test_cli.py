@@ -18,7 +18,7 @@ from functa_store import cli
 from functa_store.commands import info
 from functa_store.commands.convert import config_from
 from functa_store.commands.selections import parse_index, parse_region, parse_resolution
-from functa_store.config import ConvertConfig, NetworkConfig
+from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.errors import ArchiveError, ConfigError, ExampleIndexError
 from functa_store.plugins import Preset
 from functa_store.progress import Note
@@ -103,6 +103,13 @@ def test_a_preset_is_overlaid_by_what_was_typed(converter):
     assert (config.network.modulation_dim, config.network.width) == (7, 8)
     assert (config.outer.time_budget, config.outer.num_steps, config.outer.batch_size) == (30.0, None, 5)
     assert config.seed == 3
+
+
+def test_speed_and_memory_are_set_from_the_command_line(converter):
+    words = ["--fit-steps", "33", "--fit-stride", "2", "--fit-batch", "8", "--tile-points", "256", "--microbatch", "2"]
+    config = config_from(cli.parse(convert_words(*words, "--matmul-precision", "bfloat16")), PRESET)
+    assert config.fit == FitConfig(num_steps=33, stride=2, batch_size=8, tile_points=256)
+    assert (config.outer.microbatch_size, config.matmul_precision) == (2, "bfloat16")
 
 
 def test_an_option_left_out_keeps_the_presets_value(converter):
@@ -285,7 +292,8 @@ def archive(tmp_path_factory):
 def store(archive, tmp_path_factory):
     """The pictures as a functaset, converted from the command line."""
     path = tmp_path_factory.mktemp("store") / "tiny.functa"
-    words = ["--outer-steps", "3", "--batch-size", "2", "--modulation-dim", "4", "--quiet"]
+    words = ["--outer-steps", "3", "--batch-size", "2", "--modulation-dim", "4", "--fit-steps", "3", "--quiet"]
+    words += ["--matmul-precision", "bfloat16"]
     assert cli.main(["convert", "celeba", str(archive), str(path), *words]) == 0
     return path
 
@@ -300,7 +308,9 @@ def test_info_describes_the_store_that_convert_wrote(store, capsys):
     assert found["rejects"] == {"count": 0, "list": []}
     assert 0 < found["bytes_base"] < found["bytes_total"]
     assert cli.main(["info", str(store)]) == 0
-    assert "bytes per example" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "bytes per example" in shown
+    assert "fit in bfloat16" in shown
 
 
 def test_a_dry_run_writes_nothing(archive, tmp_path, capsys):

@@ -92,6 +92,8 @@ def show(found: dict[str, Any], console: Console) -> None:
     table.add_row("bytes per example", f"{found['bytes_per_example']:,.0f}")
     table.add_row("bytes of the base", f"{found['bytes_base']:,}")
     table.add_row("bytes in all", f"{found['bytes_total']:,}")
+    if reduced := found["reference"].get("matmul_precision"):
+        table.add_row(f"fit in {reduced['precision']}", _cost_of_precision(reduced))
     console.print(table)
     console.print(_quality_table(found))
     _show_rejects(found["rejects"], console)
@@ -111,6 +113,12 @@ def _quality_table(found: dict[str, Any]) -> Table:
         figures = (in_decibels(kind, split) for kind in (found, found["reference"]))
         table.add_row(split, f"{count:,}", *(figure for pair in figures for figure in pair))
     return table
+
+
+def _cost_of_precision(reduced: Mapping[str, Any]) -> str:
+    figures = (reduced[measure] for measure in ("psnr_mean", "psnr_mean_in_float32"))
+    here, exact = ("-" if value is None else f"{value:.2f} dB" for value in figures)
+    return f"{here}, in float32 {exact}, on {reduced['examples']} training or validation examples"
 
 
 def in_decibels(quality: Mapping[str, Any], split: str) -> tuple[str, str]:

@@ -47,6 +47,14 @@ def test_derivatives_are_those_of_the_sine(x):
     np.testing.assert_allclose(jax.grad(sine.cos)(x), -np.sin(x), atol=3e-7)
 
 
+def test_a_batch_of_derivatives_is_the_batch_of_each():
+    angles = jnp.linspace(-30, 30, 24).reshape(4, 6)
+    for function in (sine.sin, jax.grad(sine.sin), jax.grad(jax.grad(sine.sin))):
+        mapped = jax.vmap(jax.vmap(function))(angles)
+        alone = [[function(x) for x in row] for row in angles]
+        np.testing.assert_allclose(mapped, alone, atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_is_rounded_once(dtype):
     x = jnp.linspace(-10, 10, 1001).astype(dtype)
