@@ -21,6 +21,7 @@ from functa_store.learn.outer_loop import (
     make_outer_step,
     sample_points,
 )
+from functa_store.learn.sizes import temporary_bytes
 from functa_store.sources import FeatureSpec
 
 GRID = CellGrid(axes=("y", "x"), resolution=(8, 8)).coords()
@@ -98,3 +99,22 @@ def test_tiles_give_the_gradient_of_all_points_at_once(start):
     np.testing.assert_allclose(losses, same, rtol=1e-5)
     for one, other in zip(*(jax.tree.leaves(s.moments) for s in (whole, parts)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
+
+
+def test_temporaries_hardly_grow_with_the_grid():
+    """Four times the points: without tiles, activations would take four times the memory."""
+
+    def temporaries(size, tile):
+        config = dataclasses.replace(
+            CONFIG, network=NetworkConfig(width=128, depth=4, modulation_dim=8), fit=FitConfig(tile_points=tile)
+        )
+        grid = CellGrid(axes=("y", "x"), resolution=(size, size)).coords()
+        graph, learnable = init_learnable(config, 2, 3)
+        state = LearnState(learnable, make_optimizer(config.outer).init(learnable))
+        raw = np.zeros((1, size**2, 3), np.uint8)
+        return temporary_bytes(
+            make_outer_step(graph, config, grid, SPEC).lower(state, raw, KEY, np.float32(1)).compile()
+        )
+
+    assert temporaries(64, 512) < 1.5 * temporaries(32, 512)
+    assert temporaries(64, 4096) > 3 * temporaries(64, 512)
