@@ -27,7 +27,6 @@ from functa_store.feed import Feed
 from functa_store.learn.fit import fit_examples
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.parallel import use_all_cores
-from functa_store.learn.sizes import FIT_BATCH
 from functa_store.learn.tuning import tune
 from functa_store.metrics import psnr_mean
 from functa_store.sources import ArraySource, FeatureSpec, Label, hold_out_every
@@ -74,9 +73,8 @@ def results(source: ArraySource, config: ConvertConfig) -> dict[str, dict[str, f
     base = meta_learn(source, config)
     found = {PIXELS: accuracies(source.values.reshape(len(source.values), -1), source, config.seed)}
     for name, schedule in SCHEDULES.items():
-        fit, shared = tune(base, source, dataclasses.replace(config, fit=schedule))
-        fitted = fit_examples(fit, shared, Feed(source), np.arange(len(source.ids)), FIT_BATCH)
-        modulations, mse = (np.concatenate(parts) for parts in zip(*fitted, strict=True))
+        ready = tune(base, source, dataclasses.replace(config, fit=schedule))
+        modulations, mse = fit_examples(ready.fit, ready.shared, Feed(source), np.arange(len(source.ids)))
         psnr = psnr_mean(mse[source.split == "test"])
         found[name] = {"psnr_mean": psnr, **accuracies(modulations, source, config.seed)}
     return found

@@ -27,7 +27,7 @@ from benchmarks.networks import WORKLOADS, Workload, feature_batch, raw_batch
 from benchmarks.timing import DisagreementError, interleaved, ratio, timed
 from functa_store.config import ConvertConfig
 from functa_store.learn.outer_loop import LearnState, make_optimizer, make_outer_step
-from functa_store.learn.parallel import at_once, num_devices, use_all_cores
+from functa_store.learn.parallel import microbatch_sizes, num_devices, use_all_cores
 from functa_store.learn.sizes import compile_within_memory, free_bytes, temporary_bytes
 
 SIZES = ("128x6", "256x10")
@@ -108,8 +108,8 @@ def ours(workload: Workload, batch: int, together: int | None = None) -> Step:
         return step.lower(*arguments).compile()
 
     devices = num_devices(batch)
-    start, free = at_once(together, batch // devices), free_bytes() if together is None else math.inf
-    seconds, (compiled, together) = timed(lambda: compile_within_memory(compile, start, free))
+    sizes, free = microbatch_sizes(together, batch), free_bytes() if together is None else math.inf
+    seconds, (compiled, together) = timed(lambda: compile_within_memory("an outer step", compile, sizes, free))
     return Step(
         compiled=compiled,
         arguments=arguments,

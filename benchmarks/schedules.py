@@ -27,14 +27,12 @@ from converters.celeba import open_celeba
 from converters.presets import CELEBA64_FAST
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.feed import Feed
-from functa_store.learn.fit import Fit, Shared, fit_examples
+from functa_store.learn.fit import Fit, Shared, mean_psnr
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import Base, choose_examples, meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.pca import pca_reference
-from functa_store.learn.sizes import FIT_BATCH
 from functa_store.learn.tuning import tune
-from functa_store.metrics import psnr_mean
 from functa_store.sources import Source
 
 OPEN = {"faces": open_celeba, "voxels": open_voxels, "globe": open_winds}
@@ -78,28 +76,23 @@ def schedules(chosen: list[int] | None) -> list[FitConfig]:
 def evaluate(fit: Fit, shared: Shared, source: Source, indices: np.ndarray) -> tuple[float, float]:
     """Mean PSNR of some examples, and seconds per example of a second pass over them."""
     feed = Feed(source, cache_bytes=2**30)
-
-    def errors() -> np.ndarray:
-        fitted = fit_examples(fit, shared, feed, indices, min(FIT_BATCH, len(indices)))
-        return np.concatenate([mse for _, mse in fitted])
-
-    errors()
+    mean_psnr(fit, shared, feed, indices)
     began = time.perf_counter()
-    mse = errors()
-    return psnr_mean(mse, fit.span), (time.perf_counter() - began) / len(indices)
+    psnr = mean_psnr(fit, shared, feed, indices)
+    return psnr, (time.perf_counter() - began) / len(indices)
 
 
 def row(base: Base, source: Source, config: ConvertConfig) -> dict[str, Any]:
     """Cost and quality of one schedule."""
     began = time.perf_counter()
-    fit, shared = tune(base, source, config)
+    fit, shared, _ = tune(base, source, config)
     tuning_seconds = time.perf_counter() - began
     _, monitored = choose_examples(source, config.outer.num_monitored)
     start = fit.prepare(base.learnable.base, extend(base.learnable.rates, config.fit.num_steps))
     found = {
         "inner_steps": config.inner.num_steps,
         "steps": config.fit.num_steps,
-        "stride": fit.stride,
+        "stride": fit.config.stride,
         "tuned": config.fit.tuning_steps > 0,
         "passes": round(float(fit.passes), 3),
         "monitored_untuned": evaluate(fit, start, source, monitored)[0],

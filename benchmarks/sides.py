@@ -49,15 +49,14 @@ def ours(workload: Workload, schedule: FitConfig, precision: MatmulPrecision) ->
     """The library's fit."""
     graph, learnable = workload.learnable()
     source = workload.source(BATCHES[workload.name])
-    config = dataclasses.replace(workload.config, matmul_precision=precision)
-    fit = Fit(graph, config, schedule, source)
+    config = dataclasses.replace(workload.config, matmul_precision=precision, fit=schedule)
+    fit = Fit(graph, config, source)
     steps = extend(learnable.rates, schedule.num_steps)
     timed(lambda: fit.prepare(learnable.base, steps))
     seconds, shared = timed(lambda: fit.prepare(learnable.base, steps))
     wanted = BATCHES[workload.name] if one_at_a_time() else None
-    probe = Fit(graph, config, schedule, source)  # one of its own, so that the first call of `fit` compiles
+    probe = Fit(graph, config, source)  # one of its own, so that the first call of `fit` compiles
     batch = choose_batch_size(probe, shared, source, wanted, MOST_EXAMPLES)
-    batch += -batch % jax.local_device_count()
     raw = raw_batch(source, batch)
     return Side(call=lambda: fit(shared, raw), batch=batch, passes=float(fit.passes), prepare_seconds=seconds)
 

@@ -17,13 +17,11 @@ import numpy as np
 from converters.celeba import open_celeba
 from functa_store.config import ConvertConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.feed import Feed
-from functa_store.learn.fit import fit_examples
+from functa_store.learn.fit import mean_psnr
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import learned_fit, meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.pca import pca_reference
-from functa_store.learn.sizes import FIT_BATCH
-from functa_store.metrics import psnr_mean
 from functa_store.sources import Source, hold_out_last
 
 START = ConvertConfig(
@@ -92,8 +90,7 @@ def validation_psnr(source: Source, config: ConvertConfig) -> float:
     base = meta_learn(source, config)
     fit = learned_fit(base.graph, config, source)
     shared = fit.prepare(base.learnable.base, extend(base.learnable.rates, config.inner.num_steps))
-    fitted = fit_examples(fit, shared, Feed(source), np.flatnonzero(source.split == "test"), FIT_BATCH)
-    return psnr_mean(np.concatenate([mse for _, mse in fitted]))
+    return mean_psnr(fit, shared, Feed(source), np.flatnonzero(source.split == "test"))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -34,7 +34,6 @@ from functa_store.learn.meta_learn import Snapshot, learned_fit, meta_learn
 from functa_store.learn.outer_loop import LearnState, init_learnable, make_optimizer, make_outer_step
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.pca import pca_reference
-from functa_store.learn.sizes import FIT_BATCH
 from functa_store.learn.tuning import tune
 from functa_store.metrics import psnr_mean, psnr_of_mean_mse
 from functa_store.nets.weights import to_weights
@@ -122,14 +121,13 @@ def curve(source: Source, config: ConvertConfig, interval: int, seconds: float) 
             {"outer_steps": snapshot.step, "seconds": snapshot.step * seconds, **held_out(source, fit, shared)}
         )
     if config.fit.tuning_steps:
-        points[-1]["refined"] = held_out(source, *tune(base, source, config))
+        points[-1]["refined"] = held_out(source, *tune(base, source, config)[:2])
     return points
 
 
 def held_out(source: Source, fit: Fit, shared: Shared) -> dict[str, float]:
     """Both kinds of PSNR of the test split."""
-    fitted = fit_examples(fit, shared, Feed(source), np.flatnonzero(source.split == "test"), FIT_BATCH)
-    mse = np.concatenate([mse for _, mse in fitted])
+    _, mse = fit_examples(fit, shared, Feed(source), np.flatnonzero(source.split == "test"))
     return {"psnr_mean": psnr_mean(mse), "psnr_of_mean_mse": psnr_of_mean_mse(mse)}
 
 

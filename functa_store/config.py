@@ -129,9 +129,9 @@ class OuterLoopConfig:
         num_steps: Updates of the base network; None only beside a time budget.
         time_budget: Seconds of meta-learning, compilation apart, instead of `num_steps`.
         batch_size: Examples per update.
-        microbatch_size: Examples that a device takes together, their gradients added up; None takes as
-            many as its memory holds on an accelerator, and always one at a time on a CPU, which is
-            fastest there.
+        microbatch_size: Examples that a device takes together, their gradients added up: the largest
+            divisor of its share of a batch up to this. None takes as many as its memory holds on an
+            accelerator, and always one at a time on a CPU, which is fastest there.
         num_points: Random points of each example per inner step; None takes all of them.
         learning_rate: Adam's rate for the SIREN weights.
         map_learning_rate: Adam's rate for the map from modulation to shifts.
@@ -187,19 +187,17 @@ class FitConfig:
             None takes the largest of 1, 2 and 4 that leaves a step enough points; see `learn.views`.
         tuning_steps: Updates of rates and momenta; 0 keeps the learned rates (the last row for any
             further step) and no momentum.
-        tile_points: Points evaluated at once; None takes what suits the device. Bounds the memory of a
-            fit and, through the order of sums, changes the last bits of its result.
-        batch_size: Examples per call; None takes as many as suit the device and its free memory.
+        tile_points: Points evaluated at once, while learning, too; None takes what suits the device. Bounds
+            the memory for activations and, through the order of sums, changes the last bits of the result.
     """
 
     num_steps: int = 17
     stride: int | None = None
     tuning_steps: int = 100
     tile_points: int | None = None
-    batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "num_steps", "stride", "tile_points", "batch_size")
+        _at_least(self, 1, "num_steps", "stride", "tile_points")
         _at_least(self, 0, "tuning_steps")
 
 
@@ -213,8 +211,8 @@ class ConvertConfig:
         inner: The inner loop that the base network is learned through.
         outer: How the base network is learned.
         fit: How modulations are fitted with it.
-        matmul_precision: Of the products between hidden layers, while learning and fitting; errors are
-            always measured in float32.
+        matmul_precision: Of the products between hidden layers, while learning and fitting; the errors
+            that a store keeps are measured in float32.
         seed: Decides everything that is random.
         rows_per_shard: Examples per shard, a power of two; None chooses by size.
     """

@@ -17,12 +17,11 @@ from functa_store.config import ConvertConfig, to_dict
 from functa_store.feed import Feed
 from functa_store.learn.comparison import compare_precision
 from functa_store.learn.cost import estimate_seconds
-from functa_store.learn.fit import Fit, Shared, choose_batch_size, fit_batches, in_batches
-from functa_store.learn.inner_loop import Steps
+from functa_store.learn.fit import Fit, choose_batch_size, fit_batches, in_batches
 from functa_store.learn.meta_learn import Base, meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.pca import pca_reference
-from functa_store.learn.tuning import tune
+from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.metrics import psnr
 from functa_store.nets.weights import structure, to_weights
 from functa_store.progress import Fitted, Report, silent
@@ -37,7 +36,14 @@ STAGES = ("learning", "tuning")
 LIBRARIES = ("functa-store", "jax", "jaxlib", "flax", "optax", "numpy", "pillow", "zarr")
 
 
-def convert(source: Source, path: str | os.PathLike[str], config: ConvertConfig, *, report: Report = silent) -> None:
+def convert(
+    source: Source,
+    path: str | os.PathLike[str],
+    config: ConvertConfig,
+    *,
+    fit_batch_size: int | None = None,
+    report: Report = silent,
+) -> None:
     """Meta-learn a base network on a source and write its functaset.
 
     Interrupted at any moment, the same call goes on where it stopped.
@@ -47,11 +53,14 @@ def convert(source: Source, path: str | os.PathLike[str], config: ConvertConfig,
         path: The store, ending in `.functa`. `PATH.work` beside it exists until it is complete,
             `PATH.log` tells times and speeds.
         config: The conversion.
+        fit_batch_size: Examples per call of the fit, rounded up to a multiple of the devices; None takes 16
+            per CPU core, or what a short probe finds fastest on an accelerator. A CPU gives the same
+            bytes whatever it is.
         report: Told of the progress.
 
     Raises:
         ArchiveError: If the source contradicts itself, or an example cannot be read any more.
-        ConfigError: If the path does not end in `.functa`.
+        ConfigError: If the path does not end in `.functa`, or memory does not hold a single example.
         StoreExistsError: If the path holds a finished store or something foreign, or another process
             is writing it.
         StoreMismatchError: If another conversion was left unfinished at the path.
@@ -62,20 +71,27 @@ def convert(source: Source, path: str | os.PathLike[str], config: ConvertConfig,
     store = check_output_path(path)
     use_all_cores()
     with sole_writer(store) as work, RunLog(store, report) as log:
-        learning, tuning = (Checkpoints(work / "learning", stage, _identify(source, config)) for stage in STAGES)
+        conversion = _identify(source, config)
+        learning, tuning = (Checkpoints(work / "learning", stage, conversion) for stage in STAGES)
         reference = pca_reference(source, config.network.modulation_size)
         base = meta_learn(source, config, report=log, snapshots=learning)
-        fit, shared = tune(base, source, config, report=log, snapshots=tuning)
-        reference |= compare_precision(base, shared.steps, source, config)
-        contents = describe(source, base, shared.steps, config, reference)
+        ready = tune(base, source, config, report=log, snapshots=tuning)
+        reference |= compare_precision(base, ready.shared.steps, source, config)
+        contents = describe(source, base, ready, config, reference)
         with StoreWriter.resume_or_create(store, contents) as writer, one_behind(writer.write) as write:
-            for fitted in fit_shards(source, fit, shared, writer.missing_shards(), config, log):
-                write(*fitted)
+            if missing := writer.missing_shards():
+                for fitted in fit_shards(source, ready, missing, config, fit_batch_size, log):
+                    write(*fitted)
         learning.clear()
 
 
 def fit_shards(
-    source: Source, fit: Fit, shared: Shared, shards: list[Shard], config: ConvertConfig, report: Report = silent
+    source: Source,
+    ready: ReadyFit,
+    shards: list[Shard],
+    config: ConvertConfig,
+    fit_batch_size: int | None = None,
+    report: Report = silent,
 ) -> Iterator[tuple[Shard, np.ndarray, np.ndarray]]:
     """Fit the examples of some shards, one shard after the other, without a pause between them.
 
@@ -85,10 +101,11 @@ def fit_shards(
     left, num_examples = sum(map(len, shards)), len(source.ids)
     layout = choose_layout(num_examples, config.network.modulation_size, config.rows_per_shard)
     most = max(map(len, layout.shards(num_examples)))
-    batch_size = choose_batch_size(fit, shared, source, config.fit.batch_size, most)
+    batch_size = choose_batch_size(ready.fit, ready.shared, source, fit_batch_size, most)
     # No batch holds examples of two shards: whichever are missing, an example meets the same ones.
     batches = [(shard, part) for shard in shards for part in in_batches(shard.start, shard.stop, batch_size)]
-    fitted = fit_batches(fit, shared, Feed(source, cache_bytes=0), [part for _, part in batches], batch_size)
+    feed = Feed(source, cache_bytes=0)
+    fitted = fit_batches(ready.fit, ready.shared, feed, [part for _, part in batches], batch_size)
     tally = _Tally(num_examples - left, num_examples, source.features.span, report)
     for shard, of_shard in itertools.groupby(zip(batches, fitted, strict=True), key=lambda pair: pair[0][0]):
         parts = []
@@ -99,17 +116,19 @@ def fit_shards(
         yield shard, modulations, mse
 
 
-def describe(source: Source, base: Base, steps: Steps, config: ConvertConfig, reference: dict[str, Any]) -> Contents:
+def describe(source: Source, base: Base, ready: ReadyFit, config: ConvertConfig, reference: dict[str, Any]) -> Contents:
     """Everything about the functaset that is known before its examples are fitted.
 
-    The number of outer steps taken replaces a time budget, since it reproduces the store.
+    What was decided on the way replaces what was left open, since it reproduces the store: the number of
+    outer steps for a time budget, the stride and the tiles of the fit, and whether tuned steps were taken.
     """
     outer = dataclasses.replace(config.outer, num_steps=base.num_steps, time_budget=None)
+    steps = ready.shared.steps
     weights = to_weights(base.learnable.base) | {RATES: steps.rates, MOMENTA: steps.momenta}
     return Contents(
         domain=source.domain,
         features=source.features,
-        config=dataclasses.replace(config, outer=outer),
+        config=dataclasses.replace(config, outer=outer, fit=ready.config),
         base={name: np.asarray(array) for name, array in weights.items()},
         ids=source.ids,
         split=source.split,
@@ -140,7 +159,7 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
     inner_loop = 2 * config.fit.num_steps * network.modulation_size
     layout = choose_layout(num_examples, network.modulation_size, config.rows_per_shard)
     rows = len(layout.shards(num_examples)) * layout.rows_per_shard
-    passes = Fit(graph, config, config.fit, source).passes
+    passes = Fit(graph, config, source).passes
     learning, fitting = estimate_seconds(config, source.domain, source.features, num_examples, passes)
     return {
         "examples": {str(name): int(np.sum(source.split == name)) for name in np.unique(source.split)},

@@ -1,8 +1,14 @@
 """Settings of every test."""
 
+import os
+
 import hypothesis
 import jax
 import pytest
+
+# As conversions run: a device per core. Before any test module starts JAX; a caller's own number stays.
+if "--xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    jax.config.update("jax_num_cpu_devices", 2)
 
 # A first example pays for compilation, which no deadline can know.
 hypothesis.settings.register_profile("functa", deadline=None)

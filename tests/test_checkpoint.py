@@ -19,7 +19,7 @@ CONVERSION = {"config": {"seed": 0}}
 def snapshot(step):
     _, learnable = init_learnable(CONFIG, 2, 1)
     state = LearnState(learnable, make_optimizer(CONFIG.outer).init(learnable))
-    return Snapshot(step, 0, 1.5, state, learnable, -math.inf, 0)
+    return Snapshot(step, 0, 1.5, state, learnable, -math.inf, 0, 0)
 
 
 def test_the_last_snapshot_comes_back_exactly(tmp_path):

@@ -66,7 +66,7 @@ def conversion(monkeypatch):
     """Replaces the conversion by one that only notes its calls, or raises what a test puts in."""
     fake = types.SimpleNamespace(calls=[], error=None)
 
-    def convert(source, path, config, *, report):
+    def convert(source, path, config, *, fit_batch_size, report):
         fake.calls.append((source, path, config))
         if fake.error is not None:
             raise fake.error
@@ -108,8 +108,13 @@ def test_a_preset_is_overlaid_by_what_was_typed(converter):
 def test_speed_and_memory_are_set_from_the_command_line(converter):
     words = ["--fit-steps", "33", "--fit-stride", "2", "--fit-batch", "8", "--tile-points", "256", "--microbatch", "2"]
     config = config_from(cli.parse(convert_words(*words, "--matmul-precision", "bfloat16")), PRESET)
-    assert config.fit == FitConfig(num_steps=33, stride=2, batch_size=8, tile_points=256)
+    assert config.fit == FitConfig(num_steps=33, stride=2, tile_points=256)
     assert (config.outer.microbatch_size, config.matmul_precision) == (2, "bfloat16")
+
+
+def test_a_batch_of_nothing_is_refused(converter, conversion, capsys):
+    assert cli.main(convert_words("--fit-batch", "0")) == 2
+    assert "--fit-batch must be at least 1, got 0" in capsys.readouterr().err
 
 
 def test_an_option_left_out_keeps_the_presets_value(converter):

@@ -107,13 +107,15 @@ def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
         raise ConfigError(f"--max-rejects must be a fraction in [0, 1], got {args.max_rejects}")
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit must be at least 1, got {args.limit}")
+    if args.fit_batch is not None and args.fit_batch < 1:
+        raise ConfigError(f"--fit-batch must be at least 1, got {args.fit_batch}")
     check_output_path(args.out)
     with _progress(args) as shown, stopping_between_events(_both(shown, watch)) as report:
         source = args.converter.open(args.archive, options_from(args, preset), report)
         if not args.dry_run:
             from functa_store.conversion import convert  # imports JAX
 
-            convert(source, args.out, config, report=report)
+            convert(source, args.out, config, fit_batch_size=args.fit_batch, report=report)
     _finish(args, source, config)
 
 
@@ -124,9 +126,7 @@ def config_from(args: argparse.Namespace, preset: Preset) -> ConvertConfig:
         ConfigError: If a value is out of range.
     """
     outer = _given(batch_size=args.batch_size, microbatch_size=args.microbatch)
-    fit = _given(
-        num_steps=args.fit_steps, stride=args.fit_stride, batch_size=args.fit_batch, tile_points=args.tile_points
-    )
+    fit = _given(num_steps=args.fit_steps, stride=args.fit_stride, tile_points=args.tile_points)
     if args.outer_steps is not None:
         outer |= {"num_steps": args.outer_steps, "time_budget": None}
     if args.time_budget is not None:

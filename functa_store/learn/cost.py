@@ -1,8 +1,8 @@
 """How much arithmetic does a conversion take, and how long on this machine?
 
-The unit is a forward pass: 2 floating-point operations per weight and point. A fit of n inner steps
-costs 2 n + 1 of them (forward and activation gradient per step, and the final error), a second-order
-outer step about 3 (2 n + 1).
+The unit is a forward pass: 2 floating-point operations per weight and point. The published fit of n inner
+steps on all points costs 2 n + 1 of them (forward and activation gradient per step, and the final error), a
+second-order outer step about 3 (2 n + 1); `Fit.passes` says what a fit costs here.
 """
 
 import time

@@ -1,6 +1,7 @@
 """How are examples fitted once the base network is learned?"""
 
 import collections
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -8,17 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Float32, Num
 
-from functa_store.config import ConvertConfig, FitConfig, MatmulPrecision
+from functa_store.config import ConvertConfig, MatmulPrecision
+from functa_store.errors import ConfigError
 from functa_store.feed import Feed
 from functa_store.learn.inner_loop import Steps, descend
 from functa_store.learn.losses import Target, modulation_gradient, reconstruction_error
-from functa_store.learn.parallel import at_once, each, on_devices, over_devices
-from functa_store.learn.projection import Projection, fits, project
-from functa_store.learn.sizes import fit_batch_size, timed
+from functa_store.learn.parallel import copies, each, on_devices, one_at_a_time, over_devices
+from functa_store.learn.projection import Projection, is_small, project
+from functa_store.learn.sizes import FIT_BATCH, fit_batch_size, timed
 from functa_store.learn.views import View, choose_stride, strided, tile_points, whole
+from functa_store.metrics import psnr_mean
 from functa_store.sources import Source
 
 MOST_LIFTED_BYTES = 2**28
@@ -47,30 +49,31 @@ class Fit:
     Args:
         graph: Structure of the base network.
         config: The conversion; the final error is float32 whatever its `matmul_precision`.
-        fit: Steps and points, those of the conversion or others.
         source: Where the examples are sampled, and what their raw values mean.
 
     Attributes:
         span: Width of the data range, which PSNRs are relative to.
-        stride: Points from one to the next in all steps but the first.
+        config: The steps and points, everything automatic decided.
         passes: Arithmetic of one fit in forward passes over the whole grid: two per step, as far as it is
             computed, and one for the final error.
     """
 
-    def __init__(self, graph: nnx.GraphDef, config: ConvertConfig, fit: FitConfig, source: Source) -> None:
+    def __init__(self, graph: nnx.GraphDef, config: ConvertConfig, source: Source) -> None:
         domain, spec, size = source.domain, source.features, config.network.modulation_size
-        tile = tile_points(fit.tile_points)
+        tile = tile_points(config.fit.tile_points)
+        stride = config.fit.stride or choose_stride(domain, spec.num_channels, size)
         self.span = spec.span
-        self.stride = fit.stride or choose_stride(domain, spec.num_channels, size)
+        self.config = dataclasses.replace(config.fit, stride=stride, tile_points=tile)
         self._graph, self._spec = graph, spec
         self._precision: MatmulPrecision = config.matmul_precision
         self._coords = domain.coords()
-        self._projected = fits(domain.num_points, spec.num_channels, size)
-        self._lifted = 4 * domain.num_points * config.network.width <= MOST_LIFTED_BYTES
-        computed = fit.num_steps - self._projected
+        self._projected = is_small(domain.num_points, spec.num_channels, size)
+        self._lifted = copies() * 8 * domain.num_points * config.network.width <= MOST_LIFTED_BYTES
+        further = config.fit.num_steps - 1
         self._whole = whole(domain.num_points, tile)
-        self._phases = strided(domain, self.stride, max(computed, 1), tile)
-        self.passes = 1 + 2 * computed * np.count_nonzero(self._phases.weights[0]) / domain.num_points
+        self._phases = strided(domain, stride, max(further, 1), tile)
+        share = np.count_nonzero(self._phases.weights[0]) / domain.num_points
+        self.passes = 1 + 2 * (not self._projected) + 2 * further * share
         self._prepare = jax.jit(self._share)
         self._fit = jax.jit(lambda shared, raw: over_devices(self._fit_part, shared, (raw,))[0])
 
@@ -79,21 +82,28 @@ class Fit:
         return on_devices(self._prepare(jax.device_get(base), jax.device_get(steps)), jax.local_device_count())
 
     def __call__(
-        self, shared: Shared, raw: ArrayLike
+        self, shared: Shared, raw: Num[Array | np.ndarray, "examples points channels"]
     ) -> tuple[Float32[Array, "examples modulation"], Float32[Array, " examples"]]:
         """Fit a batch.
 
         Args:
             shared: From `prepare`.
-            raw: A source's values (examples, points, channels); the devices take equal parts.
+            raw: A source's values (examples, points, channels), as many on each device.
 
         Returns:
             Modulations, and mean squared errors over the whole grid in the squared unit of the features.
             An example's result does not depend on the others of its batch.
+
+        Raises:
+            ConfigError: If the devices cannot share the batch equally.
         """
+        if len(raw) % (devices := jax.local_device_count()):
+            raise ConfigError(
+                f"a fit got {len(raw)} examples, expected a multiple of the {devices} devices; fill it up"
+            )
         return self._fit(shared, raw)
 
-    def examples(self, shared: Shared, raw: Num[Array, "examples points channels"]) -> tuple[Array, ...]:
+    def inputs(self, shared: Shared, raw: Num[Array, "examples points channels"]) -> tuple[Array, ...]:
         """What `fit_one` takes of each example: its features, and its first gradient where that is a product."""
         features = raw.astype(jnp.float32) * self._spec.scale + self._spec.offset
         return (features,) if shared.projection is None else (features, shared.projection(features))
@@ -105,17 +115,19 @@ class Fit:
         first_gradient: Float[Array, " modulation"] | None = None,
     ) -> tuple[Float[Array, " modulation"], Float[Array, ""]]:
         """Modulation and mean squared error of one example; differentiable in `shared.steps`."""
-        base, first = nnx.merge(self._graph, shared.base), int(first_gradient is not None)
-        lifted, lifted_whole = shared.lifted or (None, None)
+        base, (lifted, lifted_whole) = nnx.merge(self._graph, shared.base), shared.lifted or (None, None)
+        everything = self._target(self._whole, features, lifted_whole)
         phases = self._target(self._phases, features, lifted)
+        if first_gradient is None:
+            zero = jnp.zeros(shared.steps.rates.shape[-1], features.dtype)
+            first_gradient = modulation_gradient(base, zero, everything, self._precision)
 
         def gradient(modulation: Array, step: Array) -> Array:
-            phase = jax.tree.map(lambda array: array[(step - first) % len(self._phases.points)], phases)
+            phase = jax.tree.map(lambda array: array[(step - 1) % len(self._phases.points)], phases)
             return modulation_gradient(base, modulation, phase, self._precision)
 
         modulation = descend(gradient, shared.steps, first_gradient=first_gradient)
-        target = self._target(self._whole, features, lifted_whole)
-        return modulation, reconstruction_error(base, base.shifts(modulation), target)
+        return modulation, reconstruction_error(base, base.shifts(modulation), everything)
 
     def _share(self, base: nnx.State, steps: Steps) -> Shared:
         network, coords = nnx.merge(self._graph, base), jnp.asarray(self._coords)
@@ -128,14 +140,14 @@ class Fit:
         def one(shared: Shared, *example: Array) -> tuple[tuple[Array, Array], tuple[()]]:
             return self.fit_one(shared, *example), ()
 
-        return each(one, shared, self.examples(shared, raw), at_once(None, len(raw)))
+        return each(one, shared, self.inputs(shared, raw), 1 if one_at_a_time() else len(raw))
 
     def _target(self, view: View, features: Array, lifted: Array | None) -> Target:
         return Target(jnp.asarray(self._coords)[view.points], features[view.points], jnp.asarray(view.weights), lifted)
 
 
 def choose_batch_size(fit: Fit, shared: Shared, source: Source, wanted: int | None, most: int) -> int:
-    """Examples per call of a fit; see `sizes.fit_batch_size`.
+    """Examples per call of a fit, a multiple of the number of devices; see `sizes.fit_batch_size`.
 
     Args:
         fit: The compiled fit.
@@ -157,12 +169,18 @@ def in_batches(start: int, stop: int, batch_size: int) -> list[np.ndarray]:
     return np.split(np.arange(start, stop), range(batch_size, stop - start, batch_size))
 
 
-def fit_examples(
-    fit: Fit, shared: Shared, feed: Feed, indices: np.ndarray, batch_size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Fit any number of examples; see `fit_batches`."""
+def fit_examples(fit: Fit, shared: Shared, feed: Feed, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Modulations and mean squared errors of a few examples, all at once in memory; see `fit_batches`."""
+    devices = jax.local_device_count()
+    batch_size = devices * min(FIT_BATCH, -(-len(indices) // devices))
     batches = [indices[batch] for batch in in_batches(0, len(indices), batch_size)]
-    return fit_batches(fit, shared, feed, batches, batch_size)
+    modulations, mse = zip(*fit_batches(fit, shared, feed, batches, batch_size), strict=True)
+    return np.concatenate(modulations), np.concatenate(mse)
+
+
+def mean_psnr(fit: Fit, shared: Shared, feed: Feed, indices: np.ndarray) -> float:
+    """Mean PSNR of a few examples in decibels."""
+    return psnr_mean(fit_examples(fit, shared, feed, indices)[1], fit.span)
 
 
 def fit_batches(
@@ -175,14 +193,12 @@ def fit_batches(
         shared: From its `prepare`.
         feed: Reads the examples ahead of the device.
         batches: Which examples.
-        batch_size: Examples per call of `fit`, none of the batches being larger. Compiled once per size, which
-            is rounded up to a multiple of the number of devices.
+        batch_size: Examples per call of `fit`, a multiple of the number of devices; no batch is larger.
 
     Yields:
         Modulations and mean squared errors of one batch after the other. A batch is filled up by
         repetition and cut again.
     """
-    batch_size += -batch_size % jax.local_device_count()
     started = collections.deque()
     for batch, raw in zip(batches, feed.batches(np.resize(batch, batch_size) for batch in batches), strict=True):
         started.append((len(batch), fit(shared, raw)))

@@ -1,5 +1,6 @@
 """How does a base network come to be from a source's training examples?"""
 
+import dataclasses
 import itertools
 import logging
 import math
@@ -15,7 +16,7 @@ from jax.stages import Compiled
 from functa_store.config import ConvertConfig, FitConfig
 from functa_store.errors import LearningError
 from functa_store.feed import Feed, evenly
-from functa_store.learn.fit import Fit, fit_examples
+from functa_store.learn.fit import Fit, mean_psnr
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.outer_loop import (
     Learnable,
@@ -24,9 +25,9 @@ from functa_store.learn.outer_loop import (
     make_optimizer,
     make_outer_step,
 )
-from functa_store.learn.parallel import at_once, num_devices
+from functa_store.learn.parallel import microbatch_sizes, num_devices
 from functa_store.learn.schedule import fix_num_steps, rate_scale
-from functa_store.learn.sizes import FIT_BATCH, compile_within_memory, free_bytes, temporary_bytes
+from functa_store.learn.sizes import compile_within_memory, free_bytes, temporary_bytes
 from functa_store.learn.snapshots import Snapshots
 from functa_store.metrics import psnr_mean
 from functa_store.progress import Learned, Note, Report, silent
@@ -50,6 +51,7 @@ class Snapshot(NamedTuple):
         best: The learnable with the highest PSNR on the monitored examples.
         best_psnr: That PSNR in decibels.
         rollbacks: Times that learning diverged and went back to `best`.
+        microbatch_size: Examples that a device takes together, as first decided; 0 for not yet.
     """
 
     step: int
@@ -59,6 +61,7 @@ class Snapshot(NamedTuple):
     best: Learnable
     best_psnr: float
     rollbacks: int
+    microbatch_size: int
 
 
 class Base(NamedTuple):
@@ -130,7 +133,7 @@ def meta_learn(
 def learned_fit(graph: nnx.GraphDef, config: ConvertConfig, source: Source) -> Fit:
     """The fit that a base is learned for: as many steps, each on the whole grid (functa, Algorithm 1)."""
     steps = FitConfig(num_steps=config.inner.num_steps, stride=1, tile_points=config.fit.tile_points)
-    return Fit(graph, config, steps, source)
+    return Fit(graph, dataclasses.replace(config, fit=steps), source)
 
 
 class _Learning:
@@ -149,14 +152,14 @@ class _Learning:
 
     def start(self) -> Snapshot:
         state = LearnState(self.initial, make_optimizer(self.config.outer).init(self.initial))
-        return Snapshot(0, self.config.outer.num_steps or 0, 0.0, state, self.initial, -math.inf, 0)
+        return Snapshot(0, self.config.outer.num_steps or 0, 0.0, state, self.initial, -math.inf, 0, 0)
 
     def run(self, snapshot: Snapshot) -> Iterator[Snapshot]:
         """Yield the snapshot after every outer step until the last one."""
         if 0 < snapshot.num_steps <= snapshot.step:
             return
         batches = self.feed.batches(self._indices(snapshot.step))
-        self._compile(snapshot, next(self.feed.batches(self._indices(0))))
+        snapshot = self._compile(snapshot, next(self.feed.batches(self._indices(0))))
         losses, began = [], time.perf_counter() - snapshot.seconds
         while not 0 < snapshot.num_steps <= snapshot.step:
             snapshot, loss = self._step(snapshot, next(batches))
@@ -177,20 +180,20 @@ class _Learning:
             batches = order[: per_epoch * self.batch_size].reshape(per_epoch, self.batch_size)
             yield from batches[max(0, first - epoch * per_epoch) :]
 
-    def _compile(self, snapshot: Snapshot, raw: np.ndarray) -> None:
-        share = self.batch_size // num_devices(self.batch_size)
+    def _compile(self, snapshot: Snapshot, raw: np.ndarray) -> Snapshot:
         grid, spec = self.source.domain.coords(), self.source.features
 
-        def compile(together: int) -> Compiled:
-            step = make_outer_step(self.graph, self.config, grid, spec, together)
+        def compile(microbatch_size: int) -> Compiled:
+            step = make_outer_step(self.graph, self.config, grid, spec, microbatch_size)
             return step.lower(snapshot.state, raw, self.key, np.float32(0)).compile()
 
-        together = at_once(self.config.outer.microbatch_size, share)
-        self.outer_step, together = compile_within_memory(compile, together, free_bytes())
+        sizes = microbatch_sizes(snapshot.microbatch_size or self.config.outer.microbatch_size, self.batch_size)
+        self.outer_step, size = compile_within_memory("an outer step", compile, sizes, free_bytes())
         megabytes = temporary_bytes(self.outer_step) / 1e6
-        message = f"an outer step takes {together} of {share} examples at once on a device, {megabytes:,.0f} MB"
-        self.report(Note(message=message + (f", {megabytes / together:,.0f} MB each" if together > 1 else "")))
+        share = f"{size} of {self.batch_size // num_devices(self.batch_size)} examples at once on a device"
+        self.report(Note(message=f"an outer step takes {share}, {megabytes / size:,.1f} MB for each"))
         self._monitor(snapshot.state.learnable)
+        return snapshot._replace(microbatch_size=size)
 
     def _step(self, snapshot: Snapshot, raw: np.ndarray) -> tuple[Snapshot, jax.Array]:
         scale = rate_scale(self.config.outer, snapshot.step, snapshot.num_steps or None)
@@ -236,9 +239,7 @@ class _Learning:
 
     def _monitor(self, learnable: Learnable) -> float:
         shared = self.fit.prepare(learnable.base, extend(learnable.rates, len(learnable.rates)))
-        batch_size = self.config.fit.batch_size or min(FIT_BATCH, len(self.monitored))
-        fitted = fit_examples(self.fit, shared, self.feed, self.monitored, batch_size)
-        return psnr_mean(np.concatenate([mse for _, mse in fitted]), self.span)
+        return mean_psnr(self.fit, shared, self.feed, self.monitored)
 
     def _roll_back(self, snapshot: Snapshot) -> Snapshot:
         if snapshot.rollbacks == MAX_ROLLBACKS:

@@ -118,7 +118,7 @@ def make_outer_step(
         config: The conversion.
         grid: All points of an example.
         spec: What raw values mean.
-        microbatch_size: Examples that a device takes together; gradients add up over them.
+        microbatch_size: Examples that a device takes together, a divisor of its share; gradients add up.
 
     Returns:
         A function (state, raw, key, scale) -> (state, losses), where `raw` are a source's values of

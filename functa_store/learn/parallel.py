@@ -32,14 +32,28 @@ def one_at_a_time() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def at_once(wanted: int | None, share: int) -> int:
-    """Examples that a device takes together: as wanted, or what its kind does best with a share of a batch."""
-    return min(wanted or (1 if one_at_a_time() else share), share)
+def copies() -> int:
+    """Copies that one memory holds of what is on every device: CPU cores share it, accelerators have their own."""
+    return jax.local_device_count() if one_at_a_time() else 1
 
 
-def on_devices(value: Any, batch_size: int) -> Any:
-    """Copies of arrays on the devices that share a batch, where `over_devices` finds them without moving them."""
-    return jax.device_put(jax.device_get(value), NamedSharding(_mesh(num_devices(batch_size)), PartitionSpec()))
+def microbatch_sizes(wanted: int | None, batch_size: int) -> list[int]:
+    """Examples that a device may take together, the most first: divisors of its share of a batch.
+
+    Args:
+        wanted: Leaves only the largest divisor up to this; None leaves 1 on a CPU, which is fastest there.
+        batch_size: Examples of the batch.
+    """
+    share = batch_size // num_devices(batch_size)
+    divisors = [n for n in range(share, 0, -1) if share % n == 0]
+    if wanted is not None:
+        return [max(n for n in divisors if n <= wanted)]
+    return [1] if one_at_a_time() else divisors
+
+
+def on_devices(value: Any, count: int) -> Any:
+    """Copies of arrays on the first devices, where `over_devices` finds them without moving them."""
+    return jax.device_put(jax.device_get(value), NamedSharding(_mesh(count), PartitionSpec()))
 
 
 def over_devices(
@@ -70,7 +84,7 @@ def over_devices(
 
 
 def each(
-    function: Callable[..., tuple[Any, Any]], shared: Any, batch: tuple[jax.Array, ...], together: int
+    function: Callable[..., tuple[Any, Any]], shared: Any, batch: tuple[jax.Array, ...], microbatch_size: int
 ) -> tuple[Any, Any]:
     """Apply a function to every example of a batch on one device, some of them together.
 
@@ -78,16 +92,15 @@ def each(
         function: (shared, *example) -> (kept, summed), for one example, without a batch axis.
         shared: What all examples share.
         batch: Arrays with the examples' axis first.
-        together: Examples taken together at most; memory grows with them.
+        microbatch_size: Examples taken together, a divisor of the batch; memory grows with them.
 
     Returns:
         What the function keeps, examples' axis first, and the sum of `summed` over the batch.
     """
     size = len(batch[0])
-    together = max(n for n in range(1, min(together, size) + 1) if size % n == 0)
 
     def group(*examples):
-        if together == 1:
+        if microbatch_size == 1:
             return function(shared, *(array[0] for array in examples))
         kept, summed = jax.vmap(lambda *example: function(shared, *example))(*examples)
         return kept, jax.tree.map(lambda one: one.sum(axis=0), summed)
@@ -96,11 +109,11 @@ def each(
         kept, summed = group(*examples)
         return jax.tree.map(jnp.add, total, summed), kept
 
-    groups = tuple(array.reshape(size // together, together, *array.shape[1:]) for array in batch)
+    groups = tuple(array.reshape(size // microbatch_size, microbatch_size, *array.shape[1:]) for array in batch)
     shapes = jax.eval_shape(group, *(array[0] for array in groups))[1]
     start = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     total, kept = jax.lax.scan(add, start, groups)
-    return (kept if together == 1 else jax.tree.map(lambda one: one.reshape(size, *one.shape[2:]), kept)), total
+    return (kept if microbatch_size == 1 else jax.tree.map(lambda one: one.reshape(size, *one.shape[2:]), kept)), total
 
 
 def num_devices(batch_size: int) -> int:

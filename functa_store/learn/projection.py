@@ -2,8 +2,8 @@
 
 At the zero modulation the base network is the same function f for all examples, and so is its Jacobian J.
 The gradient of the mean squared error there is 2/N J^T (f - features): an affine map of the features. Once
-J is known, the first inner step of any example is a product with it, about a thousandth of the arithmetic
-of a pass through the network.
+J is known, the first inner step of any example is a product with it: for a latent modulation less than a
+hundredth of the arithmetic of a pass through the network.
 """
 
 from typing import NamedTuple
@@ -13,11 +13,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Float32
 
 from functa_store.config import MatmulPrecision
+from functa_store.learn.parallel import copies
 from functa_store.learn.views import View
 from functa_store.nets.siren import ModulatedSiren
 
 MOST_BYTES = 2**28
-"""Size from which the map is not kept, but the first step computed like all others."""
+"""Size of the map, on all CPU cores together or on an accelerator, above which it is not kept, but the first
+gradient of each example computed."""
 
 
 class Projection(NamedTuple):
@@ -37,9 +39,9 @@ class Projection(NamedTuple):
         return jnp.matmul(difference, self.matrix.reshape(difference.shape[-1], -1), precision="float32")
 
 
-def fits(num_points: int, num_channels: int, modulation_size: int) -> bool:
+def is_small(num_points: int, num_channels: int, modulation_size: int) -> bool:
     """Whether the map is small enough to keep."""
-    return 4 * num_points * num_channels * modulation_size <= MOST_BYTES
+    return copies() * 4 * num_points * num_channels * modulation_size <= MOST_BYTES
 
 
 def project(

@@ -1,17 +1,18 @@
 """How many examples does a device take at once?"""
 
-import math
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
+import psutil
 
 from functa_store.errors import ConfigError
-from functa_store.learn.parallel import one_at_a_time
+from functa_store.learn.parallel import copies, one_at_a_time
 
-FIT_BATCH = 32
+FIT_BATCH = 16
+"""Examples per device and call of a fit; where a probe finds more to be faster, it takes more."""
+
 FEATURE_BYTES = 2**27
 """Features of a fit's batch on a CPU, where the size of a batch does not matter otherwise."""
 
@@ -36,14 +37,11 @@ P = TypeVar("P", bound=Program)
 
 
 def free_bytes() -> float:
-    """Memory that is free on the first device, or infinity if nobody says."""
+    """Memory that is free for each device: an accelerator has its own, CPU cores share the machine's."""
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return float(stats["bytes_limit"] - stats["bytes_in_use"])
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))
-    except (ValueError, OSError):  # not on every system
-        return math.inf
+    return psutil.virtual_memory().available / copies()
 
 
 def temporary_bytes(compiled: Program) -> int:
@@ -52,55 +50,63 @@ def temporary_bytes(compiled: Program) -> int:
     return analysis.temp_size_in_bytes if analysis is not None else 0
 
 
-def compile_within_memory(compile: Callable[[int], P], at_once: int, free: float) -> tuple[P, int]:
+def compile_within_memory(
+    what: str, compile: Callable[[int], P], microbatch_sizes: Sequence[int], free: float
+) -> tuple[P, int]:
     """Compile a program for as many examples at once as memory holds.
 
     Args:
-        compile: Compiles the program for a number of examples at once.
-        at_once: The number to start from.
+        what: What the program does, for the error.
+        compile: Compiles it for a number of examples at once.
+        microbatch_sizes: The numbers to choose from, the most first.
         free: Free bytes of a device.
 
     Returns:
         The program and the number.
 
     Raises:
-        ConfigError: If memory does not hold a single example.
+        ConfigError: If memory holds none of them.
     """
-    while True:
-        compiled = compile(at_once)
+    needed = 0
+    for size in microbatch_sizes:
+        compiled = compile(size)
         needed = temporary_bytes(compiled)
         if needed <= USABLE * free:
-            return compiled, at_once
-        if at_once == 1:
-            raise ConfigError(
-                f"one example at a time needs {needed / 2**30:.2f} GiB, of which {USABLE * free / 2**30:.2f} GiB are "
-                "free; learn on fewer points (num_points), or with a smaller network"
-            )
-        at_once = max(1, min(at_once // 2, int(at_once * USABLE * free / needed)))
+            return compiled, size
+    raise ConfigError(
+        f"{what} needs {needed / 2**30:.2f} GiB on a device with {microbatch_sizes[-1]} of its examples at once, "
+        f"expected at most {USABLE * free / 2**30:.2f} GiB, {USABLE:.0%} of what is free. Evaluate fewer points at "
+        "once (tile_points, --tile-points), or take a smaller network"
+    )
 
 
 def fit_batch_size(wanted: int | None, example_bytes: int, num_examples: int, time_of: Callable[[int], float]) -> int:
-    """Examples per call of a fit: as wanted, or as many as are fast and as memory holds.
+    """Examples per call of a fit: as wanted, or as many as are fast.
 
     On a CPU the size does not matter for speed and is the same on every run; on an accelerator it doubles
-    as long as a short probe says that it pays.
+    as long as a short probe says that it pays and memory holds it.
 
     Args:
         wanted: What the user asked for.
         example_bytes: Size of one example's features.
-        num_examples: Examples there are.
+        num_examples: Examples that are fitted in a row.
         time_of: Seconds that a batch of a size takes, measured; asked only on accelerators.
 
     Returns:
-        At most the number of examples.
+        A multiple of the number of local devices, no larger than needed for all examples.
+
+    Raises:
+        ConfigError: If memory does not hold one example on each device.
     """
+    devices = jax.local_device_count()
+    most = -(-num_examples // devices)
     if wanted is not None:
-        size = wanted
+        size = -(-wanted // devices)
     elif one_at_a_time():
-        size = min(FIT_BATCH, FEATURE_BYTES // example_bytes)
+        size = min(FIT_BATCH, FEATURE_BYTES // (devices * example_bytes))
     else:
-        size = _probe(time_of, FIT_BATCH * jax.local_device_count(), min(num_examples, LARGEST_FIT_BATCH))
-    return min(num_examples, max(1, size))
+        size = _probe(lambda size: time_of(size * devices), min(most, LARGEST_FIT_BATCH))
+    return devices * min(most, max(1, size))
 
 
 def timed(function: Callable[..., Any], *arguments: Any) -> float:
@@ -111,14 +117,25 @@ def timed(function: Callable[..., Any], *arguments: Any) -> float:
     return time.perf_counter() - began
 
 
-def _probe(time_of: Callable[[int], float], size: int, most: int) -> int:
-    best, speed = min(size, most), 0.0
-    while size <= most:
+def _probe(time_of: Callable[[int], float], most: int) -> int:
+    """Examples per device: doubled as long as it pays, halved as long as memory does not hold them."""
+    best, speed, size = 0, 0.0, min(FIT_BATCH, most)
+    while 1 <= size <= most:
         try:
             now = size / time_of(size)
-        except jax.errors.JaxRuntimeError:  # out of memory
-            break
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            if best:
+                break
+            size //= 2
+            continue
         if now < WORTH_DOUBLING * speed:
             break
         best, speed, size = size, now, 2 * size
+    if not best:
+        raise ConfigError(
+            "one example on each device is more than its memory holds; evaluate fewer points at once "
+            "(tile_points, --tile-points)"
+        )
     return best

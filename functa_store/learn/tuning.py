@@ -5,7 +5,9 @@ for the same arithmetic, if their rates and momenta suit them: those are learned
 error after the fit, with the base held still.
 """
 
+import dataclasses
 import functools
+import logging
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -14,15 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.stages import Compiled
-from jaxtyping import Array, Float32
+from jaxtyping import Array, Float32, Float64
 
-from functa_store.config import ConvertConfig
+from functa_store.config import ConvertConfig, FitConfig
 from functa_store.feed import Feed
-from functa_store.learn.fit import Fit, Shared, fit_examples
+from functa_store.learn.fit import Fit, Shared, mean_psnr
 from functa_store.learn.inner_loop import Steps, extend
 from functa_store.learn.meta_learn import Base, choose_examples
-from functa_store.learn.parallel import at_once, each, num_devices, on_devices, over_devices
-from functa_store.learn.sizes import FIT_BATCH, compile_within_memory, free_bytes
+from functa_store.learn.parallel import each, microbatch_sizes, num_devices, on_devices, over_devices
+from functa_store.learn.sizes import compile_within_memory, free_bytes
 from functa_store.learn.snapshots import Snapshots
 from functa_store.metrics import psnr_mean
 from functa_store.progress import Note, Report, Tuned, silent
@@ -36,8 +38,13 @@ MOMENTUM_RATE = 0.02
 
 MAX_GRADIENT_NORM = 1.0
 
+TUNING_STREAM = 1
+"""Keeps the random numbers of tuning apart from those of learning."""
 
-class Learned(NamedTuple):
+logger = logging.getLogger(__name__)
+
+
+class Adjustment(NamedTuple):
     """What tuning learns, one of each per step and modulation dimension.
 
     Attributes:
@@ -50,16 +57,40 @@ class Learned(NamedTuple):
 
 
 class Tuning(NamedTuple):
-    """A moment of tuning, from which it goes on exactly."""
+    """A moment of tuning, from which it goes on exactly.
+
+    Attributes:
+        step: Updates so far.
+        adjustment: What has been learned.
+        moments: State of the optimiser.
+        microbatch_size: Examples that a device takes together, as first decided; 0 for not yet.
+        psnr: Mean PSNR of the monitored examples before and after, in decibels; empty until both are known.
+    """
 
     step: int
-    learned: Learned
+    adjustment: Adjustment
     moments: optax.OptState
+    microbatch_size: int
+    psnr: Float64[np.ndarray, " before_and_after"]
+
+
+class ReadyFit(NamedTuple):
+    """A fit that can begin.
+
+    Attributes:
+        fit: The compiled fit.
+        shared: What all examples share, its steps tuned.
+        config: Steps and points as they were decided; `tuning_steps` is 0 if the learned rates were kept.
+    """
+
+    fit: Fit
+    shared: Shared
+    config: FitConfig
 
 
 def tune(
     base: Base, source: Source, config: ConvertConfig, *, report: Report = silent, snapshots: Snapshots | None = None
-) -> tuple[Fit, Shared]:
+) -> ReadyFit:
     """The fit of a conversion, its rates and momenta tuned to a finished base.
 
     Learned on the examples that the base was learned on, and taken if they fit the monitored ones better
@@ -73,106 +104,120 @@ def tune(
         snapshots: Where to take up an interrupted run, and where to leave one.
 
     Returns:
-        The fit, and what all examples share, the steps among it.
+        The fit, ready.
 
     Raises:
         ConfigError: If memory does not hold a single example.
         MemberError: If an example cannot be read any more, or is not finite.
     """
-    fit = Fit(base.graph, config, config.fit, source)
-    start = fit.prepare(base.learnable.base, extend(base.learnable.rates, config.fit.num_steps))
+    fit = Fit(base.graph, config, source)
+    untuned = ReadyFit(
+        fit,
+        fit.prepare(base.learnable.base, extend(base.learnable.rates, config.fit.num_steps)),
+        dataclasses.replace(fit.config, tuning_steps=0),
+    )
     if config.fit.tuning_steps == 0:
-        return fit, start
-    tuner = _Tuner(fit, start, source, config)
+        return untuned
+    tuner = _Tuner(fit, untuned.shared, source, config, report)
     latest = tuner.begin()
     if snapshots is not None:
         latest = snapshots.load(latest) or latest
     try:
-        for following, losses in tuner.run(latest):
+        for following in tuner.run(latest):
             latest = following
-            psnr = psnr_mean(losses, fit.span)
-            report(Tuned(step=latest.step, num_steps=config.fit.tuning_steps, psnr=psnr))
             if snapshots is not None:
                 snapshots.offer(latest)
     finally:
         if snapshots is not None:
             snapshots.save(latest)
-    tuned = start._replace(steps=on_devices(tuner.steps(latest.learned), jax.local_device_count()))
-    before, after = tuner.monitor(start), tuner.monitor(tuned)
-    gain = f"{before:.2f} -> {after:.2f} dB on the monitored examples"
-    report(Note(message=f"tuned the {config.fit.num_steps} steps of the fit: {gain}"))
-    return fit, tuned if after > before else start
+    before, after = latest.psnr
+    return ReadyFit(fit, tuner.tuned(latest), fit.config) if after > before else untuned
 
 
 class _Tuner:
     """The compiled update and fixed choices of one tuning."""
 
-    def __init__(self, fit: Fit, shared: Shared, source: Source, config: ConvertConfig) -> None:
-        self.fit, self.config, self.feed = fit, config, Feed(source)
+    def __init__(self, fit: Fit, shared: Shared, source: Source, config: ConvertConfig, report: Report) -> None:
+        self.fit, self.start, self.config, self.report, self.feed = fit, shared, config, report, Feed(source)
         self.train, self.monitored = choose_examples(source, config.outer.num_monitored)
         self.batch_size = min(config.outer.batch_size, len(self.train))
-        self.shared = on_devices(shared, self.batch_size)
+        devices = num_devices(self.batch_size)
+        self.shared = shared if devices == jax.local_device_count() else on_devices(shared, devices)
         optimizers = [
             optax.adam(optax.cosine_decay_schedule(rate, config.fit.tuning_steps))
             for rate in (FACTOR_RATE, MOMENTUM_RATE)
         ]
         self.optimizer = optax.chain(
             optax.clip_by_global_norm(MAX_GRADIENT_NORM),
-            optax.partition(dict(enumerate(optimizers)), Learned(0, 1)),  # type: ignore[arg-type]
+            optax.partition(dict(enumerate(optimizers)), Adjustment(0, 1)),  # type: ignore[arg-type]
         )
 
     def begin(self) -> Tuning:
-        learned = Learned(jnp.zeros_like(self.shared.steps.rates), self.shared.steps.momenta)
-        return jax.device_get(Tuning(0, learned, self.optimizer.init(learned)))
+        adjustment = Adjustment(jnp.zeros_like(self.start.steps.rates), self.start.steps.momenta)
+        return jax.device_get(Tuning(0, adjustment, self.optimizer.init(adjustment), 0, np.zeros(0)))
 
-    def steps(self, learned: Learned) -> Steps:
-        return Steps(self.shared.steps.rates * jnp.exp(learned.log_factors), jnp.asarray(learned.momenta))
+    def tuned(self, tuning: Tuning) -> Shared:
+        """What examples share, with the steps as they are now."""
+        return self.start._replace(steps=on_devices(self._steps(tuning.adjustment), jax.local_device_count()))
 
-    def run(self, tuning: Tuning) -> Iterator[tuple[Tuning, np.ndarray]]:
-        """Yield the state and its batch's losses after every update."""
+    def run(self, tuning: Tuning) -> Iterator[Tuning]:
+        """Yield the state after every update, and once more with the PSNRs before and after."""
         update = None
         for raw in self.feed.batches(self._indices(tuning.step)):
-            update = update or self._compile(tuning.learned, raw)
-            gradient, losses = update(self.shared, tuning.learned, raw)
+            if update is None:
+                update, size = self._compile(tuning, raw)
+                tuning = tuning._replace(microbatch_size=size)
             # To the host before the next update: two programs in flight can wait for each other's cores.
-            gradient, losses = jax.device_get((gradient, losses))
-            updates, moments = self.optimizer.update(gradient, tuning.moments, tuning.learned)
-            learned: Any = optax.apply_updates(tuning.learned, updates)
-            tuning = jax.device_get(Tuning(tuning.step + 1, learned, moments))
-            yield tuning, losses
+            gradient, losses = jax.device_get(update(self.shared, tuning.adjustment, raw))
+            tuning = self._update(tuning._replace(step=tuning.step + 1), gradient, losses)
+            psnr = psnr_mean(losses, self.fit.span)
+            self.report(Tuned(step=tuning.step, num_steps=self.config.fit.tuning_steps, psnr=psnr))
+            yield tuning
+        if not len(tuning.psnr):
+            before, after = (
+                mean_psnr(self.fit, shared, self.feed, self.monitored) for shared in (self.start, self.tuned(tuning))
+            )
+            self.report(Note(message=f"tuned the fit: {before:.2f} -> {after:.2f} dB on the monitored examples"))
+            yield tuning._replace(psnr=np.array([before, after]))
 
-    def monitor(self, shared: Shared) -> float:
-        """Mean PSNR of the monitored examples; minus infinity if a fit diverges."""
-        fitted = fit_examples(self.fit, shared, self.feed, self.monitored, min(FIT_BATCH, len(self.monitored)))
-        psnr = psnr_mean(np.concatenate([mse for _, mse in fitted]), self.fit.span)
-        return psnr if np.isfinite(psnr) else -np.inf
+    def _steps(self, adjustment: Adjustment) -> Steps:
+        return Steps(self.start.steps.rates * jnp.exp(adjustment.log_factors), jnp.asarray(adjustment.momenta))
+
+    def _update(self, tuning: Tuning, gradient: Adjustment, losses: np.ndarray) -> Tuning:
+        if not all(np.isfinite(array).all() for array in (losses, *gradient)):
+            logger.warning("a loss is not finite at tuning step %d; this update is left out", tuning.step)
+            return tuning
+        updates, moments = self.optimizer.update(gradient, tuning.moments, tuning.adjustment)
+        adjustment: Any = optax.apply_updates(tuning.adjustment, updates)
+        return jax.device_get(tuning._replace(adjustment=adjustment, moments=moments))
 
     def _indices(self, first: int) -> Iterator[np.ndarray]:
+        """Training examples of every batch from an update on; the same seed gives other ones than learning."""
         for step in range(first, self.config.fit.tuning_steps):
-            rng = np.random.default_rng((self.config.seed, step, self.config.fit.tuning_steps))
+            rng = np.random.default_rng((self.config.seed, step, TUNING_STREAM))
             yield rng.choice(self.train, self.batch_size, replace=False)
 
-    def _compile(self, learned: Learned, raw: np.ndarray) -> Compiled:
-        share = self.batch_size // num_devices(self.batch_size)
-        together = at_once(self.config.outer.microbatch_size, share)
+    def _compile(self, tuning: Tuning, raw: np.ndarray) -> tuple[Compiled, int]:
+        def compile(microbatch_size: int) -> Compiled:
+            gradient = jax.jit(functools.partial(self._gradient, microbatch_size))
+            return gradient.lower(self.shared, tuning.adjustment, raw).compile()
 
-        def compile(together: int) -> Compiled:
-            gradient = jax.jit(functools.partial(self._gradient, together))
-            return gradient.lower(self.shared, learned, raw).compile()
+        sizes = microbatch_sizes(tuning.microbatch_size or self.config.outer.microbatch_size, self.batch_size)
+        return compile_within_memory("an update of tuning", compile, sizes, free_bytes())
 
-        return compile_within_memory(compile, together, free_bytes())[0]
-
-    def _gradient(self, together: int, shared: Shared, learned: Learned, raw: Array) -> tuple[Learned, Array]:
+    def _gradient(
+        self, microbatch_size: int, shared: Shared, adjustment: Adjustment, raw: Array
+    ) -> tuple[Adjustment, Array]:
         """Gradient of a batch's mean loss after the fit, and the loss of each example."""
 
-        def one(shared: Shared, *example: Array) -> tuple[Array, Learned]:
-            def loss(learned: Learned) -> Array:
-                return self.fit.fit_one(shared._replace(steps=self.steps(learned)), *example)[1]
+        def one(shared: Shared, *example: Array) -> tuple[Array, Adjustment]:
+            def loss(adjustment: Adjustment) -> Array:
+                return self.fit.fit_one(shared._replace(steps=self._steps(adjustment)), *example)[1]
 
-            return jax.value_and_grad(loss)(learned)
+            return jax.value_and_grad(loss)(adjustment)
 
-        def part(shared: Shared, raw: Array) -> tuple[Array, Learned]:
-            return each(one, shared, self.fit.examples(shared, raw), together)
+        def part(shared: Shared, raw: Array) -> tuple[Array, Adjustment]:
+            return each(one, shared, self.fit.inputs(shared, raw), microbatch_size)
 
         losses, gradient = over_devices(part, shared, (raw,))
         return jax.tree.map(lambda g: g / len(losses), gradient), losses

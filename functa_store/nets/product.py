@@ -18,7 +18,7 @@ def product(
         b: Right factor.
         precision: "float32" everywhere; "tensorfloat32" rounds the factors to 10 bits of mantissa on
             accelerators that do so faster, and is float32 on a CPU; "bfloat16" rounds the factors to
-            bfloat16 and sums in float32, on every device. Those of the derivatives, too.
+            bfloat16 and sums in float32, on every device. The products of the derivatives are of the same kind.
 
     Returns:
         The product, float32.

@@ -39,7 +39,7 @@ class ModulatedSiren(nnx.Module):
 
     def shifts(self, modulation: Float[Array, " modulation"]) -> Float[Array, "layers width"]:
         """The shift of every unit of every sine layer."""
-        shifts = modulation if self.config.modulation_dim is None else self.map(modulation)
+        shifts = modulation if self.config.modulation_dim is None else self._linear("map", modulation)
         return shifts.reshape(self.config.depth - 1, self.config.width)
 
     def lift(self, coords: Float[Array, "points axes"]) -> Float[Array, "points width"]:

@@ -29,10 +29,11 @@ def base_problems(
     expected = base_shapes(network, num_axes, num_channels)
     found = {name: array.shape for name, array in base.items() if not name.startswith("inner_loop/")}
     yield from differences(found, expected)
-    shapes = {RATES: ()} | {name: array.shape for name, array in base.items() if name in (RATES, MOMENTA)}
-    for name, shape in shapes.items():  # format version 1 has no momenta
-        if shape[-1:] != (network.modulation_size,):
-            yield f"{name} has shape {shape}, expected (..., {network.modulation_size})"
+    rates = base[RATES].shape if RATES in base else ()
+    if len(rates) != 2 or rates[1] != network.modulation_size:
+        yield f"{RATES} has shape {rates}, expected (steps, {network.modulation_size})"
+    elif MOMENTA in base and base[MOMENTA].shape != rates:  # format version 1 has no momenta
+        yield f"{MOMENTA} has shape {base[MOMENTA].shape}, expected that of {RATES}, {rates}"
     for name, array in base.items():
         if array.dtype.name not in BASE_DTYPES:
             yield f"{name} has dtype {array.dtype}, expected one of {BASE_DTYPES}"

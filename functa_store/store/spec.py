@@ -91,7 +91,7 @@ class Contents:
         domain: Where the examples were sampled.
         features: What their values mean.
         config: The conversion.
-        base: Named arrays: the base weights, and `inner_loop/learning_rate`.
+        base: Named arrays: the base weights, and `inner_loop/learning_rate` and `inner_loop/momentum`.
         ids: One unique name per example.
         split: The split of each example.
         labels: Named labels, one value per example.

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ import pytest
 import functa_store.learn.fit as fit_module
 import functa_store.learn.projection as projection_module
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
+from functa_store.errors import ConfigError
 from functa_store.feed import Feed
-from functa_store.learn.fit import Fit, choose_batch_size, fit_examples
+from functa_store.learn.fit import Fit, choose_batch_size, fit_batches, in_batches, mean_psnr
 from functa_store.learn.inner_loop import Steps
 from functa_store.learn.outer_loop import init_learnable
+from functa_store.metrics import psnr_mean
 from functa_store.nets.weights import to_weights
 from functa_store.sources import ArraySource, FeatureSpec
 from tests.reference import ReferenceSiren
@@ -30,8 +33,8 @@ PLAIN = FitConfig(num_steps=3, stride=1, tuning_steps=0)
 class Case:
     """A base with steps, and what fitting with them gives."""
 
-    def __init__(self, network, fit_config, batch_size=BATCH):
-        self.config = ConvertConfig(network=network, fit=fit_config)
+    def __init__(self, network, fit_config, precision="float32"):
+        self.config = ConvertConfig(network=network, fit=fit_config, matmul_precision=precision)
         graph, learnable = init_learnable(self.config, 2, 3)
         top = 0.3 if network.modulation == "latent" else 3e-3
         rng = np.random.default_rng(1)
@@ -39,12 +42,12 @@ class Case:
         rates, momenta = rng.uniform(top / 3, top, shape), rng.uniform(0, 0.5, shape)
         self.base = learnable.base
         self.steps = Steps(*(jnp.asarray(a, jnp.float32) for a in (rates, momenta)))
-        self.fit = Fit(graph, self.config, fit_config, SOURCE)
+        self.fit = Fit(graph, self.config, SOURCE)
         self.shared = self.fit.prepare(learnable.base, self.steps)
-        self.modulations, self.mse = self(np.arange(len(VALUES)), batch_size)
+        self.modulations, self.mse = self(in_batches(0, len(VALUES), BATCH))
 
-    def __call__(self, indices, batch_size=BATCH):
-        fitted = fit_examples(self.fit, self.shared, Feed(SOURCE), indices, batch_size)
+    def __call__(self, batches):
+        fitted = fit_batches(self.fit, self.shared, Feed(SOURCE), batches, BATCH)
         return tuple(np.concatenate(parts) for parts in zip(*fitted, strict=True))
 
     def expected(self, index, views):
@@ -80,53 +83,83 @@ def test_later_steps_look_at_one_phase_of_a_stride_after_the_other(tile):
     case.assert_fits([ALL, GRID[::2, ::2].ravel(), GRID[1::2, 1::2].ravel(), GRID[::2, 1::2].ravel()])
 
 
-@pytest.mark.parametrize("name", ["projection", "lifted"])
-def test_grids_too_large_for_what_examples_share_are_fitted_step_by_step(name, monkeypatch):
-    if name == "projection":
-        monkeypatch.setattr(projection_module, "MOST_BYTES", 0)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_grids_too_large_for_what_examples_share_are_fitted_alike(stride, monkeypatch):
+    """The first step looks at all points, whether its gradient is a product or not."""
+    config = FitConfig(num_steps=3, stride=stride, tile_points=13)
+    shared = Case(NETWORKS["latent"], config)
+    monkeypatch.setattr(projection_module, "MOST_BYTES", 0)
     monkeypatch.setattr(fit_module, "MOST_LIFTED_BYTES", 0)
-    case = Case(NETWORKS["latent"], dataclasses.replace(PLAIN, tile_points=13))
-    assert (case.shared.projection is None) == (name == "projection")
-    assert case.shared.lifted is None
-    case.assert_fits([ALL] * 3)
+    alone = Case(NETWORKS["latent"], config)
+    assert alone.shared.projection is alone.shared.lifted is None
+    assert shared.shared.projection is not None
+    alone.assert_fits([ALL] * 3 if stride == 1 else [ALL, GRID[::2, ::2].ravel(), GRID[1::2, 1::2].ravel()])
+    np.testing.assert_allclose(alone.modulations, shared.modulations, rtol=1e-4, atol=1e-5)
 
 
 def test_the_cost_counts_what_is_computed(monkeypatch):
-    """Two passes a step but for the first one, a third (2 x 7 of 42 points) of them, and one for the error."""
+    """Two passes a step but for the first one, on a share (2 x 3 of 42 points) of them, and one for the error."""
     assert Case(NETWORKS["latent"], PLAIN).fit.passes == 5
     assert Case(NETWORKS["latent"], FitConfig(num_steps=4, stride=3)).fit.passes == 1 + 3 * 2 * (2 * 3) / 42
     monkeypatch.setattr(projection_module, "MOST_BYTES", 0)
     assert Case(NETWORKS["latent"], PLAIN).fit.passes == 7
+    assert Case(NETWORKS["latent"], FitConfig(num_steps=4, stride=3)).fit.passes == 3 + 3 * 2 * (2 * 3) / 42
+
+
+def test_what_was_left_open_is_decided():
+    fit = Case(NETWORKS["latent"], FitConfig(num_steps=2)).fit
+    assert (fit.config.stride, fit.config.tile_points) == (1, 1024)
 
 
 def test_each_example_is_fitted_on_its_own():
     """A modulation may not depend on the examples that shared its batch."""
     case = Case(NETWORKS["latent"], PLAIN)
-    modulations, mse = case(np.array([BATCH + 4, 3]))
+    modulations, mse = case([np.array([BATCH + 4, 3])])
     np.testing.assert_array_equal(modulations, case.modulations[[BATCH + 4, 3]])
     np.testing.assert_array_equal(mse, case.mse[[BATCH + 4, 3]])
 
 
 def test_bfloat16_changes_the_fit_a_little_and_errors_stay_float32():
-    plain, half = (
-        Case(NETWORKS["latent"], PLAIN),
-        Case.__new__(Case),
-    )
-    config = dataclasses.replace(plain.config, matmul_precision="bfloat16")
-    fit = Fit(init_learnable(config, 2, 3)[0], config, PLAIN, SOURCE)
-    half.__dict__.update(plain.__dict__, fit=fit, shared=fit.prepare(plain.base, plain.steps))
-    modulations, mse = half(np.arange(3))
-    assert 0 < np.abs(modulations - plain.modulations[:3]).max() < 0.05 * np.abs(plain.modulations).max()
-    reference = ReferenceSiren.from_weights(config.network.w0, to_weights(plain.base))
-    coords = SOURCE.domain.coords().astype(np.float64)
-    exact = [
-        reference.loss(phi.astype(np.float64), coords, VALUES[i].reshape(-1, 3) / 255)
-        for i, phi in enumerate(modulations)
+    plain, half = Case(NETWORKS["latent"], PLAIN), Case(NETWORKS["latent"], PLAIN, "bfloat16")
+    assert 0 < np.abs(half.modulations - plain.modulations).max() < 0.05 * np.abs(plain.modulations).max()
+    reference = ReferenceSiren.from_weights(half.config.network.w0, to_weights(half.base))
+    coords, features = SOURCE.domain.coords().astype(np.float64), VALUES.reshape(len(VALUES), -1, 3) / 255
+    errors = [
+        reference.loss(phi, coords, y) for phi, y in zip(half.modulations.astype(np.float64), features, strict=True)
     ]
-    np.testing.assert_allclose(mse, exact, rtol=1e-4)
+    np.testing.assert_allclose(half.mse, errors, rtol=1e-4)
+
+
+def test_one_compilation_serves_whole_and_short_batches():
+    case = Case(NETWORKS["latent"], PLAIN)
+    assert case.fit._fit._cache_size() == 1
+    case([np.array([2]), np.arange(5)])
+    assert case.fit._fit._cache_size() == 1
+
+
+def test_the_device_is_one_batch_ahead_of_whoever_consumes(monkeypatch):
+    case, started, call = Case(NETWORKS["latent"], PLAIN), [], Fit.__call__
+
+    def counting(self, shared, raw):
+        started.append(len(raw))
+        return call(self, shared, raw)
+
+    monkeypatch.setattr(Fit, "__call__", counting)
+    fitted = fit_batches(case.fit, case.shared, Feed(SOURCE), [np.arange(4)] * 4, BATCH)
+    next(fitted)
+    assert started == [BATCH, BATCH]
+    assert len(list(fitted)) == 3
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused():
+    case = Case(NETWORKS["latent"], PLAIN)
+    odd = jax.local_device_count() + 1
+    with pytest.raises(ConfigError, match=f"got {odd} examples"):
+        case.fit(case.shared, VALUES[:odd].reshape(odd, 42, 3))
 
 
 def test_a_batch_is_as_large_as_wanted_and_no_larger_than_there_are_examples():
-    case = Case(NETWORKS["latent"], PLAIN)
-    assert choose_batch_size(case.fit, case.shared, SOURCE, 3, 13) == 3
-    assert choose_batch_size(case.fit, case.shared, SOURCE, None, 5) == 5
+    case, devices = Case(NETWORKS["latent"], PLAIN), jax.local_device_count()
+    assert choose_batch_size(case.fit, case.shared, SOURCE, 4 * devices, 13 * devices) == 4 * devices
+    assert choose_batch_size(case.fit, case.shared, SOURCE, None, 5 * devices) == 5 * devices
+    assert mean_psnr(case.fit, case.shared, Feed(SOURCE), np.arange(3)) == pytest.approx(psnr_mean(case.mse[:3]))

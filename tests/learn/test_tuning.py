@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
+from functa_store.learn import tuning
 from functa_store.learn.comparison import compare_precision
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import choose_examples, meta_learn
 from functa_store.learn.tuning import _Tuner, tune
-from functa_store.progress import Note, Tuned
+from functa_store.progress import Note, Tuned, silent
 from tests.learn.test_meta_learn import SOURCE, Memory
 
 CONFIG = ConvertConfig(
@@ -36,7 +37,9 @@ def psnr_of(fit, shared, indices):
 
 def test_tuned_steps_fit_examples_better_that_they_were_not_tuned_on(base):
     outer = dataclasses.replace(CONFIG.outer, batch_size=16)
-    fit, tuned = tune(base, SOURCE, dataclasses.replace(CONFIG, outer=outer))
+    schedule = FitConfig(num_steps=6, stride=1, tuning_steps=60)
+    fit, tuned, used = tune(base, SOURCE, dataclasses.replace(CONFIG, outer=outer, fit=schedule))
+    assert (used.tuning_steps, used.stride) == (60, 1)
     start = fit.prepare(base.learnable.base, extend(base.learnable.rates, 6))
     held_out = np.flatnonzero(SOURCE.split == "test")
     assert psnr_of(fit, tuned, held_out) > psnr_of(fit, start, held_out) + 0.1
@@ -45,7 +48,7 @@ def test_tuned_steps_fit_examples_better_that_they_were_not_tuned_on(base):
 
 def test_without_tuning_the_learned_rates_stay(base):
     config = dataclasses.replace(CONFIG, fit=FitConfig(num_steps=5, tuning_steps=0))
-    _, shared = tune(base, SOURCE, config)
+    _, shared, _ = tune(base, SOURCE, config)
     np.testing.assert_array_equal(shared.steps.rates, extend(base.learnable.rates, 5).rates)
     assert not np.asarray(shared.steps.momenta).any()
 
@@ -53,9 +56,35 @@ def test_without_tuning_the_learned_rates_stay(base):
 def test_steps_that_tuning_made_worse_are_not_taken(base, monkeypatch):
     """The monitored examples decide."""
     looks = iter([20.0, 19.0])
-    monkeypatch.setattr(_Tuner, "monitor", lambda *_: next(looks))
-    _, shared = tune(base, SOURCE, CONFIG)
+    monkeypatch.setattr(tuning, "mean_psnr", lambda *_: next(looks))
+    _, shared, used = tune(base, SOURCE, CONFIG)
     np.testing.assert_array_equal(shared.steps.rates, extend(base.learnable.rates, 6).rates)
+    assert used.tuning_steps == 0
+
+
+def test_an_update_that_is_not_finite_is_left_out(base, monkeypatch, caplog):
+    gradient = _Tuner._gradient
+
+    def breaking(self, size, shared, adjustment, raw):
+        found, losses = gradient(self, size, shared, adjustment, raw)
+        broken = jnp.min(adjustment.log_factors) == 0  # the first update only
+        return jax.tree.map(lambda g: jnp.where(broken, jnp.nan, g), found), losses
+
+    config = dataclasses.replace(CONFIG, fit=dataclasses.replace(CONFIG.fit, tuning_steps=3))
+    monkeypatch.setattr(_Tuner, "_gradient", breaking)
+    _, shared, _ = tune(base, SOURCE, config)
+    assert "tuning step 1" in caplog.text
+    assert np.isfinite(shared.steps.rates).all()
+
+
+def test_a_verdict_is_not_asked_for_twice(base, monkeypatch):
+    memory = Memory()
+    tune(base, SOURCE, CONFIG, snapshots=memory)
+    monkeypatch.setattr(tuning, "mean_psnr", None)
+    again = Memory(start=memory.kept)
+    _, first, _ = tune(base, SOURCE, CONFIG, snapshots=again)
+    assert again.kept.step == 30
+    assert np.isfinite(first.steps.rates).all()
 
 
 def test_an_interrupted_tuning_goes_on_exactly(base):
@@ -69,20 +98,21 @@ def test_an_interrupted_tuning_goes_on_exactly(base):
         tune(base, SOURCE, CONFIG, snapshots=memory)
     assert memory.kept.step == 7
     events = []
-    _, resumed = tune(base, SOURCE, CONFIG, snapshots=Memory(start=memory.kept), report=events.append)
+    _, resumed, _ = tune(base, SOURCE, CONFIG, snapshots=Memory(start=memory.kept), report=events.append)
     assert [e.step for e in events if isinstance(e, Tuned)] == list(range(8, 31))
     assert any(isinstance(e, Note) and "monitored" in e.message for e in events)
-    _, straight = tune(base, SOURCE, CONFIG)
+    _, straight, _ = tune(base, SOURCE, CONFIG)
     jax.tree.map(np.testing.assert_array_equal, resumed.steps, straight.steps)
 
 
 def test_the_gradient_is_a_difference_quotient(base):
     """Along a random direction of factors and momenta, in float32 and so to a percent."""
     config = dataclasses.replace(CONFIG, outer=dataclasses.replace(CONFIG.outer, batch_size=2))
-    fit, shared = tune(base, SOURCE, dataclasses.replace(config, fit=dataclasses.replace(config.fit, tuning_steps=0)))
-    tuner = _Tuner(fit, shared, SOURCE, config)
+    untuned = dataclasses.replace(config, fit=dataclasses.replace(config.fit, tuning_steps=0))
+    fit, shared, _ = tune(base, SOURCE, untuned)
+    tuner = _Tuner(fit, shared, SOURCE, config, silent)
     raw = jnp.stack([SOURCE.read(i).reshape(-1, 1) for i in (0, 9)])
-    learned = tuner.begin().learned
+    learned = tuner.begin().adjustment
     rng = np.random.default_rng(0)
     direction = jax.tree.map(lambda a: rng.normal(size=a.shape).astype(np.float32), learned)
 
