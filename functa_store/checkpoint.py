@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import time
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import jax
 import numpy as np
 
 from functa_store.config import differences
-from functa_store.errors import StoreMismatchError
+from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.learn.snapshots import S
 from functa_store.store.disk import put
 
@@ -35,7 +36,7 @@ class Checkpoints:
     def __init__(
         self, directory: Path, stage: str, conversion: Mapping[str, Any], *, interval: float = INTERVAL
     ) -> None:
-        self._file = directory / f"{stage}.npz"
+        self._file, self._stage = directory / f"{stage}.npz", stage
         self._interval = interval
         self._last = time.monotonic()
         directory.mkdir(parents=True, exist_ok=True)
@@ -45,19 +46,34 @@ class Checkpoints:
         elif different := list(differences(json.loads(described.read_text()), json.loads(json.dumps(conversion)))):
             raise StoreMismatchError(
                 f"{directory}: an unfinished conversion differs from this one: {'; '.join(different[:5])}. "
-                "Convert as before to finish it, or delete this directory to start anew."
+                f"Convert as before to finish it, or delete {directory.parent} and the store beside it to start anew."
             )
 
     def load(self, like: S) -> S | None:
-        """The last snapshot, in the structure of `like`; None if there is none."""
+        """The last snapshot, in the structure of `like`; None if there is none.
+
+        Raises:
+            StoreFormatError: If it is damaged, or one of another stage.
+        """
         if not self._file.exists():
             return None
         leaves, structure = jax.tree.flatten(like)
-        with np.load(self._file, allow_pickle=False) as kept:
-            # As numpy, so that JAX may place them on all devices again.
-            arrays = [kept[str(i)] for i in range(len(leaves))]
+        try:
+            with np.load(self._file, allow_pickle=False) as kept:
+                # As numpy, so that JAX may place them on all devices again.
+                arrays = [kept[str(i)] for i in range(len(leaves))]
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise self._damaged(str(error)) from error
+        for array, leaf in zip(arrays, leaves, strict=True):
+            if array.ndim != np.ndim(leaf) or (array.ndim > 1 and array.shape != np.shape(leaf)):
+                raise self._damaged(f"an array of shape {array.shape}, expected {np.shape(leaf)}")
         restored = [array.item() if np.isscalar(leaf) else array for array, leaf in zip(arrays, leaves, strict=True)]
         return jax.tree.unflatten(structure, restored)
+
+    def _damaged(self, found: str) -> StoreFormatError:
+        return StoreFormatError(
+            f"{self._file}: no snapshot of this conversion ({found}); delete it to repeat {self._stage}"
+        )
 
     def offer(self, snapshot: tuple) -> None:
         """Keep the snapshot if the interval has passed since the last one."""

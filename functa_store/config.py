@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeVar, get_args
 
@@ -13,6 +14,9 @@ from functa_store.errors import ConfigError
 C = TypeVar("C")
 MatmulPrecision = Literal["float32", "tensorfloat32", "bfloat16"]
 """Precision of the products between hidden layers while learning and fitting; see `nets.product`."""
+
+MOST_FIT_STEPS = 1000
+"""Far more than pay: 33 are within a few hundredths of a decibel per further ten."""
 
 _converter = cattrs.Converter(forbid_extra_keys=True)
 
@@ -50,9 +54,14 @@ def _explain(error: BaseException, expected: type | None) -> str:
 
 
 def _at_least(config: Any, lowest: int, *names: str) -> None:
+    optional = {field.name for field in dataclasses.fields(config) if type(None) in get_args(field.type)}
     for name in names:
         value = getattr(config, name)
-        if value is not None and not value >= lowest:
+        if value is None and name in optional:
+            continue
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+            raise ConfigError(f"{name} must be a whole number, got {value!r}")
+        if value < lowest:
             raise ConfigError(f"{name} must be at least {lowest}, got {value}")
 
 
@@ -199,6 +208,8 @@ class FitConfig:
     def __post_init__(self) -> None:
         _at_least(self, 1, "num_steps", "stride", "tile_points")
         _at_least(self, 0, "tuning_steps")
+        if self.num_steps > MOST_FIT_STEPS:
+            raise ConfigError(f"num_steps of a fit must be at most {MOST_FIT_STEPS}, got {self.num_steps}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

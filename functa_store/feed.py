@@ -57,9 +57,14 @@ class Feed:
         if (kept := self._cache.get(index)) is not None:
             return kept
         raw = self._source.read(index)
+        if raw.dtype.itemsize > 4:  # JAX would cut 64 bits to 32, and integers would wrap around
+            with np.errstate(over="ignore"):
+                raw = raw.astype(np.float32)
         if raw.dtype.kind == "f" and not np.isfinite(raw).all():
             name = self._source.provenance["archive"]
-            raise MemberError(f"{name}: example {self._source.ids[index]!r} holds values that are not finite; mend it")
+            raise MemberError(
+                f"{name}: example {self._source.ids[index]!r} holds values that are not finite in float32; mend it"
+            )
         raw = raw.reshape(-1, raw.shape[-1])
         with self._lock:
             if index not in self._cache and raw.nbytes <= self._free:

@@ -8,7 +8,7 @@ import pytest
 
 from functa_store.checkpoint import Checkpoints
 from functa_store.config import ConvertConfig, NetworkConfig
-from functa_store.errors import StoreMismatchError
+from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.learn.meta_learn import Snapshot
 from functa_store.learn.outer_loop import LearnState, init_learnable, make_optimizer
 
@@ -53,3 +53,22 @@ def test_a_finished_conversion_leaves_nothing(tmp_path):
     checkpoints.save(snapshot(1))
     checkpoints.clear()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", [b"", b"no archive at all", None])
+def test_a_damaged_snapshot_is_named_with_what_to_do(tmp_path, damage):
+    checkpoints = Checkpoints(tmp_path / "learning", "tuning", CONVERSION)
+    checkpoints.save(snapshot(7))
+    file = tmp_path / "learning" / "tuning.npz"
+    file.write_bytes(file.read_bytes()[:-100] if damage is None else damage)
+    with pytest.raises(StoreFormatError, match=r"tuning\.npz: .* delete it to repeat tuning"):
+        checkpoints.load(snapshot(0))
+
+
+def test_a_snapshot_of_another_shape_is_refused(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "learning", "learning", CONVERSION)
+    checkpoints.save(snapshot(7))
+    other = snapshot(0)
+    wider = other._replace(best=other.best._replace(rates=np.zeros((3, 5), np.float32)))
+    with pytest.raises(StoreFormatError, match=r"array of shape \(3, 2\), expected \(3, 5\)"):
+        checkpoints.load(wider)

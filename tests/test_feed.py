@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from functa_store.errors import MemberError
 from functa_store.feed import Feed, evenly
-from functa_store.sources import ArraySource
+from functa_store.sources import ArraySource, FeatureSpec
 
 VALUES = np.random.default_rng(0).integers(0, 255, size=(30, 3, 4, 2), dtype=np.uint8)
 
@@ -65,3 +65,16 @@ def test_an_example_that_cannot_be_read_stops_the_feed():
 def test_evenly_chosen_indices_are_distinct_and_as_many_as_asked(total, most):
     chosen = evenly(np.arange(total), most)
     assert len(np.unique(chosen)) == len(chosen) == min(total, most)
+
+
+def test_integers_of_64_bits_do_not_wrap_around():
+    values = np.full((2, 2, 2, 1), 6_000_000_000)
+    source = ArraySource(values, features=FeatureSpec(channels=("grey",), scale=1 / 6e9))
+    (raw,) = Feed(source).batches([np.array([0])])
+    np.testing.assert_allclose(raw * source.features.scale, 1, rtol=1e-6)
+
+
+def test_what_overflows_float32_is_refused():
+    source = ArraySource(np.full((2, 2, 2, 1), 1e300))
+    with pytest.raises(MemberError, match="not finite in float32"):
+        list(Feed(source).batches([np.array([0])]))

@@ -127,6 +127,8 @@ def meta_learn(
     finally:
         if snapshots is not None:
             snapshots.save(latest)
+    if latest.best_psnr == -math.inf:
+        raise LearningError("meta-learning never gave a finite error; lower the learning rates or w0")
     return Base(learning.graph, jax.device_get(latest.best), latest.step, latest.best_psnr)
 
 

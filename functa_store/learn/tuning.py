@@ -170,15 +170,15 @@ class _Tuner:
             # To the host before the next update: two programs in flight can wait for each other's cores.
             gradient, losses = jax.device_get(update(self.shared, tuning.adjustment, raw))
             tuning = self._update(tuning._replace(step=tuning.step + 1), gradient, losses)
+            yield tuning  # before the report, which may raise: a state that was yielded can be kept
             psnr = psnr_mean(losses, self.fit.span)
             self.report(Tuned(step=tuning.step, num_steps=self.config.fit.tuning_steps, psnr=psnr))
-            yield tuning
         if not len(tuning.psnr):
             before, after = (
                 mean_psnr(self.fit, shared, self.feed, self.monitored) for shared in (self.start, self.tuned(tuning))
             )
-            self.report(Note(message=f"tuned the fit: {before:.2f} -> {after:.2f} dB on the monitored examples"))
             yield tuning._replace(psnr=np.array([before, after]))
+            self.report(Note(message=f"tuned the fit: {before:.2f} -> {after:.2f} dB on the monitored examples"))
 
     def _steps(self, adjustment: Adjustment) -> Steps:
         return Steps(self.start.steps.rates * jnp.exp(adjustment.log_factors), jnp.asarray(adjustment.momenta))

@@ -168,9 +168,10 @@ def _resume(path: Path, spec: StoreSpec) -> StoreSpec:
     found = load_spec(path)
     different = list(differences(identity(found), identity(spec)))
     if different:
+        different.sort(key=lambda difference: not difference.startswith(("format_version", "config")))  # causes first
         raise StoreMismatchError(
             f"{path}: unfinished store of another conversion: {'; '.join(different[:5])}. "
-            "Convert as before to finish it, delete it, or choose another path."
+            f"Convert as before to finish it, delete it and {work_path(path).name}, or choose another path."
         )
     for leftover in path.rglob(f"*{LOCK_SUFFIX}"):
         leftover.unlink()
