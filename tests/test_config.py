@@ -41,7 +41,6 @@ def test_a_configuration_survives_json(config):
         (FitConfig, {"stride": True}, "stride must be a whole number, got True"),
         (FitConfig, {"num_steps": 10**20}, "num_steps of a fit must be at most 1000"),
         (FitConfig, {"tile_points": 0}, "tile_points must be at least 1"),
-        (ConvertConfig, {"matmul_precision": "fp8"}, "matmul_precision must be one of"),
         (NetworkConfig, {"w0": float("nan")}, "w0 must be positive"),
         (OuterLoopConfig, {"num_steps": None, "time_budget": float("inf")}, "finite"),
         (NetworkConfig, {"modulation": "shift"}, "modulation_dim must be given for latent"),
