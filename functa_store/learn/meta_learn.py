@@ -28,7 +28,7 @@ from functa_store.learn.outer_loop import (
 from functa_store.learn.parallel import microbatch_sizes, num_devices
 from functa_store.learn.schedule import fix_num_steps, rate_scale
 from functa_store.learn.sizes import compile_within_memory, free_bytes, temporary_bytes
-from functa_store.learn.snapshots import Snapshots
+from functa_store.learn.snapshots import Snapshots, keep
 from functa_store.metrics import psnr_mean
 from functa_store.progress import Learned, Note, Report, silent
 from functa_store.sources import Source
@@ -119,14 +119,7 @@ def meta_learn(
     if snapshots is not None and (kept := snapshots.load(latest)) is not None:
         report(Note(message=f"going on from outer step {kept.step}"))
         latest = kept
-    try:
-        for snapshot in learning.run(latest):
-            latest = snapshot
-            if snapshots is not None:
-                snapshots.offer(latest)
-    finally:
-        if snapshots is not None:
-            snapshots.save(latest)
+    latest = keep(learning.run(latest), latest, snapshots)
     if latest.best_psnr == -math.inf:
         raise LearningError("meta-learning never gave a finite error; lower the learning rates or w0")
     return Base(learning.graph, jax.device_get(latest.best), latest.step, latest.best_psnr)

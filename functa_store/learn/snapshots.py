@@ -1,5 +1,6 @@
 """Where may an interrupted computation leave its state, and find it again?"""
 
+from collections.abc import Iterable
 from typing import Protocol, TypeVar, runtime_checkable
 
 S = TypeVar("S", bound=tuple)
@@ -23,3 +24,25 @@ class Snapshots(Protocol):
     def save(self, snapshot: tuple) -> None:
         """Keep the snapshot now."""
         ...
+
+
+def keep(states: Iterable[S], latest: S, snapshots: Snapshots | None) -> S:
+    """Go through the states of a computation, and leave the last one behind whatever ends it.
+
+    Args:
+        states: One state after the other.
+        latest: The state before the first of them.
+        snapshots: Where to leave them; None for nowhere.
+
+    Returns:
+        The last state.
+    """
+    try:
+        for state in states:
+            latest = state
+            if snapshots is not None:
+                snapshots.offer(latest)
+    finally:
+        if snapshots is not None:
+            snapshots.save(latest)
+    return latest

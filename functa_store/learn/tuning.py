@@ -25,7 +25,7 @@ from functa_store.learn.inner_loop import Steps, extend
 from functa_store.learn.meta_learn import Base, choose_examples
 from functa_store.learn.parallel import each, microbatch_sizes, num_devices, on_devices, over_devices
 from functa_store.learn.sizes import compile_within_memory, free_bytes
-from functa_store.learn.snapshots import Snapshots
+from functa_store.learn.snapshots import Snapshots, keep
 from functa_store.metrics import psnr_mean
 from functa_store.progress import Note, Report, Tuned, silent
 from functa_store.sources import Source
@@ -122,14 +122,7 @@ def tune(
     latest = tuner.begin()
     if snapshots is not None:
         latest = snapshots.load(latest) or latest
-    try:
-        for following in tuner.run(latest):
-            latest = following
-            if snapshots is not None:
-                snapshots.offer(latest)
-    finally:
-        if snapshots is not None:
-            snapshots.save(latest)
+    latest = keep(tuner.run(latest), latest, snapshots)
     before, after = latest.psnr
     return ReadyFit(fit, tuner.tuned(latest), fit.config) if after > before else untuned
 
