@@ -59,7 +59,7 @@ class Checkpoints:
             return None
         leaves, structure = jax.tree.flatten(like)
         try:
-            with np.load(self._file, allow_pickle=False) as kept:
+            with np.load(io.BytesIO(self._file.read_bytes()), allow_pickle=False) as kept:
                 # As numpy, so that JAX may place them on all devices again.
                 arrays = [kept[str(i)] for i in range(len(leaves))]
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
