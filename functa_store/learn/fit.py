@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Float32, Num
 from functa_store.config import ConvertConfig, MatmulPrecision
 from functa_store.errors import ConfigError
 from functa_store.feed import Feed
-from functa_store.learn.inner_loop import Steps, descend
-from functa_store.learn.losses import Target, modulation_gradient, reconstruction_error
+from functa_store.learn.inner_loop import Steps, descend_safely
+from functa_store.learn.losses import Target, error_and_gradient, reconstruction_error
 from functa_store.learn.parallel import copies, each, on_devices, one_at_a_time, over_devices
 from functa_store.learn.projection import Projection, is_small, project
 from functa_store.learn.sizes import FIT_BATCH, fit_batch_size, timed
@@ -104,29 +104,28 @@ class Fit:
         return self._fit(shared, raw)
 
     def inputs(self, shared: Shared, raw: Num[Array, "examples points channels"]) -> tuple[Array, ...]:
-        """What `fit_one` takes of each example: its features, and its first gradient where that is a product."""
+        """What `fit_one` takes of each example: its features, and error and gradient of step 0 if it is a product."""
         features = raw.astype(jnp.float32) * self._spec.scale + self._spec.offset
-        return (features,) if shared.projection is None else (features, shared.projection(features))
+        return (features,) if shared.projection is None else (features, *shared.projection(features))
 
     def fit_one(
         self,
         shared: Shared,
         features: Float[Array, "points channels"],
-        first_gradient: Float[Array, " modulation"] | None = None,
+        *first: Float[Array, "..."],
     ) -> tuple[Float[Array, " modulation"], Float[Array, ""]]:
         """Modulation and mean squared error of one example; differentiable in `shared.steps`."""
         base, (lifted, lifted_whole) = nnx.merge(self._graph, shared.base), shared.lifted or (None, None)
         everything = self._target(self._whole, features, lifted_whole)
         phases = self._target(self._phases, features, lifted)
-        if first_gradient is None:
-            zero = jnp.zeros(shared.steps.rates.shape[-1], features.dtype)
-            first_gradient = modulation_gradient(base, zero, everything, self._precision)
+        zero = jnp.zeros(shared.steps.rates.shape[-1], features.dtype)
+        start = (first[0], first[1]) if first else error_and_gradient(base, zero, everything, self._precision)
 
-        def gradient(modulation: Array, step: Array) -> Array:
+        def of_phase(modulation: Array, step: Array) -> tuple[Array, Array]:
             phase = jax.tree.map(lambda array: array[(step - 1) % len(self._phases.points)], phases)
-            return modulation_gradient(base, modulation, phase, self._precision)
+            return error_and_gradient(base, modulation, phase, self._precision)
 
-        modulation = descend(gradient, shared.steps, first_gradient=first_gradient)
+        modulation = descend_safely(of_phase, shared.steps, start)
         return modulation, reconstruction_error(base, base.shifts(modulation), everything)
 
     def _share(self, base: nnx.State, steps: Steps) -> Shared:

@@ -34,16 +34,17 @@ def reconstruction_error(
     return _sum_over_tiles(lambda *tile: _error(base, shifts, precision, *tile), target)
 
 
-def modulation_gradient(
+def error_and_gradient(
     base: ModulatedSiren, modulation: Float[Array, " modulation"], target: Target, precision: MatmulPrecision
-) -> Float[Array, " modulation"]:
-    """Gradient of the reconstruction error with respect to the modulation, tile by tile.
+) -> tuple[Float[Array, ""], Float[Array, " modulation"]]:
+    """The reconstruction error and its gradient with respect to the modulation, tile by tile.
 
-    Differentiable in turn; the tiles' activations are then computed again rather than kept.
+    Differentiable in turn; the activations of several tiles are then computed again rather than kept.
     """
     shifts, pull_back = jax.vjp(base.shifts, modulation)
-    slope = jax.grad(_error, argnums=1)
-    return pull_back(_sum_over_tiles(lambda *tile: slope(base, shifts, precision, *tile), target))[0]
+    slope = jax.value_and_grad(_error, argnums=1)
+    error, gradient = _sum_over_tiles(lambda *tile: slope(base, shifts, precision, *tile), target)
+    return error, pull_back(gradient)[0]
 
 
 def _error(base, shifts, precision, coords, features, weights, lifted):
@@ -52,16 +53,17 @@ def _error(base, shifts, precision, coords, features, weights, lifted):
     return jnp.sum(weights * jnp.mean(difference**2, axis=-1))
 
 
-def _sum_over_tiles(function: Callable[..., Array], target: Target) -> Array:
+def _sum_over_tiles(function: Callable[..., Any], target: Target) -> Any:
     """One tile after the other, which bounds memory; a single tile keeps its activations, which is faster."""
     if len(target.weights) == 1:
         return function(*_first(target))
 
-    def add(total: Array, tile: Any) -> tuple[Array, None]:
-        return total + function(*tile), None
+    def add(total: Any, tile: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, function(*tile)), None
 
-    shape = jax.eval_shape(function, *_first(target))
-    return jax.lax.scan(jax.checkpoint(add), jnp.zeros(shape.shape, shape.dtype), target)[0]
+    shapes = jax.eval_shape(function, *_first(target))
+    start = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+    return jax.lax.scan(jax.checkpoint(add), start, target)[0]
 
 
 def _first(target: Target) -> Target:

@@ -11,8 +11,8 @@ from jax.stages import Wrapped
 from jaxtyping import Array, Float, Float32, Int, Key
 
 from functa_store.config import ConvertConfig, MatmulPrecision, OuterLoopConfig
-from functa_store.learn.inner_loop import Steps, descend
-from functa_store.learn.losses import Target, modulation_gradient, reconstruction_error
+from functa_store.learn.inner_loop import descend
+from functa_store.learn.losses import Target, error_and_gradient, reconstruction_error
 from functa_store.learn.parallel import each, over_devices
 from functa_store.learn.views import in_tiles, tile_points
 from functa_store.nets.siren import init_siren
@@ -97,10 +97,9 @@ def loss_after_inner_loop(
         return jax.tree.map(lambda array: array[step], views)
 
     def gradient(modulation: Array, step: Array) -> Array:
-        return modulation_gradient(base, modulation, view(step), precision)
+        return error_and_gradient(base, modulation, view(step), precision)[1]
 
-    steps = Steps(learnable.rates, jnp.zeros_like(learnable.rates))
-    modulation = descend(gradient, steps, unroll=True)
+    modulation = descend(gradient, learnable.rates)
     return reconstruction_error(base, base.shifts(modulation), view(-1), precision)
 
 

@@ -33,10 +33,13 @@ class Projection(NamedTuple):
     start: Float32[Array, "points channels"]
     matrix: Float32[Array, "points channels modulation"]
 
-    def __call__(self, features: Float[Array, "examples points channels"]) -> Float[Array, "examples modulation"]:
-        """Gradient of every example's mean squared error over the grid, at the zero modulation."""
+    def __call__(
+        self, features: Float[Array, "examples points channels"]
+    ) -> tuple[Float[Array, " examples"], Float[Array, "examples modulation"]]:
+        """Mean squared error of every example over the grid, and its gradient, at the zero modulation."""
         difference = (self.start - features).reshape(len(features), -1)
-        return jnp.matmul(difference, self.matrix.reshape(difference.shape[-1], -1), precision="float32")
+        matrix = self.matrix.reshape(difference.shape[-1], -1)
+        return jnp.mean(difference**2, axis=-1), jnp.matmul(difference, matrix, precision="float32")
 
 
 def is_small(num_points: int, num_channels: int, modulation_size: int) -> bool:

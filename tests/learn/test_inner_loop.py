@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 from functa_store.config import NetworkConfig
-from functa_store.learn.inner_loop import Steps, descend, extend
-from functa_store.learn.losses import Target, modulation_gradient, reconstruction_error
+from functa_store.learn.inner_loop import Steps, descend, descend_safely, extend
+from functa_store.learn.losses import Target, error_and_gradient, reconstruction_error
 from functa_store.learn.outer_loop import Learnable, loss_after_inner_loop
 from functa_store.nets.siren import init_siren
 from functa_store.nets.weights import to_weights
@@ -56,8 +56,11 @@ def test_the_gradient_is_the_one_derived_by_hand(case):
     expected = case.reference.gradient(phi.astype(np.float64), case.wide[0][0], case.wide[1][0])
     for tiles in (1, 4):
         view = target(case.coords[0], case.features[0], tiles)
-        ours = modulation_gradient(case.network, jnp.asarray(phi), view, "float32")
+        error, ours = error_and_gradient(case.network, jnp.asarray(phi), view, "float32")
         assert relative_error(ours, expected) < 1e-4
+        np.testing.assert_allclose(
+            error, reconstruction_error(case.network, case.network.shifts(jnp.asarray(phi)), view), rtol=1e-5
+        )
 
 
 @pytest.mark.parametrize("tiles", [1, 4])
@@ -81,21 +84,45 @@ def test_the_hand_derived_gradient_agrees_with_finite_differences(case):
 def test_three_meta_sgd_steps_are_those_of_algorithm_1(case):
     views = target(case.coords[:STEPS], case.features[:STEPS])
 
-    def gradient(phi, step):
-        return modulation_gradient(case.network, phi, jax.tree.map(lambda a: a[step], views), "float32")
+    def of_view(phi, step):
+        return error_and_gradient(case.network, phi, jax.tree.map(lambda a: a[step], views), "float32")
 
     expected = case.reference.inner_loop(case.rates, *(view[:STEPS] for view in case.wide))
-    steps = Steps(jnp.asarray(case.rates), jnp.zeros_like(case.rates))
-    for unroll in (True, False):
-        assert relative_error(descend(gradient, steps, unroll=unroll), expected) < 1e-4
-    first = gradient(jnp.zeros(case.config.modulation_size), 0)
-    assert relative_error(descend(gradient, steps, first_gradient=first), expected) < 1e-4
+    rates = jnp.asarray(case.rates)
+    assert relative_error(descend(lambda *at: of_view(*at)[1], rates), expected) < 1e-4
+    first = of_view(jnp.zeros(case.config.modulation_size), 0)
+    safely = descend_safely(of_view, Steps(rates, jnp.zeros_like(rates)), first)
+    assert relative_error(safely, expected) < 1e-4
 
 
 def test_momentum_takes_along_a_share_of_the_last_step():
     """On a parabola, by hand: phi = -0.1 (0 - 1) = 0.1, then 0.1 - 0.1 (0.1 - 1) + 0.5 * 0.1 = 0.24."""
     steps = Steps(jnp.full((2, 1), 0.1), jnp.array([[0.9], [0.5]]))
-    np.testing.assert_allclose(descend(lambda phi, _: phi - 1, steps), [0.24], rtol=1e-6)
+    np.testing.assert_allclose(descend_safely(parabola, steps, parabola(jnp.zeros(1), 0)), [0.24], rtol=1e-6)
+
+
+def parabola(phi, _):
+    """Error (phi - 1)^2 / 2 and its gradient."""
+    return jnp.sum((phi - 1) ** 2) / 2, phi - 1
+
+
+def test_a_step_that_diverges_is_taken_back_and_the_next_ones_are_shorter():
+    """By hand, at rate 3: 0 -> 3, whose error 2 is four times that at 0: back to 0, then 0 - 1.5 (0 - 1) = 1.5,
+    and 1.5 - 1.5 (1.5 - 1) = 0.75. Without going back it would be 3, -3, 9, -15."""
+    fitted = []
+    for count in (1, 2, 3, 4):
+        steps = Steps(jnp.full((count, 1), 3.0), jnp.zeros((count, 1)))
+        fitted.append(float(descend_safely(parabola, steps, parabola(jnp.zeros(1), 0))[0]))
+    assert fitted == [3, 0, 1.5, 0.75]
+
+
+def test_what_is_no_number_is_taken_back_too():
+    def broken(phi, number):
+        error, gradient = parabola(phi, number)
+        return jnp.where(number == 1, jnp.nan, error), gradient
+
+    steps = Steps(jnp.full((3, 1), 0.5), jnp.zeros((3, 1)))
+    assert float(descend_safely(broken, steps, parabola(jnp.zeros(1), 0))[0]) == 0.25
 
 
 def test_further_steps_repeat_the_last_learned_one():
