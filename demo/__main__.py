@@ -24,7 +24,7 @@ DEMO_DIM = 512
 """Numbers per tile: these photographs have little in common, so 128 would show little of them."""
 
 DEMO_FIT_STEPS = 9
-"""Half of the default: tuning and fitting so many numbers take twice as long with the rest, for 0.2 dB."""
+"""Half of the default: tuning and fitting so many numbers take twice as long with 17."""
 
 OUTPUT = Path("demo-output")
 ENLARGED = 4

@@ -16,7 +16,7 @@ MatmulPrecision = Literal["float32", "tensorfloat32", "bfloat16"]
 """Precision of the products between hidden layers while learning and fitting; see `nets.product`."""
 
 MOST_FIT_STEPS = 1000
-"""Far more than pay: 33 are within a few hundredths of a decibel per further ten."""
+"""Far more than pay; a larger number is a slip, which would take hours or all memory."""
 
 _converter = cattrs.Converter(forbid_extra_keys=True)
 

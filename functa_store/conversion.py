@@ -54,8 +54,8 @@ def convert(
             `PATH.log` tells times and speeds.
         config: The conversion.
         fit_batch_size: Examples per call of the fit, rounded up to a multiple of the devices; None takes 16
-            per CPU core, or what a short probe finds fastest on an accelerator. A CPU gives the same
-            bytes whatever it is.
+            per CPU core, or what a short probe finds fastest on an accelerator. Another number may change
+            the last bits of modulations.
         report: Told of the progress.
 
     Raises:
@@ -76,7 +76,7 @@ def convert(
         reference = pca_reference(source, config.network.modulation_size)
         base = meta_learn(source, config, report=log, snapshots=learning)
         ready = tune(base, source, config, report=log, snapshots=tuning)
-        reference |= compare_precision(base, ready.shared.steps, source, config)
+        reference |= compare_precision(base, ready, source, config)
         contents = describe(source, base, ready, config, reference)
         with StoreWriter.resume_or_create(store, contents) as writer, one_behind(writer.write) as write:
             if missing := writer.missing_shards():

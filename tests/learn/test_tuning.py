@@ -140,4 +140,5 @@ def test_the_test_split_takes_no_part(base):
 
 
 def test_precision_is_compared_only_where_it_differs(base):
-    assert compare_precision(base, extend(base.learnable.rates, 6), SOURCE, CONFIG) == {}
+    untuned = dataclasses.replace(CONFIG, fit=FitConfig(num_steps=6, tuning_steps=0))
+    assert compare_precision(base, tune(base, SOURCE, untuned), SOURCE, CONFIG) == {}
