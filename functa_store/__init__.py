@@ -22,16 +22,22 @@ if TYPE_CHECKING:
     from functa_store.errors import GridError as GridError
     from functa_store.errors import LearningError as LearningError
     from functa_store.errors import MemberError as MemberError
+    from functa_store.errors import StorageError as StorageError
     from functa_store.errors import StoreExistsError as StoreExistsError
     from functa_store.errors import StoreFormatError as StoreFormatError
     from functa_store.errors import StoreMismatchError as StoreMismatchError
     from functa_store.errors import TooManyRejectsError as TooManyRejectsError
     from functa_store.grids import CellGrid as CellGrid
+    from functa_store.recoding import recode as recode
+    from functa_store.repairing import repair as repair
     from functa_store.sources import ArraySource as ArraySource
     from functa_store.sources import FeatureSpec as FeatureSpec
     from functa_store.sources import Label as Label
     from functa_store.sources import Reject as Reject
     from functa_store.sources import Source as Source
+    from functa_store.store.objects import StorageOptions as StorageOptions
+    from functa_store.store.verify import Verdict as Verdict
+    from functa_store.store.verify import verify as verify
 
 # Importing JAX takes seconds; a name is looked up here when it is first used.
 _HOMES = {
@@ -39,9 +45,13 @@ _HOMES = {
     "conversion": "convert",
     "decode.functaset": "Example Functaset open_functaset:open",
     "errors": "ArchiveError ConfigError ExampleIndexError FunctaStoreError GridError LearningError MemberError "
-    "StoreExistsError StoreFormatError StoreMismatchError TooManyRejectsError",
+    "StorageError StoreExistsError StoreFormatError StoreMismatchError TooManyRejectsError",
     "grids": "CellGrid",
+    "recoding": "recode",
+    "repairing": "repair",
     "sources": "ArraySource FeatureSpec Label Reject Source",
+    "store.objects": "StorageOptions",
+    "store.verify": "Verdict verify",
 }
 _FOUND_IN = {
     entry.split(":")[-1]: (home, entry.split(":")[0]) for home, names in _HOMES.items() for entry in names.split()

@@ -2,11 +2,9 @@
 
 import io
 import json
-import shutil
 import time
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,39 +13,41 @@ import numpy as np
 from functa_store.config import differences
 from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.learn.snapshots import S
-from functa_store.store.disk import put
+from functa_store.store.objects import Objects
 
 INTERVAL = 60.0
+FOLDER = "learning"
+DESCRIBED = f"{FOLDER}/conversion.json"
+MOST_BYTES = 2**36
 
 
 class Checkpoints:
-    """Keeps the last snapshot of one stage of one conversion on disk.
+    """Keeps the last snapshot of one stage of one conversion beside its store.
 
     Args:
-        directory: Created if missing; holds the snapshots of all stages and nothing else.
+        work: The conversion's work folder.
         stage: Name of the stage.
         conversion: JSON-ready description of the conversion; snapshots of another are refused.
         interval: Seconds between two snapshots that are merely offered.
 
     Raises:
-        StoreMismatchError: If the directory holds a snapshot of another conversion.
+        StoreMismatchError: If the folder holds snapshots of another conversion.
     """
 
-    def __init__(
-        self, directory: Path, stage: str, conversion: Mapping[str, Any], *, interval: float = INTERVAL
-    ) -> None:
-        self._file, self._stage = directory / f"{stage}.npz", stage
+    def __init__(self, work: Objects, stage: str, conversion: Mapping[str, Any], *, interval: float = INTERVAL) -> None:
+        self._work, self._stage, self._key = work, stage, f"{FOLDER}/{stage}.npz"
         self._interval = interval
         self._last = time.monotonic()
-        directory.mkdir(parents=True, exist_ok=True)
-        described = directory / "conversion.json"
-        if not described.exists():
-            put(directory, {described.name: json.dumps(conversion, indent=1).encode()})
-        elif different := list(differences(json.loads(described.read_text()), json.loads(json.dumps(conversion)))):
-            raise StoreMismatchError(
-                f"{directory}: an unfinished conversion differs from this one: {'; '.join(different[:5])}. "
-                f"Convert as before to finish it, or delete {directory.parent} and the store beside it to start anew."
-            )
+        try:
+            described = json.loads(work.read(DESCRIBED, MOST_BYTES))
+        except FileNotFoundError:
+            work.write(DESCRIBED, json.dumps(conversion, indent=1).encode())
+        else:
+            if different := list(differences(described, json.loads(json.dumps(conversion)))):
+                raise StoreMismatchError(
+                    f"{work.name}: an unfinished conversion differs from this one: {'; '.join(different[:5])}. "
+                    f"Convert as before to finish it, or delete {work.name} and the store beside it to start anew."
+                )
 
     def load(self, like: S) -> S | None:
         """The last snapshot, in the structure of `like`; None if there is none.
@@ -55,11 +55,13 @@ class Checkpoints:
         Raises:
             StoreFormatError: If it is damaged, or one of another stage.
         """
-        if not self._file.exists():
+        try:
+            kept_bytes = self._work.read(self._key, MOST_BYTES)
+        except FileNotFoundError:
             return None
         leaves, structure = jax.tree.flatten(like)
         try:
-            with np.load(io.BytesIO(self._file.read_bytes()), allow_pickle=False) as kept:
+            with np.load(io.BytesIO(kept_bytes), allow_pickle=False) as kept:
                 # As numpy, so that JAX may place them on all devices again.
                 arrays = [kept[str(i)] for i in range(len(leaves))]
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -72,7 +74,8 @@ class Checkpoints:
 
     def _damaged(self, found: str) -> StoreFormatError:
         return StoreFormatError(
-            f"{self._file}: no snapshot of this conversion ({found}); delete it to repeat {self._stage}"
+            f"{self._work.name}/{self._key}: no snapshot of this conversion ({found}); "
+            f"delete it to repeat {self._stage}"
         )
 
     def offer(self, snapshot: tuple) -> None:
@@ -84,14 +87,14 @@ class Checkpoints:
         """Keep the snapshot now, in place of the last one; a crash leaves either of them whole.
 
         Raises:
-            OSError: If it cannot be written.
+            StorageError: If it cannot be written.
         """
         arrays = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(snapshot))}
         file = io.BytesIO()
         np.savez(file, **arrays)  # type: ignore[arg-type]  # no name is "allow_pickle"
-        put(self._file.parent, {self._file.name: file.getvalue()})
+        self._work.write(self._key, file.getbuffer())
         self._last = time.monotonic()
 
     def clear(self) -> None:
         """Forget the snapshots of all stages; the conversion is complete."""
-        shutil.rmtree(self._file.parent)
+        self._work.delete(list(self._work.sizes(FOLDER)))

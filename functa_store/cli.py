@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from functa_store import __version__
-from functa_store.commands import convert, decode, info, presets
+from functa_store.commands import convert, decode, info, presets, recode, repair, verify
 from functa_store.console import printable, write_json_line
 from functa_store.errors import FunctaStoreError
 from functa_store.interrupts import INTERRUPTED
@@ -26,7 +26,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         The arguments. Like argparse everywhere, a wrong command line exits with code 2.
     """
     parser = argparse.ArgumentParser(
-        prog="functa", description="Convert archives to functasets, describe them and decode them."
+        prog="functa", description="Convert archives to functasets, describe, decode, verify and repair them."
     )
     parser.add_argument("--version", action="version", version=f"functa-store {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -34,6 +34,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     presets.add_parser(commands)
     info.add_parser(commands)
     decode.add_parser(commands)
+    verify.add_parser(commands)
+    repair.add_parser(commands)
+    recode.add_parser(commands)
     return parser.parse_args(argv)
 
 
@@ -44,12 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Words after `functa`; None takes those of the process.
 
     Returns:
-        Exit code: 0 done, 2 failed with a message, 130 interrupted.
+        Exit code: 0 done, 2 failed with a message, 130 interrupted; `functa verify` has more.
     """
-    args = argparse.Namespace()
+    args, code = argparse.Namespace(), 0
     try:
         args = parse(sys.argv[1:] if argv is None else list(argv))
-        args.run(args)
+        code = args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has seen enough; the interpreter's own flush must not complain either.
@@ -58,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(args, "Interrupted", getattr(args, "when_interrupted", "interrupted"), INTERRUPTED)
     except (FunctaStoreError, OSError) as error:
         return _fail(args, type(error).__name__, str(error), FAILED)
-    return 0
+    return code or 0
 
 
 def _fail(args: argparse.Namespace, kind: str, message: str, code: int) -> int:

@@ -15,6 +15,12 @@ C = TypeVar("C")
 MatmulPrecision = Literal["float32", "tensorfloat32", "bfloat16"]
 """Precision of the products between hidden layers while learning and fitting; see `nets.product`."""
 
+ModulationDtype = Literal["float32", "float16", "int8"]
+"""How modulations are stored; see `store.rounding`."""
+
+BaseDtype = Literal["float32", "float16"]
+"""How base weights are stored."""
+
 MOST_FIT_STEPS = 1000
 """Far more than pay; a larger number is a slip, which would take hours or all memory."""
 
@@ -63,6 +69,12 @@ def _at_least(config: Any, lowest: int, *names: str) -> None:
             raise ConfigError(f"{name} must be a whole number, got {value!r}")
         if value < lowest:
             raise ConfigError(f"{name} must be at least {lowest}, got {value}")
+
+
+def _one_of(config: Any, **choices: Any) -> None:
+    for name, literal in choices.items():
+        if (value := getattr(config, name)) not in get_args(literal):
+            raise ConfigError(f"{name} must be one of {get_args(literal)}, got {value!r}")
 
 
 def _positive(config: Any, *names: str) -> None:
@@ -224,6 +236,8 @@ class ConvertConfig:
         fit: How modulations are fitted with it.
         matmul_precision: Of the products between hidden layers, while learning and fitting; the errors
             that a store keeps are measured in float32.
+        modulation_dtype: How modulations are stored; "int8" has a scale and an offset per dimension.
+        base_dtype: How base weights are stored; examples are fitted with the weights as they are stored.
         seed: Decides everything that is random.
         rows_per_shard: Examples per shard, a power of two; None chooses by size.
     """
@@ -234,14 +248,13 @@ class ConvertConfig:
     outer: OuterLoopConfig = OuterLoopConfig()
     fit: FitConfig = FitConfig()
     matmul_precision: MatmulPrecision = "float32"
+    modulation_dtype: ModulationDtype = "float32"
+    base_dtype: BaseDtype = "float32"
     seed: int = 0
     rows_per_shard: int | None = None
 
     def __post_init__(self) -> None:
-        if self.matmul_precision not in get_args(MatmulPrecision):
-            raise ConfigError(
-                f"matmul_precision must be one of {get_args(MatmulPrecision)}, got {self.matmul_precision!r}"
-            )
+        _one_of(self, matmul_precision=MatmulPrecision, modulation_dtype=ModulationDtype, base_dtype=BaseDtype)
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"seed must be at least 0 and below 2**32, got {self.seed}")
         rows = self.rows_per_shard

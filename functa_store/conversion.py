@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.metadata
 import itertools
-import os
 import platform
 import time
 from collections.abc import Iterator
@@ -12,25 +11,33 @@ from typing import Any
 import numpy as np
 
 from functa_store.behind import one_behind
-from functa_store.checkpoint import Checkpoints
+from functa_store.checkpoint import INTERVAL, Checkpoints
 from functa_store.config import ConvertConfig, to_dict
 from functa_store.feed import Feed
 from functa_store.learn.comparison import compare_precision
 from functa_store.learn.cost import estimate_seconds
 from functa_store.learn.fit import Fit, choose_batch_size, fit_batches, in_batches
-from functa_store.learn.meta_learn import Base, meta_learn
+from functa_store.learn.meta_learn import Base, meta_learn, round_base
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.pca import pca_reference
 from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.metrics import psnr
 from functa_store.nets.weights import structure, to_weights
 from functa_store.progress import Fitted, Report, silent
+from functa_store.recoding import write_recoded
 from functa_store.runlog import RunLog
 from functa_store.sources import Source, check_source
 from functa_store.store.base import MOMENTA, RATES
+from functa_store.store.claim import sole_writer
 from functa_store.store.layout import Shard, choose_layout
-from functa_store.store.spec import Contents, examples_sha256
-from functa_store.store.writer import StoreWriter, check_output_path, sole_writer
+from functa_store.store.objects import NO_OPTIONS, Location, Objects, StorageOptions
+from functa_store.store.parsing import load_spec
+from functa_store.store.reader import StoreReader
+from functa_store.store.spec import ROOT, Contents, examples_sha256
+from functa_store.store.writer import StoreWriter, check_output
+
+EXACT = "exact.functa"
+"""Where in the work folder modulations stay in float32 until all are fitted and their range is known."""
 
 STAGES = ("learning", "tuning")
 LIBRARIES = ("functa-store", "jax", "jaxlib", "flax", "optax", "numpy", "pillow", "zarr")
@@ -38,24 +45,28 @@ LIBRARIES = ("functa-store", "jax", "jaxlib", "flax", "optax", "numpy", "pillow"
 
 def convert(
     source: Source,
-    path: str | os.PathLike[str],
+    path: Location,
     config: ConvertConfig,
     *,
+    storage: StorageOptions = NO_OPTIONS,
     fit_batch_size: int | None = None,
+    snapshot_seconds: float = INTERVAL,
     report: Report = silent,
 ) -> None:
     """Meta-learn a base network on a source and write its functaset.
 
-    Interrupted at any moment, the same call goes on where it stopped.
+    Interrupted at any moment, the same call goes on where it stopped, and ends in the same bytes.
 
     Args:
         source: The examples.
-        path: The store, ending in `.functa`. `PATH.work` beside it exists until it is complete,
+        path: The store, a path or URL ending in `.functa`. `PATH.work` beside it exists until it is complete,
             `PATH.log` tells times and speeds.
         config: The conversion.
+        storage: How to reach a bucket.
         fit_batch_size: Examples per call of the fit, rounded up to a multiple of the devices; None takes 16
             per CPU core, or what a short probe finds fastest on an accelerator. Another number may change
             the last bits of modulations.
+        snapshot_seconds: Seconds of learning that a crash may cost.
         report: Told of the progress.
 
     Raises:
@@ -65,24 +76,33 @@ def convert(
             is writing it.
         StoreMismatchError: If another conversion was left unfinished at the path.
         LearningError: If meta-learning diverges.
-        OSError: If the disk is full or cannot be written; what is written stays.
+        StorageError: If the disk is full, or the place cannot be reached or written; what is written stays.
     """
     check_source(source)
-    store = check_output_path(path)
     use_all_cores()
-    with sole_writer(store) as work, RunLog(store, report) as log:
+    with sole_writer(check_output(path, storage)) as (store, work), RunLog(store, report) as log:
         conversion = _identify(source, config)
-        learning, tuning = (Checkpoints(work / "learning", stage, conversion) for stage in STAGES)
-        reference = pca_reference(source, config.network.modulation_size)
-        base = meta_learn(source, config, report=log, snapshots=learning)
-        ready = tune(base, source, config, report=log, snapshots=tuning)
-        reference |= compare_precision(base, ready, source, config)
-        contents = describe(source, base, ready, config, reference)
-        with StoreWriter.resume_or_create(store, contents) as writer, one_behind(writer.write) as write:
-            if missing := writer.missing_shards():
-                for fitted in fit_shards(source, ready, missing, config, fit_batch_size, log):
-                    write(*fitted)
+        learning, tuning = (Checkpoints(work, stage, conversion, interval=snapshot_seconds) for stage in STAGES)
+        exact = store if config.modulation_dtype == "float32" else work.below(EXACT)
+        if not _is_complete(exact):
+            reference = pca_reference(source, config.network.modulation_size)
+            base = meta_learn(source, config, report=log, snapshots=learning)
+            base = round_base(base, config.base_dtype)
+            ready = tune(base, source, config, report=log, snapshots=tuning)
+            reference |= compare_precision(base, ready, source, config)
+            contents = describe(source, base, ready, config, reference)
+            with StoreWriter.resume_or_create(exact, contents) as writer, one_behind(writer.write) as write:
+                if missing := writer.missing_shards():
+                    for fitted in fit_shards(source, ready, missing, config, fit_batch_size, log):
+                        write(*fitted)
+        if exact is not store:
+            write_recoded(StoreReader(exact), store, config.modulation_dtype)
+            exact.delete(list(exact.sizes()))
         learning.clear()
+
+
+def _is_complete(store: Objects) -> bool:
+    return store.size(ROOT) is not None and load_spec(store).complete
 
 
 def fit_shards(
@@ -99,7 +119,7 @@ def fit_shards(
         The shard, its modulations (examples, modulation) and mean squared errors (examples,).
     """
     left, num_examples = sum(map(len, shards)), len(source.ids)
-    layout = choose_layout(num_examples, config.network.modulation_size, config.rows_per_shard)
+    layout = choose_layout(num_examples, 4 * config.network.modulation_size, config.rows_per_shard)
     most = max(map(len, layout.shards(num_examples)))
     batch_size = choose_batch_size(ready.fit, ready.shared, source, fit_batch_size, most)
     # No batch holds examples of two shards: whichever are missing, an example meets the same ones.
@@ -119,17 +139,19 @@ def fit_shards(
 def describe(source: Source, base: Base, ready: ReadyFit, config: ConvertConfig, reference: dict[str, Any]) -> Contents:
     """Everything about the functaset that is known before its examples are fitted.
 
-    What was decided on the way replaces what was left open, since it reproduces the store: the number of
-    outer steps for a time budget, the stride and the tiles of the fit, and whether tuned steps were taken.
+    Its modulations are exact, in float32, whatever they become in the end. What was decided on the way replaces
+    what was left open, since it reproduces the store: the number of outer steps for a time budget, the stride and
+    the tiles of the fit, and whether tuned steps were taken.
     """
     outer = dataclasses.replace(config.outer, num_steps=base.num_steps, time_budget=None)
     steps = ready.shared.steps
-    weights = to_weights(base.learnable.base) | {RATES: steps.rates, MOMENTA: steps.momenta}
+    weights = {name: np.asarray(array, config.base_dtype) for name, array in to_weights(base.learnable.base).items()}
+    weights |= {RATES: np.asarray(steps.rates), MOMENTA: np.asarray(steps.momenta)}
     return Contents(
         domain=source.domain,
         features=source.features,
-        config=dataclasses.replace(config, outer=outer, fit=ready.config),
-        base={name: np.asarray(array) for name, array in weights.items()},
+        config=dataclasses.replace(config, outer=outer, fit=ready.config, modulation_dtype="float32"),
+        base=weights,
         ids=source.ids,
         split=source.split,
         labels=source.labels,
@@ -156,8 +178,10 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
     network, num_examples = config.network, len(source.ids)
     graph, state = structure(network, source.domain.num_axes, source.features.num_channels)
     parameters = sum(int(np.prod(array.shape)) for array in to_weights(state).values())
+    weight_bytes = np.dtype(config.base_dtype).itemsize
     inner_loop = 2 * config.fit.num_steps * network.modulation_size
-    layout = choose_layout(num_examples, network.modulation_size, config.rows_per_shard)
+    row_bytes = network.modulation_size * np.dtype(config.modulation_dtype).itemsize
+    layout = choose_layout(num_examples, row_bytes, config.rows_per_shard)
     rows = len(layout.shards(num_examples)) * layout.rows_per_shard
     passes = Fit(graph, config, source).passes
     learning, fitting = estimate_seconds(config, source.domain, source.features, num_examples, passes)
@@ -167,7 +191,7 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
         "base_parameters": parameters,
         "modulation_size": network.modulation_size,
         "rows_per_shard": layout.rows_per_shard,
-        "store_bytes": 4 * (parameters + inner_loop + rows * (network.modulation_size + 1)),
+        "store_bytes": weight_bytes * parameters + 4 * inner_loop + rows * (row_bytes + 4),
         "learning_seconds": config.outer.time_budget or learning,
         "fitting_seconds": fitting,
     }

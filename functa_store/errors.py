@@ -9,6 +9,7 @@
     ├── StoreFormatError       (ValueError)         a store is damaged, foreign or of a newer format
     ├── StoreMismatchError     (ValueError)         an unfinished store belongs to another conversion
     ├── StoreExistsError       (FileExistsError)    the output path already holds something
+    ├── StorageError           (OSError)            a disk or server cannot be reached, read or written
     ├── ExampleIndexError      (IndexError)         an index names no example of the functaset
     └── LearningError          (ArithmeticError)    meta-learning diverged and could not recover
 
@@ -50,6 +51,10 @@ class StoreMismatchError(FunctaStoreError, ValueError):
 
 class StoreExistsError(FunctaStoreError, FileExistsError):
     """The output path already holds a finished store or something foreign."""
+
+
+class StorageError(FunctaStoreError, OSError):
+    """The disk or server that a store lies on cannot be reached, read or written."""
 
 
 class ExampleIndexError(FunctaStoreError, IndexError):

@@ -4,28 +4,32 @@ Times and machines differ between equal conversions, so they are kept beside the
 `NAME.functa.log`: one JSON object per line.
 """
 
+import contextlib
 import json
 import os
 import platform
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
 
+from functa_store.errors import StorageError
 from functa_store.progress import Event, Fitted, Learned, Note, Report, Tuned, as_json
+from functa_store.store.objects import Objects
+
+LOG_SUFFIX = ".log"
 
 
 class RunLog:
     """Passes events on and appends the telling ones to a log; a context manager.
 
     Args:
-        path: The store.
+        store: The store.
         report: Where every event goes, too.
     """
 
-    def __init__(self, path: Path, report: Report) -> None:
-        self._path = path.with_name(f"{path.name}.log")
+    def __init__(self, store: Objects, report: Report) -> None:
+        self._store = store
         self._report = report
         self._last: dict[type, Event] = {}
 
@@ -44,9 +48,12 @@ class RunLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for event in self._last.values():
-            self._append(as_json(event))
-        self._append({"event": "ended", "by": kind.__name__ if kind else "completion"})
+        requests = {"requests": dict(self._store.requests)} if self._store.requests else {}
+        # A full disk has been reported already.
+        with contextlib.suppress(StorageError) if kind else contextlib.nullcontext():
+            for event in self._last.values():
+                self._append(as_json(event))
+            self._append({"event": "ended", "by": kind.__name__ if kind else "completion"} | requests)
 
     def __call__(self, event: Event) -> None:
         """Report an event; notes and looks at the monitored examples are logged at once, the last ones at the end."""
@@ -58,5 +65,4 @@ class RunLog:
 
     def _append(self, facts: dict[str, Any]) -> None:
         line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z")} | facts, allow_nan=False)
-        with self._path.open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
+        self._store.append_beside(LOG_SUFFIX, f"{line}\n".encode())

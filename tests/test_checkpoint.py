@@ -11,6 +11,7 @@ from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.learn.meta_learn import Snapshot
 from functa_store.learn.outer_loop import LearnState, init_learnable, make_optimizer
+from functa_store.store.local import LocalObjects
 
 CONFIG = ConvertConfig(network=NetworkConfig(width=4, depth=3, modulation_dim=2))
 CONVERSION = {"config": {"seed": 0}}
@@ -23,33 +24,33 @@ def snapshot(step):
 
 
 def test_the_last_snapshot_comes_back_exactly(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "learning", "learning", CONVERSION)
+    checkpoints = Checkpoints(LocalObjects(tmp_path), "learning", CONVERSION)
     assert checkpoints.load(snapshot(0)) is None
     checkpoints.save(snapshot(7))
     checkpoints.save(snapshot(9))
-    kept = Checkpoints(tmp_path / "learning", "learning", CONVERSION).load(snapshot(0))
+    kept = Checkpoints(LocalObjects(tmp_path), "learning", CONVERSION).load(snapshot(0))
     assert kept.step == 9
     assert type(kept.step) is int
     jax.tree.map(np.testing.assert_array_equal, kept, snapshot(9))
 
 
 def test_offers_are_kept_only_once_in_a_while(tmp_path):
-    patient = Checkpoints(tmp_path / "patient", "learning", CONVERSION, interval=1000.0)
+    patient = Checkpoints(LocalObjects(tmp_path / "patient"), "learning", CONVERSION, interval=1000.0)
     patient.offer(snapshot(3))
     assert patient.load(snapshot(0)) is None
-    eager = Checkpoints(tmp_path / "eager", "learning", CONVERSION, interval=0.0)
+    eager = Checkpoints(LocalObjects(tmp_path / "eager"), "learning", CONVERSION, interval=0.0)
     eager.offer(snapshot(3))
     assert eager.load(snapshot(0)).step == 3
 
 
 def test_snapshots_of_another_conversion_are_refused(tmp_path):
-    Checkpoints(tmp_path / "learning", "learning", CONVERSION)
+    Checkpoints(LocalObjects(tmp_path), "learning", CONVERSION)
     with pytest.raises(StoreMismatchError, match=r"config.seed is 0, expected 1"):
-        Checkpoints(tmp_path / "learning", "learning", {"config": {"seed": 1}})
+        Checkpoints(LocalObjects(tmp_path), "learning", {"config": {"seed": 1}})
 
 
 def test_a_finished_conversion_leaves_nothing(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "learning", "learning", CONVERSION)
+    checkpoints = Checkpoints(LocalObjects(tmp_path), "learning", CONVERSION)
     checkpoints.save(snapshot(1))
     checkpoints.clear()
     assert not list(tmp_path.iterdir())
@@ -57,7 +58,7 @@ def test_a_finished_conversion_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("damage", [b"", b"no archive at all", None])
 def test_a_damaged_snapshot_is_named_with_what_to_do(tmp_path, damage):
-    checkpoints = Checkpoints(tmp_path / "learning", "tuning", CONVERSION)
+    checkpoints = Checkpoints(LocalObjects(tmp_path), "tuning", CONVERSION)
     checkpoints.save(snapshot(7))
     file = tmp_path / "learning" / "tuning.npz"
     file.write_bytes(file.read_bytes()[:-100] if damage is None else damage)
@@ -66,7 +67,7 @@ def test_a_damaged_snapshot_is_named_with_what_to_do(tmp_path, damage):
 
 
 def test_a_snapshot_of_another_shape_is_refused(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "learning", "learning", CONVERSION)
+    checkpoints = Checkpoints(LocalObjects(tmp_path), "learning", CONVERSION)
     checkpoints.save(snapshot(7))
     other = snapshot(0)
     wider = other._replace(best=other.best._replace(rates=np.zeros((3, 5), np.float32)))

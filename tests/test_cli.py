@@ -66,7 +66,7 @@ def conversion(monkeypatch):
     """Replaces the conversion by one that only notes its calls, or raises what a test puts in."""
     fake = types.SimpleNamespace(calls=[], error=None)
 
-    def convert(source, path, config, *, fit_batch_size, report):
+    def convert(source, path, config, *, storage, fit_batch_size, report):
         fake.calls.append((source, path, config))
         if fake.error is not None:
             raise fake.error
@@ -74,7 +74,7 @@ def conversion(monkeypatch):
     fake.convert = convert
     fake.plan = lambda source, config: {"parameters": 1234, "store_bytes": 5678}
     monkeypatch.setitem(sys.modules, "functa_store.conversion", fake)
-    monkeypatch.setattr(info, "facts", lambda path: {"examples": 3})
+    monkeypatch.setattr(info, "facts", lambda path, storage: {"examples": 3})
     return fake
 
 
@@ -82,7 +82,9 @@ def convert_words(*more):
     return ["convert", "fake", "in.zip", "out.functa", *more]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["convert", "--help"], ["info", "--help"], ["decode", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["convert", "--help"], ["info", "--help"], ["decode", "--help"], ["repair", "--help"]]
+)
 def test_help_is_printed(words, capsys, converter):
     with pytest.raises(SystemExit) as exit_info:
         cli.main(words)

@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from functa_store.commands import info
-from functa_store.config import ConvertConfig, MatmulPrecision
+from functa_store.commands.storage import add_storage_arguments, storage_from
+from functa_store.config import BaseDtype, ConvertConfig, MatmulPrecision, ModulationDtype
 from functa_store.console import duration, json_lines, shown_on, write_json_line
 from functa_store.errors import ConfigError
 from functa_store.interrupts import stopping_between_events
 from functa_store.plugins import Converter, Preset, converters
 from functa_store.progress import Event, Report, silent
-from functa_store.store.writer import check_output_path
+from functa_store.store.writer import check_output
 
 if TYPE_CHECKING:
     from functa_store.sources import Source
@@ -61,7 +62,7 @@ def _add_kind(kinds: Any, kind: str, converter: Converter) -> None:
 def _options_of_every_kind(converter: Converter) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("archive", metavar="ARCHIVE", help="the archive as published")
-    parser.add_argument("out", metavar="OUT", help="path of the functaset, such as faces.functa")
+    parser.add_argument("out", metavar="OUT", help="the functaset: a path, s3:// or gs://, ending in .functa")
     names = list(converter.presets)
     parser.add_argument("--preset", choices=names, default=names[0], help=f"(default: {names[0]}; see functa presets)")
     parser.add_argument("--modulation-dim", type=int, metavar="D", help="numbers stored per example")
@@ -83,12 +84,18 @@ def _options_of_every_kind(converter: Converter) -> argparse.ArgumentParser:
     parser.add_argument(
         "--matmul-precision", choices=get_args(MatmulPrecision), help="of hidden layers' products (default: float32)"
     )
+    parser.add_argument("--dtype", choices=get_args(ModulationDtype), help="of stored modulations (default: float32)")
+    parser.add_argument("--base-dtype", choices=get_args(BaseDtype), help="of stored base weights (default: float32)")
+    parser.add_argument(
+        "--snapshot-every", type=float, metavar="SECONDS", help="learning that a crash may cost (default: 60)"
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="decides everything random")
     parser.add_argument("--limit", type=int, metavar="N", help="take at most N examples")
     parser.add_argument(
         "--max-rejects", type=float, default=0.01, metavar="F", help="fraction of unreadable members (default: 0.01)"
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done and what it would cost")
+    add_storage_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print events and the result as JSON lines")
     parser.add_argument("--quiet", action="store_true", help="print no progress and no summary")
     return parser
@@ -109,13 +116,17 @@ def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
         raise ConfigError(f"--limit must be at least 1, got {args.limit}")
     if args.fit_batch is not None and args.fit_batch < 1:
         raise ConfigError(f"--fit-batch must be at least 1, got {args.fit_batch}")
-    check_output_path(args.out)
+    if args.snapshot_every is not None and not args.snapshot_every >= 0:
+        raise ConfigError(f"--snapshot-every must not be negative, got {args.snapshot_every}")
+    storage = storage_from(args)
+    check_output(args.out, storage)
     with _progress(args) as shown, stopping_between_events(_both(shown, watch)) as report:
         source = args.converter.open(args.archive, options_from(args, preset), report)
         if not args.dry_run:
             from functa_store.conversion import convert  # imports JAX
 
-            convert(source, args.out, config, fit_batch_size=args.fit_batch, report=report)
+            rare = _given(snapshot_seconds=args.snapshot_every)
+            convert(source, args.out, config, storage=storage, fit_batch_size=args.fit_batch, report=report, **rare)
     _finish(args, source, config)
 
 
@@ -139,6 +150,7 @@ def config_from(args: argparse.Namespace, preset: Preset) -> ConvertConfig:
         outer=dataclasses.replace(config.outer, **outer),
         fit=dataclasses.replace(config.fit, **fit),
         **_given(seed=args.seed, matmul_precision=args.matmul_precision),
+        **_given(modulation_dtype=args.dtype, base_dtype=args.base_dtype),
     )
 
 
@@ -178,7 +190,7 @@ def _finish(args: argparse.Namespace, source: "Source", config: ConvertConfig) -
 
         facts, show = plan(source, config), _show_plan
     elif args.json or not args.quiet:
-        facts, show = info.facts(args.out), info.show
+        facts, show = info.facts(args.out, storage_from(args)), info.show
     else:
         return
     if args.json:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from functa_store.commands.selections import parse_index, parse_region, parse_resolution
+from functa_store.commands.storage import add_storage_arguments, storage_from
 from functa_store.console import write_json_line
 from functa_store.errors import ConfigError
 from functa_store.sheets import contact_sheet, to_image
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def add_parser(commands: Any) -> None:
     """Add `functa decode`."""
     parser = commands.add_parser("decode", help="decode examples to a contact sheet (.png) or arrays (.npz)")
-    parser.add_argument("store", metavar="STORE", help="path of a functaset")
+    parser.add_argument("store", metavar="STORE", help="path or URL of a functaset")
     parser.add_argument("--index", default="0:16", help="examples: 3, 0:16, ::100,-1 (default: 0:16)")
     parser.add_argument(
         "--resolution", metavar="N[xM]", help="points per axis inside the region (default: the archive's)"
@@ -30,6 +31,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--clip", action=argparse.BooleanOptionalAction, default=True, help="clip to the range of the data"
     )
+    add_storage_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object about the file written")
     parser.set_defaults(run=run)
 
@@ -45,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     region = None if args.region is None else parse_region(args.region)
     from functa_store.decode.functaset import open_functaset  # imports JAX
 
-    functaset = open_functaset(args.store)
+    functaset = open_functaset(args.store, storage=storage_from(args))
     index = parse_index(args.index, len(functaset))
     axes, channels = functaset.domain.axes, functaset.features.channels
     if out.suffix == ".png" and (len(axes) != 2 or len(channels) not in (1, 3, 4)):

@@ -1,7 +1,7 @@
 """What does a store hold, and how good is it?"""
 
 import argparse
-import os
+import dataclasses
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from functa_store.commands.storage import add_storage_arguments, storage_from
 from functa_store.console import printable, write_json_line
 from functa_store.progress import json_ready
+from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions
 
 if TYPE_CHECKING:
     from functa_store.store.reader import StoreReader
@@ -22,44 +24,51 @@ SHOWN_REJECTS = 10
 def add_parser(commands: Any) -> None:
     """Add `functa info`."""
     parser = commands.add_parser("info", help="describe a functaset: size, quality, what was rejected")
-    parser.add_argument("store", metavar="STORE", help="path of a functaset")
+    parser.add_argument("store", metavar="STORE", help="path or URL of a functaset")
+    add_storage_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Print what a store holds."""
-    found = facts(args.store)
+    found = facts(args.store, storage_from(args))
     if args.json:
         write_json_line(sys.stdout, found)
     else:
         show(found, Console(highlight=False))
 
 
-def facts(path: str | os.PathLike[str]) -> dict[str, Any]:
+def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any]:
     """JSON-ready description of a store.
 
     Raises:
         StoreFormatError: If the path holds no functaset that this release reads.
+        StorageError: If the place cannot be read.
     """
     from functa_store.store.reader import StoreReader  # only this command pays for it
 
-    reader = StoreReader(path)
+    reader = StoreReader(path, storage=storage)
     return json_ready(
         {
-            "path": os.fspath(path),
+            "path": reader.path,
             "format_version": reader.format_version,
             "complete": reader.complete,
             "domain": {"axes": reader.domain.axes, "resolution": reader.domain.resolution},
             "channels": reader.features.channels,
             "preset": reader.config.preset,
-            "examples": reader.num_examples,
-            "fitted": reader.num_done,
+            "examples": reader.num_total,
+            "fitted": reader.num_examples,
             "modulation_shape": reader.modulations.shape[1:],
-            "dtype": str(reader.modulations.dtype),
+            "dtype": reader.config.modulation_dtype,
+            "base_dtype": reader.config.base_dtype,
             "bytes_total": reader.bytes_total,
             "bytes_base": reader.bytes_base,
             "bytes_per_example": reader.bytes_per_example,
+            "bytes_per_example_with_base": _with_base(reader),
+            "rounding_loss": None
+            if reader.spec.rounding_loss is None
+            else dataclasses.asdict(reader.spec.rounding_loss),
             **_quality(reader),
             "rejects": {
                 "count": len(reader.rejects),
@@ -69,6 +78,11 @@ def facts(path: str | os.PathLike[str]) -> dict[str, Any]:
             "provenance": reader.provenance,
         }
     )
+
+
+def _with_base(reader: "StoreReader") -> float:
+    """Bytes of a modulation and of its share of the base."""
+    return reader.bytes_per_example + reader.bytes_base / reader.num_total
 
 
 def _quality(reader: "StoreReader") -> dict[str, Any]:
@@ -84,14 +98,18 @@ def show(found: dict[str, Any], console: Console) -> None:
     """Print a store's description for a person."""
     points = " x ".join(str(size) for size in found["domain"]["resolution"])
     table = Table(title=found["path"], show_header=False)
-    table.add_row("state", "complete" if found["complete"] else f"unfinished, {found['fitted']:,} fitted")
+    state = "complete" if found["complete"] else f"unfinished, {found['fitted']:,} of {found['examples']:,} fitted"
+    table.add_row("state", state)
     table.add_row("format version", str(found["format_version"]))
     table.add_row("preset", str(found["preset"]))
     table.add_row("examples", f"{found['examples']:,} of {points} points, {len(found['channels'])} channels")
     table.add_row("modulations", f"{found['modulation_shape']} {found['dtype']}")
-    table.add_row("bytes per example", f"{found['bytes_per_example']:,.0f}")
-    table.add_row("bytes of the base", f"{found['bytes_base']:,}")
+    with_base = f"{found['bytes_per_example_with_base']:,.0f} with its share of the base"
+    table.add_row("bytes per example", f"{found['bytes_per_example']:,}, {with_base}")
+    table.add_row("bytes of the base", f"{found['bytes_base']:,}, {found['base_dtype']}")
     table.add_row("bytes in all", f"{found['bytes_total']:,}")
+    if loss := found["rounding_loss"]:
+        table.add_row("lost by rounding", f"{loss['psnr_loss']:.4f} dB on {loss['examples']:,} examples")
     if reduced := found["reference"].get("matmul_precision"):
         table.add_row(f"fit in {reduced['precision']}", _cost_of_precision(reduced))
     console.print(table)

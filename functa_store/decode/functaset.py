@@ -17,6 +17,7 @@ from functa_store.errors import ExampleIndexError, GridError
 from functa_store.grids import CellGrid, Region
 from functa_store.metrics import psnr
 from functa_store.sources import FeatureSpec
+from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions
 from functa_store.store.reader import StoreReader
 from functa_store.store.rows import Rows
 
@@ -24,16 +25,22 @@ Index = int | slice | Sequence[int] | np.ndarray
 """An example, or several: a slice, integers, or a boolean mask over all examples."""
 
 
-def open_functaset(path: str | os.PathLike[str]) -> "Functaset":
+def open_functaset(path: Location, *, storage: StorageOptions = NO_OPTIONS, verify: bool = False) -> "Functaset":
     """Open a functaset; nothing but its description is read until it is asked for.
 
+    An unfinished one holds the examples that were finished when it was opened.
+
     Args:
-        path: The store.
+        path: The store: a path or a URL (s3://, gs://, http(s)://, memory://).
+        storage: How to reach a bucket.
+        verify: Compare the checksum of each shard when it is first touched; everything else always is.
 
     Raises:
+        ConfigError: If a URL makes no sense.
         StoreFormatError: If there is no functaset that this release can read.
+        StorageError: If the place cannot be read.
     """
-    return Functaset(StoreReader(path))
+    return Functaset(StoreReader(path, storage=storage, verify=verify))
 
 
 class Functaset:
@@ -80,8 +87,8 @@ class Functaset:
             f"{axis} {n}" for axis, n in zip(self.store.domain.axes, self.store.domain.resolution, strict=True)
         )
         phrases = [
-            str(self.store.path),
-            f"{len(self)} examples" if self.store.complete else f"{self.store.num_done} of {len(self)} examples",
+            self.store.path,
+            f"{len(self)} examples" if self.store.complete else f"{len(self)} of {self.store.num_total} examples",
             f"{domain} x {len(self.store.features.channels)} channels",
             f"modulations of {self.config.network.modulation_size}",
         ]

@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 from jax.stages import Compiled
 
-from functa_store.config import ConvertConfig, FitConfig
+from functa_store.config import BaseDtype, ConvertConfig, FitConfig
 from functa_store.errors import LearningError
 from functa_store.feed import Feed, evenly
 from functa_store.learn.fit import Fit, mean_psnr
@@ -78,6 +78,12 @@ class Base(NamedTuple):
     learnable: Learnable
     num_steps: int
     psnr: float
+
+
+def round_base(base: Base, dtype: BaseDtype) -> Base:
+    """The base network that its weights are after they were stored as `dtype`; the inner loop's rates stay."""
+    weights = jax.tree.map(lambda array: np.asarray(array, dtype).astype(np.float32), base.learnable.base)
+    return base._replace(learnable=base.learnable._replace(base=weights))
 
 
 def choose_examples(source: Source, num_monitored: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,12 +3,13 @@
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
+from typing import get_args
 
 import numpy as np
 
-from functa_store.config import NetworkConfig, differences
+from functa_store.config import BaseDtype, NetworkConfig, differences
 
-BASE_DTYPES = ("float32", "float16")
+BASE_DTYPES = get_args(BaseDtype)
 RATES = "inner_loop/learning_rate"
 MOMENTA = "inner_loop/momentum"
 

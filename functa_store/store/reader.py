@@ -1,50 +1,48 @@
-"""What is in a store, and is it all there?"""
+"""What is in a store, and what of it can be read?"""
 
-import contextlib
 import functools
-import os
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-import tensorstore
-import zarr
 
-from functa_store.config import differences, to_dict
 from functa_store.errors import StoreFormatError
 from functa_store.sources import Reject
+from functa_store.store.arrays import TEXT, SmallArrays
 from functa_store.store.base import base_problems, describe_array
-from functa_store.store.disk import files_below, record
-from functa_store.store.layout import ROW_DTYPE
-from functa_store.store.receipts import Receipts
+from functa_store.store.inventory import take_inventory
+from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions, open_objects
+from functa_store.store.rounding import Rounding
 from functa_store.store.rows import Rows
-from functa_store.store.skeleton import table_chunks
-from functa_store.store.spec import StoreSpec, load_spec
-
-CACHE_BYTES = 64 * 1024**2
+from functa_store.store.shards import ShardedRows
+from functa_store.store.spec import ROOT
 
 
 class StoreReader:
     """An open functaset, checked against its own description; reads arrays when they are asked for.
 
-    An unfinished store can be opened, but its modulations and errors cannot be read.
+    An unfinished store is the functaset of the examples that were finished when it was opened.
 
     Args:
-        path: The store.
+        location: The store: a path or a URL.
+        storage: How to reach a bucket.
+        verify: Compare the checksum of each shard when it is first touched; everything else always is.
 
     Attributes:
-        path: The store.
+        objects: Where it lies.
+        path: Its path or URL.
         spec: All it says about itself.
+        shards: The shards that can be read, in order.
         format_version: Version of the format.
         complete: Whether every example has been fitted.
-        num_examples: Number of examples.
+        num_total: Number of examples, the unfinished ones included.
         domain: Where the examples were sampled.
         features: What their values mean.
         config: The conversion.
         provenance: Facts about the archive.
         reference: Figures to compare with.
         quality: Examples and PSNR by split; empty while unfinished.
-        modulations: One modulation per example, float32.
+        modulations: One modulation per example, float32 however they are stored.
         mse: Mean squared error of each fit, float32, in the squared unit of the features.
         ids: Name of each example.
         split: Split of each example.
@@ -53,38 +51,58 @@ class StoreReader:
 
     Raises:
         StoreFormatError: If there is no functaset that this release can read.
+        StorageError: If the place cannot be read.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self.spec = spec = load_spec(self.path)
+    def __init__(self, location: Location, *, storage: StorageOptions = NO_OPTIONS, verify: bool = False) -> None:
+        self.objects = open_objects(location, storage)
+        self.path = self.objects.name
+        there = take_inventory(self.objects)
+        self.spec = spec = there.spec
+        self.shards = there.shards
+        self._records, self._verify = there.records, verify
+        self._small = SmallArrays(self.objects, there.records)
         self.format_version, self.complete = spec.format_version, spec.complete
-        self.num_examples = spec.examples.count
+        self.num_total = spec.examples.count
         self.domain, self.features, self.config = spec.domain, spec.features, spec.config
         self.provenance, self.reference, self.quality = spec.provenance, spec.reference, spec.quality
-        _check_tables(self.path, spec)
-        self.modulations = self._table("modulations", (self.num_examples, self.config.network.modulation_size))
-        self.mse = self._table("mse", (self.num_examples,))
+        size, n = self.config.network.modulation_size, self.num_examples
+        self._check_tables()
+        self.modulations = Rows(f"{self.path}/modulations", (n, size), np.dtype(np.float32), self._open_modulations)
+        self.mse = Rows(f"{self.path}/mse", (n,), np.dtype(np.float32), self._open_mse)
         self.ids, self.split = self._column("id"), self._column("split")
-        labels = _label_names(self.path, spec)
+        labels = {name: self._small.describe(f"labels/{name}") for name in self._label_names()}
         self.labels: Mapping[str, Rows] = {name: self._column(f"labels/{name}") for name in labels}
-        names = {name: _array(self.path, f"labels/{name}").attrs.get("names") for name in labels}
+        names = {name: described["attributes"].get("names") for name, described in labels.items()}
         self.label_names: Mapping[str, tuple[str, ...]] = {
-            name: tuple(map(str, values)) for name, values in sorted(names.items()) if isinstance(values, list)
+            name: tuple(map(str, values)) for name, values in names.items() if isinstance(values, list)
         }
 
     def __repr__(self) -> str:
-        state = "complete" if self.complete else "unfinished"
-        return f"<StoreReader {self.path}: {self.num_examples} examples, {state}>"
+        state = "complete" if self.complete else f"{self.num_examples} of {self.num_total} examples"
+        return f"<StoreReader {self.path}: {state}>"
+
+    def __len__(self) -> int:
+        return self.num_examples
+
+    @property
+    def num_examples(self) -> int:
+        """Number of examples that can be read."""
+        return sum(map(len, self.shards))
 
     @functools.cached_property
     def base(self) -> dict[str, np.ndarray]:
-        """The base weights and inner-loop rates by name.
+        """The base weights and inner-loop rates by name, float32 however they are stored; see `stored_base`."""
+        return {name: array.astype(np.float32, copy=False) for name, array in self.stored_base.items()}
+
+    @functools.cached_property
+    def stored_base(self) -> dict[str, np.ndarray]:
+        """The base as it is stored, checked against its SHA-256.
 
         Raises:
             StoreFormatError: If an array is missing, damaged or not of this network.
         """
-        base = {name: _values(self.path, f"base/{name}") for name in self.spec.base}
+        base = {name: self._small.read(f"base/{name}", array.shape) for name, array in self.spec.base.items()}
         found = {name: describe_array(array) for name, array in base.items()}
         problems = [f"base/{name} is damaged" for name, described in self.spec.base.items() if found[name] != described]
         problems += base_problems(base, self.config.network, self.domain.num_axes, self.features.num_channels)
@@ -93,137 +111,108 @@ class StoreReader:
         return base
 
     @functools.cached_property
+    def rounding(self) -> Rounding:
+        """How modulations are stored.
+
+        Raises:
+            StoreFormatError: If `scale` or `offset` are missing or damaged.
+        """
+        arrays = {name: self._small.read(name, array.shape) for name, array in self.spec.rounding.items()}
+        for name, array in arrays.items():
+            if describe_array(array) != self.spec.rounding[name] or not np.isfinite(array).all():
+                raise StoreFormatError(f"{self.path}/{name}: damaged. Copy the store again, or convert again.")
+        return Rounding(self.config.modulation_dtype, **arrays)
+
+    @functools.cached_property
+    def statistics(self) -> dict[str, np.ndarray]:
+        """Per dimension of the modulations over all examples: `mean`, `std` (population), `min`, `max`, float32.
+
+        Raises:
+            StoreFormatError: If the store is unfinished, or they are missing or damaged.
+        """
+        if not self.complete:
+            raise StoreFormatError(
+                f"{self.path}: unfinished store, which has no statistics. Run the conversion again with the same "
+                "archive and options to finish it."
+            )
+        shape = (self.config.network.modulation_size,)
+        return {name: self._small.read(f"statistics/{name}", shape) for name in ("mean", "std", "min", "max")}
+
+    @functools.cached_property
     def rejects(self) -> list[Reject]:
         """The members of the archive that were skipped."""
-        fields = [_read_column(self.path, self.spec, f"rejects/{field}") for field in ("member", "reason")]
+        fields = [self._small.read(f"rejects/{field}") for field in ("member", "reason")]
+        if fields[0].shape != fields[1].shape:
+            raise StoreFormatError(f"{self.path}/rejects: members and reasons differ in number. Copy the store again.")
         return [Reject(member=str(member), reason=str(reason)) for member, reason in zip(*fields, strict=True)]
 
     @property
-    def num_done(self) -> int:
-        """Examples whose modulation is on disk."""
-        if self.complete:
-            return self.num_examples
-        receipts = Receipts(self.path, self.spec.fingerprint)
-        return sum(len(shard) for shard in self.spec.layout.shards(self.num_examples) if receipts.read(shard))
-
-    @property
     def bytes_total(self) -> int:
-        """Bytes of all files of the store."""
-        return sum(file.stat().st_size for file in files_below(self.path).values())
+        """Bytes of all files of the store, as far as they are recorded."""
+        return sum(file.bytes for file in (self._records or {}).values()) + (self.objects.size(ROOT) or 0)
 
     @property
     def bytes_base(self) -> int:
         """Bytes of the base's files, compressed as they are."""
-        return sum(file.stat().st_size for file in files_below(self.path / "base").values())
+        return sum(file.bytes for key, file in (self._records or {}).items() if key.startswith("base/"))
 
     @property
     def bytes_per_example(self) -> int:
         """Bytes of one stored modulation: what another example costs."""
-        return self.config.network.modulation_size * ROW_DTYPE.itemsize
+        return self.config.network.modulation_size * np.dtype(self.config.modulation_dtype).itemsize
 
-    def verify(self) -> None:
-        """Read every file and compare it with the manifest.
+    def _open_modulations(self) -> ShardedRows:
+        return self._open(self.rounding, "modulations")
 
-        Raises:
-            StoreFormatError: If the store is unfinished, or a file is missing, changed or foreign.
-        """
-        _require_complete(self.path, self.spec)
-        files = files_below(self.path)
-        found = {key: to_dict(record(files[key].read_bytes())) for key in files if key != "zarr.json"}
-        damaged = list(differences(found, {key: to_dict(file) for key, file in self.spec.manifest.items()}))
-        if damaged:
-            raise StoreFormatError(f"{self.path}: {'; '.join(damaged[:5])}. Copy the store again, or convert again.")
+    def _open_mse(self) -> ShardedRows:
+        return self._open(Rounding(), "mse")
 
-    def _table(self, name: str, shape: tuple[int, ...]) -> Rows:
-        return Rows(f"{self.path}/{name}", shape, np.dtype(np.float32), functools.partial(_Shards, self.path, name))
+    def _open(self, rounding: Rounding, name: str) -> ShardedRows:
+        return ShardedRows(
+            self.objects,
+            self.spec.tables(rounding)[name],
+            [shard.index for shard in self.shards],
+            self._records or {},
+            verify=self._verify,
+            to_values=rounding.to_values,
+        )
 
     def _column(self, name: str) -> Rows:
-        array = _array(self.path, name)
-        if array.shape != (self.num_examples,):
-            raise _unexpected(self.path, name, f"shape {array.shape}", f"({self.num_examples},)")
-        read = functools.partial(_read_column, self.path, self.spec, name)
-        return Rows(f"{self.path}/{name}", array.shape, array.dtype, read)
+        """A small per-example array, read as a whole when it is first asked for."""
+        described = self._small.describe(name)
+        if described["shape"] != (self.num_total,):
+            raise self._unexpected(name, f"shape {described['shape']}", f"({self.num_total},)")
+        dtype = TEXT if described["data_type"] == "string" else np.dtype(described["data_type"])
+        return Rows(f"{self.path}/{name}", (self.num_examples,), dtype, functools.partial(self._read_column, name))
 
+    def _read_column(self, name: str) -> np.ndarray:
+        values = self._small.read(name, (self.num_total,))
+        if self.complete:
+            return values
+        return np.concatenate([values[:0], *(values[shard.start : shard.stop] for shard in self.shards)])
 
-class _Shards:
-    """A sharded array through TensorStore, in which a missing chunk is an error and never fill values."""
+    def _label_names(self) -> list[str]:
+        suffix = "/zarr.json"
+        files = self.objects.sizes("labels") if self._records is None else self._records
+        found = [key.removeprefix("labels/").removesuffix(suffix) for key in files if key.startswith("labels/")]
+        return sorted(name for name in found if "/" not in name and f"labels/{name}{suffix}" in files)
 
-    def __init__(self, path: Path, name: str) -> None:
-        _require_complete(path, load_spec(path))
-        self._name = f"{path}/{name}"
-        spec = {
-            "driver": "zarr3",
-            "kvstore": {"driver": "file", "path": str(path.absolute() / name)},
-            "fill_missing_data_reads": False,
-            "recheck_cached_data": "open",
-            "context": {"cache_pool": {"total_bytes_limit": CACHE_BYTES}},
-        }
-        with self._named_errors():
-            self._store = tensorstore.open(spec, open=True, read=True).result()
+    def _check_tables(self) -> None:
+        """Compare what other Zarr readers are told about the tables with what they are."""
+        for name, table in self.spec.tables(Rounding(self.config.modulation_dtype)).items():
+            described = self._small.describe(name)
+            expected: dict[str, Any] = {
+                "shape": (self.num_total, *table.row_shape),
+                "data_type": table.dtype.name,
+                "chunks": (table.rows_per_shard, *table.row_shape),
+                "codecs": table.codecs,
+            }
+            found = {key: described[key] for key in expected}
+            if found != expected:
+                raise self._unexpected(name, str(found), str(expected))
 
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        with self._named_errors():
-            return self._store[rows].read().result()
-
-    @contextlib.contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except ValueError as error:
-            raise StoreFormatError(
-                f"{self._name}: a shard is missing or damaged: {error}. Copy the store again, or convert again."
-            ) from error
-
-
-def _read_column(path: Path, spec: StoreSpec, name: str) -> np.ndarray:
-    """A small array as a whole, its files checked against the manifest of a complete store."""
-    for key, expected in spec.manifest.items():
-        file = path / key
-        if key.startswith(f"{name}/") and (not file.exists() or record(file.read_bytes()) != expected):
-            raise StoreFormatError(f"{file}: missing or damaged. Copy the store again, or convert again.")
-    return _values(path, name)
-
-
-def _values(path: Path, name: str) -> np.ndarray:
-    try:
-        return np.asarray(_array(path, name)[...])
-    except (OSError, RuntimeError) as error:  # numcodecs raises RuntimeError for torn zstd frames
-        raise StoreFormatError(f"{path}/{name}: damaged ({error}). Copy the store again, or convert again.") from error
-
-
-def _label_names(path: Path, spec: StoreSpec) -> list[str]:
-    """Names of the labels: those that the manifest of a complete store lists, else those that are there."""
-    suffix = "/zarr.json"
-    files = spec.manifest if spec.complete else files_below(path)
-    found = [key.removeprefix("labels/").removesuffix(suffix) for key in files if key.startswith("labels/")]
-    return sorted(name for name in found if "/" not in name and f"labels/{name}{suffix}" in files)
-
-
-def _array(path: Path, name: str) -> zarr.Array:
-    try:
-        return zarr.open_array(path / name, mode="r", zarr_format=3)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreFormatError(f"{path}/{name}: no readable array. Copy the store again, or convert again.") from error
-
-
-def _check_tables(path: Path, spec: StoreSpec) -> None:
-    size = spec.config.network.modulation_size
-    for name, (shards, chunks) in table_chunks(spec.layout, size).items():
-        array = _array(path, name)
-        expected = ((spec.examples.count, *shards[1:]), ROW_DTYPE, shards, chunks)
-        found = (array.shape, array.dtype, array.shards, array.chunks)
-        if found != expected:
-            raise _unexpected(path, name, f"shape, dtype, shards and chunks {found}", str(expected))
-
-
-def _unexpected(path: Path, name: str, found: str, expected: str) -> StoreFormatError:
-    return StoreFormatError(
-        f"{path}/{name}: {found}, expected {expected}; two conversions were mixed. Convert again into an empty path."
-    )
-
-
-def _require_complete(path: Path, spec: StoreSpec) -> None:
-    if not spec.complete:
-        raise StoreFormatError(
-            f"{path}: unfinished store. Run the conversion again with the same archive and options to finish it."
+    def _unexpected(self, name: str, found: str, expected: str) -> StoreFormatError:
+        return StoreFormatError(
+            f"{self.path}/{name}: {found}, expected {expected}; two conversions were mixed. "
+            "Convert again into an empty path."
         )

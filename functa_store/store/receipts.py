@@ -2,57 +2,85 @@
 
 import dataclasses
 import json
-import shutil
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from functa_store.config import from_dict, to_dict
-from functa_store.store.disk import put
+from functa_store.errors import StoreFormatError
 from functa_store.store.layout import Shard
-from functa_store.store.spec import FileRecord, work_path
+from functa_store.store.objects import WORK_SUFFIX, FileRecord, Objects
+
+FOLDER = "receipts"
+SKELETON = f"{FOLDER}/skeleton.json"
+MOST_BYTES = 16 * 2**20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """Proof that a shard is on disk: its rows, its files, and the conversion it belongs to."""
+    """Proof that files are in a store: the conversion they belong to, and their sizes and checksums."""
 
-    rows: int
     fingerprint: str
     files: dict[str, FileRecord]
 
 
 class Receipts:
-    """Proofs that shards of one conversion are on disk; each is written after its shard.
+    """Proofs that the shards of one conversion are written; each is written after its shard.
+
+    That of the skeleton, all that is written before the first shard, comes first: it says whose the objects are
+    that a killed writer may have left behind.
 
     Args:
-        path: The store.
+        store: The store.
         fingerprint: Its fingerprint; receipts of other conversions count for nothing.
     """
 
-    def __init__(self, path: Path, fingerprint: str) -> None:
-        self.path = path
-        self.fingerprint = fingerprint
-        self.directory = work_path(path) / "receipts"
+    def __init__(self, store: Objects, fingerprint: str) -> None:
+        self._store = store
+        self._work = store.sibling(WORK_SUFFIX)
+        self._fingerprint = fingerprint
 
     def write(self, shard: Shard, files: Mapping[str, FileRecord]) -> None:
         """Record that the files of a shard are durable."""
-        receipt = Receipt(rows=len(shard), fingerprint=self.fingerprint, files=dict(files))
-        put(self.directory, {self._name(shard): json.dumps(to_dict(receipt)).encode()})
+        self._write(_name(shard), files)
 
-    def read(self, shard: Shard) -> dict[str, FileRecord] | None:
-        """The files of a shard that is done, or None: no receipt, or a file is gone or of another size."""
-        try:
-            receipt = from_dict(Receipt, json.loads((self.directory / self._name(shard)).read_bytes()))
-            sizes = {name: (self.path / name).stat().st_size for name in receipt.files}
-        except (OSError, ValueError):
-            return None
-        ours = (receipt.rows, receipt.fingerprint) == (len(shard), self.fingerprint)
-        return receipt.files if ours and sizes == {name: file.bytes for name, file in receipt.files.items()} else None
+    def write_skeleton(self, files: Mapping[str, FileRecord]) -> None:
+        """Record what is about to be written before the first shard."""
+        self._write(SKELETON, files)
+
+    def done(self, shards: Sequence[Shard]) -> dict[int, dict[str, FileRecord]]:
+        """The files of every shard that is done, by index: it has a receipt, and its files have the sizes it says."""
+        names, sizes = self._work.sizes(FOLDER), self._store.sizes()
+        receipts = {shard.index: self._read(_name(shard)) for shard in shards if _name(shard) in names}
+        return {
+            index: files
+            for index, files in receipts.items()
+            if files is not None and all(sizes.get(key) == file.bytes for key, file in files.items())
+        }
+
+    def forget(self, shard: Shard) -> None:
+        """The shard is not done after all."""
+        self._work.delete([_name(shard)])
+
+    def read_skeleton(self) -> dict[str, FileRecord] | None:
+        """What was written, or was about to be, before the first shard; None if nothing was."""
+        return self._read(SKELETON)
 
     def clear(self) -> None:
-        """Remove all receipts."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Remove all receipts, that of the skeleton last."""
+        keys = sorted(self._work.sizes(FOLDER))
+        self._work.delete([key for key in keys if key != SKELETON])
+        self._work.delete([SKELETON])
 
-    @staticmethod
-    def _name(shard: Shard) -> str:
-        return f"{shard.index:06d}.json"
+    def _write(self, name: str, files: Mapping[str, FileRecord]) -> None:
+        receipt = Receipt(fingerprint=self._fingerprint, files=dict(files))
+        self._work.write(name, json.dumps(to_dict(receipt)).encode())
+
+    def _read(self, name: str) -> dict[str, FileRecord] | None:
+        try:
+            receipt = from_dict(Receipt, json.loads(self._work.read(name, MOST_BYTES)))
+        except (FileNotFoundError, StoreFormatError, ValueError, TypeError, RecursionError):
+            return None
+        return receipt.files if receipt.fingerprint == self._fingerprint else None
+
+
+def _name(shard: Shard) -> str:
+    return f"{FOLDER}/{shard.index:06d}.json"

@@ -1,20 +1,18 @@
 """Which groups and arrays does a store hold before and beside its shards?"""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
+from zarr.storage import MemoryStore
 
-from functa_store.store.layout import ROW_DTYPE, Layout
-from functa_store.store.spec import Contents, StoreSpec
+from functa_store.errors import ConfigError
+from functa_store.store.arrays import ROWS_PER_CHUNK, TEXT, text_limit
+from functa_store.store.spec import ROOT, Contents, StoreSpec
+from functa_store.store.tables import Table
 
-ROWS_PER_CHUNK = 65536
-"""Rows per chunk of the small per-example arrays."""
-
-TEXT = np.dtypes.StringDType()
 STATISTICS = {
     "mean": "mean of each modulation dimension over all examples",
     "std": "standard deviation of each modulation dimension over all examples (population)",
@@ -23,65 +21,83 @@ STATISTICS = {
 }
 
 
-def create_skeleton(path: Path, contents: Contents, spec: StoreSpec) -> None:
-    """Create a store with everything but shards and statistics; not atomic, not durable."""
-    root = zarr.create_group(path, zarr_format=3, attributes=spec.to_attributes())
-    size = contents.config.network.modulation_size
-    _create_table(root, "modulations", (spec.examples.count, size), spec.layout, "the modulation of each example", "1")
-    units = contents.features.units
-    mse_units = units if units == "1" else f"({units})^2"
-    _create_table(root, "mse", (spec.examples.count,), spec.layout, "mean squared error of each fit", mse_units)
+ROUNDING = {
+    "scale": "value of a modulation = scale * stored + offset, per dimension",
+    "offset": "value of a modulation = scale * stored + offset, per dimension",
+}
+
+
+def skeleton(contents: Contents, spec: StoreSpec) -> dict[str, bytes]:
+    """Every object of a store but shards and statistics, by key; the root, without which there is no store, last."""
+    files: dict[str, Any] = {}
+    root = zarr.create_group(MemoryStore(files), zarr_format=3)
+    for name, table in spec.tables(contents.rounding).items():
+        _create_table(root, name, table, contents)
     example = ["example"]
-    _put(root, "id", np.array(contents.ids, TEXT), example, {"long_name": "name of the example in its archive"})
-    _put(root, "split", np.array(list(map(str, contents.split)), TEXT), example, {"long_name": "split of the example"})
+    _put(root, "id", _texts("id", contents.ids), example, {"long_name": "name of the example in its archive"})
+    _put(root, "split", _texts("split", map(str, contents.split)), example, {"long_name": "split of the example"})
     labels = root.create_group("labels", attributes={"long_name": "labels of the examples"})
     for name, label in sorted(contents.labels.items()):
         names = {"names": list(label.names)} if label.names else {}
         _put(labels, name, label.values, example, {"long_name": name} | names)
     rejects = root.create_group("rejects", attributes={"long_name": "members of the archive that were skipped"})
     for field, long_name in {"member": "name of the member", "reason": "why it was skipped"}.items():
-        values = np.array([getattr(reject, field) for reject in contents.rejects], TEXT)
+        values = _texts(f"rejects/{field}", [getattr(reject, field) for reject in contents.rejects])
         _put(rejects, field, values, ["reject"], {"long_name": long_name})
+    for name, array in sorted(contents.rounding_arrays.items()):
+        _put(root, name, array, ["modulation"], {"long_name": ROUNDING[name], "units": "1"})
     _create_base(root, contents.base)
+    return {**_objects(files), ROOT: spec.to_root()}
 
 
-def write_statistics(path: Path, statistics: Mapping[str, np.ndarray]) -> None:
-    """Write one vector per statistic of the modulations."""
-    group = zarr.open_group(path, mode="r+").create_group(
+def statistics_objects(statistics: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+    """The objects below `statistics/`: one vector per statistic of the modulations."""
+    files: dict[str, Any] = {}
+    group = zarr.create_group(MemoryStore(files), zarr_format=3).create_group(
         "statistics", attributes={"long_name": "statistics of the modulations over all examples"}
     )
     for name, long_name in STATISTICS.items():
         _put(group, name, statistics[name], ["modulation"], {"long_name": long_name, "units": "1"})
+    return _objects(files)
 
 
-def table_keys(shard_index: int) -> dict[str, str]:
-    """Where the shards of the per-example float arrays lie, by array."""
-    return {"modulations": f"modulations/c/{shard_index}/0", "mse": f"mse/c/{shard_index}"}
+def _objects(files: Mapping[str, Any]) -> dict[str, bytes]:
+    return {key: files[key].to_bytes() for key in sorted(files) if key != ROOT}
 
 
-def table_chunks(layout: Layout, size: int) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Shape of a shard and of an inner chunk of the per-example float arrays, by array."""
-    return {
-        "modulations": ((layout.rows_per_shard, size), (layout.rows_per_chunk, size)),
-        "mse": ((layout.rows_per_shard,), (layout.mse_rows_per_chunk,)),
+def _create_table(root: zarr.Group, name: str, table: Table, contents: Contents) -> None:
+    units = contents.features.units
+    facts = {
+        "modulations": ("the modulation of each example", "1"),
+        "mse": ("mean squared error of each fit", units if units == "1" else f"({units})^2"),
     }
-
-
-def _create_table(
-    root: zarr.Group, name: str, shape: tuple[int, ...], layout: Layout, long_name: str, units: str
-) -> None:
-    shards, chunks = table_chunks(layout, shape[-1])[name]
+    long_name, unit = facts[name]
     root.create_array(
         name,
-        shape=shape,
-        dtype=ROW_DTYPE,
-        shards=shards,
-        chunks=chunks,
+        shape=(contents.num_examples, *table.row_shape),
+        dtype=table.dtype,
+        shards=(table.rows_per_shard, *table.row_shape),
+        chunks=(table.rows_per_chunk, *table.row_shape),
         compressors=None,  # flat shards can be mapped; zstd would save 7 to 12 %
-        fill_value=np.nan,  # a missing shard must not read as data
-        dimension_names=["example", "modulation"][: len(shape)],
-        attributes={"long_name": long_name, "units": units, "coordinates": "id split"},
+        fill_value=np.nan if table.dtype.kind == "f" else 0,  # a missing shard should not read as data
+        dimension_names=["example", "modulation"][: 1 + len(table.row_shape)],
+        attributes={"long_name": long_name, "units": unit, "coordinates": "id split"},
     )
+
+
+def _texts(name: str, values: Iterable[str]) -> np.ndarray:
+    """Strings that a reader will take: a chunk of them must not be longer than it allows."""
+    texts = list(values)
+    for start in range(0, len(texts), ROWS_PER_CHUNK):
+        chunk = texts[start : start + ROWS_PER_CHUNK]
+        length = sum(4 + len(text.encode()) for text in chunk)
+        if length > text_limit(len(chunk)):
+            longest = max(chunk, key=len)
+            raise ConfigError(
+                f"{name}: {len(chunk)} strings have {length:,} bytes, expected at most {text_limit(len(chunk)):,}; "
+                f"the longest starts with {longest[:80]!r}"
+            )
+    return np.array(texts, TEXT)
 
 
 def _create_base(root: zarr.Group, base: Mapping[str, np.ndarray]) -> None:

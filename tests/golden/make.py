@@ -12,8 +12,11 @@ from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, Netwo
 from functa_store.grids import CellGrid
 from functa_store.sources import FeatureSpec, Label, Reject
 from functa_store.store.base import MOMENTA, RATES, base_shapes
-from functa_store.store.spec import FORMAT_VERSION, Contents
-from functa_store.store.writer import StoreWriter, sole_writer
+from functa_store.store.claim import sole_writer
+from functa_store.store.objects import open_objects
+from functa_store.store.rounding import Rounding, choose_rounding
+from functa_store.store.spec import FORMAT_VERSION, Contents, RoundingLoss
+from functa_store.store.writer import StoreWriter
 
 GOLDEN = Path(__file__).parent
 INNER = InnerLoopConfig(learning_rate=1e-2)
@@ -30,15 +33,32 @@ def golden_contents() -> Contents:
     return Contents(
         domain=CellGrid(axes=("y", "x"), resolution=(8, 8)),
         features=FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255),
-        config=ConvertConfig(preset="golden", network=NETWORK, inner=INNER, outer=OUTER, fit=FIT, rows_per_shard=4),
-        base={name: rng.uniform(-0.2, 0.2, shape).astype(np.float32) for name, shape in shapes.items()},
+        config=ConvertConfig(
+            preset="golden",
+            network=NETWORK,
+            inner=INNER,
+            outer=OUTER,
+            fit=FIT,
+            modulation_dtype="int8",
+            base_dtype="float16",
+            rows_per_shard=4,
+        ),
+        base={name: rng.uniform(-0.2, 0.2, shape).astype(np.float16) for name, shape in shapes.items()},
         ids=["a.png", "b.png", "ä.png", "d.png", "e.png"],
         split=np.array(["train", "validation", "test", "train", "train"]),
         labels={"animal": Label(values=np.array([0, 1, 1, 0, 1]), names=("cat", "dog"))},
         rejects=[Reject(member="broken.png", reason="truncated after 12 bytes")],
         provenance={"archive": "golden", "sha256": None},
+        rounding=golden_rounding(),
+        rounding_loss=RoundingLoss(examples=5, mse_mean=1e-6, mse_max=2e-6, psnr_loss=1e-4, psnr_loss_max=2e-4),
         reference={"pca": {"components": 4, "psnr_mean": 20.5}},
     )
+
+
+def golden_rounding() -> Rounding:
+    """The range of the modulations in 256 steps."""
+    modulations, _ = golden_values()
+    return choose_rounding("int8", modulations.min(axis=0), modulations.max(axis=0))
 
 
 def golden_values() -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +72,10 @@ def golden_values() -> tuple[np.ndarray, np.ndarray]:
 def write(path: Path) -> None:
     """Write the golden store."""
     modulations, mse = golden_values()
-    with sole_writer(path), StoreWriter.resume_or_create(path, golden_contents()) as writer:
+    with (
+        sole_writer(open_objects(path)) as (store, _),
+        StoreWriter.resume_or_create(store, golden_contents()) as writer,
+    ):
         for shard in writer.missing_shards():
             writer.write(shard, modulations[shard.start : shard.stop], mse[shard.start : shard.stop])
 
@@ -63,7 +86,10 @@ def decode() -> np.ndarray:
     centres = (np.arange(8) + 0.5) / 8
     coords = np.stack(np.meshgrid(centres, centres, indexing="ij"), axis=-1)
     images = []
-    for modulation in golden_values()[0].astype(np.float64):
+    rounding = golden_rounding()
+    scale, offset = np.float64(rounding.scale), np.float64(rounding.offset)
+    steps = np.rint((golden_values()[0] - offset) / scale)
+    for modulation in scale * steps + offset:
         shift_0, shift_1 = np.split(modulation @ w["map/kernel"] + w["map/bias"], 2)
         hidden = np.sin(20.0 * (coords @ w["sine_0/kernel"] + w["sine_0/bias"] + shift_0))
         hidden = np.sin(20.0 * (hidden @ w["sine_1/kernel"] + w["sine_1/bias"] + shift_1))

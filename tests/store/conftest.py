@@ -11,8 +11,10 @@ from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.grids import CellGrid
 from functa_store.sources import FeatureSpec, Label, Reject
 from functa_store.store.base import base_shapes
+from functa_store.store.claim import sole_writer
+from functa_store.store.objects import open_objects
 from functa_store.store.spec import Contents
-from functa_store.store.writer import StoreWriter, sole_writer
+from functa_store.store.writer import StoreWriter
 
 NETWORK = NetworkConfig(width=8, depth=3, w0=20.0, modulation_dim=4)
 NUM_EXAMPLES = 21
@@ -49,7 +51,7 @@ def make_values() -> tuple[np.ndarray, np.ndarray]:
 def write_shards(path: Path, contents: Contents, stop_before: int | None = None) -> Path:
     """Write the missing shards up to `stop_before`, all of them if None."""
     modulations, mse = make_values()
-    with sole_writer(path), StoreWriter.resume_or_create(path, contents) as writer:
+    with sole_writer(open_objects(path)) as (store, _), StoreWriter.resume_or_create(store, contents) as writer:
         for shard in writer.missing_shards():
             if stop_before is not None and shard.index >= stop_before:
                 raise KeyboardInterrupt

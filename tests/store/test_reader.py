@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import zarr
 
-from functa_store.errors import StoreFormatError
+from functa_store.errors import ExampleIndexError, StoreFormatError
 from functa_store.sources import Reject
 from functa_store.store.reader import StoreReader
 from functa_store.store.spec import FORMAT_VERSION
+from functa_store.store.verify import verify
+from tests.store.forging import forge
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def copy(store, tmp_path) -> Path:
 
 def test_a_reader_returns_what_was_written(store, contents, values):
     reader = StoreReader(store)
-    assert (reader.complete, reader.num_examples, reader.num_done, reader.format_version) == (
+    assert (reader.complete, reader.num_examples, reader.num_total, reader.format_version) == (
         True,
         21,
         21,
@@ -41,7 +43,7 @@ def test_a_reader_returns_what_was_written(store, contents, values):
     for name, array in contents.base.items():
         np.testing.assert_array_equal(reader.base[name], array, strict=True)
     assert {name: quality.examples for name, quality in reader.quality.items()} == dict.fromkeys(reader.quality, 7)
-    reader.verify()
+    assert verify(store).damaged == {}
 
 
 def test_splits_and_ids_can_be_compared_with_strings(store):
@@ -58,16 +60,34 @@ def test_sizes_add_up(store):
     assert 0 < reader.bytes_base < reader.bytes_total
 
 
-def test_an_unfinished_store_tells_how_far_it_is(write_shards, contents, tmp_path):
+def test_an_unfinished_store_holds_the_finished_examples_and_no_others(write_shards, contents, values, tmp_path):
     path = tmp_path / "pets.functa"
     with pytest.raises(KeyboardInterrupt):
         write_shards(path, contents, stop_before=2)
+    shutil.rmtree(path / "modulations/c/0")
     reader = StoreReader(path)
-    assert (reader.complete, reader.num_done, len(reader.modulations)) == (False, 16, 21)
+    assert (reader.complete, len(reader), reader.num_total) == (False, 8, 21)
+    assert repr(reader).endswith("8 of 21 examples>")
+    np.testing.assert_array_equal(reader.modulations[:], values[0][8:16])
+    np.testing.assert_array_equal(reader.mse, values[1][8:16])
+    assert reader.ids[:].tolist() == contents.ids[8:16]
+    np.testing.assert_array_equal(reader.labels["age"], contents.labels["age"].values[8:16])
     assert reader.base.keys() == contents.base.keys()
-    for read in (lambda: reader.modulations[0], lambda: reader.mse[:], reader.verify):
-        with pytest.raises(StoreFormatError, match=r"unfinished store\. Run the conversion again"):
-            read()
+    with pytest.raises(ExampleIndexError, match="example 8 does not exist"):
+        reader.modulations[8]
+    with pytest.raises(StoreFormatError, match=r"unfinished store.*Run the conversion again"):
+        reader.statistics  # noqa: B018
+    found = verify(path)
+    assert (found.complete, found.examples, found.total, found.damaged) == (False, 8, 21, {})
+
+
+def test_an_unfinished_store_without_receipts_holds_nothing(write_shards, contents, tmp_path):
+    path = tmp_path / "pets.functa"
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(path, contents, stop_before=2)
+    shutil.rmtree(tmp_path / "pets.functa.work")
+    reader = StoreReader(path)
+    assert (len(reader), reader.modulations[:].shape, reader.ids[:].shape) == (0, (0, 4), (0,))
 
 
 def test_what_is_no_functaset_is_named(tmp_path):
@@ -94,7 +114,7 @@ def test_a_missing_or_torn_shard_is_named_and_the_others_are_read(copy, values, 
     reader = StoreReader(copy)
     rows = {"modulations": reader.modulations, "mse": reader.mse}[shard.split("/")[0]]
     assert np.isfinite(rows[:8]).all()
-    with pytest.raises(StoreFormatError, match=rf"(?s)missing or damaged.*{shard}"):
+    with pytest.raises(StoreFormatError, match=rf"{shard}: a shard is missing or damaged"):
         rows[7:9]
 
 
@@ -103,8 +123,18 @@ def test_damage_inside_a_shard_is_found_by_verify(copy):
     shard = copy / "modulations/c/2/0"
     shard.write_bytes(b"\x01" + shard.read_bytes()[1:])
     (copy / "notes.txt").write_text("foreign")
-    with pytest.raises(StoreFormatError, match=r"modulations/c/2/0.crc32c is .*; notes.txt is .* expected 'missing'"):
-        StoreReader(copy).verify()
+    found = verify(copy)
+    assert list(found.damaged) == ["modulations/c/2/0"]
+    assert found.foreign == ["notes.txt"]
+
+
+def test_damage_inside_a_shard_is_found_at_first_touch_if_asked_for(copy, values):
+    shard = copy / "modulations/c/2/0"
+    shard.write_bytes(b"\x01" + shard.read_bytes()[1:])
+    reader = StoreReader(copy, verify=True)
+    np.testing.assert_array_equal(reader.modulations[:16], values[0][:16])
+    with pytest.raises(StoreFormatError, match="modulations/c/2/0: a shard is missing or damaged: its checksum"):
+        reader.modulations[16]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"torn"])
@@ -131,12 +161,20 @@ def test_a_damaged_column_is_named(copy, name):
 @pytest.mark.parametrize("name", ["modulations", "mse", "id", "labels/age"])
 def test_a_missing_array_is_named(copy, name):
     shutil.rmtree(copy / name)
-    with pytest.raises(StoreFormatError, match=rf"{name}: no readable"):
+    with pytest.raises(StoreFormatError, match=rf"{name}/zarr.json: missing or damaged: missing"):
         StoreReader(copy)
 
 
 @pytest.mark.parametrize(("name", "shape"), [("modulations", (21, 5)), ("mse", (20,)), ("id", (20,))])
-def test_arrays_of_another_shape_are_refused(copy, name, shape):
+def test_arrays_of_another_shape_are_refused(store, copy, name, shape):
+    shards = {
+        shard.relative_to(store): shard.read_bytes()
+        for shard in (store / name).glob("c/*/0" if name == "modulations" else "c/*")
+    }
     zarr.create_array(copy / name, shape=shape, dtype="float32", overwrite=True)
-    with pytest.raises(StoreFormatError, match=rf"{name}: shape.*two conversions were mixed"):
+    for shard, data in shards.items():  # their sizes are compared with the manifest before
+        (copy / shard).parent.mkdir(parents=True, exist_ok=True)
+        (copy / shard).write_bytes(data)
+    forge(copy)
+    with pytest.raises(StoreFormatError, match=rf"{name}: .*shape.*two conversions were mixed"):
         StoreReader(copy)

@@ -1,0 +1,36 @@
+"""How does a store become one of another data type?"""
+
+import argparse
+import sys
+from typing import Any, get_args
+
+from rich.console import Console
+
+from functa_store.commands import info
+from functa_store.commands.storage import add_storage_arguments, storage_from
+from functa_store.config import ModulationDtype
+from functa_store.console import write_json_line
+
+
+def add_parser(commands: Any) -> None:
+    """Add `functa recode`."""
+    parser = commands.add_parser("recode", help="store the modulations of a functaset in another data type")
+    parser.add_argument("store", metavar="IN", help="path or URL of a functaset")
+    parser.add_argument("out", metavar="OUT", help="the new functaset: a path, s3:// or gs://, ending in .functa")
+    parser.add_argument("--dtype", required=True, choices=get_args(ModulationDtype), help="of stored modulations")
+    add_storage_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object about the new functaset")
+    parser.set_defaults(run=run, when_interrupted="interrupted; run the same command again to go on from here")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Recode a store and describe the new one."""
+    from functa_store.recoding import recode  # imports JAX
+
+    storage = storage_from(args)
+    recode(args.store, args.out, args.dtype, storage=storage)
+    found = info.facts(args.out, storage)
+    if args.json:
+        write_json_line(sys.stdout, found)
+    else:
+        info.show(found, Console(highlight=False))

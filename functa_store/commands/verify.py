@@ -1,0 +1,99 @@
+"""Is a store whole, and does it say so in its exit code?"""
+
+import argparse
+import dataclasses
+import sys
+from typing import Any
+
+from rich.console import Console
+
+from functa_store.commands.archives import add_archive_arguments, reopen_archive
+from functa_store.commands.storage import add_storage_arguments, storage_from
+from functa_store.console import printable, write_json_line
+from functa_store.errors import ConfigError, StoreFormatError
+from functa_store.progress import json_ready, silent
+
+COMPLETE, INCOMPLETE, DAMAGED = 0, 3, 4
+SHOWN_FOREIGN = 5
+
+
+def add_parser(commands: Any) -> None:
+    """Add `functa verify`."""
+    parser = commands.add_parser(
+        "verify",
+        help="compare every byte of a functaset with its checksums",
+        description="Compare every byte of a functaset with its checksums. Exit code: 0 complete, 3 incomplete, "
+        "4 damaged, 2 not readable at all.",
+    )
+    parser.add_argument("store", metavar="STORE", help="path or URL of a functaset")
+    parser.add_argument(
+        "--deep", action="store_true", help="decode a sample, too, and compare its errors with the stored ones"
+    )
+    add_archive_arguments(parser, required=False)
+    add_storage_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Verify a store and print what was found.
+
+    Returns:
+        Exit code.
+    """
+    if args.deep != (args.archive is not None):
+        raise ConfigError(
+            "--deep needs --archive ARCHIVE, since errors are those against the archive, and only it does"
+        )
+    from functa_store.store.objects import open_objects
+    from functa_store.store.spec import ROOT
+    from functa_store.store.verify import verify
+
+    objects = open_objects(args.store, storage_from(args))
+    if objects.size(ROOT) is None:
+        raise StoreFormatError(f"{objects.name}: there is no functaset; check the path.")
+    try:
+        found = dataclasses.asdict(verify(objects))
+    except StoreFormatError as error:
+        found = {"complete": False, "damaged": {ROOT: str(error)}}
+    if args.deep and not found["damaged"]:
+        found |= _decode_sample(args)
+    code = DAMAGED if found["damaged"] else COMPLETE if found["complete"] else INCOMPLETE
+    if args.json:
+        write_json_line(sys.stdout, json_ready({"path": objects.name, "exit_code": code, **found}))
+    else:
+        _show(objects.name, found, code, Console(highlight=False, soft_wrap=True))
+    return code
+
+
+def _decode_sample(args: argparse.Namespace) -> dict[str, Any]:
+    from functa_store.decode.functaset import open_functaset  # imports JAX
+    from functa_store.repairing import worst_disagreement
+
+    functaset = open_functaset(args.store, storage=storage_from(args))
+    source = reopen_archive(args.archive, functaset.store.provenance, args.option, silent)
+    found = worst_disagreement(functaset, source)
+    damaged = {}
+    if not found.worst <= 1:
+        damaged = {
+            "modulations": f"example {found.id!r} does not decode to what its error says ({found.worst:.3g} times)"
+        }
+    return {"decoded": dataclasses.asdict(found), "damaged": damaged}
+
+
+def _show(name: str, found: dict[str, Any], code: int, console: Console) -> None:
+    words = {COMPLETE: "complete", INCOMPLETE: "incomplete", DAMAGED: "damaged"}[code]
+    counts = ""
+    if "total" in found:
+        counts = f", {found['examples']:,} of {found['total']:,} examples, {found['checked']:,} objects compared"
+    console.print(f"{printable(name)}: {words}{counts}", markup=False)
+    if decoded := found.get("decoded"):
+        console.print(f"  {decoded['examples']} examples decode to {decoded['worst']:.2g} of the allowed difference")
+    for key, problem in found["damaged"].items():
+        console.print(f"  {printable(key)}: {printable(problem)}", markup=False)
+    for key in found.get("foreign", [])[:SHOWN_FOREIGN]:
+        console.print(f"  {printable(key)}: is foreign, nothing reads it", markup=False)
+    if code == INCOMPLETE:
+        console.print("  run functa convert again with the same archive and options to finish it")
+    if code == DAMAGED:
+        console.print("  functa repair STORE --archive ARCHIVE mends shards; a damaged root or base needs another copy")

@@ -1,0 +1,102 @@
+"""How does a functaset become one of another data type, without its archive?"""
+
+import dataclasses
+
+import numpy as np
+
+from functa_store.config import ModulationDtype
+from functa_store.decode.decoder import TiledDecoder
+from functa_store.errors import StoreFormatError
+from functa_store.sources import Label
+from functa_store.store.claim import sole_writer
+from functa_store.store.objects import NO_OPTIONS, Location, Objects, StorageOptions
+from functa_store.store.reader import StoreReader
+from functa_store.store.rounding import Rounding, choose_rounding
+from functa_store.store.spec import Contents, RoundingLoss
+from functa_store.store.writer import StoreWriter, check_output
+
+MEASURED = 256
+"""Examples, evenly spread, on which the loss is measured."""
+
+
+def recode(
+    path: Location, out: Location, modulation_dtype: ModulationDtype, *, storage: StorageOptions = NO_OPTIONS
+) -> None:
+    """Write a functaset again with its modulations in another data type.
+
+    Interrupted at any moment, the same call goes on where it stopped.
+
+    Args:
+        path: A complete functaset.
+        out: The new one.
+        modulation_dtype: How it is to store modulations.
+        storage: How to reach buckets.
+
+    Raises:
+        StoreFormatError: If the functaset is unfinished or damaged.
+        StoreExistsError: If `out` holds something already, or another process is writing it.
+        StoreMismatchError: If another recoding was left unfinished there.
+        LearningError: If a modulation is beyond the range of float16.
+        StorageError: If a place cannot be reached, read or written.
+    """
+    reader = StoreReader(path, storage=storage, verify=True)
+    with sole_writer(check_output(out, storage)) as (store, _):
+        write_recoded(reader, store, modulation_dtype)
+
+
+def write_recoded(reader: StoreReader, store: Objects, modulation_dtype: ModulationDtype) -> None:
+    """Write what `recode` writes; under `sole_writer`."""
+    if not reader.complete:
+        raise StoreFormatError(f"{reader.path}: unfinished store; run its conversion again to finish it, then recode.")
+    rounding = choose_rounding(modulation_dtype, reader.statistics["min"], reader.statistics["max"])
+    contents = Contents(
+        domain=reader.domain,
+        features=reader.features,
+        config=dataclasses.replace(reader.config, modulation_dtype=modulation_dtype),
+        base=reader.stored_base,
+        ids=[str(name) for name in reader.ids[:]],
+        split=reader.split[:],
+        labels={
+            name: Label(values=values[:], names=reader.label_names.get(name)) for name, values in reader.labels.items()
+        },
+        rejects=reader.rejects,
+        provenance=reader.provenance,
+        reference=reader.reference,
+        rounding=rounding,
+        rounding_loss=measure_loss(reader, rounding),
+    )
+    with StoreWriter.resume_or_create(store, contents) as writer:
+        for shard in writer.missing_shards():
+            rows = slice(shard.start, shard.stop)
+            writer.write(shard, reader.modulations[rows], reader.mse[rows])
+
+
+def measure_loss(reader: StoreReader, rounding: Rounding) -> RoundingLoss | None:
+    """What rounding costs, from what is decoded before and after it at the functaset's own resolution.
+
+    The error of a rounded example is taken as its stored error plus that difference: on average over examples
+    the two are uncorrelated, since rounding errors do not depend on what a fit has left over.
+
+    Returns:
+        The loss, added to what the functaset had lost before; None if nothing was ever rounded.
+    """
+    before = reader.spec.rounding_loss
+    if rounding.dtype == "float32":
+        return before
+    decoder = TiledDecoder(reader.config.network, reader.base, reader.domain.num_axes, reader.features.num_channels)
+    coords = reader.domain.coords()
+    chosen = np.unique(np.linspace(0, reader.num_examples - 1, MEASURED).astype(np.int64))
+    difference = np.zeros(len(chosen))
+    for i, example in enumerate(chosen):
+        exact = reader.modulations[example : example + 1]
+        decoded, rounded = (decoder(m, coords) for m in (exact, rounding.to_values(rounding.to_stored(exact))))
+        difference[i] = np.mean((decoded.astype(np.float64) - rounded) ** 2)
+    mse = np.maximum(reader.mse[chosen].astype(np.float64), np.finfo(np.float32).tiny)
+    loss = 10 * np.log10(1 + difference / mse)
+    return RoundingLoss(
+        examples=len(chosen),
+        mse_mean=float(difference.mean()) + (before.mse_mean if before else 0.0),
+        mse_max=float(difference.max()) + (before.mse_max if before else 0.0),
+        psnr_loss=float(loss.mean()) + (before.psnr_loss if before else 0.0),
+        psnr_loss_max=float(loss.max()) + (before.psnr_loss_max if before else 0.0),
+    )

@@ -1,0 +1,46 @@
+"""What is there of a store?"""
+
+import dataclasses
+from collections.abc import Mapping
+
+from functa_store.store.layout import Shard
+from functa_store.store.objects import FileRecord, Objects
+from functa_store.store.parsing import load_spec
+from functa_store.store.receipts import Receipts
+from functa_store.store.spec import ROOT, StoreSpec
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inventory:
+    """What is there of a store.
+
+    Attributes:
+        spec: What it says about itself.
+        shards: The shards that are written, in order: all of them if it is complete.
+        records: Size and checksum of every object but the root, by the manifest, or by the receipts of an
+            unfinished store; None if those are gone.
+    """
+
+    spec: StoreSpec
+    shards: list[Shard]
+    records: Mapping[str, FileRecord] | None
+
+
+def take_inventory(objects: Objects) -> Inventory:
+    """Find out what is there, reading nothing but metadata.
+
+    Raises:
+        StoreFormatError: If there is no functaset that this release can read.
+        StorageError: If the place cannot be read.
+    """
+    spec = load_spec(objects)
+    shards = spec.layout.shards(spec.examples.count)
+    if not spec.complete:
+        receipts = Receipts(objects, spec.fingerprint)
+        done, skeleton = receipts.done(shards), receipts.read_skeleton()
+        if not (spec := load_spec(objects)).complete:  # else it became so meanwhile, and its receipts went
+            records = None if skeleton is None else {key: file for key, file in skeleton.items() if key != ROOT}
+            for files in done.values():
+                records = None if records is None else records | files
+            return Inventory(spec=spec, shards=[shard for shard in shards if shard.index in done], records=records)
+    return Inventory(spec=spec, shards=shards, records=spec.manifest)

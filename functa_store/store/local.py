@@ -1,0 +1,190 @@
+"""How are the objects of a store kept on a disk, so that a crash leaves each of them whole?"""
+
+import collections
+import contextlib
+import mmap
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from functa_store.errors import StoreFormatError
+from functa_store.store.objects import check_key, failed, too_long
+
+PART_SUFFIX = ".part"
+"""Ending of a file that is being written; a killed writer may leave one behind."""
+
+
+class LocalObjects:
+    """Files below a directory; see `Objects`.
+
+    What lies behind a link out of the directory is not read, nor is anything but a plain file: a store may
+    come from a stranger.
+
+    Args:
+        path: The directory; it need not exist.
+
+    Attributes:
+        name: The path, for messages.
+        path: The path.
+        requests: Always empty.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.name = os.fspath(self.path)
+        self.requests: collections.Counter[str] = collections.Counter()
+
+    def __repr__(self) -> str:
+        return f"<LocalObjects {self.name}>"
+
+    def read(self, key: str, at_most: int) -> bytes:
+        """All bytes of a file."""
+        with self._opened(key) as descriptor:
+            size = os.fstat(descriptor).st_size
+            if size > at_most:
+                raise too_long(self.name, key, size, at_most)
+            return self._read_at(key, descriptor, size, 0)
+
+    def read_ranges(self, key: str, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
+        """Some ranges of a file."""
+        with self._opened(key) as descriptor:
+            return [self._read_at(key, descriptor, n, start) for start, n in zip(starts, lengths, strict=True)]
+
+    def map(self, key: str) -> mmap.mmap:
+        """A file as memory, read only; what is not touched is not read."""
+        with self._opened(key) as descriptor:
+            try:
+                return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+            except ValueError as error:
+                raise StoreFormatError(f"{self.name}/{key}: is empty; copy the store again.") from error
+
+    def write(self, key: str, *parts: bytes | memoryview) -> None:
+        """Write a file of another name, sync it, rename it, sync the directory."""
+        path = self.path / check_key(key)
+        part = path.with_name(path.name + PART_SUFFIX)
+        try:
+            _make_directory(path.parent)
+            with part.open("wb", buffering=0) as file:
+                for data in parts:
+                    _write_whole(file.fileno(), memoryview(data).cast("B"))
+                os.fsync(file.fileno())
+            part.replace(path)
+            sync(path.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)  # a full disk needs the space
+            raise failed(self.name, key, "written", error) from error
+
+    def append_beside(self, suffix: str, data: bytes) -> None:
+        """Add to the end of the file beside this directory."""
+        path = self.path.with_name(self.path.name + suffix)
+        try:
+            with path.open("ab") as file:
+                file.write(data)
+        except OSError as error:
+            raise failed(os.fspath(path.parent), path.name, "written", error) from error
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove files, and the directories below this one that are empty then."""
+        for key in keys:
+            path = self.path / check_key(key)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise failed(self.name, key, "removed", error) from error
+            with contextlib.suppress(OSError):  # not empty, or gone
+                while (path := path.parent) != self.path:
+                    path.rmdir()
+
+    def sizes(self, below: str = "") -> dict[str, int]:
+        """Size of every file below a folder."""
+        top = os.fspath(self.path)
+        return {key: entry.stat().st_size for key, entry in sorted(_files(top, below)) if entry.is_file()}
+
+    def size(self, key: str) -> int | None:
+        """Size of one file."""
+        try:
+            return (self.path / check_key(key)).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def sibling(self, suffix: str) -> "LocalObjects":
+        """The directory beside this one."""
+        return LocalObjects(self.path.with_name(self.path.name + suffix))
+
+    def below(self, folder: str) -> "LocalObjects":
+        """A directory inside this one."""
+        return LocalObjects(self.path / folder)
+
+    @contextlib.contextmanager
+    def _opened(self, key: str) -> Iterator[int]:
+        path = os.path.join(self.name, check_key(key))
+        top = os.path.realpath(self.name)
+        if os.path.realpath(path) != os.path.join(top, key):
+            raise StoreFormatError(f"{path}: is reached through a link, expected a plain file inside the store.")
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for ever
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(f"{path}: there is no such file") from error
+        except OSError as error:
+            raise failed(self.name, key, "read", error) from error
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise StoreFormatError(f"{path}: is no plain file; copy or convert again.")
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _read_at(self, key: str, descriptor: int, length: int, start: int) -> bytes:
+        parts = []
+        while length:
+            try:
+                part = os.pread(descriptor, length, start)
+            except OSError as error:
+                raise failed(self.name, key, "read", error) from error
+            if not part:
+                raise StoreFormatError(f"{self.name}/{key}: ends at byte {start}, expected {length} more; it is torn.")
+            parts.append(part)
+            length, start = length - len(part), start + len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def sync(path: Path) -> None:
+    """Make a directory's entries survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_whole(descriptor: int, data: memoryview) -> None:
+    while len(data):
+        data = data[os.write(descriptor, data) :]
+
+
+def _make_directory(path: Path) -> None:
+    """Create a directory and those above it, durably."""
+    if path.is_dir():
+        return
+    _make_directory(path.parent)
+    with contextlib.suppress(FileExistsError):  # another thread was faster
+        path.mkdir()
+    sync(path.parent)
+
+
+def _files(top: str, below: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Key and entry of everything below a folder but directories; links to directories are not followed."""
+    try:
+        with os.scandir(os.path.join(top, below)) as entries:
+            for entry in entries:
+                key = f"{below}/{entry.name}" if below else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _files(top, key)
+                else:
+                    yield key, entry
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise failed(top, below, "read", error) from error

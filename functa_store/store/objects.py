@@ -1,0 +1,187 @@
+"""What is a folder of named objects, wherever it lies: on a disk or in a bucket?"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+import google_crc32c
+
+from functa_store.errors import ConfigError, StorageError, StoreFormatError
+
+WORK_SUFFIX = ".work"
+"""Ending of the folder beside a store that holds what only its conversion needs."""
+
+SCHEMES = ("s3", "gs", "http", "https", "memory", "file")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StorageOptions:
+    """How to reach a bucket; ignored for paths. Credentials come from the environment alone, and go nowhere else.
+
+    Attributes:
+        endpoint: URL of a server other than the provider's, such as "http://127.0.0.1:9000".
+        region: Region of the bucket; None takes the environment's.
+        anonymous: Send no credentials, as public buckets want it.
+    """
+
+    endpoint: str | None = None
+    region: str | None = None
+    anonymous: bool = False
+
+
+NO_OPTIONS = StorageOptions()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """Size in bytes and CRC-32C (8 hexadecimal digits) of one object of a store."""
+
+    bytes: int
+    crc32c: str
+
+
+def record(*parts: bytes) -> FileRecord:
+    """Size and checksum of an object's bytes, given in parts."""
+    checksum = google_crc32c.Checksum()
+    for part in parts:
+        checksum.update(part)
+    return FileRecord(bytes=sum(len(part) for part in parts), crc32c=checksum.digest().hex())
+
+
+@runtime_checkable
+class Objects(Protocol):
+    """Objects by key, such as "modulations/c/0/0"; each is replaced as a whole, or not at all.
+
+    Every method may be called from threads, and raises StorageError if the place cannot be reached, read or
+    written; credentials never show in a message.
+
+    Attributes:
+        name: Path or URL, for messages.
+        requests: Calls to a server so far, by kind; none for a disk.
+    """
+
+    name: str
+    requests: collections.Counter[str]
+
+    def read(self, key: str, at_most: int) -> bytes:
+        """All bytes of an object.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            StoreFormatError: If it is longer than `at_most`, is no plain file, or lies outside the folder.
+        """
+        ...
+
+    def read_ranges(self, key: str, starts: Sequence[int], lengths: Sequence[int]) -> Sequence[bytes | memoryview]:
+        """Some ranges of an object; neighbours are fetched together where every request costs.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            StoreFormatError: If it ends before a range does, is no plain file, or lies outside the folder.
+        """
+        ...
+
+    def write(self, key: str, *parts: bytes | memoryview) -> None:
+        """Replace an object atomically and durably by the parts joined."""
+        ...
+
+    def append_beside(self, suffix: str, data: bytes) -> None:
+        """Add to the end of the object whose name is this folder's with a suffix; not atomic."""
+        ...
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects; those that are not there count as removed."""
+        ...
+
+    def sizes(self, below: str = "") -> dict[str, int]:
+        """Size in bytes of every object below a folder, by key, in order of the keys."""
+        ...
+
+    def size(self, key: str) -> int | None:
+        """Size in bytes of one object; None if there is none."""
+        ...
+
+    def sibling(self, suffix: str) -> "Objects":
+        """The folder whose name is this one's with a suffix."""
+        ...
+
+    def below(self, folder: str) -> "Objects":
+        """A folder inside this one."""
+        ...
+
+
+Location = str | os.PathLike[str] | Objects
+"""A path, a URL (s3://, gs://, http(s)://, memory://), or objects that are open already."""
+
+
+def open_objects(location: Location, storage: StorageOptions = NO_OPTIONS) -> Objects:
+    """The objects at a location; nothing is read yet.
+
+    Args:
+        location: See `Location`.
+        storage: How to reach a bucket.
+
+    Raises:
+        ConfigError: If a URL has an unknown scheme, no bucket, or credentials in it.
+    """
+    if not isinstance(location, str | os.PathLike):
+        return location
+    from functa_store.store.local import LocalObjects
+
+    text = os.fspath(location)
+    scheme = text.partition("://")[0].lower() if "://" in text else "file"
+    if scheme not in SCHEMES:
+        raise ConfigError(f"{text}: unknown scheme {scheme!r}, expected a path or one of {', '.join(SCHEMES)}")
+    if scheme == "file":
+        return LocalObjects(text.partition("://")[2] if "://" in text else text)
+    from functa_store.store.remote import RemoteObjects, connect
+
+    parts = urlsplit(text)
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConfigError(
+            f"{scheme}://...: found credentials, a query or a fragment in the URL, expected {scheme}://bucket/path; "
+            "credentials belong into the environment"
+        )
+    if not parts.netloc:
+        raise ConfigError(f"{text}: expected {scheme}://bucket/path")
+    return RemoteObjects(connect(scheme, parts.netloc, storage), f"{scheme}://{parts.netloc}", parts.path, storage)
+
+
+def check_key(key: str) -> str:
+    """The key, if it names something inside the folder.
+
+    Raises:
+        StoreFormatError: If it is empty, absolute, or leads out of the folder.
+    """
+    if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in key.split("/")):
+        raise StoreFormatError(f"found the name {key!r}, expected a plain one below the store; do not trust this store")
+    return key
+
+
+def write_all(objects: Objects, files: Mapping[str, bytes], threads: int = 16) -> None:
+    """Write many objects, several at a time, each atomically."""
+    with concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="write") as pool:
+        for _ in pool.map(objects.write, files.keys(), files.values()):
+            pass
+
+
+def too_long(name: str, key: str, found: int, at_most: int) -> StoreFormatError:
+    """What to raise for an object of absurd size."""
+    return StoreFormatError(f"{name}/{key}: has {found:,} bytes, expected at most {at_most:,}; copy or convert again.")
+
+
+def failed(name: str, key: str, action: str, error: Exception) -> StorageError:
+    """What to raise for an error of a disk or a server."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+    advice = "" if action == "read" else "; what is written stays: mend it and run the same command again"
+    return StorageError(f"{name}/{key}: cannot be {action}: {reason}{advice}")
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a library says, without its traces."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

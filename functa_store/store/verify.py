@@ -1,0 +1,102 @@
+"""Is a store what was written?"""
+
+import concurrent.futures
+import dataclasses
+from collections.abc import Mapping
+
+from functa_store.errors import StoreFormatError
+from functa_store.store.inventory import Inventory, take_inventory
+from functa_store.store.objects import (
+    NO_OPTIONS,
+    FileRecord,
+    Location,
+    Objects,
+    StorageOptions,
+    open_objects,
+    record,
+)
+from functa_store.store.reader import StoreReader
+from functa_store.store.spec import ROOT
+
+THREADS = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What was found in a store.
+
+    Attributes:
+        complete: Whether every example has been fitted.
+        examples: Examples that should be readable.
+        total: Examples of the archive.
+        checked: Objects whose bytes were compared with what was written.
+        damaged: Objects that are missing or not what was written, and what is wrong with each.
+        foreign: Objects that no functaset has; nothing reads them.
+    """
+
+    complete: bool
+    examples: int
+    total: int
+    checked: int
+    damaged: dict[str, str]
+    foreign: list[str]
+
+
+def verify(location: Location, *, storage: StorageOptions = NO_OPTIONS) -> Verdict:
+    """Read every object of a store and compare it with the manifest; of an unfinished one, with the receipts.
+
+    Raises:
+        StoreFormatError: If the root, which describes the rest, is missing or damaged.
+        StorageError: If the place cannot be read.
+    """
+    objects = open_objects(location, storage)
+    there = take_inventory(objects)
+    records = there.records or {}
+    damaged = damage(objects, records)
+    if not damaged:
+        try:
+            reader = StoreReader(objects)
+            _ = reader.base, reader.rounding
+        except StoreFormatError as error:  # right checksums, wrong content
+            damaged = {ROOT: str(error)}
+    return Verdict(
+        complete=there.spec.complete,
+        examples=sum(map(len, there.shards)),
+        total=there.spec.examples.count,
+        checked=len(records) + 1,
+        damaged=damaged,
+        foreign=_foreign(objects, there),
+    )
+
+
+def damage(objects: Objects, records: Mapping[str, FileRecord]) -> dict[str, str]:
+    """The objects that are missing or not what was written, and what is wrong with each.
+
+    Raises:
+        StorageError: If the place cannot be read.
+    """
+
+    def problem(key: str) -> str | None:
+        try:
+            data = objects.read(key, records[key].bytes)
+        except FileNotFoundError:
+            return "is missing"
+        except StoreFormatError as error:
+            return str(error)
+        if (found := record(data)) != records[key]:
+            return f"has {found.bytes} bytes with checksum {found.crc32c}, expected {records[key].bytes} with " + (
+                records[key].crc32c
+            )
+        return None
+
+    with concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as pool:
+        found = dict(zip(records, pool.map(problem, records), strict=True))
+    return {key: what for key, what in found.items() if what is not None}
+
+
+def _foreign(objects: Objects, there: Inventory) -> list[str]:
+    if objects.name.startswith(("http://", "https://")):  # which list nothing
+        return []
+    known = {ROOT, *(there.records or ())}
+    unfinished = "\0" if there.spec.complete else ("modulations/c/", "mse/c/", "statistics/")
+    return [key for key in objects.sizes() if key not in known and not key.startswith(unfinished)]
