@@ -23,7 +23,7 @@ RETRIES = 12
 RETRY_SECONDS = 300
 FIRST_WAIT, LONGEST_WAIT = 0.1, 15.0
 READ_TIMEOUT = 60
-COALESCE = 64 * 1024
+COALESCE = 2**20
 """Gap in bytes between two ranges up to which they are fetched by one request."""
 
 MOST_LOG_BYTES = 2**30
