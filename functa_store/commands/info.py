@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from functa_store.commands.storage import add_storage_arguments, storage_from
 from functa_store.console import printable, write_json_line
@@ -97,21 +98,22 @@ def _quality(reader: "StoreReader") -> dict[str, Any]:
 def show(found: dict[str, Any], console: Console) -> None:
     """Print a store's description for a person."""
     points = " x ".join(str(size) for size in found["domain"]["resolution"])
-    table = Table(title=found["path"], show_header=False)
+    table = Table(title=_plain(found["path"]), show_header=False)
     state = "complete" if found["complete"] else f"unfinished, {found['fitted']:,} of {found['examples']:,} fitted"
     table.add_row("state", state)
     table.add_row("format version", str(found["format_version"]))
-    table.add_row("preset", str(found["preset"]))
+    table.add_row("preset", _plain(found["preset"]))
     table.add_row("examples", f"{found['examples']:,} of {points} points, {len(found['channels'])} channels")
-    table.add_row("modulations", f"{found['modulation_shape']} {found['dtype']}")
+    table.add_row("modulations", _plain(f"{found['modulation_shape']} {found['dtype']}"))
     with_base = f"{found['bytes_per_example_with_base']:,.0f} with its share of the base"
     table.add_row("bytes per example", f"{found['bytes_per_example']:,}, {with_base}")
-    table.add_row("bytes of the base", f"{found['bytes_base']:,}, {found['base_dtype']}")
+    table.add_row("bytes of the base", f"{found['bytes_base']:,} in {found['base_dtype']}")
     table.add_row("bytes in all", f"{found['bytes_total']:,}")
     if loss := found["rounding_loss"]:
         table.add_row("lost by rounding", f"{loss['psnr_loss']:.4f} dB on {loss['examples']:,} examples")
     if reduced := found["reference"].get("matmul_precision"):
-        table.add_row(f"fit in {reduced['precision']}", _cost_of_precision(reduced))
+        precision = reduced.get("precision") if isinstance(reduced, Mapping) else None
+        table.add_row(_plain(f"fit in {precision}"), _cost_of_precision(reduced))
     console.print(table)
     console.print(_quality_table(found))
     _show_rejects(found["rejects"], console)
@@ -129,21 +131,34 @@ def _quality_table(found: dict[str, Any]) -> Table:
     table = Table(*headings, title="Quality; PCA with as many components as a modulation has numbers")
     for split, count in found["splits"].items():
         figures = (in_decibels(kind, split) for kind in (found, found["reference"]))
-        table.add_row(split, f"{count:,}", *(figure for pair in figures for figure in pair))
+        table.add_row(_plain(split), f"{count:,}", *(figure for pair in figures for figure in pair))
     return table
 
 
-def _cost_of_precision(reduced: Mapping[str, Any]) -> str:
-    figures = (reduced[measure] for measure in ("psnr_mean", "psnr_mean_in_float32"))
-    here, exact = ("-" if value is None else f"{value:.2f} dB" for value in figures)
-    return f"{here}, in float32 {exact}, on {reduced['examples']} training or validation examples"
+def _cost_of_precision(reduced: Any) -> str:
+    here, exact = (_decibels(figure(reduced, name), " dB") for name in ("psnr_mean", "psnr_mean_in_float32"))
+    return f"{here}, in float32 {exact}, on {figure(reduced, 'examples') or 0:,.0f} training or validation examples"
 
 
 def in_decibels(quality: Mapping[str, Any], split: str) -> tuple[str, str]:
     """Both kinds of PSNR of a split in words, a dash where there is none."""
-    values = (quality.get(measure, {}).get(split) for measure in ("psnr_mean", "psnr_of_mean_mse"))
-    first, second = ("-" if value is None else f"{value:.2f}" for value in values)
-    return first, second
+    return _decibels(figure(quality, "psnr_mean", split)), _decibels(figure(quality, "psnr_of_mean_mse", split))
+
+
+def figure(tree: Any, *path: str) -> float | None:
+    """A number inside JSON that anyone may have written; None if there is none."""
+    for name in path:
+        tree = tree.get(name) if isinstance(tree, Mapping) else None
+    return float(tree) if isinstance(tree, int | float) and abs(tree) < 1e9 else None
+
+
+def _decibels(value: float | None, unit: str = "") -> str:
+    return "-" if value is None else f"{value:.2f}{unit}"
+
+
+def _plain(text: Any) -> Text:
+    """Text that a stranger may have written, without its control characters and without rich's markup."""
+    return Text(printable(str(text)))
 
 
 def _show_rejects(rejects: dict[str, Any], console: Console) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import secrets
 import threading
@@ -13,6 +14,8 @@ from functa_store.errors import StorageError, StoreExistsError
 from functa_store.store.local import LocalObjects
 from functa_store.store.objects import WORK_SUFFIX, Objects, failed
 from functa_store.store.remote import RemoteObjects
+
+logger = logging.getLogger(__name__)
 
 LEASE = "lease"
 LEASE_SECONDS = 30.0
@@ -104,7 +107,7 @@ class _Lease:
 
     def take(self) -> None:
         """Hold the lease, waiting out one that nobody renews."""
-        seen, since = None, time.monotonic()
+        seen, since, waits = None, time.monotonic(), 0
         while True:
             found = self._work.read_version(LEASE)
             if found is not None and found != seen:
@@ -116,6 +119,9 @@ class _Lease:
                 if self._version is None and not self._is_ours():
                     raise _held(self._name)
                 return
+            if waits == 0:
+                logger.warning("%s: waiting to see whether another process is still writing this store", self._name)
+            waits += 1
             time.sleep(LEASE_SECONDS / RENEWALS / 2)
 
     def renew_until(self, ended: threading.Event) -> None:
