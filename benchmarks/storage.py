@@ -32,7 +32,7 @@ from functa_store.store.rounding import EXACT
 from functa_store.store.spec import Contents
 from functa_store.store.tables import tables
 from functa_store.store.writer import StoreWriter
-from tests.remote.servers import Faults, Proxy, make_bucket, s3_server
+from tests.remote.servers import Faults, Proxy, make_s3_bucket, s3_server
 
 ROWS, SIZE, READ = 16384, 256, 256
 BUCKET = "functasets"
@@ -95,7 +95,7 @@ def count_requests(num_examples: int, rows_per_shard: int) -> list[dict[str, Any
     os.environ |= {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
     rows = np.random.default_rng(2).permutation(num_examples)[:READ]
     with s3_server() as port, Proxy(port, Faults()) as proxy:
-        make_bucket(port, BUCKET)
+        make_s3_bucket(port, BUCKET)
         objects = open_objects(f"s3://{BUCKET}/generated.functa", StorageOptions(endpoint=proxy.url))
         found: list[dict[str, Any]] = []
 

@@ -41,6 +41,7 @@ class SmallArrays:
     def __init__(self, objects: Objects, records: Mapping[str, FileRecord] | None) -> None:
         self._objects = objects
         self._records = records
+        self._described: dict[str, dict[str, Any]] = {}
 
     def describe(self, name: str) -> dict[str, Any]:
         """The metadata of an array: `shape`, `data_type` and `chunks`, checked, and its `attributes`.
@@ -48,6 +49,8 @@ class SmallArrays:
         Raises:
             StoreFormatError: If it is missing, damaged, or describes another kind of array.
         """
+        if name in self._described:
+            return self._described[name]
         try:
             found = json.loads(self._read(f"{name}/zarr.json", MOST_METADATA_BYTES))
             shape, chunks = _sizes(found["shape"]), _sizes(found["chunk_grid"]["configuration"]["chunk_shape"])
@@ -60,7 +63,7 @@ class SmallArrays:
             raise self._damaged(name, f"found data type {str(data_type)[:100]!r}, expected numbers or strings")
         if len(chunks) != len(shape) or 0 in chunks:
             raise self._damaged(name, f"found chunks {chunks} for the shape {shape}")
-        return {
+        self._described[name] = described = {
             "shape": shape,
             "data_type": data_type,
             "chunks": chunks,
@@ -69,6 +72,7 @@ class SmallArrays:
             "keys": found.get("chunk_key_encoding"),
             "storage_transformers": found.get("storage_transformers", []),
         }
+        return described
 
     def read(self, name: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
         """An array of numbers or strings.

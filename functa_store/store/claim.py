@@ -104,6 +104,7 @@ class _Lease:
         self._work, self._name = work, name
         self._holder = secrets.token_hex(8)
         self._count, self._version, self._lost = 0, None, False
+        self._renewed, self._lock = time.monotonic(), threading.Lock()
 
     def take(self) -> None:
         """Hold the lease, waiting out one that nobody renews."""
@@ -115,6 +116,7 @@ class _Lease:
                     raise _held(self._name)
                 seen, since = found, time.monotonic()
             if found is None or time.monotonic() - since > LEASE_SECONDS:
+                self._renewed = time.monotonic()
                 self._version = self._work.write_if(LEASE, self._content(), None if found is None else found[1])
                 if self._version is None and not self._is_ours():
                     raise _held(self._name)
@@ -128,13 +130,25 @@ class _Lease:
         """Say now and then that this process lives; a server that cannot be reached is asked again."""
         while not ended.wait(LEASE_SECONDS / RENEWALS):
             with contextlib.suppress(StorageError):
+                self._renew()
+            if self._lost:
+                return
+
+    def _renew(self) -> None:
+        """Renew until an answer comes in time, or the lease is somebody else's."""
+        with self._lock:
+            while not self._lost:
+                began = time.monotonic()
                 self._version = self._work.write_if(LEASE, self._content(), self._version)
-                if self._version is None and not self._is_ours():
-                    self._lost = True
+                self._lost = self._version is None and not self._is_ours()
+                self._renewed = began
+                if time.monotonic() - began <= LEASE_SECONDS / 2:
                     return
 
     def check(self) -> None:
         """Raise if another process took the store over, which happens to one that stood still."""
+        if not self._lost and time.monotonic() - self._renewed > LEASE_SECONDS / 2:
+            self._renew()
         if self._lost:
             raise StoreExistsError(
                 f"{self._name}: another process went on with this store meanwhile; leave it to that."

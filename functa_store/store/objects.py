@@ -32,6 +32,14 @@ class StorageOptions:
     region: str | None = None
     anonymous: bool = False
 
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.endpoint or "http://")
+        if parts.scheme not in ("http", "https") or "@" in parts.netloc or parts.query or parts.fragment:
+            raise ConfigError(
+                "endpoint: expected http://host:port or https://host:port without credentials, query or fragment; "
+                "credentials belong into the environment"
+            )
+
 
 NO_OPTIONS = StorageOptions()
 
@@ -135,10 +143,11 @@ def open_objects(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
     text = os.fspath(location)
     scheme = text.partition("://")[0].lower() if "://" in text else "file"
     if scheme not in SCHEMES:
-        raise ConfigError(f"{text}: unknown scheme {scheme!r}, expected a path or one of {', '.join(SCHEMES)}")
+        raise ConfigError(f"{scheme}://...: unknown scheme {scheme!r}, expected a path or one of {', '.join(SCHEMES)}")
     if scheme == "file":
         return LocalObjects(text.partition("://")[2] if "://" in text else text)
-    from functa_store.store.remote import RemoteObjects, connect
+    from functa_store.store.connections import connect
+    from functa_store.store.remote import RemoteObjects
 
     parts = urlsplit(text)
     if parts.username is not None or parts.query or parts.fragment:

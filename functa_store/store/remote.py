@@ -1,11 +1,10 @@
 """How are the objects of a store kept in a bucket, over a network that fails now and then?"""
 
+import bisect
 import collections
 import contextlib
-import datetime
 import functools
-import os
-import threading
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,15 +13,13 @@ import obstore
 import obstore.exceptions
 import obstore.store
 
-from functa_store.errors import ConfigError, StorageError, StoreFormatError
+from functa_store.errors import StorageError, StoreFormatError
 from functa_store.store.objects import StorageOptions, check_key, failed, first_line, open_objects, too_long
 
-RETRIES = 12
-"""Times that a request is repeated after an error of the server or the connection, waiting longer each time."""
+REPEATS = 8
+"""Times that an answer is asked for again that was cut in its middle; obstore repeats whole requests itself."""
 
-RETRY_SECONDS = 300
-FIRST_WAIT, LONGEST_WAIT = 0.1, 15.0
-READ_TIMEOUT = 60
+FIRST_WAIT = 0.1
 COALESCE = 2**20
 """Gap in bytes between two ranges up to which they are fetched by one request."""
 
@@ -74,10 +71,26 @@ class RemoteObjects:
     def read_ranges(self, key: str, starts: Sequence[int], lengths: Sequence[int]) -> list[memoryview]:
         """Some ranges of an object."""
         with self._named_errors(key, "read"):
+            spans = _spans(starts, lengths)
             call = functools.partial(
-                obstore.get_ranges, self._store, self._key(key), starts=starts, lengths=lengths, coalesce=COALESCE
+                obstore.get_ranges,
+                self._store,
+                self._key(key),
+                starts=[start for start, _ in spans],
+                ends=[stop for _, stop in spans],
+                coalesce=0,  # obstore's own coalescing panics on an object that ends too soon
             )
-            found = [memoryview(part) for part in self._persist("get_ranges", call)]
+            try:
+                fetched = [memoryview(part) for part in self._persist("get_ranges", call)]
+            except obstore.exceptions.GenericError as error:  # a server refuses what begins behind the end
+                if not _is_final(error) or max(stop for _, stop in spans) <= (self.size(key) or 0):
+                    raise
+                fetched = [memoryview(b"")] * len(spans)
+            firsts = [start for start, _ in spans]
+            found = []
+            for start, length in zip(starts, lengths, strict=True):
+                span = bisect.bisect_right(firsts, start) - 1
+                found.append(fetched[span][start - firsts[span] : start - firsts[span] + length])
         if [len(part) for part in found] != list(lengths):
             raise StoreFormatError(f"{self.name}/{key}: is shorter than expected; it is torn.")
         return found
@@ -95,27 +108,24 @@ class RemoteObjects:
         Returns:
             The new version, or None if another process was faster.
         """
-        self.requests["put"] += 1
+        mode = "create" if version is None else version
         try:
             with self._named_errors(key, "written"):
-                return obstore.put(
-                    self._store,
-                    self._key(key),
-                    data,
-                    mode="create" if version is None else version,
-                    use_multipart=False,
-                )
+                call = functools.partial(obstore.put, self._store, self._key(key), data, mode=mode, use_multipart=False)
+                return _version(self._persist("put", call))
         except (obstore.exceptions.AlreadyExistsError, obstore.exceptions.PreconditionError):
             return None
 
     def read_version(self, key: str) -> tuple[bytes, Any] | None:
         """An object's bytes and version; None if there is none."""
-        self.requests["get"] += 1
+
+        def call() -> tuple[bytes, Any]:
+            found = obstore.get(self._store, self._key(key))
+            return bytes(found.bytes()), _version(found.meta)
+
         try:
             with self._named_errors(key, "read"):
-                found = obstore.get(self._store, self._key(key))
-                meta = found.meta
-                return bytes(found.bytes()), {"e_tag": meta.get("e_tag"), "version": meta.get("version")}
+                return self._persist("get", call)
         except FileNotFoundError:
             return None
 
@@ -133,11 +143,21 @@ class RemoteObjects:
         """Remove objects."""
         self._before_write()
         if keys:
-            with self._named_errors(keys[0], "removed"), contextlib.suppress(FileNotFoundError):
-                self._persist("delete", lambda: obstore.delete(self._store, [self._key(key) for key in keys]))
+            paths = [self._key(key) for key in keys]
+            with self._named_errors(keys[0], "removed"):
+                try:
+                    self._persist("delete", lambda: obstore.delete(self._store, paths))
+                except FileNotFoundError:  # some servers stop at the first that is gone
+                    for path in paths:
+                        with contextlib.suppress(FileNotFoundError):
+                            self._persist("delete", functools.partial(obstore.delete, self._store, path))
 
     def sizes(self, below: str = "") -> dict[str, int]:
         """Size of every object below a folder."""
+        if self._bucket.startswith(("http://", "https://")):
+            raise StorageError(
+                f"{self.name}/{below}: a web server does not list what it has; only complete stores can be read"
+            )
         folder = f"{self._key(below)}/" if below else f"{self._prefix}/" if self._prefix else ""
         with self._named_errors(below, "read"):
             listed = self._persist("list", lambda: obstore.list(self._store, folder or None).collect())
@@ -184,17 +204,16 @@ class RemoteObjects:
         return data
 
     def _persist(self, kind: str, call: Callable[[], Any]) -> Any:
-        """Repeat what fails on the way, such as an answer that is cut in its middle; obstore repeats requests."""
-        wait, began = FIRST_WAIT, time.monotonic()
-        while True:
+        """Ask again where the answer was cut."""
+        for repeat in range(REPEATS + 1):
             self.requests[kind] += 1
             try:
                 return call()
-            except obstore.exceptions.GenericError:
-                if time.monotonic() - began + wait > RETRY_SECONDS or wait > LONGEST_WAIT:
+            except obstore.exceptions.GenericError as error:
+                if not _is_cut(error) or repeat == REPEATS:
                     raise
-            time.sleep(wait)
-            wait *= 2
+            time.sleep(FIRST_WAIT * 2**repeat)
+        raise AssertionError("unreachable")
 
     @contextlib.contextmanager
     def _named_errors(self, key: str, action: str) -> Iterator[None]:
@@ -202,6 +221,8 @@ class RemoteObjects:
         try:
             yield
         except FileNotFoundError as error:
+            if action == "written":
+                raise StorageError(f"{where}: cannot be written: there is no such bucket") from error
             raise FileNotFoundError(f"{where}: there is no such object") from error
         except (obstore.exceptions.AlreadyExistsError, obstore.exceptions.PreconditionError, StoreFormatError):
             raise
@@ -214,50 +235,27 @@ class RemoteObjects:
             raise failed(self.name, key, action, error) from error
 
 
-def connect(scheme: str, bucket: str, storage: StorageOptions) -> Any:
-    """A connection to a bucket; no request is made yet.
-
-    Raises:
-        ConfigError: If the options make no sense.
-    """
-    if scheme == "memory":
-        return _memory(bucket)
-    retry: Any = {
-        "max_retries": RETRIES,
-        "retry_timeout": datetime.timedelta(seconds=RETRY_SECONDS),
-        "backoff": {
-            "init_backoff": datetime.timedelta(seconds=FIRST_WAIT),
-            "max_backoff": datetime.timedelta(seconds=LONGEST_WAIT),
-            "base": 2,
-        },
-    }
-    endpoint = storage.endpoint or (_environment_endpoint() if scheme == "s3" else None)
-    insecure = scheme == "http" or (endpoint or "").startswith("http://")
-    client: Any = {"allow_http": insecure, "read_timeout": datetime.timedelta(seconds=READ_TIMEOUT)}
-    try:
-        if scheme == "s3":
-            options: Any = {"skip_signature": True} if storage.anonymous else {}
-            options |= {"endpoint": endpoint} if endpoint else {}
-            options |= {"region": storage.region} if storage.region else {}
-            return obstore.store.S3Store(bucket, client_options=client, retry_config=retry, **options)
-        if scheme == "gs":
-            options = {"skip_signature": True} if storage.anonymous else {}
-            options |= {"base_url": endpoint} if endpoint else {}
-            return obstore.store.GCSStore(bucket, client_options=client, retry_config=retry, **options)
-        return obstore.store.HTTPStore.from_url(f"{scheme}://{bucket}", client_options=client, retry_config=retry)
-    except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
-        raise ConfigError(f"{scheme}://{bucket}: cannot be reached with {storage}: {first_line(error)}") from error
+def _spans(starts: Sequence[int], lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """Start and stop of what is fetched by one request each, ascending, for ranges with small gaps in between."""
+    spans: list[tuple[int, int]] = []
+    for start, length in sorted(zip(starts, lengths, strict=True)):
+        if spans and start - spans[-1][1] <= COALESCE:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], start + length))
+        else:
+            spans.append((start, start + length))
+    return spans
 
 
-def _environment_endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+def _version(meta: Any) -> Any:
+    """What tells two states of an object apart; obstore refuses None in it."""
+    return {key: meta[key] for key in ("e_tag", "version") if meta.get(key) is not None}
 
 
-_memories: dict[str, Any] = {}
-_memories_lock = threading.Lock()
+def _is_cut(error: Exception) -> bool:
+    """Whether an answer began and did not end."""
+    return re.search(r"response body|connection ended", first_line(error)) is not None
 
 
-def _memory(bucket: str) -> Any:
-    """One bucket per name and process."""
-    with _memories_lock:
-        return _memories.setdefault(bucket, obstore.store.MemoryStore())
+def _is_final(error: Exception) -> bool:
+    """Whether a server understood the request and said no: 4xx but a timeout and too many requests."""
+    return re.search(r"status code: 4(?!08|29)|Invalid range", first_line(error)) is not None

@@ -17,7 +17,7 @@ from functa_store.errors import (
     StoreMismatchError,
 )
 from functa_store.store.layout import Shard
-from functa_store.store.local import PART_SUFFIX
+from functa_store.store.local import PART_SUFFIX, LocalObjects
 from functa_store.store.objects import (
     NO_OPTIONS,
     WORK_SUFFIX,
@@ -215,6 +215,8 @@ def _anything(store: Objects) -> str | None:
     try:
         return next(iter(store.sizes()), None)
     except StorageError as error:
+        if not isinstance(store, LocalObjects):
+            raise
         return str(error)
 
 

@@ -1,0 +1,87 @@
+"""Reading from a bucket costs few requests, and all that reads a path reads a URL."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+import functa_store
+from functa_store import cli
+from functa_store.config import ConvertConfig
+from functa_store.store.claim import sole_writer
+from functa_store.store.objects import open_objects
+from functa_store.store.reader import StoreReader
+from functa_store.store.writer import StoreWriter
+from tests.store.conftest import NETWORK, make_contents, write_shards
+
+SHARDS, ROWS = 8, 64
+
+
+@pytest.fixture
+def remote_copy(s3, url):
+    write_shards(s3, make_contents())
+    return url
+
+
+def test_random_rows_cost_few_requests_for_each_shard(s3, url, storage, proxy):
+    count = SHARDS * ROWS
+    contents = make_contents(
+        config=ConvertConfig(network=NETWORK, rows_per_shard=ROWS),
+        ids=[f"{i}.png" for i in range(count)],
+        split=np.full(count, "train"),
+        labels={},
+    )
+    rng = np.random.default_rng(0)
+    modulations, mse = rng.normal(size=(count, 4)).astype(np.float32), rng.random(count).astype(np.float32)
+    with sole_writer(s3) as (store, _), StoreWriter.resume_or_create(store, contents) as writer:
+        for shard in writer.missing_shards():
+            writer.write(shard, modulations[shard.start : shard.stop], mse[shard.start : shard.stop])
+    reader = StoreReader(open_objects(url, storage))
+    _ = reader.ids[0], reader.rounding
+    for _ in range(2):
+        proxy.counts.clear()
+        reader.objects.requests.clear()
+        rows = rng.integers(0, count, 256)
+        np.testing.assert_array_equal(reader.modulations[rows], modulations[rows])
+        assert set(proxy.counts) == {"GET"}
+        assert SHARDS <= proxy.requests <= 3 * SHARDS
+        assert SHARDS <= sum(reader.objects.requests.values()) <= proxy.requests
+
+
+def test_opening_costs_few_requests(remote_copy, storage, proxy):
+    proxy.counts.clear()
+    reader = StoreReader(open_objects(remote_copy, storage))
+    assert proxy.requests <= 10
+    assert sum(reader.objects.requests.values()) == proxy.requests
+
+
+def test_a_functaset_decodes_as_the_local_one_and_pickles(remote_copy, local, storage):
+    here, there = functa_store.open(local), functa_store.open(remote_copy, storage=storage)
+    expected = here.decode([0, 20, 5], 4)
+    np.testing.assert_array_equal(there.decode([0, 20, 5], 4), expected)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(there)).decode([0, 20, 5], 4), expected)
+
+
+def test_info_describes_a_url(remote_copy, local, proxy, capsys):
+    assert cli.main(["info", remote_copy, "--endpoint", proxy.url, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert cli.main(["info", str(local), "--json"]) == 0
+    assert found == json.loads(capsys.readouterr().out) | {"path": remote_copy}
+
+
+def test_verify_tells_complete_incomplete_damaged_and_nothing(s3, url, proxy, capsys):
+    def verify() -> int:
+        code = cli.main(["verify", url, "--endpoint", proxy.url, "--json"])
+        assert url in capsys.readouterr().out
+        return code
+
+    assert verify() == 2
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(s3, make_contents(), stop_before=2)
+    assert verify() == 3
+    write_shards(s3, make_contents())
+    assert verify() == 0
+    shard = s3.read("modulations/c/1/0", 2**20)
+    s3.write("modulations/c/1/0", shard[:10] + b"!" + shard[11:])
+    assert verify() == 4
