@@ -24,6 +24,10 @@ from functa_store.store.reader import StoreReader
 from functa_store.store.rounding import choose_rounding
 
 BATCH = 64
+BAND = (25, 30)
+"""Decibels at which the loss is given apart."""
+
+HALF_BASE = "float32, float16 base"
 
 Rounded = Callable[[np.ndarray], np.ndarray]
 
@@ -45,8 +49,8 @@ def kinds(reader: StoreReader) -> dict[str, tuple[float, Rounded]]:
     return found | {f"{bits} bits": (float(bits), steps_of(low, high, bits)) for bits in (6, 4)}
 
 
-def measure(reader: StoreReader, source: Source, base: dict[str, np.ndarray], rounded: Rounded) -> dict[str, float]:
-    """Mean PSNR of every split in decibels, against the source."""
+def measure(reader: StoreReader, source: Source, base: dict[str, np.ndarray], rounded: Rounded) -> np.ndarray:
+    """PSNR of every example in decibels, against the source."""
     decoder = TiledDecoder(reader.config.network, base, reader.domain.num_axes, reader.features.num_channels)
     coords, features = reader.domain.coords(), reader.features
     errors = np.zeros(reader.num_examples)
@@ -56,9 +60,7 @@ def measure(reader: StoreReader, source: Source, base: dict[str, np.ndarray], ro
         for i, example in enumerate(range(rows.start, rows.stop)):
             wanted = source.read(example).reshape(-1, features.num_channels) * features.scale + features.offset
             errors[example] = np.mean((decoded[i] - wanted) ** 2, dtype=np.float64)
-    values = psnr(errors, features.span)
-    split = np.asarray(reader.split)
-    return {str(name): float(values[split == name].mean()) for name in np.unique(split)}
+    return psnr(errors, features.span)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -70,55 +72,52 @@ def main(argv: Sequence[str] | None = None) -> None:
     reader = StoreReader(args.store)
     source = reopen_archive(str(args.archive), reader.provenance, [], silent)
     halved = {name: array.astype(np.float16).astype(np.float32) for name, array in reader.base.items()}
-    numbers, held_out = reader.config.network.modulation_size, "test"
-    rows: list[dict[str, Any]] = []
-    for name, (bits, rounded) in kinds(reader).items():
-        found = measure(reader, source, reader.base, rounded)
-        estimate = None
-        if name in ("float16", "int8"):
-            low, high = reader.statistics["min"], reader.statistics["max"]
-            loss = measure_loss(reader, choose_rounding(name, low, high))
-            estimate = None if loss is None else loss.psnr_loss
-        rows.append(_row(reader, name, numbers * bits / 8, reader.bytes_base, found, estimate))
-    exact = dict(kinds(reader))["float32"][1]
-    rows.append(
-        _row(
-            reader,
-            "float32, float16 base",
-            4 * numbers,
-            reader.bytes_base / 2,
-            measure(reader, source, halved, exact),
-            None,
-        )
-    )
-    for row in rows:
-        row["lost"] = rows[0][held_out] - row[held_out]
+    found = {name: measure(reader, source, reader.base, rounded) for name, (_, rounded) in kinds(reader).items()}
+    found[HALF_BASE] = measure(reader, source, halved, lambda values: values)
+    good = (found["float32"] >= BAND[0]) & (found["float32"] <= BAND[1])
+    groups = {"held out": np.asarray(reader.split) == "test", f"{BAND[0]} to {BAND[1]} dB": good}
+    rows = [_row(reader, name, values, found["float32"], groups) for name, values in found.items()]
+    counts = ", ".join(f"{name}: {int(group.sum()):,}" for name, group in groups.items())
     headings = {
         "stored": "stored",
         "bytes": "bytes per example",
         "with_base": "with its share of the base",
-        held_out: "held-out PSNR, mean (dB)",
-        "lost": "lost (dB)",
+        "psnr": "held-out PSNR, mean (dB)",
+        **{name: f"lost, {name} (dB)" for name in groups},
         "estimate": "as the store says (dB)",
     }
-    report.publish("rounding", {"rows": rows}, report.table_of(_in_words(rows), headings), args.out)
+    markdown = report.table_of(map(_in_words, rows), headings) + f"\nExamples, {counts}.\n"
+    report.publish(
+        "rounding", {"rows": rows, "examples": {n: int(g.sum()) for n, g in groups.items()}}, markdown, args.out
+    )
 
 
 def _row(
-    reader: StoreReader, name: str, num_bytes: float, base: float, found: dict[str, float], estimate: float | None
+    reader: StoreReader, name: str, psnrs: np.ndarray, exact: np.ndarray, groups: dict[str, np.ndarray]
 ) -> dict[str, Any]:
-    with_base = num_bytes + base / reader.num_examples
-    return {"stored": name, "bytes": num_bytes, "with_base": with_base, **found, "estimate": estimate}
+    bits = 32.0 if name == HALF_BASE else kinds(reader)[name][0]
+    num_bytes = reader.config.network.modulation_size * bits / 8
+    base = reader.bytes_base / (2 if name == HALF_BASE else 1)
+    estimate = None
+    if name in ("float16", "int8"):
+        loss = measure_loss(reader, choose_rounding(name, reader.statistics["min"], reader.statistics["max"]))
+        estimate = None if loss is None else loss.psnr_loss
+    return {
+        "stored": name,
+        "bytes": num_bytes,
+        "with_base": num_bytes + base / reader.num_examples,
+        "psnr": float(psnrs[groups["held out"]].mean()),
+        **{key: float((exact - psnrs)[group].mean()) if group.any() else None for key, group in groups.items()},
+        "estimate": estimate,
+    }
 
 
-def _in_words(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _in_words(row: dict[str, Any]) -> dict[str, Any]:
     """Decibels to as many digits as differ."""
-    words = [dict(row) for row in rows]
-    for row in words:
-        row["bytes"], row["with_base"] = round(row["bytes"]), round(row["with_base"])
-        row["test"], row["lost"] = f"{row['test']:.3f}", f"{row['lost']:.4f}"
-        row["estimate"] = "" if row["estimate"] is None else f"{row['estimate']:.4f}"
-    return words
+    words = {
+        key: "" if value is None else value if isinstance(value, str) else f"{value:.4f}" for key, value in row.items()
+    }
+    return words | {key: round(row[key]) for key in ("bytes", "with_base")} | {"psnr": f"{row['psnr']:.3f}"}
 
 
 if __name__ == "__main__":
