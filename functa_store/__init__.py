@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from functa_store.errors import GridError as GridError
     from functa_store.errors import LearningError as LearningError
     from functa_store.errors import MemberError as MemberError
+    from functa_store.errors import NoFunctasetError as NoFunctasetError
     from functa_store.errors import StorageError as StorageError
     from functa_store.errors import StoreExistsError as StoreExistsError
     from functa_store.errors import StoreFormatError as StoreFormatError
@@ -45,7 +46,7 @@ _HOMES = {
     "conversion": "convert",
     "decode.functaset": "Example Functaset open_functaset:open",
     "errors": "ArchiveError ConfigError ExampleIndexError FunctaStoreError GridError LearningError MemberError "
-    "StorageError StoreExistsError StoreFormatError StoreMismatchError TooManyRejectsError",
+    "NoFunctasetError StorageError StoreExistsError StoreFormatError StoreMismatchError TooManyRejectsError",
     "grids": "CellGrid",
     "recoding": "recode",
     "repairing": "repair",

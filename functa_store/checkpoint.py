@@ -14,11 +14,39 @@ from functa_store.config import differences
 from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.learn.snapshots import S
 from functa_store.store.objects import Objects
+from functa_store.store.work import CONVERSION, LEARNING, LEASE
 
 INTERVAL = 60.0
-FOLDER = "learning"
-DESCRIBED = f"{FOLDER}/conversion.json"
 MOST_BYTES = 2**36
+
+
+def is_begun(work: Objects, conversion: Mapping[str, Any]) -> bool:
+    """Whether this conversion was begun in a work folder, and has not cleared it.
+
+    Raises:
+        StoreMismatchError: If another one was.
+        StoreFormatError: If that cannot be told.
+    """
+    try:
+        described = json.loads(work.read(CONVERSION, MOST_BYTES))
+    except FileNotFoundError:
+        return False
+    except ValueError as error:
+        raise StoreFormatError(
+            f"{work.name}/{CONVERSION}: no valid JSON ({error}); delete {work.name} to start anew"
+        ) from error
+    if different := list(differences(described, json.loads(json.dumps(conversion)))):
+        raise StoreMismatchError(
+            f"{work.name}: an unfinished conversion differs from this one: {'; '.join(different[:5])}. "
+            f"Convert as before to finish it, or delete {work.name} and the store beside it to start anew."
+        )
+    return True
+
+
+def clear(work: Objects) -> None:
+    """Remove whatever a finished conversion left in its work folder; what says whose it is goes last."""
+    work.delete([key for key in work.sizes() if key not in (LEASE, CONVERSION)])
+    work.delete([CONVERSION])
 
 
 class Checkpoints:
@@ -35,19 +63,11 @@ class Checkpoints:
     """
 
     def __init__(self, work: Objects, stage: str, conversion: Mapping[str, Any], *, interval: float = INTERVAL) -> None:
-        self._work, self._stage, self._key = work, stage, f"{FOLDER}/{stage}.npz"
+        self._work, self._stage, self._key = work, stage, f"{LEARNING}/{stage}.npz"
         self._interval = interval
         self._last = time.monotonic()
-        try:
-            described = json.loads(work.read(DESCRIBED, MOST_BYTES))
-        except FileNotFoundError:
-            work.write(DESCRIBED, json.dumps(conversion, indent=1).encode())
-        else:
-            if different := list(differences(described, json.loads(json.dumps(conversion)))):
-                raise StoreMismatchError(
-                    f"{work.name}: an unfinished conversion differs from this one: {'; '.join(different[:5])}. "
-                    f"Convert as before to finish it, or delete {work.name} and the store beside it to start anew."
-                )
+        if not is_begun(work, conversion):
+            work.write(CONVERSION, json.dumps(conversion, indent=1).encode())
 
     def load(self, like: S) -> S | None:
         """The last snapshot, in the structure of `like`; None if there is none.
@@ -94,7 +114,3 @@ class Checkpoints:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # no name is "allow_pickle"
         self._work.write(self._key, file.getbuffer())
         self._last = time.monotonic()
-
-    def clear(self) -> None:
-        """Forget the snapshots of all stages; the conversion is complete."""
-        self._work.delete(list(self._work.sizes(FOLDER)))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from functa_store.behind import one_behind
-from functa_store.checkpoint import INTERVAL, Checkpoints
+from functa_store.checkpoint import INTERVAL, Checkpoints, clear, is_begun
 from functa_store.config import ConvertConfig, to_dict
 from functa_store.feed import Feed
 from functa_store.learn.comparison import compare_precision
@@ -34,10 +34,8 @@ from functa_store.store.objects import NO_OPTIONS, Location, Objects, StorageOpt
 from functa_store.store.parsing import load_spec
 from functa_store.store.reader import StoreReader
 from functa_store.store.spec import ROOT, Contents, examples_sha256
-from functa_store.store.writer import StoreWriter, check_output
-
-EXACT = "exact.functa"
-"""Where in the work folder modulations stay in float32 until all are fitted and their range is known."""
+from functa_store.store.work import EXACT_STORE
+from functa_store.store.writer import StoreWriter, already_complete, check_output
 
 STAGES = ("learning", "tuning")
 LIBRARIES = ("functa-store", "jax", "jaxlib", "flax", "optax", "numpy", "pillow", "zarr")
@@ -81,24 +79,43 @@ def convert(
     check_source(source)
     use_all_cores()
     with sole_writer(check_output(path, storage)) as (store, work), RunLog(store, report) as log:
+        check_output(store)  # another process may have finished it meanwhile
         conversion = _identify(source, config)
-        learning, tuning = (Checkpoints(work, stage, conversion, interval=snapshot_seconds) for stage in STAGES)
-        exact = store if config.modulation_dtype == "float32" else work.below(EXACT)
+        exact = store if config.modulation_dtype == "float32" else work.below(EXACT_STORE)
+        begun = is_begun(work, conversion)
+        if _is_complete(store):
+            if not begun:
+                raise already_complete(store)
+            clear(work)  # all that was left to do
+            return
         if not _is_complete(exact):
-            reference = pca_reference(source, config.network.modulation_size)
-            base = meta_learn(source, config, report=log, snapshots=learning)
-            base = round_base(base, config.base_dtype)
-            ready = tune(base, source, config, report=log, snapshots=tuning)
-            reference |= compare_precision(base, ready, source, config)
-            contents = describe(source, base, ready, config, reference)
-            with StoreWriter.resume_or_create(exact, contents) as writer, one_behind(writer.write) as write:
-                if missing := writer.missing_shards():
-                    for fitted in fit_shards(source, ready, missing, config, fit_batch_size, log):
-                        write(*fitted)
+            _fit_into(exact, work, conversion, source, config, fit_batch_size, snapshot_seconds, log)
         if exact is not store:
-            write_recoded(StoreReader(exact), store, config.modulation_dtype)
-            exact.delete(list(exact.sizes()))
-        learning.clear()
+            write_recoded(StoreReader(exact, verify=True), store, config.modulation_dtype)
+        clear(work)
+
+
+def _fit_into(
+    store: Objects,
+    work: Objects,
+    conversion: dict[str, Any],
+    source: Source,
+    config: ConvertConfig,
+    fit_batch_size: int | None,
+    snapshot_seconds: float,
+    log: RunLog,
+) -> None:
+    """Learn a base network, and write the store of exact modulations."""
+    learning, tuning = (Checkpoints(work, stage, conversion, interval=snapshot_seconds) for stage in STAGES)
+    reference = pca_reference(source, config.network.modulation_size)
+    base = round_base(meta_learn(source, config, report=log, snapshots=learning), config.base_dtype)
+    ready = tune(base, source, config, report=log, snapshots=tuning)
+    reference |= compare_precision(base, ready, source, config)
+    contents = describe(source, base, ready, config, reference)
+    with StoreWriter.resume_or_create(store, contents) as writer, one_behind(writer.write) as write:
+        if missing := writer.missing_shards():
+            for fitted in fit_shards(source, ready, missing, config, fit_batch_size, log):
+                write(*fitted)
 
 
 def _is_complete(store: Objects) -> bool:

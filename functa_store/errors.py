@@ -7,8 +7,9 @@
     │   ├── MemberError                             one member cannot be read; it becomes a reject
     │   └── TooManyRejectsError                     more members were rejected than allowed
     ├── StoreFormatError       (ValueError)         a store is damaged, foreign or of a newer format
-    ├── StoreMismatchError     (ValueError)         an unfinished store belongs to another conversion
-    ├── StoreExistsError       (FileExistsError)    the output path already holds something
+    │   └── NoFunctasetError                        there is none, or one of a newer format
+    ├── StoreMismatchError     (ValueError)         a store belongs to another conversion or archive
+    ├── StoreExistsError       (FileExistsError)    the output path holds something, or is being written
     ├── StorageError           (OSError)            a disk or server cannot be reached, read or written
     ├── ExampleIndexError      (IndexError)         an index names no example of the functaset
     └── LearningError          (ArithmeticError)    meta-learning diverged and could not recover
@@ -45,12 +46,16 @@ class StoreFormatError(FunctaStoreError, ValueError):
     """A store is damaged, is no functaset, or has a format version this release cannot read."""
 
 
+class NoFunctasetError(StoreFormatError):
+    """There is no functaset at a path, or one of a format version that this release cannot read."""
+
+
 class StoreMismatchError(FunctaStoreError, ValueError):
-    """The unfinished store at the output path belongs to another conversion."""
+    """A store belongs to another conversion or archive."""
 
 
 class StoreExistsError(FunctaStoreError, FileExistsError):
-    """The output path already holds a finished store or something foreign."""
+    """The output path already holds a finished store or something foreign, or is being written."""
 
 
 class StorageError(FunctaStoreError, OSError):

@@ -41,13 +41,14 @@ def recode(
     """
     reader = StoreReader(path, storage=storage, verify=True)
     with sole_writer(check_output(out, storage)) as (store, _):
+        check_output(store)  # another process may have finished it meanwhile
         write_recoded(reader, store, modulation_dtype)
 
 
 def write_recoded(reader: StoreReader, store: Objects, modulation_dtype: ModulationDtype) -> None:
     """Write what `recode` writes; under `sole_writer`."""
     if not reader.complete:
-        raise StoreFormatError(f"{reader.path}: unfinished store; run its conversion again to finish it, then recode.")
+        raise StoreFormatError(f"{reader.path}: unfinished store; finish it by the command that was interrupted.")
     rounding = choose_rounding(modulation_dtype, reader.statistics["min"], reader.statistics["max"])
     contents = Contents(
         domain=reader.domain,

@@ -1,14 +1,13 @@
-"""How are the examples of damaged shards fitted again, and are the others what their errors say?"""
+"""How are the examples of damaged shards fitted again?"""
 
-import dataclasses
+import json
 
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from functa_store.config import differences, to_dict
+from functa_store.config import differences, from_dict, to_dict
 from functa_store.conversion import fit_shards
-from functa_store.decode.functaset import Functaset
 from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import Steps
@@ -21,15 +20,13 @@ from functa_store.store.arrays import SmallArrays
 from functa_store.store.base import MOMENTA, RATES
 from functa_store.store.claim import sole_writer
 from functa_store.store.inventory import Inventory, take_inventory
-from functa_store.store.objects import NO_OPTIONS, Location, Objects, StorageOptions, open_objects
-from functa_store.store.receipts import Receipts
+from functa_store.store.objects import NO_OPTIONS, FileRecord, Location, Objects, StorageOptions, open_objects
+from functa_store.store.receipts import MOST_BYTES, Receipt, Receipts
 from functa_store.store.rounding import Rounding
 from functa_store.store.spec import ROOT, Contents, StoreSpec, examples_sha256, identity
 from functa_store.store.verify import damage
+from functa_store.store.work import CONVERSION, RECEIPTS, REPAIR, SKELETON
 from functa_store.store.writer import StoreWriter
-
-SAMPLE = 64
-"""Examples that are decoded by `worst_disagreement`."""
 
 
 def repair(
@@ -42,9 +39,10 @@ def repair(
 ) -> list[str]:
     """Write what is damaged in a complete functaset again, fitting the examples of its damaged shards.
 
-    On the machine that converted them, shards get the bytes that they had; on another one, the last bits of
-    modulations may differ, and the store's checksums are those of the new bytes. Interrupted at any moment, the
-    same call goes on where it stopped.
+    Shards get the bytes that they had on the machine that converted them, if examples meet the same others in a
+    batch of the fit; otherwise the last bits of modulations may differ, and the store's checksums are those of the
+    new bytes. A store of an older format version becomes one of the current version. Interrupted at any moment,
+    the same call goes on where it stopped.
 
     Args:
         path: The functaset.
@@ -54,7 +52,7 @@ def repair(
         report: Told of the progress.
 
     Returns:
-        The objects that were written again.
+        The objects that were written again, by an interrupted call, too.
 
     Raises:
         StoreFormatError: If the root or the base is damaged, which only another conversion can mend.
@@ -64,28 +62,49 @@ def repair(
     """
     check_source(source)
     use_all_cores()
-    with sole_writer(open_objects(path, storage)) as (store, _):
+    with sole_writer(open_objects(path, storage)) as (store, work):
         there = take_inventory(store)
-        records = there.records or {}
-        damaged = damage(store, records)
+        if work.size(CONVERSION) is not None and not there.spec.complete:
+            raise StoreMismatchError(
+                f"{store.name}: a conversion was interrupted; run functa convert again with the same options."
+            )
+        damaged = damage(store, there.records)
+        lost = _begun(work) | {key: there.records[key] for key in damaged}
         if there.spec.complete and not damaged:
-            return []
+            _clear(work)
+            return sorted(lost)
         contents = _contents(store, there, source)
+        work.write(REPAIR, json.dumps(to_dict(Receipt(fingerprint=there.spec.fingerprint, files=lost))).encode())
         if there.spec.complete:
             _reopen(store, there, contents, set(damaged))
         else:
             _forget(store, there, contents, set(damaged))
         with StoreWriter.resume_or_create(store, contents) as writer:
-            ready = _ready(contents, source)
             if missing := writer.missing_shards():
-                for shard, modulations, mse in fit_shards(
-                    source, ready, missing, contents.config, fit_batch_size, report
-                ):
-                    writer.write(shard, modulations, mse)
-        after = take_inventory(store).records or {}
-        if changed := [key for key in damaged if after.get(key) != records[key]]:
-            report(Note(message=f"{len(changed)} repaired files differ from what they were in their last bits"))
-        return sorted(damaged)
+                ready = _ready(contents, source)
+                for fitted in fit_shards(source, ready, missing, contents.config, fit_batch_size, report):
+                    writer.write(*fitted)
+        after = take_inventory(store).records
+        if changed := [key for key, file in lost.items() if after.get(key) != file]:
+            report(Note(message=f"{len(changed)} repaired objects differ from what they were, in last bits"))
+        _clear(work)
+        return sorted(lost)
+
+
+def _begun(work: Objects) -> dict[str, FileRecord]:
+    """What an interrupted repair had found damaged, with the checksums of what it was."""
+    try:
+        return from_dict(Receipt, json.loads(work.read(REPAIR, MOST_BYTES))).files
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise StoreFormatError(f"{work.name}/{REPAIR}: damaged ({error}); delete it and repair again") from error
+
+
+def _clear(work: Objects) -> None:
+    """Remove what a repair, or a conversion that was completed, left."""
+    work.delete([key for key in work.sizes(RECEIPTS) if key != SKELETON])
+    work.delete([SKELETON, REPAIR])
 
 
 def _contents(store: Objects, there: Inventory, source: Source) -> Contents:
@@ -148,10 +167,10 @@ def _reopen(store: Objects, there: Inventory, contents: Contents, damaged: set[s
     receipts, tables = Receipts(store, spec.fingerprint), spec.tables(contents.rounding).values()
     shards = {shard: [table.key(shard) for table in tables] for shard in there.shards}
     of_shards = {key for keys in shards.values() for key in keys}
-    receipts.clear()
     receipts.write_skeleton(
         {key: file for key, file in manifest.items() if key not in of_shards and not key.startswith("statistics/")}
     )
+    receipts.clear_shards()
     for shard, keys in shards.items():
         if damaged.isdisjoint(keys):
             receipts.write(shard, {key: manifest[key] for key in keys})
@@ -176,45 +195,3 @@ def _ready(contents: Contents, source: Source) -> ReadyFit:
     momenta = base.get(MOMENTA, np.zeros_like(rates))  # format version 1 had none
     steps = Steps(jnp.asarray(rates), jnp.asarray(momenta))
     return ReadyFit(fit, fit.prepare(state, steps), config.fit)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Disagreement:
-    """How far errors that a store keeps are from those of what it decodes.
-
-    Attributes:
-        examples: Examples that were decoded.
-        worst: The largest difference, relative to what is allowed; above 1 something is wrong.
-        id: The example that it belongs to.
-    """
-
-    examples: int
-    worst: float
-    id: str
-
-
-def worst_disagreement(functaset: Functaset, source: Source) -> Disagreement:
-    """Decode a sample and compare its errors with the stored ones.
-
-    Decoding sums in another order than the fit, which allows for one part in a thousand. Rounding changes the
-    decoded values by a root mean square r and so the error m by at most r^2 + 2 r sqrt(m) (Cauchy-Schwarz); r^2
-    is taken as four times the largest that was measured when the store was rounded.
-
-    Raises:
-        StoreMismatchError: If the source has not the functaset's examples.
-        StoreFormatError: If a shard is damaged.
-    """
-    store, features = functaset.store, functaset.features
-    if list(source.ids) != [str(name) for name in store.ids[:]] and store.complete:
-        raise StoreMismatchError(f"{store.path}: was converted from other examples; name the archive that it is from.")
-    places = {name: i for i, name in enumerate(source.ids)}
-    chosen = np.unique(np.linspace(0, len(functaset) - 1, SAMPLE).astype(np.int64))
-    ids, stored = [str(name) for name in store.ids[chosen]], store.mse[chosen].astype(np.float64)
-    found = np.zeros(len(chosen))
-    for i, example in enumerate(chosen):
-        wanted = source.read(places[ids[i]]).astype(np.float64) * features.scale + features.offset
-        found[i] = np.mean((functaset.decode(int(example))[0] - wanted) ** 2)
-    squared = 4 * (store.spec.rounding_loss.mse_max if store.spec.rounding_loss else 0.0)
-    allowed = 1e-3 * stored + 1e-9 * features.span**2 + squared + 2 * np.sqrt(squared * stored)
-    ratio = np.abs(found - stored) / allowed
-    return Disagreement(examples=len(chosen), worst=float(ratio.max()), id=ids[int(ratio.argmax())])

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from functa_store.checkpoint import Checkpoints
+from functa_store.checkpoint import Checkpoints, clear
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.learn.meta_learn import Snapshot
@@ -52,7 +52,7 @@ def test_snapshots_of_another_conversion_are_refused(tmp_path):
 def test_a_finished_conversion_leaves_nothing(tmp_path):
     checkpoints = Checkpoints(LocalObjects(tmp_path), "learning", CONVERSION)
     checkpoints.save(snapshot(1))
-    checkpoints.clear()
+    clear(LocalObjects(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -73,3 +73,10 @@ def test_a_snapshot_of_another_shape_is_refused(tmp_path):
     wider = other._replace(best=other.best._replace(rates=np.zeros((3, 5), np.float32)))
     with pytest.raises(StoreFormatError, match=r"array of shape \(3, 2\), expected \(3, 5\)"):
         checkpoints.load(wider)
+
+
+def test_a_damaged_description_is_named(tmp_path):
+    Checkpoints(LocalObjects(tmp_path), "learning", CONVERSION)
+    (tmp_path / "learning/conversion.json").write_bytes(b"{")
+    with pytest.raises(StoreFormatError, match=r"conversion\.json: no valid JSON"):
+        Checkpoints(LocalObjects(tmp_path), "learning", CONVERSION)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import functa_store
-from functa_store import cli, repairing
+from functa_store import agreement, cli, repairing
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.errors import StoreExistsError, StoreFormatError, StoreMismatchError
 from functa_store.metrics import psnr
@@ -135,8 +135,35 @@ def test_an_interrupted_repair_loses_nothing_and_goes_on(copy, monkeypatch):
         with pytest.raises(ZeroDivisionError):
             functa_store.repair(copy, source())
     assert len(functa_store.open(copy)) == 32
-    functa_store.repair(copy, source())
+    assert functa_store.repair(copy, source()) == ["modulations/c/1/0"]
     assert files(copy) == before
+    assert not copy.with_name("copy.functa.work").exists()
+
+
+def test_an_unfinished_conversion_is_not_for_repair(tmp_path, monkeypatch):
+    path = tmp_path / "begun.functa"
+    with monkeypatch.context() as patch:
+        patch.setattr("functa_store.conversion.fit_shards", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            functa_store.convert(source(), path, CONFIG)
+    with pytest.raises(StoreMismatchError, match="run functa convert again"):
+        functa_store.repair(path, source())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_conversion_that_died_before_it_cleared_up_is_called_once_more(stores, tmp_path, monkeypatch, dtype):
+    path, config = tmp_path / "again.functa", dataclasses.replace(CONFIG, modulation_dtype=dtype)
+    with monkeypatch.context() as patch:
+        patch.setattr("functa_store.conversion.clear", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            functa_store.convert(source(), path, config)
+    with pytest.raises(StoreMismatchError, match=r"config\.seed is 0, expected 1"):
+        functa_store.convert(source(), path, dataclasses.replace(config, seed=1))
+    functa_store.convert(source(), path, config)
+    assert files(path) == files(stores / f"{dtype}.functa")
+    assert not path.with_name("again.functa.work").exists()
+    with pytest.raises(StoreExistsError, match="complete functaset"):
+        functa_store.convert(source(), path, config)
 
 
 def test_what_cannot_be_repaired_is_said(copy):
@@ -173,14 +200,14 @@ def test_a_store_of_an_older_version_is_repaired_into_a_new_one(stores, tmp_path
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 def test_a_deep_look_finds_modulations_that_are_not_those_of_their_images(stores, dtype):
     functaset = functa_store.open(stores / f"{dtype}.functa")
-    assert repairing.worst_disagreement(functaset, source()).worst < 1
+    assert agreement.worst_disagreement(functaset, source()).worst < 1
     values = VALUES.copy()
     values[17] = 255 - values[17]
-    found = repairing.worst_disagreement(functaset, source(values=values))
+    found = agreement.worst_disagreement(functaset, source(values=values))
     assert found.worst > 1
     assert found.id == "17"
     with pytest.raises(StoreMismatchError, match="other examples"):
-        repairing.worst_disagreement(functaset, source(values=VALUES[:30], labels={}))
+        agreement.worst_disagreement(functaset, source(values=VALUES[:30], labels={}))
 
 
 @pytest.fixture(scope="module", name="pictures")
@@ -224,7 +251,7 @@ def test_the_commands_verify_repair_and_recode(pictures, tmp_path, capsys):
 
 def test_exit_codes_tell_unreadable_incomplete_and_damaged_apart(pictures, tmp_path, capsys):
     assert cli.main(["verify", str(tmp_path / "nothing.functa")]) == 2
-    assert "there is no functaset" in capsys.readouterr().err
+    assert "expected a functaset" in capsys.readouterr().err
     store = shutil.copytree(pictures / "out.functa", tmp_path / "copy.functa")
     root = json.loads((store / "zarr.json").read_text())
     root["attributes"]["functa"]["reference"] = {}
@@ -232,7 +259,7 @@ def test_exit_codes_tell_unreadable_incomplete_and_damaged_apart(pictures, tmp_p
     assert cli.main(["verify", str(store), "--json"]) == 4
     assert "checksum" in json.loads(capsys.readouterr().out)["damaged"]["zarr.json"]
     assert cli.main(["verify", str(store), "--deep"]) == 2
-    assert "--deep needs --archive" in capsys.readouterr().err
+    assert "--deep and --archive go together" in capsys.readouterr().err
     wrong = ["repair", str(pictures / "out.functa"), "--archive", str(pictures / "in"), "--option", "colour=red"]
     assert cli.main(wrong) == 2
     assert "expected NAME=VALUE, NAME one of" in capsys.readouterr().err

@@ -11,6 +11,8 @@ from functa_store.commands.archives import add_archive_arguments, reopen_archive
 from functa_store.commands.storage import add_storage_arguments, storage_from
 from functa_store.console import json_lines, printable, shown_on, write_json_line
 from functa_store.interrupts import stopping_between_events
+from functa_store.store.inventory import take_inventory
+from functa_store.store.objects import open_objects
 
 
 def add_parser(commands: Any) -> None:
@@ -27,8 +29,6 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Repair a store and say what was written again."""
     from functa_store.repairing import repair  # imports JAX
-    from functa_store.store.inventory import take_inventory
-    from functa_store.store.objects import open_objects
 
     storage, console = storage_from(args), Console(stderr=True, highlight=False, soft_wrap=True)
     provenance = take_inventory(open_objects(args.store, storage)).spec.provenance

@@ -10,8 +10,10 @@ from rich.console import Console
 from functa_store.commands.archives import add_archive_arguments, reopen_archive
 from functa_store.commands.storage import add_storage_arguments, storage_from
 from functa_store.console import printable, write_json_line
-from functa_store.errors import ConfigError, StoreFormatError
+from functa_store.errors import ConfigError, NoFunctasetError, StoreFormatError
 from functa_store.progress import json_ready, silent
+from functa_store.store.objects import Objects, open_objects
+from functa_store.store.spec import ROOT
 
 COMPLETE, INCOMPLETE, DAMAGED = 0, 3, 4
 SHOWN_FOREIGN = 5
@@ -42,20 +44,9 @@ def run(args: argparse.Namespace) -> int:
         Exit code.
     """
     if args.deep != (args.archive is not None):
-        raise ConfigError(
-            "--deep needs --archive ARCHIVE, since errors are those against the archive, and only it does"
-        )
-    from functa_store.store.objects import open_objects
-    from functa_store.store.spec import ROOT
-    from functa_store.store.verify import verify
-
+        raise ConfigError("--deep and --archive go together: a sample is compared with the archive")
     objects = open_objects(args.store, storage_from(args))
-    if objects.size(ROOT) is None:
-        raise StoreFormatError(f"{objects.name}: there is no functaset; check the path.")
-    try:
-        found = dataclasses.asdict(verify(objects))
-    except StoreFormatError as error:
-        found = {"complete": False, "damaged": {ROOT: str(error)}}
+    found = _look(objects)
     if args.deep and not found["damaged"]:
         found |= _decode_sample(args)
     code = DAMAGED if found["damaged"] else COMPLETE if found["complete"] else INCOMPLETE
@@ -66,9 +57,27 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
+def _look(objects: Objects) -> dict[str, Any]:
+    """What was found, JSON-ready.
+
+    Raises:
+        NoFunctasetError: If there is nothing to verify.
+    """
+    from functa_store.store.verify import verify  # takes a moment to import
+
+    try:
+        return dataclasses.asdict(verify(objects))
+    except NoFunctasetError as error:
+        if objects.lists and any(key.startswith(("modulations/", "base/")) for key in objects.sizes()):
+            return {"complete": False, "damaged": {ROOT: f"is missing, or is no functaset's: {error}"}}
+        raise
+    except StoreFormatError as error:
+        return {"complete": False, "damaged": {ROOT: str(error)}}
+
+
 def _decode_sample(args: argparse.Namespace) -> dict[str, Any]:
+    from functa_store.agreement import worst_disagreement
     from functa_store.decode.functaset import open_functaset  # imports JAX
-    from functa_store.repairing import worst_disagreement
 
     functaset = open_functaset(args.store, storage=storage_from(args))
     source = reopen_archive(args.archive, functaset.store.provenance, args.option, silent)
@@ -94,6 +103,6 @@ def _show(name: str, found: dict[str, Any], code: int, console: Console) -> None
     for key in found.get("foreign", [])[:SHOWN_FOREIGN]:
         console.print(f"  {printable(key)}: is foreign, nothing reads it", markup=False)
     if code == INCOMPLETE:
-        console.print("  run functa convert again with the same archive and options to finish it")
+        console.print("  run the command that was interrupted (convert, recode or repair) again to finish it")
     if code == DAMAGED:
         console.print("  functa repair STORE --archive ARCHIVE mends shards; a damaged root or base needs another copy")

@@ -12,12 +12,12 @@ from typing import Any
 
 from functa_store.errors import StorageError, StoreExistsError
 from functa_store.store.local import LocalObjects
-from functa_store.store.objects import WORK_SUFFIX, Objects, failed
+from functa_store.store.objects import Objects, failed
 from functa_store.store.remote import RemoteObjects
+from functa_store.store.work import LEASE, WORK_SUFFIX
 
 logger = logging.getLogger(__name__)
 
-LEASE = "lease"
 LEASE_SECONDS = 30.0
 """A claim on a bucket that was not renewed for so long is that of a dead process."""
 
@@ -68,6 +68,8 @@ def _lock(work: LocalObjects, name: str) -> int:
         try:
             work.path.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(work.path, os.O_RDONLY)
+        except FileNotFoundError:  # its last owner removed it in between
+            continue
         except OSError as error:
             raise failed(work.name, "", "written", error) from error
         try:
@@ -139,8 +141,11 @@ class _Lease:
         with self._lock:
             while not self._lost:
                 began = time.monotonic()
-                self._version = self._work.write_if(LEASE, self._content(), self._version)
-                self._lost = self._version is None and not self._is_ours()
+                renewed = self._work.write_if(LEASE, self._content(), self._version)
+                if renewed is not None:
+                    self._version = renewed
+                else:
+                    self._lost = not self._is_ours()
                 self._renewed = began
                 if time.monotonic() - began <= LEASE_SECONDS / 2:
                     return
@@ -156,8 +161,9 @@ class _Lease:
 
     def give_back(self) -> None:
         """Let the next process in at once."""
-        with contextlib.suppress(StorageError):
-            if self._is_ours():
+        overdue = time.monotonic() - self._renewed > LEASE_SECONDS / 2  # it may be somebody else's by now
+        with contextlib.suppress(StorageError, StoreExistsError):
+            if not self._lost and not overdue and self._is_ours():
                 self._work.delete([LEASE])
 
     def _content(self) -> bytes:

@@ -39,7 +39,11 @@ def connect(scheme: str, bucket: str, storage: StorageOptions) -> Any:
     }
     endpoint = storage.endpoint or (_environment_endpoint() if scheme == "s3" else None)
     insecure = scheme == "http" or (endpoint or "").startswith("http://")
-    client: Any = {"allow_http": insecure, "read_timeout": datetime.timedelta(seconds=READ_TIMEOUT)}
+    client: Any = {
+        "allow_http": insecure,
+        "timeout": datetime.timedelta(seconds=RETRY_SECONDS),  # of a whole request: 16 MB over a slow line, too
+        "read_timeout": datetime.timedelta(seconds=READ_TIMEOUT),
+    }
     try:
         if scheme == "s3":
             options: Any = {"skip_signature": True} if storage.anonymous else {}

@@ -18,12 +18,14 @@ class Inventory:
         spec: What it says about itself.
         shards: The shards that are written, in order: all of them if it is complete.
         records: Size and checksum of every object but the root, by the manifest, or by the receipts of an
-            unfinished store; None if those are gone.
+            unfinished store.
+        knows_skeleton: Whether they cover more than shards.
     """
 
     spec: StoreSpec
     shards: list[Shard]
-    records: Mapping[str, FileRecord] | None
+    records: Mapping[str, FileRecord]
+    knows_skeleton: bool
 
 
 def take_inventory(objects: Objects) -> Inventory:
@@ -39,8 +41,13 @@ def take_inventory(objects: Objects) -> Inventory:
         receipts = Receipts(objects, spec.fingerprint)
         done, skeleton = receipts.done(shards), receipts.read_skeleton()
         if not (spec := load_spec(objects)).complete:  # else it became so meanwhile, and its receipts went
-            records = None if skeleton is None else {key: file for key, file in skeleton.items() if key != ROOT}
+            records = {key: file for key, file in (skeleton or {}).items() if key != ROOT}
             for files in done.values():
-                records = None if records is None else records | files
-            return Inventory(spec=spec, shards=[shard for shard in shards if shard.index in done], records=records)
-    return Inventory(spec=spec, shards=shards, records=spec.manifest)
+                records |= files
+            return Inventory(
+                spec=spec,
+                shards=[shard for shard in shards if shard.index in done],
+                records=records,
+                knows_skeleton=skeleton is not None,
+            )
+    return Inventory(spec=spec, shards=shards, records=spec.manifest, knows_skeleton=True)

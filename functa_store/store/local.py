@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import mmap
+import operator
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -27,8 +28,13 @@ class LocalObjects:
     Attributes:
         name: The path, for messages.
         path: The path.
+        writable: True.
+        lists: True.
         requests: Always empty.
     """
+
+    writable = True
+    lists = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -100,7 +106,12 @@ class LocalObjects:
     def sizes(self, below: str = "") -> dict[str, int]:
         """Size of every file below a folder."""
         top = os.fspath(self.path)
-        return {key: entry.stat().st_size for key, entry in sorted(_files(top, below)) if entry.is_file()}
+        found = {}
+        for key, entry in sorted(_files(top, below), key=operator.itemgetter(0)):
+            with contextlib.suppress(FileNotFoundError):  # a writer renamed or removed it in between
+                if entry.is_file():
+                    found[key] = entry.stat().st_size
+        return found
 
     def size(self, key: str) -> int | None:
         """Size of one file."""

@@ -12,9 +12,6 @@ import google_crc32c
 
 from functa_store.errors import ConfigError, StorageError, StoreFormatError
 
-WORK_SUFFIX = ".work"
-"""Ending of the folder beside a store that holds what only its conversion needs."""
-
 SCHEMES = ("s3", "gs", "http", "https", "memory", "file")
 
 
@@ -69,10 +66,14 @@ class Objects(Protocol):
 
     Attributes:
         name: Path or URL, for messages.
+        writable: Whether places of this kind can be written.
+        lists: Whether they can say what they hold.
         requests: Calls to a server so far, by kind; none for a disk.
     """
 
     name: str
+    writable: bool
+    lists: bool
     requests: collections.Counter[str]
 
     def read(self, key: str, at_most: int) -> bytes:

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from functa_store.config import FitConfig, NetworkConfig, differences, from_dict, to_dict
-from functa_store.errors import StorageError, StoreFormatError
-from functa_store.store.objects import WORK_SUFFIX, Objects, check_key
+from functa_store.errors import NoFunctasetError, StorageError, StoreFormatError
+from functa_store.store.objects import Objects, check_key
 from functa_store.store.rounding import Rounding
 from functa_store.store.spec import FORMAT_VERSION, IDENTITY, ROOT, StoreSpec, sha256_json
+from functa_store.store.work import CONVERSION, EXACT_STORE, WORK_SUFFIX
 
 MOST_EXAMPLES, MOST_SHARDS, MOST_NUMBERS = 10**12, 10**6, 2**31
 """Far more examples, shards, and numbers of a base network or modulation than can be meant."""
@@ -36,23 +37,24 @@ def load_spec(objects: Objects) -> StoreSpec:
     attributes = root.get("attributes") if isinstance(root, dict) else None
     attributes = attributes.get("functa") if isinstance(attributes, dict) else None
     if not isinstance(attributes, dict):
-        raise StoreFormatError(
+        raise NoFunctasetError(
             f"{name}: a Zarr node, but no functaset: its attributes lack the key 'functa'. Open it with zarr.open."
         )
-    if "checksum" in attributes and attributes.pop("checksum") != sha256_json(root):
+    checksum = attributes.pop("checksum", None)
+    if attributes.get("format_version") == FORMAT_VERSION and checksum != sha256_json(root):
         raise StoreFormatError(f"{name}/{ROOT}: damaged: its checksum is not that of what it says. Copy it again.")
     return parse_spec(name, attributes)
 
 
-def _nothing(objects: Objects) -> StoreFormatError:
+def _nothing(objects: Objects) -> NoFunctasetError:
     """What is at a path where no store is."""
     work = objects.sibling(WORK_SUFFIX)
     found = "no Zarr v3 group" if _holds_something(objects) else "nothing"
-    if _is_there(work, "learning/conversion.json"):
+    if _is_there(work, CONVERSION):
         found = "a conversion that is learning or was interrupted (the same command goes on with it)"
-        if _is_there(work, f"exact.functa/{ROOT}"):
-            found += f"; what is fitted so far is at {work.name}/exact.functa"
-    return StoreFormatError(f"{objects.name}: found {found}, expected a functaset; check the path.")
+        if _is_there(work, f"{EXACT_STORE}/{ROOT}"):
+            found += f"; what is fitted so far is at {work.name}/{EXACT_STORE}"
+    return NoFunctasetError(f"{objects.name}: found {found}, expected a functaset; check the path.")
 
 
 def _holds_something(objects: Objects) -> bool:
@@ -83,7 +85,7 @@ def parse_spec(name: str, attributes: Mapping[str, Any]) -> StoreSpec:
     if type(version) is not int or version < 1:
         raise StoreFormatError(f"{name}: format_version is {version!r}, expected a positive integer; convert again.")
     if version > FORMAT_VERSION:
-        raise StoreFormatError(
+        raise NoFunctasetError(
             f"{name}: format version {version}, but this release reads versions up to {FORMAT_VERSION}. "
             "Upgrade functa-store."
         )

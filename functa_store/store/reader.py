@@ -60,8 +60,8 @@ class StoreReader:
         there = take_inventory(self.objects)
         self.spec = spec = there.spec
         self.shards = there.shards
-        self._records, self._verify = there.records, verify
-        self._small = SmallArrays(self.objects, there.records)
+        self._records, self._knows_skeleton, self._verify = there.records, there.knows_skeleton, verify
+        self._small = SmallArrays(self.objects, there.records if there.knows_skeleton else None)
         self.format_version, self.complete = spec.format_version, spec.complete
         self.num_total = spec.examples.count
         self.domain, self.features, self.config = spec.domain, spec.features, spec.config
@@ -132,8 +132,8 @@ class StoreReader:
         """
         if not self.complete:
             raise StoreFormatError(
-                f"{self.path}: unfinished store, which has no statistics. Run the conversion again with the same "
-                "archive and options to finish it."
+                f"{self.path}: unfinished store, which has no statistics. Run the command that was interrupted "
+                "(convert, recode or repair) again to finish it."
             )
         shape = (self.config.network.modulation_size,)
         return {name: self._small.read(f"statistics/{name}", shape) for name in ("mean", "std", "min", "max")}
@@ -149,12 +149,12 @@ class StoreReader:
     @property
     def bytes_total(self) -> int:
         """Bytes of all files of the store, as far as they are recorded."""
-        return sum(file.bytes for file in (self._records or {}).values()) + (self.objects.size(ROOT) or 0)
+        return sum(file.bytes for file in self._records.values()) + (self.objects.size(ROOT) or 0)
 
     @property
     def bytes_base(self) -> int:
         """Bytes of the base's files, compressed as they are."""
-        return sum(file.bytes for key, file in (self._records or {}).items() if key.startswith("base/"))
+        return sum(file.bytes for key, file in self._records.items() if key.startswith("base/"))
 
     @property
     def bytes_per_example(self) -> int:
@@ -172,7 +172,7 @@ class StoreReader:
             self.objects,
             self.spec.tables(rounding)[name],
             [shard.index for shard in self.shards],
-            self._records or {},
+            self._records,
             verify=self._verify,
             to_values=rounding.to_values,
         )
@@ -193,7 +193,7 @@ class StoreReader:
 
     def _label_names(self) -> list[str]:
         suffix = "/zarr.json"
-        files = self.objects.sizes("labels") if self._records is None else self._records
+        files = self._records if self._knows_skeleton else self.objects.sizes("labels")
         found = [key.removeprefix("labels/").removesuffix(suffix) for key in files if key.startswith("labels/")]
         return sorted(name for name in found if "/" not in name and f"labels/{name}{suffix}" in files)
 

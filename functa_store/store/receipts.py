@@ -1,5 +1,6 @@
 """Which shards of an unfinished store are done?"""
 
+import concurrent.futures
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -7,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from functa_store.config import from_dict, to_dict
 from functa_store.errors import StoreFormatError
 from functa_store.store.layout import Shard
-from functa_store.store.objects import WORK_SUFFIX, FileRecord, Objects
+from functa_store.store.objects import FileRecord, Objects
+from functa_store.store.work import RECEIPTS, SKELETON, WORK_SUFFIX
 
-FOLDER = "receipts"
-SKELETON = f"{FOLDER}/skeleton.json"
 MOST_BYTES = 16 * 2**20
+THREADS = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,11 +49,13 @@ class Receipts:
 
     def done(self, shards: Sequence[Shard]) -> dict[int, dict[str, FileRecord]]:
         """The files of every shard that is done, by index: it has a receipt, and its files have the sizes it says."""
-        names, sizes = self._work.sizes(FOLDER), self._store.sizes()
-        receipts = {shard.index: self._read(_name(shard)) for shard in shards if _name(shard) in names}
+        names, sizes = self._work.sizes(RECEIPTS), self._store.sizes()
+        there = [shard for shard in shards if _name(shard) in names]
+        with concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="receipts") as pool:
+            receipts = zip(there, pool.map(self._read, map(_name, there)), strict=True)
         return {
-            index: files
-            for index, files in receipts.items()
+            shard.index: files
+            for shard, files in receipts
             if files is not None and all(sizes.get(key) == file.bytes for key, file in files.items())
         }
 
@@ -66,9 +69,12 @@ class Receipts:
 
     def clear(self) -> None:
         """Remove all receipts, that of the skeleton last."""
-        keys = sorted(self._work.sizes(FOLDER))
-        self._work.delete([key for key in keys if key != SKELETON])
+        self.clear_shards()
         self._work.delete([SKELETON])
+
+    def clear_shards(self) -> None:
+        """Remove the receipts of all shards."""
+        self._work.delete([key for key in self._work.sizes(RECEIPTS) if key != SKELETON])
 
     def _write(self, name: str, files: Mapping[str, FileRecord]) -> None:
         receipt = Receipt(fingerprint=self._fingerprint, files=dict(files))
@@ -83,4 +89,4 @@ class Receipts:
 
 
 def _name(shard: Shard) -> str:
-    return f"{FOLDER}/{shard.index:06d}.json"
+    return f"{RECEIPTS}/{shard.index:06d}.json"

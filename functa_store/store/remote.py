@@ -5,6 +5,7 @@ import collections
 import contextlib
 import functools
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -38,6 +39,8 @@ class RemoteObjects:
 
     Attributes:
         name: The URL, for messages.
+        writable: Whether it is more than a web server.
+        lists: Likewise.
         requests: Calls so far by kind, shared by all folders that were made from one another.
     """
 
@@ -56,6 +59,8 @@ class RemoteObjects:
         self._before_write = before_write or (lambda: None)
         self.requests = collections.Counter[str]() if requests is None else requests
         self.name = f"{bucket}/{self._prefix}" if self._prefix else bucket
+        self.writable = self.lists = not bucket.startswith(("http://", "https://"))
+        self._counting = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<RemoteObjects {self.name}>"
@@ -154,7 +159,7 @@ class RemoteObjects:
 
     def sizes(self, below: str = "") -> dict[str, int]:
         """Size of every object below a folder."""
-        if self._bucket.startswith(("http://", "https://")):
+        if not self.lists:
             raise StorageError(
                 f"{self.name}/{below}: a web server does not list what it has; only complete stores can be read"
             )
@@ -206,7 +211,8 @@ class RemoteObjects:
     def _persist(self, kind: str, call: Callable[[], Any]) -> Any:
         """Ask again where the answer was cut."""
         for repeat in range(REPEATS + 1):
-            self.requests[kind] += 1
+            with self._counting:
+                self.requests[kind] += 1
             try:
                 return call()
             except obstore.exceptions.GenericError as error:
@@ -222,7 +228,9 @@ class RemoteObjects:
             yield
         except FileNotFoundError as error:
             if action == "written":
-                raise StorageError(f"{where}: cannot be written: there is no such bucket") from error
+                raise StorageError(
+                    f"{where}: cannot be written: the server knows no such bucket or folder; check the URL"
+                ) from error
             raise FileNotFoundError(f"{where}: there is no such object") from error
         except (obstore.exceptions.AlreadyExistsError, obstore.exceptions.PreconditionError, StoreFormatError):
             raise

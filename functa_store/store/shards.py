@@ -25,7 +25,8 @@ Values = Callable[[np.ndarray], np.ndarray]
 class ShardedRows:
     """Rows of a table, read from its shards; slices and integer arrays within bounds, see `rows.Table`.
 
-    No shard is believed before its size and index are found to be right, and, if `verify` is set, its checksum.
+    No shard is believed before its index is found where it should be, on a disk its size, and, if `verify` is set,
+    its checksum.
 
     Args:
         objects: The store.
@@ -93,8 +94,9 @@ class ShardedRows:
                 self._maps.move_to_end(shard)
                 return rows
         mapped: mmap.mmap = objects.map(key)
-        if self._verify:
+        if self._verify and shard not in self._checked:
             self._check_sum(key, bytes(mapped))
+            self._checked.add(shard)
         rows = self._table.decode(memoryview(mapped))
         with self._lock:
             self._maps[shard] = rows

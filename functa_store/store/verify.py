@@ -17,6 +17,7 @@ from functa_store.store.objects import (
 )
 from functa_store.store.reader import StoreReader
 from functa_store.store.spec import ROOT
+from functa_store.store.work import SKELETON, WORK_SUFFIX
 
 THREADS = 8
 
@@ -51,8 +52,11 @@ def verify(location: Location, *, storage: StorageOptions = NO_OPTIONS) -> Verdi
     """
     objects = open_objects(location, storage)
     there = take_inventory(objects)
-    records = there.records or {}
-    damaged = damage(objects, records)
+    damaged = damage(objects, there.records)
+    if not there.knows_skeleton:
+        damaged[SKELETON] = (
+            f"is missing beside the store, in {objects.name}{WORK_SUFFIX}: only shards could be compared"
+        )
     if not damaged:
         try:
             reader = StoreReader(objects)
@@ -63,7 +67,7 @@ def verify(location: Location, *, storage: StorageOptions = NO_OPTIONS) -> Verdi
         complete=there.spec.complete,
         examples=sum(map(len, there.shards)),
         total=there.spec.examples.count,
-        checked=len(records) + 1,
+        checked=len(there.records) + 1,
         damaged=damaged,
         foreign=_foreign(objects, there),
     )
@@ -95,8 +99,8 @@ def damage(objects: Objects, records: Mapping[str, FileRecord]) -> dict[str, str
 
 
 def _foreign(objects: Objects, there: Inventory) -> list[str]:
-    if objects.name.startswith(("http://", "https://")):  # which list nothing
+    if not objects.lists:
         return []
-    known = {ROOT, *(there.records or ())}
-    unfinished = "\0" if there.spec.complete else ("modulations/c/", "mse/c/", "statistics/")
+    known = {ROOT, *there.records}
+    unfinished = () if there.spec.complete else ("modulations/c/", "mse/c/", "statistics/")
     return [key for key in objects.sizes() if key not in known and not key.startswith(unfinished)]

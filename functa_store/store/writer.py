@@ -20,7 +20,6 @@ from functa_store.store.layout import Shard
 from functa_store.store.local import PART_SUFFIX, LocalObjects
 from functa_store.store.objects import (
     NO_OPTIONS,
-    WORK_SUFFIX,
     FileRecord,
     Location,
     Objects,
@@ -30,10 +29,12 @@ from functa_store.store.objects import (
     write_all,
 )
 from functa_store.store.parsing import load_spec
-from functa_store.store.receipts import SKELETON, Receipts
+from functa_store.store.receipts import Receipts
 from functa_store.store.skeleton import skeleton, statistics_objects
 from functa_store.store.spec import ROOT, Contents, StoreSpec, identity
 from functa_store.store.summary import moments, quality_by_split
+from functa_store.store.tables import Table
+from functa_store.store.work import CONVERSION, SKELETON, WORK_SUFFIX
 
 SUFFIX = ".functa"
 
@@ -48,15 +49,16 @@ class StoreWriter:
         spec: StoreSpec,
         receipts: Receipts,
         skeleton_files: Mapping[str, FileRecord],
+        done: dict[int, dict[str, FileRecord]],
     ) -> None:
         self._store = store
         self._contents = contents
         self._spec = spec
-        self._shards = spec.layout.shards(spec.examples.count)
+        self._shards = _shards(spec)
         self._tables = spec.tables(contents.rounding)
         self._receipts = receipts
         self._skeleton_files = skeleton_files
-        self._done = receipts.done(self._shards)
+        self._done = done
 
     @classmethod
     @contextlib.contextmanager
@@ -82,12 +84,13 @@ class StoreWriter:
         store = check_output(location)
         spec = contents.spec()
         receipts = Receipts(store, spec.fingerprint)
+        if _is_finished(store, spec):
+            receipts.clear()  # all that was left to do
+            yield cls(store, contents, spec, receipts, {}, done={shard.index: {} for shard in _shards(spec)})
+            return
         files = skeleton(contents, spec)
-        if store.size(ROOT) is None:
-            _create(store, files, receipts)
-        else:
-            _resume(store, spec, files)
-        writer = cls(store, contents, spec, receipts, {key: record(data) for key, data in files.items()})
+        written = (_create if store.size(ROOT) is None else _resume)(store, spec, files, receipts)
+        writer = cls(store, contents, spec, receipts, written, done=receipts.done(_shards(spec)))
         yield writer
         if not writer.missing_shards():
             writer._complete()
@@ -143,14 +146,8 @@ class StoreWriter:
 
     def _complete(self) -> None:
         """Statistics, manifest and quality, then `complete: true` in one atomic replacement of the root."""
-        damaged: list[str] = []
         mse: list[np.ndarray] = []
-        statistics = statistics_objects(moments(self._read_back(mse, damaged)))
-        if damaged:
-            raise StoreFormatError(
-                f"{self._store.name}: {', '.join(damaged)} changed after they were written. Run the same command again "
-                "to write them anew, and mistrust this disk."
-            )
+        statistics = statistics_objects(moments(self._read_back(mse)))
         write_all(self._store, statistics)
         spec = dataclasses.replace(
             self._spec,
@@ -163,20 +160,37 @@ class StoreWriter:
         self._store.write(ROOT, spec.to_root())
         self._receipts.clear()
 
-    def _read_back(self, mse: list[np.ndarray], damaged: list[str]) -> Iterator[np.ndarray]:
-        """The modulations of shard after shard as a reader will see them; errors and damaged files are put apart."""
+    def _read_back(self, mse: list[np.ndarray]) -> Iterator[np.ndarray]:
+        """The modulations of shard after shard as a reader will see them; errors are put apart.
+
+        Raises:
+            StoreFormatError: After the last one, if shards changed since they were written; they are missing then.
+        """
+        damaged: list[str] = []
         for shard in self._shards:
-            rows = {}
-            for name, table in self._tables.items():
-                data = self._store.read(key := table.key(shard), table.shard_bytes)
-                if self._done[shard.index].get(key) != record(data):
-                    damaged.append(key)
-                    self._receipts.forget(shard)
-                rows[name] = np.frombuffer(
-                    data, table.dtype, count=len(shard) * (table.row_bytes // table.dtype.itemsize)
-                )
-            mse.append(rows["mse"])
-            yield self._contents.rounding.to_values(rows["modulations"].reshape(len(shard), -1))
+            found = {name: self._unchanged(shard, table) for name, table in self._tables.items()}
+            wrong = [self._tables[name].key(shard) for name, rows in found.items() if rows is None]
+            if wrong:
+                damaged += wrong
+                self._receipts.forget(shard)
+            modulations, errors = found["modulations"], found["mse"]
+            if modulations is not None and errors is not None:
+                mse.append(errors)
+                yield self._contents.rounding.to_values(modulations)
+        if damaged:
+            raise StoreFormatError(
+                f"{self._store.name}: {', '.join(damaged)} changed after they were written. Run the same command again "
+                "to write them anew, and mistrust this disk."
+            )
+
+    def _unchanged(self, shard: Shard, table: Table) -> np.ndarray | None:
+        """The stored rows of a shard; None if they are not what was written."""
+        key = table.key(shard)
+        try:
+            data = self._store.read(key, table.shard_bytes)
+        except (FileNotFoundError, StoreFormatError):
+            return None
+        return table.decode(data)[: len(shard)] if record(data) == self._done[shard.index].get(key) else None
 
     def _manifest(self, statistics: Mapping[str, bytes]) -> dict[str, FileRecord]:
         files = {key: file for done in self._done.values() for key, file in done.items()}
@@ -195,7 +209,7 @@ def check_output(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
     store = open_objects(location, storage)
     if not store.name.endswith(SUFFIX) or store.name.endswith(f"/{SUFFIX}"):
         raise ConfigError(f"{store.name}: the path of a functaset must end in {SUFFIX}, such as celeba{SUFFIX}")
-    if store.name.startswith(("http://", "https://")):
+    if not store.writable:
         raise ConfigError(f"{store.name}: a web server is for reading; write to a path, s3:// or gs://")
     if store.size(ROOT) is None:
         if store.sibling(WORK_SUFFIX).size(SKELETON) is None and (found := _anything(store)):
@@ -205,9 +219,14 @@ def check_output(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
         complete = load_spec(store).complete
     except StoreFormatError as error:
         raise StoreExistsError(f"{store.name}: holds something else ({error}). Choose another path.") from error
-    if complete:
-        raise StoreExistsError(f"{store.name}: holds a complete functaset already. Delete it, or choose another path.")
+    if complete and all(store.sibling(WORK_SUFFIX).size(key) is None for key in (SKELETON, CONVERSION)):
+        raise already_complete(store)
     return store
+
+
+def already_complete(store: Objects) -> StoreExistsError:
+    """What to raise where a store has been written already."""
+    return StoreExistsError(f"{store.name}: holds a complete functaset already. Delete it, or choose another path.")
 
 
 def _anything(store: Objects) -> str | None:
@@ -220,16 +239,38 @@ def _anything(store: Objects) -> str | None:
         return str(error)
 
 
-def _create(store: Objects, files: Mapping[str, bytes], receipts: Receipts) -> None:
+def _shards(spec: StoreSpec) -> list[Shard]:
+    return spec.layout.shards(spec.examples.count)
+
+
+def _is_finished(store: Objects, spec: StoreSpec) -> bool:
+    """Whether the store is complete, and the process that completed it died before it had cleared up."""
+    if store.size(ROOT) is None or not (found := load_spec(store)).complete:
+        return False
+    if found.fingerprint != spec.fingerprint:
+        raise already_complete(store)
+    return True
+
+
+def _create(store: Objects, spec: StoreSpec, files: Mapping[str, bytes], receipts: Receipts) -> dict[str, FileRecord]:
     """Write everything but shards, the root last: without it there is no store."""
-    receipts.clear()
-    receipts.write_skeleton({key: record(data) for key, data in files.items()})
+    written = {key: record(data) for key, data in files.items()}
+    receipts.write_skeleton(written)  # first: from now on, whatever lies there is known to be ours
+    receipts.clear_shards()
+    store.delete([key for key in store.sizes() if key not in files])  # of an attempt with other options
     write_all(store, {key: data for key, data in files.items() if key != ROOT})
     store.write(ROOT, files[ROOT])
+    return written
 
 
-def _resume(store: Objects, spec: StoreSpec, files: Mapping[str, bytes]) -> None:
-    """Make sure that the unfinished store is this one, and whole but for its shards."""
+def _resume(store: Objects, spec: StoreSpec, files: Mapping[str, bytes], receipts: Receipts) -> dict[str, FileRecord]:
+    """Make sure that the unfinished store is this one, and whole but for its shards.
+
+    What is there is judged by its receipt, not by encoding it again, which another release of zstd does differently.
+
+    Returns:
+        The records of everything but shards.
+    """
     different = list(differences(identity(load_spec(store)), identity(spec)))
     if different:
         different.sort(key=lambda difference: not difference.startswith(("format_version", "config")))  # causes first
@@ -238,11 +279,16 @@ def _resume(store: Objects, spec: StoreSpec, files: Mapping[str, bytes]) -> None
             f"Convert as before to finish it, delete it and {store.sibling(WORK_SUFFIX).name}, or choose another path."
         )
     store.delete([key for key in store.sizes() if key.endswith(PART_SUFFIX)])  # what a killed writer left behind
-    write_all(store, {key: data for key, data in files.items() if key != ROOT and not _holds(store, key, data)})
+    recorded = {key: file for key, file in (receipts.read_skeleton() or {}).items() if key in files and key != ROOT}
+    wrong = {key: files[key] for key in files if key != ROOT and not _holds(store, key, recorded.get(key))}
+    written = recorded | {key: record(data) for key, data in wrong.items()}
+    receipts.write_skeleton(written)
+    write_all(store, wrong)
+    return written
 
 
-def _holds(store: Objects, key: str, data: bytes) -> bool:
+def _holds(store: Objects, key: str, expected: FileRecord | None) -> bool:
     try:
-        return store.read(key, len(data)) == data
+        return expected is not None and record(store.read(key, expected.bytes)) == expected
     except (FileNotFoundError, StoreFormatError):
         return False

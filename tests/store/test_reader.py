@@ -75,7 +75,7 @@ def test_an_unfinished_store_holds_the_finished_examples_and_no_others(write_sha
     assert reader.base.keys() == contents.base.keys()
     with pytest.raises(ExampleIndexError, match="example 8 does not exist"):
         reader.modulations[8]
-    with pytest.raises(StoreFormatError, match=r"unfinished store.*Run the conversion again"):
+    with pytest.raises(StoreFormatError, match=r"unfinished store.*Run the command that was interrupted"):
         reader.statistics  # noqa: B018
     found = verify(path)
     assert (found.complete, found.examples, found.total, found.damaged) == (False, 8, 21, {})

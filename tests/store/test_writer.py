@@ -1,5 +1,7 @@
 """A store is complete or resumable, whatever happens, and equal contents give equal bytes."""
 
+import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -7,13 +9,18 @@ import pytest
 import tensorstore
 import xarray as xr
 import zarr
+from numcodecs.zstd import Zstd
 
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.errors import ConfigError, LearningError, StoreExistsError, StoreFormatError, StoreMismatchError
+from functa_store.sources import Label
 from functa_store.store import writer as writer_module
 from functa_store.store.claim import sole_writer
-from functa_store.store.objects import open_objects
+from functa_store.store.local import LocalObjects
+from functa_store.store.objects import open_objects, record
 from functa_store.store.reader import StoreReader
+from functa_store.store.receipts import Receipts
+from functa_store.store.verify import verify
 from functa_store.store.writer import StoreWriter
 
 
@@ -222,3 +229,99 @@ def test_the_root_declares_its_convention(store):
     assert root["attributes"]["functa"]["manifest"].keys() == {
         file.relative_to(store).as_posix() for file in store.rglob("*") if file.is_file() and file.parent != store
     }
+
+
+def interrupted_after(writes, path, contents, monkeypatch, write_shards):
+    """Write a store whose writer dies at a write of its own."""
+    left = itertools.count(writes, -1)
+    write = LocalObjects.write
+
+    def dying(self, key, *parts):
+        if next(left) == 0:
+            raise KeyboardInterrupt
+        write(self, key, *parts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalObjects, "write", dying)
+        patch.setattr(writer_module, "write_all", lambda store, files: [store.write(*item) for item in files.items()])
+        with pytest.raises(KeyboardInterrupt):
+            write_shards(path, contents)
+
+
+@pytest.mark.parametrize("writes", [[5, 0], [5, 1], [5, 7, 30], [60, 0], [60, 2]])
+def test_a_writer_may_die_again_and_again(store, write_shards, contents, read_all, tmp_path, monkeypatch, writes):
+    path = tmp_path / "pets.functa"
+    for number in writes:
+        interrupted_after(number, path, contents, monkeypatch, write_shards)
+    write_shards(path, contents)
+    assert read_all(path) == read_all(store)
+    assert [file.name for file in tmp_path.iterdir()] == ["pets.functa"]
+
+
+def test_nothing_of_an_earlier_attempt_with_other_options_stays(
+    store, write_shards, contents, make_contents, read_all, tmp_path, monkeypatch
+):
+    path = tmp_path / "pets.functa"
+    labels = {"other": Label(values=np.arange(21))}
+    interrupted_after(32, path, make_contents(labels=labels), monkeypatch, write_shards)
+    assert (path / "labels/other").exists()
+    write_shards(path, contents)
+    assert read_all(path) == read_all(store)
+
+
+def test_a_writer_that_died_before_it_cleared_up_is_called_once_more(
+    store, write_shards, contents, make_contents, read_all, tmp_path, monkeypatch
+):
+    path = tmp_path / "pets.functa"
+    with monkeypatch.context() as patch:
+        patch.setattr(Receipts, "clear", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write_shards(path, contents)
+    assert StoreReader(path).complete
+    with pytest.raises(StoreExistsError, match="complete functaset"):
+        write_shards(path, make_contents(rejects=()))
+    write_shards(path, contents)
+    assert read_all(path) == read_all(store)
+    assert not work_path(path).exists()
+    with pytest.raises(StoreExistsError, match="complete functaset"):
+        write_shards(path, contents)
+
+
+def test_what_another_zstd_wrote_is_kept(write_shards, contents, tmp_path):
+    """Judged by its receipt, and not by encoding it again."""
+    path = tmp_path / "pets.functa"
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(path, contents, stop_before=1)
+    chunk, receipt = path / "labels/age/c/0", work_path(path) / "receipts/skeleton.json"
+    data = Zstd(level=-7).encode(Zstd().decode(chunk.read_bytes()))
+    assert data != chunk.read_bytes()
+    chunk.write_bytes(data)
+    written = json.loads(receipt.read_text())
+    written["files"]["labels/age/c/0"] = dataclasses.asdict(record(data))
+    receipt.write_text(json.dumps(written))
+    write_shards(path, contents)
+    assert chunk.read_bytes() == data
+    assert verify(path).damaged == {}
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "long", "changed"])
+def test_damage_between_writing_and_completion_is_named_and_mended(
+    store, write_shards, contents, read_all, tmp_path, monkeypatch, damage
+):
+    path = tmp_path / "pets.functa"
+    shard = path / "modulations/c/1/0"
+    with monkeypatch.context() as patch:
+        complete = StoreWriter._complete
+
+        def spoilt(self):
+            data = shard.read_bytes()
+            shard.unlink()
+            if damage != "missing":
+                shard.write_bytes({"short": data[:50], "long": data + b"x", "changed": b"x" + data[1:]}[damage])
+            complete(self)
+
+        patch.setattr(StoreWriter, "_complete", spoilt)
+        with pytest.raises(StoreFormatError, match="modulations/c/1/0 changed after they were written"):
+            write_shards(path, contents)
+    write_shards(path, contents)
+    assert read_all(path) == read_all(store)

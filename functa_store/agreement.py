@@ -1,0 +1,56 @@
+"""Does a functaset decode to what its errors say?"""
+
+import dataclasses
+
+import numpy as np
+
+from functa_store.decode.functaset import Functaset
+from functa_store.errors import StoreMismatchError
+from functa_store.sources import Source
+
+SAMPLE = 64
+"""Examples that are decoded, evenly spread."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Disagreement:
+    """How far errors that a store keeps are from those of what it decodes.
+
+    Attributes:
+        examples: Examples that were decoded.
+        worst: The largest difference, relative to what is allowed; above 1 something is wrong.
+        id: The example that it belongs to.
+    """
+
+    examples: int
+    worst: float
+    id: str
+
+
+def worst_disagreement(functaset: Functaset, source: Source) -> Disagreement:
+    """Decode a sample and compare its errors with the stored ones.
+
+    Decoding sums in another order than the fit, which allows for one part in a thousand. Rounding changes the
+    decoded values by a root mean square r and so the error m by at most r^2 + 2 r sqrt(m) (Cauchy-Schwarz); r^2
+    is taken as four times the largest that was measured when the store was rounded.
+
+    Raises:
+        StoreMismatchError: If the source has not the functaset's examples.
+        StoreFormatError: If a shard is damaged.
+    """
+    store, features = functaset.store, functaset.features
+    places = {name: i for i, name in enumerate(source.ids)}
+    if any(str(name) not in places for name in store.ids[:]):
+        raise StoreMismatchError(f"{store.path}: was converted from other examples; name the archive that it is from.")
+    if not len(functaset):
+        return Disagreement(examples=0, worst=0.0, id="")
+    chosen = np.unique(np.linspace(0, len(functaset) - 1, SAMPLE).astype(np.int64))
+    ids, stored = [str(name) for name in store.ids[chosen]], store.mse[chosen].astype(np.float64)
+    found = np.zeros(len(chosen))
+    for i, example in enumerate(chosen):
+        wanted = source.read(places[ids[i]]).astype(np.float64) * features.scale + features.offset
+        found[i] = np.mean((functaset.decode(int(example))[0] - wanted) ** 2)
+    squared = 4 * (store.spec.rounding_loss.mse_max if store.spec.rounding_loss else 0.0)
+    allowed = 1e-3 * stored + 1e-9 * features.span**2 + squared + 2 * np.sqrt(squared * stored)
+    ratio = np.abs(found - stored) / allowed
+    return Disagreement(examples=len(chosen), worst=float(ratio.max()), id=ids[int(ratio.argmax())])
