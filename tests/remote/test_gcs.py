@@ -9,9 +9,10 @@ import pytest
 from functa_store.errors import StoreExistsError
 from functa_store.store import claim
 from functa_store.store.claim import sole_writer
-from functa_store.store.objects import WORK_SUFFIX, StorageOptions, open_objects
+from functa_store.store.objects import StorageOptions, open_objects
 from functa_store.store.reader import StoreReader
 from functa_store.store.verify import verify
+from functa_store.store.work import WORK_SUFFIX
 from tests.remote.conftest import again, read_objects
 from tests.remote.servers import GcsProxy, gcs_server, make_gcs_bucket
 from tests.store.conftest import make_contents, make_values, read_all, write_shards

@@ -6,8 +6,9 @@ import pytest
 
 from functa_store.errors import StoreExistsError
 from functa_store.store import claim, remote
-from functa_store.store.claim import LEASE, sole_writer
-from functa_store.store.objects import WORK_SUFFIX, StorageOptions, open_objects
+from functa_store.store.claim import sole_writer
+from functa_store.store.objects import StorageOptions, open_objects
+from functa_store.store.work import LEASE, WORK_SUFFIX
 from tests.remote.conftest import again, read_objects
 from tests.remote.servers import Faults, Proxy
 from tests.store.conftest import make_contents, read_all, write_shards
