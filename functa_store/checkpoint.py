@@ -14,7 +14,8 @@ from functa_store.config import differences
 from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.learn.snapshots import S
 from functa_store.store.objects import Objects
-from functa_store.store.work import CONVERSION, LEARNING, LEASE
+from functa_store.store.spec import ROOT
+from functa_store.store.work import CONVERSION, EXACT_STORE, LEARNING, LEASE
 
 INTERVAL = 60.0
 MOST_BYTES = 2**36
@@ -45,6 +46,7 @@ def is_begun(work: Objects, conversion: Mapping[str, Any]) -> bool:
 
 def clear(work: Objects) -> None:
     """Remove whatever a finished conversion left in its work folder; what says whose it is goes last."""
+    work.delete([f"{EXACT_STORE}/{ROOT}"])  # first: what has a root is a whole store
     work.delete([key for key in work.sizes() if key not in (LEASE, CONVERSION)])
     work.delete([CONVERSION])
 

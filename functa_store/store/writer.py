@@ -219,9 +219,16 @@ def check_output(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
         complete = load_spec(store).complete
     except StoreFormatError as error:
         raise StoreExistsError(f"{store.name}: holds something else ({error}). Choose another path.") from error
-    if complete and all(store.sibling(WORK_SUFFIX).size(key) is None for key in (SKELETON, CONVERSION)):
+    if complete and not _is_there(store.sibling(WORK_SUFFIX)):
         raise already_complete(store)
     return store
+
+
+def _is_there(work: Objects) -> bool:
+    """Whether a work folder was left; on a disk an empty one, too, which whoever claims it removes in the end."""
+    if isinstance(work, LocalObjects):
+        return work.path.is_dir()
+    return any(work.size(key) is not None for key in (SKELETON, CONVERSION))
 
 
 def already_complete(store: Objects) -> StoreExistsError:
