@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args
 import cattrs
 import cattrs.v
 
-from functa_store.errors import ConfigError
+from functa_store.errors import ConfigError, FunctaStoreError
 
 C = TypeVar("C")
 MatmulPrecision = Literal["float32", "tensorfloat32", "bfloat16"]
@@ -25,6 +25,7 @@ MOST_FIT_STEPS = 1000
 """Far more than pay; a larger number is a slip, which would take hours or all memory."""
 
 _converter = cattrs.Converter(forbid_extra_keys=True)
+_brief_converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -32,12 +33,19 @@ def to_dict(config: Any) -> dict[str, Any]:
     return _converter.unstructure(config)
 
 
-def from_dict(kind: type[C], values: Mapping[str, Any]) -> C:
+def from_dict(kind: type[C], values: Mapping[str, Any], *, brief: bool = False) -> C:
     """The configuration that `to_dict` wrote.
+
+    Args:
+        kind: Its class.
+        values: What was written.
+        brief: Stop at the first problem, whatever it raises; naming a million of them takes minutes.
 
     Raises:
         ConfigError: If a key is unknown or missing, or a value is refused.
     """
+    if brief:
+        return _brief_converter.structure(values, kind)
     try:
         return _converter.structure(values, kind)
     except cattrs.BaseValidationError as error:
@@ -56,7 +64,7 @@ def differences(found: Any, expected: Any, where: str = "") -> Iterator[str]:
 
 
 def _explain(error: BaseException, expected: type | None) -> str:
-    return str(error) if isinstance(error, ConfigError) else cattrs.v.format_exception(error, expected)
+    return str(error) if isinstance(error, FunctaStoreError) else cattrs.v.format_exception(error, expected)
 
 
 def _at_least(config: Any, lowest: int, *names: str) -> None:

@@ -12,6 +12,9 @@ from functa_store.errors import GridError
 Region = Sequence[tuple[float | int, float | int]]
 """Per axis the (low, high) cell edges of a window, in the units of the domain ([0, 1])."""
 
+MOST_AXES, MOST_CELLS = 32, 2**31
+"""Far more axes, and cells along an axis, than can be meant."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CellGrid:
@@ -40,6 +43,11 @@ class CellGrid:
                 "must name the same number of axes"
             )
         self.resolve(self.resolution)
+        if len(self.axes) > MOST_AXES or max(self.resolution, default=1) > MOST_CELLS:
+            raise GridError(
+                f"{len(self.axes)} axes of up to {max(self.resolution)} cells are absurd, expected at most {MOST_AXES} "
+                f"axes of {MOST_CELLS}"
+            )
 
     @property
     def num_axes(self) -> int:

@@ -112,8 +112,8 @@ def _contents(store: Objects, there: Inventory, source: Source) -> Contents:
     spec = there.spec
     small = SmallArrays(store, there.records)
     try:
-        base = {name: small.read(f"base/{name}", array.shape) for name, array in spec.base.items()}
-        rounding = {name: small.read(name, array.shape) for name, array in spec.rounding.items()}
+        base = {name: small.read(f"base/{name}", array.dtype, array.shape) for name, array in spec.base.items()}
+        rounding = {name: small.read(name, array.dtype, array.shape) for name, array in spec.rounding.items()}
     except StoreFormatError as error:
         raise StoreFormatError(
             f"{error} Only shards, ids, labels, rejects and statistics can be repaired; without its base, the archive "

@@ -19,7 +19,7 @@ from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions
 if TYPE_CHECKING:
     from functa_store.store.reader import StoreReader
 
-SHOWN_REJECTS = 10
+SHOWN_REJECTS, SHOWN_CHARACTERS = 10, 500
 
 
 def add_parser(commands: Any) -> None:
@@ -165,6 +165,7 @@ def _show_rejects(rejects: dict[str, Any], console: Console) -> None:
     if rejects["count"]:
         console.print(f"{rejects['count']:,} members were rejected:")
     for reject in rejects["list"][:SHOWN_REJECTS]:
+        reject = {field: text[:SHOWN_CHARACTERS] for field, text in reject.items()}
         console.print(f"  {printable(reject['member'])}: {printable(reject['reason'])}", markup=False)
     if rejects["count"] > SHOWN_REJECTS:
         console.print("  ... (all of them: functa info --json)")

@@ -206,7 +206,7 @@ class Functaset:
         needed = 4 * num_points * (self.features.num_channels + 4 * self.domain.num_axes)
         if needed > (memory := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
             raise GridError(
-                f"{num_points} points of one example need {needed / 2**30:.3g} GiB, this machine has "
+                f"{num_points} points of one example need {needed // 2**30} GiB, this machine has "
                 f"{memory / 2**30:.3g}; choose a lower resolution, or decode region by region"
             )
 

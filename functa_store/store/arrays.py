@@ -4,7 +4,6 @@ Metadata is believed if it describes an array as this project writes them, and n
 not declared and checked before.
 """
 
-import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -74,18 +73,21 @@ class SmallArrays:
         }
         return described
 
-    def read(self, name: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    def read(self, name: str, data_type: str | None, shape: tuple[int, ...] | None = None) -> np.ndarray:
         """An array of numbers or strings.
 
         Args:
             name: Which.
+            data_type: The type that it must have, such as "float32" or "string"; None for any.
             shape: The shape that it must have; None for any.
 
         Raises:
             StoreFormatError: If it is missing, damaged, of another shape, or written by other codecs than these.
         """
         described = self.describe(name)
-        found, chunks, data_type = described["shape"], described["chunks"], described["data_type"]
+        if data_type not in (None, described["data_type"]):
+            raise self._damaged(name, f"has data type {described['data_type']}, expected {data_type}")
+        found, chunks, data_type = described["shape"], described["chunks"], str(described["data_type"])
         if shape is not None and found != shape:
             raise StoreFormatError(
                 f"{self._objects.name}/{name}: shape {found}, expected {shape}; two conversions were mixed. "
@@ -103,10 +105,10 @@ class SmallArrays:
             or (data_type == "string" and len(found) != 1)
         ):
             raise self._damaged(name, f"shape {found} in chunks of {chunks} is absurd")
-        grid = [range(-(-n // c)) for n, c in zip(found, chunks, strict=True)]
-        self._check_all_there(name, math.prod(map(len, grid)))
+        grid = [-(-n // c) for n, c in zip(found, chunks, strict=True)]
+        self._check_all_there(name, math.prod(grid))
         values = np.empty(found, dtype)
-        for index in itertools.product(*grid):
+        for index in np.ndindex(*grid):
             key = "/".join([name, "c", *map(str, index)])
             window = tuple(slice(i * c, min(i * c + c, n)) for i, c, n in zip(index, chunks, found, strict=True))
             whole = self._texts(key, chunks[0]) if data_type == "string" else self._numbers(key, chunks, dtype)
@@ -115,10 +117,12 @@ class SmallArrays:
 
     def _check_all_there(self, name: str, num_chunks: int) -> None:
         """Before memory is taken for all of them."""
-        if self._records is not None:
+        if self._records is None:
+            there = len(self._objects.sizes(f"{name}/c"))
+        else:
             there = sum(key.startswith(f"{name}/c/") for key in self._records)
-            if there != num_chunks:
-                raise self._damaged(name, f"{there} chunks are recorded, expected {num_chunks}")
+        if there != num_chunks:
+            raise self._damaged(name, f"found {there} chunks, expected {num_chunks}")
 
     def _numbers(self, key: str, chunks: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         length = math.prod(chunks) * dtype.itemsize
@@ -139,7 +143,7 @@ class SmallArrays:
         if size is None or size > length or (exactly and size != length):
             raise self._damaged(key, f"its zstd frame declares {size} bytes, expected {length}")
         try:
-            return bytes(Zstd().decode(data))
+            return bytes(Zstd().decode(data, out=np.empty(size, np.uint8)))  # another frame may follow the first
         except (RuntimeError, ValueError) as error:
             raise self._damaged(key, str(error)) from error
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 import numpy as np
 
-from functa_store.config import BaseDtype, NetworkConfig, differences
+from functa_store.config import MOST_FIT_STEPS, BaseDtype, NetworkConfig, differences
 
 BASE_DTYPES = get_args(BaseDtype)
 RATES = "inner_loop/learning_rate"
@@ -27,19 +27,30 @@ def base_problems(
     base: Mapping[str, np.ndarray], network: NetworkConfig, num_axes: int, num_channels: int
 ) -> Iterator[str]:
     """What keeps named arrays from being the base of this network, in words."""
-    expected = base_shapes(network, num_axes, num_channels)
-    found = {name: array.shape for name, array in base.items() if not name.startswith("inner_loop/")}
-    yield from differences(found, expected)
-    rates = base[RATES].shape if RATES in base else ()
-    if len(rates) != 2 or rates[1] != network.modulation_size:
-        yield f"{RATES} has shape {rates}, expected (steps, {network.modulation_size})"
-    elif MOMENTA in base and base[MOMENTA].shape != rates:  # format version 1 has no momenta
-        yield f"{MOMENTA} has shape {base[MOMENTA].shape}, expected that of {RATES}, {rates}"
+    described = {name: (array.dtype.name, array.shape) for name, array in base.items()}
+    yield from description_problems(described, network, num_axes, num_channels)
     for name, array in base.items():
-        if array.dtype.name not in BASE_DTYPES:
-            yield f"{name} has dtype {array.dtype}, expected one of {BASE_DTYPES}"
-        elif not np.isfinite(array).all():
+        if array.dtype.name in BASE_DTYPES and not np.isfinite(array).all():
             yield f"{name} holds values that are not finite"
+
+
+def description_problems(
+    described: Mapping[str, tuple[str, tuple[int, ...]]], network: NetworkConfig, num_axes: int, num_channels: int
+) -> Iterator[str]:
+    """What keeps arrays of these dtypes and shapes from being the base of this network, in words."""
+    found = {name: shape for name, (_, shape) in described.items() if name not in (RATES, MOMENTA)}
+    if network.depth > len(found):  # by far, perhaps: no names are made for so many layers
+        yield f"found {len(found)} arrays of base weights, expected those of {network.depth} layers"
+        return
+    yield from differences(found, base_shapes(network, num_axes, num_channels))
+    rates = described[RATES][1] if RATES in described else ()
+    if len(rates) != 2 or rates[1] != network.modulation_size or rates[0] > MOST_FIT_STEPS:
+        yield f"{RATES} has shape {rates}, expected (steps, {network.modulation_size})"
+    elif MOMENTA in described and described[MOMENTA][1] != rates:  # format version 1 has no momenta
+        yield f"{MOMENTA} has shape {described[MOMENTA][1]}, expected that of {RATES}, {rates}"
+    for name, (dtype, _) in described.items():
+        if dtype not in BASE_DTYPES:
+            yield f"{name} has dtype {dtype}, expected one of {BASE_DTYPES}"
 
 
 def base_shapes(network: NetworkConfig, num_axes: int, num_channels: int) -> dict[str, tuple[int, ...]]:

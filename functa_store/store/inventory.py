@@ -7,7 +7,9 @@ from functa_store.store.layout import Shard
 from functa_store.store.objects import FileRecord, Objects
 from functa_store.store.parsing import load_spec
 from functa_store.store.receipts import Receipts
+from functa_store.store.rounding import Rounding
 from functa_store.store.spec import ROOT, StoreSpec
+from functa_store.store.tables import Table
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,10 +38,12 @@ def take_inventory(objects: Objects) -> Inventory:
         StorageError: If the place cannot be read.
     """
     spec = load_spec(objects)
-    shards = spec.layout.shards(spec.examples.count)
     if not spec.complete:
-        receipts = Receipts(objects, spec.fingerprint)
+        receipts, count = Receipts(objects, spec.fingerprint), spec.examples.count
+        shards = [spec.layout.shard(i, count) for i in receipts.indices() if i < spec.layout.num_shards(count)]
         done, skeleton = receipts.done(shards), receipts.read_skeleton()
+        tables = spec.tables(Rounding(spec.config.modulation_dtype)).values()
+        done = {i: files for i, files in done.items() if all(_holds(files, table, i) for table in tables)}
         if not (spec := load_spec(objects)).complete:  # else it became so meanwhile, and its receipts went
             records = {key: file for key, file in (skeleton or {}).items() if key != ROOT}
             for files in done.values():
@@ -50,4 +54,10 @@ def take_inventory(objects: Objects) -> Inventory:
                 records=records,
                 knows_skeleton=skeleton is not None,
             )
+    shards = spec.layout.shards(spec.examples.count)
     return Inventory(spec=spec, shards=shards, records=spec.manifest, knows_skeleton=True)
+
+
+def _holds(files: Mapping[str, FileRecord], table: Table, shard: int) -> bool:
+    """Whether a receipt is for a shard of the size that the store's description gives it."""
+    return (file := files.get(table.key(shard))) is not None and file.bytes == table.shard_bytes

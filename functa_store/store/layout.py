@@ -53,8 +53,12 @@ class Layout:
 
     def shards(self, num_examples: int) -> list[Shard]:
         """All shards in order; together they hold every example once."""
-        starts = range(0, num_examples, self.rows_per_shard)
-        return [Shard(i, start, min(start + self.rows_per_shard, num_examples)) for i, start in enumerate(starts)]
+        return [self.shard(i, num_examples) for i in range(self.num_shards(num_examples))]
+
+    def shard(self, index: int, num_examples: int) -> Shard:
+        """One of them."""
+        start = index * self.rows_per_shard
+        return Shard(index, start, min(start + self.rows_per_shard, num_examples))
 
 
 def choose_layout(num_examples: int, row_bytes: int, rows_per_shard: int | None = None) -> Layout:

@@ -119,6 +119,8 @@ class LocalObjects:
             return (self.path / check_key(key)).stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise failed(self.name, key, "read", error) from error
 
     def sibling(self, suffix: str) -> "LocalObjects":
         """The directory beside this one."""
@@ -187,15 +189,19 @@ def _make_directory(path: Path) -> None:
 
 def _files(top: str, below: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Key and entry of everything below a folder but directories; links to directories are not followed."""
-    try:
-        with os.scandir(os.path.join(top, below)) as entries:
-            for entry in entries:
-                key = f"{below}/{entry.name}" if below else entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _files(top, key)
-                else:
-                    yield key, entry
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise failed(top, below, "read", error) from error
+    folders = [below]  # no recursion: a stranger's may be deeper than the stack
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(os.path.join(top, folder)) as entries:
+                found = list(entries)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise failed(top, folder, "read", error) from error
+        for entry in found:
+            key = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(key)
+            else:
+                yield key, entry

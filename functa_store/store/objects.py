@@ -167,9 +167,18 @@ def check_key(key: str) -> str:
     Raises:
         StoreFormatError: If it is empty, absolute, or leads out of the folder.
     """
-    if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in key.split("/")):
+    parts = key.split("/")
+    if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts) or not _is_unicode(key):
         raise StoreFormatError(f"found the name {key!r}, expected a plain one below the store; do not trust this store")
     return key
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def write_all(objects: Objects, files: Mapping[str, bytes], threads: int = 16) -> None:

@@ -11,8 +11,11 @@ from functa_store.store.rounding import Rounding
 from functa_store.store.spec import FORMAT_VERSION, IDENTITY, ROOT, StoreSpec, sha256_json
 from functa_store.store.work import CONVERSION, EXACT_STORE, WORK_SUFFIX
 
-MOST_EXAMPLES, MOST_SHARDS, MOST_NUMBERS = 10**12, 10**6, 2**31
-"""Far more examples, shards, and numbers of a base network or modulation than can be meant."""
+MOST_EXAMPLES, MOST_SHARDS, MOST_CHUNKS, MOST_NUMBERS = 10**12, 10**6, 2**20, 2**31
+"""Far more examples, shards, chunks of a shard, and numbers of a base network or modulation than can be meant."""
+
+MOST_EXPLAINED_BYTES = 2**18
+"""Longest metadata of which all problems are looked for."""
 
 MOST_JSON_BYTES = 256 * 2**20
 """Longest metadata that is read; a million shards take half of it."""
@@ -27,7 +30,8 @@ def load_spec(objects: Objects) -> StoreSpec:
     """
     name = objects.name
     try:
-        root = json.loads(objects.read(ROOT, MOST_JSON_BYTES))
+        data = objects.read(ROOT, MOST_JSON_BYTES)
+        root = json.loads(data)
     except FileNotFoundError as error:
         raise _nothing(objects) from error
     except (ValueError, RecursionError) as error:
@@ -41,9 +45,9 @@ def load_spec(objects: Objects) -> StoreSpec:
             f"{name}: a Zarr node, but no functaset: its attributes lack the key 'functa'. Open it with zarr.open."
         )
     checksum = attributes.pop("checksum", None)
-    if attributes.get("format_version") == FORMAT_VERSION and checksum != sha256_json(root):
+    if attributes.get("format_version") == FORMAT_VERSION and checksum != _sha256(name, root):
         raise StoreFormatError(f"{name}/{ROOT}: damaged: its checksum is not that of what it says. Copy it again.")
-    return parse_spec(name, attributes)
+    return parse_spec(name, attributes, brief=len(data) > MOST_EXPLAINED_BYTES)
 
 
 def _nothing(objects: Objects) -> NoFunctasetError:
@@ -71,36 +75,47 @@ def _is_there(work: Objects, key: str) -> bool:
         return False
 
 
-def parse_spec(name: str, attributes: Mapping[str, Any]) -> StoreSpec:
+def parse_spec(name: str, attributes: Mapping[str, Any], *, brief: bool = False) -> StoreSpec:
     """Turn the attribute `functa` into a specification, refusing whatever it would not write itself.
 
     Args:
         name: Where it is from, for messages.
         attributes: Without the checksum.
+        brief: Name the first problem only; see `from_dict`.
 
     Raises:
         StoreFormatError: If the format is newer, or an attribute is missing, unknown, malformed or absurd.
     """
     version = attributes.get("format_version")
     if type(version) is not int or version < 1:
-        raise StoreFormatError(f"{name}: format_version is {version!r}, expected a positive integer; convert again.")
+        raise StoreFormatError(
+            f"{name}: format_version is {repr(version)[:100]}, expected a positive integer; convert again."
+        )
     if version > FORMAT_VERSION:
         raise NoFunctasetError(
-            f"{name}: format version {version}, but this release reads versions up to {FORMAT_VERSION}. "
+            f"{name}: format version {str(version)[:100]}, but this release reads versions up to {FORMAT_VERSION}. "
             "Upgrade functa-store."
         )
     try:
         current = _from_version_1(attributes) if version == 1 else dict(attributes)
         current = _from_version_2(current) if version <= 2 else current
-        spec = from_dict(StoreSpec, current)
+        spec = from_dict(StoreSpec, current, brief=brief)
         damage = next(differences(current, spec.to_attributes()["functa"]), None) or next(_absurdities(spec), None)
     except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError) as error:
         raise _damaged(name, str(error)) from error
     if damage:
         raise _damaged(name, damage)
-    if spec.fingerprint != sha256_json({key: attributes[key] for key in IDENTITY if key in attributes}):
+    if spec.fingerprint != _sha256(name, {key: attributes[key] for key in IDENTITY if key in attributes}):
         raise _damaged(name, "the fingerprint does not belong to the other attributes; they were edited")
     return spec
+
+
+def _sha256(name: str, value: Any) -> str:
+    """That of a stranger's JSON, which may be deeper than can be written, or hold text that is no Unicode."""
+    try:
+        return sha256_json(value)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(name, str(error)) from error
 
 
 def _damaged(name: str, what: str) -> StoreFormatError:
@@ -115,6 +130,8 @@ def _absurdities(spec: StoreSpec) -> Iterator[str]:
         yield f"examples.count is {count}, expected 1 to {MOST_EXAMPLES}"
     elif any(n < 1 or n & (n - 1) or n > rows[0] for n in rows):
         yield f"layout has {rows} rows, expected powers of two, none larger than a shard's"
+    elif rows[0] // min(rows[1:]) > MOST_CHUNKS:
+        yield f"layout has {rows} rows, expected at most {MOST_CHUNKS} chunks in a shard"
     elif layout.num_shards(count) > MOST_SHARDS:
         yield f"{count} examples in shards of {rows[0]} are more than {MOST_SHARDS} shards"
     elif not _numbers(network, spec) <= MOST_NUMBERS or rows[0] * network.modulation_size > MOST_NUMBERS:

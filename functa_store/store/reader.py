@@ -1,7 +1,8 @@
 """What is in a store, and what of it can be read?"""
 
 import functools
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,16 @@ import numpy as np
 from functa_store.errors import StoreFormatError
 from functa_store.sources import Reject
 from functa_store.store.arrays import TEXT, SmallArrays
-from functa_store.store.base import base_problems, describe_array
+from functa_store.store.base import base_problems, describe_array, description_problems
 from functa_store.store.inventory import take_inventory
 from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions, open_objects
 from functa_store.store.rounding import Rounding
 from functa_store.store.rows import Rows
 from functa_store.store.shards import ShardedRows
 from functa_store.store.spec import ROOT
+
+MOST_PROBLEMS = 10
+"""Problems that one message names."""
 
 
 class StoreReader:
@@ -102,13 +106,18 @@ class StoreReader:
         Raises:
             StoreFormatError: If an array is missing, damaged or not of this network.
         """
-        base = {name: self._small.read(f"base/{name}", array.shape) for name, array in self.spec.base.items()}
-        found = {name: describe_array(array) for name, array in base.items()}
-        problems = [f"base/{name} is damaged" for name, described in self.spec.base.items() if found[name] != described]
-        problems += base_problems(base, self.config.network, self.domain.num_axes, self.features.num_channels)
-        if problems:
-            raise StoreFormatError(f"{self.path}: {'; '.join(problems)}. Copy the store again, or convert again.")
+        sizes = self.config.network, self.domain.num_axes, self.features.num_channels
+        described = self.spec.base
+        kinds = {name: (array.dtype, array.shape) for name, array in described.items()}
+        self._refuse(description_problems(kinds, *sizes))  # before anything of that size is read
+        base = {name: self._small.read(f"base/{name}", *kind) for name, kind in kinds.items()}
+        self._refuse(f"base/{name} is damaged" for name in base if describe_array(base[name]) != described[name])
+        self._refuse(base_problems(base, *sizes))
         return base
+
+    def _refuse(self, problems: Iterable[str]) -> None:
+        if found := "; ".join(itertools.islice(problems, MOST_PROBLEMS))[:2000]:
+            raise StoreFormatError(f"{self.path}: {found}. Copy the store again, or convert again.")
 
     @functools.cached_property
     def rounding(self) -> Rounding:
@@ -117,11 +126,14 @@ class StoreReader:
         Raises:
             StoreFormatError: If `scale` or `offset` are missing or damaged.
         """
-        arrays = {name: self._small.read(name, array.shape) for name, array in self.spec.rounding.items()}
+        arrays = {name: self._small.read(name, array.dtype, array.shape) for name, array in self.spec.rounding.items()}
         for name, array in arrays.items():
             if describe_array(array) != self.spec.rounding[name] or not np.isfinite(array).all():
                 raise StoreFormatError(f"{self.path}/{name}: damaged. Copy the store again, or convert again.")
-        return Rounding(self.config.modulation_dtype, **arrays)
+        rounding = Rounding(self.config.modulation_dtype, **arrays)
+        if not rounding.is_finite:
+            raise StoreFormatError(f"{self.path}: scale and offset lead beyond float32, or a scale is not positive.")
+        return rounding
 
     @functools.cached_property
     def statistics(self) -> dict[str, np.ndarray]:
@@ -136,12 +148,14 @@ class StoreReader:
                 "(convert, recode or repair) again to finish it."
             )
         shape = (self.config.network.modulation_size,)
-        return {name: self._small.read(f"statistics/{name}", shape) for name in ("mean", "std", "min", "max")}
+        return {
+            name: self._small.read(f"statistics/{name}", "float32", shape) for name in ("mean", "std", "min", "max")
+        }
 
     @functools.cached_property
     def rejects(self) -> list[Reject]:
         """The members of the archive that were skipped."""
-        fields = [self._small.read(f"rejects/{field}") for field in ("member", "reason")]
+        fields = [self._small.read(f"rejects/{field}", "string") for field in ("member", "reason")]
         if fields[0].shape != fields[1].shape:
             raise StoreFormatError(f"{self.path}/rejects: members and reasons differ in number. Copy the store again.")
         return [Reject(member=str(member), reason=str(reason)) for member, reason in zip(*fields, strict=True)]
@@ -182,11 +196,14 @@ class StoreReader:
         described = self._small.describe(name)
         if described["shape"] != (self.num_total,):
             raise self._unexpected(name, f"shape {described['shape']}", f"({self.num_total},)")
-        dtype = TEXT if described["data_type"] == "string" else np.dtype(described["data_type"])
+        is_text, wanted = described["data_type"] == "string", name in ("id", "split")
+        if is_text != wanted:
+            raise self._unexpected(name, described["data_type"], "string" if wanted else "numbers")
+        dtype = TEXT if is_text else np.dtype(described["data_type"])
         return Rows(f"{self.path}/{name}", (self.num_examples,), dtype, functools.partial(self._read_column, name))
 
     def _read_column(self, name: str) -> np.ndarray:
-        values = self._small.read(name, (self.num_total,))
+        values = self._small.read(name, None, (self.num_total,))
         if self.complete:
             return values
         return np.concatenate([values[:0], *(values[shard.start : shard.stop] for shard in self.shards)])
@@ -213,6 +230,6 @@ class StoreReader:
 
     def _unexpected(self, name: str, found: str, expected: str) -> StoreFormatError:
         return StoreFormatError(
-            f"{self.path}/{name}: {found}, expected {expected}; two conversions were mixed. "
+            f"{self.path}/{name}: {found[:1000]}, expected {expected}; two conversions were mixed. "
             "Convert again into an empty path."
         )

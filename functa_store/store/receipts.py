@@ -59,6 +59,11 @@ class Receipts:
             if files is not None and all(sizes.get(key) == file.bytes for key, file in files.items())
         }
 
+    def indices(self) -> list[int]:
+        """The shards that have a receipt, ascending."""
+        names = (key.removeprefix(f"{RECEIPTS}/").removesuffix(".json") for key in self._work.sizes(RECEIPTS))
+        return sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) < 10)
+
     def forget(self, shard: Shard) -> None:
         """The shard is not done after all."""
         self._work.delete([_name(shard)])

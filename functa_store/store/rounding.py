@@ -29,6 +29,15 @@ class Rounding:
         """Data type in the store, little endian."""
         return np.dtype(self.dtype).newbyteorder("<")
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether every stored number stands for a finite one, and a larger one for a larger one."""
+        if self.scale is None or self.offset is None:
+            return True
+        with np.errstate(over="ignore", invalid="ignore"):
+            ends = [self.scale * np.float32(level) + self.offset for level in (-LEVELS // 2, LEVELS // 2 - 1)]
+        return bool(np.isfinite(ends).all() and (self.scale > 0).all())
+
     def to_stored(self, values: np.ndarray) -> np.ndarray:
         """Modulations as they are stored, each the nearest number that can be.
 

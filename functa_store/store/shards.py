@@ -56,6 +56,8 @@ class ShardedRows:
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         """The values of some rows, in the order asked for."""
         per_shard = self._table.rows_per_shard
+        if isinstance(rows, slice):  # before memory is taken for as many rows as a stranger may claim
+            self._read(rows.start // per_shard, np.array([rows.start % per_shard]))
         positions = np.arange(rows.start, rows.stop, rows.step) if isinstance(rows, slice) else rows
         which, inside = np.divmod(positions, per_shard)
         if len(positions) and which[0] == which[-1] and (which == which[0]).all():
@@ -94,10 +96,10 @@ class ShardedRows:
                 self._maps.move_to_end(shard)
                 return rows
         mapped: mmap.mmap = objects.map(key)
+        rows = self._table.decode(memoryview(mapped))
         if self._verify and shard not in self._checked:
             self._check_sum(key, bytes(mapped))
             self._checked.add(shard)
-        rows = self._table.decode(memoryview(mapped))
         with self._lock:
             self._maps[shard] = rows
             if len(self._maps) > MOST_MAPS:
@@ -117,7 +119,7 @@ class ShardedRows:
         starts, lengths = [run[0] * table.row_bytes for run in runs], [run[1] * table.row_bytes for run in runs]
         if first_touch:
             starts.append(table.rows_bytes)
-            lengths.append(len(table.tail))
+            lengths.append(table.tail_bytes)
         found = list(self._objects.read_ranges(key, starts, lengths))
         if first_touch:
             table.check(table.shard_bytes, bytes(found.pop()))

@@ -50,9 +50,14 @@ class Table:
         return self.rows_per_shard * self.row_bytes
 
     @property
+    def tail_bytes(self) -> int:
+        """Bytes of what follows the rows."""
+        return 16 * (self.rows_per_shard // self.rows_per_chunk) + 4
+
+    @property
     def shard_bytes(self) -> int:
         """Bytes of a shard file."""
-        return self.rows_bytes + 16 * (self.rows_per_shard // self.rows_per_chunk) + 4
+        return self.rows_bytes + self.tail_bytes
 
     @functools.cached_property
     def tail(self) -> bytes:

@@ -84,7 +84,7 @@ class StoreWriter:
         store = check_output(location)
         spec = contents.spec()
         receipts = Receipts(store, spec.fingerprint)
-        if _is_finished(store, spec):
+        if _is_finished(store, spec, receipts):
             receipts.clear()  # all that was left to do
             yield cls(store, contents, spec, receipts, {}, done={shard.index: {} for shard in _shards(spec)})
             return
@@ -250,11 +250,11 @@ def _shards(spec: StoreSpec) -> list[Shard]:
     return spec.layout.shards(spec.examples.count)
 
 
-def _is_finished(store: Objects, spec: StoreSpec) -> bool:
+def _is_finished(store: Objects, spec: StoreSpec, receipts: Receipts) -> bool:
     """Whether the store is complete, and the process that completed it died before it had cleared up."""
     if store.size(ROOT) is None or not (found := load_spec(store)).complete:
         return False
-    if found.fingerprint != spec.fingerprint:
+    if found.fingerprint != spec.fingerprint or receipts.read_skeleton() is None:
         raise already_complete(store)
     return True
 

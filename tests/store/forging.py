@@ -72,6 +72,7 @@ class Forged:
 
     def __init__(self, files: Files, work: Files | None = None, name: str = "forged") -> None:
         self.name, self.files, self.work = name, files, work or {}
+        self.writable = self.lists = True
         self.requests: collections.Counter[str] = collections.Counter()
 
     def read(self, key: str, at_most: int) -> bytes:
