@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "outer_step": [],
     "decode": [],
     "sine": [],
+    "storage": [],
     "scaling": ["--images", "1000", "10000"],
 }
 FULL: dict[str, list[str]] = {
