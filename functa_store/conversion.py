@@ -31,11 +31,12 @@ from functa_store.store.base import MOMENTA, RATES
 from functa_store.store.claim import sole_writer
 from functa_store.store.layout import Shard, choose_layout
 from functa_store.store.objects import NO_OPTIONS, Location, Objects, StorageOptions
+from functa_store.store.output import already_complete, check_output
 from functa_store.store.parsing import load_spec
 from functa_store.store.reader import StoreReader
 from functa_store.store.spec import ROOT, Contents, examples_sha256
 from functa_store.store.work import EXACT_STORE
-from functa_store.store.writer import StoreWriter, already_complete, check_output
+from functa_store.store.writer import StoreWriter
 
 STAGES = ("learning", "tuning")
 LIBRARIES = ("functa-store", "jax", "jaxlib", "flax", "optax", "numpy", "pillow", "zarr")

@@ -10,10 +10,11 @@ from functa_store.errors import StoreFormatError
 from functa_store.sources import Label
 from functa_store.store.claim import sole_writer
 from functa_store.store.objects import NO_OPTIONS, Location, Objects, StorageOptions
+from functa_store.store.output import check_output
 from functa_store.store.reader import StoreReader
 from functa_store.store.rounding import Rounding, choose_rounding
 from functa_store.store.spec import Contents, RoundingLoss
-from functa_store.store.writer import StoreWriter, check_output
+from functa_store.store.writer import StoreWriter
 
 MEASURED = 256
 """Examples, evenly spread, on which the loss is measured."""

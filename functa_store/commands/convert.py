@@ -18,7 +18,7 @@ from functa_store.errors import ConfigError
 from functa_store.interrupts import stopping_between_events
 from functa_store.plugins import Converter, Preset, converters
 from functa_store.progress import Event, Report, silent
-from functa_store.store.writer import check_output
+from functa_store.store.output import check_output
 
 if TYPE_CHECKING:
     from functa_store.sources import Source

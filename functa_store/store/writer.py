@@ -7,36 +7,26 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from functa_store.config import differences
 from functa_store.errors import (
-    ConfigError,
     LearningError,
-    StorageError,
-    StoreExistsError,
     StoreFormatError,
     StoreMismatchError,
 )
+from functa_store.store.begin import create, is_finished, resume
 from functa_store.store.layout import Shard
-from functa_store.store.local import PART_SUFFIX, LocalObjects
 from functa_store.store.objects import (
-    NO_OPTIONS,
     FileRecord,
     Location,
     Objects,
-    StorageOptions,
-    open_objects,
     record,
     write_all,
 )
-from functa_store.store.parsing import load_spec
+from functa_store.store.output import check_output
 from functa_store.store.receipts import Receipts
 from functa_store.store.skeleton import skeleton, statistics_objects
-from functa_store.store.spec import ROOT, Contents, StoreSpec, identity
+from functa_store.store.spec import ROOT, Contents, StoreSpec
 from functa_store.store.summary import moments, quality_by_split
 from functa_store.store.tables import Table
-from functa_store.store.work import CONVERSION, SKELETON, WORK_SUFFIX
-
-SUFFIX = ".functa"
 
 
 class StoreWriter:
@@ -84,12 +74,12 @@ class StoreWriter:
         store = check_output(location)
         spec = contents.spec()
         receipts = Receipts(store, spec.fingerprint)
-        if _is_finished(store, spec, receipts):
+        if is_finished(store, spec, receipts):
             receipts.clear()  # all that was left to do
             yield cls(store, contents, spec, receipts, {}, done={shard.index: {} for shard in _shards(spec)})
             return
         files = skeleton(contents, spec)
-        written = (_create if store.size(ROOT) is None else _resume)(store, spec, files, receipts)
+        written = (create if store.size(ROOT) is None else resume)(store, spec, files, receipts)
         writer = cls(store, contents, spec, receipts, written, done=receipts.done(_shards(spec)))
         yield writer
         if not writer.missing_shards():
@@ -198,104 +188,5 @@ class StoreWriter:
         return {key: files[key] for key in sorted(files) if key != ROOT}
 
 
-def check_output(location: Location, storage: StorageOptions = NO_OPTIONS) -> Objects:
-    """The objects at a location, if a store can be written or resumed there; ask before hours of work.
-
-    Raises:
-        ConfigError: If it does not end in `.functa`, or cannot be written by its kind.
-        StoreExistsError: If it holds a complete store or something foreign.
-        StorageError: If it cannot be reached.
-    """
-    store = open_objects(location, storage)
-    if not store.name.endswith(SUFFIX) or store.name.endswith(f"/{SUFFIX}"):
-        raise ConfigError(f"{store.name}: the path of a functaset must end in {SUFFIX}, such as celeba{SUFFIX}")
-    if not store.writable:
-        raise ConfigError(f"{store.name}: a web server is for reading; write to a path, s3:// or gs://")
-    if store.size(ROOT) is None:
-        if store.sibling(WORK_SUFFIX).size(SKELETON) is None and (found := _anything(store)):
-            raise StoreExistsError(f"{store.name}: holds something else ({found}). Choose another path.")
-        return store
-    try:
-        complete = load_spec(store).complete
-    except StoreFormatError as error:
-        raise StoreExistsError(f"{store.name}: holds something else ({error}). Choose another path.") from error
-    if complete and not _is_there(store.sibling(WORK_SUFFIX)):
-        raise already_complete(store)
-    return store
-
-
-def _is_there(work: Objects) -> bool:
-    """Whether a work folder was left; on a disk an empty one, too, which whoever claims it removes in the end."""
-    if isinstance(work, LocalObjects):
-        return work.path.is_dir()
-    return any(work.size(key) is not None for key in (SKELETON, CONVERSION))
-
-
-def already_complete(store: Objects) -> StoreExistsError:
-    """What to raise where a store has been written already."""
-    return StoreExistsError(f"{store.name}: holds a complete functaset already. Delete it, or choose another path.")
-
-
-def _anything(store: Objects) -> str | None:
-    """The name of something that lies at a place, or why that cannot be known."""
-    try:
-        return next(iter(store.sizes()), None)
-    except StorageError as error:
-        if not isinstance(store, LocalObjects):
-            raise
-        return str(error)
-
-
 def _shards(spec: StoreSpec) -> list[Shard]:
     return spec.layout.shards(spec.examples.count)
-
-
-def _is_finished(store: Objects, spec: StoreSpec, receipts: Receipts) -> bool:
-    """Whether the store is complete, and the process that completed it died before it had cleared up."""
-    if store.size(ROOT) is None or not (found := load_spec(store)).complete:
-        return False
-    if found.fingerprint != spec.fingerprint or receipts.read_skeleton() is None:
-        raise already_complete(store)
-    return True
-
-
-def _create(store: Objects, spec: StoreSpec, files: Mapping[str, bytes], receipts: Receipts) -> dict[str, FileRecord]:
-    """Write everything but shards, the root last: without it there is no store."""
-    written = {key: record(data) for key, data in files.items()}
-    receipts.write_skeleton(written)  # first: from now on, whatever lies there is known to be ours
-    receipts.clear_shards()
-    store.delete([key for key in store.sizes() if key not in files])  # of an attempt with other options
-    write_all(store, {key: data for key, data in files.items() if key != ROOT})
-    store.write(ROOT, files[ROOT])
-    return written
-
-
-def _resume(store: Objects, spec: StoreSpec, files: Mapping[str, bytes], receipts: Receipts) -> dict[str, FileRecord]:
-    """Make sure that the unfinished store is this one, and whole but for its shards.
-
-    What is there is judged by its receipt, not by encoding it again, which another release of zstd does differently.
-
-    Returns:
-        The records of everything but shards.
-    """
-    different = list(differences(identity(load_spec(store)), identity(spec)))
-    if different:
-        different.sort(key=lambda difference: not difference.startswith(("format_version", "config")))  # causes first
-        raise StoreMismatchError(
-            f"{store.name}: unfinished store of another conversion: {'; '.join(different[:5])}. "
-            f"Convert as before to finish it, delete it and {store.sibling(WORK_SUFFIX).name}, or choose another path."
-        )
-    store.delete([key for key in store.sizes() if key.endswith(PART_SUFFIX)])  # what a killed writer left behind
-    recorded = {key: file for key, file in (receipts.read_skeleton() or {}).items() if key in files and key != ROOT}
-    wrong = {key: files[key] for key in files if key != ROOT and not _holds(store, key, recorded.get(key))}
-    written = recorded | {key: record(data) for key, data in wrong.items()}
-    receipts.write_skeleton(written)
-    write_all(store, wrong)
-    return written
-
-
-def _holds(store: Objects, key: str, expected: FileRecord | None) -> bool:
-    try:
-        return expected is not None and record(store.read(key, expected.bytes)) == expected
-    except (FileNotFoundError, StoreFormatError):
-        return False

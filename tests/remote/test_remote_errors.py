@@ -11,10 +11,10 @@ from functa_store.errors import ConfigError, StorageError, StoreFormatError
 from functa_store.store import connections
 from functa_store.store.claim import sole_writer
 from functa_store.store.objects import StorageOptions, open_objects
+from functa_store.store.output import check_output
 from functa_store.store.reader import StoreReader
 from functa_store.store.verify import verify
 from functa_store.store.work import WORK_SUFFIX
-from functa_store.store.writer import check_output
 from tests.remote.conftest import KEY, SECRET, read_objects
 from tests.remote.servers import Faults, free_port
 from tests.store.conftest import make_contents, write_shards

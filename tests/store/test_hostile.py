@@ -309,6 +309,12 @@ ATTACKS: dict[str, tuple[Callable[[Stranger], Any], str | None]] = {
     "infinite": (claim(features__scale=float("inf")), "must be finite"),
     "a string for a number": (claim(examples__count="5"), "examples.count is '5'"),
     "a half for a number": (claim(examples__count=5.5), "examples.count is 5.5"),
+    "a text for a shape": (claim(domain__resolution="x" * 3_000_000), "damaged attributes"),
+    "a shape of many texts": (claim(domain__axes=[[]] * 300_000), "damaged attributes"),
+    "many wrong records": (
+        lambda stranger: stranger.extra.update({f"x/{i}": 0 for i in range(300_000)}),
+        "damaged attributes",
+    ),
     "a newer version": (claim(format_version=4), "Upgrade functa-store"),
     "no version": (claim(format_version=None), "format_version is None"),
     "an unknown attribute": (claim(run_this="os.system"), "run_this"),

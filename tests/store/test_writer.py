@@ -14,6 +14,7 @@ from numcodecs.zstd import Zstd
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.errors import ConfigError, LearningError, StoreExistsError, StoreFormatError, StoreMismatchError
 from functa_store.sources import Label
+from functa_store.store import begin
 from functa_store.store import writer as writer_module
 from functa_store.store.claim import sole_writer
 from functa_store.store.local import LocalObjects
@@ -60,7 +61,7 @@ def test_a_crash_on_completion_can_be_resumed(store, write_shards, contents, rea
 def test_a_crash_on_creation_leaves_nothing_at_the_path(store, write_shards, contents, read_all, tmp_path, monkeypatch):
     path = tmp_path / "pets.functa"
     with monkeypatch.context() as patch:
-        patch.setattr(writer_module, "write_all", lambda *_: 1 / 0)
+        patch.setattr(begin, "write_all", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write_shards(path, contents)
     assert not path.exists()
@@ -243,7 +244,8 @@ def interrupted_after(writes, path, contents, monkeypatch, write_shards):
 
     with monkeypatch.context() as patch:
         patch.setattr(LocalObjects, "write", dying)
-        patch.setattr(writer_module, "write_all", lambda store, files: [store.write(*item) for item in files.items()])
+        for module in (begin, writer_module):
+            patch.setattr(module, "write_all", lambda store, files: [store.write(*item) for item in files.items()])
         with pytest.raises(KeyboardInterrupt):
             write_shards(path, contents)
 
