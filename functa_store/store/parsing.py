@@ -14,7 +14,7 @@ from functa_store.store.work import CONVERSION, EXACT_STORE, WORK_SUFFIX
 MOST_EXAMPLES, MOST_SHARDS, MOST_CHUNKS, MOST_NUMBERS = 10**12, 10**6, 2**20, 2**31
 """Far more examples, shards, chunks of a shard, and numbers of a base network or modulation than can be meant."""
 
-MOST_EXPLAINED_BYTES = 2**18
+MOST_EXPLAINED_BYTES = 2**15
 """Longest metadata of which all problems are looked for."""
 
 MOST_JSON_BYTES = 256 * 2**20

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 
 from functa_store.config import from_dict, to_dict
-from functa_store.errors import StoreFormatError
 from functa_store.store.layout import Shard
 from functa_store.store.objects import FileRecord, Objects
 from functa_store.store.work import RECEIPTS, SKELETON, WORK_SUFFIX
@@ -87,8 +86,8 @@ class Receipts:
 
     def _read(self, name: str) -> dict[str, FileRecord] | None:
         try:
-            receipt = from_dict(Receipt, json.loads(self._work.read(name, MOST_BYTES)))
-        except (FileNotFoundError, StoreFormatError, ValueError, TypeError, RecursionError):
+            receipt = from_dict(Receipt, json.loads(self._work.read(name, MOST_BYTES)), brief=True)
+        except (FileNotFoundError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError):
             return None
         return receipt.files if receipt.fingerprint == self._fingerprint else None
 
