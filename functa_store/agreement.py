@@ -1,15 +1,47 @@
-"""Does a functaset decode to what its errors say?"""
+"""Does a functaset agree with the archive that it is from?"""
 
 import dataclasses
 
 import numpy as np
 
+from functa_store.config import differences, to_dict
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import StoreMismatchError
 from functa_store.sources import Source
+from functa_store.store.spec import StoreSpec, examples_sha256
 
 SAMPLE = 64
 """Examples that are decoded, evenly spread."""
+
+
+def check_same_archive(name: str, spec: StoreSpec, source: Source) -> None:
+    """Refuse a source that a store was not converted from.
+
+    Args:
+        name: Path or URL of the store, for the message.
+        spec: What it says about itself.
+        source: The examples.
+
+    Raises:
+        StoreMismatchError: If examples, labels, or how they were read differ.
+    """
+    expected = {
+        "domain": to_dict(spec.domain),
+        "features": to_dict(spec.features),
+        "examples": to_dict(spec.examples),
+        "archive": {key: spec.provenance.get(key) for key in source.provenance if key != "archive"},
+    }
+    found = {
+        "domain": to_dict(source.domain),
+        "features": to_dict(source.features),
+        "examples": {"count": len(source.ids), "sha256": examples_sha256(source)},
+        "archive": {key: value for key, value in source.provenance.items() if key != "archive"},
+    }
+    if wrong := list(differences(found, expected)):
+        raise StoreMismatchError(
+            f"{name}: was converted from another archive, or with other options: {'; '.join(wrong[:5])}. "
+            "Name the archive that it was converted from."
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,17 @@ def write_json_line(stream: TextStream, value: dict[str, Any]) -> None:
     stream.flush()
 
 
+class StandardOutput(Console):
+    """Standard output, whose reader may have seen enough: the command line deals with that."""
+
+    def __init__(self, *, soft_wrap: bool = False) -> None:
+        super().__init__(highlight=False, soft_wrap=soft_wrap)
+
+    def on_broken_pipe(self) -> None:
+        """Raise what any other output would."""
+        raise BrokenPipeError
+
+
 def printable(text: str) -> str:
     """The text with control characters, which an archive's names may hold, written as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

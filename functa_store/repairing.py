@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from functa_store.agreement import check_same_archive
 from functa_store.config import differences, from_dict, to_dict
 from functa_store.conversion import fit_shards
 from functa_store.errors import StoreFormatError, StoreMismatchError
@@ -23,9 +24,9 @@ from functa_store.store.inventory import Inventory, take_inventory
 from functa_store.store.objects import NO_OPTIONS, FileRecord, Location, Objects, StorageOptions, open_objects
 from functa_store.store.receipts import MOST_BYTES, Receipt, Receipts
 from functa_store.store.rounding import Rounding
-from functa_store.store.spec import ROOT, Contents, StoreSpec, examples_sha256, identity
+from functa_store.store.spec import ROOT, Contents, identity
 from functa_store.store.verify import damage
-from functa_store.store.work import CONVERSION, RECEIPTS, REPAIR, SKELETON
+from functa_store.store.work import RECEIPTS, REPAIR, SKELETON
 from functa_store.store.writer import StoreWriter
 
 
@@ -64,10 +65,11 @@ def repair(
     use_all_cores()
     with sole_writer(open_objects(path, storage)) as (store, work):
         there = take_inventory(store)
-        if work.size(CONVERSION) is not None and not there.spec.complete:
+        if not there.spec.complete and work.size(REPAIR) is None:
             raise StoreMismatchError(
-                f"{store.name}: a conversion was interrupted; run functa convert again with the same options."
+                f"{store.name}: is unfinished; run the command that was interrupted (convert or recode) again."
             )
+        check_same_archive(store.name, there.spec, source)
         damaged = damage(store, there.records)
         lost = _begun(work) | {key: there.records[key] for key in damaged}
         if there.spec.complete and not damaged:
@@ -119,7 +121,6 @@ def _contents(store: Objects, there: Inventory, source: Source) -> Contents:
             f"{error} Only shards, ids, labels, rejects and statistics can be repaired; without its base, the archive "
             "must be converted again."
         ) from error
-    _check_same(store, spec, source)
     contents = Contents(
         domain=source.domain,
         features=source.features,
@@ -139,26 +140,6 @@ def _contents(store: Objects, there: Inventory, source: Source) -> Contents:
     if wrong:
         raise StoreFormatError(f"{store.name}: its base or layout is damaged: {'; '.join(wrong[:3])}. Convert again.")
     return contents
-
-
-def _check_same(store: Objects, spec: StoreSpec, source: Source) -> None:
-    expected = {
-        "domain": to_dict(spec.domain),
-        "features": to_dict(spec.features),
-        "examples": to_dict(spec.examples),
-        "archive": {key: spec.provenance.get(key) for key in source.provenance if key != "archive"},
-    }
-    found = {
-        "domain": to_dict(source.domain),
-        "features": to_dict(source.features),
-        "examples": {"count": len(source.ids), "sha256": examples_sha256(source)},
-        "archive": {key: value for key, value in source.provenance.items() if key != "archive"},
-    }
-    if wrong := list(differences(found, expected)):
-        raise StoreMismatchError(
-            f"{store.name}: was converted from another archive, or with other options: {'; '.join(wrong[:5])}. "
-            "Name the archive that it was converted from."
-        )
 
 
 def _reopen(store: Objects, there: Inventory, contents: Contents, damaged: set[str]) -> None:

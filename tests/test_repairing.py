@@ -12,7 +12,7 @@ from PIL import Image
 import functa_store
 from functa_store import agreement, cli, repairing
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
-from functa_store.errors import StoreExistsError, StoreFormatError, StoreMismatchError
+from functa_store.errors import ConfigError, StorageError, StoreExistsError, StoreFormatError, StoreMismatchError
 from functa_store.metrics import psnr
 from functa_store.sources import ArraySource, FeatureSpec, Label
 
@@ -146,7 +146,7 @@ def test_an_unfinished_conversion_is_not_for_repair(tmp_path, monkeypatch):
         patch.setattr("functa_store.conversion.fit_shards", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             functa_store.convert(source(), path, CONFIG)
-    with pytest.raises(StoreMismatchError, match="run functa convert again"):
+    with pytest.raises(StoreMismatchError, match="run the command that was interrupted"):
         functa_store.repair(path, source())
 
 
@@ -263,3 +263,57 @@ def test_exit_codes_tell_unreadable_incomplete_and_damaged_apart(pictures, tmp_p
     wrong = ["repair", str(pictures / "out.functa"), "--archive", str(pictures / "in"), "--option", "colour=red"]
     assert cli.main(wrong) == 2
     assert "expected NAME=VALUE, NAME one of" in capsys.readouterr().err
+
+
+def test_a_store_behind_a_link_is_the_store_itself(copy, monkeypatch):
+    """Its receipts and its lock lie beside the store, not beside the link."""
+    before = files(copy)
+    (copy / "modulations/c/1/0").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(repairing, "fit_shards", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            functa_store.repair(copy, source())
+    link = copy.with_name("link.functa")
+    link.symlink_to(copy)
+    monkeypatch.chdir(copy)
+    for path in (link, "."):
+        assert len(functa_store.open(path)) == 32
+        assert functa_store.verify(path).damaged == {}
+    functa_store.repair(link, source())
+    assert files(copy) == before
+    assert sorted(path.name for path in copy.parent.iterdir()) == ["copy.functa", "link.functa"]
+
+
+def test_an_interrupted_recoding_is_not_for_repair(stores, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("functa_store.store.writer.StoreWriter._complete", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            functa_store.recode(stores / "float32.functa", tmp_path / "out.functa", "int8")
+    with pytest.raises(StoreMismatchError, match="run the command that was interrupted"):
+        functa_store.repair(tmp_path / "out.functa", source())
+    functa_store.recode(stores / "float32.functa", tmp_path / "out.functa", "int8")
+    assert files(tmp_path / "out.functa") == files(stores / "int8.functa")
+
+
+def test_another_archive_is_no_damage(pictures, tmp_path, capsys):
+    other = shutil.copytree(pictures / "in", tmp_path / "in")
+    Image.new("RGB", (16, 16), "red").save(other / "03.png")
+    for command in ("verify", "repair"):
+        deep = ["--deep"] if command == "verify" else []
+        assert cli.main([command, str(pictures / "out.functa"), *deep, "--archive", str(other)]) == 2
+        assert "was converted from another archive" in capsys.readouterr().err
+
+
+def test_nothing_is_written_where_no_folder_can_be_made(stores, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StorageError, match="cannot be"):
+        functa_store.recode(stores / "float32.functa", "/proc/out.functa", "int8")
+    with pytest.raises((StorageError, StoreExistsError)):
+        functa_store.recode(stores / "float32.functa", tmp_path / "file" / "out.functa", "int8")
+
+
+def test_a_file_url_is_a_path(stores):
+    url = (stores / "int8.functa").as_uri()
+    assert len(functa_store.open(url)) == len(functa_store.open(url.replace("file://", "file://localhost"))) == 40
+    with pytest.raises(ConfigError, match="expected file:///path"):
+        functa_store.open("file://host/out.functa")

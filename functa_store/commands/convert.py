@@ -13,7 +13,7 @@ from rich.table import Table
 from functa_store.commands import info
 from functa_store.commands.storage import add_storage_arguments, storage_from
 from functa_store.config import BaseDtype, ConvertConfig, MatmulPrecision, ModulationDtype
-from functa_store.console import duration, json_lines, shown_on, write_json_line
+from functa_store.console import StandardOutput, duration, json_lines, shown_on, write_json_line
 from functa_store.errors import ConfigError
 from functa_store.interrupts import stopping_between_events
 from functa_store.plugins import Converter, Preset, converters
@@ -196,7 +196,7 @@ def _finish(args: argparse.Namespace, source: "Source", config: ConvertConfig) -
     if args.json:
         write_json_line(sys.stdout, facts)
     else:
-        show(facts, Console(highlight=False))
+        show(facts, StandardOutput())
 
 
 def _show_plan(facts: dict[str, Any], console: Console) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from functa_store.commands.storage import add_storage_arguments, storage_from
-from functa_store.console import printable, write_json_line
+from functa_store.console import StandardOutput, printable, write_json_line
 from functa_store.progress import json_ready
 from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions
 
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         write_json_line(sys.stdout, found)
     else:
-        show(found, Console(highlight=False))
+        show(found, StandardOutput())
 
 
 def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any]:

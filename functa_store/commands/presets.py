@@ -4,11 +4,10 @@ import argparse
 import sys
 from typing import Any
 
-from rich.console import Console
 from rich.table import Column, Table
 
 from functa_store.config import to_dict
-from functa_store.console import write_json_line
+from functa_store.console import StandardOutput, write_json_line
 from functa_store.plugins import Preset, converters
 
 
@@ -24,7 +23,7 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         write_json_line(sys.stdout, facts())
         return
-    console = Console(highlight=False)
+    console = StandardOutput()
     for kind, converter in converters().items():
         console.print(f"[bold]{kind}[/]: ", end="")
         console.print(converter.summary, markup=False)

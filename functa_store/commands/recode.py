@@ -4,12 +4,10 @@ import argparse
 import sys
 from typing import Any, get_args
 
-from rich.console import Console
-
 from functa_store.commands import info
 from functa_store.commands.storage import add_storage_arguments, storage_from
 from functa_store.config import ModulationDtype
-from functa_store.console import write_json_line
+from functa_store.console import StandardOutput, write_json_line
 
 
 def add_parser(commands: Any) -> None:
@@ -33,4 +31,4 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         write_json_line(sys.stdout, found)
     else:
-        info.show(found, Console(highlight=False))
+        info.show(found, StandardOutput())

@@ -10,6 +10,7 @@ from rich.console import Console
 from functa_store.commands.archives import add_archive_arguments, reopen_archive
 from functa_store.commands.storage import add_storage_arguments, storage_from
 from functa_store.console import json_lines, printable, shown_on, write_json_line
+from functa_store.errors import ConfigError
 from functa_store.interrupts import stopping_between_events
 from functa_store.store.inventory import take_inventory
 from functa_store.store.objects import open_objects
@@ -30,6 +31,8 @@ def run(args: argparse.Namespace) -> None:
     """Repair a store and say what was written again."""
     from functa_store.repairing import repair  # imports JAX
 
+    if args.fit_batch is not None and args.fit_batch < 1:
+        raise ConfigError(f"--fit-batch must be at least 1, got {args.fit_batch}")
     storage, console = storage_from(args), Console(stderr=True, highlight=False, soft_wrap=True)
     provenance = take_inventory(open_objects(args.store, storage)).spec.provenance
     with _progress(args, console) as shown, stopping_between_events(shown) as report:

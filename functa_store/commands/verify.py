@@ -1,6 +1,7 @@
 """Is a store whole, and does it say so in its exit code?"""
 
 import argparse
+import contextlib
 import dataclasses
 import sys
 from typing import Any
@@ -9,8 +10,8 @@ from rich.console import Console
 
 from functa_store.commands.archives import add_archive_arguments, reopen_archive
 from functa_store.commands.storage import add_storage_arguments, storage_from
-from functa_store.console import printable, write_json_line
-from functa_store.errors import ConfigError, NoFunctasetError, StoreFormatError
+from functa_store.console import StandardOutput, printable, write_json_line
+from functa_store.errors import ConfigError, NoFunctasetError, StorageError, StoreFormatError
 from functa_store.progress import json_ready, silent
 from functa_store.store.objects import Objects, open_objects
 from functa_store.store.spec import ROOT
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json_line(sys.stdout, json_ready({"path": objects.name, "exit_code": code, **found}))
     else:
-        _show(objects.name, found, code, Console(highlight=False, soft_wrap=True))
+        _show(objects.name, found, code, StandardOutput(soft_wrap=True))
     return code
 
 
@@ -68,19 +69,21 @@ def _look(objects: Objects) -> dict[str, Any]:
     try:
         return dataclasses.asdict(verify(objects))
     except NoFunctasetError as error:
-        if objects.lists and any(key.startswith(("modulations/", "base/")) for key in objects.sizes()):
-            return {"complete": False, "damaged": {ROOT: f"is missing, or is no functaset's: {error}"}}
+        with contextlib.suppress(StorageError):
+            if any(key.startswith(("modulations/", "base/")) for key in objects.sizes()):
+                return {"complete": False, "damaged": {ROOT: f"is missing, or is no functaset's: {error}"}}
         raise
     except StoreFormatError as error:
         return {"complete": False, "damaged": {ROOT: str(error)}}
 
 
 def _decode_sample(args: argparse.Namespace) -> dict[str, Any]:
-    from functa_store.agreement import worst_disagreement
+    from functa_store.agreement import check_same_archive, worst_disagreement
     from functa_store.decode.functaset import open_functaset  # imports JAX
 
     functaset = open_functaset(args.store, storage=storage_from(args))
     source = reopen_archive(args.archive, functaset.store.provenance, args.option, silent)
+    check_same_archive(args.store, functaset.store.spec, source)
     found = worst_disagreement(functaset, source)
     damaged = {}
     if not found.worst <= 1:
@@ -105,4 +108,5 @@ def _show(name: str, found: dict[str, Any], code: int, console: Console) -> None
     if code == INCOMPLETE:
         console.print("  run the command that was interrupted (convert, recode or repair) again to finish it")
     if code == DAMAGED:
-        console.print("  functa repair STORE --archive ARCHIVE mends shards; a damaged root or base needs another copy")
+        advice = "copy the store again, or convert again" if ROOT in found["damaged"] else "functa repair mends shards"
+        console.print(f"  {advice}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import itertools
 import logging
 import os
 import secrets
@@ -10,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from functa_store.errors import StorageError, StoreExistsError
+from functa_store.errors import ConfigError, StorageError, StoreExistsError
 from functa_store.store.local import LocalObjects
 from functa_store.store.objects import Objects, failed
 from functa_store.store.remote import RemoteObjects
@@ -20,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 30.0
 """A claim on a bucket that was not renewed for so long is that of a dead process."""
+
+MOST_ATTEMPTS = 100
+"""Times that a lock is tried for whose folder vanishes."""
 
 RENEWALS = 5
 """Times that a claim is renewed within `LEASE_SECONDS`."""
@@ -36,9 +40,12 @@ def sole_writer(store: Objects) -> Iterator[tuple[Objects, Objects]]:
         The store, and the folder `NAME.functa.work` beside it for what only its conversion needs.
 
     Raises:
+        ConfigError: If places of its kind cannot be written.
         StoreExistsError: If another process holds it.
         StorageError: If the place cannot be written.
     """
+    if not store.writable:
+        raise ConfigError(f"{store.name}: a web server is for reading; copy the store to a path, s3:// or gs://")
     work = store.sibling(WORK_SUFFIX)
     if isinstance(work, LocalObjects):
         with _locked(work, store.name):
@@ -64,12 +71,14 @@ def _locked(work: LocalObjects, name: str) -> Iterator[None]:
 
 def _lock(work: LocalObjects, name: str) -> int:
     """A descriptor of the work folder, locked until it is closed."""
-    while True:
+    for attempt in itertools.count():
         try:
             work.path.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(work.path, os.O_RDONLY)
-        except FileNotFoundError:  # its last owner removed it in between
-            continue
+            descriptor = os.open(work.path, os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, FileExistsError) as error:  # its last owner may have removed it in between
+            if attempt < MOST_ATTEMPTS:
+                continue
+            raise failed(work.name, "", "written", error) from error
         except OSError as error:
             raise failed(work.name, "", "written", error) from error
         try:
@@ -82,6 +91,7 @@ def _lock(work: LocalObjects, name: str) -> int:
         except FileNotFoundError:
             pass
         os.close(descriptor)  # its last owner removed it meanwhile
+    raise AssertionError("unreachable")
 
 
 @contextlib.contextmanager

@@ -84,7 +84,7 @@ class LocalObjects:
 
     def append_beside(self, suffix: str, data: bytes) -> None:
         """Add to the end of the file beside this directory."""
-        path = self.path.with_name(self.path.name + suffix)
+        path = self._beside(suffix)
         try:
             with path.open("ab") as file:
                 file.write(data)
@@ -123,12 +123,18 @@ class LocalObjects:
             raise failed(self.name, key, "read", error) from error
 
     def sibling(self, suffix: str) -> "LocalObjects":
-        """The directory beside this one."""
-        return LocalObjects(self.path.with_name(self.path.name + suffix))
+        """The directory beside this one, wherever links to it lie: receipts and locks are those of the store."""
+        return LocalObjects(self._beside(suffix))
 
     def below(self, folder: str) -> "LocalObjects":
         """A directory inside this one."""
         return LocalObjects(self.path / folder)
+
+    def _beside(self, suffix: str) -> Path:
+        real = os.path.realpath(self.path)
+        if real == os.path.abspath(self.path) and self.path.name not in ("", ".."):
+            return self.path.with_name(self.path.name + suffix)  # as the user wrote it, for messages
+        return Path(real + suffix)
 
     @contextlib.contextmanager
     def _opened(self, key: str) -> Iterator[int]:

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import google_crc32c
 
@@ -146,7 +146,7 @@ def open_objects(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
     if scheme not in SCHEMES:
         raise ConfigError(f"{scheme}://...: unknown scheme {scheme!r}, expected a path or one of {', '.join(SCHEMES)}")
     if scheme == "file":
-        return LocalObjects(text.partition("://")[2] if "://" in text else text)
+        return LocalObjects(_path_of(text) if "://" in text else text)
     from functa_store.store.connections import connect
     from functa_store.store.remote import RemoteObjects
 
@@ -159,6 +159,13 @@ def open_objects(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
     if not parts.netloc:
         raise ConfigError(f"{text}: expected {scheme}://bucket/path")
     return RemoteObjects(connect(scheme, parts.netloc, storage), f"{scheme}://{parts.netloc}", parts.path, storage)
+
+
+def _path_of(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or not parts.path:
+        raise ConfigError(f"{url}: expected file:///path")
+    return unquote(parts.path)
 
 
 def check_key(key: str) -> str:

@@ -55,7 +55,7 @@ def verify(location: Location, *, storage: StorageOptions = NO_OPTIONS) -> Verdi
     damaged = damage(objects, there.records)
     if not there.knows_skeleton:
         damaged[SKELETON] = (
-            f"is missing beside the store, in {objects.name}{WORK_SUFFIX}: only shards could be compared"
+            f"is missing beside the store, in {objects.sibling(WORK_SUFFIX).name}: only shards could be compared"
         )
     if not damaged:
         try:
