@@ -39,13 +39,16 @@ def from_dict(kind: type[C], values: Mapping[str, Any], *, brief: bool = False) 
     Args:
         kind: Its class.
         values: What was written.
-        brief: Stop at the first problem, whatever it raises; naming a million of them takes minutes.
+        brief: Stop at the first problem; naming a million of them takes minutes.
 
     Raises:
         ConfigError: If a key is unknown or missing, or a value is refused.
     """
     if brief:
-        return _brief_converter.structure(values, kind)
+        try:
+            return _brief_converter.structure(values, kind)
+        except Exception as error:  # whatever the first wrong value makes its class, or cattrs, raise
+            raise ConfigError(f"cannot read a {kind.__name__}: {type(error).__name__}: {str(error)[:500]}") from error
     try:
         return _converter.structure(values, kind)
     except cattrs.BaseValidationError as error:

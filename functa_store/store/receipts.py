@@ -87,7 +87,7 @@ class Receipts:
     def _read(self, name: str) -> dict[str, FileRecord] | None:
         try:
             receipt = from_dict(Receipt, json.loads(self._work.read(name, MOST_BYTES)), brief=True)
-        except (FileNotFoundError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
         return receipt.files if receipt.fingerprint == self._fingerprint else None
 

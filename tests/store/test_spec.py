@@ -102,3 +102,12 @@ def test_shift_modulations_have_no_map(make_contents):
     contents = make_contents(config=ConvertConfig(network=network))
     assert not [name for name in contents.base if name.startswith("map/")]
     assert contents.spec().config.network.modulation_size == 16
+
+
+def test_a_large_root_names_its_first_problem_alone(contents):
+    """Millions of wrong values would take minutes to list."""
+    for key, value in {"base": {"x" * 100_000: {"shape": "y" * 100_000}}, "layout": {"rows_per_shard": 8}}.items():
+        attributes = contents.spec().to_attributes()["functa"] | {key: value}
+        with pytest.raises(StoreFormatError, match="damaged attributes: cannot read a StoreSpec") as error:
+            parse_spec(PATH, attributes, brief=True)
+        assert len(str(error.value)) < 1000
