@@ -26,7 +26,7 @@ from functa_store.store.receipts import MOST_BYTES, Receipt, Receipts
 from functa_store.store.rounding import Rounding
 from functa_store.store.spec import ROOT, Contents, identity
 from functa_store.store.verify import damage
-from functa_store.store.work import RECEIPTS, REPAIR, SKELETON
+from functa_store.store.work import REPAIR
 from functa_store.store.writer import StoreWriter
 
 
@@ -73,7 +73,7 @@ def repair(
         damaged = damage(store, there.records)
         lost = _begun(work) | {key: there.records[key] for key in damaged}
         if there.spec.complete and not damaged:
-            _clear(work)
+            _clear(store, there, work)
             return sorted(lost)
         contents = _contents(store, there, source)
         work.write(REPAIR, json.dumps(to_dict(Receipt(fingerprint=there.spec.fingerprint, files=lost))).encode())
@@ -81,16 +81,23 @@ def repair(
             _reopen(store, there, contents, set(damaged))
         else:
             _forget(store, there, contents, set(damaged))
-        with StoreWriter.resume_or_create(store, contents) as writer:
-            if missing := writer.missing_shards():
-                ready = _ready(contents, source)
-                for fitted in fit_shards(source, ready, missing, contents.config, fit_batch_size, report):
-                    writer.write(*fitted)
+        _fit_missing(store, contents, source, fit_batch_size, report)
         after = take_inventory(store).records
         if changed := [key for key, file in lost.items() if after.get(key) != file]:
             report(Note(message=f"{len(changed)} repaired objects differ from what they were, in last bits"))
-        _clear(work)
+        _clear(store, there, work)
         return sorted(lost)
+
+
+def _fit_missing(
+    store: Objects, contents: Contents, source: Source, fit_batch_size: int | None, report: Report
+) -> None:
+    """Finish a store whose damaged shards are missing."""
+    with StoreWriter.resume_or_create(store, contents) as writer:
+        if missing := writer.missing_shards():
+            ready = _ready(contents, source)
+            for fitted in fit_shards(source, ready, missing, contents.config, fit_batch_size, report):
+                writer.write(*fitted)
 
 
 def _begun(work: Objects) -> dict[str, FileRecord]:
@@ -103,10 +110,10 @@ def _begun(work: Objects) -> dict[str, FileRecord]:
         raise StoreFormatError(f"{work.name}/{REPAIR}: damaged ({error}); delete it and repair again") from error
 
 
-def _clear(work: Objects) -> None:
+def _clear(store: Objects, there: Inventory, work: Objects) -> None:
     """Remove what a repair, or a conversion that was completed, left."""
-    work.delete([key for key in work.sizes(RECEIPTS) if key != SKELETON])
-    work.delete([SKELETON, REPAIR])
+    Receipts(store, there.spec.fingerprint).clear()
+    work.delete([REPAIR])
 
 
 def _contents(store: Objects, there: Inventory, source: Source) -> Contents:

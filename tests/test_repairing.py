@@ -127,13 +127,19 @@ def test_repair_writes_what_is_damaged_as_it_was(copy, lost):
     assert not copy.with_name("copy.functa.work").exists()
 
 
-def test_an_interrupted_repair_loses_nothing_and_goes_on(copy, monkeypatch):
-    before = files(copy)
-    (copy / "modulations/c/1/0").unlink()
+def interrupted_repair(store, monkeypatch):
+    """Lose a shard, and a process that was fitting it again; returns what the files were."""
+    before = files(store)
+    (store / "modulations/c/1/0").unlink()
     with monkeypatch.context() as patch:
         patch.setattr(repairing, "fit_shards", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            functa_store.repair(copy, source())
+            functa_store.repair(store, source())
+    return before
+
+
+def test_an_interrupted_repair_loses_nothing_and_goes_on(copy, monkeypatch):
+    before = interrupted_repair(copy, monkeypatch)
     assert len(functa_store.open(copy)) == 32
     assert functa_store.repair(copy, source()) == ["modulations/c/1/0"]
     assert files(copy) == before
@@ -267,12 +273,7 @@ def test_exit_codes_tell_unreadable_incomplete_and_damaged_apart(pictures, tmp_p
 
 def test_a_store_behind_a_link_is_the_store_itself(copy, monkeypatch):
     """Its receipts and its lock lie beside the store, not beside the link."""
-    before = files(copy)
-    (copy / "modulations/c/1/0").unlink()
-    with monkeypatch.context() as patch:
-        patch.setattr(repairing, "fit_shards", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            functa_store.repair(copy, source())
+    before = interrupted_repair(copy, monkeypatch)
     link = copy.with_name("link.functa")
     link.symlink_to(copy)
     monkeypatch.chdir(copy)

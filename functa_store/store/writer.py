@@ -7,20 +7,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from functa_store.errors import (
-    LearningError,
-    StoreFormatError,
-    StoreMismatchError,
-)
+from functa_store.errors import LearningError, StoreFormatError, StoreMismatchError
 from functa_store.store.begin import create, is_finished, resume
 from functa_store.store.layout import Shard
-from functa_store.store.objects import (
-    FileRecord,
-    Location,
-    Objects,
-    record,
-    write_all,
-)
+from functa_store.store.objects import FileRecord, Location, Objects, record, write_all
 from functa_store.store.output import check_output
 from functa_store.store.receipts import Receipts
 from functa_store.store.skeleton import skeleton, statistics_objects
