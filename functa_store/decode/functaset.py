@@ -5,14 +5,12 @@ import functools
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from functa_store.config import ConvertConfig
-from functa_store.decode.decoder import Decoder, TiledDecoder, make_decoder
-from functa_store.decode.notebook import functaset_html
 from functa_store.errors import ExampleIndexError, GridError
 from functa_store.grids import CellGrid, Region
 from functa_store.metrics import psnr
@@ -20,6 +18,9 @@ from functa_store.sources import FeatureSpec
 from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions
 from functa_store.store.reader import StoreReader
 from functa_store.store.rows import Rows
+
+if TYPE_CHECKING:
+    from functa_store.decode.decoder import Decoder, TiledDecoder
 
 Index = int | slice | Sequence[int] | np.ndarray
 """An example, or several: a slice, integers, or a boolean mask over all examples."""
@@ -79,6 +80,8 @@ class Functaset:
         return f"<Functaset {' · '.join(self.summary())}>"
 
     def _repr_html_(self) -> str:
+        from functa_store.decode.notebook import functaset_html
+
         return functaset_html(self)
 
     def summary(self) -> list[str]:
@@ -145,12 +148,16 @@ class Functaset:
         return self.store.config
 
     @functools.cached_property
-    def decoder(self) -> Decoder:
+    def decoder(self) -> "Decoder":
         """Pure, jitted and differentiable: (base, modulations, coords) -> features; see `make_decoder`."""
+        from functa_store.decode.decoder import make_decoder  # imports JAX, which reading modulations does without
+
         return make_decoder(self.config.network, *self._sizes)
 
     @functools.cached_property
-    def _tiled(self) -> TiledDecoder:
+    def _tiled(self) -> "TiledDecoder":
+        from functa_store.decode.decoder import TiledDecoder
+
         return TiledDecoder(self.config.network, self.base, *self._sizes)
 
     @property
