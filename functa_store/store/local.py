@@ -46,7 +46,7 @@ class LocalObjects:
 
     def read(self, key: str, at_most: int) -> bytes:
         """All bytes of a file."""
-        with self._opened(key) as descriptor:
+        with self.opened(key) as descriptor:
             size = os.fstat(descriptor).st_size
             if size > at_most:
                 raise too_long(self.name, key, size, at_most)
@@ -54,16 +54,33 @@ class LocalObjects:
 
     def read_ranges(self, key: str, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
         """Some ranges of a file."""
-        with self._opened(key) as descriptor:
+        with self.opened(key) as descriptor:
             return [self._read_at(key, descriptor, n, start) for start, n in zip(starts, lengths, strict=True)]
 
     def map(self, key: str) -> mmap.mmap:
         """A file as memory, read only; what is not touched is not read."""
-        with self._opened(key) as descriptor:
-            try:
-                return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-            except ValueError as error:
-                raise StoreFormatError(f"{self.name}/{key}: is empty; copy the store again.") from error
+        with self.opened(key) as descriptor:
+            return map_file(descriptor)
+
+    @contextlib.contextmanager
+    def opened(self, key: str) -> Iterator[int]:
+        """A descriptor of a file, if it is one and inside the directory."""
+        path = os.path.join(self.name, check_key(key))
+        top = os.path.realpath(self.name)
+        if os.path.realpath(path) != os.path.join(top, key):
+            raise StoreFormatError(f"{path}: is reached through a link, expected a plain file inside the store.")
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for ever
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(f"{path}: there is no such file") from error
+        except OSError as error:
+            raise failed(self.name, key, "read", error) from error
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise StoreFormatError(f"{path}: is no plain file; copy or convert again.")
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def write(self, key: str, *parts: bytes | memoryview) -> None:
         """Write a file of another name, sync it, rename it, sync the directory."""
@@ -136,25 +153,6 @@ class LocalObjects:
             return self.path.with_name(self.path.name + suffix)  # as the user wrote it, for messages
         return Path(real + suffix)
 
-    @contextlib.contextmanager
-    def _opened(self, key: str) -> Iterator[int]:
-        path = os.path.join(self.name, check_key(key))
-        top = os.path.realpath(self.name)
-        if os.path.realpath(path) != os.path.join(top, key):
-            raise StoreFormatError(f"{path}: is reached through a link, expected a plain file inside the store.")
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for ever
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise FileNotFoundError(f"{path}: there is no such file") from error
-        except OSError as error:
-            raise failed(self.name, key, "read", error) from error
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise StoreFormatError(f"{path}: is no plain file; copy or convert again.")
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
     def _read_at(self, key: str, descriptor: int, length: int, start: int) -> bytes:
         parts = []
         while length:
@@ -167,6 +165,18 @@ class LocalObjects:
             parts.append(part)
             length, start = length - len(part), start + len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def map_file(descriptor: int) -> mmap.mmap:
+    """An open file as memory, read only.
+
+    Raises:
+        StoreFormatError: If it is empty, which no file of a store is.
+    """
+    try:
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    except ValueError as error:
+        raise StoreFormatError("it is empty; copy the store again.") from error
 
 
 def sync(path: Path) -> None:

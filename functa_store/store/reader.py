@@ -14,8 +14,8 @@ from functa_store.store.base import base_problems, describe_array, description_p
 from functa_store.store.inventory import take_inventory
 from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions, open_objects
 from functa_store.store.rounding import Rounding
-from functa_store.store.rows import Rows
-from functa_store.store.shards import ShardedRows
+from functa_store.store.rows import Rows, Table
+from functa_store.store.shards import Shards, open_rows
 from functa_store.store.spec import ROOT
 
 MOST_PROBLEMS = 10
@@ -175,21 +175,15 @@ class StoreReader:
         """Bytes of one stored modulation: what another example costs."""
         return self.config.network.modulation_size * np.dtype(self.config.modulation_dtype).itemsize
 
-    def _open_modulations(self) -> ShardedRows:
-        return self._open(self.rounding, "modulations")
+    def _open_modulations(self) -> Table:
+        return open_rows(self._shards_of("modulations"), self.rounding.to_values)
 
-    def _open_mse(self) -> ShardedRows:
-        return self._open(Rounding(), "mse")
+    def _open_mse(self) -> Table:
+        return open_rows(self._shards_of("mse"), np.asarray)
 
-    def _open(self, rounding: Rounding, name: str) -> ShardedRows:
-        return ShardedRows(
-            self.objects,
-            self.spec.tables(rounding)[name],
-            [shard.index for shard in self.shards],
-            self._records,
-            verify=self._verify,
-            to_values=rounding.to_values,
-        )
+    def _shards_of(self, name: str) -> Shards:
+        table = self.spec.tables(Rounding(self.config.modulation_dtype))[name]
+        return Shards(self.objects, table, [shard.index for shard in self.shards], self._records, verify=self._verify)
 
     def _column(self, name: str) -> Rows:
         """A small per-example array, read as a whole when it is first asked for."""

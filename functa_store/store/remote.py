@@ -243,6 +243,11 @@ class RemoteObjects:
             raise failed(self.name, key, action, error) from error
 
 
+def fetched_bytes(starts: Sequence[int], lengths: Sequence[int]) -> int:
+    """Bytes that are fetched for some ranges: what lies between neighbours comes with them."""
+    return sum(stop - start for start, stop in _spans(starts, lengths))
+
+
 def _spans(starts: Sequence[int], lengths: Sequence[int]) -> list[tuple[int, int]]:
     """Start and stop of what is fetched by one request each, ascending, for ranges with small gaps in between."""
     spans: list[tuple[int, int]] = []

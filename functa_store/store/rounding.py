@@ -62,7 +62,9 @@ class Rounding:
         """float32 modulations, computed in float32."""
         if self.scale is None or self.offset is None:
             return stored.astype(np.float32, copy=False)
-        return stored.astype(np.float32) * self.scale + self.offset
+        values = np.multiply(stored, self.scale, dtype=np.float32)
+        values += self.offset
+        return values
 
 
 EXACT = Rounding()

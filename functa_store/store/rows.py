@@ -2,13 +2,14 @@
 
 import operator
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from functa_store.errors import ExampleIndexError
 
 
+@runtime_checkable
 class Table(Protocol):
     """What `Rows` reads from: slices with a positive step, and integer arrays within bounds."""
 
@@ -92,17 +93,19 @@ class Rows:
             )
         if positions.size == 0:
             return np.empty((*positions.shape, *self.shape[1:]), self.dtype)
+        if positions.ndim == 1:
+            return self._read(positions)
         return self._read(positions.ravel()).reshape(*positions.shape, *self.shape[1:])
 
     def _positions(self, key: np.ndarray) -> np.ndarray:
-        outside = (key < -len(self)) | (key >= len(self))
-        if outside.any():
+        lowest, highest = key.min(), key.max()
+        if lowest < -len(self) or highest >= len(self):
             raise ExampleIndexError(
-                f"{self.name}: example {key[outside].flat[0]} does not exist; there are {len(self)}, "
-                f"counted from 0 to {len(self) - 1} or from -1 to {-len(self)}."
+                f"{self.name}: example {lowest if lowest < -len(self) else highest} does not exist; there are "
+                f"{len(self)}, counted from 0 to {len(self) - 1} or from -1 to {-len(self)}."
             )
-        positions = key.astype(np.int64)
-        return np.where(positions < 0, positions + len(self), positions)
+        positions = key.astype(np.int64, copy=False)
+        return np.where(positions < 0, positions + len(self), positions) if lowest < 0 else positions
 
     def _read(self, rows: slice | np.ndarray) -> np.ndarray:
         if self._table is None:

@@ -2,131 +2,281 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import mmap
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from functa_store.errors import StoreFormatError
-from functa_store.store.local import LocalObjects
+from functa_store.errors import StorageError, StoreFormatError
+from functa_store.recent import Recent
+from functa_store.store import rows
+from functa_store.store.address_range import AddressRange
+from functa_store.store.local import LocalObjects, map_file
 from functa_store.store.objects import FileRecord, Objects, record
+from functa_store.store.remote import fetched_bytes
 from functa_store.store.tables import Table
 
-MOST_MAPS = 256
-"""Shards that are mapped at a time; each holds an open file."""
+MOST_SHARDS_MAPPED = 32_768
+"""Shards that are mapped side by side; Linux allows a process 65,530 mappings."""
+
+MOST_FILES_MAPPED = 256
+"""Shards that are mapped one by one at a time; each holds an open file."""
+
+MOST_BYTES_KEPT = 2**30
+"""Bytes of a bucket's shards that are kept in memory, per table."""
+
+WORTH_A_WHOLE = 0.25
+"""A bucket's shard is fetched as a whole, and kept, when so much of it was paid for by reading rows."""
+
+REQUEST_BYTES = 2**18
+"""Bytes that take about as long as a request: 20 ms at 100 Mbit/s."""
 
 THREADS = 16
 """Shards of a bucket that are read at a time."""
 
+Inside = slice | np.ndarray
+"""Some rows: a slice with a positive step, or integers."""
+
 Values = Callable[[np.ndarray], np.ndarray]
 
 
-class ShardedRows:
-    """Rows of a table, read from its shards; slices and integer arrays within bounds, see `rows.Table`.
+class Shards:
+    """The shards of a table that are there; their rows are counted without gaps.
 
-    No shard is believed before its index is found where it should be, on a disk its size, and, if `verify` is set,
-    its checksum.
+    None is believed before its index is found where it should be, on a disk its size, and, if `verify` is set, its
+    checksum.
 
     Args:
         objects: The store.
-        table: What its shards look like.
-        shards: Indices of the shards that are there, ascending; their rows are counted without gaps.
-        records: Size and checksum of each shard's file by key.
+        table: What they look like.
+        indices: Which are there, ascending.
+        records: Size and checksum of each one's file by key.
         verify: Compare checksums when a shard is first touched.
-        to_values: Turns stored rows into what is returned.
     """
 
     def __init__(
         self,
         objects: Objects,
         table: Table,
-        shards: Sequence[int],
+        indices: Sequence[int],
         records: Mapping[str, FileRecord],
         *,
         verify: bool,
-        to_values: Values,
     ) -> None:
-        self._objects, self._table, self._shards, self._records = objects, table, shards, records
-        self._verify, self._to_values = verify, to_values
-        self._maps: collections.OrderedDict[int, np.ndarray] = collections.OrderedDict()
-        self._checked: set[int] = set()
-        self._lock = threading.Lock()
+        self.objects, self.table, self.indices, self.verify = objects, table, indices, verify
+        self._records = records
 
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        """The values of some rows, in the order asked for."""
-        per_shard = self._table.rows_per_shard
-        if isinstance(rows, slice):  # before memory is taken for as many rows as a stranger may claim
-            self._read(rows.start // per_shard, np.array([rows.start % per_shard]))
-        positions = np.arange(rows.start, rows.stop, rows.step) if isinstance(rows, slice) else rows
-        which, inside = np.divmod(positions, per_shard)
-        if len(positions) and which[0] == which[-1] and (which == which[0]).all():
-            return self._to_values(self._read(int(which[0]), inside))
-        stored = np.empty((len(positions), *self._table.row_shape), self._table.dtype)
-        order = np.argsort(which, kind="stable")
-        touched, starts = np.unique(which[order], return_index=True)
-        groups = list(zip(touched.tolist(), np.split(order, starts[1:]), strict=True))
-        for (_, places), found in zip(groups, self._read_all(groups, inside), strict=True):
-            stored[places] = found
-        return self._to_values(stored)
+    def __len__(self) -> int:
+        return len(self.indices)
 
-    def _read_all(self, groups: list[tuple[int, np.ndarray]], inside: np.ndarray) -> Sequence[np.ndarray]:
-        if isinstance(self._objects, LocalObjects) or len(groups) == 1:
-            return [self._read(position, inside[places]) for position, places in groups]
-        with concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="read") as pool:
-            return list(pool.map(lambda group: self._read(group[0], inside[group[1]]), groups))
-
-    def _read(self, position: int, inside: np.ndarray) -> np.ndarray:
-        """Stored rows of one shard, `inside` counted from its first."""
-        shard = self._shards[position]
-        key = self._table.key(shard)
+    @contextlib.contextmanager
+    def touched(self, position: int) -> Iterator[str]:
+        """Its key, for reading it; what is wrong with it is said with its name."""
+        key = self.table.key(self.indices[position])
         try:
-            if isinstance(self._objects, LocalObjects):
-                return self._mapped(self._objects, shard, key)[inside]
-            return self._fetched(shard, key, inside)
+            yield key
         except (FileNotFoundError, StoreFormatError) as error:
             raise StoreFormatError(
-                f"{self._objects.name}/{key}: a shard is missing or damaged: {error} "
+                f"{self.objects.name}/{key}: a shard is missing or damaged: {error} "
                 "Copy the store again, repair it (functa repair), or convert again."
             ) from error
 
-    def _mapped(self, objects: LocalObjects, shard: int, key: str) -> np.ndarray:
-        with self._lock:
-            if (rows := self._maps.get(shard)) is not None:
-                self._maps.move_to_end(shard)
-                return rows
-        mapped: mmap.mmap = objects.map(key)
-        rows = self._table.decode(memoryview(mapped))
-        if self._verify and shard not in self._checked:
-            self._check_sum(key, bytes(mapped))
-            self._checked.add(shard)
-        with self._lock:
-            self._maps[shard] = rows
-            if len(self._maps) > MOST_MAPS:
-                self._maps.popitem(last=False)
-        return rows
-
-    def _fetched(self, shard: int, key: str, inside: np.ndarray) -> np.ndarray:
-        table, first_touch = self._table, shard not in self._checked
-        if first_touch and self._verify:
-            data = self._objects.read(key, table.shard_bytes)
-            self._check_sum(key, data)
-            self._checked.add(shard)
-            return table.decode(data)[inside]
-        unique, places = np.unique(inside, return_inverse=True)
-        edges = np.flatnonzero(np.diff(unique) != 1) + 1
-        runs = [(int(run[0]), len(run)) for run in np.split(unique, edges)]
-        starts, lengths = [run[0] * table.row_bytes for run in runs], [run[1] * table.row_bytes for run in runs]
-        if first_touch:
-            starts.append(table.rows_bytes)
-            lengths.append(table.tail_bytes)
-        found = list(self._objects.read_ranges(key, starts, lengths))
-        if first_touch:
-            table.check(table.shard_bytes, bytes(found.pop()))
-            self._checked.add(shard)
-        rows = np.frombuffer(b"".join(found), table.dtype).reshape(len(unique), *table.row_shape)
-        return rows[places]
-
-    def _check_sum(self, key: str, data: bytes) -> None:
-        if key in self._records and record(data) != self._records[key]:
+    def check_whole(self, key: str, data: bytes | memoryview) -> np.ndarray:
+        """The rows of a whole shard, without a copy."""
+        found = self.table.decode(data)
+        if self.verify and key in self._records and record(bytes(data)) != self._records[key]:
             raise StoreFormatError("its checksum is not that of the manifest.")
+        return found
+
+
+def open_rows(shards: Shards, to_values: Values) -> rows.Table:
+    """The rows of some shards, read by whatever is fastest where they lie.
+
+    Args:
+        shards: The shards.
+        to_values: Turns stored rows into what is returned.
+    """
+    whole_pages = shards.table.rows_bytes % mmap.ALLOCATIONGRANULARITY == 0
+    if isinstance(shards.objects, LocalObjects) and whole_pages and len(shards) <= MOST_SHARDS_MAPPED:
+        with contextlib.suppress(StorageError):  # the process may not have so many addresses
+            return MappedRows(shards, shards.objects, to_values)
+    return ShardedRows(shards, to_values)
+
+
+class MappedRows:
+    """Rows of shards of whole pages on a disk, which are mapped side by side into one array.
+
+    A batch is then one gather, as if the table were one memory-mapped file.
+    """
+
+    def __init__(self, shards: Shards, objects: LocalObjects, to_values: Values) -> None:
+        table = shards.table
+        self._shards, self._objects, self._to_values = shards, objects, to_values
+        self._range = AddressRange(len(shards) * table.rows_bytes)
+        self._rows = self._range.array.view(table.dtype).reshape(-1, *table.row_shape)
+        self._is_mapped = np.zeros(len(shards), bool)
+        self._all_mapped = False
+        self._lock = threading.Lock()
+
+    def __getitem__(self, rows: Inside) -> np.ndarray:
+        """The values of some rows, in the order asked for."""
+        if not self._all_mapped:
+            self._map(rows)
+        return self._to_values(_take(self._rows, rows))
+
+    def _map(self, rows: Inside) -> None:
+        """Map the shards that some rows touch; afterwards they may be read without asking."""
+        per_shard = self._shards.table.rows_per_shard
+        if isinstance(rows, slice):
+            touched = np.arange(rows.start // per_shard, (rows.stop - 1) // per_shard + 1)
+        else:
+            touched = np.unique(rows // per_shard)
+        with self._lock:
+            for position in touched[~self._is_mapped[touched]].tolist():
+                self._map_shard(position)
+                self._is_mapped[position] = True
+            self._all_mapped = bool(self._is_mapped.all())
+
+    def _map_shard(self, position: int) -> None:
+        length = self._shards.table.rows_bytes
+        with self._shards.touched(position) as key, self._objects.opened(key) as descriptor:
+            self._shards.check_whole(key, memoryview(map_file(descriptor)))
+            self._range.map(position * length, length, descriptor)
+
+
+class ShardedRows:
+    """Rows of any shards, read shard by shard; what was used last is kept.
+
+    On a disk a shard is mapped. Of a bucket's, either the rows that are asked for are fetched, or all of it.
+    """
+
+    def __init__(self, shards: Shards, to_values: Values) -> None:
+        self._shards, self._table, self._objects = shards, shards.table, shards.objects
+        self._to_values = to_values
+        self._is_local = isinstance(shards.objects, LocalObjects)
+        self._kept = Recent[np.ndarray](MOST_FILES_MAPPED if self._is_local else MOST_BYTES_KEPT)
+        self._checked: set[int] = set()
+        self._spent = collections.Counter[int]()
+
+    def __getitem__(self, rows: Inside) -> np.ndarray:
+        """The values of some rows, in the order asked for."""
+        (position, inside, where), *others = _by_shard(rows, self._table.rows_per_shard)
+        first = self._read(position, inside)  # before memory is taken for as many as a stranger may claim
+        if not others:
+            return self._to_values(first)
+        count = len(range(rows.start, rows.stop, rows.step)) if isinstance(rows, slice) else len(rows)
+        stored = np.empty((count, *self._table.row_shape), self._table.dtype)
+        stored[where] = first
+        for part, found in zip(others, self._read_all(others), strict=True):
+            stored[part.where] = found
+        return self._to_values(stored)
+
+    def _read_all(self, parts: Sequence["Part"]) -> Iterator[np.ndarray]:
+        positions, inside = [part.position for part in parts], [part.inside for part in parts]
+        if self._is_local:
+            yield from map(self._read, positions, inside)
+        else:
+            with concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="read") as pool:
+                yield from pool.map(self._read, positions, inside)
+
+    def _read(self, position: int, inside: Inside) -> np.ndarray:
+        """Stored rows of one shard, `inside` counted from its first."""
+        if (whole := self._kept.get(position)) is not None:
+            return _take(whole, inside)
+        with self._shards.touched(position) as key:
+            if isinstance(self._objects, LocalObjects):
+                return _take(self._keep(position, key, memoryview(self._objects.map(key)), cost=1), inside)
+            wanted = Ranges.of(inside, self._table.row_bytes)
+            if self._shards.verify or self._is_worth_a_whole(position, wanted):
+                data = self._objects.read(key, self._table.shard_bytes)
+                return _take(self._keep(position, key, data, cost=len(data)), inside)
+            return self._fetch(position, key, wanted)
+
+    def _keep(self, position: int, key: str, data: bytes | memoryview, cost: int) -> np.ndarray:
+        whole = self._shards.check_whole(key, data)
+        self._kept.put(position, whole, cost)
+        return whole
+
+    def _is_worth_a_whole(self, position: int, wanted: "Ranges") -> bool:
+        """Whether enough of a shard was asked for by now, so that more will be."""
+        self._spent[position] += REQUEST_BYTES + fetched_bytes(wanted.starts, wanted.lengths)
+        return WORTH_A_WHOLE * self._table.shard_bytes <= self._spent[position] <= self._kept.limit
+
+    def _fetch(self, position: int, key: str, wanted: "Ranges") -> np.ndarray:
+        """Some rows of a bucket's shard, and its index if it was not seen yet."""
+        table, is_new = self._table, position not in self._checked
+        starts = [*wanted.starts, table.rows_bytes] if is_new else wanted.starts
+        lengths = [*wanted.lengths, table.tail_bytes] if is_new else wanted.lengths
+        found = list(self._objects.read_ranges(key, starts, lengths))
+        if is_new:
+            table.check(table.shard_bytes, bytes(found.pop()))
+            self._checked.add(position)
+        rows = np.frombuffer(b"".join(found), table.dtype).reshape(-1, *table.row_shape)
+        return _take(rows, wanted.places)
+
+
+def _take(array: np.ndarray, rows: Inside) -> np.ndarray:
+    """A copy of some rows."""
+    return array[rows].copy() if isinstance(rows, slice) else array.take(rows, axis=0)
+
+
+class Part(NamedTuple):
+    """Some rows of one shard.
+
+    Attributes:
+        position: Of the shard among those that are there.
+        inside: The rows, counted from its first.
+        where: Their places in the result.
+    """
+
+    position: int
+    inside: Inside
+    where: Inside
+
+
+def _by_shard(rows: Inside, per_shard: int) -> list[Part]:
+    """Rows by the shard that they lie in, at least one."""
+    if isinstance(rows, slice):
+        return list(_slice_by_shard(range(rows.start, rows.stop, rows.step or 1), per_shard))
+    which, inside = np.divmod(rows, per_shard)
+    order = np.argsort(which, kind="stable")
+    touched, starts = np.unique(which[order], return_index=True)
+    places = np.split(order, starts[1:])
+    return [Part(position, inside[p], p) for position, p in zip(touched.tolist(), places, strict=True)]
+
+
+def _slice_by_shard(rows: range, per_shard: int) -> Iterator[Part]:
+    done = 0
+    while done < len(rows):
+        position, first = divmod(rows[done], per_shard)
+        inside = slice(first, min(per_shard, rows.stop - position * per_shard), rows.step)
+        count = len(range(inside.start, inside.stop, inside.step))
+        yield Part(position, inside, slice(done, done + count))
+        done += count
+
+
+class Ranges(NamedTuple):
+    """Where in a shard some rows lie, neighbours together.
+
+    Attributes:
+        starts: First byte of each range.
+        lengths: Bytes of each range.
+        places: Which of the rows of all ranges together is the first, second, ... that was asked for.
+    """
+
+    starts: list[int]
+    lengths: list[int]
+    places: Inside
+
+    @classmethod
+    def of(cls, inside: Inside, row_bytes: int) -> "Ranges":
+        """The ranges of some rows, counted from the first of the shard; of a slice, with all that is between."""
+        if isinstance(inside, slice):
+            count = inside.stop - inside.start
+            return cls([inside.start * row_bytes], [count * row_bytes], slice(0, count, inside.step))
+        unique, places = np.unique(inside, return_inverse=True)
+        runs = np.split(unique, np.flatnonzero(np.diff(unique) != 1) + 1)
+        return cls([int(run[0]) * row_bytes for run in runs], [len(run) * row_bytes for run in runs], places)

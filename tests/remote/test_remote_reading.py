@@ -9,6 +9,7 @@ import pytest
 import functa_store
 from functa_store import cli
 from functa_store.config import ConvertConfig
+from functa_store.store import shards
 from functa_store.store.claim import sole_writer
 from functa_store.store.objects import open_objects
 from functa_store.store.reader import StoreReader
@@ -24,7 +25,8 @@ def remote_copy(s3, url):
     return url
 
 
-def test_random_rows_cost_few_requests_for_each_shard(s3, url, storage, proxy):
+@pytest.mark.parametrize("apart", [False, True])
+def test_random_rows_cost_few_requests_for_each_shard_and_none_later(s3, url, storage, proxy, monkeypatch, apart):
     count = SHARDS * ROWS
     contents = make_contents(
         config=ConvertConfig(network=NETWORK, rows_per_shard=ROWS),
@@ -39,14 +41,20 @@ def test_random_rows_cost_few_requests_for_each_shard(s3, url, storage, proxy):
             writer.write(shard, modulations[shard.start : shard.stop], mse[shard.start : shard.stop])
     reader = StoreReader(open_objects(url, storage))
     _ = reader.ids[0], reader.rounding
-    for _ in range(2):
+    if apart:  # rows that are too few to fetch shards for
+        monkeypatch.setattr(shards, "WORTH_A_WHOLE", np.inf)
+    for repeat in range(2):
         proxy.counts.clear()
         reader.objects.requests.clear()
         rows = rng.integers(0, count, 256)
         np.testing.assert_array_equal(reader.modulations[rows], modulations[rows])
+        if repeat and not apart:
+            assert proxy.requests == 0
+            continue
         assert set(proxy.counts) == {"GET"}
         assert SHARDS <= proxy.requests <= 3 * SHARDS
         assert SHARDS <= sum(reader.objects.requests.values()) <= proxy.requests
+    np.testing.assert_array_equal(reader.modulations[5::7], modulations[5::7])
 
 
 def test_opening_costs_few_requests(remote_copy, storage, proxy):

@@ -1,0 +1,74 @@
+"""How do many files become one range of memory?"""
+
+import ctypes
+import mmap
+import os
+import weakref
+from typing import Any
+
+import numpy as np
+
+from functa_store.errors import StorageError
+
+_PROT_NONE, _MAP_FIXED = 0, 0x10
+_MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)
+_FAILED = ctypes.c_void_p(-1).value
+
+
+class AddressRange:
+    """Addresses for many files side by side, each mapped into its place, read only, when it is needed.
+
+    numpy sees one array, so that rows of all files are gathered by one call. What is not mapped yet must not be
+    touched: the process would end. POSIX only.
+
+    Args:
+        num_bytes: Length of the range; takes addresses, no memory.
+
+    Attributes:
+        array: uint8 of shape (num_bytes,), read only; keeps the range alive.
+
+    Raises:
+        StorageError: If the process may not have so many addresses.
+    """
+
+    def __init__(self, num_bytes: int) -> None:
+        self._libc = _libc()
+        self._address = self._map(None, num_bytes, _PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANON | _MAP_NORESERVE, -1)
+        memory: Any = _Bytes(self._address, num_bytes)
+        self.array = np.asarray(memory)
+        unmap = weakref.finalize(memory, self._libc.munmap, self._address, num_bytes)
+        unmap.atexit = False  # threads may still read, and the process ends anyway
+
+    def map(self, start: int, num_bytes: int, descriptor: int) -> None:
+        """Put the first bytes of an open file into the range.
+
+        Args:
+            start: Where, a multiple of the size of a page.
+            num_bytes: How many; the file must have them.
+            descriptor: The file, which may be closed afterwards.
+
+        Raises:
+            StorageError: If the system refuses.
+        """
+        self._map(self._address + start, num_bytes, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, descriptor)
+
+    def _map(self, address: int | None, num_bytes: int, protection: int, flags: int, descriptor: int) -> int:
+        found = self._libc.mmap(address, num_bytes, protection, flags, descriptor, 0)
+        if found == _FAILED:
+            raise StorageError(f"cannot map {num_bytes:,} bytes: {os.strerror(ctypes.get_errno())}")
+        return found
+
+
+class _Bytes:
+    """What numpy needs to know of a range of memory."""
+
+    def __init__(self, address: int, num_bytes: int) -> None:
+        self.__array_interface__ = {"shape": (num_bytes,), "typestr": "|u1", "data": (address, True), "version": 3}
+
+
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = (*[ctypes.c_void_p, ctypes.c_size_t], *[ctypes.c_int] * 3, ctypes.c_long)
+    libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    return libc
