@@ -14,7 +14,7 @@ from functa_store.store.base import base_problems, describe_array, description_p
 from functa_store.store.inventory import take_inventory
 from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions, open_objects
 from functa_store.store.rounding import Rounding
-from functa_store.store.rows import Rows, Table
+from functa_store.store.rows import Rows, RowTable
 from functa_store.store.shards import Shards, open_rows
 from functa_store.store.spec import ROOT
 
@@ -175,10 +175,10 @@ class StoreReader:
         """Bytes of one stored modulation: what another example costs."""
         return self.config.network.modulation_size * np.dtype(self.config.modulation_dtype).itemsize
 
-    def _open_modulations(self) -> Table:
+    def _open_modulations(self) -> RowTable:
         return open_rows(self._shards_of("modulations"), self.rounding.to_values)
 
-    def _open_mse(self) -> Table:
+    def _open_mse(self) -> RowTable:
         return open_rows(self._shards_of("mse"), np.asarray)
 
     def _shards_of(self, name: str) -> Shards:

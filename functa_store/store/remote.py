@@ -16,14 +16,12 @@ import obstore.store
 
 from functa_store.errors import StorageError, StoreFormatError
 from functa_store.store.objects import StorageOptions, check_key, failed, first_line, open_objects, too_long
+from functa_store.store.ranges import spans_of
 
 REPEATS = 8
 """Times that an answer is asked for again that was cut in its middle; obstore repeats whole requests itself."""
 
 FIRST_WAIT = 0.1
-COALESCE = 2**20
-"""Gap in bytes between two ranges up to which they are fetched by one request."""
-
 MOST_LOG_BYTES = 2**30
 
 
@@ -76,7 +74,7 @@ class RemoteObjects:
     def read_ranges(self, key: str, starts: Sequence[int], lengths: Sequence[int]) -> list[memoryview]:
         """Some ranges of an object."""
         with self._named_errors(key, "read"):
-            spans = _spans(starts, lengths)
+            spans = spans_of(starts, lengths)
             call = functools.partial(
                 obstore.get_ranges,
                 self._store,
@@ -241,22 +239,6 @@ class RemoteObjects:
             ) from error
         except (obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise failed(self.name, key, action, error) from error
-
-
-def fetched_bytes(starts: Sequence[int], lengths: Sequence[int]) -> int:
-    """Bytes that are fetched for some ranges: what lies between neighbours comes with them."""
-    return sum(stop - start for start, stop in _spans(starts, lengths))
-
-
-def _spans(starts: Sequence[int], lengths: Sequence[int]) -> list[tuple[int, int]]:
-    """Start and stop of what is fetched by one request each, ascending, for ranges with small gaps in between."""
-    spans: list[tuple[int, int]] = []
-    for start, length in sorted(zip(starts, lengths, strict=True)):
-        if spans and start - spans[-1][1] <= COALESCE:
-            spans[-1] = (spans[-1][0], max(spans[-1][1], start + length))
-        else:
-            spans.append((start, start + length))
-    return spans
 
 
 def _version(meta: Any) -> Any:

@@ -10,7 +10,7 @@ from functa_store.errors import ExampleIndexError
 
 
 @runtime_checkable
-class Table(Protocol):
+class RowTable(Protocol):
     """What `Rows` reads from: slices with a positive step, and integer arrays within bounds."""
 
     def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray: ...
@@ -33,12 +33,12 @@ class Rows:
         dtype: Data type of what is returned.
     """
 
-    def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype, open_table: Callable[[], Table]) -> None:
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype, open_table: Callable[[], RowTable]) -> None:
         self.name = name
         self.shape = shape
         self.dtype = dtype
         self._open_table = open_table
-        self._table: Table | None = None
+        self._table: RowTable | None = None
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -6,17 +6,17 @@ import contextlib
 import mmap
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from functa_store.errors import StorageError, StoreFormatError
 from functa_store.recent import Recent
-from functa_store.store import rows
 from functa_store.store.address_range import AddressRange
 from functa_store.store.local import LocalObjects, map_file
 from functa_store.store.objects import FileRecord, Objects, record
-from functa_store.store.remote import fetched_bytes
+from functa_store.store.parts import Part, Selection, by_part, take
+from functa_store.store.ranges import Ranges
+from functa_store.store.rows import RowTable
 from functa_store.store.tables import Table
 
 MOST_SHARDS_MAPPED = 32_768
@@ -36,9 +36,6 @@ REQUEST_BYTES = 2**18
 
 THREADS = 16
 """Shards of a bucket that are read at a time."""
-
-Inside = slice | np.ndarray
-"""Some rows: a slice with a positive step, or integers."""
 
 Values = Callable[[np.ndarray], np.ndarray]
 
@@ -92,7 +89,7 @@ class Shards:
         return found
 
 
-def open_rows(shards: Shards, to_values: Values) -> rows.Table:
+def open_rows(shards: Shards, to_values: Values) -> RowTable:
     """The rows of some shards, read by whatever is fastest where they lie.
 
     Args:
@@ -107,7 +104,7 @@ def open_rows(shards: Shards, to_values: Values) -> rows.Table:
 
 
 class MappedRows:
-    """Rows of shards of whole pages on a disk, which are mapped side by side into one array.
+    """Selection of shards of whole pages on a disk, which are mapped side by side into one array.
 
     A batch is then one gather, as if the table were one memory-mapped file.
     """
@@ -121,13 +118,13 @@ class MappedRows:
         self._all_mapped = False
         self._lock = threading.Lock()
 
-    def __getitem__(self, rows: Inside) -> np.ndarray:
+    def __getitem__(self, rows: Selection) -> np.ndarray:
         """The values of some rows, in the order asked for."""
         if not self._all_mapped:
             self._map(rows)
-        return self._to_values(_take(self._rows, rows))
+        return self._to_values(take(self._rows, rows))
 
-    def _map(self, rows: Inside) -> None:
+    def _map(self, rows: Selection) -> None:
         """Map the shards that some rows touch; afterwards they may be read without asking."""
         per_shard = self._shards.table.rows_per_shard
         if isinstance(rows, slice):
@@ -148,7 +145,7 @@ class MappedRows:
 
 
 class ShardedRows:
-    """Rows of any shards, read shard by shard; what was used last is kept.
+    """Selection of any shards, read shard by shard; what was used last is kept.
 
     On a disk a shard is mapped. Of a bucket's, either the rows that are asked for are fetched, or all of it.
     """
@@ -161,9 +158,9 @@ class ShardedRows:
         self._checked: set[int] = set()
         self._spent = collections.Counter[int]()
 
-    def __getitem__(self, rows: Inside) -> np.ndarray:
+    def __getitem__(self, rows: Selection) -> np.ndarray:
         """The values of some rows, in the order asked for."""
-        (position, inside, where), *others = _by_shard(rows, self._table.rows_per_shard)
+        (position, inside, where), *others = by_part(rows, self._table.rows_per_shard)
         first = self._read(position, inside)  # before memory is taken for as many as a stranger may claim
         if not others:
             return self._to_values(first)
@@ -174,7 +171,7 @@ class ShardedRows:
             stored[part.where] = found
         return self._to_values(stored)
 
-    def _read_all(self, parts: Sequence["Part"]) -> Iterator[np.ndarray]:
+    def _read_all(self, parts: Sequence[Part]) -> Iterator[np.ndarray]:
         positions, inside = [part.position for part in parts], [part.inside for part in parts]
         if self._is_local:
             yield from map(self._read, positions, inside)
@@ -182,17 +179,17 @@ class ShardedRows:
             with concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="read") as pool:
                 yield from pool.map(self._read, positions, inside)
 
-    def _read(self, position: int, inside: Inside) -> np.ndarray:
+    def _read(self, position: int, inside: Selection) -> np.ndarray:
         """Stored rows of one shard, `inside` counted from its first."""
         if (whole := self._kept.get(position)) is not None:
-            return _take(whole, inside)
+            return take(whole, inside)
         with self._shards.touched(position) as key:
             if isinstance(self._objects, LocalObjects):
-                return _take(self._keep(position, key, memoryview(self._objects.map(key)), cost=1), inside)
+                return take(self._keep(position, key, memoryview(self._objects.map(key)), cost=1), inside)
             wanted = Ranges.of(inside, self._table.row_bytes)
             if self._shards.verify or self._is_worth_a_whole(position, wanted):
                 data = self._objects.read(key, self._table.shard_bytes)
-                return _take(self._keep(position, key, data, cost=len(data)), inside)
+                return take(self._keep(position, key, data, cost=len(data)), inside)
             return self._fetch(position, key, wanted)
 
     def _keep(self, position: int, key: str, data: bytes | memoryview, cost: int) -> np.ndarray:
@@ -200,12 +197,12 @@ class ShardedRows:
         self._kept.put(position, whole, cost)
         return whole
 
-    def _is_worth_a_whole(self, position: int, wanted: "Ranges") -> bool:
+    def _is_worth_a_whole(self, position: int, wanted: Ranges) -> bool:
         """Whether enough of a shard was asked for by now, so that more will be."""
-        self._spent[position] += REQUEST_BYTES + fetched_bytes(wanted.starts, wanted.lengths)
+        self._spent[position] += REQUEST_BYTES + wanted.fetched_bytes
         return WORTH_A_WHOLE * self._table.shard_bytes <= self._spent[position] <= self._kept.limit
 
-    def _fetch(self, position: int, key: str, wanted: "Ranges") -> np.ndarray:
+    def _fetch(self, position: int, key: str, wanted: Ranges) -> np.ndarray:
         """Some rows of a bucket's shard, and its index if it was not seen yet."""
         table, is_new = self._table, position not in self._checked
         starts = [*wanted.starts, table.rows_bytes] if is_new else wanted.starts
@@ -215,68 +212,4 @@ class ShardedRows:
             table.check(table.shard_bytes, bytes(found.pop()))
             self._checked.add(position)
         rows = np.frombuffer(b"".join(found), table.dtype).reshape(-1, *table.row_shape)
-        return _take(rows, wanted.places)
-
-
-def _take(array: np.ndarray, rows: Inside) -> np.ndarray:
-    """A copy of some rows."""
-    return array[rows].copy() if isinstance(rows, slice) else array.take(rows, axis=0)
-
-
-class Part(NamedTuple):
-    """Some rows of one shard.
-
-    Attributes:
-        position: Of the shard among those that are there.
-        inside: The rows, counted from its first.
-        where: Their places in the result.
-    """
-
-    position: int
-    inside: Inside
-    where: Inside
-
-
-def _by_shard(rows: Inside, per_shard: int) -> list[Part]:
-    """Rows by the shard that they lie in, at least one."""
-    if isinstance(rows, slice):
-        return list(_slice_by_shard(range(rows.start, rows.stop, rows.step or 1), per_shard))
-    which, inside = np.divmod(rows, per_shard)
-    order = np.argsort(which, kind="stable")
-    touched, starts = np.unique(which[order], return_index=True)
-    places = np.split(order, starts[1:])
-    return [Part(position, inside[p], p) for position, p in zip(touched.tolist(), places, strict=True)]
-
-
-def _slice_by_shard(rows: range, per_shard: int) -> Iterator[Part]:
-    done = 0
-    while done < len(rows):
-        position, first = divmod(rows[done], per_shard)
-        inside = slice(first, min(per_shard, rows.stop - position * per_shard), rows.step)
-        count = len(range(inside.start, inside.stop, inside.step))
-        yield Part(position, inside, slice(done, done + count))
-        done += count
-
-
-class Ranges(NamedTuple):
-    """Where in a shard some rows lie, neighbours together.
-
-    Attributes:
-        starts: First byte of each range.
-        lengths: Bytes of each range.
-        places: Which of the rows of all ranges together is the first, second, ... that was asked for.
-    """
-
-    starts: list[int]
-    lengths: list[int]
-    places: Inside
-
-    @classmethod
-    def of(cls, inside: Inside, row_bytes: int) -> "Ranges":
-        """The ranges of some rows, counted from the first of the shard; of a slice, with all that is between."""
-        if isinstance(inside, slice):
-            count = inside.stop - inside.start
-            return cls([inside.start * row_bytes], [count * row_bytes], slice(0, count, inside.step))
-        unique, places = np.unique(inside, return_inverse=True)
-        runs = np.split(unique, np.flatnonzero(np.diff(unique) != 1) + 1)
-        return cls([int(run[0]) * row_bytes for run in runs], [len(run) * row_bytes for run in runs], places)
+        return take(rows, wanted.places)

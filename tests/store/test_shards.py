@@ -16,6 +16,7 @@ from functa_store.store import shards
 from functa_store.store.address_range import AddressRange
 from functa_store.store.claim import sole_writer
 from functa_store.store.objects import open_objects
+from functa_store.store.parts import by_part
 from functa_store.store.reader import StoreReader
 from functa_store.store.shards import MappedRows, ShardedRows
 from functa_store.store.writer import StoreWriter
@@ -161,7 +162,7 @@ def test_more_addresses_than_there_are_is_an_error():
 @given(st.integers(1, 6), st.integers(0, 20), st.integers(1, 30), st.integers(1, 9))
 def test_the_parts_of_a_slice_are_its_rows_in_order(per_shard, start, length, step):
     rows = slice(start, start + length, step)
-    parts = shards._by_shard(rows, per_shard)
+    parts = by_part(rows, per_shard)
     found = [(place, part.position * per_shard + row) for part in parts for place, row in _pairs(part, per_shard)]
     assert found == list(enumerate(range(start, start + length, step)))
 
