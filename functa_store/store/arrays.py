@@ -4,33 +4,33 @@ Metadata is believed if it describes an array as this project writes them, and n
 not declared and checked before.
 """
 
+import concurrent.futures
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numcodecs.vlen import VLenUTF8
-from numcodecs.zstd import Zstd
 
 from functa_store.errors import StoreFormatError
+from functa_store.store.chunks import TEXT, codecs_of, numbers_of, packed_limit, text_limit, texts_of
+from functa_store.store.local import LocalObjects
 from functa_store.store.objects import FileRecord, Objects, record
 
 MOST_METADATA_BYTES = 16 * 2**20
 MOST_ARRAY_BYTES = 4 * 2**30
+THREADS = 16
+"""Descriptions of a bucket's arrays that are read at a time."""
+
 ROWS_PER_CHUNK = 65536
 """Rows per chunk of the small per-example arrays."""
 
-BYTES_PER_TEXT, FREE_TEXT_BYTES = 4096, 2**20
-"""A chunk of n texts may have n times the first, and the second in any case."""
-
 NUMBERS = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)))
 NUMBERS += ("float16", "float32", "float64")
-TEXT = np.dtypes.StringDType()
 
 
 class SmallArrays:
-    """Reads arrays of a store as a whole.
+    """Finds and reads arrays of a store.
 
     Args:
         objects: The store.
@@ -51,17 +51,17 @@ class SmallArrays:
         if name in self._described:
             return self._described[name]
         try:
-            found = json.loads(self._read(f"{name}/zarr.json", MOST_METADATA_BYTES))
+            found = json.loads(self.read_object(f"{name}/zarr.json", MOST_METADATA_BYTES))
             shape, chunks = _sizes(found["shape"]), _sizes(found["chunk_grid"]["configuration"]["chunk_shape"])
             data_type, attributes = found["data_type"], dict(found.get("attributes", {}))
         except StoreFormatError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise self._damaged(name, f"no readable metadata ({error!r})") from error
+            raise self.damaged(name, f"no readable metadata ({error!r})") from error
         if data_type not in (*NUMBERS, "string"):
-            raise self._damaged(name, f"found data type {str(data_type)[:100]!r}, expected numbers or strings")
+            raise self.damaged(name, f"found data type {str(data_type)[:100]!r}, expected numbers or strings")
         if len(chunks) != len(shape) or 0 in chunks:
-            raise self._damaged(name, f"found chunks {chunks} for the shape {shape}")
+            raise self.damaged(name, f"found chunks {chunks} for the shape {shape}")
         self._described[name] = described = {
             "shape": shape,
             "data_type": data_type,
@@ -73,8 +73,20 @@ class SmallArrays:
         }
         return described
 
+    def describe_all(self, names: Iterable[str]) -> None:
+        """Read the metadata of several arrays, of a bucket's at once; see `describe`."""
+        if isinstance(self._objects, LocalObjects):
+            return
+        with concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="describe") as pool:
+            for _ in pool.map(self.describe, names):
+                pass
+
     def read(self, name: str, data_type: str | None, shape: tuple[int, ...] | None = None) -> np.ndarray:
-        """An array of numbers or strings.
+        """An array of numbers or strings as a whole; see `open`."""
+        return self.open(name, data_type, shape).read()
+
+    def open(self, name: str, data_type: str | None, shape: tuple[int, ...] | None = None) -> "SmallArray":
+        """An array of numbers or strings, none of which is read yet.
 
         Args:
             name: Which.
@@ -86,119 +98,110 @@ class SmallArrays:
         """
         described = self.describe(name)
         if data_type not in (None, described["data_type"]):
-            raise self._damaged(name, f"has data type {described['data_type']}, expected {data_type}")
+            raise self.damaged(name, f"has data type {described['data_type']}, expected {data_type}")
         found, chunks, data_type = described["shape"], described["chunks"], str(described["data_type"])
         if shape is not None and found != shape:
             raise StoreFormatError(
                 f"{self._objects.name}/{name}: shape {found}, expected {shape}; two conversions were mixed. "
                 "Convert again into an empty path."
             )
-        expected = _codecs(data_type)
+        expected = codecs_of(data_type)
         plain = (_without_level(described["codecs"]), described["keys"], described["storage_transformers"])
         if plain != (expected, _KEYS, []):
-            raise self._damaged(name, f"is written by codecs {str(described['codecs'])[:300]}, expected {expected}")
-        dtype = TEXT if data_type == "string" else np.dtype(data_type).newbyteorder("<")
+            raise self.damaged(name, f"is written by codecs {str(described['codecs'])[:300]}, expected {expected}")
+        dtype = TEXT if data_type == "string" else np.dtype(data_type)
         longest = ROWS_PER_CHUNK if data_type == "string" else MOST_ARRAY_BYTES
         if (
             math.prod(found) * dtype.itemsize > MOST_ARRAY_BYTES
             or any(c > min(max(n, 1), longest) for n, c in zip(found, chunks, strict=True))
             or (data_type == "string" and len(found) != 1)
         ):
-            raise self._damaged(name, f"shape {found} in chunks of {chunks} is absurd")
-        grid = [-(-n // c) for n, c in zip(found, chunks, strict=True)]
-        self._check_all_there(name, math.prod(grid))
-        values = np.empty(found, dtype)
-        for index in np.ndindex(*grid):
-            key = "/".join([name, "c", *map(str, index)])
-            window = tuple(slice(i * c, min(i * c + c, n)) for i, c, n in zip(index, chunks, found, strict=True))
-            whole = self._texts(key, chunks[0]) if data_type == "string" else self._numbers(key, chunks, dtype)
-            values[window] = whole[tuple(slice(0, w.stop - w.start) for w in window)]
-        return values if data_type == "string" else values.astype(np.dtype(data_type), copy=False)
+            raise self.damaged(name, f"shape {found} in chunks of {chunks} is absurd")
+        return SmallArray(self, name, found, chunks, dtype)
 
-    def _check_all_there(self, name: str, num_chunks: int) -> None:
-        """Before memory is taken for all of them."""
+    def num_chunks(self, name: str) -> int:
+        """How many chunks of an array are there."""
         if self._records is None:
-            there = len(self._objects.sizes(f"{name}/c"))
-        else:
-            there = sum(key.startswith(f"{name}/c/") for key in self._records)
-        if there != num_chunks:
-            raise self._damaged(name, f"found {there} chunks, expected {num_chunks}")
+            return len(self._objects.sizes(f"{name}/c"))
+        return sum(key.startswith(f"{name}/c/") for key in self._records)
 
-    def _numbers(self, key: str, chunks: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        length = math.prod(chunks) * dtype.itemsize
-        return np.frombuffer(self._decompress(key, length, exactly=True), dtype).reshape(chunks)
+    def read_object(self, key: str, at_most: int) -> bytes:
+        """An object as the manifest has it.
 
-    def _texts(self, key: str, count: int) -> np.ndarray:
-        data = self._decompress(key, text_limit(count), exactly=False)
-        if int.from_bytes(data[:4], "little") != count:
-            raise self._damaged(key, f"a chunk of {int.from_bytes(data[:4], 'little')} strings, expected {count}")
-        try:
-            return np.array(list(VLenUTF8().decode(data)), TEXT)
-        except (ValueError, RuntimeError) as error:
-            raise self._damaged(key, str(error)) from error
-
-    def _decompress(self, key: str, length: int, *, exactly: bool) -> bytes:
-        data = self._read(key, length + length // 128 + 4096)
-        size = zstd_size(data)
-        if size is None or size > length or (exactly and size != length):
-            raise self._damaged(key, f"its zstd frame declares {size} bytes, expected {length}")
-        try:
-            return bytes(Zstd().decode(data, out=np.empty(size, np.uint8)))  # another frame may follow the first
-        except (RuntimeError, ValueError) as error:
-            raise self._damaged(key, str(error)) from error
-
-    def _read(self, key: str, at_most: int) -> bytes:
+        Raises:
+            StoreFormatError: If it is missing, longer than `at_most`, or another one.
+        """
         expected = None
         if self._records is not None:
             expected = self._records.get(key)
             if expected is None:
-                raise self._damaged(key, "is not in the manifest")
+                raise self.damaged(key, "is not in the manifest")
             at_most = min(at_most, expected.bytes)
         try:
             data = self._objects.read(key, at_most)
         except FileNotFoundError as error:
-            raise self._damaged(key, "missing") from error
+            raise self.damaged(key, "missing") from error
         if expected is not None and record(data) != expected:
-            raise self._damaged(key, "its checksum is not that of the manifest")
+            raise self.damaged(key, "its checksum is not that of the manifest")
         return data
 
-    def _damaged(self, name: str, found: str) -> StoreFormatError:
+    def damaged(self, name: str, found: str) -> StoreFormatError:
+        """What to raise for an array or object that is not what it should be."""
         return StoreFormatError(
             f"{self._objects.name}/{name}: missing or damaged: {found}. Copy the store again, or convert again."
         )
 
 
-def text_limit(count: int) -> int:
-    """Most bytes that a chunk of so many strings may have before it is compressed."""
-    return FREE_TEXT_BYTES + BYTES_PER_TEXT * count
+class SmallArray:
+    """One array of numbers or strings; made by `SmallArrays.open`.
 
+    Attributes:
+        name: Which.
+        shape: Its shape.
+        chunks: Shape of a chunk.
+        dtype: Of the values.
+        grid: How many chunks there are along each axis.
+    """
 
-def zstd_size(data: bytes) -> int | None:
-    """Bytes that a zstd frame says it holds; None if it is no frame, or does not say (RFC 8878, section 3.1.1)."""
-    if len(data) < 6 or data[:4] != b"\x28\xb5\x2f\xfd":
-        return None
-    descriptor = data[4]
-    single_segment, dictionary = descriptor >> 5 & 1, (0, 1, 2, 4)[descriptor & 3]
-    width = (single_segment, 2, 4, 8)[descriptor >> 6]
-    if not width:
-        return None
-    start = 5 + (1 - single_segment) + dictionary
-    size = int.from_bytes(data[start : start + width], "little")
-    return size + 256 if width == 2 else size
+    def __init__(
+        self, arrays: SmallArrays, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype
+    ) -> None:
+        self._arrays = arrays
+        self.name, self.shape, self.chunks, self.dtype = name, shape, chunks, dtype
+        self.grid = tuple(-(-n // c) for n, c in zip(shape, chunks, strict=True))
+
+    def read(self) -> np.ndarray:
+        """All of it.
+
+        Raises:
+            StoreFormatError: If a chunk is missing or damaged.
+        """
+        if (there := self._arrays.num_chunks(self.name)) != math.prod(self.grid):  # before memory is taken for all
+            raise self._arrays.damaged(self.name, f"found {there} chunks, expected {math.prod(self.grid)}")
+        values = np.empty(self.shape, self.dtype)
+        for index in np.ndindex(*self.grid):
+            window = tuple(slice(i * c, i * c + c) for i, c in zip(index, self.chunks, strict=True))
+            values[window] = self.chunk(index)
+        return values
+
+    def chunk(self, index: tuple[int, ...]) -> np.ndarray:
+        """One chunk, without what it is filled up with.
+
+        Raises:
+            StoreFormatError: If it is missing or damaged.
+        """
+        key = "/".join([self.name, "c", *map(str, index)])
+        limit = text_limit(self.chunks[0]) if self.dtype == TEXT else math.prod(self.chunks) * self.dtype.itemsize
+        data = self._arrays.read_object(key, packed_limit(limit))
+        try:
+            whole = texts_of(data, self.chunks[0]) if self.dtype == TEXT else numbers_of(data, self.chunks, self.dtype)
+        except (ValueError, RuntimeError) as error:
+            raise self._arrays.damaged(key, str(error)) from error
+        sizes = zip(index, self.chunks, self.shape, strict=True)
+        return whole[tuple(slice(0, min(c, n - i * c)) for i, c, n in sizes)]
 
 
 _KEYS = {"name": "default", "configuration": {"separator": "/"}}
-
-
-def _codecs(data_type: str) -> list[dict[str, Any]]:
-    """The codecs that this project writes."""
-    if data_type == "string":
-        first: dict[str, Any] = {"name": "vlen-utf8", "configuration": {}}
-    elif np.dtype(data_type).itemsize == 1:
-        first = {"name": "bytes"}
-    else:
-        first = {"name": "bytes", "configuration": {"endian": "little"}}
-    return [first, {"name": "zstd", "configuration": {"checksum": False}}]
 
 
 def _without_level(codecs: Any) -> Any:

@@ -9,11 +9,13 @@ import numpy as np
 
 from functa_store.errors import StoreFormatError
 from functa_store.sources import Reject
-from functa_store.store.arrays import TEXT, SmallArrays
+from functa_store.store.arrays import SmallArrays
 from functa_store.store.base import base_problems, describe_array, description_problems
+from functa_store.store.chunks import TEXT
+from functa_store.store.columns import Column
 from functa_store.store.inventory import take_inventory
 from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions, open_objects
-from functa_store.store.rounding import Rounding
+from functa_store.store.rounding import EXACT, Rounding
 from functa_store.store.rows import Rows, RowTable
 from functa_store.store.shards import Shards, open_rows
 from functa_store.store.spec import ROOT
@@ -71,13 +73,15 @@ class StoreReader:
         self.domain, self.features, self.config = spec.domain, spec.features, spec.config
         self.provenance, self.reference, self.quality = spec.provenance, spec.reference, spec.quality
         size, n = self.config.network.modulation_size, self.num_examples
+        columns = ["id", "split", *(f"labels/{name}" for name in self._label_names())]
+        self._small.describe_all([*spec.tables(EXACT), *columns])
         self._check_tables()
         self.modulations = Rows(f"{self.path}/modulations", (n, size), np.dtype(np.float32), self._open_modulations)
         self.mse = Rows(f"{self.path}/mse", (n,), np.dtype(np.float32), self._open_mse)
         self.ids, self.split = self._column("id"), self._column("split")
-        labels = {name: self._small.describe(f"labels/{name}") for name in self._label_names()}
-        self.labels: Mapping[str, Rows] = {name: self._column(f"labels/{name}") for name in labels}
-        names = {name: described["attributes"].get("names") for name, described in labels.items()}
+        labels = {column.removeprefix("labels/"): column for column in columns[2:]}
+        self.labels: Mapping[str, Rows] = {name: self._column(column) for name, column in labels.items()}
+        names = {name: self._small.describe(column)["attributes"].get("names") for name, column in labels.items()}
         self.label_names: Mapping[str, tuple[str, ...]] = {
             name: tuple(map(str, values)) for name, values in names.items() if isinstance(values, list)
         }
@@ -194,12 +198,13 @@ class StoreReader:
         if is_text != wanted:
             raise self._unexpected(name, described["data_type"], "string" if wanted else "numbers")
         dtype = TEXT if is_text else np.dtype(described["data_type"])
-        return Rows(f"{self.path}/{name}", (self.num_examples,), dtype, functools.partial(self._read_column, name))
+        return Rows(f"{self.path}/{name}", (self.num_examples,), dtype, functools.partial(self._open_column, name))
 
-    def _read_column(self, name: str) -> np.ndarray:
-        values = self._small.read(name, None, (self.num_total,))
+    def _open_column(self, name: str) -> RowTable:
+        array = self._small.open(name, None, (self.num_total,))
         if self.complete:
-            return values
+            return Column(array)
+        values = array.read()
         return np.concatenate([values[:0], *(values[shard.start : shard.stop] for shard in self.shards)])
 
     def _label_names(self) -> list[str]:

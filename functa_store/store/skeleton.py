@@ -9,7 +9,8 @@ from zarr.codecs import ZstdCodec
 from zarr.storage import MemoryStore
 
 from functa_store.errors import ConfigError
-from functa_store.store.arrays import ROWS_PER_CHUNK, TEXT, text_limit
+from functa_store.store.arrays import ROWS_PER_CHUNK
+from functa_store.store.chunks import TEXT, text_limit
 from functa_store.store.spec import ROOT, Contents, StoreSpec
 from functa_store.store.tables import Table
 

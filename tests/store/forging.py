@@ -22,8 +22,8 @@ import numpy as np
 from numcodecs.zstd import Zstd
 
 from functa_store.errors import FunctaStoreError, StoreFormatError
-from functa_store.store.arrays import zstd_size
 from functa_store.store.base import describe_array
+from functa_store.store.chunks import zstd_size
 from functa_store.store.objects import check_key, record, too_long
 from functa_store.store.reader import StoreReader
 from functa_store.store.spec import IDENTITY, ROOT, sha256_json
