@@ -47,5 +47,5 @@ bench: $(VENV)/.installed-dev  ## the benchmarks of speed and memory; bench-outp
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) build dist site demo-output bench-output *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist site demo-output examples-output bench-output *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

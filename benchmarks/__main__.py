@@ -19,6 +19,8 @@ BENCHMARKS: dict[str, list[str]] = {
     "decode": [],
     "sine": [],
     "storage": [],
+    "selection": [],
+    "loading": [],
     "scaling": ["--images", "1000", "10000"],
 }
 FULL: dict[str, list[str]] = {

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from functa_store.config import NetworkConfig as NetworkConfig
     from functa_store.config import OuterLoopConfig as OuterLoopConfig
     from functa_store.conversion import convert as convert
-    from functa_store.decode.functaset import Example as Example
+    from functa_store.decode.example import Example as Example
     from functa_store.decode.functaset import Functaset as Functaset
     from functa_store.decode.functaset import open_functaset as open  # noqa: F401
     from functa_store.errors import ArchiveError as ArchiveError
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from functa_store.errors import GridError as GridError
     from functa_store.errors import LearningError as LearningError
     from functa_store.errors import MemberError as MemberError
+    from functa_store.errors import MissingLibraryError as MissingLibraryError
     from functa_store.errors import NoFunctasetError as NoFunctasetError
     from functa_store.errors import StorageError as StorageError
     from functa_store.errors import StoreExistsError as StoreExistsError
     from functa_store.errors import StoreFormatError as StoreFormatError
     from functa_store.errors import StoreMismatchError as StoreMismatchError
     from functa_store.errors import TooManyRejectsError as TooManyRejectsError
+    from functa_store.exporting.export import export as export
     from functa_store.grids import CellGrid as CellGrid
+    from functa_store.grids import GridPoints as GridPoints
     from functa_store.recoding import recode as recode
     from functa_store.repairing import repair as repair
     from functa_store.sources import ArraySource as ArraySource
@@ -44,10 +47,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "config": "ConvertConfig FitConfig InnerLoopConfig NetworkConfig OuterLoopConfig",
     "conversion": "convert",
-    "decode.functaset": "Example Functaset open_functaset:open",
+    "decode.example": "Example",
+    "decode.functaset": "Functaset open_functaset:open",
     "errors": "ArchiveError ConfigError ExampleIndexError FunctaStoreError GridError LearningError MemberError "
-    "NoFunctasetError StorageError StoreExistsError StoreFormatError StoreMismatchError TooManyRejectsError",
-    "grids": "CellGrid",
+    "MissingLibraryError NoFunctasetError StorageError StoreExistsError StoreFormatError StoreMismatchError "
+    "TooManyRejectsError",
+    "exporting.export": "export",
+    "grids": "CellGrid GridPoints",
     "recoding": "recode",
     "repairing": "repair",
     "sources": "ArraySource FeatureSpec Label Reject Source",

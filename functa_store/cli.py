@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from functa_store import __version__
-from functa_store.commands import convert, decode, info, presets, recode, repair, verify
+from functa_store.commands import convert, decode, export, info, presets, recode, repair, verify
 from functa_store.console import printable, write_json_line
 from functa_store.errors import FunctaStoreError
 from functa_store.interrupts import INTERRUPTED
@@ -26,7 +26,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         The arguments. Like argparse everywhere, a wrong command line exits with code 2.
     """
     parser = argparse.ArgumentParser(
-        prog="functa", description="Convert archives to functasets, describe, decode, verify and repair them."
+        prog="functa", description="Convert archives to functasets, describe, decode, export, verify and repair them."
     )
     parser.add_argument("--version", action="version", version=f"functa-store {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -34,6 +34,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     presets.add_parser(commands)
     info.add_parser(commands)
     decode.add_parser(commands)
+    export.add_parser(commands)
     verify.add_parser(commands)
     repair.add_parser(commands)
     recode.add_parser(commands)

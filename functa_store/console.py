@@ -1,4 +1,4 @@
-"""How does a conversion's progress look on a terminal, in a log file and to a program?"""
+"""How does the progress of a conversion or an export look on a terminal, in a log file and to a program?"""
 
 import contextlib
 import dataclasses
@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from functa_store.progress import Event, Fitted, Learned, Note, Report, Surveyed, Tuned, as_json, json_ready
+from functa_store.progress import Event, Exported, Fitted, Learned, Note, Report, Surveyed, Tuned, as_json, json_ready
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -72,7 +72,7 @@ class Stage:
     facts: str
 
 
-def stage(event: Surveyed | Learned | Tuned | Fitted) -> Stage:
+def stage(event: Surveyed | Learned | Tuned | Fitted | Exported) -> Stage:
     """What a person wants to know of an event."""
     if isinstance(event, Surveyed):
         rejects = f", {event.rejects:,} rejected" if event.rejects else ""
@@ -81,6 +81,9 @@ def stage(event: Surveyed | Learned | Tuned | Fitted) -> Stage:
         facts = f"step {event.step:,} of {event.num_steps:,}, {event.psnr:.2f} dB"
         return Stage("tuning", _ratio(event.step, event.num_steps), facts)
     left = f"{event.examples_per_second:,.1f} examples/s, {duration(event.seconds_left)} left"
+    if isinstance(event, Exported):
+        facts = f"{event.done:,} of {event.total:,} examples, {left}"
+        return Stage("exporting", _ratio(event.done, event.total), facts)
     if isinstance(event, Fitted):
         facts = f"{event.done:,} of {event.total:,} examples, {event.psnr_mean:.2f} dB, {left}"
         return Stage("fitting", _ratio(event.done, event.total), facts)

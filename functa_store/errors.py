@@ -12,6 +12,7 @@
     ├── StoreExistsError       (FileExistsError)    the output path holds something, or is being written
     ├── StorageError           (OSError)            a disk or server cannot be reached, read or written
     ├── ExampleIndexError      (IndexError)         an index names no example of the functaset
+    ├── MissingLibraryError    (ImportError)        a library that is optional is not installed
     └── LearningError          (ArithmeticError)    meta-learning diverged and could not recover
 
 Every message says where, what was found, what was expected and what to do.
@@ -64,6 +65,10 @@ class StorageError(FunctaStoreError, OSError):
 
 class ExampleIndexError(FunctaStoreError, IndexError):
     """An index names no example of the functaset."""
+
+
+class MissingLibraryError(FunctaStoreError, ImportError):
+    """A library that this needs and functa-store does without is not installed."""
 
 
 class LearningError(FunctaStoreError, ArithmeticError):

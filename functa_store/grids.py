@@ -1,11 +1,12 @@
 """At which coordinates is an example sampled, at any resolution and in any region?"""
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 
 from functa_store.errors import GridError
 
@@ -108,6 +109,10 @@ class CellGrid:
         shape = self.resolve(resolution, region)
         return [low + (np.arange(n) + 0.5) / n * (high - low) for n, (low, high) in zip(shape, bounds, strict=True)]
 
+    def points(self, resolution: int | Sequence[int] | None = None, region: Region | None = None) -> "GridPoints":
+        """The points of `coords`, computed as they are needed."""
+        return GridPoints(self.axis_coords(resolution, region))
+
     def _check_region(self, region: Region | None) -> list[tuple[float, float]]:
         if region is None:
             return [(0.0, 1.0)] * self.num_axes
@@ -120,3 +125,41 @@ class CellGrid:
                 f"region must give (low, high) with 0 <= low < high <= 1 for each axis {self.axes}, got {region!r}"
             )
         return bounds  # type: ignore[return-value]  # each has exactly two edges, checked above
+
+
+class GridPoints:
+    """The outer product of coordinates along each axis, computed as they are needed.
+
+    Indexed by an array of integers as the array (points, axes) of all points would be, in C order.
+
+    Args:
+        axes: Coordinates along each axis, in order; they need not be evenly spaced, and may be none.
+
+    Attributes:
+        axes: The same, float32.
+        shape: Points along each axis.
+
+    Raises:
+        GridError: If an axis is no vector of finite numbers.
+    """
+
+    def __init__(self, axes: Sequence[np.ndarray]) -> None:
+        self.axes = tuple(np.asarray(axis, np.float32) for axis in axes)
+        if any(axis.ndim != 1 or not np.isfinite(axis).all() for axis in self.axes):
+            raise GridError(
+                f"expected a vector of finite coordinates per axis, got shapes {[a.shape for a in self.axes]}"
+            )
+        self.shape = tuple(map(len, self.axes))
+
+    @property
+    def key(self) -> tuple[tuple[int, ...], bytes]:
+        """What tells these points from others, brief."""
+        return self.shape, hashlib.sha256(b"".join(axis.tobytes() for axis in self.axes)).digest()
+
+    def __len__(self) -> int:
+        return math.prod(self.shape)
+
+    def __getitem__(self, indices: Int[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape axes"]:
+        """The points of some flat indices, components in the order of the axes."""
+        along = np.unravel_index(indices, self.shape)
+        return np.stack([axis[i] for axis, i in zip(self.axes, along, strict=True)], axis=-1)

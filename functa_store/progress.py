@@ -1,4 +1,4 @@
-"""What does a conversion report while it runs?"""
+"""What does a conversion or an export report while it runs?"""
 
 import dataclasses
 import math
@@ -79,13 +79,30 @@ class Fitted:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Exported:
+    """Another block of examples has been decoded; it is written while the next one is decoded.
+
+    Attributes:
+        done: Examples so far.
+        total: Examples to be exported.
+        examples_per_second: Speed of this export.
+        seconds_left: Estimate of the time that is left.
+    """
+
+    done: int
+    total: int
+    examples_per_second: float
+    seconds_left: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Note:
     """Something a person wants to know once, such as where a run was taken up again."""
 
     message: str
 
 
-Event = Surveyed | Learned | Tuned | Fitted | Note
+Event = Surveyed | Learned | Tuned | Fitted | Exported | Note
 Report = Callable[[Event], None]
 
 

@@ -83,11 +83,11 @@ def convert_words(*more):
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["convert", "--help"], ["info", "--help"], ["decode", "--help"], ["repair", "--help"]]
+    "words", ["--help", "convert --help", "info --help", "decode --help", "repair --help", "export --help"]
 )
 def test_help_is_printed(words, capsys, converter):
     with pytest.raises(SystemExit) as exit_info:
-        cli.main(words)
+        cli.main(words.split())
     assert exit_info.value.code == 0
     assert "usage: functa" in capsys.readouterr().out
 
@@ -347,3 +347,39 @@ def test_decode_writes_arrays(store, tmp_path):
 def test_decode_refuses_another_kind_of_file(store, tmp_path, capsys):
     assert cli.main(["decode", str(store), "--out", str(tmp_path / "sheet.gif")]) == 2
     assert ".png" in capsys.readouterr().err
+
+
+def test_export_writes_the_examples_of_a_split(store, tmp_path, capsys):
+    words = ["--split", "test", "--resolution", "8x6", "--out", str(tmp_path / "out")]
+    assert cli.main(["export", str(store), *words]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "exporting 100%: 2 of 2 examples" in captured.err
+    assert captured.err.endswith("out: 2 examples of 8 x 6 x 3\n")
+    names = ["img_align_celeba_000011.png", "img_align_celeba_000012.png", "index.csv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+
+
+def test_export_tells_programs_every_step_and_the_result(store, tmp_path, capsys):
+    out = str(tmp_path / "out.zarr")
+    words = ["--index", "::-2", "--region", "0:0.5,0:1", "--dtype", "uint8", "--json"]
+    assert cli.main(["export", str(store), "--out", out, *words]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line.get("event") for line in lines] == ["exported", None]
+    assert lines[-1] == {"out": out, "shape": [6, 32, 64, 3]}
+
+
+def test_a_split_without_examples_is_refused(store, tmp_path, capsys):
+    words = ["--index", "0:5", "--split", "test", "--out", str(tmp_path / "out")]
+    assert cli.main(["export", str(store), *words]) == 2
+    assert "--split test: of 5 examples none is in it; found only train" in capsys.readouterr().err
+
+
+def test_an_interrupted_export_says_that_nothing_is_there(store, tmp_path, capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("functa_store.decode.functaset.Functaset.decode", interrupt)
+    assert cli.main(["export", str(store), "--out", str(tmp_path / "out.npz")]) == 130
+    assert "interrupted; nothing was exported" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

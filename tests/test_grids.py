@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functa_store.errors import GridError
-from functa_store.grids import CellGrid
+from functa_store.grids import CellGrid, GridPoints
 
 IMAGE = CellGrid(axes=("y", "x"), resolution=(4, 6))
 
@@ -49,3 +49,25 @@ def test_a_region_that_does_not_fit_is_refused(region):
 def test_axes_and_resolution_must_match():
     with pytest.raises(GridError, match="same number"):
         CellGrid(axes=("y",), resolution=(2, 2))
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=3), st.data())
+def test_points_computed_as_needed_are_those_of_the_array(shape, data):
+    domain = CellGrid(axes=tuple("zyx"[: len(shape)]), resolution=tuple(shape))
+    points, coords = domain.points(), domain.coords()
+    assert len(points) == len(coords)
+    some = np.array(data.draw(st.lists(st.integers(0, len(coords) - 1), min_size=4, max_size=4))).reshape(2, 2)
+    np.testing.assert_array_equal(points[some], coords[some])
+
+
+def test_grids_are_told_apart_by_their_points():
+    first, second = np.array([0.25, 0.5]), np.array([0.75])
+    keys = [GridPoints(axes).key for axes in ([first, second], [second, first], [first], [np.r_[first, second]])]
+    assert len(set(keys)) == 4
+    assert GridPoints([first, second]).key == keys[0]
+
+
+@pytest.mark.parametrize("axis", [np.zeros((2, 2)), np.array([0.0, np.inf])])
+def test_an_axis_is_a_vector_of_finite_numbers(axis):
+    with pytest.raises(GridError, match="finite"):
+        GridPoints([axis])

@@ -1,8 +1,10 @@
 """Which examples, points and window do the words of a command line name?"""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
+
+import numpy as np
 
 from functa_store.errors import ConfigError, ExampleIndexError
 
@@ -42,6 +44,24 @@ def _positions(part: str, num_examples: int) -> list[int]:
     if not -num_examples <= position < num_examples:
         raise ExampleIndexError(f"--index {position}: the functaset has {num_examples} examples")
     return [position % num_examples]
+
+
+def keep_split(index: Sequence[int], split: str, splits: np.ndarray) -> list[int]:
+    """Of some positions those of one split.
+
+    Args:
+        index: Positions of examples.
+        split: Name of the split.
+        splits: The split of every example.
+
+    Raises:
+        ExampleIndexError: If none of them is in it.
+    """
+    found = [position for position in index if splits[position] == split]
+    if not found:
+        there = ", ".join(sorted({str(splits[position]) for position in index}))
+        raise ExampleIndexError(f"--split {split}: of {len(index):,} examples none is in it; found only {there}")
+    return found
 
 
 def parse_resolution(text: str) -> int | tuple[int, ...]:

@@ -1,9 +1,8 @@
 """How does a reader see a functaset?"""
 
-import dataclasses
 import functools
 import math
-import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,13 @@ import numpy as np
 from jaxtyping import Float32
 
 from functa_store.config import ConvertConfig
+from functa_store.decode.cache import DEFAULT_CACHE_BYTES, GridCache
+from functa_store.decode.example import Example
+from functa_store.decode.memory import check_memory
+from functa_store.decode.points import Coords, check_points
+from functa_store.decode.selection import Index, select, to_array
 from functa_store.errors import ExampleIndexError, GridError
-from functa_store.grids import CellGrid, Region
+from functa_store.grids import CellGrid, GridPoints, Region
 from functa_store.metrics import psnr
 from functa_store.sources import FeatureSpec
 from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions
@@ -22,11 +26,14 @@ from functa_store.store.rows import Rows
 if TYPE_CHECKING:
     from functa_store.decode.decoder import Decoder, TiledDecoder
 
-Index = int | slice | Sequence[int] | np.ndarray
-"""An example, or several: a slice, integers, or a boolean mask over all examples."""
 
-
-def open_functaset(path: Location, *, storage: StorageOptions = NO_OPTIONS, verify: bool = False) -> "Functaset":
+def open_functaset(
+    path: Location,
+    *,
+    storage: StorageOptions = NO_OPTIONS,
+    verify: bool = False,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
+) -> "Functaset":
     """Open a functaset; nothing but its description is read until it is asked for.
 
     An unfinished one holds the examples that were finished when it was opened.
@@ -35,13 +42,15 @@ def open_functaset(path: Location, *, storage: StorageOptions = NO_OPTIONS, veri
         path: The store: a path or a URL (s3://, gs://, http(s)://, memory://).
         storage: How to reach a bucket.
         verify: Compare the checksum of each shard when it is first touched; everything else always is.
+        cache_bytes: Most bytes of decoded grids that are kept in memory, 256 MiB unless given; those that
+            were not used for longest go first. 0 keeps none.
 
     Raises:
-        ConfigError: If a URL makes no sense.
+        ConfigError: If a URL or the number of bytes makes no sense.
         StoreFormatError: If there is no functaset that this release can read.
         StorageError: If the place cannot be read.
     """
-    return Functaset(StoreReader(path, storage=storage, verify=verify))
+    return Functaset(StoreReader(path, storage=storage, verify=verify), cache_bytes=cache_bytes)
 
 
 class Functaset:
@@ -49,13 +58,21 @@ class Functaset:
 
     Args:
         store: The open store.
+        cache_bytes: Most bytes of decoded grids that are kept.
 
     Attributes:
         store: The open store; what is not named here is there.
+        cache: The decoded grids that are kept.
+
+    Raises:
+        ConfigError: If the number of bytes makes no sense.
     """
 
-    def __init__(self, store: StoreReader) -> None:
+    def __init__(self, store: StoreReader, *, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self.store = store
+        self.cache = GridCache(cache_bytes)
+        self._lock = threading.Lock()
+        self._tiled: TiledDecoder | None = None
 
     def __len__(self) -> int:
         return self.store.num_examples
@@ -74,7 +91,10 @@ class Functaset:
         return (Example(functaset=self, index=index) for index in range(len(self)))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"store": self.store}  # compiled functions are made anew
+        return {"store": self.store, "cache_bytes": self.cache.limit}  # compiled functions are made anew
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["store"], cache_bytes=state["cache_bytes"])
 
     def __repr__(self) -> str:
         return f"<Functaset {' · '.join(self.summary())}>"
@@ -154,11 +174,15 @@ class Functaset:
 
         return make_decoder(self.config.network, *self._sizes)
 
-    @functools.cached_property
-    def _tiled(self) -> "TiledDecoder":
-        from functa_store.decode.decoder import TiledDecoder
+    @property
+    def tiled_decoder(self) -> "TiledDecoder":
+        """What `decode` evaluates points with; counts them."""
+        with self._lock:  # threads that come together share one
+            if self._tiled is None:
+                from functa_store.decode.decoder import TiledDecoder
 
-        return TiledDecoder(self.config.network, self.base, *self._sizes)
+                self._tiled = TiledDecoder(self.config.network, self.base, *self._sizes)
+            return self._tiled
 
     @property
     def _sizes(self) -> tuple[int, int]:
@@ -170,19 +194,20 @@ class Functaset:
         resolution: int | Sequence[int] | None = None,
         *,
         region: Region | None = None,
-        coords: Float32[np.ndarray, "points axes"] | Sequence[Sequence[float]] | None = None,
+        coords: GridPoints | Coords | None = None,
         clip: bool = False,
     ) -> Float32[np.ndarray, "examples ..."]:
         """Features of some examples on a grid, or at points of the caller's choice.
 
-        The first call compiles; every later one, of whatever size, does not.
+        The first call at few points of an example compiles, and the first one at many; no other does, of
+        whatever size. Grids are kept as long as the cache has room, and decoded again once they are gone.
 
         Args:
             index: Which examples; see `Index`.
             resolution: Points inside the region, one number for all axes or one per axis; None
                 keeps the spacing of the archive.
             region: Per axis (low, high) in [0, 1]; None means the whole domain.
-            coords: Points instead of a grid, each component in the order of the domain's axes.
+            coords: Points instead, one row each, or a grid of the caller's own.
             clip: Clip to the data range.
 
         Returns:
@@ -191,96 +216,55 @@ class Functaset:
 
         Raises:
             ExampleIndexError: If the index names no example.
-            GridError: If resolution, region or points do not fit the domain.
+            GridError: If resolution, region or points do not fit the domain, or the result does not fit
+                into memory.
         """
-        domain, features = self.store.domain, self.store.features
+        selected, channels = select(self.store.path, index, len(self)), self.features.num_channels
         if coords is None:
-            shape = domain.resolve(resolution, region)
-            self._check_memory(math.prod(shape))
-            points = domain.coords(resolution, region)
+            shape = self.domain.resolve(resolution, region)
+            check_memory(len(selected), math.prod(shape), channels)  # before an axis is made
+            points = self.domain.points(resolution, region)
         elif resolution is None and region is None:
-            points = _check_points(coords, domain.axes)
-            shape = (len(points),)
+            points = check_points(coords, self.domain.axes)
+            shape = points.shape if isinstance(points, GridPoints) else (len(points),)
+            check_memory(len(selected), math.prod(shape), channels)
         else:
             raise GridError("give either points (coords) or a grid (resolution, region), not both")
-        decoded = self._tiled(self.modulations[self._index(index)], points)
-        if clip:
-            np.clip(decoded, *features.data_range, out=decoded)
-        return decoded.reshape(len(decoded), *shape, features.num_channels)
+        decoded = self._decode(to_array(selected), points)
+        return self._finished(decoded, clip).reshape(len(decoded), *shape, channels)
 
-    def _check_memory(self, num_points: int) -> None:
-        """Refuse even one example at more points than this machine can hold."""
-        needed = 4 * num_points * (self.features.num_channels + 4 * self.domain.num_axes)
-        if needed > (memory := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+    def decode_scattered(
+        self, index: Index, coords: Coords, *, clip: bool = False
+    ) -> Float32[np.ndarray, "points channels"]:
+        """Features of one example at each point: of the i-th example at the i-th point, nothing else is evaluated.
+
+        Args:
+            index: The example of each point; see `Index`.
+            coords: As many points, one row each.
+            clip: Clip to the data range.
+
+        Raises:
+            ExampleIndexError: If the index names no example.
+            GridError: If there are not as many points as examples, they do not fit the domain, or the result
+                does not fit into memory.
+        """
+        selected, points = select(self.store.path, index, len(self)), check_points(coords, self.domain.axes)
+        if isinstance(points, GridPoints) or len(selected) != len(points):
             raise GridError(
-                f"{num_points} points of one example need {needed // 2**30} GiB, this machine has "
-                f"{memory / 2**30:.3g}; choose a lower resolution, or decode region by region"
+                f"expected one point for each example, got {len(selected)} examples and {len(points)} points"
             )
+        check_memory(1, len(points), self.features.num_channels)
+        distinct, places = np.unique(to_array(selected), return_inverse=True)
+        return self._finished(self.tiled_decoder.scattered(self.modulations[distinct], places, points), clip)
 
-    def _index(self, index: Index) -> slice | np.ndarray:
-        """The same examples, with the axis of the examples even for a single one."""
-        if isinstance(index, slice):
-            return index
-        positions = np.asarray(index)
-        if positions.ndim == 0 and positions.dtype.kind in "iu":
-            return positions[None]
-        if positions.ndim != 1:
-            raise ExampleIndexError(
-                f"{self.store.path}: cannot index {len(self)} examples with {index!r}; use an integer, a slice, "
-                "integers, or a mask with one value per example"
-            )
-        return positions
+    def _decode(self, examples: np.ndarray, points: GridPoints | np.ndarray) -> np.ndarray:
+        def decode(some: np.ndarray) -> np.ndarray:
+            return self.tiled_decoder(self.modulations[some], points)
 
+        num_bytes = 4 * len(examples) * len(points) * self.features.num_channels
+        if isinstance(points, GridPoints) and self.cache.takes(num_bytes):
+            return self.cache.through(examples, points.key, decode)
+        return decode(examples)
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Example:
-    """One example of a functaset; everything is read when it is asked for.
-
-    Attributes:
-        functaset: Where it is from.
-        index: Its place there.
-    """
-
-    functaset: Functaset = dataclasses.field(repr=False)
-    index: int
-
-    @property
-    def id(self) -> str:
-        """Its name in the archive."""
-        return str(self.functaset.ids[self.index])
-
-    @property
-    def split(self) -> str:
-        """Its split."""
-        return str(self.functaset.split[self.index])
-
-    @property
-    def labels(self) -> dict[str, Any]:
-        """The value of every label."""
-        return {name: values[self.index] for name, values in self.functaset.labels.items()}
-
-    @property
-    def modulation(self) -> Float32[np.ndarray, " modulation"]:
-        """The modulation."""
-        return self.functaset.modulations[self.index]
-
-    @property
-    def psnr(self) -> float:
-        """PSNR of the fit in decibels."""
-        return float(psnr(self.functaset.mse[self.index], self.functaset.store.features.span))
-
-    def decode(self, resolution: int | Sequence[int] | None = None, **options: Any) -> np.ndarray:
-        """Features without an examples' axis; arguments as for `Functaset.decode`."""
-        return self.functaset.decode(self.index, resolution, **options)[0]
-
-
-def _check_points(coords: Any, axes: tuple[str, ...]) -> np.ndarray:
-    try:
-        points = np.asarray(coords, np.float32)
-    except (TypeError, ValueError) as error:
-        raise GridError(f"coords must be numbers, one row per point: {error}") from error
-    if points.ndim != 2 or points.shape[1] != len(axes) or not np.isfinite(points).all():
-        raise GridError(
-            f"coords must be finite, of shape (points, {len(axes)}) for axes {axes}, got shape {points.shape}"
-        )
-    return points
+    def _finished(self, decoded: np.ndarray, clip: bool) -> np.ndarray:
+        return np.clip(decoded, *self.features.data_range, out=decoded) if clip else decoded

@@ -1,16 +1,19 @@
 """Decoding against the paper's equations, in tiles, with one compilation."""
 
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from functa_store.config import NetworkConfig
 from functa_store.decode import decoder as decoder_module
 from functa_store.decode.decoder import TiledDecoder, make_decoder
+from functa_store.grids import GridPoints
 from functa_store.nets.siren import init_siren
 from functa_store.nets.weights import from_weights, to_weights
 from tests.reference import ReferenceSiren
@@ -26,22 +29,75 @@ def expected(modulations, coords):
     return np.stack([reference(phi.astype(np.float64), coords.astype(np.float64)) for phi in modulations])
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
-@settings(max_examples=8)
-@given(st.integers(0, 5), st.integers(0, 70))
-def test_tiles_give_the_papers_features_whatever_their_number(at_once, num_examples, num_points):
+@pytest.fixture(name="small_tiles", params=[1, 3])
+def _small_tiles(request):
+    """Tiles of 16 points, 3 of them in each call, as a CPU and as an accelerator evaluate them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoder_module, "TILE_POINTS", 16)
-        patch.setattr(decoder_module, "TILES_AT_ONCE", {"cpu": at_once})
-        patch.setattr(decoder_module, "TILES_PER_CALL", 4)
-        coords = np.random.default_rng(num_points).uniform(size=(num_points, 2)).astype(np.float32)
-        features = TiledDecoder(CONFIG, BASE, 2, 3)(MODULATIONS[:num_examples], coords)
+        patch.setattr(decoder_module, "TILES_AT_ONCE", {"cpu": request.param})
+        for name, value in {"TILE_POINTS": 16, "TILES_PER_CALL": 4, "FEW_POINTS": 4}.items():
+            patch.setattr(decoder_module, name, value)
+        patch.setattr(decoder_module, "SCATTERED_TILE_POINTS", 8)
+        patch.setattr(decoder_module, "SCATTERED_TILES_PER_CALL", 2)
+        yield request.param
+
+
+NO_CHECK = [HealthCheck.function_scoped_fixture]  # the constants are the same for every example
+
+
+@settings(max_examples=8, suppress_health_check=NO_CHECK)
+@given(st.integers(0, 5), st.integers(0, 70))
+def test_tiles_give_the_papers_features_whatever_their_number(small_tiles, num_examples, num_points):
+    coords = np.random.default_rng(num_points).uniform(size=(num_points, 2)).astype(np.float32)
+    tiled = TiledDecoder(CONFIG, BASE, 2, 3)
+    features = tiled(MODULATIONS[:num_examples], coords)
     assert features.shape == (num_examples, num_points, 3)
+    assert tiled.points_asked == num_examples * num_points
     if features.size:
         np.testing.assert_allclose(features, expected(MODULATIONS[:num_examples], coords), atol=2e-5)
 
 
-def test_one_compilation_serves_every_size(monkeypatch):
+@settings(max_examples=8, suppress_health_check=NO_CHECK)
+@given(st.lists(st.integers(0, 6), min_size=2, max_size=2))
+def test_a_grid_is_decoded_as_its_points_are(small_tiles, shape):
+    grid = GridPoints([np.linspace(0, 1, n) ** 2 for n in shape])
+    points = grid[np.arange(len(grid))]
+    tiled = TiledDecoder(CONFIG, BASE, 2, 3)
+    np.testing.assert_array_equal(tiled(MODULATIONS, grid), tiled(MODULATIONS, points))
+
+
+@settings(max_examples=8, suppress_health_check=NO_CHECK)
+@given(st.lists(st.integers(0, 4), max_size=40))
+def test_scattered_points_are_evaluated_once_each_with_the_example_of_each(small_tiles, examples):
+    which = np.array(examples, np.int64)
+    coords = np.random.default_rng(0).uniform(size=(len(which), 2)).astype(np.float32)
+    tiled = TiledDecoder(CONFIG, BASE, 2, 3)
+    features = tiled.scattered(MODULATIONS, which, coords)
+    assert tiled.points_asked == len(which)
+    assert tiled.points_evaluated < len(which) + 8 * small_tiles * (1 + len(which) // 16)
+    for i, example in enumerate(examples):
+        np.testing.assert_allclose(features[i], expected(MODULATIONS[[example]], coords[[i]])[0, 0], atol=2e-5)
+
+
+def test_few_points_of_many_examples_do_not_fill_a_tile_for_each():
+    tiled = TiledDecoder(CONFIG, BASE, 2, 3)
+    tiled(np.zeros((100, 6), np.float32), np.zeros((3, 2), np.float32))
+    assert tiled.points_evaluated < 300 + decoder_module.SCATTERED_TILE_POINTS
+
+
+def test_threads_that_come_together_compile_once(monkeypatch):
+    traces = count_traces(monkeypatch)
+    tiled = TiledDecoder(CONFIG, BASE, 2, 3)
+    coords = np.zeros((1000, 2), np.float32)
+    threads = [threading.Thread(target=tiled, args=(MODULATIONS, coords)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(traces) == 1
+    assert tiled.points_asked == 4 * 5 * 1000
+
+
+def count_traces(monkeypatch):
     traces = []
 
     def counting(*args):
@@ -49,11 +105,18 @@ def test_one_compilation_serves_every_size(monkeypatch):
         return from_weights(*args)
 
     monkeypatch.setattr(decoder_module, "from_weights", counting)
-    monkeypatch.setattr(decoder_module, "TILE_POINTS", 32)
+    return traces
+
+
+def test_one_compilation_serves_every_size(monkeypatch):
+    traces = count_traces(monkeypatch)
     tiled = TiledDecoder(CONFIG, BASE, 2, 3)
-    for examples, points in [(1, 1), (5, 100), (2, 32), (3, 33)]:
+    for examples, points in [(1, 1000), (5, 4100), (2, 2048)]:
         tiled(MODULATIONS[:examples], np.zeros((points, 2), np.float32))
     assert len(traces) == 1
+    for examples, points in [(1, 1), (5, 100), (3, 300)]:
+        tiled(MODULATIONS[:examples], np.zeros((points, 2), np.float32))
+    assert len(traces) == 2
 
 
 def test_the_decoder_is_differentiable_in_all_three():

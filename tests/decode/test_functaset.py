@@ -1,13 +1,18 @@
 """A functaset as its reader sees it."""
 
+import pickle
+import tracemalloc
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import functa_store
 from functa_store.config import ConvertConfig, NetworkConfig
+from functa_store.decode import memory
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ExampleIndexError, GridError
-from functa_store.grids import CellGrid
+from functa_store.grids import CellGrid, GridPoints
 from functa_store.sources import FeatureSpec, Label
 from functa_store.store.base import base_shapes
 from functa_store.store.spec import Contents
@@ -136,6 +141,59 @@ def test_a_functaset_introduces_itself(fs):
     assert "data:image/png;base64," in fs._repr_html_()
 
 
+def test_a_grid_of_ones_own_is_decoded_at_its_points(fs):
+    grid = GridPoints([np.array([0.9, 0.1, 0.2]), np.array([0.3, 0.4])])
+    decoded = fs.decode([4, 0], coords=grid)
+    assert decoded.shape == (2, 3, 2, 3)
+    np.testing.assert_allclose(decoded.reshape(2, 6, 3), fs.decode([4, 0], coords=grid[np.arange(6)]), atol=1e-6)
+
+
+def test_scattered_points_each_have_an_example(fs):
+    examples, coords = [3, -1, 3, 0], np.random.default_rng(0).random((4, 2))
+    decoded = fs.decode_scattered(examples, coords)
+    for i, (example, point) in enumerate(zip(examples, coords, strict=True)):
+        np.testing.assert_allclose(decoded[i], fs.decode(example, coords=point[None])[0, 0], atol=1e-6)
+    np.testing.assert_array_equal(fs.decode_scattered(examples, coords, clip=True), decoded.clip(0, 1))
+    with pytest.raises(GridError, match="one point for each example"):
+        fs.decode_scattered([1, 2], coords)
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_work_starts(fs, monkeypatch):
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=4 * 48 * 3 * 5))
+    fs.decode(slice(0, 5))
+    before = fs.tiled_decoder.points_asked
+    for call in (
+        lambda: fs.decode(slice(0, 6)),
+        lambda: fs.decode(np.ones(COUNT, bool)),
+        lambda: fs.decode(0, 10**9),
+        lambda: fs.decode(0, coords=np.zeros((241, 2), np.float32)),
+        lambda: fs.decode_scattered([0] * 241, np.zeros((241, 2), np.float32)),
+    ):
+        with pytest.raises(GridError, match=r"functa export"):
+            call()
+    assert fs.tiled_decoder.points_asked == before
+
+
+def test_a_huge_grid_needs_little_more_memory_than_its_result(fs):
+    """Its coordinates as an array would take two thirds of the result's memory, their indices four thirds."""
+    uncached = Functaset(fs.store, cache_bytes=0)
+    uncached.decode(0, 600)
+    tracemalloc.start()
+    result = uncached.decode(0, 1500)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * result.nbytes
+
+
+def test_a_functaset_travels_without_what_it_keeps(fs, tmp_path):
+    write(tmp_path / "small.functa")
+    functaset = functa_store.open(tmp_path / "small.functa", cache_bytes=10**6)
+    expected = functaset.decode(slice(None))
+    again = pickle.loads(pickle.dumps(functaset))
+    assert (again.cache.limit, again.cache.num_bytes) == (10**6, 0)
+    np.testing.assert_array_equal(again.decode(slice(None)), expected)
+
+
 @pytest.mark.parametrize("index", [COUNT, -COUNT - 1, [0, 99]])
 def test_an_example_that_is_not_there_is_named(fs, index):
     with pytest.raises(ExampleIndexError, match="does not exist"):
@@ -153,6 +211,7 @@ def test_an_example_that_is_not_there_is_named(fs, index):
         ({"coords": [[0.0, 0.0, 0.0]]}, r"shape \(points, 2\)"),
         ({"coords": [[0.0, np.nan]]}, "finite"),
         ({"coords": [[0.0, 0.0]], "resolution": 4}, "not both"),
+        ({"coords": GridPoints([np.zeros(2)])}, "1 axes"),
     ],
 )
 def test_where_to_decode_must_fit_the_domain(fs, options, words):

@@ -1,0 +1,74 @@
+"""How is a functaset of any size made in seconds, without learning?"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from functa_store.config import ConvertConfig, ModulationDtype, NetworkConfig
+from functa_store.grids import CellGrid
+from functa_store.sources import FeatureSpec
+from functa_store.store.base import RATES, base_shapes
+from functa_store.store.claim import sole_writer
+from functa_store.store.objects import Location, StorageOptions, open_objects
+from functa_store.store.rounding import choose_rounding
+from functa_store.store.spec import Contents
+from functa_store.store.writer import StoreWriter
+
+RANGE = 4.0
+"""Generated modulations lie within this distance of 0."""
+
+Table = Callable[[int, int], np.ndarray]
+"""Modulations of the examples from `start` up to `stop`: float32 of shape (stop - start, size)."""
+
+
+def random_table(size: int) -> Table:
+    """Random modulations, the same for the same `start` and `stop`."""
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        rng = np.random.default_rng([start, stop])
+        return RANGE * (2 * rng.random((stop - start, size), dtype=np.float32) - 1)
+
+    return rows
+
+
+def write_functaset(
+    location: Location,
+    table: Table,
+    num_examples: int,
+    size: int,
+    dtype: ModulationDtype = "float32",
+    storage: StorageOptions | None = None,
+) -> None:
+    """Write a complete functaset, shard by shard, through the store's own writer.
+
+    Args:
+        location: The store.
+        table: Its modulations, within `RANGE` of 0.
+        num_examples: How many there are.
+        size: Numbers of a modulation.
+        dtype: How they are stored.
+        storage: How to reach a bucket.
+    """
+    contents = generated_contents(num_examples, size, dtype)
+    objects = open_objects(location, storage or StorageOptions())
+    with sole_writer(objects) as (store, _), StoreWriter.resume_or_create(store, contents) as writer:
+        for shard in writer.missing_shards():
+            writer.write(shard, table(shard.start, shard.stop), np.full(len(shard), 0.001, np.float32))
+
+
+def generated_contents(num_examples: int, size: int, dtype: ModulationDtype = "float32") -> Contents:
+    """All of a functaset but its modulations; the base network is small and random."""
+    network = NetworkConfig(width=16, depth=3, modulation_dim=size)
+    rng = np.random.default_rng(0)
+    shapes = base_shapes(network, 2, 3) | {RATES: (3, size)}
+    ends = np.full(size, RANGE, np.float32)
+    return Contents(
+        domain=CellGrid(axes=("y", "x"), resolution=(64, 64)),
+        features=FeatureSpec(channels=("red", "green", "blue")),
+        config=ConvertConfig(network=network, modulation_dtype=dtype),
+        base={name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()},
+        ids=[f"{i:08d}" for i in range(num_examples)],
+        split=np.full(num_examples, "train"),
+        provenance={"archive": "generated", "sha256": None},
+        rounding=choose_rounding(dtype, -ends, ends),
+    )

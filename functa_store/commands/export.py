@@ -1,0 +1,69 @@
+"""How does a functaset become files for those who want arrays?"""
+
+import argparse
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any, get_args
+
+from rich.console import Console
+
+from functa_store.commands.selections import keep_split, parse_index, parse_region, parse_resolution
+from functa_store.commands.storage import add_storage_arguments, storage_from
+from functa_store.console import json_lines, printable, shown_on, write_json_line
+from functa_store.exporting.zarr_files import ExportDtype
+from functa_store.interrupts import stopping_between_events
+from functa_store.sources import SPLITS
+
+if TYPE_CHECKING:
+    from functa_store.decode.functaset import Functaset
+
+
+def add_parser(commands: Any) -> None:
+    """Add `functa export`."""
+    parser = commands.add_parser("export", help="decode examples to a folder of files, NAME.zarr or NAME.npz")
+    parser.add_argument("store", metavar="STORE", help="path or URL of a functaset")
+    parser.add_argument("--index", default=":", help="examples: 3, 0:16, ::100,-1 (default: all)")
+    parser.add_argument("--split", choices=SPLITS, help="of these only the examples of one split")
+    parser.add_argument(
+        "--resolution", metavar="N[xM]", help="points per axis inside the region (default: the archive's)"
+    )
+    parser.add_argument("--region", metavar="Y0:Y1,X0:X1", help="window per axis, in [0, 1] (default: all)")
+    parser.add_argument(
+        "--out", required=True, metavar="OUT", help="a folder (.png or .npy files), NAME.zarr or NAME.npz"
+    )
+    parser.add_argument(
+        "--dtype", choices=get_args(ExportDtype), default="float32", help="of NAME.zarr (default: float32)"
+    )
+    parser.add_argument(
+        "--clip", action=argparse.BooleanOptionalAction, default=True, help="clip to the range of the data"
+    )
+    add_storage_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print events and the result as JSON lines")
+    parser.set_defaults(run=run, when_interrupted="interrupted; nothing was exported")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Export the examples that were asked for and say what was written."""
+    from functa_store.decode.functaset import open_functaset
+    from functa_store.exporting.export import export
+
+    resolution = None if args.resolution is None else parse_resolution(args.resolution)
+    region = None if args.region is None else parse_region(args.region)
+    functaset = open_functaset(args.store, storage=storage_from(args))
+    index, console = _index(args, functaset), Console(stderr=True, highlight=False, soft_wrap=True)
+    progress = contextlib.nullcontext(json_lines(sys.stdout)) if args.json else shown_on(console)
+    with progress as shown, stopping_between_events(shown) as report:
+        options: dict[str, Any] = {"index": index, "clip": args.clip, "dtype": args.dtype, "report": report}
+        shape = export(functaset, args.out, resolution, region=region, **options)
+    if args.json:
+        write_json_line(sys.stdout, {"out": os.fspath(args.out), "shape": shape})
+    else:
+        console.print(
+            f"{printable(args.out)}: {shape[0]:,} examples of {' x '.join(map(str, shape[1:]))}", markup=False
+        )
+
+
+def _index(args: argparse.Namespace, functaset: "Functaset") -> list[int]:
+    index = parse_index(args.index, len(functaset))
+    return index if args.split is None else keep_split(index, args.split, functaset.split[:])

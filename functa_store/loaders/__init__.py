@@ -1,0 +1,41 @@
+"""Training data from a functaset."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from functa_store.loaders.content import DecodeGrid as DecodeGrid
+    from functa_store.loaders.content import DecodePoints as DecodePoints
+    from functa_store.loaders.huggingface import to_huggingface as to_huggingface
+    from functa_store.loaders.loader import Loader as Loader
+    from functa_store.loaders.normalization import Normalization as Normalization
+    from functa_store.loaders.order import BlockShuffle as BlockShuffle
+    from functa_store.loaders.torch_view import TorchBatches as TorchBatches
+    from functa_store.loaders.torch_view import TorchExamples as TorchExamples
+    from functa_store.loaders.torch_view import ready as ready
+    from functa_store.loaders.views import Batches as Batches
+    from functa_store.loaders.views import Examples as Examples
+
+# PyTorch and datasets are optional; a name is looked up here when it is first used.
+_HOMES = {
+    "content": "DecodeGrid DecodePoints",
+    "huggingface": "to_huggingface",
+    "loader": "Loader",
+    "normalization": "Normalization",
+    "order": "BlockShuffle",
+    "torch_view": "TorchBatches TorchExamples ready",
+    "views": "Batches Examples",
+}
+_FOUND_IN = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FOUND_IN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_FOUND_IN[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FOUND_IN})

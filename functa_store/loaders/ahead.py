@@ -1,0 +1,27 @@
+"""How is the next value made while the last one is used?"""
+
+import collections
+import concurrent.futures
+from collections.abc import Iterator
+from typing import Any
+
+
+def made_ahead(values: Iterator[Any], count: int) -> Iterator[Any]:
+    """The same values in the same order, made by a thread, `count` of them before they are asked for.
+
+    Args:
+        values: What is to be made; used by one thread at a time.
+        count: At least 1.
+
+    Raises:
+        Exception: What making a value raised, when that value is asked for.
+    """
+    end = object()
+    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+        try:
+            waiting = collections.deque(pool.submit(next, values, end) for _ in range(count))
+            while (value := waiting.popleft().result()) is not end:
+                waiting.append(pool.submit(next, values, end))
+                yield value
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,134 @@
+"""What does a batch hold?"""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from functa_store.decode.functaset import Functaset
+from functa_store.errors import ConfigError
+from functa_store.grids import Region
+from functa_store.loaders.forked import Birthplace
+from functa_store.loaders.normalization import Normalization
+from functa_store.loaders.order import at_least
+
+Batch = dict[str, Any]
+"""`modulations`, `index`, `labels` by name, and `features` and `coords` if they are decoded: arrays of one library."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecodeGrid:
+    """Decode every batch on a grid; `features` are (batch, *resolution, channels).
+
+    Attributes:
+        resolution: Points inside the region; None keeps the spacing of the archive.
+        region: Per axis (low, high) in [0, 1]; None means the whole domain.
+        clip: Clip to the data range.
+    """
+
+    resolution: int | Sequence[int] | None = None
+    region: Region | None = None
+    clip: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecodePoints:
+    """Decode every batch at random points, new ones for each batch and the same for all its examples.
+
+    `coords` are (points, axes), uniform over the domain, and `features` (batch, points, channels).
+
+    Attributes:
+        num_points: How many, at least 1.
+        clip: Clip to the data range.
+
+    Raises:
+        ConfigError: If there would be no point.
+    """
+
+    num_points: int
+    clip: bool = False
+
+    def __post_init__(self) -> None:
+        at_least(1, "num_points", self.num_points)
+
+
+Decode = DecodeGrid | DecodePoints
+
+
+class Content:
+    """Turns modulations into batches.
+
+    Args:
+        functaset: Where they are from.
+        normalize: True normalises by the statistics in the store, False leaves modulations as they are.
+        labels: Names of the labels that batches hold; None means all.
+        decode: What to decode, if anything.
+
+    Raises:
+        ConfigError: If there is no label of a name.
+        GridError: If the grid does not fit the domain.
+        StoreFormatError: If the store's statistics are missing or damaged.
+    """
+
+    def __init__(
+        self,
+        functaset: Functaset,
+        normalize: bool | Normalization,
+        labels: Sequence[str] | None,
+        decode: Decode | None,
+    ) -> None:
+        names = tuple(functaset.labels) if labels is None else tuple(labels)
+        if unknown := [name for name in names if name not in functaset.labels]:
+            raise ConfigError(f"{functaset.store.path}: no labels {unknown}, there are {sorted(functaset.labels)}")
+        if isinstance(decode, DecodeGrid):
+            functaset.domain.resolve(decode.resolution, decode.region)
+        if normalize is True:
+            normalize = Normalization.of_all(functaset)
+        self._normalization = normalize or None
+        self._functaset, self._names, self._decode = functaset, names, decode
+        self._birthplace = Birthplace()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_labels"}
+
+    @functools.cached_property
+    def _labels(self) -> dict[str, np.ndarray]:
+        return {name: np.asarray(self._functaset.labels[name]) for name in self._names}
+
+    def batch(self, indices: np.ndarray, modulations: np.ndarray, rng: np.random.Generator | None = None) -> Batch:
+        """One batch.
+
+        Args:
+            indices: Of its examples in the functaset.
+            modulations: Of these, as they are stored.
+            rng: Chooses random points, if such are decoded.
+        """
+        if self._normalization is not None:
+            modulations = self._normalization.apply(modulations)
+        labels = {name: values[indices] for name, values in self._labels.items()}
+        return {"modulations": modulations, "index": indices, "labels": labels, **self._decoded(indices, rng)}
+
+    def _decoded(self, indices: np.ndarray, rng: np.random.Generator | None) -> Batch:
+        decode = self._decode
+        if decode is None:
+            return {}
+        self._birthplace.check("decoding")
+        if isinstance(decode, DecodeGrid):
+            where = {"resolution": decode.resolution, "region": decode.region}
+            return {"features": self._functaset.decode(indices, **where, clip=decode.clip)}
+        assert rng is not None, "random points need random numbers"
+        coords = rng.random((decode.num_points, self._functaset.domain.num_axes), np.float32)
+        return {"features": self._functaset.decode(indices, coords=coords, clip=decode.clip), "coords": coords}
+
+    def options(self) -> dict[str, Any]:
+        """What decides the content of batches, as plain JSON."""
+        normalization, decode = self._normalization, self._decode
+        facts = b"" if normalization is None else np.stack([normalization.mean, normalization.std]).tobytes()
+        return {
+            "normalization": hashlib.sha256(facts).hexdigest() if facts else None,
+            "labels": list(self._names),
+            "decode": None if decode is None else repr(decode),
+        }

@@ -1,0 +1,223 @@
+"""How does a functaset become batches to train on?"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from functa_store.decode.functaset import Functaset, Index
+from functa_store.errors import ConfigError
+from functa_store.loaders.ahead import made_ahead
+from functa_store.loaders.content import Batch, Content, Decode
+from functa_store.loaders.normalization import Normalization
+from functa_store.loaders.order import BlockShuffle, Order, Shuffle, at_least
+from functa_store.loaders.reading import Reading
+from functa_store.loaders.state import describe, place_in, shuffle_in
+from functa_store.loaders.table import SelectedRows, select
+
+if TYPE_CHECKING:
+    import jax
+
+
+class Loader:
+    """Ready batches of NumPy arrays, in an order that a seed decides; with `to_jax` and `to_torch`, of theirs.
+
+    A batch is a dictionary: `modulations` (batch, modulation) float32, `index` (batch,) in the functaset, `labels` by
+    name, and, with `decode`, `features` and `coords`. Its arrays belong to the caller.
+
+    A loader remembers its place: iterating goes on behind the last batch that was delivered, whichever view delivered
+    it, up to the end of an epoch. The next iteration is the next epoch, in another order. One iteration at a time.
+
+    Args:
+        functaset: What to load.
+        batch_size: Examples per batch and rank, at least 1.
+        split: Only the examples of this split.
+        examples: Only these examples: a slice, integers or a mask; one named twice comes twice.
+        shuffle: "full" permutes all examples, "none" keeps their order, `BlockShuffle` mixes blocks of a table that
+            memory does not hold, and "auto" takes "full" if half of the free memory holds the table, else blocks.
+        seed: Decides everything random, at least 0 and below 2**32.
+        normalize: True: by mean and standard deviation over all examples, as the store holds them; False: not at all;
+            or by a `Normalization` of the caller's.
+        labels: Names of the labels in a batch; None means all.
+        decode: `DecodeGrid` or `DecodePoints`; needs JAX.
+        rank: Which of several processes this is, from 0.
+        num_ranks: How many there are; each gets other examples, and as many batches.
+        drop_last: Leave out what fills no batch at the end of an epoch; else the last batch is smaller.
+        num_epochs: Epochs after which iterating ends, counted from a multiple of it; None means never.
+
+    Attributes:
+        functaset: What is loaded.
+        num_examples: Examples of an epoch, of all ranks together.
+        shuffle: The order that was chosen.
+        num_epochs: Epochs after which iterating ends.
+
+    Raises:
+        ConfigError: If an option is out of range, ranks would get different numbers of batches, or none, there is no
+            such split or label, or a bucket's table cannot be shuffled so.
+        ExampleIndexError: If `examples` names one that is not there.
+        GridError: If a grid to decode does not fit the domain.
+        StoreFormatError: If the store is unfinished and `normalize` is True, or it is damaged.
+    """
+
+    def __init__(
+        self,
+        functaset: Functaset,
+        batch_size: int,
+        *,
+        split: str | None = None,
+        examples: Index | None = None,
+        shuffle: Literal["auto"] | Shuffle = "auto",
+        seed: int = 0,
+        normalize: bool | Normalization = True,
+        labels: Sequence[str] | None = None,
+        decode: Decode | None = None,
+        rank: int = 0,
+        num_ranks: int = 1,
+        drop_last: bool = False,
+        num_epochs: int | None = 1,
+    ) -> None:
+        if num_epochs is not None:
+            at_least(1, "num_epochs", num_epochs)
+        if shuffle not in ("auto", "full", "none") and not isinstance(shuffle, BlockShuffle):
+            raise ConfigError(f"shuffle must be 'auto', 'full', 'none' or a BlockShuffle, got {shuffle!r}")
+        selected = select(functaset, split, examples)
+        table = SelectedRows(functaset, selected)
+        order = Order(
+            num_examples=len(table),
+            batch_size=batch_size,
+            shuffle=table.choose_shuffle() if shuffle == "auto" else shuffle,
+            seed=seed,
+            rank=rank,
+            num_ranks=num_ranks,
+            drop_last=drop_last,
+        )
+        table.check_shuffle(order.shuffle)
+        content = Content(functaset, normalize, labels, decode)
+        self.functaset, self.num_epochs = functaset, num_epochs
+        self.reading = Reading(order=order, table=table, content=content)
+        self._chooses_shuffle = shuffle == "auto"
+        self._place = (0, 0)
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return self.reading.order.num_batches
+
+    def __repr__(self) -> str:
+        return f"<Loader {self.functaset.store.path}: {self.reading.order}, at {self._place}>"
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.deliver(lambda batch: batch)
+
+    @property
+    def num_examples(self) -> int:
+        """Examples of an epoch, of all ranks together."""
+        return self.reading.order.num_examples
+
+    @property
+    def shuffle(self) -> Shuffle:
+        """The order that was chosen."""
+        return self.reading.order.shuffle
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next batch is of, from 0."""
+        return self._place[0]
+
+    def to_jax(self, *, prefetch: int = 2, sharding: "jax.sharding.Sharding | None" = None) -> "View":
+        """Batches of JAX arrays, put on the device by a thread before they are asked for.
+
+        Args:
+            prefetch: Batches ahead, at least 0; 0 makes each when it is asked for, without a thread.
+            sharding: Where to put them, by their first axis; with several processes, each one's batch becomes its part
+                of a global array. `coords` are left to JAX, which replicates them. None means JAX's default device.
+        """
+        from functa_store.loaders.jax_view import put
+
+        return View(self, put(sharding), prefetch)
+
+    def to_torch(self, *, prefetch: int = 0) -> "View":
+        """Batches of torch tensors on the CPU, which share the memory of the NumPy arrays.
+
+        Args:
+            prefetch: Batches that a thread makes ahead, at least 0; worth it where batches are decoded.
+
+        Raises:
+            MissingLibraryError: If torch is not installed.
+        """
+        from functa_store.loaders.torch_view import to_tensors
+
+        return View(self, to_tensors, prefetch)
+
+    def deliver(self, convert: Callable[[Batch], Any], prefetch: int = 0) -> Iterator[Any]:
+        """The batches up to the end of the iteration, each converted; `to_jax` and `to_torch` are made of it.
+
+        Args:
+            convert: What to do with each batch, in the thread that makes it.
+            prefetch: Batches that a thread makes ahead; what was not delivered is not lost.
+        """
+        made = ((behind, convert(batch)) for behind, batch in self._made())
+        for behind, batch in made_ahead(made, prefetch) if prefetch else made:
+            self._place = behind
+            yield batch
+
+    def _made(self) -> Iterator[tuple[tuple[int, int], Batch]]:
+        """The place behind each batch, and the batch."""
+        reading, (epoch, done) = self.reading, self._place
+        last = None if self.num_epochs is None else (epoch // self.num_epochs + 1) * self.num_epochs
+        epochs = itertools.count(epoch) if last is None else range(epoch, last)
+        skipped = done // reading.order.batches_per_window
+        places = ((e, w) for e in epochs for w in range(skipped if e == epoch else 0, reading.order.num_windows))
+        for opened in made_ahead((reading.open_window(*place) for place in places), 1):
+            for number in reading.batches(opened):
+                if (opened.epoch, number) < (epoch, done):
+                    continue
+                behind = (opened.epoch, number + 1) if number + 1 < len(self) else (opened.epoch + 1, 0)
+                yield behind, reading.batch(opened, number)
+
+    def state(self) -> dict[str, Any]:
+        """Where iterating goes on, as plain JSON; the same for all ranks that have had as many batches."""
+        return describe(self.functaset, self.reading, self._place)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where a state was taken, in this process or another.
+
+        With `shuffle="auto"` the order that the state was taken in is taken over.
+
+        Args:
+            state: What `state` returned.
+
+        Raises:
+            StoreMismatchError: If it was taken of another functaset.
+            ConfigError: If it was taken with other options, or is none.
+        """
+        shuffle, reading = shuffle_in(state), self.reading
+        if self._chooses_shuffle:
+            reading.table.check_shuffle(shuffle)
+            reading = dataclasses.replace(reading, order=dataclasses.replace(reading.order, shuffle=shuffle))
+        self._place = place_in(state, describe(self.functaset, reading, self._place), len(self))
+        self.reading = reading
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """The batches of a loader, converted; iterating moves the loader on.
+
+    Args:
+        loader: The loader.
+        convert: What is done with each batch.
+        prefetch: Batches made ahead.
+    """
+
+    loader: Loader
+    convert: Callable[[Batch], Any]
+    prefetch: int
+
+    def __post_init__(self) -> None:
+        at_least(0, "prefetch", self.prefetch)
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.loader.deliver(self.convert, self.prefetch)

@@ -1,0 +1,91 @@
+"""How do modulations get mean 0 and standard deviation 1, and back?"""
+
+import sys
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Float32
+
+from functa_store.decode.functaset import Functaset
+from functa_store.errors import ConfigError
+
+A = TypeVar("A")
+
+ROWS_AT_A_TIME = 16384
+CONSTANT = 1e-6
+"""A standard deviation below this share of the mean is rounding noise of float32."""
+
+
+class Normalization:
+    """Per dimension (value - mean) / std, for arrays of NumPy, JAX and torch, on any device.
+
+    A dimension that does not vary is only shifted, so that nothing becomes infinite.
+
+    Args:
+        mean: float32, one per dimension.
+        std: Standard deviations, not negative.
+
+    Raises:
+        ConfigError: If one is not finite, or a standard deviation is negative.
+    """
+
+    def __init__(self, mean: Float32[np.ndarray, " modulation"], std: Float32[np.ndarray, " modulation"]) -> None:
+        if not np.isfinite([mean, std]).all() or (std < 0).any():
+            raise ConfigError(f"expected finite means and standard deviations that are not negative, got {mean}, {std}")
+        varies = std > CONSTANT * np.abs(mean)
+        self.mean = mean
+        self.std = np.where(varies, std, np.float32(1))
+
+    @classmethod
+    def of_all(cls, functaset: Functaset) -> "Normalization":
+        """From the statistics that the store holds, which are over all examples, held-out ones included.
+
+        Raises:
+            StoreFormatError: If the store is unfinished, or its statistics are damaged.
+        """
+        statistics = functaset.store.statistics
+        return cls(statistics["mean"], statistics["std"])
+
+    @classmethod
+    def of_split(cls, functaset: Functaset, split: str = "train") -> "Normalization":
+        """From the examples of one split alone; reads them once, a few at a time.
+
+        Raises:
+            ConfigError: If the split is empty.
+            StoreFormatError: If rows are missing or damaged.
+        """
+        examples = np.flatnonzero(np.asarray(functaset.split[:]) == split)
+        if len(examples) == 0:
+            raise ConfigError(f"{functaset.store.path}: no example is in the split {split!r}")
+        size = functaset.modulations.shape[1]
+        parts = (examples[start : start + ROWS_AT_A_TIME] for start in range(0, len(examples), ROWS_AT_A_TIME))
+        count, mean, squares = 0, np.zeros(size), np.zeros(size)
+        for part in parts:  # Chan et al. 1979: exact, unlike the difference of two large sums
+            rows = functaset.modulations[part].astype(np.float64)
+            shift = rows.mean(axis=0) - mean
+            total = count + len(rows)
+            squares = squares + rows.var(axis=0) * len(rows) + shift**2 * count * len(rows) / total
+            mean, count = mean + shift * len(rows) / total, total
+        return cls(mean.astype(np.float32), np.sqrt(squares / count).astype(np.float32))
+
+    def __repr__(self) -> str:
+        return f"<Normalization of {len(self.mean)} dimensions>"
+
+    def apply(self, modulations: A) -> A:
+        """Normalised modulations; the last axis is the dimension."""
+        mean, std = self._like(modulations)
+        return (modulations - mean) / std  # type: ignore[operator]
+
+    def invert(self, normalized: A) -> A:
+        """Modulations again, such as `decode` and `decoder` take them."""
+        mean, std = self._like(normalized)
+        return normalized * std + mean  # type: ignore[operator]
+
+    def _like(self, array: Any) -> tuple[Any, Any]:
+        """Mean and std as arrays that an array can be computed with, where it lies."""
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(array, torch.Tensor):
+            return tuple(
+                torch.as_tensor(part, dtype=array.dtype, device=array.device) for part in (self.mean, self.std)
+            )  # type: ignore[return-value]
+        return self.mean, self.std

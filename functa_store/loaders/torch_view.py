@@ -1,0 +1,54 @@
+"""How does PyTorch see a functaset?"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from functa_store.errors import MissingLibraryError
+from functa_store.loaders.content import Batch
+from functa_store.loaders.views import Batches, Examples
+
+try:
+    import torch
+    from torch.utils.data import Dataset
+except ImportError as error:
+    raise MissingLibraryError("PyTorch is not installed; run pip install 'functa-store[torch]'") from error
+
+
+def to_tensors(batch: Batch) -> Batch:
+    """The same arrays as tensors, without a copy."""
+    return {name: to_tensors(v) if isinstance(v, dict) else torch.as_tensor(v) for name, v in batch.items()}
+
+
+def ready(batch: Batch) -> Batch:
+    """What `DataLoader` takes as `collate_fn`, since batches of `TorchExamples` are ready."""
+    return batch
+
+
+class TorchExamples(Examples, Dataset[Batch]):
+    """Examples as tensors, for a `torch.utils.data.DataLoader` with samplers of PyTorch's.
+
+    `DataLoader(TorchExamples(functaset), batch_size=256, shuffle=True, collate_fn=ready)` gathers each batch at once.
+    Works in forked and spawned workers; from a bucket, and with `decode`, in spawned ones alone. Arguments and errors
+    are those of `Examples`.
+    """
+
+    def __getitem__(self, index: int) -> Batch:
+        """One example, without a batch axis."""
+        return to_tensors(super().__getitem__(index))
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """A ready batch."""
+        return to_tensors(super().__getitems__(indices))
+
+
+class TorchBatches(Batches, Dataset[Batch]):
+    """The batches of a loader as tensors, for workers of a `torch.utils.data.DataLoader`.
+
+    `DataLoader(TorchBatches(loader), batch_size=None, num_workers=2)` delivers the batches of the loader, in its order.
+    Worth it where batches take long to make; else `loader.to_torch()` is faster. Arguments and errors are those of
+    `Batches`.
+    """
+
+    def __getitem__(self, index: int) -> Any:
+        """One batch."""
+        return to_tensors(super().__getitem__(index))

@@ -1,0 +1,134 @@
+"""How is a functaset seen as a sequence of examples, or of ready batches?"""
+
+import operator
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from functa_store.decode.functaset import Functaset, Index
+from functa_store.errors import ConfigError
+from functa_store.loaders.content import Batch, Content, DecodeGrid
+from functa_store.loaders.loader import Loader
+from functa_store.loaders.normalization import Normalization
+from functa_store.loaders.reading import OpenWindow
+from functa_store.loaders.table import SelectedRows, select
+
+WINDOWS_KEPT = 2
+"""Threads that take batches in turns are in two windows at most, if each takes less than a window."""
+
+
+class Examples:
+    """Examples by number, such as grain's `RandomAccessDataSource` and samplers want them.
+
+    An element is what a batch of `Loader` holds of one example, without the batch axis. May be shared by threads, and
+    pickled.
+
+    Args:
+        functaset: Where they are.
+        split: Only the examples of this split.
+        examples: Only these examples: a slice, integers or a mask.
+        normalize: As for `Loader`.
+        labels: As for `Loader`.
+        decode: A grid to decode each example on; needs JAX.
+
+    Raises:
+        ConfigError: If there is no such split or label.
+        ExampleIndexError: If `examples` names one that is not there.
+        GridError: If the grid does not fit the domain.
+        StoreFormatError: If the store is unfinished and `normalize` is True, or it is damaged.
+    """
+
+    def __init__(
+        self,
+        functaset: Functaset,
+        *,
+        split: str | None = None,
+        examples: Index | None = None,
+        normalize: bool | Normalization = True,
+        labels: Sequence[str] | None = None,
+        decode: DecodeGrid | None = None,
+    ) -> None:
+        self._name = functaset.store.path
+        self._table = SelectedRows(functaset, select(functaset, split, examples))
+        self._content = Content(functaset, normalize, labels, decode)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._name}: {len(self)}, {self._table.fingerprint()[:8]}>"
+
+    def __getitem__(self, index: int) -> Batch:
+        """One example."""
+        return _first(self._batch(np.array([_checked(index, len(self))])))
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """A ready batch of several."""
+        positions = np.array(indices, np.int64)
+        if positions.size and not -len(self) <= positions.min() <= positions.max() < len(self):
+            raise IndexError(f"{positions.min()} to {positions.max()} of {len(self)}")
+        return self._batch(positions % len(self))
+
+    def _batch(self, positions: np.ndarray) -> Batch:
+        return self._content.batch(self._table.indices(positions), self._table[positions])
+
+
+class Batches:
+    """The batches of a loader by number, for workers that take them in turns: grain's, or those of PyTorch.
+
+    Element i is the i-th batch that the loader delivers, from the beginning of its first epoch to the end of its
+    `num_epochs`. May be shared by threads, and pickled. With a `BlockShuffle`, each process reads every window.
+
+    Args:
+        loader: The loader, whose place stays as it is.
+
+    Raises:
+        ConfigError: If the loader never ends.
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        if loader.num_epochs is None:
+            raise ConfigError("the batches of a loader with num_epochs=None have no number; give it a number of epochs")
+        self._reading, self._num_epochs, self._name = loader.reading, loader.num_epochs, repr(loader)
+        self._windows: list[OpenWindow] = []
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self._num_epochs * self._reading.order.num_batches
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._name}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_lock"} | {"_windows": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    def __getitem__(self, index: int) -> Batch:
+        """One batch."""
+        epoch, number = divmod(_checked(index, len(self)), self._reading.order.num_batches)
+        return self._reading.batch(self._window(epoch, number // self._reading.order.batches_per_window), number)
+
+    def _window(self, epoch: int, number: int) -> OpenWindow:
+        with self._lock:
+            for opened in self._windows:
+                if (opened.epoch, opened.number) == (epoch, number):
+                    return opened
+            opened = self._reading.open_window(epoch, number)
+            self._windows = [*self._windows, opened][-WINDOWS_KEPT:]
+            return opened
+
+
+def _checked(index: Any, length: int) -> int:
+    """A number of a sequence; Python's protocol of sequences wants a plain IndexError."""
+    number = operator.index(index)
+    if not -length <= number < length:
+        raise IndexError(f"{number} of {length}")
+    return number % length
+
+
+def _first(batch: Batch) -> Batch:
+    return {name: _first(values) if isinstance(values, dict) else values[0] for name, values in batch.items()}

@@ -1,0 +1,124 @@
+"""What can a functaset give beyond the grid that it was opened on?"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from functa_store.errors import GridError, StoreMismatchError
+from functa_store.grids import Region
+from functa_store.xarray_backend.arrays import CHANNEL
+from functa_store.xarray_backend.dataset import EXAMPLE, Opened
+
+
+@xr.register_dataset_accessor("functa")
+class FunctaAccessor:
+    """Decode the examples of a dataset anew: those that are left after `isel`, `sel` and masks.
+
+    Both methods are lazy: what they return is decoded when it is looked at, and only as far as it is.
+    """
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        self._dataset = dataset
+
+    def at(self, **points: Any) -> xr.DataArray:
+        """The functions themselves at any points, where `interp` would interpolate between decoded ones.
+
+        Args:
+            **points: A position in [0, 1] for each axis: a number, an array, or a DataArray. Vectors are
+                combined with each other, each along its own axis; DataArrays along their dimensions, as by
+                `Dataset.interp`. One that has a dimension of the examples has another point for each of them.
+
+        Returns:
+            Features of dimensions (dimensions of the examples, dimensions of the points, channel).
+
+        Raises:
+            GridError: If an axis is missing or unknown, or a point is not in [0, 1].
+            StoreMismatchError: If the dataset no longer says which functaset it is from.
+        """
+        opened, kept = self._opened(), self._kept()
+        if set(points) != set(opened.axes):
+            raise GridError(f"expected positions along each of {opened.axes}, got them along {tuple(points)}")
+        given = {axis: _positions(axis, points[axis]) for axis in opened.axes}
+        examples = kept[EXAMPLE]
+        sizes = _common_sizes([examples, *given.values()])
+        along = [array.variable.to_base_variable() for array in given.values()]
+        features = opened.features(tuple(sizes), examples.variable.to_base_variable(), along, cached=True)
+        for axis, array in given.items():
+            others = {name: coord for name, coord in array.coords.items() if name not in (*opened.axes, EXAMPLE)}
+            kept = kept.assign_coords({**others, axis: array.variable})
+        return self._with_features(kept, features)[opened.names["features"]]
+
+    def to_resolution(self, resolution: int | Sequence[int] | None, region: Region | None = None) -> xr.Dataset:
+        """The same examples on another grid.
+
+        Args:
+            resolution: Points inside the region, one number for all axes or one per axis; None means the
+                spacing of the archive.
+            region: Per axis (low, high) in [0, 1]; None means the whole domain, whatever was selected of it.
+
+        Raises:
+            GridError: If resolution or region do not fit the domain.
+            StoreMismatchError: If the dataset no longer says which functaset it is from.
+        """
+        opened, kept = self._opened(), self._kept()
+        along, coordinates = opened.axis_coordinates(resolution, region)
+        examples = kept[EXAMPLE].variable.to_base_variable()
+        dims = (*map(str, examples.dims), *opened.axes)
+        for coordinate in coordinates:
+            kept = kept.assign_coords(coordinate)
+        return self._with_features(kept, opened.features(dims, examples, along, cached=True))
+
+    def _opened(self) -> Opened:
+        opened = self._dataset.encoding.get("functa")
+        if not isinstance(opened, Opened) or EXAMPLE not in self._dataset.coords:
+            raise StoreMismatchError(
+                "this dataset does not say, or no longer, which examples of which functaset it has; `where` forgets "
+                f"it, and so does dropping the coordinate {EXAMPLE!r}. Use `.functa` on what "
+                "xr.open_dataset(..., engine='functa') returned, or on a selection of it."
+            )
+        return opened
+
+    def _kept(self) -> xr.Dataset:
+        """The coordinates of the examples, and nothing else."""
+        dims = set(self._dataset[EXAMPLE].dims)
+        kept = [name for name, array in self._dataset.coords.items() if set(array.dims) <= dims]
+        return self._dataset[kept].drop_vars([CHANNEL, *self._opened().axes], errors="ignore")
+
+    def _with_features(self, kept: xr.Dataset, features: xr.Variable) -> xr.Dataset:
+        opened = self._opened()
+        return kept.assign({opened.names["features"]: features}).assign_coords(opened.channel_coordinate())
+
+
+def _positions(axis: str, given: Any) -> xr.DataArray:
+    """Positions along an axis; a plain vector has the axis as its dimension."""
+    if not isinstance(given, xr.DataArray) and np.ndim(given) > 1:
+        raise GridError(
+            f"{axis}: expected a number or a vector; give a table as a DataArray, whose dimensions have names"
+        )
+    try:
+        array = given if isinstance(given, xr.DataArray) else xr.DataArray(given, dims=(axis,)[: np.ndim(given)])
+        values = np.asarray(array.values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise GridError(f"{axis}: expected a number, a vector or a DataArray of positions: {error}") from error
+    if not ((values >= 0) & (values <= 1)).all():  # NaN is neither
+        raise GridError(f"{axis}: found positions outside [0, 1], where no example has been fitted")
+    return array
+
+
+def _common_sizes(arrays: Sequence[xr.DataArray]) -> dict[str, int]:
+    """Dimensions of examples and points in the order of their appearance.
+
+    Raises:
+        GridError: If two arrays differ in one, or one is the channels'.
+    """
+    sizes: dict[str, int] = {}
+    for array in arrays:
+        for dim, size in array.sizes.items():
+            if dim == CHANNEL or sizes.setdefault(str(dim), size) != size:
+                raise GridError(
+                    f"positions of sizes {dict(array.sizes)} do not fit the dimensions {sizes}, or name {CHANNEL!r}, "
+                    "which features have already"
+                )
+    return sizes

@@ -1,0 +1,162 @@
+"""How does a functaset look as a dataset of xarray?"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+from xarray.core import indexing
+from xarray.indexes import PandasIndex
+
+from functa_store.decode.shared import SharedFunctaset
+from functa_store.errors import GridError
+from functa_store.grids import MOST_CELLS, Region
+from functa_store.store.reader import StoreReader
+from functa_store.xarray_backend.arrays import CHANNEL, ColumnArray, DecodedArray
+from functa_store.xarray_backend.attributes import (
+    axis_attributes,
+    column_attributes,
+    features_attributes,
+    global_attributes,
+)
+from functa_store.xarray_backend.chunks import preferred_chunks
+
+EXAMPLE = "example"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What a dataset remembers of the functaset that it is from, in its encoding.
+
+    Attributes:
+        shared: The functaset.
+        clip: Whether features are clipped to the data range.
+    """
+
+    shared: SharedFunctaset
+    clip: bool
+
+    @property
+    def store(self) -> StoreReader:
+        """The open store."""
+        return self.shared.functaset.store
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Name in the dataset of each axis ("axis/y"), column ("id", "labels/age") and of the "features".
+
+        A name that an earlier one has already gets underscores at its end: dimensions come first, labels last.
+        """
+        store = self.store
+        columns = ["id", "split", "mse", *(f"labels/{name}" for name in store.labels)]
+        features = "image" if store.domain.axes == ("y", "x") else "features"
+        keys = [*(f"axis/{axis}" for axis in store.domain.axes), "features", *columns]
+        wanted = [features if key == "features" else key.rpartition("/")[2] for key in keys]
+        return dict(zip(keys, _distinct(wanted, taken=(EXAMPLE, CHANNEL)), strict=True))
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The dimension of each axis of the domain."""
+        return tuple(self.names[f"axis/{axis}"] for axis in self.store.domain.axes)
+
+    def features(
+        self,
+        dims: tuple[str, ...],
+        examples: xr.Variable,
+        coords: Sequence[xr.Variable],
+        *,
+        cached: bool,
+        encoding: Mapping[str, Any] | None = None,
+    ) -> xr.Variable:
+        """Lazy features; the first arguments as for `DecodedArray`.
+
+        Args:
+            dims: All dimensions but the channels'.
+            examples: Places in the functaset.
+            coords: Positions along each axis.
+            cached: Keep what was decoded as a whole, as `xr.open_dataset` does by itself.
+            encoding: Of the variable.
+        """
+        data: Any = indexing.LazilyIndexedArray(
+            DecodedArray(self.shared, dims, examples, tuple(coords), clip=self.clip)
+        )
+        protected = indexing.MemoryCachedArray(indexing.CopyOnWriteArray(data)) if cached else data
+        return xr.Variable((*dims, CHANNEL), protected, features_attributes(self.store, self.clip), encoding)
+
+    def axis_coordinates(
+        self, resolution: int | Sequence[int] | None, region: Region | None
+    ) -> tuple[list[xr.Variable], list[xr.Coordinates]]:
+        """Positions along each axis of a grid, and the same as coordinates.
+
+        Raises:
+            GridError: If resolution or region do not fit the domain.
+        """
+        domain = self.store.domain
+        if max(domain.resolve(resolution, region)) > MOST_CELLS:
+            raise GridError(f"resolution must be at most {MOST_CELLS} along each axis, got {resolution!r}")
+        positions = [pd.Index(along) for along in domain.axis_coords(resolution, region)]
+        coordinates = [
+            _indexed(name, along, axis_attributes(axis))
+            for axis, name, along in zip(domain.axes, self.axes, positions, strict=True)
+        ]
+        return [xr.Variable((n,), p.values) for n, p in zip(self.axes, positions, strict=True)], coordinates
+
+    def channel_coordinate(self) -> xr.Coordinates:
+        """The names of the channels."""
+        names = pd.Index(list(self.store.features.channels), dtype=object)
+        return _indexed(CHANNEL, names, {"long_name": "name of the channel"})
+
+
+def open_dataset(opened: Opened, resolution: int | Sequence[int] | None, region: Region | None) -> xr.Dataset:
+    """All examples on a grid, nothing of them read or decoded yet.
+
+    Raises:
+        GridError: If resolution or region do not fit the domain.
+    """
+    store, names, dims = opened.store, opened.names, (EXAMPLE, *opened.axes)
+    along, axis_coordinates = opened.axis_coordinates(resolution, region)
+    shape = [len(positions) for positions in along]
+    chunk = preferred_chunks(len(store), store.spec.layout.rows_per_shard, shape, store.features.num_channels)
+    examples = pd.RangeIndex(len(store))
+    features = opened.features(
+        dims,
+        xr.Variable((EXAMPLE,), examples),
+        along,
+        cached=False,
+        encoding={"preferred_chunks": dict(zip((*dims, CHANNEL), chunk, strict=True))},
+    )
+    columns = {
+        name: xr.Variable(
+            (EXAMPLE,),
+            indexing.LazilyIndexedArray(ColumnArray(opened.shared, key)),
+            column_attributes(store, key),
+            {"preferred_chunks": {EXAMPLE: chunk[0]}},
+        )
+        for key, name in names.items()
+        if not key.startswith("axis/") and key != "features"
+    }
+    dataset = xr.Dataset({names["features"]: features}, attrs=global_attributes(store))
+    numbers = _indexed(EXAMPLE, examples, {"long_name": "place of the example in the functaset"})
+    for coordinate in (numbers, *axis_coordinates, opened.channel_coordinate()):
+        dataset = dataset.assign_coords(coordinate)
+    dataset = dataset.assign_coords(columns)
+    dataset.encoding = {"functa": opened}
+    return dataset
+
+
+def _indexed(name: str, values: pd.Index, attributes: Mapping[str, Any]) -> xr.Coordinates:
+    """The coordinate of a dimension, with its index."""
+    index = PandasIndex(values, name)
+    variables = index.create_variables({name: xr.Variable((name,), values, attributes)})
+    return xr.Coordinates(variables, {name: index})
+
+
+def _distinct(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    distinct, seen = [], set(taken)
+    for name in names:
+        while name in seen:
+            name += "_"
+        distinct.append(name)
+        seen.add(name)
+    return distinct

@@ -1,0 +1,149 @@
+"""Other libraries see the same examples and batches."""
+
+import importlib
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import functa_store
+from functa_store import loaders
+from functa_store.errors import ConfigError
+from functa_store.loaders import Batches, BlockShuffle, DecodeGrid, Examples, Loader
+
+
+def test_every_public_name_is_found():
+    for name in loaders._FOUND_IN:
+        assert getattr(loaders, name) is not None
+    assert set(loaders._FOUND_IN) <= set(dir(loaders))
+    with pytest.raises(AttributeError, match="no attribute 'Loaders'"):
+        loaders.Loaders  # noqa: B018
+
+
+def test_an_example_is_its_part_of_a_batch(fs):
+    examples = Examples(fs, split="test", decode=DecodeGrid(resolution=2))
+    batch = examples.__getitems__([4, -1])
+    assert len(examples) == 30
+    for place, number in enumerate([4, len(examples) - 1]):
+        example = examples[number]
+        assert fs.split[example["index"]] == "test"
+        for name in ("modulations", "index", "features"):
+            np.testing.assert_array_equal(example[name], batch[name][place])
+        assert example["labels"] == {name: values[place] for name, values in batch["labels"].items()}
+    for index in (30, -31):
+        with pytest.raises(IndexError):
+            examples[index]
+        with pytest.raises(IndexError):
+            examples.__getitems__([0, index])
+
+
+@pytest.mark.parametrize("shuffle", ["full", "none", BlockShuffle(size=4, mixed=3)], ids=str)
+def test_batches_by_number_are_those_of_the_loader(fs, shuffle):
+    def make():
+        return Loader(fs, 7, shuffle=shuffle, num_epochs=2)
+
+    batches = pickle.loads(pickle.dumps(Batches(make())))
+    delivered = [batch["index"].tolist() for batch in make()]
+    backwards = [batches[number]["index"].tolist() for number in reversed(range(len(batches)))]
+    assert backwards[::-1] == delivered
+    with pytest.raises(IndexError):
+        batches[len(batches)]
+
+
+def test_batches_without_end_have_no_number(fs):
+    with pytest.raises(ConfigError, match="num_epochs=None"):
+        Batches(Loader(fs, 8, num_epochs=None))
+
+
+def test_grain_takes_examples_and_batches(fs):
+    grain = pytest.importorskip("grain")
+    examples, loader = Examples(fs), Loader(fs, 10)
+    assert isinstance(examples, grain.sources.RandomAccessDataSource)
+    together = list(grain.MapDataset.source(examples).shuffle(seed=1).batch(9))
+    assert sorted(np.concatenate([batch["index"] for batch in together]).tolist()) == list(range(90))
+    np.testing.assert_array_equal(together[0]["labels"]["age"], fs.labels["age"][together[0]["index"]])
+    ready = list(grain.MapDataset.source(Batches(loader)).to_iter_dataset())
+    assert [batch["index"].tolist() for batch in ready] == [batch["index"].tolist() for batch in loader]
+
+
+def test_a_dataset_of_hugging_face_holds_the_table_with_names_of_classes(fs):
+    pytest.importorskip("datasets")
+    dataset = loaders.to_huggingface(fs, split="train")
+    assert len(dataset) == 60
+    assert dataset.features["animal"].names == ["cat", "dog"]
+    chosen = np.flatnonzero(fs.split[:] == "train")
+    np.testing.assert_array_equal(dataset["modulation"], fs.modulations[chosen])
+    np.testing.assert_array_equal(dataset["age"], fs.labels["age"][chosen])
+    np.testing.assert_array_equal(dataset["animal"], fs.labels["animal"][chosen])
+    assert dataset[0]["id"] == fs.ids[0]
+    assert set(dataset["split"]) == {"train"}
+    with pytest.raises(ConfigError, match=r"labels \['colour'\]"):
+        loaders.to_huggingface(fs, labels=["colour"])
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "words"),
+    [("torch", "torch_view", r"functa-store\[torch\]"), ("datasets", "huggingface", r"functa-store\[huggingface\]")],
+)
+def test_a_library_that_is_not_there_is_named_with_what_to_type(monkeypatch, library, name, words):
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, f"functa_store.loaders.{name}", raising=False)
+    with pytest.raises(ImportError, match=words):
+        importlib.import_module(f"functa_store.loaders.{name}")
+
+
+def test_tensors_share_the_memory_of_arrays(fs):
+    torch = pytest.importorskip("torch")
+    from functa_store.loaders.torch_view import to_tensors
+
+    batch = next(iter(Loader(fs, 8)))
+    tensors = to_tensors(batch)
+    assert tensors["modulations"].data_ptr() == batch["modulations"].ctypes.data
+    assert tensors["modulations"].dtype == torch.float32
+    assert tensors["labels"]["age"].dtype == torch.float64
+
+
+WORKERS = """
+import sys
+import torch
+from torch.utils.data import DataLoader
+import functa_store
+from functa_store.loaders import DecodeGrid, Loader, TorchBatches, TorchExamples, ready
+
+def main(path, how):
+    fs = functa_store.open(path)
+    fs.modulations[:1]  # mapped before the workers start
+    loader = Loader(fs, 9, num_epochs=2)
+    batches = list(DataLoader(TorchBatches(loader), batch_size=None, num_workers=2, multiprocessing_context=how))
+    for ours, theirs in zip(loader, batches, strict=True):
+        assert ours["index"].tolist() == theirs["index"].tolist()
+        assert torch.equal(torch.from_numpy(ours["modulations"]), theirs["modulations"])
+    options = {"num_workers": 1, "multiprocessing_context": how, "collate_fn": ready}
+    examples = DataLoader(TorchExamples(fs), batch_size=8, shuffle=True, **options)
+    assert sorted(sum((batch["index"].tolist() for batch in examples), [])) == list(range(90))
+    decoded = TorchExamples(fs, decode=DecodeGrid(resolution=2))
+    try:
+        (batch,) = DataLoader(decoded, batch_size=90, **options)
+    except functa_store.ConfigError as error:
+        print("multiprocessing_context" in str(error))
+    else:
+        print(batch["features"].shape == (90, 2, 2, 3))
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("how", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_workers_of_torch_deliver_the_same_batches(fs, tmp_path, how):
+    """In a process of its own, which has not started JAX; forked workers refuse to decode, and say what to do."""
+    pytest.importorskip("torch")
+    program = tmp_path / "workers.py"
+    program.write_text(WORKERS)
+    words = [sys.executable, str(program), fs.store.path, how]
+    root = functa_store.__path__[0].rpartition("/")[0]
+    found = subprocess.run(words, capture_output=True, text=True, check=False, env={"PYTHONPATH": root})
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.strip() == "True"

@@ -1,0 +1,123 @@
+"""Evaluating the functions themselves, and at other resolutions."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import functa_store
+from functa_store.errors import GridError, StoreMismatchError
+
+SELECTIONS = {
+    "all": lambda dataset: dataset,
+    "one": lambda dataset: dataset.isel(example=4),
+    "a list": lambda dataset: dataset.isel(example=[7, 2]),
+    "a mask": lambda dataset: dataset.isel(example=(dataset.split == "test").values),
+    "labels and a window": lambda dataset: dataset.sel(example=slice(2, 5), y=slice(0.2, 0.4)),
+    "a variable": lambda dataset: dataset[["image"]].isel(example=[1]),
+    "a table": lambda dataset: dataset.isel(example=(("p", "q"), [[1, 2], [3, 0]])),
+    "sorted": lambda dataset: dataset.sortby("age", ascending=False),
+    "chunked": lambda dataset: dataset.chunk(example=3).isel(example=slice(None, None, 2)),
+}
+
+
+@pytest.fixture(scope="module", name="fs")
+def _fs(path):
+    return functa_store.open(path)
+
+
+@pytest.mark.parametrize("select", SELECTIONS.values(), ids=SELECTIONS)
+def test_the_selected_examples_are_decoded_at_another_resolution(select, path, fs):
+    selected = select(xr.open_dataset(path, engine="functa"))
+    window = {"resolution": (5, 4), "region": ((0.0, 0.5), (0.5, 1.0))}
+    finer = selected.functa.to_resolution(**window)
+    expected = fs.decode(selected.example.values.ravel(), **window)
+    assert finer.image.dims == (*selected.example.dims, "y", "x", "channel")
+    np.testing.assert_allclose(finer.image.values.reshape(expected.shape), expected, rtol=1e-5, atol=1e-6)
+    xr.testing.assert_equal(finer.id.load(), selected.id.load().drop_vars(["y", "x", "channel"], errors="ignore"))
+    np.testing.assert_allclose(finer.y, 0.5 * (np.arange(5) + 0.5) / 5)
+    again = finer.functa.to_resolution(None)
+    np.testing.assert_allclose(
+        again.image.values.reshape(-1, 8, 6, 3), fs.decode(selected.example.values.ravel()), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("select", SELECTIONS.values(), ids=SELECTIONS)
+def test_at_the_points_of_the_grid_the_functions_are_the_grid(select, path):
+    dataset = xr.open_dataset(path, engine="functa")
+    selected = select(dataset)
+    found = selected.functa.at(y=dataset.y, x=dataset.x)
+    expected = dataset.image.isel(example=selected.example.variable)
+    assert found.dims == expected.dims
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found.example, selected.example)
+
+
+def test_points_are_combined_as_by_interp(dataset):
+    """Interpolation and evaluation agree in all but the values of the features."""
+    points = xr.DataArray([0.2, 0.7, 0.4], dims="p", coords={"p": ["a", "b", "c"]})
+    table = xr.DataArray([[0.2, 0.7], [0.4, 0.5]], dims=("p", "q"))
+    for where in (
+        {"y": 0.3, "x": 0.6},
+        {"y": [0.2, 0.3], "x": np.array([0.5, 0.6, 0.7])},
+        {"y": points, "x": points},
+        {"y": points, "x": 0.5},
+        {"y": points, "x": [0.1, 0.2]},
+        {"y": points.rename(p="q"), "x": points},
+        {"y": table, "x": table[0]},
+    ):
+        found, interpolated = dataset.functa.at(**where), dataset.image.interp(**where)
+        assert dict(found.sizes) == dict(interpolated.sizes)
+        assert set(found.coords) == set(interpolated.coords)
+        for name in ("y", "x"):
+            xr.testing.assert_equal(found[name].variable, interpolated[name].variable)
+
+
+def test_nothing_but_the_points_asked_for_is_evaluated(dataset, counted):
+    p = xr.DataArray(np.linspace(0, 1, 7), dims="p")
+    found = dataset.functa.at(y=p, x=1 - p)
+    assert counted.points_asked == 0
+    found.isel(example=[3, 1], p=slice(2, 5)).load()
+    assert counted.points_asked == 6
+    dataset.isel(example=slice(0, 4)).functa.to_resolution(100).image.sel(y=slice(0.5, 0.6), x=slice(0.2, 0.3)).load()
+    assert counted.points_asked == 6 + 4 * 100
+
+
+def test_each_example_may_have_a_point_of_its_own(dataset, counted, fs):
+    y = xr.DataArray(np.linspace(0, 1, 11), dims="example")
+    found = dataset.functa.at(y=y, x=0.25).load()
+    assert counted.points_asked == 11
+    for i in (0, 5, 10):
+        expected = fs.decode(i, coords=[[y.values[i], 0.25]])[0, 0]
+        np.testing.assert_allclose(found[i], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_features_are_clipped_as_the_dataset_was_opened(path):
+    clipped = xr.open_dataset(path, engine="functa", clip=True)
+    assert clipped.functa.at(y=[0.1, 0.9], x=[0.5]).min() == 0
+    assert clipped.functa.to_resolution(3).image.min() == 0
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ({"y": 0.5}, "each of"),
+        ({"y": 0.5, "x": 0.5, "z": 0.5}, "each of"),
+        ({"y": 1.5, "x": 0.5}, r"outside \[0, 1\]"),
+        ({"y": np.nan, "x": 0.5}, r"outside \[0, 1\]"),
+        ({"y": "high", "x": 0.5}, "expected a number"),
+        ({"y": [[0.1], [0.2]], "x": 0.5}, "a table as a DataArray"),
+        ({"y": xr.DataArray([0.5], dims="channel"), "x": 0.5}, "channel"),
+        ({"y": xr.DataArray([0.5, 0.6], dims="p"), "x": xr.DataArray([0.5], dims="p")}, "do not fit"),
+        ({"y": xr.DataArray([0.5, 0.6], dims="example"), "x": 0.5}, "do not fit"),
+    ],
+)
+def test_points_must_lie_on_the_domain(path, where, words):
+    with pytest.raises(GridError, match=words):
+        xr.open_dataset(path, engine="functa").functa.at(**where)
+
+
+def test_a_dataset_that_forgot_where_it_is_from_is_told_so(path):
+    dataset = xr.open_dataset(path, engine="functa")
+    for forgetful in (dataset.where(dataset.example < 3), dataset.drop_vars("example"), xr.Dataset()):
+        with pytest.raises(StoreMismatchError, match="no longer"):
+            forgetful.functa.at(y=0.5, x=0.5)
