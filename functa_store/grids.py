@@ -56,6 +56,11 @@ class CellGrid:
         return len(self.axes)
 
     @property
+    def quantity(self) -> str:
+        """What features are called among other variables: "image", or "features" where there is no better word."""
+        return "image" if self.axes == ("y", "x") else "features"
+
+    @property
     def num_points(self) -> int:
         """Number of points of the native grid."""
         return math.prod(self.resolution)

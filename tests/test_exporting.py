@@ -108,23 +108,23 @@ def test_exported_arrays_are_what_decode_gives(fs, blocks, tmp_path, positions, 
         np.testing.assert_array_equal(arrays["labels/age"], fs.labels["age"][positions])
         np.testing.assert_array_equal(arrays["coords/x"], fs.domain.axis_coords(**grid)[1])
     with xr.open_zarr(tmp_path / "pets.zarr", consolidated=False) as dataset:
-        np.testing.assert_array_equal(dataset.features, expected)
+        np.testing.assert_array_equal(dataset.image, expected)
         np.testing.assert_array_equal(dataset.example, positions)
 
 
 def test_xarray_finds_every_coordinate(fs, tmp_path):
     export(fs, tmp_path / "pets.zarr", **WINDOW)
     with xr.open_zarr(tmp_path / "pets.zarr", consolidated=False) as dataset:
-        assert list(dataset) == ["features"]
-        assert dataset.features.dims == ("example", "y", "x", "channel")
-        assert dataset.features.attrs == {"long_name": "decoded features", "units": "1"}
+        assert list(dataset) == ["image"]
+        assert dataset.image.dims == ("example", "y", "x", "channel")
+        assert dataset.image.attrs == {"long_name": "decoded features", "units": "1"}
         for axis, expected in zip("yx", fs.domain.axis_coords(**WINDOW), strict=True):
             np.testing.assert_array_equal(dataset.indexes[axis], expected)
         assert list(dataset.channel.values) == ["red", "green", "blue"]
         for name, expected in {"id": fs.ids, "split": fs.split, "psnr": fs.psnr, **fs.labels}.items():
             np.testing.assert_array_equal(dataset.coords[name], expected[:])
         assert dataset.animal.attrs["names"] == ["cat", "dog"]
-        held_out = dataset.features.where(dataset.split.compute() == "test", drop=True).sel(x=0.15, method="nearest")
+        held_out = dataset.image.where(dataset.split.compute() == "test", drop=True).sel(x=0.15, method="nearest")
         expected = fs.decode(fs.split[:] == "test", clip=True, **WINDOW)[:, :, 1]
         np.testing.assert_array_equal(held_out, expected)
 
@@ -145,9 +145,10 @@ def test_bytes_are_within_half_a_level_of_the_features(store, request, tmp_path)
     expected = functaset.decode(slice(None), clip=True)
     level = functaset.features.span / 255
     with xr.open_zarr(tmp_path / "out.zarr", consolidated=False) as dataset:
-        assert dataset.features.encoding["dtype"] == np.uint8
-        np.testing.assert_allclose(dataset.features, expected, atol=0.501 * level)
-        assert dataset.features.attrs["units"] == functaset.features.units
+        decoded = dataset[functaset.domain.quantity]
+        assert decoded.encoding["dtype"] == np.uint8
+        np.testing.assert_allclose(decoded, expected, atol=0.501 * level)
+        assert decoded.attrs["units"] == functaset.features.units
 
 
 def test_pictures_are_those_of_the_features(fs, blocks, tmp_path):

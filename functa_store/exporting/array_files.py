@@ -21,6 +21,7 @@ class Selection:
 
     Attributes:
         positions: Place of each example in its functaset.
+        quantity: What the features are called among other variables.
         shape: Shape of one example's features: points per axis, then channels.
         features: What they mean.
         coords: Cell centres by axis, in the order of the axes.
@@ -32,6 +33,7 @@ class Selection:
     """
 
     positions: np.ndarray
+    quantity: str
     shape: tuple[int, ...]
     features: FeatureSpec
     coords: dict[str, np.ndarray]

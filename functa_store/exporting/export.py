@@ -135,6 +135,7 @@ def _select(
     _check_memory(store.path, BLOCKS_HELD * 4 * math.prod(shape) * store.features.num_channels, "")
     return Selection(
         positions=positions,
+        quantity=store.domain.quantity,
         shape=(*shape, store.features.num_channels),
         features=store.features,
         coords=dict(zip(store.domain.axes, store.domain.axis_coords(resolution, region), strict=True)),

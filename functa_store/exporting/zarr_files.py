@@ -50,7 +50,7 @@ class ZarrGroup:
         facts |= {"coordinates": " ".join(name for name in beside if name not in dimensions and name.split() == [name])}
         facts |= {"scale_factor": self._step, "add_offset": self._low} if dtype == "uint8" else {}
         self._features = root.create_array(
-            "features",
+            selection.quantity,
             shape=(len(selection), *selection.shape),
             chunks=chunk_shape(len(selection), selection.shape, np.dtype(dtype).itemsize),
             dtype=dtype,
@@ -90,7 +90,7 @@ def check_names(place: str, selection: Selection) -> None:
     Raises:
         ConfigError: If two arrays would have one name, or a name is no plain one.
     """
-    names = ["features", "example", *selection.coords, "channel", "id", "split", "psnr", *selection.labels]
+    names = [selection.quantity, "example", *selection.coords, "channel", "id", "split", "psnr", *selection.labels]
     for name in names:
         if names.count(name) > 1 or not name or "/" in name or name.startswith((".", "__")) or name == "zarr.json":
             raise ConfigError(

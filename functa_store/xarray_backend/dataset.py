@@ -50,9 +50,8 @@ class Opened:
         """
         store = self.store
         columns = ["id", "split", "mse", *(f"labels/{name}" for name in store.labels)]
-        features = "image" if store.domain.axes == ("y", "x") else "features"
         keys = [*(f"axis/{axis}" for axis in store.domain.axes), "features", *columns]
-        wanted = [features if key == "features" else key.rpartition("/")[2] for key in keys]
+        wanted = [store.domain.quantity if key == "features" else key.rpartition("/")[2] for key in keys]
         return dict(zip(keys, _distinct(wanted, taken=(EXAMPLE, CHANNEL)), strict=True))
 
     @property
