@@ -10,7 +10,7 @@ import numpy as np
 
 from functa_store.errors import StorageError
 
-_PROT_NONE, _MAP_FIXED = 0, 0x10
+_PROT_NONE, _MAP_FIXED, _MADV_WILLNEED = 0, 0x10, 3
 _MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)
 _FAILED = ctypes.c_void_p(-1).value
 
@@ -52,6 +52,11 @@ class AddressRange:
         """
         self._map(self._address + start, num_bytes, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, descriptor)
 
+    def will_need(self, start: int, stop: int) -> None:
+        """Let the system read a part of the range that is mapped in one go, not page by page when it is touched."""
+        first = start - start % mmap.PAGESIZE
+        self._libc.madvise(self._address + first, stop - first, _MADV_WILLNEED)  # advice: whether it is taken or not
+
     def _map(self, address: int | None, num_bytes: int, protection: int, flags: int, descriptor: int) -> int:
         found = self._libc.mmap(address, num_bytes, protection, flags, descriptor, 0)
         if found == _FAILED:
@@ -70,5 +75,6 @@ def _libc() -> ctypes.CDLL:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = (*[ctypes.c_void_p, ctypes.c_size_t], *[ctypes.c_int] * 3, ctypes.c_long)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
     return libc

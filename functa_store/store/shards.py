@@ -22,6 +22,12 @@ from functa_store.store.tables import Table
 MOST_SHARDS_MAPPED = 32_768
 """Shards that are mapped side by side; Linux allows a process 65,530 mappings."""
 
+WORTH_ADVICE = 2**20
+"""Bytes of rows from which on the system is told where they lie before they are touched."""
+
+ADVISED_BYTES = 2**18
+"""Unit of that advice."""
+
 MOST_FILES_MAPPED = 256
 """Shards that are mapped one by one at a time; each holds an open file."""
 
@@ -122,7 +128,21 @@ class MappedRows:
         """The values of some rows, in the order asked for."""
         if not self._all_mapped:
             self._map(rows)
+        self._advise(rows)
         return self._to_values(take(self._rows, rows))
+
+    def _advise(self, rows: Selection) -> None:
+        """Have many rows that lie close together read at once: from a disk, page by page is a tenth as fast."""
+        row_bytes = self._shards.table.row_bytes
+        if isinstance(rows, slice):
+            if rows.step == 1 and (rows.stop - rows.start) * row_bytes >= WORTH_ADVICE:
+                self._range.will_need(rows.start * row_bytes, rows.stop * row_bytes)
+        elif (wanted := len(rows) * row_bytes) >= WORTH_ADVICE:
+            touched = np.unique(rows * row_bytes // ADVISED_BYTES)
+            if len(touched) * ADVISED_BYTES <= 2 * wanted:
+                for run in np.split(touched, np.flatnonzero(np.diff(touched) != 1) + 1):
+                    stop = min((int(run[-1]) + 1) * ADVISED_BYTES, len(self._range.array))
+                    self._range.will_need(int(run[0]) * ADVISED_BYTES, stop)
 
     def _map(self, rows: Selection) -> None:
         """Map the shards that some rows touch; afterwards they may be read without asking."""

@@ -1,6 +1,6 @@
 """Which groups and arrays does a store hold before and beside its shards?"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ def skeleton(contents: Contents, spec: StoreSpec) -> dict[str, bytes]:
         _create_table(root, name, table, contents)
     example = ["example"]
     _put(root, "id", _texts("id", contents.ids), example, {"long_name": "name of the example in its archive"})
-    _put(root, "split", _texts("split", map(str, contents.split)), example, {"long_name": "split of the example"})
+    _put(root, "split", _texts("split", contents.split), example, {"long_name": "split of the example"})
     labels = root.create_group("labels", attributes={"long_name": "labels of the examples"})
     for name, label in sorted(contents.labels.items()):
         names = {"names": list(label.names)} if label.names else {}
@@ -86,11 +86,11 @@ def _create_table(root: zarr.Group, name: str, table: Table, contents: Contents)
     )
 
 
-def _texts(name: str, values: Iterable[str]) -> np.ndarray:
+def _texts(name: str, values: Sequence[str] | np.ndarray) -> np.ndarray:
     """Strings that a reader will take: a chunk of them must not be longer than it allows."""
-    texts = list(values)
+    texts = np.asarray(values, TEXT)
     for start in range(0, len(texts), ROWS_PER_CHUNK):
-        chunk = texts[start : start + ROWS_PER_CHUNK]
+        chunk = texts[start : start + ROWS_PER_CHUNK].tolist()
         length = sum(4 + len(text.encode()) for text in chunk)
         if length > text_limit(len(chunk)):
             longest = max(chunk, key=len)
@@ -98,7 +98,7 @@ def _texts(name: str, values: Iterable[str]) -> np.ndarray:
                 f"{name}: {len(chunk)} strings have {length:,} bytes, expected at most {text_limit(len(chunk)):,}; "
                 f"the longest starts with {longest[:80]!r}"
             )
-    return np.array(texts, TEXT)
+    return texts
 
 
 def _create_base(root: zarr.Group, base: Mapping[str, np.ndarray]) -> None:

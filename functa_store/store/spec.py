@@ -2,8 +2,9 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ CONVENTION = {
     "name": "functa",
     "description": "A dataset stored as modulations of one base network; the key `functa` says how to evaluate them.",
 }
+TEXTS_AT_A_TIME = 65536
 IDENTITY = ("format_version", "domain", "features", "config", "layout", "base", "rounding", "examples", "provenance")
 """The attributes that decide every other byte of a store, and so its fingerprint."""
 
@@ -202,7 +204,20 @@ def examples_sha256(described: "Contents | Source") -> str:
         for name, label in described.labels.items()
     }
     rejects = [to_dict(reject) for reject in described.rejects]
-    return sha256_json([list(described.ids), [str(split) for split in described.split], labels, rejects])
+    digest, comma = hashlib.sha256(), b","
+    for part in itertools.chain([b"["], _texts(described.ids), [comma], _texts(described.split), [comma]):
+        digest.update(part)
+    digest.update(f"{_json(labels)},{_json(rejects)}]".encode())
+    return digest.hexdigest()
+
+
+def _texts(values: Sequence[str] | np.ndarray) -> Iterator[bytes]:
+    """The JSON of a list of strings, in pieces."""
+    yield b"["
+    for start in range(0, len(values), TEXTS_AT_A_TIME):
+        piece = _json([str(value) for value in values[start : start + TEXTS_AT_A_TIME]])[1:-1]
+        yield (f",{piece}" if start else piece).encode()
+    yield b"]"
 
 
 def identity(spec: StoreSpec) -> dict[str, Any]:
@@ -220,5 +235,8 @@ def _plain_json(what: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def sha256_json(value: Any) -> str:
     """SHA-256 of a JSON value: keys sorted, no spaces, UTF-8 unescaped."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_json(value).encode()).hexdigest()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
