@@ -50,17 +50,20 @@ class LocalObjects:
             size = os.fstat(descriptor).st_size
             if size > at_most:
                 raise too_long(self.name, key, size, at_most)
-            return self._read_at(key, descriptor, size, 0)
+            return self.read_at(key, descriptor, size, 0)
 
     def read_ranges(self, key: str, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
         """Some ranges of a file."""
         with self.opened(key) as descriptor:
-            return [self._read_at(key, descriptor, n, start) for start, n in zip(starts, lengths, strict=True)]
+            return [self.read_at(key, descriptor, n, start) for start, n in zip(starts, lengths, strict=True)]
 
     def map(self, key: str) -> mmap.mmap:
         """A file as memory, read only; what is not touched is not read."""
         with self.opened(key) as descriptor:
-            return map_file(descriptor)
+            try:
+                return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+            except ValueError as error:
+                raise StoreFormatError(f"{self.name}/{key}: is empty; copy the store again.") from error
 
     @contextlib.contextmanager
     def opened(self, key: str) -> Iterator[int]:
@@ -153,7 +156,8 @@ class LocalObjects:
             return self.path.with_name(self.path.name + suffix)  # as the user wrote it, for messages
         return Path(real + suffix)
 
-    def _read_at(self, key: str, descriptor: int, length: int, start: int) -> bytes:
+    def read_at(self, key: str, descriptor: int, length: int, start: int) -> bytes:
+        """Some bytes of an opened file, which must have them."""
         parts = []
         while length:
             try:
@@ -165,18 +169,6 @@ class LocalObjects:
             parts.append(part)
             length, start = length - len(part), start + len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def map_file(descriptor: int) -> mmap.mmap:
-    """An open file as memory, read only.
-
-    Raises:
-        StoreFormatError: If it is empty, which no file of a store is.
-    """
-    try:
-        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-    except ValueError as error:
-        raise StoreFormatError("it is empty; copy the store again.") from error
 
 
 def sync(path: Path) -> None:

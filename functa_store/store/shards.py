@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import contextlib
 import mmap
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -12,7 +13,7 @@ import numpy as np
 from functa_store.errors import StorageError, StoreFormatError
 from functa_store.recent import Recent
 from functa_store.store.address_range import AddressRange
-from functa_store.store.local import LocalObjects, map_file
+from functa_store.store.local import LocalObjects
 from functa_store.store.objects import FileRecord, Objects, record
 from functa_store.store.parts import Part, Selection, by_part, take
 from functa_store.store.ranges import Ranges
@@ -158,10 +159,15 @@ class MappedRows:
             self._all_mapped = bool(self._is_mapped.all())
 
     def _map_shard(self, position: int) -> None:
-        length = self._shards.table.rows_bytes
+        table, size = self._shards.table, self._shards.table.rows_bytes
         with self._shards.touched(position) as key, self._objects.opened(key) as descriptor:
-            self._shards.check_whole(key, memoryview(map_file(descriptor)))
-            self._range.map(position * length, length, descriptor)
+            if self._shards.verify:
+                self._shards.check_whole(key, self._objects.read_at(key, descriptor, table.shard_bytes, 0))
+            tail = self._objects.read_at(
+                key, descriptor, table.tail_bytes, size
+            )  # mapped, megabytes would come with it
+            table.check(os.fstat(descriptor).st_size, tail)
+            self._range.map(position * size, size, descriptor)
 
 
 class ShardedRows:
