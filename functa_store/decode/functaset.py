@@ -14,12 +14,12 @@ from functa_store.decode.cache import DEFAULT_CACHE_BYTES, GridCache
 from functa_store.decode.example import Example
 from functa_store.decode.memory import check_memory
 from functa_store.decode.points import Coords, check_points
-from functa_store.decode.selection import Index, select, to_array
 from functa_store.errors import ExampleIndexError, GridError
 from functa_store.grids import CellGrid, GridPoints, Region
 from functa_store.metrics import psnr
 from functa_store.sources import FeatureSpec
 from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions
+from functa_store.store.positions import Index, as_array, places_of
 from functa_store.store.reader import StoreReader
 from functa_store.store.rows import Rows
 
@@ -219,7 +219,7 @@ class Functaset:
             GridError: If resolution, region or points do not fit the domain, or the result does not fit
                 into memory.
         """
-        selected, channels = select(self.store.path, index, len(self)), self.features.num_channels
+        selected, channels = places_of(self.store.path, index, len(self)), self.features.num_channels
         if coords is None:
             shape = self.domain.resolve(resolution, region)
             check_memory(len(selected), math.prod(shape), channels)  # before an axis is made
@@ -230,7 +230,7 @@ class Functaset:
             check_memory(len(selected), math.prod(shape), channels)
         else:
             raise GridError("give either points (coords) or a grid (resolution, region), not both")
-        decoded = self._decode(to_array(selected), points)
+        decoded = self._decode(as_array(selected), points)
         return self._finished(decoded, clip).reshape(len(decoded), *shape, channels)
 
     def decode_scattered(
@@ -248,13 +248,13 @@ class Functaset:
             GridError: If there are not as many points as examples, they do not fit the domain, or the result
                 does not fit into memory.
         """
-        selected, points = select(self.store.path, index, len(self)), check_points(coords, self.domain.axes)
+        selected, points = places_of(self.store.path, index, len(self)), check_points(coords, self.domain.axes)
         if isinstance(points, GridPoints) or len(selected) != len(points):
             raise GridError(
                 f"expected one point for each example, got {len(selected)} examples and {len(points)} points"
             )
         check_memory(1, len(points), self.features.num_channels)
-        distinct, places = np.unique(to_array(selected), return_inverse=True)
+        distinct, places = np.unique(as_array(selected), return_inverse=True)
         return self._finished(self.tiled_decoder.scattered(self.modulations[distinct], places, points), clip)
 
     def _decode(self, examples: np.ndarray, points: GridPoints | np.ndarray) -> np.ndarray:

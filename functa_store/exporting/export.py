@@ -13,7 +13,6 @@ import psutil
 
 from functa_store.behind import one_behind
 from functa_store.decode.functaset import Functaset
-from functa_store.decode.selection import Index, select, to_array
 from functa_store.errors import ConfigError, ExampleIndexError, FunctaStoreError, StorageError, StoreExistsError
 from functa_store.exporting.array_files import ArrayFiles, ArraysInMemory, Folder, Selection
 from functa_store.exporting.zarr_files import ExportDtype, ZarrGroup, check_names
@@ -21,6 +20,7 @@ from functa_store.grids import Region
 from functa_store.metrics import psnr
 from functa_store.progress import Exported, Note, Report, silent
 from functa_store.store.local import PART_SUFFIX, LocalObjects
+from functa_store.store.positions import Index, as_array, places_of
 
 BLOCK_BYTES = 8 * 2**20
 """Features decoded at once, or one example where that is more; another block is being written meanwhile."""
@@ -126,7 +126,7 @@ def _select(
 ) -> Selection:
     """The examples that an index names, and where they are to be decoded."""
     store, count = functaset.store, len(functaset)
-    positions = to_array(select(store.path, index, count))
+    positions = as_array(places_of(store.path, index, count))
     if not positions.size:
         raise ExampleIndexError(f"{store.path}: found no list of examples to export, expected some of its {count}")
     if len(set(store.domain.axes)) < store.domain.num_axes:

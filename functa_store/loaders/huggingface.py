@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from functa_store.decode.functaset import Functaset, Index
+from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, MissingLibraryError
 from functa_store.loaders.table import SelectedRows, select
+from functa_store.store.positions import Index
 
 try:
     import datasets

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from functa_store.decode.functaset import Functaset, Index
+from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError
 from functa_store.loaders.ahead import made_ahead
 from functa_store.loaders.content import Batch, Content, Decode
@@ -14,6 +14,7 @@ from functa_store.loaders.order import BlockShuffle, Order, Shuffle, at_least
 from functa_store.loaders.reading import Reading
 from functa_store.loaders.state import describe, place_in, shuffle_in
 from functa_store.loaders.table import SelectedRows, select
+from functa_store.store.positions import Index
 
 if TYPE_CHECKING:
     import jax

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import psutil
 
-from functa_store.decode.functaset import Functaset, Index
+from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, ExampleIndexError
 from functa_store.loaders.forked import Birthplace
 from functa_store.loaders.order import BlockShuffle, Shuffle
 from functa_store.store.local import LocalObjects
+from functa_store.store.positions import Index
 
 BLOCK_BYTES = 2**20
 """Bytes of a block: far more than a disk or a bucket needs to be as fast as it can."""

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from functa_store.decode.functaset import Functaset, Index
+from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError
 from functa_store.loaders.content import Batch, Content, DecodeGrid
 from functa_store.loaders.loader import Loader
 from functa_store.loaders.normalization import Normalization
 from functa_store.loaders.reading import OpenWindow
 from functa_store.loaders.table import SelectedRows, select
+from functa_store.store.positions import Index
 
 WINDOWS_KEPT = 2
 """Threads that take batches in turns are in two windows at most, if each takes less than a window."""

@@ -1,12 +1,11 @@
 """How is an array on disk indexed by example, as if it were a numpy array?"""
 
-import operator
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from functa_store.errors import ExampleIndexError
+from functa_store.store.positions import positions
 
 
 @runtime_checkable
@@ -62,50 +61,21 @@ class Rows:
             ExampleIndexError: If the key is of another kind, or names an example that is not there.
             StoreFormatError: If the rows are missing or damaged.
         """
-        if isinstance(key, tuple):
-            raise ExampleIndexError(
-                f"{self.name}: cannot index {len(self)} examples by {key!r}; choose examples first, then the rest"
-            )
-        if isinstance(key, slice):
-            return self._read_slice(range(len(self))[key])
-        if not isinstance(key, bool | np.bool_) and hasattr(key, "__index__") and not np.ndim(key):
-            return self._read(self._positions(np.array([operator.index(key)])))[0]
-        return self._read_array(np.asarray(key))
+        found = positions(self.name, key, len(self))
+        if isinstance(found, range):
+            return self._read_range(found)
+        if found.size == 0:
+            return np.empty((*found.shape, *self.shape[1:]), self.dtype)
+        if found.ndim == 1:
+            return self._read(found)
+        return self._read(found.ravel()).reshape((*found.shape, *self.shape[1:]))[()]
 
-    def _read_slice(self, rows: range) -> np.ndarray:
+    def _read_range(self, rows: range) -> np.ndarray:
         ascending = rows if rows.step > 0 else rows[::-1]
         if not ascending:
             return np.empty((0, *self.shape[1:]), self.dtype)
-        values = self._read(slice(ascending.start, ascending.stop, ascending.step))
+        values = self._read(slice(ascending[0], ascending[-1] + 1, ascending.step))
         return values if rows.step > 0 else values[::-1]
-
-    def _read_array(self, key: np.ndarray) -> np.ndarray:
-        if key.dtype == bool and key.shape == (len(self),):
-            positions = np.flatnonzero(key)
-        elif key.size == 0 and key.dtype != bool:
-            positions = key.astype(np.int64)
-        elif key.dtype.kind in "iu":
-            positions = self._positions(key)
-        else:
-            raise ExampleIndexError(
-                f"{self.name}: cannot index {len(self)} examples with {key.dtype} of shape {key.shape}; "
-                "use an integer, a slice, integers, or a mask with one value per example."
-            )
-        if positions.size == 0:
-            return np.empty((*positions.shape, *self.shape[1:]), self.dtype)
-        if positions.ndim == 1:
-            return self._read(positions)
-        return self._read(positions.ravel()).reshape(*positions.shape, *self.shape[1:])
-
-    def _positions(self, key: np.ndarray) -> np.ndarray:
-        lowest, highest = key.min(), key.max()
-        if lowest < -len(self) or highest >= len(self):
-            raise ExampleIndexError(
-                f"{self.name}: example {lowest if lowest < -len(self) else highest} does not exist; there are "
-                f"{len(self)}, counted from 0 to {len(self) - 1} or from -1 to {-len(self)}."
-            )
-        positions = key.astype(np.int64, copy=False)
-        return np.where(positions < 0, positions + len(self), positions) if lowest < 0 else positions
 
     def _read(self, rows: slice | np.ndarray) -> np.ndarray:
         if self._table is None:
