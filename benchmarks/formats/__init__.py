@@ -1,0 +1,1 @@
+"""How do other formats read shuffled batches of vectors, each in its own fast way?"""
