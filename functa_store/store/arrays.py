@@ -15,13 +15,10 @@ import numpy as np
 from functa_store.errors import StoreFormatError
 from functa_store.store.chunks import TEXT, codecs_of, numbers_of, packed_limit, text_limit, texts_of
 from functa_store.store.local import LocalObjects
-from functa_store.store.objects import FileRecord, Objects, record
+from functa_store.store.objects import REQUESTS_AT_A_TIME, FileRecord, Objects, record
 
 MOST_METADATA_BYTES = 16 * 2**20
 MOST_ARRAY_BYTES = 4 * 2**30
-THREADS = 16
-"""Descriptions of a bucket's arrays that are read at a time."""
-
 ROWS_PER_CHUNK = 65536
 """Rows per chunk of the small per-example arrays."""
 
@@ -77,7 +74,7 @@ class SmallArrays:
         """Read the metadata of several arrays, of a bucket's at once; see `describe`."""
         if isinstance(self._objects, LocalObjects):
             return
-        with concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="describe") as pool:
+        with concurrent.futures.ThreadPoolExecutor(REQUESTS_AT_A_TIME, thread_name_prefix="describe") as pool:
             for _ in pool.map(self.describe, names):
                 pass
 

@@ -1,14 +1,10 @@
 """How is one value per example read, without reading those of all examples?"""
 
-import concurrent.futures
-
 import numpy as np
 
 from functa_store.store.arrays import SmallArray
-from functa_store.store.parts import Selection, by_part, take
-
-THREADS = 16
-"""Chunks that are read at a time."""
+from functa_store.store.objects import REQUESTS_AT_A_TIME
+from functa_store.store.parts import Part, Selection, gather, take
 
 
 class Column:
@@ -24,19 +20,24 @@ class Column:
 
     def __getitem__(self, rows: Selection) -> np.ndarray:
         """The values of some examples, in the order asked for."""
-        first, *others = by_part(rows, self._array.chunks[0])
-        found = take(self._chunk(first.position), first.inside)  # before memory is taken for as many as are claimed
-        if not others:
-            return found
-        count = len(range(rows.start, rows.stop, rows.step)) if isinstance(rows, slice) else len(rows)
-        values = np.empty(count, self._array.dtype)
-        values[first.where] = found
-        with concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="column") as pool:
-            for part, chunk in zip(others, pool.map(self._chunk, [part.position for part in others]), strict=True):
-                values[part.where] = chunk[part.inside]
-        return values
+        return gather(rows, self._array.chunks[0], self._read, threads=REQUESTS_AT_A_TIME)
 
-    def _chunk(self, position: int) -> np.ndarray:
-        if position not in self._chunks:
-            self._chunks[position] = self._array.chunk((position,))
-        return self._chunks[position]
+    def _read(self, part: Part) -> np.ndarray:
+        if part.position not in self._chunks:
+            self._chunks[part.position] = self._array.chunk((part.position,))
+        return take(self._chunks[part.position], part.inside)
+
+
+class ColumnInMemory:
+    """The same for values that are in memory; what is read from it is not them.
+
+    Args:
+        values: One per example.
+    """
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = values
+
+    def __getitem__(self, rows: Selection) -> np.ndarray:
+        """The values of some examples, in the order asked for."""
+        return take(self._values, rows)

@@ -63,7 +63,7 @@ class LocalObjects:
             try:
                 return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
             except ValueError as error:
-                raise StoreFormatError(f"{self.name}/{key}: is empty; copy the store again.") from error
+                raise StoreFormatError("it is empty.") from error
 
     @contextlib.contextmanager
     def opened(self, key: str) -> Iterator[int]:

@@ -12,6 +12,9 @@ import google_crc32c
 
 from functa_store.errors import ConfigError, StorageError, StoreFormatError
 
+REQUESTS_AT_A_TIME = 16
+"""Requests to a bucket that may be on their way together."""
+
 SCHEMES = ("s3", "gs", "http", "https", "memory", "file")
 
 
@@ -141,7 +144,7 @@ def open_objects(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
         return location
     from functa_store.store.local import LocalObjects
 
-    text = os.fspath(location)
+    text = os.path.expanduser(os.fspath(location))
     scheme = text.partition("://")[0].lower() if "://" in text else "file"
     if scheme not in SCHEMES:
         raise ConfigError(f"{scheme}://...: unknown scheme {scheme!r}, expected a path or one of {', '.join(SCHEMES)}")
@@ -188,9 +191,9 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def write_all(objects: Objects, files: Mapping[str, bytes], threads: int = 16) -> None:
+def write_all(objects: Objects, files: Mapping[str, bytes]) -> None:
     """Write many objects, several at a time, each atomically."""
-    with concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="write") as pool:
+    with concurrent.futures.ThreadPoolExecutor(REQUESTS_AT_A_TIME, thread_name_prefix="write") as pool:
         for _ in pool.map(objects.write, files.keys(), files.values()):
             pass
 

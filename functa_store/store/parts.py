@@ -1,6 +1,7 @@
-"""Which rows lie in which part of an array?"""
+"""Which rows lie in which part of an array, and how do they come together?"""
 
-from collections.abc import Iterator
+import concurrent.futures
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -28,10 +29,39 @@ class Part(NamedTuple):
     where: Selection
 
 
+def gather(rows: Selection, per_part: int, read: Callable[[Part], np.ndarray], threads: int = 1) -> np.ndarray:
+    """Rows of an array that is read part by part, in the order asked for.
+
+    Args:
+        rows: Which rows.
+        per_part: Rows of a part.
+        read: Gives the rows of one part in an array of their own.
+        threads: Parts that are read at a time.
+    """
+    first, *others = by_part(rows, per_part)
+    found = read(first)  # before memory is taken for as many rows as a stranger may claim
+    if not others:
+        return found
+    count = len(range(rows.start, rows.stop, rows.step)) if isinstance(rows, slice) else len(rows)
+    values = np.empty((count, *found.shape[1:]), found.dtype)
+    values[first.where] = found
+    for part, found in zip(others, _read_all(others, read, threads), strict=True):
+        values[part.where] = found
+    return values
+
+
+def _read_all(parts: list[Part], read: Callable[[Part], np.ndarray], threads: int) -> Iterator[np.ndarray]:
+    if threads == 1:
+        yield from map(read, parts)
+    else:
+        with concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
+            yield from pool.map(read, parts)
+
+
 def by_part(rows: Selection, per_part: int) -> list[Part]:
     """Rows, at least one, by the part of equal length that they lie in."""
     if isinstance(rows, slice):
-        return list(_slice_by_part(range(rows.start, rows.stop, rows.step or 1), per_part))
+        return list(_slice_by_part(range(rows.start, rows.stop, rows.step), per_part))
     which, inside = np.divmod(rows, per_part)
     order = np.argsort(which, kind="stable")
     touched, starts = np.unique(which[order], return_index=True)

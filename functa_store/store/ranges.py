@@ -37,9 +37,11 @@ class Ranges(NamedTuple):
 
     @classmethod
     def of(cls, inside: Selection, row_bytes: int) -> "Ranges":
-        """The ranges of some rows, counted from the first of the shard; of a slice, with all that is between."""
+        """The ranges of some rows, counted from the first of the shard; of a slice, with the little that is between."""
+        if isinstance(inside, slice) and inside.step * row_bytes > COALESCE:
+            inside = np.arange(inside.start, inside.stop, inside.step)
         if isinstance(inside, slice):
-            count = inside.stop - inside.start
+            count = range(inside.start, inside.stop, inside.step)[-1] + 1 - inside.start
             return cls([inside.start * row_bytes], [count * row_bytes], slice(0, count, inside.step))
         unique, places = np.unique(inside, return_inverse=True)
         runs = np.split(unique, np.flatnonzero(np.diff(unique) != 1) + 1)

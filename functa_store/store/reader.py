@@ -12,12 +12,13 @@ from functa_store.sources import Reject
 from functa_store.store.arrays import SmallArrays
 from functa_store.store.base import base_problems, describe_array, description_problems
 from functa_store.store.chunks import TEXT
-from functa_store.store.columns import Column
+from functa_store.store.columns import Column, ColumnInMemory
 from functa_store.store.inventory import take_inventory
 from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions, open_objects
 from functa_store.store.rounding import EXACT, Rounding
+from functa_store.store.row_tables import open_rows
 from functa_store.store.rows import Rows, RowTable
-from functa_store.store.shards import Shards, open_rows
+from functa_store.store.shards import Shards
 from functa_store.store.spec import ROOT
 
 MOST_PROBLEMS = 10
@@ -190,7 +191,7 @@ class StoreReader:
         return Shards(self.objects, table, [shard.index for shard in self.shards], self._records, verify=self._verify)
 
     def _column(self, name: str) -> Rows:
-        """A small per-example array, read as a whole when it is first asked for."""
+        """A small per-example array, described; read chunk by chunk when it is asked for."""
         described = self._small.describe(name)
         if described["shape"] != (self.num_total,):
             raise self._unexpected(name, f"shape {described['shape']}", f"({self.num_total},)")
@@ -201,11 +202,11 @@ class StoreReader:
         return Rows(f"{self.path}/{name}", (self.num_examples,), dtype, functools.partial(self._open_column, name))
 
     def _open_column(self, name: str) -> RowTable:
-        array = self._small.open(name, None, (self.num_total,))
+        array = self._small.open(name, None)
         if self.complete:
             return Column(array)
         values = array.read()
-        return np.concatenate([values[:0], *(values[shard.start : shard.stop] for shard in self.shards)])
+        return ColumnInMemory(np.concatenate([values[:0], *(values[s.start : s.stop] for s in self.shards)]))
 
     def _label_names(self) -> list[str]:
         suffix = "/zarr.json"

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from functa_store.config import from_dict, to_dict
 from functa_store.store.layout import Shard
-from functa_store.store.objects import FileRecord, Objects
+from functa_store.store.objects import REQUESTS_AT_A_TIME, FileRecord, Objects
 from functa_store.store.work import RECEIPTS, SKELETON, WORK_SUFFIX
 
 MOST_BYTES = 16 * 2**20
-THREADS = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,7 +49,7 @@ class Receipts:
         """The files of every shard that is done, by index: it has a receipt, and its files have the sizes it says."""
         names, sizes = self._work.sizes(RECEIPTS), self._store.sizes()
         there = [shard for shard in shards if _name(shard) in names]
-        with concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="receipts") as pool:
+        with concurrent.futures.ThreadPoolExecutor(REQUESTS_AT_A_TIME, thread_name_prefix="receipts") as pool:
             receipts = zip(there, pool.map(self._read, map(_name, there)), strict=True)
         return {
             shard.index: files

@@ -9,7 +9,7 @@ import pytest
 import functa_store
 from functa_store import cli
 from functa_store.config import ConvertConfig
-from functa_store.store import shards
+from functa_store.store import by_shard
 from functa_store.store.claim import sole_writer
 from functa_store.store.objects import open_objects
 from functa_store.store.reader import StoreReader
@@ -25,8 +25,9 @@ def remote_copy(s3, url):
     return url
 
 
-@pytest.mark.parametrize("apart", [False, True])
-def test_random_rows_cost_few_requests_for_each_shard_and_none_later(s3, url, storage, proxy, monkeypatch, apart):
+@pytest.fixture
+def many(s3):
+    """The modulations of a store of many shards."""
     count = SHARDS * ROWS
     contents = make_contents(
         config=ConvertConfig(network=NETWORK, rows_per_shard=ROWS),
@@ -39,22 +40,30 @@ def test_random_rows_cost_few_requests_for_each_shard_and_none_later(s3, url, st
     with sole_writer(s3) as (store, _), StoreWriter.resume_or_create(store, contents) as writer:
         for shard in writer.missing_shards():
             writer.write(shard, modulations[shard.start : shard.stop], mse[shard.start : shard.stop])
-    reader = StoreReader(open_objects(url, storage))
-    _ = reader.ids[0], reader.rounding
-    if apart:  # rows that are too few to fetch shards for
-        monkeypatch.setattr(shards, "WORTH_A_WHOLE", np.inf)
-    for repeat in range(2):
+    return modulations
+
+
+def test_random_rows_cost_few_requests_for_each_shard_and_none_once_all_are_kept(many, url, storage, proxy):
+    reader, rng = StoreReader(open_objects(url, storage)), np.random.default_rng(1)
+    for most in (3 * SHARDS, 0):
         proxy.counts.clear()
-        reader.objects.requests.clear()
-        rows = rng.integers(0, count, 256)
-        np.testing.assert_array_equal(reader.modulations[rows], modulations[rows])
-        if repeat and not apart:
-            assert proxy.requests == 0
-            continue
-        assert set(proxy.counts) == {"GET"}
+        rows = rng.integers(0, len(many), 256)
+        np.testing.assert_array_equal(reader.modulations[rows], many[rows])
+        assert proxy.requests <= most
+
+
+def test_no_shard_of_a_table_that_memory_may_not_keep_is_fetched_as_a_whole(many, url, storage, proxy, monkeypatch):
+    monkeypatch.setattr(by_shard, "MOST_BYTES_KEPT", many.nbytes // 2)
+    reader, rng = StoreReader(open_objects(url, storage)), np.random.default_rng(1)
+    _ = reader.modulations[0]
+    reader.objects.requests.clear()
+    for _ in range(5):
+        proxy.counts.clear()
+        rows = rng.integers(0, len(many), 256)
+        np.testing.assert_array_equal(reader.modulations[rows], many[rows])
         assert SHARDS <= proxy.requests <= 3 * SHARDS
-        assert SHARDS <= sum(reader.objects.requests.values()) <= proxy.requests
-    np.testing.assert_array_equal(reader.modulations[5::7], modulations[5::7])
+    assert set(reader.objects.requests) == {"get_ranges"}
+    np.testing.assert_array_equal(reader.modulations[5::7], many[5::7])
 
 
 def test_opening_costs_few_requests(remote_copy, storage, proxy):

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from functa_store.config import ConvertConfig
 from functa_store.errors import StorageError, StoreFormatError
-from functa_store.store import shards
+from functa_store.store import row_tables
 from functa_store.store.address_range import AddressRange
+from functa_store.store.by_shard import FileRows
 from functa_store.store.claim import sole_writer
+from functa_store.store.mapped import MappedRows
 from functa_store.store.objects import open_objects
 from functa_store.store.parts import by_part
 from functa_store.store.reader import StoreReader
-from functa_store.store.shards import MappedRows, ShardedRows
 from functa_store.store.writer import StoreWriter
 from tests.store.conftest import NETWORK, make_contents
 
@@ -58,7 +59,7 @@ def store(tmp_path_factory, modulations):
 def tables(store):
     """The same rows, mapped side by side and read shard by shard."""
     reader = StoreReader(store)
-    one_by_one = ShardedRows(reader._shards_of("modulations"), reader.rounding.to_values)
+    one_by_one = FileRows(reader._shards_of("modulations"), reader.objects, reader.rounding.to_values)
     return [reader._open_modulations(), one_by_one]
 
 
@@ -70,21 +71,27 @@ ROWS = st.one_of(
 
 @given(ROWS)
 def test_every_way_reads_the_same_rows(tables, modulations, rows):
-    assert [type(table) for table in tables] == [MappedRows, ShardedRows]
+    assert [type(table) for table in tables] == [MappedRows, FileRows]
     for table in tables:
         np.testing.assert_array_equal(table[rows], modulations[rows])
 
 
-@given(st.randoms(use_true_random=False))
-def test_shards_are_mapped_when_they_are_touched(store, modulations, random):
+@given(st.slices(COUNT))
+def test_slices_are_those_of_numpy(store, modulations, rows):
     reader = StoreReader(store)
-    for _ in range(4):
-        row = random.randrange(COUNT)
-        np.testing.assert_array_equal(reader.modulations[row], modulations[row])
+    np.testing.assert_array_equal(reader.modulations[rows], modulations[rows])
+    np.testing.assert_array_equal(reader.mse[rows], modulations[rows, 0] ** 2)
+
+
+def test_shards_are_mapped_when_they_are_touched_and_not_before(store, modulations):
+    table = StoreReader(store)._open_modulations()
+    for row, mapped in {PAGES: [1], PAGES + 1: [1], 0: [0, 1], COUNT - 1: [0, 1, 2]}.items():
+        np.testing.assert_array_equal(table[np.array([row])], modulations[[row]])
+        assert np.flatnonzero(table._is_mapped).tolist() == mapped
 
 
 @pytest.mark.parametrize("way", [0, 1])
-@pytest.mark.parametrize("rows", [slice(0, 3), slice(0, 2 * PAGES, PAGES), np.array([0, 1, 2])], ids=str)
+@pytest.mark.parametrize("rows", [slice(0, 3, 1), slice(0, 2 * PAGES, PAGES), np.array([0, 1, 2])], ids=str)
 def test_what_is_read_can_be_changed_without_changing_the_store(tables, modulations, way, rows):
     tables[way][rows][...] = 0
     np.testing.assert_array_equal(tables[way][rows], modulations[rows])
@@ -109,12 +116,19 @@ def test_a_damaged_shard_is_named_and_the_others_are_read(tmp_path, modulations,
     np.testing.assert_array_equal(reader.modulations[:PAGES], modulations[:PAGES])
 
 
-def test_without_addresses_shards_are_read_one_by_one(store, modulations, monkeypatch):
-    def refuse(*_):
-        raise StorageError("no addresses")
+def refuse(*_):
+    raise StorageError("cannot map: no more")
 
-    monkeypatch.setattr(shards, "AddressRange", refuse)
-    np.testing.assert_array_equal(StoreReader(store).modulations[::1000], modulations[::1000])
+
+@pytest.mark.parametrize("what", ["the range", "a file"])
+def test_without_addresses_shards_are_read_one_by_one(store, modulations, monkeypatch, what):
+    if what == "the range":
+        monkeypatch.setattr(row_tables, "MappedRows", refuse)
+    else:
+        monkeypatch.setattr(AddressRange, "map", refuse)
+    reader = StoreReader(store)
+    for rows in (slice(None, None, 1000), [COUNT - 1, 0]):
+        np.testing.assert_array_equal(reader.modulations[rows], modulations[rows])
 
 
 def read_in_child(reader, rows, results):

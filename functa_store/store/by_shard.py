@@ -1,0 +1,105 @@
+"""How are rows read shard by shard?"""
+
+import collections
+
+import numpy as np
+
+from functa_store.recent import Recent
+from functa_store.store.local import LocalObjects
+from functa_store.store.objects import REQUESTS_AT_A_TIME
+from functa_store.store.parts import Part, Selection, gather, take
+from functa_store.store.ranges import Ranges
+from functa_store.store.shards import Shards, Values
+
+MOST_FILES_MAPPED = 256
+"""Shards that are mapped one by one at a time; each holds an open file."""
+
+MOST_BYTES_KEPT = 2**30
+"""Bytes of a bucket's table up to which its shards are kept in memory."""
+
+WORTH_A_WHOLE = 0.25
+"""A bucket's shard is fetched as a whole, and kept, when so much of it was paid for by reading rows."""
+
+REQUEST_BYTES = 2**18
+"""Bytes that take about as long as a request: 20 ms at 100 Mbit/s."""
+
+
+class FileRows:
+    """Rows of shards on a disk, each mapped by itself; see `rows.RowTable`.
+
+    Args:
+        shards: The shards.
+        objects: Where they are.
+        to_values: Turns stored rows into what is returned.
+    """
+
+    def __init__(self, shards: Shards, objects: LocalObjects, to_values: Values) -> None:
+        self._shards, self._objects, self._to_values = shards, objects, to_values
+        self._mapped = Recent[np.ndarray](MOST_FILES_MAPPED)
+
+    def __getitem__(self, rows: Selection) -> np.ndarray:
+        """The values of some rows, in the order asked for."""
+        return self._to_values(gather(rows, self._shards.table.rows_per_shard, self._read))
+
+    def _read(self, part: Part) -> np.ndarray:
+        if (whole := self._mapped.get(part.position)) is None:
+            with self._shards.touched(part.position) as key:
+                whole = self._shards.check_whole(key, memoryview(self._objects.map(key)))
+            self._mapped.put(part.position, whole, cost=1)
+        return take(whole, part.inside)
+
+
+class BucketRows:
+    """Rows of shards in a bucket; see `rows.RowTable`.
+
+    The rows that are asked for are fetched, or, where memory may keep the whole table, a whole shard once reading it
+    row by row has cost a quarter of that. A larger table is read best in long slices, as a loader's blocks are.
+
+    Args:
+        shards: The shards.
+        to_values: Turns stored rows into what is returned.
+    """
+
+    def __init__(self, shards: Shards, to_values: Values) -> None:
+        self._shards, self._table, self._to_values = shards, shards.table, to_values
+        self._keeps = len(shards) * shards.table.shard_bytes <= MOST_BYTES_KEPT
+        self._kept: dict[int, np.ndarray] = {}
+        self._checked: set[int] = set()
+        self._spent = collections.Counter[int]()
+
+    def __getitem__(self, rows: Selection) -> np.ndarray:
+        """The values of some rows, in the order asked for."""
+        return self._to_values(gather(rows, self._table.rows_per_shard, self._read, threads=REQUESTS_AT_A_TIME))
+
+    def _read(self, part: Part) -> np.ndarray:
+        if part.position in self._kept:
+            return take(self._kept[part.position], part.inside)
+        with self._shards.touched(part.position) as key:
+            wanted, is_new = Ranges.of(part.inside, self._table.row_bytes), part.position not in self._checked
+            if self._is_worth_a_whole(part.position, wanted) or (is_new and self._shards.verify):
+                return take(self._fetch_whole(part.position, key), part.inside)
+            return self._fetch(part.position, key, wanted)
+
+    def _is_worth_a_whole(self, position: int, wanted: Ranges) -> bool:
+        """Whether enough of a shard was asked for by now, so that more will be."""
+        self._spent[position] += REQUEST_BYTES + wanted.fetched_bytes
+        return self._keeps and self._spent[position] >= WORTH_A_WHOLE * self._table.shard_bytes
+
+    def _fetch_whole(self, position: int, key: str) -> np.ndarray:
+        whole = self._shards.check_whole(key, self._shards.objects.read(key, self._table.shard_bytes))
+        self._checked.add(position)
+        if self._keeps:
+            self._kept[position] = whole
+        return whole
+
+    def _fetch(self, position: int, key: str, wanted: Ranges) -> np.ndarray:
+        """Some rows of a shard, and its index if it was not seen yet."""
+        table, is_new = self._table, position not in self._checked
+        starts = [*wanted.starts, table.rows_bytes] if is_new else wanted.starts
+        lengths = [*wanted.lengths, table.tail_bytes] if is_new else wanted.lengths
+        found = list(self._shards.objects.read_ranges(key, starts, lengths))
+        if is_new:
+            table.check(table.shard_bytes, bytes(found.pop()))
+            self._checked.add(position)
+        rows = np.frombuffer(b"".join(found), table.dtype).reshape(-1, *table.row_shape)
+        return take(rows, wanted.places)
