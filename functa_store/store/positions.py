@@ -26,6 +26,8 @@ def positions(name: str, index: Any, count: int) -> range | np.ndarray:
     Raises:
         ExampleIndexError: If the index is of another kind, or names an example that is not there.
     """
+    if isinstance(index, np.ndarray) and index.ndim:  # first, since batches are read by it
+        return _of_array(name, index, count)
     if isinstance(index, slice):
         try:
             return range(count)[index]
@@ -64,12 +66,12 @@ def as_array(places: range | np.ndarray) -> np.ndarray:
 
 def _of_array(name: str, index: Any, count: int) -> np.ndarray:
     array = np.asarray(index)
+    if array.dtype.kind in "iu" and array.size:
+        return _checked(name, array, count)
     if array.dtype == bool and array.shape == (count,):
         return np.flatnonzero(array)
     if array.size == 0 and array.dtype != bool:
         return array.astype(np.int64)
-    if array.dtype.kind in "iu":
-        return _checked(name, array, count)
     raise ExampleIndexError(
         f"{name}: cannot index {count} examples with {array.dtype} of shape {array.shape}; "
         "use an integer, a slice, integers, or a mask with one value per example."
