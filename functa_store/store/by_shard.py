@@ -5,14 +5,15 @@ import collections
 import numpy as np
 
 from functa_store.recent import Recent
+from functa_store.store.address_range import AddressRange
 from functa_store.store.local import LocalObjects
 from functa_store.store.objects import REQUESTS_AT_A_TIME
 from functa_store.store.parts import Part, Selection, gather, take
 from functa_store.store.ranges import Ranges
 from functa_store.store.shards import Shards, Values
 
-MOST_FILES_MAPPED = 256
-"""Shards that are mapped one by one at a time; each holds an open file."""
+MOST_FILES_MAPPED = 64
+"""Shards that are mapped one by one at a time."""
 
 MOST_BYTES_KEPT = 2**30
 """Bytes of a bucket's table up to which its shards are kept in memory."""
@@ -43,10 +44,17 @@ class FileRows:
 
     def _read(self, part: Part) -> np.ndarray:
         if (whole := self._mapped.get(part.position)) is None:
-            with self._shards.touched(part.position) as key:
-                whole = self._shards.check_whole(key, memoryview(self._objects.map(key)))
+            whole = self._map(part.position)
             self._mapped.put(part.position, whole, cost=1)
         return take(whole, part.inside)
+
+    def _map(self, position: int) -> np.ndarray:
+        table = self._shards.table
+        with self._shards.touched(position) as key, self._objects.opened(key) as descriptor:
+            self._shards.check_file(key, self._objects, descriptor)
+            memory = AddressRange(table.rows_bytes)
+            memory.map(0, table.rows_bytes, descriptor)
+        return memory.array.view(table.dtype).reshape(-1, *table.row_shape)
 
 
 class BucketRows:

@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import mmap
 import operator
 import os
 import stat
@@ -56,14 +55,6 @@ class LocalObjects:
         """Some ranges of a file."""
         with self.opened(key) as descriptor:
             return [self.read_at(key, descriptor, n, start) for start, n in zip(starts, lengths, strict=True)]
-
-    def map(self, key: str) -> mmap.mmap:
-        """A file as memory, read only; what is not touched is not read."""
-        with self.opened(key) as descriptor:
-            try:
-                return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-            except ValueError as error:
-                raise StoreFormatError("it is empty.") from error
 
     @contextlib.contextmanager
     def opened(self, key: str) -> Iterator[int]:
@@ -141,6 +132,14 @@ class LocalObjects:
             return None
         except OSError as error:
             raise failed(self.name, key, "read", error) from error
+
+    def stamp(self, key: str) -> tuple[int, int, int] | None:
+        """What changes when a file is replaced: its number, time and size; None if there is none."""
+        try:
+            found = (self.path / check_key(key)).stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def sibling(self, suffix: str) -> "LocalObjects":
         """The directory beside this one, wherever links to it lie: receipts and locks are those of the store."""

@@ -1,7 +1,6 @@
 """How does a batch become one gather from all files of a table?"""
 
 import mmap
-import os
 import threading
 
 import numpy as np
@@ -28,8 +27,8 @@ def are_whole_pages(shards: Shards) -> bool:
 class MappedRows:
     """Rows of shards of whole pages on a disk, which are mapped side by side into one array, see `rows.RowTable`.
 
-    Reading is then as fast as from one memory-mapped file. Where the process may not map so many files (Linux allows
-    65,530 mappings), shards are read one by one from then on.
+    Reading is then as fast as from one memory-mapped file. Where the system refuses to map a file, shards are read one
+    by one from then on.
 
     Args:
         shards: The shards.
@@ -37,13 +36,13 @@ class MappedRows:
         to_values: Turns stored rows into what is returned.
 
     Raises:
-        StorageError: If the process may not have so many addresses.
+        StorageError: If the process may not have so many addresses or files.
     """
 
     def __init__(self, shards: Shards, objects: LocalObjects, to_values: Values) -> None:
         table = shards.table
         self._shards, self._objects, self._to_values = shards, objects, to_values
-        self._range = AddressRange(len(shards) * table.rows_bytes)
+        self._range = AddressRange(len(shards) * table.rows_bytes, len(shards))
         self._rows = self._range.array.view(table.dtype).reshape(-1, *table.row_shape)
         self._is_mapped = np.zeros(len(shards), bool)
         self._all_mapped = False
@@ -86,12 +85,9 @@ class MappedRows:
             self._all_mapped = bool(self._is_mapped.all())
 
     def _map_shard(self, position: int) -> None:
-        table, size = self._shards.table, self._shards.table.rows_bytes
+        size = self._shards.table.rows_bytes
         with self._shards.touched(position) as key, self._objects.opened(key) as descriptor:
-            if self._shards.verify:
-                self._shards.check_whole(key, self._objects.read_at(key, descriptor, table.shard_bytes, 0))
-            tail = self._objects.read_at(key, descriptor, table.tail_bytes, size)  # mapped, it would cost megabytes
-            table.check(os.fstat(descriptor).st_size, tail)
+            self._shards.check_file(key, self._objects, descriptor)
             try:
                 self._range.map(position * size, size, descriptor)
             except StorageError:

@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from functa_store.errors import StoreFormatError
+from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.sources import Reject
 from functa_store.store.arrays import SmallArrays
 from functa_store.store.base import base_problems, describe_array, description_problems
 from functa_store.store.chunks import TEXT
 from functa_store.store.columns import Column, ColumnInMemory
 from functa_store.store.inventory import take_inventory
+from functa_store.store.local import LocalObjects
 from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions, open_objects
+from functa_store.store.parsing import load_spec
 from functa_store.store.rounding import EXACT, Rounding
 from functa_store.store.row_tables import open_rows
 from functa_store.store.rows import Rows, RowTable
@@ -64,6 +66,8 @@ class StoreReader:
     def __init__(self, location: Location, *, storage: StorageOptions = NO_OPTIONS, verify: bool = False) -> None:
         self.objects = open_objects(location, storage)
         self.path = self.objects.name
+        self._stamp = self._root_stamp()
+        self._stamp = self._root_stamp()
         there = take_inventory(self.objects)
         self.spec = spec = there.spec
         self.shards = there.shards
@@ -102,7 +106,7 @@ class StoreReader:
     @functools.cached_property
     def base(self) -> dict[str, np.ndarray]:
         """The base weights and inner-loop rates by name, float32 however they are stored; see `stored_base`."""
-        return {name: array.astype(np.float32, copy=False) for name, array in self.stored_base.items()}
+        return _for_reading({name: array.astype(np.float32, copy=False) for name, array in self.stored_base.items()})
 
     @functools.cached_property
     def stored_base(self) -> dict[str, np.ndarray]:
@@ -118,7 +122,7 @@ class StoreReader:
         base = {name: self._small.read(f"base/{name}", *kind) for name, kind in kinds.items()}
         self._refuse(f"base/{name} is damaged" for name in base if describe_array(base[name]) != described[name])
         self._refuse(base_problems(base, *sizes))
-        return base
+        return _for_reading(base)
 
     def _refuse(self, problems: Iterable[str]) -> None:
         if found := "; ".join(itertools.islice(problems, MOST_PROBLEMS))[:2000]:
@@ -153,9 +157,9 @@ class StoreReader:
                 "(convert, recode or repair) again to finish it."
             )
         shape = (self.config.network.modulation_size,)
-        return {
-            name: self._small.read(f"statistics/{name}", "float32", shape) for name in ("mean", "std", "min", "max")
-        }
+        return _for_reading(
+            {name: self._small.read(f"statistics/{name}", "float32", shape) for name in ("mean", "std", "min", "max")}
+        )
 
     @functools.cached_property
     def rejects(self) -> list[Reject]:
@@ -188,7 +192,33 @@ class StoreReader:
 
     def _shards_of(self, name: str) -> Shards:
         table = self.spec.tables(Rounding(self.config.modulation_dtype))[name]
-        return Shards(self.objects, table, [shard.index for shard in self.shards], self._records, verify=self._verify)
+        return Shards(
+            self.objects,
+            table,
+            [shard.index for shard in self.shards],
+            self._records,
+            verify=self._verify,
+            check_store=self.check_unchanged,
+        )
+
+    def check_unchanged(self) -> None:
+        """Compare what lies at the path with what was opened; on a disk alone, where that costs nothing.
+
+        Raises:
+            StoreMismatchError: If the store was replaced by another one.
+            StoreFormatError: If there is none any more.
+        """
+        if (stamp := self._root_stamp()) == self._stamp:
+            return
+        if (found := load_spec(self.objects).fingerprint) != self.spec.fingerprint:
+            raise StoreMismatchError(
+                f"{self.path}: found the store {found[:16]}, expected {self.spec.fingerprint[:16]}, which was there "
+                "when it was opened; it was replaced. Open it again."
+            )
+        self._stamp = stamp
+
+    def _root_stamp(self) -> tuple[int, int, int] | None:
+        return self.objects.stamp(ROOT) if isinstance(self.objects, LocalObjects) else None
 
     def _column(self, name: str) -> Rows:
         """A small per-example array, described; read chunk by chunk when it is asked for."""
@@ -233,3 +263,10 @@ class StoreReader:
             f"{self.path}/{name}: {found[:1000]}, expected {expected}; two conversions were mixed. "
             "Convert again into an empty path."
         )
+
+
+def _for_reading(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays that are handed out again and again, and must not be changed."""
+    for array in arrays.values():
+        array.setflags(write=False)
+    return arrays

@@ -20,6 +20,6 @@ def open_rows(shards: Shards, to_values: Values) -> RowTable:
     if not isinstance(shards.objects, LocalObjects):
         return BucketRows(shards, to_values)
     if are_whole_pages(shards):
-        with contextlib.suppress(StorageError):  # the process may not have so many addresses
+        with contextlib.suppress(StorageError):  # the process may not have so many addresses or files
             return MappedRows(shards, shards.objects, to_values)
     return FileRows(shards, shards.objects, to_values)

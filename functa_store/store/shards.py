@@ -1,11 +1,13 @@
 """When is a shard of a table believed?"""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from functa_store.errors import StoreFormatError
+from functa_store.store.local import LocalObjects
 from functa_store.store.objects import FileRecord, Objects, record
 from functa_store.store.tables import Table
 
@@ -25,6 +27,7 @@ class Shards:
         indices: Which are there, ascending.
         records: Size and checksum of each one's file by key.
         verify: Compare checksums when a shard is first touched.
+        check_store: Called before a shard is first touched; raises if the store is not the same any more.
     """
 
     def __init__(
@@ -35,9 +38,10 @@ class Shards:
         records: Mapping[str, FileRecord],
         *,
         verify: bool,
+        check_store: Callable[[], None],
     ) -> None:
         self.objects, self.table, self.indices, self.verify = objects, table, indices, verify
-        self._records = records
+        self._records, self._check_store = records, check_store
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -46,6 +50,7 @@ class Shards:
     def touched(self, position: int) -> Iterator[str]:
         """Its key, for reading it; what is wrong with it is said with its name."""
         key = self.table.key(self.indices[position])
+        self._check_store()
         try:
             yield key
         except (FileNotFoundError, StoreFormatError) as error:
@@ -54,9 +59,17 @@ class Shards:
                 "Copy the store again, repair it (functa repair), or convert again."
             ) from error
 
-    def check_whole(self, key: str, data: bytes | memoryview) -> np.ndarray:
+    def check_file(self, key: str, objects: LocalObjects, descriptor: int) -> None:
+        """Refuse an opened file that is not this shard."""
+        table = self.table
+        if self.verify:
+            self.check_whole(key, objects.read_at(key, descriptor, table.shard_bytes, 0))
+        tail = objects.read_at(key, descriptor, table.tail_bytes, table.rows_bytes)  # mapped, it would cost megabytes
+        table.check(os.fstat(descriptor).st_size, tail)
+
+    def check_whole(self, key: str, data: bytes) -> np.ndarray:
         """The rows of a whole shard, without a copy."""
         found = self.table.decode(data)
-        if self.verify and key in self._records and record(bytes(data)) != self._records[key]:
+        if self.verify and key in self._records and record(data) != self._records[key]:
             raise StoreFormatError("its checksum is not that of the manifest.")
         return found

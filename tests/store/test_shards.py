@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functa_store.config import ConvertConfig
-from functa_store.errors import StorageError, StoreFormatError
+from functa_store.errors import StorageError, StoreFormatError, StoreMismatchError
 from functa_store.store import row_tables
-from functa_store.store.address_range import AddressRange
+from functa_store.store.address_range import MOST_FILES, AddressRange
 from functa_store.store.by_shard import FileRows
 from functa_store.store.claim import sole_writer
 from functa_store.store.mapped import MappedRows
@@ -29,10 +30,10 @@ PAGES = 4096
 COUNT = 3 * PAGES - 7
 
 
-def write_pages(path, modulations, missing=()):
+def write_pages(path, modulations, missing=(), rows_per_shard=PAGES):
     """A store of shards of whole pages, some of them left out."""
     contents = make_contents(
-        config=ConvertConfig(network=NETWORK, rows_per_shard=PAGES),
+        config=ConvertConfig(network=NETWORK, rows_per_shard=rows_per_shard),
         ids=[str(i) for i in range(len(modulations))],
         split=np.full(len(modulations), "train"),
         labels={},
@@ -125,7 +126,12 @@ def test_without_addresses_shards_are_read_one_by_one(store, modulations, monkey
     if what == "the range":
         monkeypatch.setattr(row_tables, "MappedRows", refuse)
     else:
-        monkeypatch.setattr(AddressRange, "map", refuse)
+        one_by_one = AddressRange.map
+
+        def side_by_side(self, start, num_bytes, descriptor):
+            return refuse() if len(self.array) > num_bytes else one_by_one(self, start, num_bytes, descriptor)
+
+        monkeypatch.setattr(AddressRange, "map", side_by_side)
     reader = StoreReader(store)
     for rows in (slice(None, None, 1000), [COUNT - 1, 0]):
         np.testing.assert_array_equal(reader.modulations[rows], modulations[rows])
@@ -171,6 +177,34 @@ def test_addresses_are_given_back_with_the_last_array(tmp_path):
 def test_more_addresses_than_there_are_is_an_error():
     with pytest.raises(StorageError, match="cannot map"):
         AddressRange(2**60)
+
+
+def test_the_files_that_a_process_maps_are_counted_and_given_back():
+    most = MOST_FILES // 2 - 100  # other tests have some
+    kept = [AddressRange(4096, most)]
+    for _ in range(3):
+        AddressRange(4096, most)
+    kept.append(AddressRange(4096, most))
+    with pytest.raises(StorageError, match="cannot map"):
+        AddressRange(4096, most)
+
+
+@pytest.mark.parametrize("rows_per_shard", [PAGES, 8])
+def test_a_store_that_was_replaced_is_told_from_the_one_that_was_opened(tmp_path, modulations, rows_per_shard):
+    path = write_pages(tmp_path / "first.functa", modulations[:100], rows_per_shard=rows_per_shard)
+    reader = StoreReader(path)
+    shutil.rmtree(path)
+    write_pages(path, -modulations[:99], rows_per_shard=rows_per_shard)
+    with pytest.raises(StoreMismatchError, match="it was replaced"):
+        _ = reader.modulations[0]
+    np.testing.assert_array_equal(StoreReader(path).modulations[0], -modulations[0])
+
+
+def test_what_is_handed_out_again_and_again_cannot_be_changed(store):
+    reader = StoreReader(store)
+    for array in (*reader.statistics.values(), *reader.base.values()):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
 
 
 @given(st.integers(1, 6), st.integers(0, 20), st.integers(1, 30), st.integers(1, 9))
