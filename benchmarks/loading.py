@@ -19,7 +19,7 @@ import functa_store
 from benchmarks import report
 from benchmarks.generated import random_table, write_functaset
 from benchmarks.timing import interleaved, ratio
-from functa_store.loaders import Batches, BlockShuffle, Examples, Loader, TorchBatches, TorchExamples, ready
+from functa_store.loaders import Batches, BlockShuffle, Examples, Loader, TorchBatches, TorchExamples, keep_batch
 from functa_store.loaders.order import Order, Shuffle
 
 MEMMAP, SLOW = "numpy.memmap, gathered", "grain, Examples one by one"
@@ -67,7 +67,7 @@ def make_sides(
         return Loader(functaset, batch_size, shuffle=shuffle, drop_last=True)
 
     once, blocks, to_jax, to_torch = loader(), loader(BlockShuffle()), loader().to_jax(), loader().to_torch()
-    options: dict[str, Any] = {"batch_size": batch_size, "shuffle": True, "drop_last": True, "collate_fn": ready}
+    options: dict[str, Any] = {"batch_size": batch_size, "shuffle": True, "drop_last": True, "collate_fn": keep_batch}
     return {
         MEMMAP: lambda: _gathered(np.asarray(plain), batch_size),
         "Loader, NumPy": lambda: once,

@@ -9,16 +9,19 @@ from functa_store import Functaset
 from functa_store.loaders import Normalization
 
 
-def baseline_accuracies(functaset: Functaset, label: str) -> dict[str, float]:
-    """Accuracy on the split "test" of logistic regression on modulations, and of the most frequent class."""
+def baseline_accuracies(functaset: Functaset, targets: np.ndarray) -> dict[str, float]:
+    """Accuracy on the split "test" of logistic regression on modulations, and of the most frequent class.
+
+    Args:
+        functaset: Has the splits "train" and "test".
+        targets: The class of each example, numbered from 0.
+    """
     modulations = Normalization.of_split(functaset, "train").apply(functaset.modulations[:])
-    classes, split = functaset.labels[label][:], functaset.split[:]
-    train, test = split == "train", split == "test"
-    regression = LogisticRegression(max_iter=1000).fit(modulations[train], classes[train])
-    values, counts = np.unique(classes[train], return_counts=True)
+    train, test = (functaset.split[:] == split for split in ("train", "test"))
+    regression = LogisticRegression(max_iter=1000).fit(modulations[train], targets[train])
     return {
-        "logistic regression": float(regression.score(modulations[test], classes[test])),
-        "most frequent class": float(np.mean(classes[test] == values[counts.argmax()])),
+        "logistic regression": float(regression.score(modulations[test], targets[test])),
+        "most frequent class": float(np.mean(targets[test] == np.bincount(targets[train]).argmax())),
     }
 
 

@@ -1,23 +1,20 @@
 """How is a classifier trained on modulations in JAX?
 
     python -m examples.classify_jax                                       # handwritten digits, converted on the spot
-    python -m examples.classify_jax --store faces.functa --label Smiling # any functaset with a label of classes
+    python -m examples.classify_jax --store faces.functa --label Smiling  # any functaset with a label of classes
 
 Learns on the split "train" and reports the share of held-out examples that it classifies right, beside logistic
 regression on the same modulations and the most frequent class.
 """
 
-import argparse
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
 import functa_store
-from examples.baselines import baseline_accuracies, show
-from examples.digits import digits_functaset
+from examples.command import run
 from functa_store.loaders import Loader, Normalization
 
 
@@ -52,39 +49,32 @@ def count_right(model: Classifier, modulations: jax.Array, classes: jax.Array) -
     return jnp.sum(model(modulations).argmax(axis=1) == classes)
 
 
-def classify(functaset: functa_store.Functaset, label: str, *, num_epochs: int = 40, batch_size: int = 64) -> float:
-    """Train a classifier, and return its accuracy on the held-out examples."""
-    options = {"labels": [label], "normalize": Normalization.of_split(functaset, "train")}
+def classify(
+    functaset: functa_store.Functaset, targets: np.ndarray, *, num_epochs: int = 40, batch_size: int = 64
+) -> float:
+    """Train a classifier, and return its accuracy on the held-out examples.
+
+    Args:
+        functaset: Has the splits "train" and "test".
+        targets: The class of each example, numbered from 0.
+        num_epochs: Of training.
+        batch_size: Of training, too.
+    """
+    options = {"labels": (), "normalize": Normalization.of_split(functaset, "train")}
     train = Loader(functaset, batch_size, split="train", drop_last=True, num_epochs=num_epochs, **options)
     held_out = Loader(functaset, batch_size, split="test", shuffle="none", **options)
 
-    num_classes = int(functaset.labels[label][:].max()) + 1
-    model = Classifier(functaset.modulations.shape[1], num_classes, nnx.Rngs(0))
-    rates = optax.cosine_decay_schedule(2e-3, num_epochs * len(train))
+    classes = jnp.asarray(targets)
+    model = Classifier(functaset.modulations.shape[1], int(targets.max()) + 1, nnx.Rngs(0))
+    rates = optax.cosine_decay_schedule(2e-3, len(train))
     optimizer = nnx.Optimizer(model, optax.adamw(rates, weight_decay=1e-2), wrt=nnx.Param)
     for batch in train.to_jax():
-        train_step(model, optimizer, batch["modulations"], batch["labels"][label])
+        train_step(model, optimizer, batch["modulations"], classes[batch["index"]])
 
     model.eval()
-    right = sum(count_right(model, batch["modulations"], batch["labels"][label]) for batch in held_out.to_jax())
+    right = sum(count_right(model, batch["modulations"], classes[batch["index"]]) for batch in held_out.to_jax())
     return float(right) / held_out.num_examples
 
 
-def main(argv: Sequence[str] | None = None) -> dict[str, float]:
-    """Run the example.
-
-    Returns:
-        Accuracy on the held-out examples, by method.
-    """
-    parser = argparse.ArgumentParser(description="Classify modulations in JAX.")
-    parser.add_argument("--store", help="a functaset (default: handwritten digits, converted on the spot)")
-    parser.add_argument("--label", default="digit", help="its label to learn (default: digit)")
-    args = parser.parse_args(argv)
-    functaset = functa_store.open(args.store) if args.store else digits_functaset()
-    accuracies = {"this classifier": classify(functaset, args.label), **baseline_accuracies(functaset, args.label)}
-    show(accuracies)
-    return accuracies
-
-
 if __name__ == "__main__":
-    main()
+    run(classify)

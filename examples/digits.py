@@ -10,6 +10,9 @@ import functa_store
 
 STORE = Path("examples-output/digits.functa")
 
+# First chosen by held-out accuracy. Five-fold cross-validation of logistic regression on the training split alone makes
+# the same choice: 96.1 %, against 93.7 % with 16 dimensions, 95.4 % with 64, and 95.5 % with w0=20. A network of width
+# 48 and depth 4 reaches 96.7 %, but takes longer.
 CONFIG = functa_store.ConvertConfig(
     network=functa_store.NetworkConfig(width=32, depth=3, w0=10.0, modulation_dim=32),
     outer=functa_store.OuterLoopConfig(num_steps=1000, batch_size=16, num_points=None),

@@ -29,6 +29,9 @@ class CellGrid:
         resolution: Cells per axis at which the archive's examples are sampled.
         cell_aspect: Physical size of a native cell along each axis, relative to the last one.
             Coordinates are never squeezed; this is what a viewer needs to draw square pixels.
+
+    Raises:
+        GridError: If the axes differ in number or share a name, or a size is absurd.
     """
 
     axes: tuple[str, ...]
@@ -43,6 +46,8 @@ class CellGrid:
                 f"axes {self.axes}, resolution {self.resolution} and cell_aspect {self.cell_aspect} "
                 "must name the same number of axes"
             )
+        if len(set(self.axes)) < len(self.axes):
+            raise GridError(f"axes {self.axes} share a name, expected one name for each")
         self.resolve(self.resolution)
         if len(self.axes) > MOST_AXES or max(self.resolution, default=1) > MOST_CELLS:
             raise GridError(

@@ -49,6 +49,8 @@ def test_a_region_that_does_not_fit_is_refused(region):
 def test_axes_and_resolution_must_match():
     with pytest.raises(GridError, match="same number"):
         CellGrid(axes=("y",), resolution=(2, 2))
+    with pytest.raises(GridError, match="share a name"):
+        CellGrid(axes=("x", "x"), resolution=(2, 2))
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=3), st.data())

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     region = None if args.region is None else parse_region(args.region)
     from functa_store.decode.functaset import open_functaset  # imports JAX
 
-    functaset = open_functaset(args.store, storage=storage_from(args))
+    functaset = open_functaset(args.store, storage=storage_from(args), cache_bytes=0)
     index = parse_index(args.index, len(functaset))
     axes, channels = functaset.domain.axes, functaset.features.channels
     if out.suffix == ".png" and (len(axes) != 2 or len(channels) not in (1, 3, 4)):

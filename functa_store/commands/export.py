@@ -11,7 +11,7 @@ from rich.console import Console
 from functa_store.commands.selections import keep_split, parse_index, parse_region, parse_resolution
 from functa_store.commands.storage import add_storage_arguments, storage_from
 from functa_store.console import json_lines, printable, shown_on, write_json_line
-from functa_store.exporting.zarr_files import ExportDtype
+from functa_store.exporting.dtypes import ExportDtype
 from functa_store.interrupts import stopping_between_events
 from functa_store.sources import SPLITS
 

@@ -46,26 +46,35 @@ class GridCache:
         return num_bytes <= self.limit
 
     def through(
-        self, examples: Int[np.ndarray, " examples"], grid: Hashable, decode: Callable[[np.ndarray], Features]
-    ) -> Features:
-        """Features of examples on a grid, of which only those that are not kept are decoded, each once.
+        self,
+        features: Features,
+        examples: Int[np.ndarray, " examples"],
+        grid: Hashable,
+        decode: Callable[[np.ndarray, np.ndarray], None],
+    ) -> None:
+        """Write examples on a grid into an array; only those that are not kept are decoded, each once.
+
+        Memory holds them there, and once more as far as they are kept.
 
         Args:
+            features: Where to write them.
             examples: Which examples.
             grid: What tells one grid from another.
-            decode: Decodes some of the examples.
-
-        Returns:
-            An array of its own, which may be changed.
+            decode: Writes some of the examples into some rows of `features`.
         """
-        distinct, places = np.unique(examples, return_inverse=True)
-        found = [self._kept.get((example, grid)) for example in distinct.tolist()]
-        missing = np.array([features is None for features in found], bool)
-        fresh = decode(distinct[missing])
-        for example, features in zip(distinct[missing].tolist(), fresh, strict=True):
-            self._kept.put((example, grid), features.copy(), features.nbytes)
-        if missing.all() and np.array_equal(distinct, examples):
-            return fresh
-        decoded = iter(fresh)
-        together = [next(decoded) if features is None else features for features in found]
-        return np.stack(together)[places] if together else fresh
+        distinct, first, same = np.unique(examples, return_index=True, return_inverse=True)
+        of_row = dict(zip(first.tolist(), distinct.tolist(), strict=True))
+        missing = [row for row, example in of_row.items() if not self._write(features, row, (example, grid))]
+        if missing:
+            decode(examples[missing], np.array(missing))
+        for row in missing:
+            self._kept.put((of_row[row], grid), features[row].copy(), features[row].nbytes)
+        for row in np.flatnonzero(first[same] != np.arange(len(examples))):
+            features[row] = features[first[same[row]]]
+
+    def _write(self, features: Features, row: int, key: Hashable) -> bool:
+        """Whether an example was kept, which is in its row then."""
+        if (kept := self._kept.get(key)) is None:
+            return False
+        features[row] = kept
+        return True

@@ -1,22 +1,18 @@
-"""How do modulations become features again?"""
+"""How are any number of examples decoded at any number of points, in pieces of few sizes?"""
 
 import collections
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int
+from jaxtyping import Array, Float32, Int
 
 from functa_store.config import NetworkConfig
+from functa_store.decode.programs import Weights, tile_programs
 from functa_store.grids import GridPoints
-from functa_store.nets.siren import ModulatedSiren
-from functa_store.nets.weights import from_weights
-
-Weights = Mapping[str, Array | np.ndarray]
-Decoder = Callable[[Weights, Float[Array, "examples modulation"], Float[Array, "points axes"]], Array]
 
 T = TypeVar("T")
 
@@ -36,36 +32,18 @@ SCATTERED_TILE_POINTS = 256
 
 SCATTERED_TILES_PER_CALL = 16
 
+_STARTING = threading.Lock()
+
 FEW_POINTS = TILE_POINTS // 4
 """Most points of each example that are evaluated as scattered ones are: a shift for each point costs about as much
 again as the point, a tile for each example more. Of 32 examples at 512 points, 0.6 (128x6) or 0.3 (256x10) times the
 time of tiles on 2 CPU cores; at 1,024 points as long."""
 
 
-def make_decoder(config: NetworkConfig, num_axes: int, num_channels: int) -> Decoder:
-    """The pure, jitted decoder of a functaset.
-
-    Args:
-        config: Its base network.
-        num_axes: Coordinates of a point.
-        num_channels: Features at a point.
-
-    Returns:
-        A function (base, modulations, coords) -> features of shapes (examples, modulation),
-        (points, axes) and (examples, points, channels), where `base` holds the base weights by
-        name. Differentiable in all three; features are not clipped.
-    """
-
-    @jax.jit
-    def decoder(base: Weights, modulations: Array, coords: Array) -> Array:
-        network = from_weights(config, num_axes, num_channels, base)
-        return jax.vmap(lambda modulation: network(modulation, coords))(modulations)
-
-    return decoder
-
-
 class TiledDecoder:
     """Decodes any number of examples at any number of points, with one compilation for few points and one for many.
+
+    Those of one network and size share their compilations.
 
     Args:
         config: The base network.
@@ -82,23 +60,8 @@ class TiledDecoder:
         self._base = {name: jnp.asarray(array) for name, array in base.items()}
         self._num_channels = num_channels
         self._at_once = TILES_AT_ONCE.get(jax.default_backend(), TILES_ON_ACCELERATOR)
-        self._lock = threading.Lock()
+        self._tiles, self._scattered = tile_programs(config, num_axes, num_channels)
         self.points_asked = self.points_evaluated = 0
-
-        def program(evaluate: Callable[[ModulatedSiren, Array, Array], Array]) -> Callable[..., Array]:
-            def tiles(base: Weights, modulations: Array, coords: Array, count: Array) -> Array:
-                network = from_weights(config, num_axes, num_channels, base)
-
-                def group(i: Array, features: Array) -> Array:
-                    evaluated = jax.vmap(lambda *tile: evaluate(network, *tile))(modulations[i], coords[i])
-                    return features.at[i].set(evaluated)
-
-                features = jnp.zeros((*coords.shape[:-1], num_channels), jnp.float32)
-                return jax.lax.fori_loop(0, count, group, features)
-
-            return jax.jit(tiles)
-
-        self._tiles, self._scattered = program(_together), program(_each_its_own)
 
     def __call__(
         self,
@@ -106,17 +69,28 @@ class TiledDecoder:
         points: GridPoints | Float32[np.ndarray, "points axes"],
     ) -> Float32[np.ndarray, "examples points channels"]:
         """Features of every example at every point, not clipped."""
-        if len(points) <= FEW_POINTS:
-            count = len(modulations) * len(points)
-            features = self._each(count, lambda i: (modulations[i // len(points)], points[i % len(points)]))
-            return features.reshape(len(modulations), len(points), self._num_channels)
         features = np.empty((len(modulations), len(points), self._num_channels), np.float32)
-        for (examples, starts), decoded in _one_behind(self._start_all(modulations, points)):
-            tiles = np.asarray(decoded).reshape(-1, TILE_POINTS, self._num_channels)
-            for example, start, tile in zip(examples, starts, tiles, strict=False):
-                stop = min(start + TILE_POINTS, len(points))
-                features[example, start:stop] = tile[: stop - start]
+        self.into(features, np.arange(len(modulations)), modulations, points)
         return features
+
+    def into(
+        self,
+        features: Float32[np.ndarray, "rows points channels"],
+        rows: Int[np.ndarray, " examples"],
+        modulations: Float32[np.ndarray, "examples modulation"],
+        points: GridPoints | Float32[np.ndarray, "points axes"],
+    ) -> None:
+        """Write the same into rows of an array in C order, one of each example."""
+        assert features.flags.c_contiguous, "its points would be written into a copy"
+        if len(points) > FEW_POINTS:
+            for (examples, starts), tiles in self._all(modulations, points):
+                for row, start, tile in zip(rows[examples], starts, tiles, strict=False):
+                    features[row, start : start + TILE_POINTS] = tile[: len(points) - start]
+        else:
+            num_points, flat = len(points), features.reshape(-1, self._num_channels)
+            count = len(modulations) * num_points
+            for where, found in self._each(count, lambda i: (modulations[i // num_points], points[i % num_points])):
+                flat[rows[where // num_points] * num_points + where % num_points] = found
 
     def scattered(
         self,
@@ -131,15 +105,25 @@ class TiledDecoder:
             examples: Which of the modulations each point is evaluated with.
             coords: The points.
         """
-        return self._each(len(coords), lambda i: (modulations[examples[i]], coords[i]))
-
-    def _each(self, count: int, locate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        """Features of points, given the modulations and coordinates of some of them."""
-        features = np.empty((count, self._num_channels), np.float32)
-        for start, decoded in _one_behind(self._start_each(count, locate)):
-            tiles = np.asarray(decoded).reshape(-1, self._num_channels)
-            features[start : start + len(tiles)] = tiles[: count - start]
+        features = np.empty((len(coords), self._num_channels), np.float32)
+        for where, found in self._each(len(coords), lambda i: (modulations[examples[i]], coords[i])):
+            features[where] = found
         return features
+
+    def _all(
+        self, modulations: np.ndarray, points: GridPoints | np.ndarray
+    ) -> Iterator[tuple[tuple[np.ndarray, np.ndarray], np.ndarray]]:
+        """Example and first point of some tiles, and their features."""
+        for where, decoded in _once_next_began(self._start_all(modulations, points)):
+            yield where, np.asarray(decoded).reshape(-1, TILE_POINTS, self._num_channels)
+
+    def _each(
+        self, count: int, locate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Places of some points and their features, given the modulations and coordinates of places."""
+        for start, decoded in _once_next_began(self._start_each(count, locate)):
+            tiles = np.asarray(decoded).reshape(-1, self._num_channels)[: count - start]
+            yield np.arange(start, start + len(tiles)), tiles
 
     def _start_all(
         self, modulations: np.ndarray, points: GridPoints | np.ndarray
@@ -170,20 +154,10 @@ class TiledDecoder:
         most = TILES_PER_CALL if program is self._tiles else SCATTERED_TILES_PER_CALL
         num_groups, groups = -(-most // self._at_once), -(-len(coords) // self._at_once)
         filled = (_filled_up(array, num_groups, self._at_once) for array in (modulations, coords))
-        with self._lock:  # threads that come together compile once
+        with _STARTING:  # threads that come together compile once
             self.points_asked += asked
             self.points_evaluated += groups * self._at_once * coords.shape[1]
             return program(self._base, *filled, np.int32(groups))
-
-
-def _together(network: ModulatedSiren, modulation: Array, coords: Array) -> Array:
-    """A tile of points of one example."""
-    return network(modulation, coords)
-
-
-def _each_its_own(network: ModulatedSiren, modulations: Array, coords: Array) -> Array:
-    """A tile of points of as many examples."""
-    return network.evaluate(jnp.moveaxis(jax.vmap(network.shifts)(modulations), 0, 1), network.lift(coords))
 
 
 def _filled_up(tiles: np.ndarray, num_groups: int, at_once: int) -> np.ndarray:
@@ -193,7 +167,7 @@ def _filled_up(tiles: np.ndarray, num_groups: int, at_once: int) -> np.ndarray:
     return filled.reshape(num_groups, at_once, *tiles.shape[1:])
 
 
-def _one_behind(calls: Iterable[T]) -> Iterator[T]:
+def _once_next_began(calls: Iterable[T]) -> Iterator[T]:
     """The same, each handed on when the next one has been started: the device goes on while the host copies."""
     started: collections.deque[T] = collections.deque()
     for call in calls:

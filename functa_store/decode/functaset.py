@@ -1,30 +1,29 @@
 """How does a reader see a functaset?"""
 
-import functools
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from functa_store.config import ConvertConfig
 from functa_store.decode.cache import DEFAULT_CACHE_BYTES, GridCache
 from functa_store.decode.example import Example
 from functa_store.decode.memory import check_memory
 from functa_store.decode.points import Coords, check_points
+from functa_store.decode.stored import Stored
+from functa_store.decode.summary import summary
 from functa_store.errors import ExampleIndexError, GridError
-from functa_store.grids import CellGrid, GridPoints, Region
-from functa_store.metrics import psnr
-from functa_store.sources import FeatureSpec
+from functa_store.forks import check_jax
+from functa_store.grids import GridPoints, Region
 from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions
 from functa_store.store.positions import Index, as_array, places_of
 from functa_store.store.reader import StoreReader
-from functa_store.store.rows import Rows
 
 if TYPE_CHECKING:
-    from functa_store.decode.decoder import Decoder, TiledDecoder
+    from functa_store.decode.decoder import TiledDecoder
+    from functa_store.decode.programs import Decoder
 
 
 def open_functaset(
@@ -53,7 +52,7 @@ def open_functaset(
     return Functaset(StoreReader(path, storage=storage, verify=verify), cache_bytes=cache_bytes)
 
 
-class Functaset:
+class Functaset(Stored):
     """A dataset stored as functions: one modulation per example, one base network for all.
 
     Args:
@@ -69,13 +68,10 @@ class Functaset:
     """
 
     def __init__(self, store: StoreReader, *, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
-        self.store = store
+        super().__init__(store)
         self.cache = GridCache(cache_bytes)
         self._lock = threading.Lock()
         self._tiled: TiledDecoder | None = None
-
-    def __len__(self) -> int:
-        return self.store.num_examples
 
     def __getitem__(self, index: int) -> "Example":
         """One example.
@@ -97,86 +93,33 @@ class Functaset:
         self.__init__(state["store"], cache_bytes=state["cache_bytes"])
 
     def __repr__(self) -> str:
-        return f"<Functaset {' · '.join(self.summary())}>"
+        return f"<Functaset {' · '.join(summary(self))}>"
 
     def _repr_html_(self) -> str:
         from functa_store.decode.notebook import functaset_html
 
         return functaset_html(self)
 
-    def summary(self) -> list[str]:
-        """What a person wants to know first, in a few short phrases."""
-        domain = " x ".join(
-            f"{axis} {n}" for axis, n in zip(self.store.domain.axes, self.store.domain.resolution, strict=True)
-        )
-        phrases = [
-            self.store.path,
-            f"{len(self)} examples" if self.store.complete else f"{len(self)} of {self.store.num_total} examples",
-            f"{domain} x {len(self.store.features.channels)} channels",
-            f"modulations of {self.config.network.modulation_size}",
-        ]
-        return phrases + [f"{name} {q.psnr_mean:.2f} dB" for name, q in self.store.quality.items() if q.psnr_mean]
-
     @property
-    def modulations(self) -> Rows:
-        """The modulations, (example, modulation); read when indexed."""
-        return self.store.modulations
-
-    @property
-    def mse(self) -> Rows:
-        """Mean squared error of each example's fit, unclipped; read when indexed."""
-        return self.store.mse
-
-    @property
-    def psnr(self) -> np.ndarray:
-        """PSNR of each example's fit in decibels."""
-        return psnr(self.mse[:], self.store.features.span)
-
-    @property
-    def ids(self) -> Rows:
-        """Name of each example in its archive."""
-        return self.store.ids
-
-    @property
-    def split(self) -> Rows:
-        """Split of each example: "train", "validation" or "test"."""
-        return self.store.split
-
-    @property
-    def labels(self) -> Mapping[str, Rows]:
-        """Every label by name, one value per example; read when indexed."""
-        return self.store.labels
-
-    @property
-    def base(self) -> dict[str, np.ndarray]:
-        """The base weights by name, such as "sine_0/kernel", and the inner loop's rates."""
-        return self.store.base
-
-    @property
-    def domain(self) -> CellGrid:
-        """Where the examples were sampled."""
-        return self.store.domain
-
-    @property
-    def features(self) -> FeatureSpec:
-        """What decoded values mean: channels, units, data range."""
-        return self.store.features
-
-    @property
-    def config(self) -> ConvertConfig:
-        """The whole configuration of the conversion."""
-        return self.store.config
-
-    @functools.cached_property
     def decoder(self) -> "Decoder":
-        """Pure, jitted and differentiable: (base, modulations, coords) -> features; see `make_decoder`."""
-        from functa_store.decode.decoder import make_decoder  # imports JAX, which reading modulations does without
+        """Pure, jitted and differentiable: (base, modulations, coords) -> features; see `make_decoder`.
+
+        Raises:
+            ConfigError: In a process that was forked when JAX had begun.
+        """
+        check_jax("decoding")
+        from functa_store.decode.programs import make_decoder  # imports JAX, which reading modulations does without
 
         return make_decoder(self.config.network, *self._sizes)
 
     @property
     def tiled_decoder(self) -> "TiledDecoder":
-        """What `decode` evaluates points with; counts them."""
+        """What `decode` evaluates points with; counts them.
+
+        Raises:
+            ConfigError: In a process that was forked when JAX had begun.
+        """
+        check_jax("decoding")
         with self._lock:  # threads that come together share one
             if self._tiled is None:
                 from functa_store.decode.decoder import TiledDecoder
@@ -215,6 +158,7 @@ class Functaset:
             examples' axis is there for a single index, too.
 
         Raises:
+            ConfigError: In a process that was forked when JAX had begun.
             ExampleIndexError: If the index names no example.
             GridError: If resolution, region or points do not fit the domain, or the result does not fit
                 into memory.
@@ -244,6 +188,7 @@ class Functaset:
             clip: Clip to the data range.
 
         Raises:
+            ConfigError: In a process that was forked when JAX had begun.
             ExampleIndexError: If the index names no example.
             GridError: If there are not as many points as examples, they do not fit the domain, or the result
                 does not fit into memory.
@@ -258,13 +203,16 @@ class Functaset:
         return self._finished(self.tiled_decoder.scattered(self.modulations[distinct], places, points), clip)
 
     def _decode(self, examples: np.ndarray, points: GridPoints | np.ndarray) -> np.ndarray:
-        def decode(some: np.ndarray) -> np.ndarray:
-            return self.tiled_decoder(self.modulations[some], points)
+        features = np.empty((len(examples), len(points), self.features.num_channels), np.float32)
 
-        num_bytes = 4 * len(examples) * len(points) * self.features.num_channels
-        if isinstance(points, GridPoints) and self.cache.takes(num_bytes):
-            return self.cache.through(examples, points.key, decode)
-        return decode(examples)
+        def decode(some: np.ndarray, rows: np.ndarray) -> None:
+            self.tiled_decoder.into(features, rows, self.modulations[some], points)
+
+        if isinstance(points, GridPoints) and self.cache.takes(features.nbytes):
+            self.cache.through(features, examples, points.key, decode)
+        else:
+            decode(examples, np.arange(len(examples)))
+        return features
 
     def _finished(self, decoded: np.ndarray, clip: bool) -> np.ndarray:
         return np.clip(decoded, *self.features.data_range, out=decoded) if clip else decoded

@@ -1,4 +1,4 @@
-"""Does what a call will give fit into memory?"""
+"""Does what a call needs at once fit into memory?"""
 
 import math
 
@@ -6,24 +6,28 @@ import psutil
 
 from functa_store.errors import GridError
 
-GIB = 2**30
 
-
-def check_memory(num_examples: int, num_points: int, num_channels: int) -> None:
+def check_memory(num_examples: int, num_points: int, num_channels: int, *, beside: int = 0) -> None:
     """Refuse to begin what cannot end.
 
     Args:
-        num_examples: Examples that are decoded.
+        num_examples: Examples of which features are held.
         num_points: Points of each.
         num_channels: Features at a point, float32.
+        beside: Bytes of whatever else is held.
 
     Raises:
-        GridError: If the features need more memory than this machine has left.
+        GridError: If that is more memory than this machine has left.
     """
-    needed = 4 * math.prod((num_examples, num_points, num_channels))
+    needed = 4 * math.prod((num_examples, num_points, num_channels)) + beside
     if needed > (free := psutil.virtual_memory().available):
         raise GridError(
-            f"{num_examples:,} examples at {num_points:,} points of {num_channels} channels need "
-            f"{needed / GIB:,.3g} GiB, this machine has {free / GIB:,.3g} GiB left; decode fewer examples at a time, "
-            "a lower resolution or a region, or write all of them to a disk with `functa export`"
+            f"{num_examples:,} examples at {num_points:,} points of {num_channels} channels need {gibibytes(needed)}, "
+            f"this machine has {gibibytes(free)} left; take fewer examples at a time, a lower resolution or a region, "
+            "or write all of them to a disk, as NAME.zarr, with `functa export`"
         )
+
+
+def gibibytes(num_bytes: int) -> str:
+    """A number of bytes for a person."""
+    return f"{num_bytes / 2**30:,.3g} GiB"

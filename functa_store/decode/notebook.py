@@ -5,6 +5,7 @@ import html
 import io
 from typing import TYPE_CHECKING
 
+from functa_store.decode.summary import summary
 from functa_store.sheets import contact_sheet, to_image
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ THUMBNAIL_SIZE = 64
 
 def functaset_html(functaset: "Functaset") -> str:
     """A few facts and, for images, thumbnails decoded on the spot."""
-    facts = " · ".join(html.escape(phrase) for phrase in functaset.summary())
+    facts = " · ".join(html.escape(phrase) for phrase in summary(functaset))
     return f"<div><p><b>Functaset</b> {facts}</p>{_thumbnails(functaset)}</div>"
 
 

@@ -14,8 +14,9 @@ from functa_store.recent import Recent
 from functa_store.store.objects import NO_OPTIONS, StorageOptions
 from functa_store.store.reader import StoreReader
 
-MOST_OPEN = 8
-"""Functasets that a process keeps open although nothing there uses them at the moment."""
+MOST_OPEN = 2
+"""Functasets that a process keeps open although nothing there uses them at the moment, each with its decoded grids (up
+to `cache_bytes`) and, from a bucket, the shards that its reader keeps. Opening another one again compiles nothing."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,11 +61,12 @@ class SharedFunctaset:
 
     Args:
         address: Where it is, and which one it is.
+        functaset: The same, where it is open already.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, functaset: Functaset | None = None) -> None:
         self.address = address
-        self._functaset: Functaset | None = None
+        self._functaset = functaset
 
     def __repr__(self) -> str:
         return f"<SharedFunctaset {self.address.location}>"
@@ -74,7 +76,7 @@ class SharedFunctaset:
 
     @property
     def functaset(self) -> Functaset:
-        """The open functaset, the same one for all that share its address.
+        """The open functaset; all that arrive here from elsewhere, and share its address, share it.
 
         Raises:
             StoreMismatchError: If it is another store by now, or an unfinished one that has gone on.
@@ -104,8 +106,8 @@ def open_shared(
         cache_bytes=cache_bytes,
         identity=_identity(functaset.store),
     )
-    _OPEN.add(address, functaset)
-    return SharedFunctaset(address)
+    _OPEN.keep(address, functaset)
+    return SharedFunctaset(address, functaset)
 
 
 class _Open:
@@ -121,9 +123,10 @@ class _Open:
             functaset = self._in_use.get(address)
             return self._keep(address, address.open() if functaset is None else functaset)
 
-    def add(self, address: Address, functaset: Functaset) -> None:
+    def keep(self, address: Address, functaset: Functaset) -> None:
+        """Give this one to all that arrive from now on: it shows what is at the address now."""
         with self._lock:
-            self._keep(address, self._in_use.get(address, functaset))
+            self._keep(address, functaset)
 
     def _keep(self, address: Address, functaset: Functaset) -> Functaset:
         self._in_use[address] = functaset

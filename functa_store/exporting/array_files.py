@@ -2,66 +2,22 @@
 
 import concurrent.futures
 import csv
-import dataclasses
-import math
 import os
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from functa_store.exporting.chosen import Chosen
 from functa_store.exporting.filenames import file_names
 from functa_store.sheets import to_image
-from functa_store.sources import FeatureSpec
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Selection:
-    """Examples to be written, and what is known about them.
-
-    Attributes:
-        positions: Place of each example in its functaset.
-        quantity: What the features are called among other variables.
-        shape: Shape of one example's features: points per axis, then channels.
-        features: What they mean.
-        coords: Cell centres by axis, in the order of the axes.
-        ids: Name of each example.
-        split: Its split.
-        psnr: PSNR of its fit in decibels.
-        labels: Its labels by name.
-        label_names: What the integers 0, 1, ... of a label stand for, where it has names.
-    """
-
-    positions: np.ndarray
-    quantity: str
-    shape: tuple[int, ...]
-    features: FeatureSpec
-    coords: dict[str, np.ndarray]
-    ids: np.ndarray
-    split: np.ndarray
-    psnr: np.ndarray
-    labels: dict[str, np.ndarray]
-    label_names: dict[str, tuple[str, ...]]
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    @property
-    def example_bytes(self) -> int:
-        """Bytes of one example's decoded features."""
-        return 4 * math.prod(self.shape)
-
-    @property
-    def makes_pictures(self) -> bool:
-        """Whether an example's features are a picture."""
-        return len(self.shape) == 3 and self.shape[-1] in (1, 3, 4)
 
 
 class ArrayFiles(Protocol):
-    """Files of one kind, made in a place of their own; blocks come in order, each example once.
+    """Files of one kind, made in a place of their own; batches come in order, each example once.
 
     Attributes:
-        examples_at_once: A block has a multiple of so many examples, unless it is the last.
+        examples_at_once: A batch has a multiple of so many examples, unless it is the last.
     """
 
     examples_at_once: int
@@ -80,15 +36,15 @@ class Folder:
 
     Args:
         place: An empty folder.
-        selection: What is to be written.
+        chosen: What is to be written.
     """
 
     examples_at_once = 1
 
-    def __init__(self, place: Path, selection: Selection) -> None:
-        self._place, self._selection = place, selection
-        ending = ".png" if selection.makes_pictures else ".npy"
-        self._names = [name + ending for name in file_names(map(str, selection.ids))]
+    def __init__(self, place: Path, chosen: Chosen) -> None:
+        self._place, self._chosen = place, chosen
+        ending = ".png" if chosen.makes_pictures else ".npy"
+        self._names = [name + ending for name in file_names(map(str, chosen.columns["id"]))]
 
     def write(self, start: int, features: np.ndarray) -> None:
         """One file each, several at a time: a picture takes longer to compress than an accelerator to decode."""
@@ -98,17 +54,15 @@ class Folder:
                 pass
 
     def _write_one(self, name: str, example: np.ndarray) -> None:
-        if self._selection.makes_pictures:
-            to_image(example, self._selection.features.data_range).save(self._place / name)
+        if self._chosen.makes_pictures:
+            to_image(example, self._chosen.features.data_range).save(self._place / name)
         else:
             np.save(self._place / name, example)
 
     def finish(self) -> None:
         """The table."""
-        chosen = self._selection
-        columns = {"index": chosen.positions, "id": chosen.ids, "split": chosen.split}
-        columns |= {f"labels/{name}": values for name, values in chosen.labels.items()}
-        columns |= {"psnr": chosen.psnr, "file": self._names}
+        chosen = self._chosen
+        columns = {"index": chosen.positions, **chosen.columns, "file": self._names}
         with (self._place / "index.csv").open("x", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
             table.writerow(columns)
@@ -120,14 +74,14 @@ class ArraysInMemory:
 
     Args:
         place: An empty file.
-        selection: What is to be written.
+        chosen: What is to be written.
     """
 
     examples_at_once = 1
 
-    def __init__(self, place: Path, selection: Selection) -> None:
-        self._place, self._selection = place, selection
-        self._features = np.empty((len(selection), *selection.shape), np.float32)
+    def __init__(self, place: Path, chosen: Chosen) -> None:
+        self._place, self._chosen = place, chosen
+        self._features = np.empty((len(chosen), *chosen.shape), np.float32)
 
     def write(self, start: int, features: np.ndarray) -> None:
         """Keep them."""
@@ -135,18 +89,12 @@ class ArraysInMemory:
 
     def finish(self) -> None:
         """The file."""
-        chosen = self._selection
-        arrays = {"features": self._features, "index": chosen.positions, "psnr": chosen.psnr}
-        arrays |= {"id": _fixed_width(chosen.ids), "split": _fixed_width(chosen.split)}
-        arrays |= {"channel": np.array(chosen.features.channels)}
-        arrays |= {f"labels/{name}": values for name, values in chosen.labels.items()}
+        chosen = self._chosen
+        arrays = {"features": self._features, "index": chosen.positions, **chosen.columns}
         arrays |= {f"coords/{axis}": values for axis, values in chosen.coords.items()}
+        texts = {"id": arrays["id"], "split": arrays["split"], "channel": chosen.features.channels}
+        arrays |= {name: np.array([str(text) for text in values]) for name, values in texts.items()}
         with self._place.open("wb") as file:
             np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
-
-
-def _fixed_width(texts: np.ndarray) -> np.ndarray:
-    """The same strings as NumPy keeps them in files."""
-    return np.array([str(text) for text in texts])

@@ -1,4 +1,4 @@
-"""Training data from a functaset."""
+"""Which names turn a functaset into training data, and which module is each one in?"""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from functa_store.loaders.order import BlockShuffle as BlockShuffle
     from functa_store.loaders.torch_view import TorchBatches as TorchBatches
     from functa_store.loaders.torch_view import TorchExamples as TorchExamples
-    from functa_store.loaders.torch_view import ready as ready
+    from functa_store.loaders.torch_view import keep_batch as keep_batch
     from functa_store.loaders.views import Batches as Batches
     from functa_store.loaders.views import Examples as Examples
 
@@ -23,7 +23,7 @@ _HOMES = {
     "loader": "Loader",
     "normalization": "Normalization",
     "order": "BlockShuffle",
-    "torch_view": "TorchBatches TorchExamples ready",
+    "torch_view": "TorchBatches TorchExamples keep_batch",
     "views": "Batches Examples",
 }
 _FOUND_IN = {name: home for home, names in _HOMES.items() for name in names.split()}

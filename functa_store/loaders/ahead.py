@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,11 +18,12 @@ def made_ahead(values: Iterator[Any], count: int) -> Iterator[Any]:
         Exception: What making a value raised, when that value is asked for.
     """
     end = object()
-    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
-        try:
-            waiting = collections.deque(pool.submit(next, values, end) for _ in range(count))
-            while (value := waiting.popleft().result()) is not end:
-                waiting.append(pool.submit(next, values, end))
-                yield value
-        finally:
+    pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="ahead")
+    try:
+        waiting = collections.deque(pool.submit(next, values, end) for _ in range(count))
+        while (value := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, values, end))
+            yield value
+    finally:
+        if sys is not None and not sys.is_finalizing():  # what shutting down needs is gone then, and so is the thread
             pool.shutdown(cancel_futures=True)

@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, MissingLibraryError
-from functa_store.loaders.table import SelectedRows, select
+from functa_store.loaders.selection import names_of, select
 from functa_store.store.positions import Index
 
 try:
@@ -22,7 +20,7 @@ def to_huggingface(
     functaset: Functaset,
     *,
     split: str | None = None,
-    examples: Index | None = None,
+    index: Index | None = None,
     labels: Sequence[str] | None = None,
 ) -> datasets.Dataset:
     """The table of a functaset in memory; `save_to_disk` and `push_to_hub` take it from there.
@@ -33,7 +31,7 @@ def to_huggingface(
     Args:
         functaset: The functaset.
         split: Only the examples of this split.
-        examples: Only these examples: a slice, integers or a mask.
+        index: Only these examples: a slice, integers or a mask.
         labels: Names of the labels to export; None means all.
 
     Returns:
@@ -41,19 +39,19 @@ def to_huggingface(
 
     Raises:
         ConfigError: If there is no such split or label, or a label has the name of another column.
-        ExampleIndexError: If `examples` names one that is not there.
+        ExampleIndexError: If `index` names one that is not there.
         StoreFormatError: If rows are missing or damaged.
     """
-    names = list(functaset.labels if labels is None else labels)
-    if wrong := [name for name in names if name in COLUMNS or name not in functaset.labels]:
+    names = names_of(functaset, labels)
+    if taken := [name for name in names if name in COLUMNS]:
         raise ConfigError(
-            f"{functaset.store.path}: cannot export labels {wrong}; there are {sorted(functaset.labels)}, and "
-            f"{COLUMNS} are columns already; choose by labels="
+            f"{functaset.store.path}: cannot export labels {taken}, since {COLUMNS} are columns already; choose others "
+            "by labels="
         )
-    table = SelectedRows(functaset, select(functaset, split, examples))
-    chosen = table.indices(np.arange(len(table)))
+    selected = select(functaset, split, index)
+    chosen = slice(None) if selected is None else selected
     size = functaset.modulations.shape[1]
-    modulations = pyarrow.array(table[np.arange(len(table))].ravel())
+    modulations = pyarrow.array(functaset.modulations[chosen].ravel())
     columns = {
         "id": pyarrow.array(functaset.ids[chosen].tolist()),
         "split": pyarrow.array(functaset.split[chosen].tolist()),

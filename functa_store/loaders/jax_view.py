@@ -1,25 +1,50 @@
 """How does a batch reach JAX's devices?"""
 
+import functools
 from collections.abc import Callable
 
 import jax
+import numpy as np
 
+from functa_store.errors import ConfigError
 from functa_store.loaders.content import Batch
+from functa_store.loaders.order import Order
 
 
-def put(sharding: jax.sharding.Sharding | None) -> Callable[[Batch], Batch]:
+def put(sharding: jax.sharding.Sharding | None, order: Order) -> Callable[[Batch], Batch]:
     """A function that puts a batch onto devices.
 
     Args:
-        sharding: Of the first axis of every array but `coords`, which has no examples' axis; None means the default
-            device.
+        sharding: Of the first axis of every array but `coords`, which has no examples' axis and is replicated; None
+            means the default device.
+        order: Decides how many examples batches have.
+
+    Raises:
+        ConfigError: If batches of so many examples cannot be divided so.
     """
     if sharding is None:
         return jax.device_put
+    batches = [_divided(sharding, size) for size in (order.batch_size, *order.last_sizes)]
+    if len(order.last_sizes) > 1:
+        raise ConfigError(
+            f"the last batches of ranks have {order.last_sizes} examples and make no array together; use drop_last=True"
+        )
+    devices = np.array(list(sharding.devices_indices_map(batches[0].shape)))
+    everywhere = jax.sharding.NamedSharding(jax.sharding.Mesh(devices, "all"), jax.sharding.PartitionSpec())
 
     def put_sharded(batch: Batch) -> Batch:
-        coords = {name: batch[name] for name in ("coords",) if name in batch}
-        parts = {name: values for name, values in batch.items() if name not in coords}
-        return jax.tree.map(lambda part: jax.make_array_from_process_local_data(sharding, part), parts) | coords
+        shardings = {name: everywhere if name == "coords" else sharding for name in batch}
+        makes = {name: functools.partial(jax.make_array_from_process_local_data, to) for name, to in shardings.items()}
+        return {name: jax.tree.map(make, batch[name]) for name, make in makes.items()}
 
     return put_sharded
+
+
+def _divided(sharding: jax.sharding.Sharding, size: int) -> jax.Array:
+    try:
+        return jax.make_array_from_process_local_data(sharding, np.zeros(size, np.float32))
+    except ValueError as error:
+        raise ConfigError(
+            f"batches of {size} examples cannot be divided by {sharding}; choose another batch_size, or drop_last=True "
+            "if it is the last batch"
+        ) from error

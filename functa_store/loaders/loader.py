@@ -1,7 +1,7 @@
 """How does a functaset become batches to train on?"""
 
 import dataclasses
-import itertools
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,11 +9,14 @@ from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError
 from functa_store.loaders.ahead import made_ahead
 from functa_store.loaders.content import Batch, Content, Decode
+from functa_store.loaders.converted import View
 from functa_store.loaders.normalization import Normalization
-from functa_store.loaders.order import BlockShuffle, Order, Shuffle, at_least
+from functa_store.loaders.options import whole
+from functa_store.loaders.order import Order, Shuffle
 from functa_store.loaders.reading import Reading
+from functa_store.loaders.selection import select
 from functa_store.loaders.state import describe, place_in, shuffle_in
-from functa_store.loaders.table import SelectedRows, select
+from functa_store.loaders.table import SelectedRows
 from functa_store.store.positions import Index
 
 if TYPE_CHECKING:
@@ -27,15 +30,17 @@ class Loader:
     name, and, with `decode`, `features` and `coords`. Its arrays belong to the caller.
 
     A loader remembers its place: iterating goes on behind the last batch that was delivered, whichever view delivered
-    it, up to the end of an epoch. The next iteration is the next epoch, in another order. One iteration at a time.
+    it, up to the end of an epoch. The next iteration is the next epoch, in another order. One iteration at a time: when
+    another one begins, or a state is restored, the older one raises `ConfigError`.
 
     Args:
         functaset: What to load.
         batch_size: Examples per batch and rank, at least 1.
         split: Only the examples of this split.
-        examples: Only these examples: a slice, integers or a mask; one named twice comes twice.
+        index: Only these examples: a slice, integers or a mask; one named twice comes twice.
         shuffle: "full" permutes all examples, "none" keeps their order, `BlockShuffle` mixes blocks of a table that
             memory does not hold, and "auto" takes "full" if half of the free memory holds the table, else blocks.
+            Ranks must agree, so several need one of the others.
         seed: Decides everything random, at least 0 and below 2**32.
         normalize: True: by mean and standard deviation over all examples, as the store holds them; False: not at all;
             or by a `Normalization` of the caller's.
@@ -51,11 +56,12 @@ class Loader:
         num_examples: Examples of an epoch, of all ranks together.
         shuffle: The order that was chosen.
         num_epochs: Epochs after which iterating ends.
+        reading: What makes its batches, for other views of them, such as `Batches`.
 
     Raises:
-        ConfigError: If an option is out of range, ranks would get different numbers of batches, or none, there is no
-            such split or label, or a bucket's table cannot be shuffled so.
-        ExampleIndexError: If `examples` names one that is not there.
+        ConfigError: If an option is out of range or of another kind, ranks would get different orders, different
+            numbers of batches, or none, there is no such split or label, or a bucket's table cannot be shuffled so.
+        ExampleIndexError: If `index` names one that is not there.
         GridError: If a grid to decode does not fit the domain.
         StoreFormatError: If the store is unfinished and `normalize` is True, or it is damaged.
     """
@@ -66,7 +72,7 @@ class Loader:
         batch_size: int,
         *,
         split: str | None = None,
-        examples: Index | None = None,
+        index: Index | None = None,
         shuffle: Literal["auto"] | Shuffle = "auto",
         seed: int = 0,
         normalize: bool | Normalization = True,
@@ -77,16 +83,11 @@ class Loader:
         drop_last: bool = False,
         num_epochs: int | None = 1,
     ) -> None:
-        if num_epochs is not None:
-            at_least(1, "num_epochs", num_epochs)
-        if shuffle not in ("auto", "full", "none") and not isinstance(shuffle, BlockShuffle):
-            raise ConfigError(f"shuffle must be 'auto', 'full', 'none' or a BlockShuffle, got {shuffle!r}")
-        selected = select(functaset, split, examples)
-        table = SelectedRows(functaset, selected)
+        table = SelectedRows(functaset, select(functaset, split, index))
         order = Order(
             num_examples=len(table),
             batch_size=batch_size,
-            shuffle=table.choose_shuffle() if shuffle == "auto" else shuffle,
+            shuffle=table.choose_shuffle(whole("num_ranks", num_ranks, 1)) if shuffle == "auto" else shuffle,
             seed=seed,
             rank=rank,
             num_ranks=num_ranks,
@@ -94,25 +95,37 @@ class Loader:
         )
         table.check_shuffle(order.shuffle)
         content = Content(functaset, normalize, labels, decode)
-        self.functaset, self.num_epochs = functaset, num_epochs
+        self.functaset = functaset
+        self.num_epochs = None if num_epochs is None else whole("num_epochs", num_epochs, 1)
         self.reading = Reading(order=order, table=table, content=content)
         self._chooses_shuffle = shuffle == "auto"
-        self._place = (0, 0)
+        self._place, self._iteration = (0, 0), 0
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
-        return self.reading.order.num_batches
+        """Batches that iterating gives from the beginning.
+
+        Raises:
+            TypeError: If it never ends.
+        """
+        if self.num_epochs is None:
+            raise TypeError("a loader with num_epochs=None never ends; batches_per_epoch is the length of an epoch")
+        return self.num_epochs * self.batches_per_epoch
 
     def __repr__(self) -> str:
         return f"<Loader {self.functaset.store.path}: {self.reading.order}, at {self._place}>"
 
     def __iter__(self) -> Iterator[Batch]:
-        return self.deliver(lambda batch: batch)
+        return self._deliver(lambda batch: batch, 0)
 
     @property
     def num_examples(self) -> int:
         """Examples of an epoch, of all ranks together."""
         return self.reading.order.num_examples
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of an epoch."""
+        return self.reading.order.num_batches
 
     @property
     def shuffle(self) -> Shuffle:
@@ -124,19 +137,22 @@ class Loader:
         """The epoch that the next batch is of, from 0."""
         return self._place[0]
 
-    def to_jax(self, *, prefetch: int = 2, sharding: "jax.sharding.Sharding | None" = None) -> "View":
+    def to_jax(self, *, prefetch: int = 2, sharding: "jax.sharding.Sharding | None" = None) -> View:
         """Batches of JAX arrays, put on the device by a thread before they are asked for.
 
         Args:
             prefetch: Batches ahead, at least 0; 0 makes each when it is asked for, without a thread.
             sharding: Where to put them, by their first axis; with several processes, each one's batch becomes its part
-                of a global array. `coords` are left to JAX, which replicates them. None means JAX's default device.
+                of a global array. `coords` are replicated. None means JAX's default device.
+
+        Raises:
+            ConfigError: If a batch cannot be divided so.
         """
         from functa_store.loaders.jax_view import put
 
-        return View(self, put(sharding), prefetch)
+        return self.converted(put(sharding, self.reading.order), prefetch=prefetch)
 
-    def to_torch(self, *, prefetch: int = 0) -> "View":
+    def to_torch(self, *, prefetch: int = 0) -> View:
         """Batches of torch tensors on the CPU, which share the memory of the NumPy arrays.
 
         Args:
@@ -147,33 +163,32 @@ class Loader:
         """
         from functa_store.loaders.torch_view import to_tensors
 
-        return View(self, to_tensors, prefetch)
+        return self.converted(to_tensors, prefetch=prefetch)
 
-    def deliver(self, convert: Callable[[Batch], Any], prefetch: int = 0) -> Iterator[Any]:
-        """The batches up to the end of the iteration, each converted; `to_jax` and `to_torch` are made of it.
+    def converted(self, convert: Callable[[Batch], Any], *, prefetch: int = 0) -> View:
+        """Batches of any other kind; `to_jax` and `to_torch` are made of it.
 
         Args:
             convert: What to do with each batch, in the thread that makes it.
-            prefetch: Batches that a thread makes ahead; what was not delivered is not lost.
+            prefetch: Batches that a thread makes ahead, at least 0; what was not delivered is not lost.
+
+        Raises:
+            ConfigError: If `prefetch` is out of range.
         """
-        made = ((behind, convert(batch)) for behind, batch in self._made())
+        return View(self, functools.partial(self._deliver, convert, whole("prefetch", prefetch, 0)))
+
+    def _deliver(self, convert: Callable[[Batch], Any], prefetch: int) -> Iterator[Any]:
+        self._iteration += 1
+        iteration = self._iteration
+        made = ((behind, convert(batch)) for behind, batch in self.reading.batches_from(self._place, self.num_epochs))
         for behind, batch in made_ahead(made, prefetch) if prefetch else made:
+            if self._iteration != iteration:
+                raise ConfigError(
+                    f"{self!r} has gone on elsewhere: another iteration has begun, or a state was restored; begin "
+                    "a new iteration, or make a loader for each"
+                )
             self._place = behind
             yield batch
-
-    def _made(self) -> Iterator[tuple[tuple[int, int], Batch]]:
-        """The place behind each batch, and the batch."""
-        reading, (epoch, done) = self.reading, self._place
-        last = None if self.num_epochs is None else (epoch // self.num_epochs + 1) * self.num_epochs
-        epochs = itertools.count(epoch) if last is None else range(epoch, last)
-        skipped = done // reading.order.batches_per_window
-        places = ((e, w) for e in epochs for w in range(skipped if e == epoch else 0, reading.order.num_windows))
-        for opened in made_ahead((reading.open_window(*place) for place in places), 1):
-            for number in reading.batches(opened):
-                if (opened.epoch, number) < (epoch, done):
-                    continue
-                behind = (opened.epoch, number + 1) if number + 1 < len(self) else (opened.epoch + 1, 0)
-                yield behind, reading.batch(opened, number)
 
     def state(self) -> dict[str, Any]:
         """Where iterating goes on, as plain JSON; the same for all ranks that have had as many batches."""
@@ -195,30 +210,5 @@ class Loader:
         if self._chooses_shuffle:
             reading.table.check_shuffle(shuffle)
             reading = dataclasses.replace(reading, order=dataclasses.replace(reading.order, shuffle=shuffle))
-        self._place = place_in(state, describe(self.functaset, reading, self._place), len(self))
-        self.reading = reading
-
-
-@dataclasses.dataclass(frozen=True)
-class View:
-    """The batches of a loader, converted; iterating moves the loader on.
-
-    Args:
-        loader: The loader.
-        convert: What is done with each batch.
-        prefetch: Batches made ahead.
-    """
-
-    loader: Loader
-    convert: Callable[[Batch], Any]
-    prefetch: int
-
-    def __post_init__(self) -> None:
-        at_least(0, "prefetch", self.prefetch)
-
-    def __len__(self) -> int:
-        """Batches of an epoch."""
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[Any]:
-        return self.loader.deliver(self.convert, self.prefetch)
+        self._place = place_in(state, describe(self.functaset, reading, self._place), self.batches_per_epoch)
+        self.reading, self._iteration = reading, self._iteration + 1

@@ -1,5 +1,7 @@
 """How do modulations get mean 0 and standard deviation 1, and back?"""
 
+import functools
+import hashlib
 import sys
 from typing import Any, TypeVar
 
@@ -8,6 +10,7 @@ from jaxtyping import Float32
 
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError
+from functa_store.loaders.selection import of_split
 
 A = TypeVar("A")
 
@@ -26,14 +29,16 @@ class Normalization:
         std: Standard deviations, not negative.
 
     Raises:
-        ConfigError: If one is not finite, or a standard deviation is negative.
+        ConfigError: If they differ in number, one is not finite, or a standard deviation is negative.
     """
 
     def __init__(self, mean: Float32[np.ndarray, " modulation"], std: Float32[np.ndarray, " modulation"]) -> None:
-        if not np.isfinite([mean, std]).all() or (std < 0).any():
-            raise ConfigError(f"expected finite means and standard deviations that are not negative, got {mean}, {std}")
+        if mean.shape != std.shape or not np.isfinite([mean, std]).all() or (std < 0).any():
+            raise ConfigError(
+                f"expected finite means and as many standard deviations that are not negative, got {mean}, {std}"
+            )
         varies = std > CONSTANT * np.abs(mean)
-        self.mean = mean
+        self.mean = mean.copy()  # that of a store is read-only, which torch warns of
         self.std = np.where(varies, std, np.float32(1))
 
     @classmethod
@@ -54,9 +59,7 @@ class Normalization:
             ConfigError: If the split is empty.
             StoreFormatError: If rows are missing or damaged.
         """
-        examples = np.flatnonzero(np.asarray(functaset.split[:]) == split)
-        if len(examples) == 0:
-            raise ConfigError(f"{functaset.store.path}: no example is in the split {split!r}")
+        examples = of_split(functaset, split)
         size = functaset.modulations.shape[1]
         parts = (examples[start : start + ROWS_AT_A_TIME] for start in range(0, len(examples), ROWS_AT_A_TIME))
         count, mean, squares = 0, np.zeros(size), np.zeros(size)
@@ -70,6 +73,11 @@ class Normalization:
 
     def __repr__(self) -> str:
         return f"<Normalization of {len(self.mean)} dimensions>"
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of its numbers."""
+        return hashlib.sha256(np.stack([self.mean, self.std]).tobytes()).hexdigest()
 
     def apply(self, modulations: A) -> A:
         """Normalised modulations; the last axis is the dimension."""

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from functa_store.errors import ConfigError
+from functa_store.loaders.options import keep_whole
 
 _EPOCH, _WINDOW, _POINTS = range(3)
 """What a stream of random numbers is for, so that no two are the same."""
@@ -29,8 +30,7 @@ class BlockShuffle:
     mixed: int = 64
 
     def __post_init__(self) -> None:
-        for name in ("size", "mixed"):
-            at_least(1, name, getattr(self, name))
+        keep_whole(self, 1, "size", "mixed")
 
 
 Shuffle = Literal["full", "none"] | BlockShuffle
@@ -78,15 +78,16 @@ class Order:
     drop_last: bool = False
 
     def __post_init__(self) -> None:
-        at_least(1, "batch_size", self.batch_size)
-        at_least(1, "num_ranks", self.num_ranks)
-        at_least(0, "rank", self.rank)
-        at_least(0, "seed", self.seed)
+        keep_whole(self, 1, "batch_size", "num_ranks")
+        keep_whole(self, 0, "rank", "seed")
+        object.__setattr__(self, "drop_last", bool(self.drop_last))
+        if self.shuffle not in ("full", "none") and not isinstance(self.shuffle, BlockShuffle):
+            raise ConfigError(f"shuffle must be 'auto', 'full', 'none' or a BlockShuffle, got {self.shuffle!r}")
         if self.rank >= self.num_ranks or self.seed >= 2**32:
             raise ConfigError(
                 f"expected rank below num_ranks and seed below 2**32, got {self.rank} of {self.num_ranks}, {self.seed}"
             )
-        shortest, longest = self.num_examples // self.num_ranks, -(-self.num_examples // self.num_ranks)
+        shortest, longest = self._shares
         if not self.drop_last and -(-shortest // self.batch_size) != -(-longest // self.batch_size):
             raise ConfigError(
                 f"{self.num_examples} examples over {self.num_ranks} ranks give some a batch of {self.batch_size} "
@@ -101,8 +102,20 @@ class Order:
     @property
     def num_batches(self) -> int:
         """Batches of an epoch, the same for every rank."""
-        shortest = self.num_examples // self.num_ranks
+        shortest, _ = self._shares
         return shortest // self.batch_size if self.drop_last else -(-shortest // self.batch_size)
+
+    @property
+    def last_sizes(self) -> set[int]:
+        """Examples of an epoch's last batch: two numbers if one of the ranks has an example more than another."""
+        if self.drop_last:
+            return {self.batch_size}
+        return {share - (self.num_batches - 1) * self.batch_size for share in self._shares}
+
+    @property
+    def _shares(self) -> tuple[int, int]:
+        """Examples of the rank that has fewest, and of the one that has most."""
+        return self.num_examples // self.num_ranks, -(-self.num_examples // self.num_ranks)
 
     @property
     def batches_per_window(self) -> int:
@@ -171,13 +184,3 @@ def blocks_in_random_order(rng: np.random.Generator, num_examples: int, size: in
     ]
     skipped = start - int(ends[touched.start] - lengths[touched.start])
     return np.concatenate(runs)[skipped : skipped + stop - start]
-
-
-def at_least(lowest: int, name: str, value: object) -> None:
-    """Check an option.
-
-    Raises:
-        ConfigError: If it is no whole number, or below the lowest one allowed.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < lowest:
-        raise ConfigError(f"{name} must be a whole number of at least {lowest}, got {value!r}")

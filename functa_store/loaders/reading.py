@@ -1,10 +1,13 @@
-"""How does a place in an epoch become a batch?"""
+"""How do places in epochs become batches?"""
 
 import dataclasses
+import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from functa_store.loaders.ahead import made_ahead
 from functa_store.loaders.content import Batch, Content
 from functa_store.loaders.order import Order, Window
 from functa_store.loaders.table import SelectedRows
@@ -39,6 +42,25 @@ class Reading:
     order: Order
     table: SelectedRows
     content: Content
+
+    def batches_from(self, place: tuple[int, int], num_epochs: int | None) -> Iterator[tuple[tuple[int, int], Batch]]:
+        """The place behind each batch, and the batch.
+
+        Args:
+            place: Epoch and batch to begin with.
+            num_epochs: End behind the next multiple of so many epochs; None never ends.
+        """
+        epoch, done = place
+        last = None if num_epochs is None else (epoch // num_epochs + 1) * num_epochs
+        epochs = itertools.count(epoch) if last is None else range(epoch, last)
+        skipped = done // self.order.batches_per_window
+        windows = ((e, w) for e in epochs for w in range(skipped if e == epoch else 0, self.order.num_windows))
+        for opened in made_ahead((self.open_window(*window) for window in windows), 1):
+            for number in self.batches(opened):
+                if (opened.epoch, number) < place:
+                    continue
+                behind = (opened.epoch, number + 1) if number + 1 < self.order.num_batches else (opened.epoch + 1, 0)
+                yield behind, self.batch(opened, number)
 
     def open_window(self, epoch: int, number: int) -> OpenWindow:
         """Read a window of an epoch, at once unless its batches are gathered one by one."""

@@ -1,6 +1,7 @@
 """Where does a loader go on, and is that place one of its own?"""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,12 +18,13 @@ def describe(functaset: Functaset, reading: Reading, place: tuple[int, int]) -> 
     """The state of a loader, plain JSON; the rank is left out, since all ranks move together."""
     order = dataclasses.asdict(reading.order)
     del order["rank"]
-    return {
+    state = {
         "functaset": {"fingerprint": functaset.store.spec.fingerprint, "examples": len(functaset)},
-        "options": order | {"examples": reading.table.fingerprint()} | reading.content.options(),
+        "options": order | {"examples": reading.table.fingerprint} | reading.content.options(),
         "epoch": place[0],
         "batch": place[1],
     }
+    return json.loads(json.dumps(state))  # compared with one that was read from JSON, where a tuple is a list
 
 
 def place_in(state: Mapping[str, Any], expected: Mapping[str, Any], num_batches: int) -> tuple[int, int]:
@@ -42,7 +44,7 @@ def place_in(state: Mapping[str, Any], expected: Mapping[str, Any], num_batches:
     if found := "; ".join(differences(state["options"], expected["options"])):
         raise ConfigError(f"the state of a loader with other options: {found}; make the loader as it was then")
     epoch, batch = state["epoch"], state["batch"]
-    if not isinstance(epoch, int) or not isinstance(batch, int) or epoch < 0 or not 0 <= batch < num_batches:
+    if type(epoch) is not int or type(batch) is not int or epoch < 0 or not 0 <= batch < num_batches:
         raise ConfigError(f"no place of {num_batches} batches per epoch: epoch {epoch!r}, batch {batch!r}")
     return epoch, batch
 
@@ -53,7 +55,8 @@ def shuffle_in(state: Mapping[str, Any]) -> Shuffle:
     Raises:
         ConfigError: If it is no state of a loader.
     """
-    found = state["options"].get("shuffle") if state.keys() == KEYS and isinstance(state["options"], Mapping) else None
+    options = state["options"] if isinstance(state, Mapping) and state.keys() == KEYS else None
+    found = options.get("shuffle") if isinstance(options, Mapping) else None
     if found == "full" or found == "none":
         return found
     if not isinstance(found, Mapping):

@@ -19,17 +19,18 @@ def to_tensors(batch: Batch) -> Batch:
     return {name: to_tensors(v) if isinstance(v, dict) else torch.as_tensor(v) for name, v in batch.items()}
 
 
-def ready(batch: Batch) -> Batch:
-    """What `DataLoader` takes as `collate_fn`, since batches of `TorchExamples` are ready."""
+def keep_batch(batch: Batch) -> Batch:
+    """What `DataLoader` takes as `collate_fn` for `TorchExamples`, which collate each batch themselves."""
     return batch
 
 
 class TorchExamples(Examples, Dataset[Batch]):
     """Examples as tensors, for a `torch.utils.data.DataLoader` with samplers of PyTorch's.
 
-    `DataLoader(TorchExamples(functaset), batch_size=256, shuffle=True, collate_fn=ready)` gathers each batch at once.
-    Works in forked and spawned workers; from a bucket, and with `decode`, in spawned ones alone. Arguments and errors
-    are those of `Examples`.
+    `DataLoader(TorchExamples(functaset), batch_size=256, shuffle=True, collate_fn=keep_batch)` gathers each batch at
+    once. Without `collate_fn=keep_batch` torch takes the batch for a list of examples, and fails with `KeyError: 0`.
+    Works in forked and spawned workers; from a bucket, and with `decode` once JAX has begun, in spawned ones alone.
+    Arguments and errors are those of `Examples`.
     """
 
     def __getitem__(self, index: int) -> Batch:
@@ -37,7 +38,7 @@ class TorchExamples(Examples, Dataset[Batch]):
         return to_tensors(super().__getitem__(index))
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """A ready batch."""
+        """A whole batch, which `DataLoader` must not collate again: give it `collate_fn=keep_batch`."""
         return to_tensors(super().__getitems__(indices))
 
 

@@ -5,16 +5,15 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from functa_store.decode.functaset import Functaset
-from functa_store.errors import ConfigError
-from functa_store.loaders.content import Batch, Content, DecodeGrid
+from functa_store.errors import ConfigError, ExampleIndexError
+from functa_store.loaders.content import Batch, Content, DecodeGrid, DecodePoints
 from functa_store.loaders.loader import Loader
 from functa_store.loaders.normalization import Normalization
 from functa_store.loaders.reading import OpenWindow
-from functa_store.loaders.table import SelectedRows, select
-from functa_store.store.positions import Index
+from functa_store.loaders.selection import select
+from functa_store.loaders.table import SelectedRows
+from functa_store.store.positions import Index, as_array, places_of
 
 WINDOWS_KEPT = 2
 """Threads that take batches in turns are in two windows at most, if each takes less than a window."""
@@ -29,14 +28,14 @@ class Examples:
     Args:
         functaset: Where they are.
         split: Only the examples of this split.
-        examples: Only these examples: a slice, integers or a mask.
+        index: Only these examples: a slice, integers or a mask.
         normalize: As for `Loader`.
         labels: As for `Loader`.
         decode: A grid to decode each example on; needs JAX.
 
     Raises:
-        ConfigError: If there is no such split or label.
-        ExampleIndexError: If `examples` names one that is not there.
+        ConfigError: If there is no such split or label, or an option is of another kind or size.
+        ExampleIndexError: If `index` names one that is not there.
         GridError: If the grid does not fit the domain.
         StoreFormatError: If the store is unfinished and `normalize` is True, or it is damaged.
     """
@@ -46,33 +45,41 @@ class Examples:
         functaset: Functaset,
         *,
         split: str | None = None,
-        examples: Index | None = None,
+        index: Index | None = None,
         normalize: bool | Normalization = True,
         labels: Sequence[str] | None = None,
         decode: DecodeGrid | None = None,
     ) -> None:
+        if isinstance(decode, DecodePoints):
+            raise ConfigError("DecodePoints are drawn for a whole batch; decode on a DecodeGrid, or use Batches")
         self._name = functaset.store.path
-        self._table = SelectedRows(functaset, select(functaset, split, examples))
+        self._table = SelectedRows(functaset, select(functaset, split, index))
         self._content = Content(functaset, normalize, labels, decode)
 
     def __len__(self) -> int:
         return len(self._table)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._name}: {len(self)}, {self._table.fingerprint()[:8]}>"
+        return f"<{type(self).__name__} {self._name}: {len(self)}, {self._table.fingerprint[:8]}>"
 
     def __getitem__(self, index: int) -> Batch:
-        """One example."""
-        return _first(self._batch(np.array([_checked(index, len(self))])))
+        """One example.
+
+        Raises:
+            ExampleIndexError: If there is none of that number.
+        """
+        return _first(self._batch([operator.index(index)]))
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """A ready batch of several."""
-        positions = np.array(indices, np.int64)
-        if positions.size and not -len(self) <= positions.min() <= positions.max() < len(self):
-            raise IndexError(f"{positions.min()} to {positions.max()} of {len(self)}")
-        return self._batch(positions % len(self))
+        """A whole batch of several.
 
-    def _batch(self, positions: np.ndarray) -> Batch:
+        Raises:
+            ExampleIndexError: If there is none of a number.
+        """
+        return self._batch(indices)
+
+    def _batch(self, indices: Sequence[int]) -> Batch:
+        positions = as_array(places_of(f"the examples of {self._name}", indices, len(self)))
         return self._content.batch(self._table.indices(positions), self._table[positions])
 
 
@@ -92,12 +99,12 @@ class Batches:
     def __init__(self, loader: Loader) -> None:
         if loader.num_epochs is None:
             raise ConfigError("the batches of a loader with num_epochs=None have no number; give it a number of epochs")
-        self._reading, self._num_epochs, self._name = loader.reading, loader.num_epochs, repr(loader)
+        self._reading, self._length, self._name = loader.reading, len(loader), repr(loader)
         self._windows: list[OpenWindow] = []
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return self._num_epochs * self._reading.order.num_batches
+        return self._length
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._name}>"
@@ -109,8 +116,14 @@ class Batches:
         self.__dict__.update(state, _lock=threading.Lock())
 
     def __getitem__(self, index: int) -> Batch:
-        """One batch."""
-        epoch, number = divmod(_checked(index, len(self)), self._reading.order.num_batches)
+        """One batch.
+
+        Raises:
+            ExampleIndexError: If there is none of that number.
+        """
+        if not -len(self) <= operator.index(index) < len(self):
+            raise ExampleIndexError(f"{self._name}: batch {index} does not exist; there are {len(self)}, from 0 on")
+        epoch, number = divmod(operator.index(index) % len(self), self._reading.order.num_batches)
         return self._reading.batch(self._window(epoch, number // self._reading.order.batches_per_window), number)
 
     def _window(self, epoch: int, number: int) -> OpenWindow:
@@ -121,14 +134,6 @@ class Batches:
             opened = self._reading.open_window(epoch, number)
             self._windows = [*self._windows, opened][-WINDOWS_KEPT:]
             return opened
-
-
-def _checked(index: Any, length: int) -> int:
-    """A number of a sequence; Python's protocol of sequences wants a plain IndexError."""
-    number = operator.index(index)
-    if not -length <= number < length:
-        raise IndexError(f"{number} of {length}")
-    return number % length
 
 
 def _first(batch: Batch) -> Batch:

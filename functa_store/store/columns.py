@@ -20,7 +20,8 @@ class Column:
 
     def __getitem__(self, rows: Selection) -> np.ndarray:
         """The values of some examples, in the order asked for."""
-        return gather(rows, self._array.chunks[0], self._read, threads=REQUESTS_AT_A_TIME)
+        threads = 1 if len(self._chunks) == self._array.grid[0] else REQUESTS_AT_A_TIME
+        return gather(rows, self._array.chunks[0], self._read, threads)
 
     def _read(self, part: Part) -> np.ndarray:
         if part.position not in self._chunks:

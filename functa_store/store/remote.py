@@ -14,7 +14,8 @@ import obstore
 import obstore.exceptions
 import obstore.store
 
-from functa_store.errors import StorageError, StoreFormatError
+from functa_store.errors import ConfigError, StorageError, StoreFormatError
+from functa_store.forks import Birthplace
 from functa_store.store.objects import StorageOptions, check_key, failed, first_line, open_objects, too_long
 from functa_store.store.ranges import spans_of
 
@@ -34,6 +35,8 @@ class RemoteObjects:
         prefix: Folder in it.
         storage: How it was reached.
         before_write: Called before every change; raises if this process may not write any more.
+        requests: Where calls are counted.
+        birthplace: The process in which the connection was made.
 
     Attributes:
         name: The URL, for messages.
@@ -51,6 +54,7 @@ class RemoteObjects:
         *,
         before_write: Callable[[], None] | None = None,
         requests: collections.Counter[str] | None = None,
+        birthplace: Birthplace | None = None,
     ) -> None:
         self._store, self._bucket, self._storage = store, bucket, storage
         self._prefix = prefix.strip("/")
@@ -58,7 +62,7 @@ class RemoteObjects:
         self.requests = collections.Counter[str]() if requests is None else requests
         self.name = f"{bucket}/{self._prefix}" if self._prefix else bucket
         self.writable = self.lists = not bucket.startswith(("http://", "https://"))
-        self._counting = threading.Lock()
+        self._counting, self._birthplace = threading.Lock(), birthplace or Birthplace()
 
     def __repr__(self) -> str:
         return f"<RemoteObjects {self.name}>"
@@ -191,7 +195,13 @@ class RemoteObjects:
 
     def _at(self, prefix: str, before_write: Callable[[], None]) -> "RemoteObjects":
         return RemoteObjects(
-            self._store, self._bucket, prefix, self._storage, before_write=before_write, requests=self.requests
+            self._store,
+            self._bucket,
+            prefix,
+            self._storage,
+            before_write=before_write,
+            requests=self.requests,
+            birthplace=self._birthplace,
         )
 
     def _key(self, key: str) -> str:
@@ -208,6 +218,7 @@ class RemoteObjects:
 
     def _persist(self, kind: str, call: Callable[[], Any]) -> Any:
         """Ask again where the answer was cut."""
+        self._birthplace.check(f"{self.name}: reaching a server")
         for repeat in range(REPEATS + 1):
             with self._counting:
                 self.requests[kind] += 1
@@ -230,7 +241,12 @@ class RemoteObjects:
                     f"{where}: cannot be written: the server knows no such bucket or folder; check the URL"
                 ) from error
             raise FileNotFoundError(f"{where}: there is no such object") from error
-        except (obstore.exceptions.AlreadyExistsError, obstore.exceptions.PreconditionError, StoreFormatError):
+        except (
+            obstore.exceptions.AlreadyExistsError,
+            obstore.exceptions.PreconditionError,
+            StoreFormatError,
+            ConfigError,
+        ):
             raise
         except (obstore.exceptions.PermissionDeniedError, obstore.exceptions.UnauthenticatedError) as error:
             raise StorageError(

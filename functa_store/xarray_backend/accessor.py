@@ -6,17 +6,24 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from functa_store.decode.variables import CHANNEL, EXAMPLE
 from functa_store.errors import GridError, StoreMismatchError
 from functa_store.grids import Region
-from functa_store.xarray_backend.arrays import CHANNEL
-from functa_store.xarray_backend.dataset import EXAMPLE, Opened
+from functa_store.xarray_backend.dataset import Opened
+from functa_store.xarray_backend.origin import holds_examples_of
+
+ADVICE = (
+    "Use `.functa` on what xr.open_dataset(..., engine='functa') returned, or on a selection of it, and combine what "
+    "it gives."
+)
 
 
 @xr.register_dataset_accessor("functa")
 class FunctaAccessor:
     """Decode the examples of a dataset anew: those that are left after `isel`, `sel` and masks.
 
-    Both methods are lazy: what they return is decoded when it is looked at, and only as far as it is.
+    Both methods are lazy: what they return is decoded when it is looked at, and only as far as it is. They read some
+    `id` and `mse` at once, by which they know whether the examples are still those of the functaset.
     """
 
     def __init__(self, dataset: xr.Dataset) -> None:
@@ -35,9 +42,10 @@ class FunctaAccessor:
 
         Raises:
             GridError: If an axis is missing or unknown, or a point is not in [0, 1].
-            StoreMismatchError: If the dataset no longer says which functaset it is from.
+            StoreMismatchError: If the dataset no longer says which functaset it is from, or has other examples by now.
         """
-        opened, kept = self._opened(), self._kept()
+        opened = self._opened()
+        kept = self._kept(opened)
         if set(points) != set(opened.axes):
             raise GridError(f"expected positions along each of {opened.axes}, got them along {tuple(points)}")
         given = {axis: _positions(axis, points[axis]) for axis in opened.axes}
@@ -48,9 +56,11 @@ class FunctaAccessor:
         for axis, array in given.items():
             others = {name: coord for name, coord in array.coords.items() if name not in (*opened.axes, EXAMPLE)}
             kept = kept.assign_coords({**others, axis: array.variable})
-        return self._with_features(kept, features)[opened.names["features"]]
+        return _with_features(kept, opened, features)[opened.names["features"]]
 
-    def to_resolution(self, resolution: int | Sequence[int] | None, region: Region | None = None) -> xr.Dataset:
+    def to_resolution(
+        self, resolution: int | Sequence[int] | None = None, *, region: Region | None = None
+    ) -> xr.Dataset:
         """The same examples on another grid.
 
         Args:
@@ -60,35 +70,41 @@ class FunctaAccessor:
 
         Raises:
             GridError: If resolution or region do not fit the domain.
-            StoreMismatchError: If the dataset no longer says which functaset it is from.
+            StoreMismatchError: If the dataset no longer says which functaset it is from, or has other examples by now.
         """
-        opened, kept = self._opened(), self._kept()
+        opened = self._opened()
+        kept = self._kept(opened)
         along, coordinates = opened.axis_coordinates(resolution, region)
         examples = kept[EXAMPLE].variable.to_base_variable()
         dims = (*map(str, examples.dims), *opened.axes)
         for coordinate in coordinates:
             kept = kept.assign_coords(coordinate)
-        return self._with_features(kept, opened.features(dims, examples, along, cached=True))
+        return _with_features(kept, opened, opened.features(dims, examples, along, cached=True))
 
     def _opened(self) -> Opened:
         opened = self._dataset.encoding.get("functa")
         if not isinstance(opened, Opened) or EXAMPLE not in self._dataset.coords:
             raise StoreMismatchError(
                 "this dataset does not say, or no longer, which examples of which functaset it has; `where` forgets "
-                f"it, and so does dropping the coordinate {EXAMPLE!r}. Use `.functa` on what "
-                "xr.open_dataset(..., engine='functa') returned, or on a selection of it."
+                f"it, and so does dropping the coordinate {EXAMPLE!r}. {ADVICE}"
+            )
+        if not holds_examples_of(opened, self._dataset):
+            raise StoreMismatchError(
+                f"{opened.store.path}: the examples of this dataset, by {EXAMPLE!r}, {opened.names['id']!r} and "
+                f"{opened.names['mse']!r}, are no longer those of the functaset; `concat`, `open_mfdataset`, other "
+                f"numbers, and dropping one of these make it so. {ADVICE}"
             )
         return opened
 
-    def _kept(self) -> xr.Dataset:
+    def _kept(self, opened: Opened) -> xr.Dataset:
         """The coordinates of the examples, and nothing else."""
         dims = set(self._dataset[EXAMPLE].dims)
         kept = [name for name, array in self._dataset.coords.items() if set(array.dims) <= dims]
-        return self._dataset[kept].drop_vars([CHANNEL, *self._opened().axes], errors="ignore")
+        return self._dataset[kept].drop_vars([CHANNEL, *opened.axes], errors="ignore")
 
-    def _with_features(self, kept: xr.Dataset, features: xr.Variable) -> xr.Dataset:
-        opened = self._opened()
-        return kept.assign({opened.names["features"]: features}).assign_coords(opened.channel_coordinate())
+
+def _with_features(kept: xr.Dataset, opened: Opened, features: xr.Variable) -> xr.Dataset:
+    return kept.assign({opened.names["features"]: features}).assign_coords(opened.channel_coordinate())
 
 
 def _positions(axis: str, given: Any) -> xr.DataArray:

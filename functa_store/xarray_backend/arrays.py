@@ -11,11 +11,11 @@ from xarray.core import indexing
 
 from functa_store.decode.memory import check_memory
 from functa_store.decode.shared import SharedFunctaset
+from functa_store.decode.variables import CHANNEL, columns_of
 from functa_store.grids import GridPoints
 from functa_store.store.rows import Rows
 
-CHANNEL = "channel"
-TEXT = np.dtype("O", metadata={"element_type": str})
+STRINGS = np.dtype("O", metadata={"element_type": str})
 """What xarray takes for strings of any length, and writes without looking at each of them."""
 
 
@@ -80,7 +80,7 @@ class ColumnArray(BackendArray):
     def __init__(self, shared: SharedFunctaset, column: str) -> None:
         self.shared, self.column = shared, column
         self.shape, is_text = (len(shared.functaset),), column in ("id", "split")
-        self.dtype = TEXT if is_text else self._rows.dtype
+        self.dtype = STRINGS if is_text else self._rows.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
         """The values that a key selects."""
@@ -88,9 +88,7 @@ class ColumnArray(BackendArray):
 
     @property
     def _rows(self) -> Rows:
-        store = self.shared.functaset.store
-        columns = {"id": store.ids, "split": store.split, "mse": store.mse}
-        return columns[self.column] if self.column in columns else store.labels[self.column.removeprefix("labels/")]
+        return columns_of(self.shared.functaset.store)[self.column]
 
 
 def _keys_by_dimension(

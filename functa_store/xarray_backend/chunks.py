@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-CHUNK_BYTES = 16 * 2**20
+MOST_DECODED_BYTES = 16 * 2**20
 """Most bytes of decoded features in a chunk, unless one point alone has more."""
 
 
@@ -14,7 +14,7 @@ def preferred_chunks(num_examples: int, rows_per_shard: int, resolution: Sequenc
     example that is too large for a chunk is split along its first axes. Channels stay together: they are decoded
     at once.
     """
-    chunk, features = [1, *resolution, num_channels], CHUNK_BYTES // 4
+    chunk, features = [1, *resolution, num_channels], MOST_DECODED_BYTES // 4
     for axis in range(1, len(chunk) - 1):
         if (too_many := math.prod(chunk)) <= features:
             break

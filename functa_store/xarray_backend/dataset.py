@@ -1,7 +1,8 @@
 """How does a functaset look as a dataset of xarray?"""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,19 +11,23 @@ from xarray.core import indexing
 from xarray.indexes import PandasIndex
 
 from functa_store.decode.shared import SharedFunctaset
+from functa_store.decode.variables import (
+    CHANNEL,
+    CHANNEL_ATTRIBUTES,
+    EXAMPLE,
+    EXAMPLE_ATTRIBUTES,
+    axis_attributes,
+    column_attributes,
+    columns_of,
+    features_attributes,
+    global_attributes,
+    names_of,
+)
 from functa_store.errors import GridError
 from functa_store.grids import MOST_CELLS, Region
 from functa_store.store.reader import StoreReader
-from functa_store.xarray_backend.arrays import CHANNEL, ColumnArray, DecodedArray
-from functa_store.xarray_backend.attributes import (
-    axis_attributes,
-    column_attributes,
-    features_attributes,
-    global_attributes,
-)
+from functa_store.xarray_backend.arrays import ColumnArray, DecodedArray
 from functa_store.xarray_backend.chunks import preferred_chunks
-
-EXAMPLE = "example"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,19 +47,12 @@ class Opened:
         """The open store."""
         return self.shared.functaset.store
 
-    @property
+    @functools.cached_property
     def names(self) -> dict[str, str]:
-        """Name in the dataset of each axis ("axis/y"), column ("id", "labels/age") and of the "features".
+        """Name in the dataset of each axis, column, and of the features; see `names_of`."""
+        return names_of(self.store)
 
-        A name that an earlier one has already gets underscores at its end: dimensions come first, labels last.
-        """
-        store = self.store
-        columns = ["id", "split", "mse", *(f"labels/{name}" for name in store.labels)]
-        keys = [*(f"axis/{axis}" for axis in store.domain.axes), "features", *columns]
-        wanted = [store.domain.quantity if key == "features" else key.rpartition("/")[2] for key in keys]
-        return dict(zip(keys, _distinct(wanted, taken=(EXAMPLE, CHANNEL)), strict=True))
-
-    @property
+    @functools.cached_property
     def axes(self) -> tuple[str, ...]:
         """The dimension of each axis of the domain."""
         return tuple(self.names[f"axis/{axis}"] for axis in self.store.domain.axes)
@@ -77,11 +75,9 @@ class Opened:
             cached: Keep what was decoded as a whole, as `xr.open_dataset` does by itself.
             encoding: Of the variable.
         """
-        data: Any = indexing.LazilyIndexedArray(
-            DecodedArray(self.shared, dims, examples, tuple(coords), clip=self.clip)
-        )
-        protected = indexing.MemoryCachedArray(indexing.CopyOnWriteArray(data)) if cached else data
-        return xr.Variable((*dims, CHANNEL), protected, features_attributes(self.store, self.clip), encoding)
+        data = DecodedArray(self.shared, dims, examples, tuple(coords), clip=self.clip)
+        attributes = features_attributes(self.store, self.clip)
+        return xr.Variable((*dims, CHANNEL), _lazy(data, cached=cached), attributes, encoding)
 
     def axis_coordinates(
         self, resolution: int | Sequence[int] | None, region: Region | None
@@ -104,7 +100,7 @@ class Opened:
     def channel_coordinate(self) -> xr.Coordinates:
         """The names of the channels."""
         names = pd.Index(list(self.store.features.channels), dtype=object)
-        return _indexed(CHANNEL, names, {"long_name": "name of the channel"})
+        return _indexed(CHANNEL, names, CHANNEL_ATTRIBUTES)
 
 
 def open_dataset(opened: Opened, resolution: int | Sequence[int] | None, region: Region | None) -> xr.Dataset:
@@ -126,17 +122,16 @@ def open_dataset(opened: Opened, resolution: int | Sequence[int] | None, region:
         encoding={"preferred_chunks": dict(zip((*dims, CHANNEL), chunk, strict=True))},
     )
     columns = {
-        name: xr.Variable(
+        names[column]: xr.Variable(
             (EXAMPLE,),
-            indexing.LazilyIndexedArray(ColumnArray(opened.shared, key)),
-            column_attributes(store, key),
+            _lazy(ColumnArray(opened.shared, column), cached=False),
+            column_attributes(store, column),
             {"preferred_chunks": {EXAMPLE: chunk[0]}},
         )
-        for key, name in names.items()
-        if not key.startswith("axis/") and key != "features"
+        for column in columns_of(store)
     }
     dataset = xr.Dataset({names["features"]: features}, attrs=global_attributes(store))
-    numbers = _indexed(EXAMPLE, examples, {"long_name": "place of the example in the functaset"})
+    numbers = _indexed(EXAMPLE, examples, EXAMPLE_ATTRIBUTES)
     for coordinate in (numbers, *axis_coordinates, opened.channel_coordinate()):
         dataset = dataset.assign_coords(coordinate)
     dataset = dataset.assign_coords(columns)
@@ -151,11 +146,7 @@ def _indexed(name: str, values: pd.Index, attributes: Mapping[str, Any]) -> xr.C
     return xr.Coordinates(variables, {name: index})
 
 
-def _distinct(names: Iterable[str], taken: Iterable[str]) -> list[str]:
-    distinct, seen = [], set(taken)
-    for name in names:
-        while name in seen:
-            name += "_"
-        distinct.append(name)
-        seen.add(name)
-    return distinct
+def _lazy(array: DecodedArray | ColumnArray, *, cached: bool) -> Any:
+    """What a variable may hold in place of the values; the wrappers of a cache have no public names in xarray."""
+    lazy: Any = indexing.LazilyIndexedArray(array)
+    return indexing.MemoryCachedArray(indexing.CopyOnWriteArray(lazy)) if cached else lazy

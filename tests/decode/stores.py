@@ -26,6 +26,7 @@ def write_store(
     channels: tuple[str, ...] = ("red", "green", "blue"),
     labels: Mapping[str, Label] | None = None,
     seed: int = 0,
+    mse: float = 0.01,
     num_shards: int | None = None,
 ) -> None:
     """A functaset in shards of 4 examples, of which only the first `num_shards` are written if that is given."""
@@ -46,4 +47,4 @@ def write_store(
             if shard.index == num_shards:
                 raise KeyboardInterrupt
             rows = rng.normal(scale=0.3, size=(len(shard), 4)).astype(np.float32)
-            writer.write(shard, rows, np.full(len(shard), 0.01, np.float32))
+            writer.write(shard, rows, np.full(len(shard), mse, np.float32))

@@ -1,6 +1,7 @@
 """Decoded grids are kept within a limit, and are what would be decoded."""
 
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -21,17 +22,23 @@ def features_of(examples, grid):
     return np.repeat(np.asarray(examples, np.float32)[:, None, None] + 10 * grid, 25, axis=1)
 
 
+def through(cache, examples, grid):
+    """What the cache gives, and what it wanted decoded for that."""
+    found, asked = np.full((len(examples), 25, 1), np.nan, np.float32), []
+
+    def decode(some, rows):
+        asked.extend(some.tolist())
+        found[rows] = features_of(some, grid)
+
+    cache.through(found, np.array(examples, np.int64), grid, decode)
+    return found, asked
+
+
 @given(st.integers(0, 1000), st.lists(st.tuples(LISTS, st.integers(0, 1)), max_size=8))
 def test_whatever_was_asked_before_the_answer_is_right_and_the_limit_is_kept(limit, calls):
     cache = GridCache(limit)
     for examples, grid in calls:
-        asked = []
-
-        def decode(some, asked=asked, grid=grid):
-            asked.extend(some.tolist())
-            return features_of(some, grid)
-
-        found = cache.through(np.array(examples, np.int64), grid, decode)
+        found, asked = through(cache, examples, grid)
         np.testing.assert_array_equal(found, features_of(examples, grid))
         assert len(asked) == len(set(asked))
         assert set(asked) <= set(examples)
@@ -40,14 +47,9 @@ def test_whatever_was_asked_before_the_answer_is_right_and_the_limit_is_kept(lim
 
 
 def test_those_that_were_not_used_for_longest_go_first():
-    cache, decoded = GridCache(250), []
-
-    def ask(example):
-        cache.through(np.array([example]), 0, lambda some: decoded.extend(some.tolist()) or features_of(some, 0))
-
-    for example in (0, 1, 0, 2, 0, 1):
-        ask(example)
-    assert decoded == [0, 1, 2, 1]
+    cache = GridCache(250)
+    decoded = [through(cache, [example], 0)[1] for example in (0, 1, 0, 2, 0, 1)]
+    assert decoded == [[0], [1], [], [2], [], [1]]
 
 
 @pytest.mark.parametrize("limit", [-1, True])
@@ -87,6 +89,20 @@ def test_nothing_is_kept_if_the_limit_is_0_or_smaller_than_the_call(path):
         functaset.decode([0, 1, 2])
         assert functaset.cache.num_bytes == num_kept * 48 * 12
     assert asked_by(functa_store.open(path, cache_bytes=0), ((3,), {}), ((3,), {})) == [48, 48]
+
+
+@pytest.mark.parametrize("index", [[0, 1, 2, 3], [3, 1, 3, 3, 1, 3, 3, 3], [2, 2, 2, 2]])
+def test_memory_holds_the_result_and_what_is_kept(path, index):
+    functaset = functa_store.open(path)
+    functaset.decode(5, 400)  # compiles
+    before = functaset.cache.num_bytes
+    tracemalloc.start()
+    result = functaset.decode(index, 400)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    kept = functaset.cache.num_bytes - before
+    assert kept == 12 * 400**2 * len(set(index))
+    assert peak < result.nbytes + kept + 10 * 2**20
 
 
 def test_threads_share_the_cache(path):

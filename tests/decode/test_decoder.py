@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from functa_store.config import NetworkConfig
 from functa_store.decode import decoder as decoder_module
-from functa_store.decode.decoder import TiledDecoder, make_decoder
+from functa_store.decode import programs
+from functa_store.decode.decoder import TiledDecoder
+from functa_store.decode.programs import make_decoder
 from functa_store.grids import GridPoints
 from functa_store.nets.siren import init_siren
 from functa_store.nets.weights import from_weights, to_weights
@@ -39,6 +41,21 @@ def _small_tiles(request):
         patch.setattr(decoder_module, "SCATTERED_TILE_POINTS", 8)
         patch.setattr(decoder_module, "SCATTERED_TILES_PER_CALL", 2)
         yield request.param
+
+
+@pytest.fixture(name="traces")
+def _traces(monkeypatch):
+    """One entry for each compilation, none of which was made before."""
+    traces = []
+
+    def counting(*args):
+        traces.append(args)
+        return from_weights(*args)
+
+    monkeypatch.setattr(programs, "from_weights", counting)
+    programs.tile_programs.cache_clear()
+    yield traces
+    programs.tile_programs.cache_clear()
 
 
 NO_CHECK = [HealthCheck.function_scoped_fixture]  # the constants are the same for every example
@@ -84,8 +101,17 @@ def test_few_points_of_many_examples_do_not_fill_a_tile_for_each():
     assert tiled.points_evaluated < 300 + decoder_module.SCATTERED_TILE_POINTS
 
 
-def test_threads_that_come_together_compile_once(monkeypatch):
-    traces = count_traces(monkeypatch)
+def test_examples_are_written_into_the_rows_of_an_array(small_tiles):
+    tiled = TiledDecoder(CONFIG, BASE, 2, 3)
+    for num_points in (3, 37):
+        coords = RNG.uniform(size=(num_points, 2)).astype(np.float32)
+        features = np.full((7, num_points, 3), np.nan, np.float32)
+        tiled.into(features, np.array([5, 0, 2]), MODULATIONS[:3], coords)
+        np.testing.assert_array_equal(features[[5, 0, 2]], tiled(MODULATIONS[:3], coords))
+        assert np.isnan(features[[1, 3, 4, 6]]).all()
+
+
+def test_threads_that_come_together_compile_once(traces):
     tiled = TiledDecoder(CONFIG, BASE, 2, 3)
     coords = np.zeros((1000, 2), np.float32)
     threads = [threading.Thread(target=tiled, args=(MODULATIONS, coords)) for _ in range(4)]
@@ -97,21 +123,9 @@ def test_threads_that_come_together_compile_once(monkeypatch):
     assert tiled.points_asked == 4 * 5 * 1000
 
 
-def count_traces(monkeypatch):
-    traces = []
-
-    def counting(*args):
-        traces.append(args)
-        return from_weights(*args)
-
-    monkeypatch.setattr(decoder_module, "from_weights", counting)
-    return traces
-
-
-def test_one_compilation_serves_every_size(monkeypatch):
-    traces = count_traces(monkeypatch)
-    tiled = TiledDecoder(CONFIG, BASE, 2, 3)
+def test_one_compilation_serves_every_size_and_every_decoder_of_a_network(traces):
     for examples, points in [(1, 1000), (5, 4100), (2, 2048)]:
+        tiled = TiledDecoder(CONFIG, BASE, 2, 3)
         tiled(MODULATIONS[:examples], np.zeros((points, 2), np.float32))
     assert len(traces) == 1
     for examples, points in [(1, 1), (5, 100), (3, 300)]:

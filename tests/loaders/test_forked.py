@@ -1,13 +1,11 @@
 """A forked process is told what it may not do, instead of waiting for ever."""
 
 import os
-import pickle
 
 import pytest
 
 from functa_store.errors import ConfigError
 from functa_store.loaders import Loader
-from functa_store.loaders.forked import Birthplace
 
 
 @pytest.fixture
@@ -15,15 +13,6 @@ def as_if_forked(monkeypatch):
     """Called, this process has the number of a child."""
     child = os.getpid() + 1
     return lambda: monkeypatch.setattr(os, "getpid", lambda: child)
-
-
-def test_a_forked_process_is_refused_and_one_that_unpickles_is_not(as_if_forked):
-    birthplace = Birthplace()
-    birthplace.check("decoding")
-    as_if_forked()
-    with pytest.raises(ConfigError, match=r"decoding is not possible in a forked process.*spawn"):
-        birthplace.check("decoding")
-    pickle.loads(pickle.dumps(birthplace)).check("decoding")
 
 
 def test_a_forked_process_reads_from_a_disk_and_from_memory_but_not_from_a_bucket(fs, bucket, as_if_forked):

@@ -61,12 +61,10 @@ def test_only_the_labels_that_are_asked_for_are_there(fs):
     assert next(iter(Loader(fs, 8, labels=())))["labels"] == {}
 
 
-@pytest.mark.parametrize(
-    "examples", [slice(10, 50, 2), [3, 3, -1], np.arange(90) % 4 == 0], ids=["slice", "list", "mask"]
-)
-def test_chosen_examples_are_loaded(fs, examples):
-    found = examples_of(Loader(fs, 8, examples=examples))
-    chosen = np.arange(90)[examples if isinstance(examples, slice) else np.asarray(examples)]
+@pytest.mark.parametrize("index", [slice(10, 50, 2), [3, 3, -1], np.arange(90) % 4 == 0], ids=["slice", "list", "mask"])
+def test_chosen_examples_are_loaded(fs, index):
+    found = examples_of(Loader(fs, 8, index=index))
+    chosen = np.arange(90)[index if isinstance(index, slice) else np.asarray(index)]
     assert sorted(found) == sorted(chosen.tolist())
 
 
@@ -99,10 +97,17 @@ def test_what_comes_after_a_restored_state_is_what_would_have_come(
 
 
 def test_a_state_serves_all_ranks(fs):
-    ranks = [Loader(fs, 5, rank=rank, num_ranks=3, seed=4) for rank in range(3)]
+    ranks = [Loader(fs, 5, rank=rank, num_ranks=3, seed=4, shuffle="full") for rank in range(3)]
     for rank in ranks:
         next(iter(rank))
     assert ranks[0].state() == ranks[2].state()
+
+
+def test_ranks_name_an_order_since_the_memory_of_each_would_choose_another(fs):
+    with pytest.raises(
+        ConfigError, match=r"'auto' depends on free memory.*2 ranks.*shuffle='full' or BlockShuffle\(\)"
+    ):
+        Loader(fs, 5, rank=1, num_ranks=2)
 
 
 def test_an_automatic_shuffle_goes_on_in_the_order_of_the_state(fs):
@@ -124,7 +129,7 @@ def test_an_automatic_shuffle_goes_on_in_the_order_of_the_state(fs):
         ({"num_ranks": 2}, "num_ranks is 1, expected 2"),
         ({"shuffle": "none"}, "shuffle is 'full', expected 'none'"),
         ({"split": "train"}, "num_examples is 90, expected 60"),
-        ({"examples": np.arange(90)[::-1]}, "examples is"),
+        ({"index": np.arange(90)[::-1]}, "examples is"),
         ({"normalize": False}, "normalization is"),
         ({"labels": ["age"]}, "labels is"),
         ({"decode": DecodePoints(num_points=3)}, "decode is"),
@@ -142,27 +147,88 @@ def test_the_state_of_another_functaset_is_refused(fs, write, tmp_path):
         Loader(other, 8).restore(Loader(fs, 8).state())
 
 
-@pytest.mark.parametrize("wrong", [{}, {"epoch": 0}, {"batch": 12}, {"epoch": -1}, {"batch": "1"}, {"options": 3}])
-def test_what_is_no_state_is_refused(fs, wrong):
-    loader = Loader(fs, 8)
-    state = loader.state() | wrong if wrong and wrong != {"epoch": 0} else wrong
-    with pytest.raises(ConfigError, match=r"not the state of a loader|no place of 12 batches"):
-        loader.restore(state)
+@pytest.mark.parametrize("state", [{}, {"epoch": 0}, [1], None, "state"], ids=repr)
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_state_is_refused(fs, state):
+    with pytest.raises(ConfigError, match="not the state of a loader"):
+        Loader(fs, 8).restore(state)
+
+
+def test_a_state_without_options_is_refused(fs):
+    with pytest.raises(ConfigError, match="not the state of a loader"):
+        Loader(fs, 8).restore(Loader(fs, 8).state() | {"options": 3})
+
+
+@pytest.mark.parametrize(
+    "place", [{"batch": 12}, {"epoch": -1}, {"batch": "1"}, {"epoch": True}, {"batch": 1.0}], ids=str
+)
+def test_a_place_that_no_epoch_has_is_refused(fs, place):
+    with pytest.raises(ConfigError, match="no place of 12 batches"):
+        Loader(fs, 8).restore(Loader(fs, 8).state() | place)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_state_is_json_whatever_numbers_the_options_are(fs):
+    """And the same as with Python's own."""
+    blocks = BlockShuffle(size=np.int32(5), mixed=np.int64(4))
+    numbers = {"seed": np.uint8(3), "num_epochs": np.int64(2), "shuffle": blocks, "drop_last": np.True_}
+    loader = Loader(fs, np.int64(8), normalize=np.False_, decode=DecodePoints(num_points=np.int16(3)), **numbers)
+    plain = Loader(fs, 8, normalize=False, decode=DecodePoints(num_points=3), seed=3, shuffle=BLOCKS, drop_last=True)
+    assert json.dumps(loader.state()) == json.dumps(plain.state())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (DecodeGrid(resolution=(2, 3)), DecodeGrid(resolution=[2, 3])),
+        (DecodeGrid(region=((0, 1), (0, 0.5))), DecodeGrid(region=[(0.0, 1.0), (0.0, 0.5)])),
+    ],
+    ids=["resolution", "region"],
+)
+def test_the_same_grid_in_other_words_is_the_same_option(fs, one, other):
+    assert one == other
+    Loader(fs, 8, decode=other).restore(json.loads(json.dumps(Loader(fs, 8, decode=one).state())))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_grid_of_numpy_numbers_is_the_same_option(fs):
+    assert DecodeGrid(resolution=np.int64(4)) == DecodeGrid(resolution=4)
+    assert DecodeGrid(resolution=np.array([2, 3])) == DecodeGrid(resolution=(2, 3))
+
+
+def test_a_state_is_taken_without_hashing_examples_or_normalisation_again(fs, monkeypatch):
+    loader = Loader(fs, 8, index=np.arange(90)[::-1])
+    state = loader.state()
+    monkeypatch.setattr("hashlib.sha256", None)
+    assert loader.state() == state
 
 
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
         ({"split": "validation"}, ConfigError, r"no split 'validation', there are \['test', 'train'\]"),
-        ({"examples": []}, ConfigError, "no examples of this index"),
-        ({"examples": [99]}, ExampleIndexError, "99"),
-        ({"examples": np.array([0.5])}, ExampleIndexError, "90 examples"),
-        ({"examples": [1], "split": "train"}, ConfigError, "not both"),
+        ({"index": []}, ConfigError, "no examples of this index"),
+        ({"index": [99]}, ExampleIndexError, "example 99 does not exist"),
+        ({"index": np.array([0.5])}, ExampleIndexError, "90 examples"),
+        ({"index": np.array([[1, 2], [3, 4]])}, ExampleIndexError, r"shape \(2, 2\)"),
+        ({"index": True}, ExampleIndexError, "mask with one value per example"),
+        ({"index": [1], "split": "train"}, ConfigError, "not both"),
         ({"num_epochs": 0}, ConfigError, "num_epochs must be"),
+        ({"num_epochs": True}, ConfigError, "num_epochs must be"),
         ({"labels": ["colour"]}, ConfigError, r"no labels \['colour'\], there are \['age', 'animal'\]"),
+        ({"labels": "age"}, ConfigError, r"list of names, got 'age'; write \['age'\]"),
         ({"decode": DecodeGrid(resolution=0)}, GridError, "resolution"),
+        ({"decode": 64}, ConfigError, "DecodeGrid or DecodePoints, got 64"),
+        ({"normalize": "train"}, ConfigError, "True, False or a Normalization, got 'train'"),
+        (
+            {"normalize": Normalization(np.zeros(1, np.float32), np.ones(1, np.float32))},
+            ConfigError,
+            "have 4 dimensions",
+        ),
+        ({"shuffle": "fully"}, ConfigError, "shuffle must be"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_options_that_make_no_sense_are_refused_before_anything_is_read(fs, options, error, words):
     with pytest.raises(error, match=words):
         Loader(fs, 8, **options)
@@ -185,7 +251,7 @@ def test_a_grid_is_decoded_with_each_batch(fs):
 
 def test_random_points_are_those_of_the_batch_and_the_same_on_all_ranks(fs):
     decode = DecodePoints(num_points=5)
-    ranks = [list(Loader(fs, 9, decode=decode, rank=rank, num_ranks=2)) for rank in range(2)]
+    ranks = [list(Loader(fs, 9, decode=decode, shuffle="full", rank=rank, num_ranks=2)) for rank in range(2)]
     for mine, yours in zip(*ranks, strict=True):
         np.testing.assert_array_equal(mine["coords"], yours["coords"])
         np.testing.assert_array_equal(mine["features"], fs.decode(mine["index"], coords=mine["coords"]))
@@ -220,6 +286,48 @@ def test_a_bucket_that_memory_holds_is_read_once(bucket, monkeypatch):
     assert sum(name.endswith("modulations") for name in reads) == 1
 
 
+def test_a_bucket_that_memory_holds_is_kept_once(write):
+    """Not by the functaset, too."""
+    functaset = write("memory://loaders/kept.functa")
+    list(Loader(functaset, 8))
+    assert functaset.modulations._table is None
+
+
+@pytest.mark.parametrize(
+    "go_on",
+    [lambda loader: next(iter(loader)), lambda loader: loader.restore(loader.state())],
+    ids=["iterate", "restore"],
+)
+def test_an_iteration_ends_with_an_error_when_its_loader_has_gone_on_elsewhere(fs, go_on):
+    loader = Loader(fs, 8)
+    older = iter(loader)
+    next(older)
+    go_on(loader)
+    place = loader.state()
+    with pytest.raises(ConfigError, match="another iteration has begun, or a state was restored"):
+        next(older)
+    assert loader.state() == place
+
+
+@pytest.mark.parametrize("num_epochs", [1, 3])
+@pytest.mark.parametrize("kind", ["numpy", "jax"])
+def test_the_length_is_the_number_of_batches_that_iterating_gives(fs, num_epochs, kind):
+    loader = view(Loader(fs, 40, num_epochs=num_epochs), kind)
+    assert len(loader) == len(list(loader)) == num_epochs * Loader(fs, 40).batches_per_epoch
+
+
+def test_what_never_ends_has_no_length(fs):
+    loader = Loader(fs, 8, num_epochs=None)
+    for endless in (loader, loader.to_jax()):
+        with pytest.raises(TypeError, match="never ends; batches_per_epoch"):
+            len(endless)
+
+
+def test_batches_become_arrays_of_any_library(fs):
+    lists = Loader(fs, 8).converted(lambda batch: batch["index"].tolist(), prefetch=1)
+    assert list(lists) == indices(Loader(fs, 8))
+
+
 def test_threads_end_with_the_loop_that_they_worked_for(fs):
     before = threading.active_count()
     for batch in Loader(fs, 8).to_jax(prefetch=4):
@@ -242,17 +350,46 @@ def test_a_loader_is_pickled_with_its_place(fs):
     assert indices(pickle.loads(pickle.dumps(loader))) == indices(loader)
 
 
-def test_batches_of_jax_are_sharded_over_devices(fs):
+@pytest.fixture(name="sharding")
+def _sharding():
+    """Over two devices, the last one first."""
     import jax
 
-    mesh = jax.make_mesh((jax.device_count(),), ("examples",))
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("examples"))
+    if jax.device_count() < 2:
+        pytest.skip("a device cannot be divided")
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[1::-1]), ("examples",))
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("examples"))
+
+
+def test_batches_of_jax_are_sharded_over_devices(fs, sharding):
+    """Points, which are those of all examples, are on all of them, and everything can be computed with together."""
+    import jax
+
     loader = Loader(fs, 10, decode=DecodePoints(num_points=3))
     plain = Loader(fs, 10, decode=DecodePoints(num_points=3))
     for batch, same in zip(loader.to_jax(sharding=sharding), plain, strict=True):
         assert batch["modulations"].sharding == batch["labels"]["age"].sharding == sharding
         np.testing.assert_array_equal(batch["modulations"], same["modulations"])
         np.testing.assert_array_equal(batch["coords"], same["coords"])
+        assert batch["coords"].sharding.is_fully_replicated
+        assert batch["coords"].sharding.device_set == sharding.device_set
+        jax.block_until_ready(jax.jit(lambda b: b["features"].sum() + b["coords"].sum())(batch))
+
+
+@pytest.mark.parametrize(("count", "batch_size", "size"), [(90, 15, 15), (31, 4, 3)])
+def test_batches_that_devices_cannot_share_are_refused_before_the_first_one(fs, sharding, count, batch_size, size):
+    """Whether it is all of them or the last one."""
+    with pytest.raises(ConfigError, match=rf"batches of {size} examples cannot be divided"):
+        Loader(fs, batch_size, index=slice(0, count)).to_jax(sharding=sharding)
+
+
+def test_last_batches_that_differ_between_ranks_make_no_array(fs):
+    import jax
+
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    loader = Loader(fs, 8, index=slice(0, 85), shuffle="none", num_ranks=2)
+    with pytest.raises(ConfigError, match="make no array together"):
+        loader.to_jax(sharding=sharding)
 
 
 def test_loading_imports_no_library_that_it_does_without(fs):

@@ -34,6 +34,7 @@ def test_the_ranks_share_an_epoch_and_have_as_many_batches(count, batch_size, sh
     assert len({len(part) for part in parts}) == 1
     assert all(0 < len(batch) <= batch_size for part in parts for batch in part)
     assert all(len(batch) == batch_size for part in parts for batch in part[:-1])
+    assert {len(part[-1]) for part in parts} == ranks[0].last_sizes
     np.testing.assert_array_equal(
         np.sort(np.concatenate([batch for part in parts for batch in part])), np.arange(count)
     )

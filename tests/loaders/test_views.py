@@ -10,8 +10,8 @@ import pytest
 
 import functa_store
 from functa_store import loaders
-from functa_store.errors import ConfigError
-from functa_store.loaders import Batches, BlockShuffle, DecodeGrid, Examples, Loader
+from functa_store.errors import ConfigError, ExampleIndexError
+from functa_store.loaders import Batches, BlockShuffle, DecodeGrid, DecodePoints, Examples, Loader
 
 
 def test_every_public_name_is_found():
@@ -33,10 +33,11 @@ def test_an_example_is_its_part_of_a_batch(fs):
             np.testing.assert_array_equal(example[name], batch[name][place])
         assert example["labels"] == {name: values[place] for name, values in batch["labels"].items()}
     for index in (30, -31):
-        with pytest.raises(IndexError):
-            examples[index]
-        with pytest.raises(IndexError):
-            examples.__getitems__([0, index])
+        for wrong in (lambda index=index: examples[index], lambda index=index: examples.__getitems__([0, index])):
+            with pytest.raises(
+                ExampleIndexError, match=rf"small\.functa: example {index} does not exist; there are 30"
+            ):
+                wrong()
 
 
 @pytest.mark.parametrize("shuffle", ["full", "none", BlockShuffle(size=4, mixed=3)], ids=str)
@@ -48,8 +49,13 @@ def test_batches_by_number_are_those_of_the_loader(fs, shuffle):
     delivered = [batch["index"].tolist() for batch in make()]
     backwards = [batches[number]["index"].tolist() for number in reversed(range(len(batches)))]
     assert backwards[::-1] == delivered
-    with pytest.raises(IndexError):
+    with pytest.raises(ExampleIndexError, match=r"small\.functa.*batch 26 does not exist; there are 26"):
         batches[len(batches)]
+
+
+def test_random_points_are_for_batches_and_refused_for_examples(fs, unchecked):
+    with pytest.raises(ConfigError, match="drawn for a whole batch"):
+        Examples(fs, decode=DecodePoints(num_points=3))
 
 
 def test_batches_without_end_have_no_number(fs):
@@ -79,6 +85,8 @@ def test_a_dataset_of_hugging_face_holds_the_table_with_names_of_classes(fs):
     np.testing.assert_array_equal(dataset["animal"], fs.labels["animal"][chosen])
     assert dataset[0]["id"] == fs.ids[0]
     assert set(dataset["split"]) == {"train"}
+    assert len(loaders.to_huggingface(fs)) == 90
+    assert loaders.to_huggingface(fs, index=[5, 2])["id"][:] == ["5.png", "2.png"]
     with pytest.raises(ConfigError, match=r"labels \['colour'\]"):
         loaders.to_huggingface(fs, labels=["colour"])
 
@@ -92,6 +100,14 @@ def test_a_library_that_is_not_there_is_named_with_what_to_type(monkeypatch, lib
     monkeypatch.delitem(sys.modules, f"functa_store.loaders.{name}", raising=False)
     with pytest.raises(ImportError, match=words):
         importlib.import_module(f"functa_store.loaders.{name}")
+
+
+def test_an_example_of_torch_is_one_of_numpy_in_tensors(fs):
+    torch = pytest.importorskip("torch")
+    ours, theirs = Examples(fs)[-1], loaders.TorchExamples(fs)[-1]
+    assert torch.equal(torch.from_numpy(ours["modulations"]), theirs["modulations"])
+    assert int(theirs["index"]) == ours["index"] == 89
+    assert float(theirs["labels"]["age"]) == ours["labels"]["age"]
 
 
 def test_tensors_share_the_memory_of_arrays(fs):
@@ -110,7 +126,7 @@ import sys
 import torch
 from torch.utils.data import DataLoader
 import functa_store
-from functa_store.loaders import DecodeGrid, Loader, TorchBatches, TorchExamples, ready
+from functa_store.loaders import DecodeGrid, Loader, TorchBatches, TorchExamples, keep_batch
 
 def main(path, how):
     fs = functa_store.open(path)
@@ -120,7 +136,7 @@ def main(path, how):
     for ours, theirs in zip(loader, batches, strict=True):
         assert ours["index"].tolist() == theirs["index"].tolist()
         assert torch.equal(torch.from_numpy(ours["modulations"]), theirs["modulations"])
-    options = {"num_workers": 1, "multiprocessing_context": how, "collate_fn": ready}
+    options = {"num_workers": 1, "multiprocessing_context": how, "collate_fn": keep_batch}
     examples = DataLoader(TorchExamples(fs), batch_size=8, shuffle=True, **options)
     assert sorted(sum((batch["index"].tolist() for batch in examples), [])) == list(range(90))
     decoded = TorchExamples(fs, decode=DecodeGrid(resolution=2))

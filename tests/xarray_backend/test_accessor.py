@@ -6,6 +6,9 @@ import xarray as xr
 
 import functa_store
 from functa_store.errors import GridError, StoreMismatchError
+from functa_store.xarray_backend import origin
+from tests.decode.stores import write_store
+from tests.xarray_backend.conftest import COUNT, LABELS
 
 SELECTIONS = {
     "all": lambda dataset: dataset,
@@ -116,8 +119,49 @@ def test_points_must_lie_on_the_domain(path, where, words):
         xr.open_dataset(path, engine="functa").functa.at(**where)
 
 
-def test_a_dataset_that_forgot_where_it_is_from_is_told_so(path):
-    dataset = xr.open_dataset(path, engine="functa")
-    for forgetful in (dataset.where(dataset.example < 3), dataset.drop_vars("example"), xr.Dataset()):
-        with pytest.raises(StoreMismatchError, match="no longer"):
-            forgetful.functa.at(y=0.5, x=0.5)
+FORGETFUL = {
+    "where": lambda a, b: a.where(a.example < 3),
+    "no numbers": lambda a, b: a.drop_vars("example"),
+    "nothing": lambda a, b: xr.Dataset(),
+    "concat": lambda a, b: xr.concat([a, b], "example"),
+    "shifted numbers": lambda a, b: a.assign_coords(example=a.example + 1),
+    "other numbers": lambda a, b: a.assign_coords(example=a.example[::-1].values),
+    "numbers that are none": lambda a, b: a.assign_coords(example=a.id.values),
+    "new examples": lambda a, b: a.reindex(example=[3, 40]),
+    "no names": lambda a, b: a.drop_vars("id"),
+    "no errors": lambda a, b: a.drop_vars("mse"),
+}
+
+
+@pytest.fixture(scope="module", name="other")
+def _other(tmp_path_factory):
+    """Other modulations, and errors, of as many examples."""
+    path = tmp_path_factory.mktemp("other") / "other.functa"
+    write_store(path, count=COUNT, labels=LABELS, seed=1, mse=0.02)
+    return path
+
+
+@pytest.mark.parametrize("forget", FORGETFUL.values(), ids=FORGETFUL)
+def test_a_dataset_that_forgot_where_it_is_from_is_told_so(forget, path, other):
+    forgetful = forget(*(xr.open_dataset(place, engine="functa") for place in (path, other)))
+    for anew in (lambda: forgetful.functa.at(y=0.5, x=0.5), lambda: forgetful.functa.to_resolution(4)):
+        with pytest.raises(StoreMismatchError, match=r"no longer"):
+            anew()
+
+
+def test_files_that_were_opened_together_are_told_so(path, other):
+    together = xr.open_mfdataset([path, other], engine="functa", combine="nested", concat_dim="example")
+    with pytest.raises(StoreMismatchError, match="no longer those of the functaset"):
+        together.functa.to_resolution(4)
+
+
+def test_of_many_examples_some_from_the_first_to_the_last_are_compared(path, monkeypatch):
+    monkeypatch.setattr(origin, "MOST_COMPARED", 4)
+    monkeypatch.setattr(origin, "RUNS", 2)
+    dataset = xr.open_dataset(path, engine="functa").load()
+    dataset.functa.at(y=0.5, x=0.5)
+    dataset.isel(example=(("p", "q"), [[1, 2, 5], [3, 0, 4]])).functa.at(y=0.5, x=0.5)
+    for changed, is_seen in ((0, True), (1, True), (5, False), (9, True), (10, True)):
+        numbers = np.where(np.arange(11) == changed, 6, np.arange(11))
+        found = origin.holds_examples_of(dataset.encoding["functa"], dataset.assign_coords(example=numbers))
+        assert found is not is_seen

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import functa_store
 from functa_store.decode import shared
 from functa_store.xarray_backend import chunks
-from functa_store.xarray_backend.chunks import CHUNK_BYTES, preferred_chunks
+from functa_store.xarray_backend.chunks import MOST_DECODED_BYTES, preferred_chunks
 
 SHAPES = st.lists(st.integers(1, 5000), min_size=1, max_size=4)
 
@@ -18,14 +18,14 @@ SHAPES = st.lists(st.integers(1, 5000), min_size=1, max_size=4)
 @given(st.integers(0, 10**9), st.integers(0, 14).map(lambda n: 2**n), SHAPES, st.integers(1, 100))
 def test_chunks_are_bounded_follow_shards_and_split_examples_only_if_they_must(examples, shard, shape, channels):
     chunk = preferred_chunks(examples, shard, shape, channels)
-    assert 4 * np.prod(chunk, dtype=float) <= CHUNK_BYTES
+    assert 4 * np.prod(chunk, dtype=float) <= MOST_DECODED_BYTES
     assert all(1 <= n <= size for n, size in zip(chunk[1:], [*shape, channels], strict=True))
     assert chunk[-1] == channels
     if chunk[0] > 1:
         assert chunk[1:-1] == shape
         assert shard % chunk[0] == 0 or chunk[0] == examples
     if chunk[1:-1] != shape:
-        assert 4 * np.prod(shape, dtype=float) * channels > CHUNK_BYTES
+        assert 4 * np.prod(shape, dtype=float) * channels > MOST_DECODED_BYTES
         split = max(axis for axis in range(len(shape)) if chunk[1 + axis] < shape[axis])
         assert all(n == 1 for n in chunk[1 : 1 + split])
 
@@ -33,7 +33,7 @@ def test_chunks_are_bounded_follow_shards_and_split_examples_only_if_they_must(e
 @pytest.fixture(name="chunked")
 def _chunked(path, monkeypatch):
     """Two examples in a chunk."""
-    monkeypatch.setattr(chunks, "CHUNK_BYTES", 2 * 4 * 48 * 3)
+    monkeypatch.setattr(chunks, "MOST_DECODED_BYTES", 2 * 4 * 48 * 3)
     return xr.open_dataset(path, engine="functa", chunks={})
 
 

@@ -1,6 +1,7 @@
 """What a functaset looks like when xarray has opened it."""
 
 import pickle
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -70,6 +71,27 @@ def test_names_that_are_taken_get_underscores(tmp_path):
         assert name in dataset.coords
         assert dataset[name][0] in range(4), i
     assert dataset.functa.at(id=0.5, channel_=0.5).dims == ("example", "channel")
+
+
+def test_names_are_plain(tmp_path):
+    labels = {"hair colour": Label(values=np.arange(5))}
+    domain = CellGrid(axes=("along/across", ".__hidden"), resolution=(4, 3))
+    write_store(tmp_path / "odd.functa", count=5, domain=domain, labels=labels)
+    dataset = xr.open_dataset(tmp_path / "odd.functa")
+    assert dataset.features.dims == ("example", "along_across", "hidden", "channel")
+    assert set(dataset.coords) == {*dataset.features.dims, "id", "split", "mse", "hair_colour"}
+
+
+def test_whoever_opens_sees_what_is_there_now(tmp_path):
+    """After a repair, say, which leaves the fingerprint as it is."""
+    write_store(tmp_path / "a.functa")
+    before = xr.open_dataset(tmp_path / "a.functa")
+    np.testing.assert_array_equal(before.mse, np.float32(0.01))
+    shutil.rmtree(tmp_path / "a.functa")
+    write_store(tmp_path / "a.functa", mse=0.02)
+    after = xr.open_dataset(tmp_path / "a.functa")
+    assert before.encoding["functa"].shared.address == after.encoding["functa"].shared.address
+    np.testing.assert_array_equal(after.mse, np.float32(0.02))
 
 
 def test_unfinished_stores_hold_the_finished_examples(tmp_path):

@@ -79,7 +79,7 @@ def test_indexing_and_decoding_commute_and_no_other_point_is_decoded(name, datas
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_indexing_chunks_gives_the_same(name, path, decoded, monkeypatch):
     transform, _ = TRANSFORMS[name]
-    monkeypatch.setattr(chunks, "CHUNK_BYTES", 4 * 3 * 6 * 5)
+    monkeypatch.setattr(chunks, "MOST_DECODED_BYTES", 4 * 3 * 6 * 5)
     dataset = xr.open_dataset(path, engine="functa", chunks={})
     assert dataset.chunks["y"] == (5, 3)
     found = transform(dataset.image).load(scheduler="sync")

@@ -1,14 +1,51 @@
-"""What do the attributes of a dataset say, in the words of the CF conventions where they have some?"""
+"""What are the variables of a decoded functaset called, and what do their attributes say?
 
+In the words of the CF conventions where they have some. `xr.open_dataset` and `functa export` both ask here.
+"""
+
+import re
 from typing import Any
 
 import numpy as np
 
 from functa_store.store.reader import StoreReader
+from functa_store.store.rows import Rows
 
+EXAMPLE, CHANNEL = "example", "channel"
 CF_AXES = {"x": "X", "y": "Y", "z": "Z", "t": "T"}
 MOST_FLAGS = 1000
 """Classes whose names go into attributes; more do not fit into those of a netCDF file."""
+
+EXAMPLE_ATTRIBUTES = {"long_name": "place of the example in the functaset"}
+CHANNEL_ATTRIBUTES = {"long_name": "name of the channel"}
+
+
+def columns_of(store: StoreReader) -> dict[str, Rows]:
+    """One value per example in each column: "id", "split", "mse", and every "labels/NAME"."""
+    columns = {"id": store.ids, "split": store.split, "mse": store.mse}
+    return columns | {f"labels/{name}": rows for name, rows in store.labels.items()}
+
+
+def names_of(store: StoreReader) -> dict[str, str]:
+    """Name of each axis ("axis/y"), of the "features", and of each column.
+
+    Spaces and slashes, which files of arrays do not take in a name, become underscores; dots and double underscores
+    at its beginning, which hide it, are left out. A name that an earlier one has already gets underscores at its
+    end: dimensions come first, labels last.
+    """
+    keys = [*(f"axis/{axis}" for axis in store.domain.axes), "features", *columns_of(store)]
+    names, taken = {}, {EXAMPLE, CHANNEL, "zarr.json"}
+    for key in keys:
+        name = _plain(store.domain.quantity if key == "features" else key.partition("/")[2] or key)
+        while name in taken:
+            name += "_"
+        names[key] = name
+        taken.add(name)
+    return names
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\A(\.|__)+", "", re.sub(r"[\s/\0]", "_", name)) or "_"
 
 
 def features_attributes(store: StoreReader, clip: bool) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+"""Can an export be written where it is to go, and as it is wanted?"""
+
+import os
+import shutil
+from pathlib import Path
+
+from functa_store.decode.memory import check_memory, gibibytes
+from functa_store.errors import ConfigError, StorageError
+from functa_store.exporting.chosen import Chosen
+from functa_store.exporting.dtypes import ExportDtype
+from functa_store.store.local import PART_SUFFIX, LocalObjects
+from functa_store.store.objects import Objects
+
+NO_FOLDERS = (".functa", ".png", ".npy", PART_SUFFIX)
+"""Endings that a folder of pictures or arrays may not have."""
+
+
+def check_out(out: str | os.PathLike[str], store: Objects) -> Path:
+    """The output as a path of this machine that can be told from the store.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    text = os.fspath(out)
+    if "://" in text:
+        raise ConfigError(
+            f"{text.partition('://')[0]}://...: an export is written to a disk of this machine, expected a path; "
+            "copy it to a bucket afterwards"
+        )
+    path = Path(text)
+    if path.suffix.lower() in NO_FOLDERS:
+        raise ConfigError(f"{path}: expected NAME.zarr, NAME.npz, or the name of a folder, got one in {path.suffix}")
+    if not os.path.isdir(path.parent):
+        raise ConfigError(f"{path}: there is no folder {path.parent}; create it first")
+    if isinstance(store, LocalObjects) and path.resolve().is_relative_to(store.path.resolve()):
+        raise ConfigError(f"{path}: lies inside the store {store.name}, which would be damaged; choose another path")
+    return path
+
+
+def check_values(path: Path, chosen: Chosen, dtype: ExportDtype) -> None:
+    """Refuse values that files of a kind cannot have.
+
+    Raises:
+        ConfigError: If they cannot.
+    """
+    kind = path.suffix.lower()
+    if dtype == "uint8" and (kind != ".zarr" or not chosen.clip):
+        raise ConfigError(f"{path}: dtype uint8 is for NAME.zarr and for clipped features; take float32")
+    if kind not in (".zarr", ".npz") and chosen.makes_pictures and not chosen.clip:
+        raise ConfigError(f"{path}: pictures are always clipped; write NAME.zarr or NAME.npz for unclipped features")
+
+
+def check_room(path: Path, chosen: Chosen) -> None:
+    """Refuse what memory or, where its size is known, the disk cannot hold.
+
+    Raises:
+        GridError: If memory does not hold the arrays of NAME.npz.
+        StorageError: If the disk is too small.
+    """
+    kind, everything = path.suffix.lower(), len(chosen) * chosen.example_bytes
+    if kind == ".npz":
+        texts = 4 * len(chosen) * max(len(str(name)) for name in chosen.columns["id"])
+        check_memory(len(chosen), chosen.num_points, chosen.shape[-1], beside=texts)
+    is_compressed = kind == ".zarr" or (kind != ".npz" and chosen.makes_pictures)
+    if not is_compressed and everything > (free := shutil.disk_usage(path.parent).free):
+        raise StorageError(f"{path}: needs {gibibytes(everything)}, {path.parent} has {gibibytes(free)}; make room")

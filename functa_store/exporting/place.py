@@ -1,0 +1,63 @@
+"""How does an output appear as a whole, or not at all?"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from functa_store.errors import FunctaStoreError, StorageError, StoreExistsError
+from functa_store.store.local import PART_SUFFIX
+
+
+def check_free(path: Path) -> None:
+    """Refuse to replace anything.
+
+    Raises:
+        StoreExistsError: If there is something at a path, or unfinished beside it.
+    """
+    _refuse_existing(path)
+    if os.path.lexists(part := _part_of(path)):
+        raise StoreExistsError(
+            f"{part}: another export to {path.name} is running, or was cut off; delete it if none is running"
+        )
+
+
+@contextlib.contextmanager
+def finished_or_gone(path: Path, *, is_file: bool) -> Iterator[Path]:
+    """A place beside the output, a file or a folder as that is, which becomes it; removed if the block fails.
+
+    Raises:
+        StoreExistsError: If there is something at the path by then.
+        StorageError: If the place cannot be made, or the block fails to write there.
+    """
+    part = _part_of(path)
+    try:
+        part.touch(exist_ok=False) if is_file else part.mkdir()
+    except OSError as error:
+        raise StorageError(f"{part}: cannot be made: {error.strerror}; choose another folder") from error
+    try:
+        yield part
+        _refuse_existing(path)
+        part.rename(path)
+    except BaseException as error:
+        left = _remove(part)
+        if isinstance(error, OSError) and not isinstance(error, FunctaStoreError):
+            raise StorageError(f"{path}: cannot be written: {error.strerror or error}; {left}") from error
+        raise
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(path.name + PART_SUFFIX)
+
+
+def _refuse_existing(path: Path) -> None:
+    if os.path.lexists(path):
+        raise StoreExistsError(f"{path}: exists already; delete it, or choose another path")
+
+
+def _remove(part: Path) -> str:
+    """Delete what is unfinished, and say so."""
+    with contextlib.suppress(OSError):
+        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+    return f"delete {part}" if os.path.lexists(part) else "what had been written is removed"

@@ -1,0 +1,37 @@
+"""Which values may an option have, and which of Python's own is each?"""
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from functa_store.errors import ConfigError
+
+
+def keep_whole(config: Any, lowest: int, *names: str) -> None:
+    """Check options of a frozen dataclass, and keep them as Python integers, which JSON takes.
+
+    Raises:
+        ConfigError: See `whole`.
+    """
+    for name in names:
+        object.__setattr__(config, name, whole(name, getattr(config, name), lowest))
+
+
+def whole(name: str, value: Any, lowest: int) -> int:
+    """An option as a Python integer, of whatever kind of integer it is.
+
+    Raises:
+        ConfigError: If it is no whole number, or below the lowest one allowed.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < lowest:
+        raise ConfigError(f"{name} must be a whole number of at least {lowest}, got {value!r}")
+    return int(value)
+
+
+def plain(value: Any) -> Any:
+    """Python's own numbers, in tuples."""
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
+        return tuple(map(plain, value))
+    return value.item() if isinstance(value, np.generic) else value

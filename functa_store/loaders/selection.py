@@ -1,0 +1,57 @@
+"""Which examples, and which of their labels, does a caller mean?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from functa_store.decode.functaset import Functaset
+from functa_store.errors import ConfigError
+from functa_store.store.positions import Index, as_array, places_of
+
+
+def select(functaset: Functaset, split: str | None, index: Index | None) -> np.ndarray | None:
+    """Places of the examples that a caller means; None stands for all.
+
+    Raises:
+        ConfigError: If both are given, or there is no such example.
+        ExampleIndexError: If the index is of another kind, or names an example that is not there.
+    """
+    if split is not None and index is not None:
+        raise ConfigError(f"give either split or index, not both; got split={split!r}")
+    if split is not None:
+        return of_split(functaset, split)
+    if index is None:
+        return None
+    found = as_array(places_of(functaset.store.path, index, len(functaset)))
+    if len(found) == 0:
+        raise ConfigError(f"{functaset.store.path}: no examples of this index, there are {len(functaset)}")
+    return found
+
+
+def of_split(functaset: Functaset, split: str) -> np.ndarray:
+    """Places of the examples of a split.
+
+    Raises:
+        ConfigError: If there are none.
+    """
+    splits = functaset.split[:]
+    found = np.flatnonzero(splits == split)
+    if len(found) == 0:
+        raise ConfigError(
+            f"{functaset.store.path}: no split {split!r}, there are {sorted(map(str, np.unique(splits)))}"
+        )
+    return found
+
+
+def names_of(functaset: Functaset, labels: Sequence[str] | None) -> tuple[str, ...]:
+    """Names of the labels that a caller means; None stands for all.
+
+    Raises:
+        ConfigError: If there is no label of a name, or a name is given where a list of names is meant.
+    """
+    if isinstance(labels, str):
+        raise ConfigError(f"labels must be a list of names, got {labels!r}; write [{labels!r}]")
+    names = tuple(functaset.labels if labels is None else labels)
+    if unknown := [name for name in names if name not in functaset.labels]:
+        raise ConfigError(f"{functaset.store.path}: no labels {unknown}, there are {sorted(functaset.labels)}")
+    return names
