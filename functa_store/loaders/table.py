@@ -51,10 +51,10 @@ class SelectedRows:
         if not self._keep:
             return self._functaset.modulations[self.indices(positions)]
         with self._lock:
-            if self._kept is None:
+            if (kept := self._kept) is None:
                 everything = slice(None) if self._examples is None else self._examples
-                self._kept = copy.copy(self._functaset.modulations)[everything]
-        return self._kept[positions]
+                self._kept = kept = copy.copy(self._functaset.modulations)[everything]
+        return kept[positions]
 
     def indices(self, positions: np.ndarray) -> np.ndarray:
         """Index in the functaset of the examples at some positions."""

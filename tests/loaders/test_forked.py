@@ -21,5 +21,5 @@ def test_a_forked_process_reads_from_a_disk_and_from_memory_but_not_from_a_bucke
     as_if_forked()
     for loader in (disk, kept):
         assert len(list(loader)) == 1
-    with pytest.raises(ConfigError, match="reading from a bucket is not possible"):
+    with pytest.raises(ConfigError, match="reaching a server is not possible"):
         list(untouched)
