@@ -7,8 +7,26 @@ import jax
 import numpy as np
 
 from functa_store.errors import ConfigError
-from functa_store.loaders.content import Batch
+from functa_store.loaders.content import Batch, Content
 from functa_store.loaders.order import Order
+
+
+def check_labels(content: Content) -> None:
+    """Refuse labels that JAX would silently make others.
+
+    Raises:
+        ConfigError: If one does not fit into 32 bits, unless JAX keeps 64.
+    """
+    if jax.config.jax_enable_x64:
+        return
+    for name, values in content.labels.items():
+        if values.dtype in (np.int64, np.uint64) and len(values):
+            kept = np.iinfo(np.uint32 if values.dtype.kind == "u" else np.int32)
+            if values.min() < kept.min or values.max() > kept.max:
+                raise ConfigError(
+                    f"label {name!r} reaches {values.max()}, which JAX cuts to 32 bits; leave it out "
+                    "by labels=, or set jax_enable_x64"
+                )
 
 
 def put(sharding: jax.sharding.Sharding | None, order: Order) -> Callable[[Batch], Batch]:

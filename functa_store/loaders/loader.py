@@ -84,10 +84,13 @@ class Loader:
         num_epochs: int | None = 1,
     ) -> None:
         table = SelectedRows(functaset, select(functaset, split, index))
+        self._chooses_shuffle = isinstance(shuffle, str) and shuffle == "auto"
+        if isinstance(shuffle, str) and shuffle == "auto":
+            shuffle = table.choose_shuffle(whole("num_ranks", num_ranks, 1))
         order = Order(
             num_examples=len(table),
             batch_size=batch_size,
-            shuffle=table.choose_shuffle(whole("num_ranks", num_ranks, 1)) if shuffle == "auto" else shuffle,
+            shuffle=shuffle,
             seed=seed,
             rank=rank,
             num_ranks=num_ranks,
@@ -98,7 +101,6 @@ class Loader:
         self.functaset = functaset
         self.num_epochs = None if num_epochs is None else whole("num_epochs", num_epochs, 1)
         self.reading = Reading(order=order, table=table, content=content)
-        self._chooses_shuffle = shuffle == "auto"
         self._place, self._iteration = (0, 0), 0
 
     def __len__(self) -> int:
@@ -146,10 +148,11 @@ class Loader:
                 of a global array. `coords` are replicated. None means JAX's default device.
 
         Raises:
-            ConfigError: If a batch cannot be divided so.
+            ConfigError: If a batch cannot be divided so, or labels do not fit into the 32 bits that JAX keeps.
         """
-        from functa_store.loaders.jax_view import put
+        from functa_store.loaders.jax_view import check_labels, put
 
+        check_labels(self.reading.content)
         return self.converted(put(sharding, self.reading.order), prefetch=prefetch)
 
     def to_torch(self, *, prefetch: int = 0) -> View:

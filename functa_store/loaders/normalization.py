@@ -38,8 +38,8 @@ class Normalization:
                 f"expected finite means and as many standard deviations that are not negative, got {mean}, {std}"
             )
         varies = std > CONSTANT * np.abs(mean)
-        self.mean = mean.copy()  # that of a store is read-only, which torch warns of
-        self.std = np.where(varies, std, np.float32(1))
+        self.mean = mean.astype(np.float32)  # a copy: that of a store is read-only, which torch warns of
+        self.std = np.where(varies, std, 1).astype(np.float32)
 
     @classmethod
     def of_all(cls, functaset: Functaset) -> "Normalization":

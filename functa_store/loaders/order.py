@@ -81,7 +81,8 @@ class Order:
         keep_whole(self, 1, "batch_size", "num_ranks")
         keep_whole(self, 0, "rank", "seed")
         object.__setattr__(self, "drop_last", bool(self.drop_last))
-        if self.shuffle not in ("full", "none") and not isinstance(self.shuffle, BlockShuffle):
+        is_named = isinstance(self.shuffle, str) and self.shuffle in ("full", "none")
+        if not is_named and not isinstance(self.shuffle, BlockShuffle):
             raise ConfigError(f"shuffle must be 'auto', 'full', 'none' or a BlockShuffle, got {self.shuffle!r}")
         if self.rank >= self.num_ranks or self.seed >= 2**32:
             raise ConfigError(

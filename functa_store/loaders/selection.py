@@ -34,6 +34,8 @@ def of_split(functaset: Functaset, split: str) -> np.ndarray:
     Raises:
         ConfigError: If there are none.
     """
+    if not isinstance(split, str):
+        raise ConfigError(f"split must be the name of one split, got {split!r}; take more of them by index=")
     splits = functaset.split[:]
     found = np.flatnonzero(splits == split)
     if len(found) == 0:

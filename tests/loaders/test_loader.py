@@ -226,6 +226,8 @@ def test_a_state_is_taken_without_hashing_examples_or_normalisation_again(fs, mo
             "have 4 dimensions",
         ),
         ({"shuffle": "fully"}, ConfigError, "shuffle must be"),
+        ({"shuffle": np.array([1, 2])}, ConfigError, "shuffle must be"),
+        ({"split": ["train", "test"]}, ConfigError, "name of one split"),
     ],
 )
 @pytest.mark.usefixtures("unchecked")
@@ -381,6 +383,14 @@ def test_batches_that_devices_cannot_share_are_refused_before_the_first_one(fs, 
     """Whether it is all of them or the last one."""
     with pytest.raises(ConfigError, match=rf"batches of {size} examples cannot be divided"):
         Loader(fs, batch_size, index=slice(0, count)).to_jax(sharding=sharding)
+
+
+@pytest.mark.parametrize("values", [2**31, -(2**31) - 1])
+def test_labels_that_jax_would_cut_are_refused(fs, values):
+    loader = Loader(fs, 8)
+    loader.reading.content.labels["animal"] = np.full(len(fs), values)
+    with pytest.raises(ConfigError, match=r"label 'animal' reaches .* 32 bits"):
+        loader.to_jax()
 
 
 def test_last_batches_that_differ_between_ranks_make_no_array(fs):
