@@ -80,6 +80,7 @@ def _at_least(config: Any, lowest: int, *names: str) -> None:
             raise ConfigError(f"{name} must be a whole number, got {value!r}")
         if value < lowest:
             raise ConfigError(f"{name} must be at least {lowest}, got {value}")
+        object.__setattr__(config, name, int(value))  # of whatever kind it was: JSON takes Python's
 
 
 def _one_of(config: Any, **choices: Any) -> None:

@@ -4,6 +4,7 @@ import os
 
 import hypothesis
 import jax
+import jaxtyping
 import pytest
 
 # As conversions run: a device per core. Before any test module starts JAX; a caller's own number stays.
@@ -20,3 +21,9 @@ def _compile_equal_programs_once(tmp_path_factory):
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Annotations are not enforced, as for users."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,3 +59,9 @@ def test_a_value_out_of_range_is_named(kind, values, words):
 def test_an_unknown_key_is_named():
     with pytest.raises(ConfigError, match=r"wdith.*ConvertConfig\.network"):
         from_dict(ConvertConfig, {"network": {"wdith": 3}})
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_numbers_of_numpy_become_json():
+    config = ConvertConfig(network=NetworkConfig(width=np.int64(8), modulation_dim=np.int32(4)))
+    assert from_dict(ConvertConfig, json.loads(json.dumps(to_dict(config)))) == config

@@ -17,7 +17,7 @@ def check_labels(content: Content) -> None:
     Raises:
         ConfigError: If one does not fit into 32 bits, unless JAX keeps 64.
     """
-    if jax.config.jax_enable_x64:
+    if jax.dtypes.canonicalize_dtype(np.int64) == np.int64:
         return
     for name, values in content.labels.items():
         if values.dtype in (np.int64, np.uint64) and len(values):
