@@ -9,7 +9,7 @@ from functa_store.grids import CellGrid
 from functa_store.sources import FeatureSpec
 from functa_store.store.base import RATES, base_shapes
 from functa_store.store.claim import sole_writer
-from functa_store.store.objects import Location, StorageOptions, open_objects
+from functa_store.store.objects import Location, Objects, StorageOptions, open_objects
 from functa_store.store.rounding import choose_rounding
 from functa_store.store.spec import Contents
 from functa_store.store.writer import StoreWriter
@@ -50,13 +50,19 @@ def write_functaset(
         storage: How to reach a bucket.
     """
     contents = generated_contents(num_examples, size, dtype)
-    objects = open_objects(location, storage or StorageOptions())
+    write_contents(open_objects(location, storage or StorageOptions()), contents, table)
+
+
+def write_contents(objects: Objects, contents: Contents, table: Table) -> None:
+    """Write a functaset that is described already."""
     with sole_writer(objects) as (store, _), StoreWriter.resume_or_create(store, contents) as writer:
         for shard in writer.missing_shards():
             writer.write(shard, table(shard.start, shard.stop), np.full(len(shard), 0.001, np.float32))
 
 
-def generated_contents(num_examples: int, size: int, dtype: ModulationDtype = "float32") -> Contents:
+def generated_contents(
+    num_examples: int, size: int, dtype: ModulationDtype = "float32", rows_per_shard: int | None = None
+) -> Contents:
     """All of a functaset but its modulations; the base network is small and random."""
     network = NetworkConfig(width=16, depth=3, modulation_dim=size)
     rng = np.random.default_rng(0)
@@ -65,7 +71,7 @@ def generated_contents(num_examples: int, size: int, dtype: ModulationDtype = "f
     return Contents(
         domain=CellGrid(axes=("y", "x"), resolution=(64, 64)),
         features=FeatureSpec(channels=("red", "green", "blue")),
-        config=ConvertConfig(network=network, modulation_dtype=dtype),
+        config=ConvertConfig(network=network, modulation_dtype=dtype, rows_per_shard=rows_per_shard),
         base={name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()},
         ids=[f"{i:08d}" for i in range(num_examples)],
         split=np.full(num_examples, "train"),

@@ -18,20 +18,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks import report
+from benchmarks.generated import generated_contents, random_table, write_contents
 from benchmarks.timing import interleaved, ratio
-from functa_store.config import ConvertConfig, NetworkConfig
-from functa_store.grids import CellGrid
-from functa_store.sources import FeatureSpec
-from functa_store.store.base import RATES, base_shapes
-from functa_store.store.claim import sole_writer
 from functa_store.store.layout import Layout
 from functa_store.store.local import LocalObjects
-from functa_store.store.objects import Objects, StorageOptions, open_objects, record
+from functa_store.store.objects import StorageOptions, open_objects, record
 from functa_store.store.reader import StoreReader
 from functa_store.store.rounding import EXACT
-from functa_store.store.spec import Contents
 from functa_store.store.tables import tables
-from functa_store.store.writer import StoreWriter
 from tests.remote.servers import Faults, Proxy, make_s3_bucket, s3_server
 
 ROWS, SIZE, READ = 16384, 256, 256
@@ -65,31 +59,6 @@ def compare_writing(folder: pathlib.Path, runs: int) -> dict[str, Any]:
     }
 
 
-def example_contents(num_examples: int, rows_per_shard: int) -> Contents:
-    """A store of random weights."""
-    network = NetworkConfig(width=64, depth=5, modulation_dim=SIZE)
-    rng = np.random.default_rng(0)
-    shapes = base_shapes(network, 2, 3) | {RATES: (3, SIZE)}
-    return Contents(
-        domain=CellGrid(axes=("y", "x"), resolution=(64, 64)),
-        features=FeatureSpec(channels=("red", "green", "blue")),
-        config=ConvertConfig(network=network, rows_per_shard=rows_per_shard),
-        base={name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()},
-        ids=[f"{i:06d}" for i in range(num_examples)],
-        split=np.full(num_examples, "train"),
-        provenance={"archive": "generated", "sha256": None},
-    )
-
-
-def write_store(objects: Objects, contents: Contents) -> None:
-    """A store of random modulations."""
-    rng = np.random.default_rng(1)
-    with sole_writer(objects) as (store, _), StoreWriter.resume_or_create(store, contents) as writer:
-        for shard in writer.missing_shards():
-            rows = rng.normal(size=(len(shard), SIZE)).astype(np.float32)
-            writer.write(shard, rows, rng.random(len(shard)).astype(np.float32))
-
-
 def count_requests(num_examples: int, rows_per_shard: int) -> list[dict[str, Any]]:
     """Requests of each step, JSON-ready."""
     os.environ |= {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
@@ -105,9 +74,12 @@ def count_requests(num_examples: int, rows_per_shard: int) -> list[dict[str, Any
             found.append({"step": step, "requests": sum(proxy.counts.values()), "by_method": dict(proxy.counts)})
             return result
 
-        contents = example_contents(num_examples, rows_per_shard)
+        contents = generated_contents(num_examples, SIZE, rows_per_shard=rows_per_shard)
         shards = -(-num_examples // rows_per_shard)
-        count(f"write {num_examples:,} examples in {shards} shards", lambda: write_store(objects, contents))
+        count(
+            f"write {num_examples:,} examples in {shards} shards",
+            lambda: write_contents(objects, contents, random_table(SIZE)),
+        )
         reader = count("open", lambda: StoreReader(objects))
         values = count(f"read {READ} random modulations", lambda: reader.modulations[rows])
         count(f"read {READ} others", lambda: reader.modulations[(rows + 1) % num_examples])
