@@ -16,6 +16,12 @@ Region = Sequence[tuple[float | int, float | int]]
 MOST_AXES, MOST_CELLS = 32, 2**31
 """Far more axes, and cells along an axis, than can be meant."""
 
+MOST_POINTS_ALONG = 2**27
+"""Points along an axis that are made at once; their positions alone take 1 GiB."""
+
+AXIS_POINT_BYTES = 8 + 4
+"""Memory for a point along an axis while a grid is made: its position, float64, and the coordinate, float32."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CellGrid:
@@ -105,7 +111,7 @@ class CellGrid:
             One row per point, components in the order of `axes`, each in (0, 1).
 
         Raises:
-            GridError: If the resolution or region does not fit this domain's axes.
+            GridError: If the resolution or region does not fit this domain's axes, or an axis would be too long.
         """
         axes = self.axis_coords(resolution, region)
         mesh = np.meshgrid(*axes, indexing="ij")
@@ -114,10 +120,15 @@ class CellGrid:
     def axis_coords(
         self, resolution: int | Sequence[int] | None = None, region: Region | None = None
     ) -> list[np.ndarray]:
-        """Cell centres along each axis by itself, float64; see `coords`."""
+        """Cell centres along each axis by itself, float64; arguments and errors as for `coords`."""
         bounds = self._check_region(region)
         shape = self.resolve(resolution, region)
-        return [low + (np.arange(n) + 0.5) / n * (high - low) for n, (low, high) in zip(shape, bounds, strict=True)]
+        if max(shape, default=1) > MOST_POINTS_ALONG:
+            raise GridError(
+                f"resolution {resolution!r} means {shape} points, expected at most {MOST_POINTS_ALONG:,} along each "
+                f"axis {self.axes}; take a region"
+            )
+        return [_centres(n, low, high) for n, (low, high) in zip(shape, bounds, strict=True)]
 
     def points(self, resolution: int | Sequence[int] | None = None, region: Region | None = None) -> "GridPoints":
         """The points of `coords`, computed as they are needed."""
@@ -135,6 +146,16 @@ class CellGrid:
                 f"region must give (low, high) with 0 <= low < high <= 1 for each axis {self.axes}, got {region!r}"
             )
         return bounds  # type: ignore[return-value]  # each has exactly two edges, checked above
+
+
+def _centres(count: int, low: float, high: float) -> np.ndarray:
+    """Of each cell i, low + (i + 0.5) / count * (high - low), in one array: an axis may be long."""
+    centres = np.arange(count, dtype=np.float64)
+    centres += 0.5
+    centres /= count
+    centres *= high - low
+    centres += low
+    return centres
 
 
 class GridPoints:
@@ -164,7 +185,10 @@ class GridPoints:
     @property
     def key(self) -> tuple[tuple[int, ...], bytes]:
         """What tells these points from others, brief."""
-        return self.shape, hashlib.sha256(b"".join(axis.tobytes() for axis in self.axes)).digest()
+        digest = hashlib.sha256()
+        for axis in self.axes:
+            digest.update(np.ascontiguousarray(axis).data)
+        return self.shape, digest.digest()
 
     def __len__(self) -> int:
         return math.prod(self.shape)

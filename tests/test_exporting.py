@@ -273,6 +273,14 @@ def test_what_a_killed_export_left_is_named_and_kept(fs, tmp_path):
     assert os.listdir(tmp_path) == ["out.part"]
 
 
+@pytest.mark.parametrize("out", ["out", "out.npz", "out.zarr"])
+def test_two_exports_that_begin_together_are_told_apart(fs, tmp_path, monkeypatch, out):
+    monkeypatch.setattr(exporting, "check_free", lambda path: (path.with_name(path.name + ".part")).touch())
+    with pytest.raises(StoreExistsError, match=r"\.part: another export to .* is running"):
+        export(fs, tmp_path / out)
+    assert os.listdir(tmp_path) == [f"{out}.part"]
+
+
 def test_what_appeared_meanwhile_is_not_replaced(fs, tmp_path):
     with pytest.raises(StoreExistsError, match="exists already"):
         export(fs, tmp_path / "out.npz", report=lambda _: (tmp_path / "out.npz").write_text("mine"))
@@ -362,3 +370,24 @@ def test_progress_ends_with_the_last_example(fs, batches, tmp_path):
 def test_importing_it_imports_neither_jax_nor_zarr():
     code = "import sys, functa_store.exporting.export\nsys.exit(bool({'jax', 'zarr', 'xarray'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("None", "expected a path"),
+        ("b'out.zarr'", "expected a path"),
+        ("'out.zarr', dtype='int8'", "int8"),
+        ("'out.npz', dtype='int8'", "int8"),
+        ("'out.npz', dtype=None", "dtype"),
+    ],
+)
+def test_arguments_of_a_wrong_kind_are_named(fs, tmp_path, arguments, words):
+    """In a process of its own, in which no annotation is checked."""
+    code = f"import functa_store as f\ntry: f.export(f.open({str(fs.store.path)!r}), {arguments})\n"
+    code += "except f.errors.ConfigError as error: print(error)"
+    run = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    found = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert words in found.stdout
+    assert os.listdir(tmp_path) == []

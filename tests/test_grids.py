@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functa_store.errors import GridError
-from functa_store.grids import CellGrid, GridPoints
+from functa_store.grids import MOST_POINTS_ALONG, CellGrid, GridPoints
 
 IMAGE = CellGrid(axes=("y", "x"), resolution=(4, 6))
 
@@ -44,6 +44,11 @@ def test_a_resolution_that_does_not_fit_is_refused(resolution):
 def test_a_region_that_does_not_fit_is_refused(region):
     with pytest.raises(GridError, match="region"):
         IMAGE.coords(region=region)
+
+
+def test_axes_beyond_the_bound_are_refused():
+    with pytest.raises(GridError, match=r"resolution .* at most"):
+        IMAGE.axis_coords((1, MOST_POINTS_ALONG + 1))
 
 
 def test_axes_and_resolution_must_match():

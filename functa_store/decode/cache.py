@@ -13,6 +13,9 @@ DEFAULT_CACHE_BYTES = 256 * 2**20
 
 Features = Float32[np.ndarray, "examples points channels"]
 
+Decode = Callable[[np.ndarray, np.ndarray], None]
+"""Writes some of the examples into some rows of features."""
+
 
 class GridCache:
     """Decoded examples by example and grid, those used last, within a number of bytes; threads may share it.
@@ -49,8 +52,8 @@ class GridCache:
         self,
         features: Features,
         examples: Int[np.ndarray, " examples"],
-        grid: Hashable,
-        decode: Callable[[np.ndarray, np.ndarray], None],
+        grid: Hashable | None,
+        decode: Decode,
     ) -> None:
         """Write examples on a grid into an array; only those that are not kept are decoded, each once.
 
@@ -59,18 +62,24 @@ class GridCache:
         Args:
             features: Where to write them.
             examples: Which examples.
-            grid: What tells one grid from another.
+            grid: What tells one grid from another; None for points that are not kept.
             decode: Writes some of the examples into some rows of `features`.
         """
         distinct, first, same = np.unique(examples, return_index=True, return_inverse=True)
-        of_row = dict(zip(first.tolist(), distinct.tolist(), strict=True))
-        missing = [row for row, example in of_row.items() if not self._write(features, row, (example, grid))]
-        if missing:
-            decode(examples[missing], np.array(missing))
-        for row in missing:
-            self._kept.put((of_row[row], grid), features[row].copy(), features[row].nbytes)
+        if grid is None:
+            decode(distinct, first)
+        else:
+            self._keep(features, dict(zip(first.tolist(), distinct.tolist(), strict=True)), grid, decode)
         for row in np.flatnonzero(first[same] != np.arange(len(examples))):
             features[row] = features[first[same[row]]]
+
+    def _keep(self, features: Features, of_row: dict[int, int], grid: Hashable, decode: Decode) -> None:
+        """Write the example of each row, and keep those that were not kept."""
+        missing = [row for row, example in of_row.items() if not self._write(features, row, (example, grid))]
+        if missing:
+            decode(np.array([of_row[row] for row in missing]), np.array(missing))
+        for row in missing:
+            self._kept.put((of_row[row], grid), features[row].copy(), features[row].nbytes)
 
     def _write(self, features: Features, row: int, key: Hashable) -> bool:
         """Whether an example was kept, which is in its row then."""

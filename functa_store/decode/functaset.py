@@ -16,7 +16,7 @@ from functa_store.decode.stored import Stored
 from functa_store.decode.summary import summary
 from functa_store.errors import ExampleIndexError, GridError
 from functa_store.forks import check_jax
-from functa_store.grids import GridPoints, Region
+from functa_store.grids import AXIS_POINT_BYTES, GridPoints, Region
 from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions
 from functa_store.store.positions import Index, as_array, places_of
 from functa_store.store.reader import StoreReader
@@ -166,7 +166,9 @@ class Functaset(Stored):
         selected, channels = places_of(self.store.path, index, len(self)), self.features.num_channels
         if coords is None:
             shape = self.domain.resolve(resolution, region)
-            check_memory(len(selected), math.prod(shape), channels)  # before an axis is made
+            check_memory(  # before an axis is made
+                len(selected), math.prod(shape), channels, beside=AXIS_POINT_BYTES * sum(shape)
+            )
             points = self.domain.points(resolution, region)
         elif resolution is None and region is None:
             points = check_points(coords, self.domain.axes)
@@ -198,8 +200,11 @@ class Functaset(Stored):
             raise GridError(
                 f"expected one point for each example, got {len(selected)} examples and {len(points)} points"
             )
-        check_memory(1, len(points), self.features.num_channels)
-        distinct, places = np.unique(as_array(selected), return_inverse=True)
+        examples = as_array(selected)
+        distinct = np.unique(examples)
+        modulations = len(distinct) * self.modulations.shape[1] * self.modulations.dtype.itemsize
+        check_memory(1, len(points), self.features.num_channels, beside=modulations + examples.nbytes)
+        places = np.searchsorted(distinct, examples)
         return self._finished(self.tiled_decoder.scattered(self.modulations[distinct], places, points), clip)
 
     def _decode(self, examples: np.ndarray, points: GridPoints | np.ndarray) -> np.ndarray:
@@ -208,10 +213,8 @@ class Functaset(Stored):
         def decode(some: np.ndarray, rows: np.ndarray) -> None:
             self.tiled_decoder.into(features, rows, self.modulations[some], points)
 
-        if isinstance(points, GridPoints) and self.cache.takes(features.nbytes):
-            self.cache.through(features, examples, points.key, decode)
-        else:
-            decode(examples, np.arange(len(examples)))
+        grid = points.key if isinstance(points, GridPoints) and self.cache.takes(features.nbytes) else None
+        self.cache.through(features, examples, grid, decode)
         return features
 
     def _finished(self, decoded: np.ndarray, clip: bool) -> np.ndarray:

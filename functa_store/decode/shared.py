@@ -49,9 +49,10 @@ class Address:
             self.location, storage=self.storage, verify=self.verify, cache_bytes=self.cache_bytes
         )
         if (found := _identity(functaset.store)) != self.identity:
+            store, expected = found.partition(" ")[0], self.identity.partition(" ")[0]
+            what = "has other shards by now" if store == expected else f"is {store[:16]} by now"
             raise StoreMismatchError(
-                f"{self.location}: found the store {found[:16]}, expected {self.identity[:16]}, which was there when "
-                "it was opened; it was replaced, or an unfinished one has gone on. Open it again."
+                f"{self.location}: the store {what}, expected {expected[:16]} as it was opened. Open it again."
             )
         return functaset
 

@@ -37,11 +37,16 @@ def names_of(store: StoreReader) -> dict[str, str]:
     names, taken = {}, {EXAMPLE, CHANNEL, "zarr.json"}
     for key in keys:
         name = _plain(store.domain.quantity if key == "features" else key.partition("/")[2] or key)
-        while name in taken:
-            name += "_"
-        names[key] = name
-        taken.add(name)
+        names[key] = _claimed(name, taken)
     return names
+
+
+def _claimed(name: str, taken: set[str]) -> str:
+    """A name with underscores at its end if it is taken; it is taken from now on."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def _plain(name: str) -> str:
@@ -76,8 +81,9 @@ def column_attributes(store: StoreReader, column: str) -> dict[str, Any]:
     names, dtype = store.label_names.get(label, ()), store.labels[label].dtype
     if not 0 < len(names) <= MOST_FLAGS or dtype.kind not in "iu":
         return {}
-    meanings = " ".join("_".join(name.split()) for name in names)
-    return {"flag_values": np.arange(len(names), dtype=dtype), "flag_meanings": meanings}
+    taken: set[str] = set()
+    meanings = [_claimed("_".join(name.split()) or "_", taken) for name in names]
+    return {"flag_values": np.arange(len(names), dtype=dtype), "flag_meanings": " ".join(meanings)}
 
 
 def global_attributes(store: StoreReader) -> dict[str, Any]:

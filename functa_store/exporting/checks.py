@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import get_args
 
 from functa_store.decode.memory import check_memory, gibibytes
 from functa_store.errors import ConfigError, StorageError
@@ -21,7 +22,9 @@ def check_out(out: str | os.PathLike[str], store: Objects) -> Path:
     Raises:
         ConfigError: If it is none.
     """
-    text = os.fspath(out)
+    text = os.fspath(out) if isinstance(out, os.PathLike) else out
+    if not isinstance(text, str):
+        raise ConfigError(f"expected a path to export to, got {text!r}")
     if "://" in text:
         raise ConfigError(
             f"{text.partition('://')[0]}://...: an export is written to a disk of this machine, expected a path; "
@@ -44,6 +47,8 @@ def check_values(path: Path, chosen: Chosen, dtype: ExportDtype) -> None:
         ConfigError: If they cannot.
     """
     kind = path.suffix.lower()
+    if dtype not in get_args(ExportDtype):
+        raise ConfigError(f"{path}: dtype must be one of {get_args(ExportDtype)}, got {dtype!r}")
     if dtype == "uint8" and (kind != ".zarr" or not chosen.clip):
         raise ConfigError(f"{path}: dtype uint8 is for NAME.zarr and for clipped features; take float32")
     if kind not in (".zarr", ".npz") and chosen.makes_pictures and not chosen.clip:

@@ -17,10 +17,8 @@ def check_free(path: Path) -> None:
         StoreExistsError: If there is something at a path, or unfinished beside it.
     """
     _refuse_existing(path)
-    if os.path.lexists(part := _part_of(path)):
-        raise StoreExistsError(
-            f"{part}: another export to {path.name} is running, or was cut off; delete it if none is running"
-        )
+    if os.path.lexists(_part_of(path)):
+        raise _another(path)
 
 
 @contextlib.contextmanager
@@ -28,12 +26,14 @@ def finished_or_gone(path: Path, *, is_file: bool) -> Iterator[Path]:
     """A place beside the output, a file or a folder as that is, which becomes it; removed if the block fails.
 
     Raises:
-        StoreExistsError: If there is something at the path by then.
+        StoreExistsError: If another export to the path is running, or there is something there in the end.
         StorageError: If the place cannot be made, or the block fails to write there.
     """
     part = _part_of(path)
     try:
         part.touch(exist_ok=False) if is_file else part.mkdir()
+    except FileExistsError as error:
+        raise _another(path) from error
     except OSError as error:
         raise StorageError(f"{part}: cannot be made: {error.strerror}; choose another folder") from error
     try:
@@ -49,6 +49,12 @@ def finished_or_gone(path: Path, *, is_file: bool) -> Iterator[Path]:
 
 def _part_of(path: Path) -> Path:
     return path.with_name(path.name + PART_SUFFIX)
+
+
+def _another(path: Path) -> StoreExistsError:
+    return StoreExistsError(
+        f"{_part_of(path)}: another export to {path.name} is running, or was cut off; delete it if none is running"
+    )
 
 
 def _refuse_existing(path: Path) -> None:

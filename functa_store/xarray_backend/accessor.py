@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from functa_store.decode.variables import CHANNEL, EXAMPLE
@@ -41,7 +42,8 @@ class FunctaAccessor:
             Features of dimensions (dimensions of the examples, dimensions of the points, channel).
 
         Raises:
-            GridError: If an axis is missing or unknown, or a point is not in [0, 1].
+            GridError: If an axis is missing or unknown, a point is not in [0, 1], or coordinates along a dimension
+                that two share disagree.
             StoreMismatchError: If the dataset no longer says which functaset it is from, or has other examples by now.
         """
         opened = self._opened()
@@ -50,11 +52,12 @@ class FunctaAccessor:
             raise GridError(f"expected positions along each of {opened.axes}, got them along {tuple(points)}")
         given = {axis: _positions(axis, points[axis]) for axis in opened.axes}
         examples = kept[EXAMPLE]
-        sizes = _common_sizes([examples, *given.values()])
+        dims = _common_dims([examples, *given.values()])
         along = [array.variable.to_base_variable() for array in given.values()]
-        features = opened.features(tuple(sizes), examples.variable.to_base_variable(), along, cached=True)
+        features = opened.features(dims, examples.variable.to_base_variable(), along, cached=True)
         for axis, array in given.items():
-            others = {name: coord for name, coord in array.coords.items() if name not in (*opened.axes, EXAMPLE)}
+            names = [name for name in array.coords if name not in (*opened.axes, *kept.coords)]
+            others = {name: array.coords[name].reset_coords(drop=True) for name in names}
             kept = kept.assign_coords({**others, axis: array.variable})
         return _with_features(kept, opened, features)[opened.names["features"]]
 
@@ -88,6 +91,10 @@ class FunctaAccessor:
                 "this dataset does not say, or no longer, which examples of which functaset it has; `where` forgets "
                 f"it, and so does dropping the coordinate {EXAMPLE!r}. {ADVICE}"
             )
+        if isinstance(self._dataset.indexes.get(EXAMPLE), pd.MultiIndex):
+            raise StoreMismatchError(
+                f"{opened.store.path}: the examples of this dataset are stacked with another dimension; unstack first"
+            )
         if not holds_examples_of(opened, self._dataset):
             raise StoreMismatchError(
                 f"{opened.store.path}: the examples of this dataset, by {EXAMPLE!r}, {opened.names['id']!r} and "
@@ -109,32 +116,30 @@ def _with_features(kept: xr.Dataset, opened: Opened, features: xr.Variable) -> x
 
 def _positions(axis: str, given: Any) -> xr.DataArray:
     """Positions along an axis; a plain vector has the axis as its dimension."""
-    if not isinstance(given, xr.DataArray) and np.ndim(given) > 1:
-        raise GridError(
-            f"{axis}: expected a number or a vector; give a table as a DataArray, whose dimensions have names"
-        )
+    wanted = f"{axis}: expected a number, a vector or a DataArray of positions"
     try:
         array = given if isinstance(given, xr.DataArray) else xr.DataArray(given, dims=(axis,)[: np.ndim(given)])
-        values = np.asarray(array.values, np.float32)
+        values = np.asarray(array.values)
     except (TypeError, ValueError) as error:
-        raise GridError(f"{axis}: expected a number, a vector or a DataArray of positions: {error}") from error
+        raise GridError(f"{wanted}; give a table as a DataArray, whose dimensions have names: {error}") from error
+    if values.dtype.kind not in "iuf":
+        raise GridError(f"{wanted}, got {values.dtype}")
     if not ((values >= 0) & (values <= 1)).all():  # NaN is neither
         raise GridError(f"{axis}: found positions outside [0, 1], where no example has been fitted")
     return array
 
 
-def _common_sizes(arrays: Sequence[xr.DataArray]) -> dict[str, int]:
+def _common_dims(arrays: Sequence[xr.DataArray]) -> tuple[str, ...]:
     """Dimensions of examples and points in the order of their appearance.
 
     Raises:
-        GridError: If two arrays differ in one, or one is the channels'.
+        GridError: If two arrays disagree along one, or one is the channels'.
     """
-    sizes: dict[str, int] = {}
-    for array in arrays:
-        for dim, size in array.sizes.items():
-            if dim == CHANNEL or sizes.setdefault(str(dim), size) != size:
-                raise GridError(
-                    f"positions of sizes {dict(array.sizes)} do not fit the dimensions {sizes}, or name {CHANNEL!r}, "
-                    "which features have already"
-                )
-    return sizes
+    try:
+        xr.align(*arrays, join="exact", copy=False)
+    except ValueError as error:
+        raise GridError(f"positions disagree with each other or with the examples: {error}") from error
+    dims = tuple(dict.fromkeys(str(dim) for array in arrays for dim in array.dims))
+    if CHANNEL in dims:
+        raise GridError(f"positions have the dimension {CHANNEL!r}, which features have already; rename it")
+    return dims

@@ -18,6 +18,9 @@ from functa_store.store.rows import Rows
 STRINGS = np.dtype("O", metadata={"element_type": str})
 """What xarray takes for strings of any length, and writes without looking at each of them."""
 
+POINTS_AT_ONCE = 2**18
+"""Most points, each with an example of its own, that are located and decoded together."""
+
 
 class DecodedArray(BackendArray):
     """Features of some examples at some points, decoded when they are asked for; the last dimension is the channel.
@@ -60,13 +63,26 @@ class DecodedArray(BackendArray):
         functaset, along = self.shared.functaset, _sizes(*coords)
         together, channels = _sizes(examples) | along, functaset.features.num_channels
         if set(examples.dims) & set(along):
-            check_memory(1, math.prod(together.values()), channels)  # before an index of that size is made
-            index = examples.set_dims(together).values.ravel()
-            features = functaset.decode_scattered(index, _point_list(coords, together), clip=self.clip)
+            features = self._scattered(examples, coords, together)
         else:
             check_memory(examples.size, math.prod(along.values()), channels)
             features = functaset.decode(examples.values.ravel(), coords=_points(coords, along), clip=self.clip)
         return xr.Variable((*together, CHANNEL), features.reshape(*together.values(), channels))
+
+    def _scattered(self, examples: xr.Variable, coords: list[xr.Variable], sizes: dict[Any, int]) -> np.ndarray:
+        """Features of points that each have an example of their own, some of them at a time."""
+        functaset, first, shape = self.shared.functaset, next(iter(sizes)), tuple(sizes.values())
+        check_memory(1, math.prod(shape), functaset.features.num_channels)
+        features = np.empty((*shape, functaset.features.num_channels), np.float32)
+        rows = max(1, POINTS_AT_ONCE // max(1, math.prod(shape[1:])))
+        for start in range(0, shape[0], rows):
+            part = slice(start, start + rows)
+            index, *along = (_select(variable, {first: part}) for variable in (examples, *coords))
+            some = sizes | {first: len(features[part])}
+            points = _point_list(along, some)
+            decoded = functaset.decode_scattered(index.set_dims(some).values.ravel(), points, clip=self.clip)
+            features[part] = decoded.reshape(features[part].shape)
+        return features
 
 
 class ColumnArray(BackendArray):
@@ -132,5 +148,7 @@ def _points(coords: list[xr.Variable], sizes: dict[Any, int]) -> GridPoints | np
 
 
 def _point_list(coords: list[xr.Variable], sizes: dict[Any, int]) -> np.ndarray:
-    columns = [variable.set_dims(sizes).values.ravel() for variable in coords]
-    return np.stack(columns, axis=-1).astype(np.float32)
+    points = np.empty((math.prod(sizes.values()), len(coords)), np.float32)
+    for axis, variable in enumerate(coords):
+        points[:, axis] = variable.set_dims(sizes).values.ravel()
+    return points

@@ -65,6 +65,16 @@ class FunctaBackend(BackendEntrypoint):
         dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or ()
         return dataset.drop_vars(list(dropped), errors="ignore")
 
+    def open_datatree(self, filename_or_obj: Any, **_: Any) -> xr.DataTree:
+        """Refused.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(
+            f"{filename_or_obj}: a functaset has no groups, all its arrays have the same examples; use xr.open_dataset"
+        )
+
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Whether a path or URL ends as those of functasets do."""
         if not isinstance(filename_or_obj, str | os.PathLike):

@@ -23,8 +23,7 @@ from functa_store.decode.variables import (
     global_attributes,
     names_of,
 )
-from functa_store.errors import GridError
-from functa_store.grids import MOST_CELLS, Region
+from functa_store.grids import Region
 from functa_store.store.reader import StoreReader
 from functa_store.xarray_backend.arrays import ColumnArray, DecodedArray
 from functa_store.xarray_backend.chunks import preferred_chunks
@@ -88,8 +87,6 @@ class Opened:
             GridError: If resolution or region do not fit the domain.
         """
         domain = self.store.domain
-        if max(domain.resolve(resolution, region)) > MOST_CELLS:
-            raise GridError(f"resolution must be at most {MOST_CELLS} along each axis, got {resolution!r}")
         positions = [pd.Index(along) for along in domain.axis_coords(resolution, region)]
         coordinates = [
             _indexed(name, along, axis_attributes(axis))

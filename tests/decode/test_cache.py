@@ -91,6 +91,13 @@ def test_nothing_is_kept_if_the_limit_is_0_or_smaller_than_the_call(path):
     assert asked_by(functa_store.open(path, cache_bytes=0), ((3,), {}), ((3,), {})) == [48, 48]
 
 
+def test_in_one_call_each_example_is_decoded_once_though_nothing_is_kept(path):
+    functaset, index = functa_store.open(path, cache_bytes=0), [2, 0, 2, 2, 1, 0]
+    points = {"coords": [[0.5, 0.5]]}
+    assert asked_by(functaset, ((index,), {}), ((index,), points)) == [3 * 48, 3]
+    np.testing.assert_array_equal(functaset.decode(index), functaset.decode([0, 1, 2])[index])
+
+
 @pytest.mark.parametrize("index", [[0, 1, 2, 3], [3, 1, 3, 3, 1, 3, 3, 3], [2, 2, 2, 2]])
 def test_memory_holds_the_result_and_what_is_kept(path, index):
     functaset = functa_store.open(path)

@@ -12,11 +12,12 @@ from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.decode import memory
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ExampleIndexError, GridError
-from functa_store.grids import CellGrid, GridPoints
+from functa_store.grids import AXIS_POINT_BYTES, CellGrid, GridPoints
 from functa_store.sources import FeatureSpec, Label
 from functa_store.store.base import base_shapes
 from functa_store.store.spec import Contents
 from functa_store.store.writer import StoreWriter
+from tests.decode.stores import write_store
 
 COUNT = 12
 NETWORK = NetworkConfig(width=8, depth=3, w0=5.0, modulation_dim=4)
@@ -159,15 +160,16 @@ def test_scattered_points_each_have_an_example(fs):
 
 
 def test_what_does_not_fit_into_memory_is_refused_before_work_starts(fs, monkeypatch):
-    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=4 * 48 * 3 * 5))
+    features_and_axes = 5 * 48 * 3 * 4 + (8 + 6) * AXIS_POINT_BYTES
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=features_and_axes))
     fs.decode(slice(0, 5))
     before = fs.tiled_decoder.points_asked
     for call in (
         lambda: fs.decode(slice(0, 6)),
         lambda: fs.decode(np.ones(COUNT, bool)),
         lambda: fs.decode(0, 10**9),
-        lambda: fs.decode(0, coords=np.zeros((241, 2), np.float32)),
-        lambda: fs.decode_scattered([0] * 241, np.zeros((241, 2), np.float32)),
+        lambda: fs.decode(0, coords=np.zeros((255, 2), np.float32)),
+        lambda: fs.decode_scattered([0] * 255, np.zeros((255, 2), np.float32)),
     ):
         with pytest.raises(GridError, match=r"functa export"):
             call()
@@ -183,6 +185,35 @@ def test_a_huge_grid_needs_little_more_memory_than_its_result(fs):
     tracemalloc.stop()
     assert result.nbytes > fs.cache.limit
     assert peak < result.nbytes + 10 * 2**20
+
+
+def test_many_scattered_points_need_little_more_memory_than_their_features(fs):
+    examples = np.random.default_rng(0).integers(0, COUNT, 2**19)
+    coords = np.full((2**19, 2), 0.5, np.float32)
+    fs.decode_scattered(examples[:9], coords[:9])
+    tracemalloc.start()
+    result = fs.decode_scattered(examples, coords)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < result.nbytes + examples.nbytes + 6 * 2**20
+
+
+def test_a_long_axis_needs_little_memory(tmp_path):
+    """One of float64 while it is made, one of float32 while it is evaluated, whether the grid is kept or not."""
+    domain = CellGrid(axes=("t",), resolution=(2**21,))
+    write_store(tmp_path / "sound.functa", count=1, domain=domain, channels=("pressure",))
+    functaset = functa_store.open(tmp_path / "sound.functa")
+    functaset.decode(0, 2000)
+    tracemalloc.start()
+    functaset.decode(0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**21 * AXIS_POINT_BYTES + 6 * 2**20
+
+
+def test_an_absurd_resolution_is_refused_even_of_no_example(fs):
+    with pytest.raises(GridError, match="resolution"):
+        fs.decode([], 10**9)
 
 
 def test_a_functaset_travels_without_what_it_keeps(fs, tmp_path):

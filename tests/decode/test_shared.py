@@ -90,7 +90,7 @@ def test_an_unfinished_store_that_has_gone_on_is_refused(tmp_path, monkeypatch):
     assert len(pickle.loads(data).functaset) == 4
     forget(monkeypatch)
     write_store(tmp_path / "unfinished.functa", num_shards=2)
-    with pytest.raises(StoreMismatchError, match="has gone on"):
+    with pytest.raises(StoreMismatchError, match="has other shards by now"):
         _ = pickle.loads(data).functaset
 
 

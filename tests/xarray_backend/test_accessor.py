@@ -94,6 +94,35 @@ def test_each_example_may_have_a_point_of_its_own(dataset, counted, fs):
         np.testing.assert_allclose(found[i], expected, rtol=1e-5, atol=1e-6)
 
 
+def test_points_are_paired_by_their_coordinates_or_refused(path, fs):
+    """Never by place, as `interp` refuses it too."""
+    selected = xr.open_dataset(path, engine="functa").isel(example=[5, 3])
+    for numbers in ([3, 5], [5, 4]):
+        y = xr.DataArray([0.1, 0.9], dims="example", coords={"example": numbers})
+        with pytest.raises(GridError, match="disagree"):
+            selected.functa.at(y=y, x=0.5)
+    agreeing = xr.DataArray([0.1, 0.9], dims="example", coords={"example": [5, 3]})
+    expected = fs.decode(3, coords=[[0.9, 0.5]])[0, 0]
+    np.testing.assert_allclose(selected.functa.at(y=agreeing, x=0.5).sel(example=3), expected, rtol=1e-5, atol=1e-6)
+    p, q = (xr.DataArray([0.1, 0.9], dims="p", coords={"p": names}) for names in (["a", "b"], ["b", "a"]))
+    with pytest.raises(GridError, match="disagree"):
+        selected.functa.at(y=p, x=q)
+
+
+def test_what_is_known_of_the_examples_is_not_replaced_by_what_is_known_of_the_points(dataset):
+    y = xr.DataArray([0.1, 0.9], dims="p", coords={"mse": 7.0, "id": ("p", ["a", "b"]), "depth": 2.0})
+    found = dataset.functa.at(y=y, x=0.5)
+    for name in ("mse", "id"):
+        xr.testing.assert_equal(found[name].variable, dataset[name].variable)
+    assert found.depth == 2.0
+
+
+def test_stacked_examples_are_refused(dataset):
+    for dims in (("example", "y"), ("example", "channel")):
+        with pytest.raises(StoreMismatchError, match="unstack"):
+            dataset.stack(z=dims).functa.at(y=0.5, x=0.5)
+
+
 def test_features_are_clipped_as_the_dataset_was_opened(path):
     clipped = xr.open_dataset(path, engine="functa", clip=True)
     assert clipped.functa.at(y=[0.1, 0.9], x=[0.5]).min() == 0
@@ -108,10 +137,14 @@ def test_features_are_clipped_as_the_dataset_was_opened(path):
         ({"y": 1.5, "x": 0.5}, r"outside \[0, 1\]"),
         ({"y": np.nan, "x": 0.5}, r"outside \[0, 1\]"),
         ({"y": "high", "x": 0.5}, "expected a number"),
+        ({"y": "0.3", "x": 0.5}, "expected a number"),
+        ({"y": 0.3 + 1j, "x": 0.5}, "expected a number"),
+        ({"y": [True, False], "x": 0.5}, "expected a number"),
+        ({"y": [[0.1], [0.2, 0.3]], "x": 0.5}, "expected a number"),
         ({"y": [[0.1], [0.2]], "x": 0.5}, "a table as a DataArray"),
         ({"y": xr.DataArray([0.5], dims="channel"), "x": 0.5}, "channel"),
-        ({"y": xr.DataArray([0.5, 0.6], dims="p"), "x": xr.DataArray([0.5], dims="p")}, "do not fit"),
-        ({"y": xr.DataArray([0.5, 0.6], dims="example"), "x": 0.5}, "do not fit"),
+        ({"y": xr.DataArray([0.5, 0.6], dims="p"), "x": xr.DataArray([0.5], dims="p")}, "disagree"),
+        ({"y": xr.DataArray([0.5, 0.6], dims="example"), "x": 0.5}, "disagree"),
     ],
 )
 def test_points_must_lie_on_the_domain(path, where, words):

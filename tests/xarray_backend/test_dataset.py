@@ -40,6 +40,15 @@ def test_attributes_say_what_the_numbers_mean(path):
     assert "flag_values" not in dataset.age.attrs
 
 
+def test_classes_have_names_of_their_own(tmp_path):
+    """As many words as values, none twice."""
+    names = ("a b", "a_b", "", "a\tb", "a_b_")
+    write_store(tmp_path / "odd.functa", count=5, labels={"kind": Label(values=np.arange(5), names=names)})
+    meanings = xr.open_dataset(tmp_path / "odd.functa").kind.attrs["flag_meanings"].split()
+    assert len(set(meanings)) == len(names)
+    assert meanings[0] == "a_b"
+
+
 def test_resolution_region_and_clipping_are_those_of_decode(path):
     window = {"resolution": (3, 5), "region": ((0.25, 0.5), (0.0, 1.0))}
     dataset = xr.open_dataset(path, engine="functa", clip=True, **window)
@@ -138,14 +147,17 @@ def test_what_cannot_be_opened_is_said(path, tmp_path):
         xr.open_dataset(tmp_path / "nothing.functa")
     with pytest.raises(GridError, match="resolution"):
         xr.open_dataset(path, engine="functa", resolution=0)
-    with pytest.raises(GridError, match="resolution"):
-        xr.open_dataset(path, engine="functa", resolution=10**15)
+    for too_many in (10**9, 10**15):
+        with pytest.raises(GridError, match="resolution"):
+            xr.open_dataset(path, engine="functa", resolution=too_many)
     with pytest.raises(GridError, match="region"):
         xr.open_dataset(path, engine="functa", region=((0.0, 2.0), (0.0, 1.0)))
     with pytest.raises(ConfigError, match="cache_bytes"):
         xr.open_dataset(path, engine="functa", cache_bytes=-1)
     with pytest.raises(ConfigError, match="path or URL of a functaset"):
         xr.open_dataset(b"nothing", engine="functa")
+    with pytest.raises(ConfigError, match="has no groups"):
+        xr.open_datatree(path, engine="functa")
 
 
 def test_a_grid_beyond_memory_is_opened_and_decoded_in_part(path):
