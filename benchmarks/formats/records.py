@@ -22,7 +22,7 @@ def _imported(module: str) -> Any:
 
 
 def _write_lmdb(rows: np.ndarray, folder: Path) -> None:
-    import lmdb
+    import lmdb  # pyright: ignore[reportMissingImports]
 
     environment = lmdb.open(str(folder / "rows.lmdb"), map_size=2 * rows.nbytes + 2**24)
     keys = np.arange(len(rows), dtype=">u4").tobytes()
@@ -33,7 +33,7 @@ def _write_lmdb(rows: np.ndarray, folder: Path) -> None:
 
 
 def _open_lmdb(folder: Path) -> Batches:
-    import lmdb
+    import lmdb  # pyright: ignore[reportMissingImports]
 
     environment = lmdb.open(str(folder / "rows.lmdb"), readonly=True, lock=False, readahead=False)
     transaction = environment.begin(buffers=True)
