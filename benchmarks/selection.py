@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 
 from benchmarks import report
+from benchmarks.generated import write_contents
 from benchmarks.networks import WORKLOADS, Workload
 from benchmarks.timing import DisagreementError, interleaved, ratio
 from functa_store.config import ConvertConfig
@@ -26,10 +27,8 @@ from functa_store.grids import CellGrid
 from functa_store.learn.parallel import use_all_cores
 from functa_store.sources import FeatureSpec
 from functa_store.store.base import RATES
-from functa_store.store.claim import sole_writer
 from functa_store.store.objects import open_objects
 from functa_store.store.spec import Contents
-from functa_store.store.writer import StoreWriter
 
 EXAMPLES = (1, 4)
 """Examples that a window is decoded of."""
@@ -56,10 +55,11 @@ def functaset_of(workload: Workload, num_examples: int) -> Iterator[Path]:
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "generated.functa"
-        with sole_writer(open_objects(path)) as (store, _), StoreWriter.resume_or_create(store, contents) as writer:
-            for shard in writer.missing_shards():
-                rows = 0.01 * rng.standard_normal((len(shard), size), np.float32)
-                writer.write(shard, rows, np.full(len(shard), 0.01, np.float32))
+        write_contents(
+            open_objects(path),
+            contents,
+            lambda start, stop: 0.01 * rng.standard_normal((stop - start, size), np.float32),
+        )
         yield path
 
 

@@ -70,6 +70,17 @@ def _explain(error: BaseException, expected: type | None) -> str:
     return str(error) if isinstance(error, FunctaStoreError) else cattrs.v.format_exception(error, expected)
 
 
+def whole(name: str, value: Any, lowest: int) -> int:
+    """An option as a Python integer, of whatever kind of integer it is.
+
+    Raises:
+        ConfigError: If it is no whole number, or below the lowest one allowed.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < lowest:
+        raise ConfigError(f"{name} must be a whole number of at least {lowest}, got {value!r}")
+    return int(value)
+
+
 def _at_least(config: Any, lowest: int, *names: str) -> None:
     optional = {field.name for field in dataclasses.fields(config) if type(None) in get_args(field.type)}
     for name in names:

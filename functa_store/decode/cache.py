@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable
 import numpy as np
 from jaxtyping import Float32, Int
 
-from functa_store.errors import ConfigError
+from functa_store.config import whole
 from functa_store.recent import Recent
 
 DEFAULT_CACHE_BYTES = 256 * 2**20
@@ -30,9 +30,7 @@ class GridCache:
     """
 
     def __init__(self, limit: int = DEFAULT_CACHE_BYTES) -> None:
-        if isinstance(limit, bool) or not isinstance(limit, int | np.integer) or limit < 0:
-            raise ConfigError(f"cache_bytes must be a whole number of at least 0, got {limit!r}")
-        self._kept: Recent[np.ndarray] = Recent(int(limit))
+        self._kept: Recent[np.ndarray] = Recent(whole("cache_bytes", limit, 0))
 
     @property
     def limit(self) -> int:

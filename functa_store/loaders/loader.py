@@ -5,13 +5,13 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from functa_store.config import whole
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError
 from functa_store.loaders.ahead import made_ahead
 from functa_store.loaders.content import Batch, Content, Decode
 from functa_store.loaders.converted import View
 from functa_store.loaders.normalization import Normalization
-from functa_store.loaders.options import whole
 from functa_store.loaders.order import Order, Shuffle
 from functa_store.loaders.reading import Reading
 from functa_store.loaders.selection import select

@@ -11,6 +11,7 @@ from jaxtyping import Float32
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError
 from functa_store.loaders.selection import of_split
+from functa_store.store.summary import moments
 
 A = TypeVar("A")
 
@@ -60,16 +61,9 @@ class Normalization:
             StoreFormatError: If rows are missing or damaged.
         """
         examples = of_split(functaset, split)
-        size = functaset.modulations.shape[1]
         parts = (examples[start : start + ROWS_AT_A_TIME] for start in range(0, len(examples), ROWS_AT_A_TIME))
-        count, mean, squares = 0, np.zeros(size), np.zeros(size)
-        for part in parts:  # Chan et al. 1979: exact, unlike the difference of two large sums
-            rows = functaset.modulations[part].astype(np.float64)
-            shift = rows.mean(axis=0) - mean
-            total = count + len(rows)
-            squares = squares + rows.var(axis=0) * len(rows) + shift**2 * count * len(rows) / total
-            mean, count = mean + shift * len(rows) / total, total
-        return cls(mean.astype(np.float32), np.sqrt(squares / count).astype(np.float32))
+        statistics = moments(functaset.modulations[part] for part in parts)
+        return cls(statistics["mean"], statistics["std"])
 
     def __repr__(self) -> str:
         return f"<Normalization of {len(self.mean)} dimensions>"

@@ -1,12 +1,11 @@
 """Which values may an option have, and which of Python's own is each?"""
 
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from functa_store.errors import ConfigError
+from functa_store.config import whole
 
 
 def keep_whole(config: Any, lowest: int, *names: str) -> None:
@@ -17,17 +16,6 @@ def keep_whole(config: Any, lowest: int, *names: str) -> None:
     """
     for name in names:
         object.__setattr__(config, name, whole(name, getattr(config, name), lowest))
-
-
-def whole(name: str, value: Any, lowest: int) -> int:
-    """An option as a Python integer, of whatever kind of integer it is.
-
-    Raises:
-        ConfigError: If it is no whole number, or below the lowest one allowed.
-    """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < lowest:
-        raise ConfigError(f"{name} must be a whole number of at least {lowest}, got {value!r}")
-    return int(value)
 
 
 def plain(value: Any) -> Any:

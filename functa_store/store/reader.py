@@ -67,7 +67,6 @@ class StoreReader:
         self.objects = open_objects(location, storage)
         self.path = self.objects.name
         self._stamp = self._root_stamp()
-        self._stamp = self._root_stamp()
         there = take_inventory(self.objects)
         self.spec = spec = there.spec
         self.shards = there.shards
