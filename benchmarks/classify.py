@@ -74,7 +74,7 @@ def results(source: ArraySource, config: ConvertConfig) -> dict[str, dict[str, f
     found = {PIXELS: accuracies(source.values.reshape(len(source.values), -1), source, config.seed)}
     for name, schedule in SCHEDULES.items():
         ready = tune(base, source, dataclasses.replace(config, fit=schedule))
-        modulations, mse = fit_examples(ready.fit, ready.shared, Feed(source), np.arange(len(source.ids)))
+        modulations, mse, _ = fit_examples(ready.fit, ready.shared, Feed(source), np.arange(len(source.ids)))
         psnr = psnr_mean(mse[source.split == "test"])
         found[name] = {"psnr_mean": psnr, **accuracies(modulations, source, config.seed)}
     return found

@@ -3,14 +3,13 @@
 import dataclasses
 import io
 import pathlib
-import tarfile
 import zipfile
 
 import numpy as np
-import xarray
 from PIL import Image
 
-from functa_store.sources import ArraySource, FeatureSpec, hold_out_every
+from converters.climate import open_climate
+from converters.climate_source import ClimateSource
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,29 +39,6 @@ class GeneratedArchive:
         return path
 
 
-def open_voxels(path: str) -> ArraySource:
-    """Occupancies of a .tgz in the layout of ShapeNetVox32, SYNSET/MODEL/model.binvox, in the archive's order."""
-    with tarfile.open(path) as archive:
-        members = [member for member in archive if member.name.endswith(".binvox")]
-        grids = [_binvox(archive.extractfile(member).read()) for member in members]  # type: ignore[union-attr]
-    features = FeatureSpec(channels=("occupancy",))
-    split = hold_out_every(len(grids), 10)
-    return ArraySource(np.stack(grids)[..., None], axes=("z", "y", "x"), features=features, split=split)
-
-
-def open_winds(path: str) -> ArraySource:
-    """Monthly winds on a global grid, both components as channels, scaled to [0, 1] by the training months."""
-    with xarray.open_dataset(path, engine="h5netcdf", decode_times=False) as data:
-        winds = np.stack([data[name].to_numpy() for name in ("u10", "v10")], axis=-1).astype(np.float32)
-    split = hold_out_every(len(winds), 10)
-    low, high = winds[split == "train"].min(), winds[split == "train"].max()
-    features = FeatureSpec(channels=("u", "v"))
-    return ArraySource((winds - low) / (high - low), axes=("latitude", "longitude"), features=features, split=split)
-
-
-def _binvox(content: bytes) -> np.ndarray:
-    """A grid of occupancies, uint8, from run lengths after a header that ends in "data"."""
-    header, _, body = content.partition(b"data\n")
-    size = next(int(line.split()[1]) for line in header.splitlines() if line.startswith(b"dim"))
-    values, counts = np.frombuffer(body, np.uint8).reshape(-1, 2).T
-    return np.repeat(values, counts).reshape(size, size, size)
+def open_winds(path: str) -> ClimateSource:
+    """Monthly winds on a global grid, both components as channels, every tenth month held out."""
+    return open_climate(path, variable=("u10", "v10"), split="every")

@@ -58,7 +58,7 @@ REQUESTS = {
 def fresh(workload: Workload) -> TiledDecoder:
     """A decoder that has compiled nothing yet."""
     base = {name: np.asarray(array) for name, array in workload.weights().items()}
-    return TiledDecoder(workload.network, base, num_axes=2, num_channels=3)
+    return TiledDecoder(workload.network, base, CellGrid(axes=("y", "x"), resolution=(64, 64)), num_channels=3)
 
 
 def speeds(workload: Workload, ceiling: Ceiling, runs: int) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ class Workload:
 
     def learnable(self) -> tuple[nnx.GraphDef, Learnable]:
         """The network's structure, and its initial weights with constant rates."""
-        return init_learnable(self.config, num_axes=2, num_channels=3)
+        return init_learnable(self.config, num_inputs=2, num_channels=3)
 
     def weights(self) -> Weights:
         """The same initial weights by name."""

@@ -26,6 +26,7 @@ from benchmarks import peers, report
 from benchmarks.networks import WORKLOADS, Workload, feature_batch, raw_batch
 from benchmarks.timing import DisagreementError, interleaved, ratio, timed
 from functa_store.config import ConvertConfig
+from functa_store.learn.observers import observer_of
 from functa_store.learn.outer_loop import LearnState, make_optimizer, make_outer_step
 from functa_store.learn.parallel import microbatch_sizes, num_devices, use_all_cores
 from functa_store.learn.sizes import compile_within_memory, free_bytes, temporary_bytes
@@ -104,7 +105,7 @@ def ours(workload: Workload, batch: int, together: int | None = None) -> Step:
     arguments = (state, raw_batch(source, batch), jax.random.key(0), np.float32(1))
 
     def compile(together: int) -> Compiled:
-        step = make_outer_step(graph, config, source.domain.coords(), source.features, together)
+        step = make_outer_step(graph, config, observer_of(source.domain, source.features), together)
         return step.lower(*arguments).compile()
 
     devices = num_devices(batch)

@@ -51,7 +51,7 @@ def kinds(reader: StoreReader) -> dict[str, tuple[float, Rounded]]:
 
 def measure(reader: StoreReader, source: Source, base: dict[str, np.ndarray], rounded: Rounded) -> np.ndarray:
     """PSNR of every example in decibels, against the source."""
-    decoder = TiledDecoder(reader.config.network, base, reader.domain.num_axes, reader.features.num_channels)
+    decoder = TiledDecoder(reader.config.network, base, reader.domain, reader.features.num_channels)
     coords, features = reader.domain.coords(), reader.features
     errors = np.zeros(reader.num_examples)
     for start in range(0, reader.num_examples, BATCH):

@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.datasets import open_voxels, open_winds
+from benchmarks.datasets import open_winds
 from converters.celeba import open_celeba
 from converters.presets import CELEBA64_FAST
+from converters.shapenet import open_shapenet
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.feed import Feed
 from functa_store.learn.fit import Fit, Shared, mean_psnr
@@ -35,7 +36,7 @@ from functa_store.learn.pca import pca_reference
 from functa_store.learn.tuning import tune
 from functa_store.sources import Source
 
-OPEN = {"faces": open_celeba, "voxels": open_voxels, "globe": open_winds}
+OPEN = {"faces": open_celeba, "voxels": open_shapenet, "globe": open_winds}
 FACES = CELEBA64_FAST.config
 CONFIGS = {
     "faces": FACES,

@@ -31,6 +31,7 @@ from functa_store.feed import Feed
 from functa_store.learn.fit import Fit, Shared, fit_examples
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import Snapshot, learned_fit, meta_learn
+from functa_store.learn.observers import observer_of
 from functa_store.learn.outer_loop import LearnState, init_learnable, make_optimizer, make_outer_step
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.pca import pca_reference
@@ -83,12 +84,12 @@ class EverySoOften:
 
 def step_seconds(source: Source, runs: int) -> dict[str, float]:
     """Median seconds of one outer step of each side, at the network, batch and points of OURS."""
-    outer, grid, num_axes = OURS.outer, source.domain.coords(), source.domain.num_axes
+    outer, grid, num_inputs = OURS.outer, source.domain.coords(), source.domain.num_inputs
     num_points = min(outer.num_points or len(grid), len(grid))
     raw = np.stack([source.read(i).reshape(len(grid), -1) for i in range(outer.batch_size)])
-    graph, learnable = init_learnable(OURS, num_axes, source.features.num_channels)
+    graph, learnable = init_learnable(OURS, num_inputs, source.features.num_channels)
     state = LearnState(learnable, make_optimizer(outer).init(learnable))
-    ours, key = make_outer_step(graph, OURS, grid, source.features), jax.random.key(0)
+    ours, key = make_outer_step(graph, OURS, observer_of(source.domain, source.features)), jax.random.key(0)
 
     optimizer = optax.adam(outer.learning_rate)
     points = jnp.asarray(grid[:num_points])
@@ -127,7 +128,7 @@ def curve(source: Source, config: ConvertConfig, interval: int, seconds: float) 
 
 def held_out(source: Source, fit: Fit, shared: Shared) -> dict[str, float]:
     """Both kinds of PSNR of the test split."""
-    _, mse = fit_examples(fit, shared, Feed(source), np.flatnonzero(source.split == "test"))
+    mse = fit_examples(fit, shared, Feed(source), np.flatnonzero(source.split == "test")).mse
     return {"psnr_mean": psnr_mean(mse), "psnr_of_mean_mse": psnr_of_mean_mse(mse)}
 
 

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 from converters.archives import Archive
 from converters.image_files import CHANNELS, ImageOptions, read_image
 from converters.survey import SurveyOptions, is_image, survey_images
+from functa_store.domains import Domain
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.grids import CellGrid
 from functa_store.progress import Report
@@ -61,6 +62,7 @@ class ImageSource:
         ArchiveError: If nothing is left to learn from.
     """
 
+    domain: Domain
     ids: Sequence[str]
     labels: Mapping[str, Label]
     rejects: Sequence[Reject]

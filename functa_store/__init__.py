@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from functa_store.array_described import ArrayFacts as ArrayFacts
+    from functa_store.array_described import ArrayOptions as ArrayOptions
+    from functa_store.array_sources import ValuesSource as ValuesSource
+    from functa_store.array_sources import from_array as from_array
     from functa_store.config import ConvertConfig as ConvertConfig
     from functa_store.config import FitConfig as FitConfig
     from functa_store.config import InnerLoopConfig as InnerLoopConfig
@@ -34,17 +38,22 @@ if TYPE_CHECKING:
     from functa_store.grids import GridPoints as GridPoints
     from functa_store.recoding import recode as recode
     from functa_store.repairing import repair as repair
+    from functa_store.scenes import SceneVolume as SceneVolume
     from functa_store.sources import ArraySource as ArraySource
     from functa_store.sources import FeatureSpec as FeatureSpec
     from functa_store.sources import Label as Label
     from functa_store.sources import Reject as Reject
     from functa_store.sources import Source as Source
+    from functa_store.sphere import SphereGrid as SphereGrid
     from functa_store.store.objects import StorageOptions as StorageOptions
     from functa_store.store.verify import Verdict as Verdict
     from functa_store.store.verify import verify as verify
+    from functa_store.xarray_sources import from_xarray as from_xarray
 
 # Importing JAX takes seconds; a name is looked up here when it is first used.
 _HOMES = {
+    "array_described": "ArrayFacts ArrayOptions",
+    "array_sources": "ValuesSource from_array",
     "config": "ConvertConfig FitConfig InnerLoopConfig NetworkConfig OuterLoopConfig",
     "conversion": "convert",
     "decode.example": "Example",
@@ -57,8 +66,11 @@ _HOMES = {
     "recoding": "recode",
     "repairing": "repair",
     "sources": "ArraySource FeatureSpec Label Reject Source",
+    "scenes": "SceneVolume",
+    "sphere": "SphereGrid",
     "store.objects": "StorageOptions",
     "store.verify": "Verdict verify",
+    "xarray_sources": "from_xarray",
 }
 _FOUND_IN = {
     entry.split(":")[-1]: (home, entry.split(":")[0]) for home, names in _HOMES.items() for entry in names.split()

@@ -1,12 +1,21 @@
 """Does a functaset agree with the archive that it is from?"""
 
 import dataclasses
+from collections.abc import Sequence
 
+import jax
 import numpy as np
+from flax import nnx
 
 from functa_store.config import differences, to_dict
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import StoreMismatchError
+from functa_store.feed import Feed
+from functa_store.learn.losses import reconstruction_error
+from functa_store.learn.observers import observer_of
+from functa_store.learn.observing import num_step_rows
+from functa_store.learn.views import tile_points, tile_rows, whole
+from functa_store.nets.weights import from_weights
 from functa_store.sources import Source
 from functa_store.store.spec import StoreSpec, examples_sha256
 
@@ -60,9 +69,9 @@ class Disagreement:
 
 
 def worst_disagreement(functaset: Functaset, source: Source) -> Disagreement:
-    """Decode a sample and compare its errors with the stored ones.
+    """Look at a sample as its fit did, from what is stored, and compare its errors with the stored ones.
 
-    Decoding sums in another order than the fit, which allows for one part in a thousand. Rounding changes the
+    Sums may be in another order than those of the fit, which allows for one part in a thousand. Rounding changes the
     decoded values by a root mean square r and so the error m by at most r^2 + 2 r sqrt(m) (Cauchy-Schwarz); r^2
     is taken as four times the largest that was measured when the store was rounded.
 
@@ -78,11 +87,26 @@ def worst_disagreement(functaset: Functaset, source: Source) -> Disagreement:
         return Disagreement(examples=0, worst=0.0, id="")
     chosen = np.unique(np.linspace(0, len(functaset) - 1, SAMPLE).astype(np.int64))
     ids, stored = [str(name) for name in store.ids[chosen]], store.mse[chosen].astype(np.float64)
-    found = np.zeros(len(chosen))
-    for i, example in enumerate(chosen):
-        wanted = source.read(places[ids[i]]).astype(np.float64) * features.scale + features.offset
-        found[i] = np.mean((functaset.decode(int(example))[0] - wanted) ** 2)
+    found = _errors(functaset, source, chosen, [places[name] for name in ids])
     squared = 4 * (store.spec.rounding_loss.mse_max if store.spec.rounding_loss else 0.0)
     allowed = 1e-3 * stored + 1e-9 * features.span**2 + squared + 2 * np.sqrt(squared * stored)
     ratio = np.abs(found - stored) / allowed
     return Disagreement(examples=len(chosen), worst=float(ratio.max()), id=ids[int(ratio.argmax())])
+
+
+def _errors(functaset: Functaset, source: Source, examples: np.ndarray, places: Sequence[int]) -> np.ndarray:
+    """Mean squared error of each example over what its fit saw, which lies at a place of the source."""
+    observer, network = observer_of(source.domain, source.features), functaset.config.network
+    view = whole(num_step_rows(observer), tile_rows(tile_points(functaset.config.fit.tile_points), observer))
+    sizes = source.domain.num_inputs, source.features.num_channels
+    graph, state = nnx.split(from_weights(network, *sizes, functaset.base))
+
+    @jax.jit
+    def error(state: nnx.State, modulation: jax.Array, raw: jax.Array) -> jax.Array:
+        base = nnx.merge(graph, state)
+        target = observer.look(raw, view.points, view.weights, None)
+        return reconstruction_error(observer.predict, base, base.shifts(modulation), target)
+
+    batches = Feed(source, cache_bytes=0).batches(np.array([place]) for place in places)
+    pairs = zip(functaset.modulations[examples], batches, strict=True)
+    return np.array([error(state, modulation, raw[0]) for modulation, raw in pairs], np.float64)

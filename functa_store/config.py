@@ -21,6 +21,9 @@ ModulationDtype = Literal["float32", "float16", "int8"]
 BaseDtype = Literal["float32", "float16"]
 """How base weights are stored."""
 
+Head = Literal["linear", "radiance"]
+"""What the last layer's numbers become; see `NetworkConfig`."""
+
 MOST_FIT_STEPS = 1000
 """Far more than pay; a larger number is a slip, which would take hours or all memory."""
 
@@ -66,7 +69,7 @@ def differences(found: Any, expected: Any, where: str = "") -> Iterator[str]:
         yield f"{where} is {found!r}, expected {expected!r}"
 
 
-def _explain(error: BaseException, expected: type | None) -> str:
+def _explain(error: BaseException, expected: Any) -> str:
     return str(error) if isinstance(error, FunctaStoreError) else cattrs.v.format_exception(error, expected)
 
 
@@ -119,6 +122,9 @@ class NetworkConfig:
             "shift" stores the shifts themselves.
         modulation_dim: Length of a latent modulation; None for "shift", whose length is
             width * (depth - 1).
+        head: What the last layer's numbers become: "linear" adds 0.5; "radiance" does so for red, green and
+            blue, and makes a fourth number x the density elu(x, alpha 0.1) + 0.1, clipped to [0, 10] (functa,
+            appendix on NeRF).
     """
 
     width: int = 192
@@ -126,11 +132,13 @@ class NetworkConfig:
     w0: float = 30.0
     modulation: Literal["latent", "shift"] = "latent"
     modulation_dim: int | None = 128
+    head: Head = "linear"
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "width", "modulation_dim")
         _at_least(self, 2, "depth")
         _positive(self, "w0")
+        _one_of(self, head=Head)
         if (self.modulation == "latent") != (self.modulation_dim is not None):
             raise ConfigError(
                 f"modulation_dim must be given for latent modulations and left out for shift modulations, "

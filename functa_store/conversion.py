@@ -13,10 +13,11 @@ import numpy as np
 from functa_store.behind import one_behind
 from functa_store.checkpoint import INTERVAL, Checkpoints, clear, is_begun
 from functa_store.config import ConvertConfig, to_dict
+from functa_store.errors import ConfigError
 from functa_store.feed import Feed
 from functa_store.learn.comparison import compare_precision
 from functa_store.learn.cost import estimate_seconds
-from functa_store.learn.fit import Fit, choose_batch_size, fit_batches, in_batches
+from functa_store.learn.fit import Fit, choose_batch_size, fit_batches, in_batches, join
 from functa_store.learn.meta_learn import Base, meta_learn, round_base
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.pca import pca_reference
@@ -77,7 +78,7 @@ def convert(
         LearningError: If meta-learning diverges.
         StorageError: If the disk is full, or the place cannot be reached or written; what is written stays.
     """
-    check_source(source)
+    check_conversion(source, config)
     use_all_cores()
     with sole_writer(check_output(path, storage)) as (store, work), RunLog(store, report) as log:
         check_output(store)  # another process may have finished it meanwhile
@@ -119,6 +120,21 @@ def _fit_into(
                 write(*fitted)
 
 
+def check_conversion(source: Source, config: ConvertConfig) -> None:
+    """Check what can be known before work starts.
+
+    Raises:
+        ArchiveError: If the source contradicts itself.
+        ConfigError: If its domain needs another kind of network.
+    """
+    check_source(source)
+    if source.domain.head != config.network.head:
+        raise ConfigError(
+            f"{source.provenance['archive']}: the network's head is {config.network.head!r}, but this kind of example "
+            f"needs {source.domain.head!r}; give NetworkConfig(head={source.domain.head!r}), or take one of the presets"
+        )
+
+
 def _is_complete(store: Objects) -> bool:
     return store.size(ROOT) is not None and load_spec(store).complete
 
@@ -130,11 +146,12 @@ def fit_shards(
     config: ConvertConfig,
     fit_batch_size: int | None = None,
     report: Report = silent,
-) -> Iterator[tuple[Shard, np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[Shard, np.ndarray, np.ndarray, np.ndarray | None]]:
     """Fit the examples of some shards, one shard after the other, without a pause between them.
 
     Yields:
-        The shard, its modulations (examples, modulation) and mean squared errors (examples,).
+        The shard, its modulations (examples, modulation), mean squared errors (examples,) and metrics (examples,
+        columns), None if the source has none.
     """
     left, num_examples = sum(map(len, shards)), len(source.ids)
     layout = choose_layout(num_examples, 4 * config.network.modulation_size, config.rows_per_shard)
@@ -149,9 +166,9 @@ def fit_shards(
         parts = []
         for _, part in of_shard:
             parts.append(part)
-            tally.add(part[1])
-        modulations, mse = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        yield shard, modulations, mse
+            tally.add(part.mse)
+        modulations, mse, metrics = join(parts)
+        yield shard, modulations, mse, metrics if source.features.columns else None
 
 
 def describe(source: Source, base: Base, ready: ReadyFit, config: ConvertConfig, reference: dict[str, Any]) -> Contents:
@@ -191,25 +208,25 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
         `rows_per_shard`, `store_bytes`, and estimates of the `learning_seconds` (the time budget, if
         there is one) and `fitting_seconds` on this machine, from the cost model.
     """
-    check_source(source)
+    check_conversion(source, config)
     use_all_cores()
     network, num_examples = config.network, len(source.ids)
-    graph, state = structure(network, source.domain.num_axes, source.features.num_channels)
+    graph, state = structure(network, source.domain.num_inputs, source.features.num_channels)
     parameters = sum(int(np.prod(array.shape)) for array in to_weights(state).values())
+    metrics = source.features.columns
     weight_bytes = np.dtype(config.base_dtype).itemsize
     inner_loop = 2 * config.fit.num_steps * network.modulation_size
     row_bytes = network.modulation_size * np.dtype(config.modulation_dtype).itemsize
     layout = choose_layout(num_examples, row_bytes, config.rows_per_shard)
     rows = len(layout.shards(num_examples)) * layout.rows_per_shard
-    passes = Fit(graph, config, source).passes
-    learning, fitting = estimate_seconds(config, source.domain, source.features, num_examples, passes)
+    learning, fitting = estimate_seconds(config, source, Fit(graph, config, source))
     return {
         "examples": {str(name): int(np.sum(source.split == name)) for name in np.unique(source.split)},
         "resolution": list(source.domain.resolution),
         "base_parameters": parameters,
         "modulation_size": network.modulation_size,
         "rows_per_shard": layout.rows_per_shard,
-        "store_bytes": weight_bytes * parameters + 4 * inner_loop + rows * (row_bytes + 4),
+        "store_bytes": weight_bytes * parameters + 4 * inner_loop + rows * (row_bytes + 4 * (1 + len(metrics))),
         "learning_seconds": config.outer.time_budget or learning,
         "fitting_seconds": fitting,
     }

@@ -39,7 +39,8 @@ class Feed:
             indices: The examples of each batch; may be endless.
 
         Raises:
-            MemberError: If an example cannot be read any more, or is not finite.
+            MemberError: If an example cannot be read any more, or is not finite; missing values, where the source
+                has some, are not a number.
         """
         waiting: collections.deque[list[concurrent.futures.Future]] = collections.deque()
         with concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="feed") as pool:
@@ -60,7 +61,7 @@ class Feed:
         if raw.dtype.itemsize > 4:  # JAX would cut 64 bits to 32, and integers would wrap around
             with np.errstate(over="ignore"):
                 raw = raw.astype(np.float32)
-        if raw.dtype.kind == "f" and not np.isfinite(raw).all():
+        if raw.dtype.kind == "f" and (np.isinf(raw) if self._source.features.missing else ~np.isfinite(raw)).any():
             name = self._source.provenance["archive"]
             raise MemberError(
                 f"{name}: example {self._source.ids[index]!r} holds values that are not finite in float32; mend it"

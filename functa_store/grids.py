@@ -4,10 +4,12 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 
+from functa_store.config import Head
 from functa_store.errors import GridError
 
 Region = Sequence[tuple[float | int, float | int]]
@@ -22,6 +24,9 @@ MOST_POINTS_ALONG = 2**27
 AXIS_POINT_BYTES = 8 + 4
 """Memory for a point along an axis while a grid is made: its position, float64, and the coordinate, float32."""
 
+CF_AXES = {"x": "X", "y": "Y", "z": "Z", "t": "T"}
+QUANTITIES = {("y", "x"): "image", ("t",): "sound", ("t", "y", "x"): "video"}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CellGrid:
@@ -35,6 +40,9 @@ class CellGrid:
         resolution: Cells per axis at which the archive's examples are sampled.
         cell_aspect: Physical size of a native cell along each axis, relative to the last one.
             Coordinates are never squeezed; this is what a viewer needs to draw square pixels.
+        lengths: Physical length of the whole domain along each axis, 1 where it has none.
+        units: Unit of each length, such as "s"; "1" where it has none.
+        kind: What tells kinds of domain apart in a store.
 
     Raises:
         GridError: If the axes differ in number or share a name, or a size is absurd.
@@ -43,15 +51,19 @@ class CellGrid:
     axes: tuple[str, ...]
     resolution: tuple[int, ...]
     cell_aspect: tuple[float, ...] = ()
+    lengths: tuple[float, ...] = ()
+    units: tuple[str, ...] = ()
+    kind: Literal["cells"] = "cells"
 
     def __post_init__(self) -> None:
-        if not self.cell_aspect:
-            object.__setattr__(self, "cell_aspect", (1.0,) * len(self.axes))
-        if not len(self.axes) == len(self.resolution) == len(self.cell_aspect):
-            raise GridError(
-                f"axes {self.axes}, resolution {self.resolution} and cell_aspect {self.cell_aspect} "
-                "must name the same number of axes"
-            )
+        for name, value in {"cell_aspect": 1.0, "lengths": 1.0, "units": "1"}.items():
+            if not getattr(self, name):
+                object.__setattr__(self, name, (value,) * len(self.axes))
+        per_axis = {name: getattr(self, name) for name in ("axes", "resolution", "cell_aspect", "lengths", "units")}
+        if len({len(values) for values in per_axis.values()}) > 1:
+            raise GridError(f"expected one value per axis in each of {per_axis}")
+        if not all(0 < length < math.inf for length in (*self.lengths, *self.cell_aspect)):
+            raise GridError(f"lengths {self.lengths} and cell_aspect {self.cell_aspect} must be positive and finite")
         if len(set(self.axes)) < len(self.axes):
             raise GridError(f"axes {self.axes} share a name, expected one name for each")
         self.resolve(self.resolution)
@@ -67,9 +79,29 @@ class CellGrid:
         return len(self.axes)
 
     @property
+    def num_inputs(self) -> int:
+        """Numbers that the base network takes of a point: here, its position along each axis."""
+        return len(self.axes)
+
+    @property
     def quantity(self) -> str:
         """What features are called among other variables: "image", or "features" where there is no better word."""
-        return "image" if self.axes == ("y", "x") else "features"
+        return QUANTITIES.get(self.axes, "features")
+
+    @property
+    def head(self) -> Head:
+        """What the base network's last layer must mean; see `NetworkConfig`."""
+        return "linear"
+
+    @property
+    def observed(self) -> tuple[int, ...]:
+        """Shape of what a source hands out of an example, but for its last axis: here, the grid's."""
+        return self.resolution
+
+    @property
+    def weights(self) -> Float[np.ndarray, " points"] | None:
+        """What each observed point counts in the error; here, all count the same."""
+        return None
 
     @property
     def num_points(self) -> int:
@@ -133,6 +165,40 @@ class CellGrid:
     def points(self, resolution: int | Sequence[int] | None = None, region: Region | None = None) -> "GridPoints":
         """The points of `coords`, computed as they are needed."""
         return GridPoints(self.axis_coords(resolution, region))
+
+    def inputs(self, positions: Float[np.ndarray, "*points axes"]) -> Float32[np.ndarray, "*points inputs"]:
+        """What the base network takes of points: here, the positions themselves."""
+        return np.asarray(positions, np.float32)
+
+    @property
+    def masked(self) -> bool:
+        """Whether there are points without a value."""
+        return False
+
+    def missing(self, positions: Float[np.ndarray, "*points axes"]) -> Bool[np.ndarray, "*points"]:
+        """Which points have no value; here, none."""
+        return np.zeros(np.shape(positions)[:-1], bool)
+
+    def random_positions(self, rng: np.random.Generator, count: int) -> Float32[np.ndarray, "points axes"]:
+        """Positions chosen uniformly over the domain."""
+        return rng.random((count, self.num_axes), np.float32)
+
+    def check_positions(self, axis: str, positions: np.ndarray) -> None:
+        """Refuse positions along an axis where no example has been fitted.
+
+        Raises:
+            GridError: If one is not in [0, 1].
+        """
+        if not ((positions >= 0) & (positions <= 1)).all():  # NaN is neither
+            raise GridError(f"{axis}: found positions outside [0, 1], where no example has been fitted")
+
+    def axis_attributes(self, axis: str) -> dict[str, Any]:
+        """What the CF conventions, and a person, want to know of positions along an axis."""
+        attributes: dict[str, Any] = {"long_name": f"position along {axis}, as a fraction of the domain", "units": "1"}
+        place = self.axes.index(axis)
+        if self.units[place] != "1":
+            attributes |= {"domain_length": self.lengths[place], "domain_length_units": self.units[place]}
+        return attributes | ({"axis": CF_AXES[axis]} if axis in CF_AXES else {})
 
     def _check_region(self, region: Region | None) -> list[tuple[float, float]]:
         if region is None:

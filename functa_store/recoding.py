@@ -6,6 +6,7 @@ import numpy as np
 
 from functa_store.config import ModulationDtype
 from functa_store.decode.decoder import TiledDecoder
+from functa_store.domains import Domain
 from functa_store.errors import StoreFormatError
 from functa_store.sources import Label
 from functa_store.store.claim import sole_writer
@@ -16,8 +17,8 @@ from functa_store.store.rounding import Rounding, choose_rounding
 from functa_store.store.spec import Contents, RoundingLoss
 from functa_store.store.writer import StoreWriter
 
-MEASURED = 256
-"""Examples, evenly spread, on which the loss is measured."""
+MEASURED, MEASURED_POINTS = 256, 2**15
+"""Most examples, and points of each, evenly spread, on which the loss is measured."""
 
 
 def recode(
@@ -70,7 +71,8 @@ def write_recoded(reader: StoreReader, store: Objects, modulation_dtype: Modulat
     with StoreWriter.resume_or_create(store, contents) as writer:
         for shard in writer.missing_shards():
             rows = slice(shard.start, shard.stop)
-            writer.write(shard, reader.modulations[rows], reader.mse[rows])
+            metrics = None if reader.metrics_table is None else reader.metrics_table[rows]
+            writer.write(shard, reader.modulations[rows], reader.mse[rows], metrics)
 
 
 def measure_loss(reader: StoreReader, rounding: Rounding) -> RoundingLoss | None:
@@ -85,14 +87,14 @@ def measure_loss(reader: StoreReader, rounding: Rounding) -> RoundingLoss | None
     before = reader.spec.rounding_loss
     if rounding.dtype == "float32":
         return before
-    decoder = TiledDecoder(reader.config.network, reader.base, reader.domain.num_axes, reader.features.num_channels)
-    coords = reader.domain.coords()
+    decoder = TiledDecoder(reader.config.network, reader.base, reader.domain, reader.features.num_channels)
+    coords, weights = _measured_points(reader.domain)
     chosen = np.unique(np.linspace(0, reader.num_examples - 1, MEASURED).astype(np.int64))
     difference = np.zeros(len(chosen))
     for i, example in enumerate(chosen):
         exact = reader.modulations[example : example + 1]
         decoded, rounded = (decoder(m, coords) for m in (exact, rounding.to_values(rounding.to_stored(exact))))
-        difference[i] = np.mean((decoded.astype(np.float64) - rounded) ** 2)
+        difference[i] = np.average(np.mean((decoded[0].astype(np.float64) - rounded[0]) ** 2, axis=-1), weights=weights)
     mse = np.maximum(reader.mse[chosen].astype(np.float64), np.finfo(np.float32).tiny)
     loss = 10 * np.log10(1 + difference / mse)
     return RoundingLoss(
@@ -102,3 +104,13 @@ def measure_loss(reader: StoreReader, rounding: Rounding) -> RoundingLoss | None
         psnr_loss=float(loss.mean()) + (before.psnr_loss if before else 0.0),
         psnr_loss_max=float(loss.max()) + (before.psnr_loss_max if before else 0.0),
     )
+
+
+def _measured_points(domain: Domain) -> tuple[np.ndarray, np.ndarray]:
+    """Points of the native grid that have a value, and what each of them counts."""
+    places = np.unique(np.linspace(0, domain.num_points - 1, MEASURED_POINTS).astype(np.int64))
+    coords = domain.points()[places]
+    weights = np.ones(len(places)) if domain.weights is None else np.asarray(domain.weights, np.float64)[places]
+    if (missing := domain.missing(coords)) is not None:
+        weights = np.where(missing, 0.0, weights)
+    return coords, weights if weights.any() else np.ones(len(places))

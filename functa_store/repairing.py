@@ -176,7 +176,7 @@ def _forget(store: Objects, there: Inventory, contents: Contents, damaged: set[s
 def _ready(contents: Contents, source: Source) -> ReadyFit:
     """The fit as it was, from what the store keeps."""
     config, base = contents.config, {name: np.asarray(array, np.float32) for name, array in contents.base.items()}
-    sizes = config.network, source.domain.num_axes, source.features.num_channels
+    sizes = config.network, source.domain.num_inputs, source.features.num_channels
     graph, state = nnx.split(from_weights(*sizes, base))
     fit = Fit(graph, config, source)
     rates = base[RATES]

@@ -40,6 +40,39 @@ def to_image(features: np.ndarray, data_range: tuple[float, float] = (0.0, 1.0))
     return Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels[..., :3])
 
 
+def solid_image(
+    values: np.ndarray, *, size: int = 128, level: float = 0.5, azimuth: float = 30.0, elevation: float = 25.0
+) -> Image.Image:
+    """A picture of what is above a level in a cube, seen from far away, lit from where it is seen.
+
+    Args:
+        values: Shape (z, y, x), y up.
+        size: Pixels along a side.
+        level: What is inside lies above it.
+        azimuth: Degrees by which the eye stands to the right of the z axis.
+        elevation: Degrees by which it stands above the horizon.
+
+    Returns:
+        A grey picture on white.
+
+    Raises:
+        GridError: If the values have no three axes.
+    """
+    if values.ndim != 3:
+        raise GridError(f"a picture of a solid needs shape (z, y, x), got {values.shape}; write arrays (.npz) instead")
+    right, up, towards = _eye(np.radians(azimuth), np.radians(elevation))
+    across = (np.arange(size) + 0.5) / size * 1.8 - 0.9  # a cube's diagonal is 1.73 wide
+    plane = 0.5 + across[None, :, None] * right - across[:, None, None] * up
+    shape, depth = np.array(values.shape), np.full((size, size), np.inf)
+    for distance in np.arange(-0.9, 0.9, 0.5 / max(values.shape)):
+        cells = np.floor((plane - distance * towards) * shape).astype(np.int64)
+        inside = ((cells >= 0) & (cells < shape)).all(axis=-1)
+        place = np.clip(cells, 0, shape - 1)
+        found = inside & (values[place[..., 0], place[..., 1], place[..., 2]] > level)
+        depth = np.where(found & np.isinf(depth), distance, depth)
+    return Image.fromarray(_shaded(depth, 1.8 / size))
+
+
 def contact_sheet(images: Sequence[Image.Image], *, columns: int | None = None, gap: int = GAP) -> Image.Image:
     """Images of one size side by side, in reading order.
 
@@ -87,6 +120,26 @@ def comparison_sheet(columns: Mapping[str, Sequence[Image.Image]], gap: int = GA
             scaled = image.resize(size, Image.Resampling.NEAREST)
             sheet.paste(scaled, (left, _HEADING_HEIGHT + row * (size[1] + gap)))
     return sheet
+
+
+def _eye(azimuth: float, elevation: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is right, up and towards an eye, as unit vectors along (z, y, x)."""
+    right = np.array([-np.sin(azimuth), 0, np.cos(azimuth)])
+    up = np.array([-np.sin(elevation) * np.cos(azimuth), np.cos(elevation), -np.sin(elevation) * np.sin(azimuth)])
+    towards = np.array([np.cos(elevation) * np.cos(azimuth), np.sin(elevation), np.cos(elevation) * np.sin(azimuth)])
+    return right, up, towards
+
+
+def _shaded(depth: np.ndarray, pixel: float) -> np.ndarray:
+    """Brightness by how far a surface turns away from the eye; infinite depth is white."""
+    solid = np.isfinite(depth)
+    filled = np.where(solid, depth, depth[solid].max() if solid.any() else 0.0)
+    smooth = (
+        filled + np.roll(filled, 1, 0) + np.roll(filled, -1, 0) + np.roll(filled, 1, 1) + np.roll(filled, -1, 1)
+    ) / 5
+    down, across = np.gradient(smooth, pixel)
+    light = (1 + 0.4 * down - 0.3 * across) / np.sqrt(1 + 0.25) / np.sqrt(1 + down**2 + across**2)
+    return np.where(solid, np.clip(40 + 170 * np.clip(light, 0, 1), 0, 255), 255).astype(np.uint8)
 
 
 def _span(count: int, size: int, gap: int) -> int:

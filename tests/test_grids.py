@@ -52,7 +52,7 @@ def test_axes_beyond_the_bound_are_refused():
 
 
 def test_axes_and_resolution_must_match():
-    with pytest.raises(GridError, match="same number"):
+    with pytest.raises(GridError, match="one value per axis"):
         CellGrid(axes=("y",), resolution=(2, 2))
     with pytest.raises(GridError, match="share a name"):
         CellGrid(axes=("x", "x"), resolution=(2, 2))

@@ -1,33 +1,37 @@
-"""How do examples of a functaset become a picture or an array file?"""
+"""How does a command line become decoded examples in a file?"""
 
 import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
+from functa_store.commands.decoding import FILMS, MESHES, SOUNDS, WRITERS, Request, write
 from functa_store.commands.selections import parse_index, parse_region, parse_resolution
 from functa_store.commands.storage import add_storage_arguments, storage_from
 from functa_store.console import write_json_line
 from functa_store.errors import ConfigError
-from functa_store.sheets import contact_sheet, to_image
 
-if TYPE_CHECKING:
-    from functa_store.decode.functaset import Functaset
+MESH_NAME = "{id}.ply"
+"""What meshes are called in a folder."""
 
 
 def add_parser(commands: Any) -> None:
     """Add `functa decode`."""
-    parser = commands.add_parser("decode", help="decode examples to a contact sheet (.png) or arrays (.npz)")
+    parser = commands.add_parser("decode", help="decode examples to pictures, arrays, meshes, sound or film")
     parser.add_argument("store", metavar="STORE", help="path or URL of a functaset")
-    parser.add_argument("--index", default="0:16", help="examples: 3, 0:16, ::100,-1 (default: 0:16)")
+    parser.add_argument("--index", help="examples: 3, 0:16, ::100,-1 (default: 0:16; 0 for meshes, sound and film)")
     parser.add_argument(
-        "--resolution", metavar="N[xM]", help="points per axis inside the region (default: the archive's)"
+        "--resolution", metavar="N[xM]", help="points per axis inside the region, or pixels of an orbit"
     )
     parser.add_argument("--region", metavar="Y0:Y1,X0:X1", help="window per axis, in [0, 1] (default: all)")
-    parser.add_argument("--out", required=True, metavar="FILE", help="sheet.png or features.npz")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--out", metavar="FILE", help=f"the file; its suffix says what it is: {', '.join(WRITERS)}; see the docs"
+    )
+    where.add_argument("--mesh", metavar="FILE", help=f"a mesh: {', '.join(MESHES)}; or a folder, a mesh per example")
+    parser.add_argument("--sample-rate", type=int, metavar="HZ", help="of sound (default: the archive's)")
+    parser.add_argument("--orbit", type=int, metavar="FRAMES", help="frames of a flight around a scene (.gif, .mp4)")
     parser.add_argument(
         "--clip", action=argparse.BooleanOptionalAction, default=True, help="clip to the range of the data"
     )
@@ -38,30 +42,41 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Decode the examples that were asked for into a file."""
-    out = Path(args.out)
-    if out.suffix not in (".png", ".npz"):
-        raise ConfigError(f"--out must end in .png (contact sheet) or .npz (arrays), got {args.out}")
-    if not out.parent.is_dir():
-        raise ConfigError(f"--out {args.out}: there is no folder {out.parent}; create it first")
+    out = _file(args)
     resolution = None if args.resolution is None else parse_resolution(args.resolution)
     region = None if args.region is None else parse_region(args.region)
     from functa_store.decode.functaset import open_functaset  # imports JAX
 
     functaset = open_functaset(args.store, storage=storage_from(args), cache_bytes=0)
-    index = parse_index(args.index, len(functaset))
-    axes, channels = functaset.domain.axes, functaset.features.channels
-    if out.suffix == ".png" and (len(axes) != 2 or len(channels) not in (1, 3, 4)):
-        raise ConfigError(f"{args.store}: axes {axes} and channels {channels} make no picture; write --out FILE.npz")
-    features = np.asarray(functaset.decode(index, resolution=resolution, region=region, clip=args.clip))
-    if out.suffix == ".png":
-        images = [to_image(example, functaset.features.data_range) for example in features]
-        contact_sheet(images).save(out)
-    else:
-        _save_arrays(out, features, functaset, index)
+    request = Request(
+        functaset=functaset,
+        index=parse_index(args.index or ("0:16" if out.suffix in (".png", ".npz") else "0"), len(functaset)),
+        out=out,
+        resolution=resolution,
+        region=region,
+        clip=args.clip,
+        sample_rate=args.sample_rate,
+        orbit=args.orbit,
+    )
+    facts = write(request)
     if args.json:
-        write_json_line(sys.stdout, {"out": os.fspath(out), "index": index, "shape": features.shape})
+        write_json_line(sys.stdout, {"out": os.fspath(out), "index": request.index, **facts})
 
 
-def _save_arrays(out: Path, features: np.ndarray, functaset: "Functaset", index: list[int]) -> None:
-    ids = np.array([str(name) for name in functaset.ids[index]])
-    np.savez(out, features=features, id=ids, index=np.asarray(index))
+def _file(args: argparse.Namespace) -> Path:
+    """The file to write, checked as far as it can be without the store."""
+    option, name = ("--out", args.out) if args.mesh is None else ("--mesh", args.mesh)
+    out, kinds = Path(name), tuple(WRITERS) if args.mesh is None else MESHES
+    if args.mesh is not None and out.is_dir():
+        out /= MESH_NAME
+    suffix = out.suffix.lower()
+    if suffix not in kinds:
+        raise ConfigError(f"{option} must end in one of {', '.join(kinds)}, got {name}")
+    if not out.parent.is_dir():
+        raise ConfigError(f"{option} {name}: there is no folder {out.parent}; create it first")
+    for needed, value, fitting in (("--sample-rate", args.sample_rate, SOUNDS), ("--orbit", args.orbit, FILMS)):
+        if value is not None and suffix not in fitting:
+            raise ConfigError(f"{needed} is for {' and '.join(fitting)}, got {option} {name}")
+        if value is not None and value < 1:
+            raise ConfigError(f"{needed} must be at least 1, got {value}")
+    return out

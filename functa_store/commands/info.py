@@ -19,7 +19,7 @@ from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions
 if TYPE_CHECKING:
     from functa_store.store.reader import StoreReader
 
-SHOWN_REJECTS, SHOWN_CHARACTERS = 10, 500
+SHOWN_REJECTS, SHOWN_CHARACTERS, SHOWN_CHANNELS = 10, 500, 10
 
 
 def add_parser(commands: Any) -> None:
@@ -55,8 +55,13 @@ def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any
             "path": reader.path,
             "format_version": reader.format_version,
             "complete": reader.complete,
-            "domain": {"axes": reader.domain.axes, "resolution": reader.domain.resolution},
+            "domain": {
+                "kind": reader.domain.kind,
+                "axes": reader.domain.axes,
+                "resolution": reader.domain.resolution,
+            },
             "channels": reader.features.channels,
+            "units": reader.features.units,
             "preset": reader.config.preset,
             "examples": reader.num_total,
             "fitted": reader.num_examples,
@@ -87,11 +92,19 @@ def _with_base(reader: "StoreReader") -> float:
 
 
 def _quality(reader: "StoreReader") -> dict[str, Any]:
+    from functa_store.store.metric_columns import summary_units
+
+    units = summary_units(reader.features)
     names, counts = np.unique(np.asarray(reader.split), return_counts=True)
     return {
         "splits": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
         "psnr_mean": {name: quality.psnr_mean for name, quality in reader.quality.items()},
         "psnr_of_mean_mse": {name: quality.psnr_of_mean_mse for name, quality in reader.quality.items()},
+        "metric_units": units,
+        **{
+            f"{column}_mean": {name: quality.metrics[column] for name, quality in reader.quality.items()}
+            for column in units
+        },
     }
 
 
@@ -104,6 +117,8 @@ def show(found: dict[str, Any], console: Console) -> None:
     table.add_row("format version", str(found["format_version"]))
     table.add_row("preset", _plain(found["preset"]))
     table.add_row("examples", f"{found['examples']:,} of {points} points, {len(found['channels'])} channels")
+    table.add_row("domain", _plain(f"{found['domain']['kind']} ({', '.join(found['domain']['axes'])})"))
+    table.add_row("channels", _plain(_channels(found)))
     table.add_row("modulations", _plain(f"{found['modulation_shape']} {found['dtype']}"))
     with_base = f"{found['bytes_per_example_with_base']:,.0f} with its share of the base"
     table.add_row("bytes per example", f"{found['bytes_per_example']:,}, {with_base}")
@@ -116,6 +131,8 @@ def show(found: dict[str, Any], console: Console) -> None:
         table.add_row(_plain(f"fit in {precision}"), _cost_of_precision(reduced))
     console.print(table)
     console.print(_quality_table(found))
+    if found["metric_units"]:
+        console.print(_metrics_table(found))
     _show_rejects(found["rejects"], console)
 
 
@@ -133,6 +150,27 @@ def _quality_table(found: dict[str, Any]) -> Table:
         figures = (in_decibels(kind, split) for kind in (found, found["reference"]))
         table.add_row(_plain(split), f"{count:,}", *(figure for pair in figures for figure in pair))
     return table
+
+
+def _metrics_table(found: dict[str, Any]) -> Table:
+    """A row for each metric; there may be many, of which a terminal is not wide enough for columns."""
+    table = Table("metric, mean")
+    for split in found["splits"]:
+        table.add_column(_plain(split))
+    for column, unit in found["metric_units"].items():
+        means = (figure(found, f"{column}_mean", split) for split in found["splits"])
+        table.add_row(_plain(_with_unit(column, unit)), *("-" if mean is None else f"{mean:.4g}" for mean in means))
+    return table
+
+
+def _channels(found: dict[str, Any]) -> str:
+    channels = list(zip(found["channels"], found["units"], strict=True))
+    left_out = ["..."] if len(channels) > SHOWN_CHANNELS else []
+    return ", ".join([_with_unit(*channel) for channel in channels[:SHOWN_CHANNELS]] + left_out)
+
+
+def _with_unit(name: str, unit: str) -> str:
+    return name if unit == "1" else f"{name} ({unit})"
 
 
 def _cost_of_precision(reduced: Any) -> str:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float32, Int
 
 from functa_store.config import NetworkConfig
 from functa_store.decode.programs import Weights, tile_programs
+from functa_store.domains import Domain
 from functa_store.grids import GridPoints
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class TiledDecoder:
     Args:
         config: The base network.
         base: Its weights by name.
-        num_axes: Coordinates of a point.
+        domain: Whose positions the points are.
         num_channels: Features at a point.
 
     Attributes:
@@ -56,11 +57,12 @@ class TiledDecoder:
         points_evaluated: Those that were evaluated; the last tile of a call is always full.
     """
 
-    def __init__(self, config: NetworkConfig, base: Weights, num_axes: int, num_channels: int) -> None:
+    def __init__(self, config: NetworkConfig, base: Weights, domain: Domain, num_channels: int) -> None:
         self._base = {name: jnp.asarray(array) for name, array in base.items()}
         self._num_channels = num_channels
         self._at_once = TILES_AT_ONCE.get(jax.default_backend(), TILES_ON_ACCELERATOR)
-        self._tiles, self._scattered = tile_programs(config, num_axes, num_channels)
+        self._inputs = domain.inputs
+        self._tiles, self._scattered = tile_programs(config, domain.num_inputs, num_channels)
         self.points_asked = self.points_evaluated = 0
 
     def __call__(
@@ -153,7 +155,7 @@ class TiledDecoder:
         """Evaluate some tiles, filled up to the fixed size of a call, without waiting for them."""
         most = TILES_PER_CALL if program is self._tiles else SCATTERED_TILES_PER_CALL
         num_groups, groups = -(-most // self._at_once), -(-len(coords) // self._at_once)
-        filled = (_filled_up(array, num_groups, self._at_once) for array in (modulations, coords))
+        filled = (_filled_up(array, num_groups, self._at_once) for array in (modulations, self._inputs(coords)))
         with _STARTING:  # threads that come together compile once
             self.points_asked += asked
             self.points_evaluated += groups * self._at_once * coords.shape[1]

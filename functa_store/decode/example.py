@@ -50,6 +50,11 @@ class Example:
         """PSNR of the fit in decibels."""
         return float(psnr(self.functaset.mse[self.index], self.functaset.store.features.span))
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What else is kept of the fit, such as "iou"; not a number where it has none."""
+        return {name: float(values[self.index]) for name, values in self.functaset.metrics.items()}
+
     def decode(self, resolution: int | Sequence[int] | None = None, **options: Any) -> np.ndarray:
-        """Features without an examples' axis; arguments as for `Functaset.decode`."""
+        """Values without an examples' axis; arguments as for `Functaset.decode`."""
         return self.functaset.decode(self.index, resolution, **options)[0]

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from functa_store.decode.decoder import TiledDecoder
     from functa_store.decode.programs import Decoder
 
+POINTS_AT_ONCE = 2**18
+"""Points that are looked up in a domain's mask together."""
+
 
 def open_functaset(
     path: Location,
@@ -102,7 +105,9 @@ class Functaset(Stored):
 
     @property
     def decoder(self) -> "Decoder":
-        """Pure, jitted and differentiable: (base, modulations, coords) -> features; see `make_decoder`.
+        """Pure, jitted and differentiable: (base, modulations, inputs) -> features; see `make_decoder`.
+
+        Its inputs are what `domain.inputs` makes of positions, and `features.to_values` makes values of what it gives.
 
         Raises:
             ConfigError: In a process that was forked when JAX had begun.
@@ -110,7 +115,7 @@ class Functaset(Stored):
         check_jax("decoding")
         from functa_store.decode.programs import make_decoder  # imports JAX, which reading modulations does without
 
-        return make_decoder(self.config.network, *self._sizes)
+        return make_decoder(self.config.network, self.domain.num_inputs, self.features.num_channels)
 
     @property
     def tiled_decoder(self) -> "TiledDecoder":
@@ -124,12 +129,8 @@ class Functaset(Stored):
             if self._tiled is None:
                 from functa_store.decode.decoder import TiledDecoder
 
-                self._tiled = TiledDecoder(self.config.network, self.base, *self._sizes)
+                self._tiled = TiledDecoder(self.config.network, self.base, self.domain, self.features.num_channels)
             return self._tiled
-
-    @property
-    def _sizes(self) -> tuple[int, int]:
-        return self.store.domain.num_axes, self.store.features.num_channels
 
     def decode(
         self,
@@ -140,7 +141,7 @@ class Functaset(Stored):
         coords: GridPoints | Coords | None = None,
         clip: bool = False,
     ) -> Float32[np.ndarray, "examples ..."]:
-        """Features of some examples on a grid, or at points of the caller's choice.
+        """Values of some examples on a grid, or at points of the caller's choice.
 
         The first call at few points of an example compiles, and the first one at many; no other does, of
         whatever size. Grids are kept as long as the cache has room, and decoded again once they are gone.
@@ -149,9 +150,9 @@ class Functaset(Stored):
             index: Which examples; see `Index`.
             resolution: Points inside the region, one number for all axes or one per axis; None
                 keeps the spacing of the archive.
-            region: Per axis (low, high) in [0, 1]; None means the whole domain.
+            region: Per axis (low, high), in [0, 1] or degrees; None means the whole domain.
             coords: Points instead, one row each, or a grid of the caller's own.
-            clip: Clip to the data range.
+            clip: Clip to the ranges of the values.
 
         Returns:
             Shape (examples, *resolution, channels), or (examples, points, channels) at points; the
@@ -177,7 +178,7 @@ class Functaset(Stored):
         else:
             raise GridError("give either points (coords) or a grid (resolution, region), not both")
         decoded = self._decode(as_array(selected), points)
-        return self._finished(decoded, clip).reshape(len(decoded), *shape, channels)
+        return self._finished(decoded, points, clip).reshape(len(decoded), *shape, channels)
 
     def decode_scattered(
         self, index: Index, coords: Coords, *, clip: bool = False
@@ -187,7 +188,7 @@ class Functaset(Stored):
         Args:
             index: The example of each point; see `Index`.
             coords: As many points, one row each.
-            clip: Clip to the data range.
+            clip: Clip to the ranges of the values.
 
         Raises:
             ConfigError: In a process that was forked when JAX had begun.
@@ -205,7 +206,8 @@ class Functaset(Stored):
         modulations = len(distinct) * self.modulations.shape[1] * self.modulations.dtype.itemsize
         check_memory(1, len(points), self.features.num_channels, beside=modulations + examples.nbytes)
         places = np.searchsorted(distinct, examples)
-        return self._finished(self.tiled_decoder.scattered(self.modulations[distinct], places, points), clip)
+        decoded = self.tiled_decoder.scattered(self.modulations[distinct], places, points)
+        return self._finished(decoded, points, clip)
 
     def _decode(self, examples: np.ndarray, points: GridPoints | np.ndarray) -> np.ndarray:
         features = np.empty((len(examples), len(points), self.features.num_channels), np.float32)
@@ -217,5 +219,10 @@ class Functaset(Stored):
         self.cache.through(features, examples, grid, decode)
         return features
 
-    def _finished(self, decoded: np.ndarray, clip: bool) -> np.ndarray:
-        return np.clip(decoded, *self.features.data_range, out=decoded) if clip else decoded
+    def _finished(self, decoded: np.ndarray, points: GridPoints | np.ndarray, clip: bool) -> np.ndarray:
+        """Values of what was decoded at some points, not a number where the domain has none."""
+        values = self.features.to_values(decoded, clip=clip)
+        for start in range(0, len(points) if self.domain.masked else 0, POINTS_AT_ONCE):
+            part = np.arange(start, min(start + POINTS_AT_ONCE, len(points)))
+            values[..., part[self.domain.missing(points[part])], :] = np.nan
+        return values

@@ -26,7 +26,7 @@ def _thumbnails(functaset: "Functaset") -> str:
     if not store.complete or store.domain.num_axes != 2 or store.features.num_channels not in (1, 3):
         return ""
     decoded = functaset.decode(slice(0, THUMBNAILS), THUMBNAIL_SIZE)
-    sheet = contact_sheet([to_image(features, store.features.data_range) for features in decoded], columns=THUMBNAILS)
+    sheet = contact_sheet([to_image(features, store.features.value_range) for features in decoded], columns=THUMBNAILS)
     png = io.BytesIO()
     sheet.save(png, "PNG")
     return f'<img alt="decoded examples" src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}">'

@@ -17,12 +17,12 @@ Decoder = Callable[[Weights, Float[Array, "examples modulation"], Float[Array, "
 
 
 @functools.cache
-def make_decoder(config: NetworkConfig, num_axes: int, num_channels: int) -> Decoder:
+def make_decoder(config: NetworkConfig, num_inputs: int, num_channels: int) -> Decoder:
     """The pure, jitted decoder of a functaset, the same one for all of these sizes.
 
     Args:
         config: Its base network.
-        num_axes: Coordinates of a point.
+        num_inputs: Numbers that the network takes of a point.
         num_channels: Features at a point.
 
     Returns:
@@ -33,19 +33,19 @@ def make_decoder(config: NetworkConfig, num_axes: int, num_channels: int) -> Dec
 
     @jax.jit
     def decoder(base: Weights, modulations: Array, coords: Array) -> Array:
-        network = from_weights(config, num_axes, num_channels, base)
+        network = from_weights(config, num_inputs, num_channels, base)
         return jax.vmap(lambda modulation: network(modulation, coords))(modulations)
 
     return decoder
 
 
 @functools.cache
-def tile_programs(config: NetworkConfig, num_axes: int, num_channels: int) -> tuple[Callable[..., Array], ...]:
+def tile_programs(config: NetworkConfig, num_inputs: int, num_channels: int) -> tuple[Callable[..., Array], ...]:
     """Jitted evaluation of groups of tiles: all points of a tile with one modulation, or each with one of its own.
 
     Args:
         config: The base network.
-        num_axes: Coordinates of a point.
+        num_inputs: Numbers that the network takes of a point.
         num_channels: Features at a point.
 
     Returns:
@@ -56,7 +56,7 @@ def tile_programs(config: NetworkConfig, num_axes: int, num_channels: int) -> tu
 
     def program(evaluate: Callable[[ModulatedSiren, Array, Array], Array]) -> Callable[..., Array]:
         def tiles(base: Weights, modulations: Array, coords: Array, count: Array) -> Array:
-            network = from_weights(config, num_axes, num_channels, base)
+            network = from_weights(config, num_inputs, num_channels, base)
 
             def group(i: Array, features: Array) -> Array:
                 evaluated = jax.vmap(lambda *tile: evaluate(network, *tile))(modulations[i], coords[i])

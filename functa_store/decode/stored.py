@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from functa_store.config import ConvertConfig
-from functa_store.grids import CellGrid
+from functa_store.domains import Domain
 from functa_store.metrics import psnr
 from functa_store.sources import FeatureSpec
 from functa_store.store.reader import StoreReader
@@ -39,6 +39,11 @@ class Stored:
         return self.store.mse
 
     @property
+    def metrics(self) -> Mapping[str, Rows]:
+        """What else is kept of each example's fit, such as "iou"; read when indexed, not a number where it has none."""
+        return self.store.metrics
+
+    @property
     def psnr(self) -> np.ndarray:
         """PSNR of each example's fit in decibels."""
         return psnr(self.mse[:], self.store.features.span)
@@ -64,7 +69,7 @@ class Stored:
         return self.store.base
 
     @property
-    def domain(self) -> CellGrid:
+    def domain(self) -> Domain:
         """Where the examples were sampled."""
         return self.store.domain
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from functa_store.decode.functaset import Functaset
+    from functa_store.store.spec import Quality
 
 
 def summary(functaset: "Functaset") -> list[str]:
@@ -16,4 +17,10 @@ def summary(functaset: "Functaset") -> list[str]:
         f"{' x '.join(f'{axis} {n}' for axis, n in sizes)} x {len(store.features.channels)} channels",
         f"modulations of {store.config.network.modulation_size}",
     ]
-    return phrases + [f"{name} {q.psnr_mean:.2f} dB" for name, q in store.quality.items() if q.psnr_mean]
+    return phrases + [f"{name} {', '.join(found)}" for name, q in store.quality.items() if (found := _figures(q))]
+
+
+def _figures(quality: "Quality") -> list[str]:
+    """PSNR, and the first metric if there is one."""
+    figures = [] if quality.psnr_mean is None else [f"{quality.psnr_mean:.2f} dB"]
+    return figures + [f"{name} {mean:.3g}" for name, mean in list(quality.metrics.items())[:1] if mean is not None]

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from functa_store.store.metric_columns import column_attributes as metric_attributes
 from functa_store.store.reader import StoreReader
 from functa_store.store.rows import Rows
 
 EXAMPLE, CHANNEL = "example", "channel"
-CF_AXES = {"x": "X", "y": "Y", "z": "Z", "t": "T"}
 MOST_FLAGS = 1000
 """Classes whose names go into attributes; more do not fit into those of a netCDF file."""
 
@@ -21,8 +21,9 @@ CHANNEL_ATTRIBUTES = {"long_name": "name of the channel"}
 
 
 def columns_of(store: StoreReader) -> dict[str, Rows]:
-    """One value per example in each column: "id", "split", "mse", and every "labels/NAME"."""
+    """One value per example in each column: "id", "split", "mse", every "metrics/NAME", and every "labels/NAME"."""
     columns = {"id": store.ids, "split": store.split, "mse": store.mse}
+    columns |= {f"metrics/{name}": rows for name, rows in store.metrics.items()}
     return columns | {f"labels/{name}": rows for name, rows in store.labels.items()}
 
 
@@ -54,26 +55,24 @@ def _plain(name: str) -> str:
 
 
 def features_attributes(store: StoreReader, clip: bool) -> dict[str, Any]:
-    """Of decoded features; their range is no `valid_range` of CF, which hides values beyond it."""
+    """Of decoded values; their range is no `valid_range` of CF, which hides values beyond it."""
+    spec, ranges = store.features, store.features.value_ranges
     return {
-        "units": store.features.units,
-        "long_name": "features decoded from modulations" + (", clipped to the data range" if clip else ""),
-        "data_range": list(store.features.data_range),
+        "long_name": "decoded from modulations" + (", clipped to the ranges of the values" if clip else ""),
+        **({"units": spec.units[0]} if len(set(spec.units)) == 1 else {"channel_units": list(spec.units)}),
+        **(
+            {"value_range": list(ranges[0])} if len(set(ranges)) == 1 else {"channel_ranges": np.ravel(ranges).tolist()}
+        ),
     }
 
 
-def axis_attributes(axis: str) -> dict[str, Any]:
-    """Of the positions along an axis."""
-    attributes = {"long_name": f"position along {axis}, as a fraction of the domain", "units": "1"}
-    return attributes | ({"axis": CF_AXES[axis]} if axis in CF_AXES else {})
-
-
 def column_attributes(store: StoreReader, column: str) -> dict[str, Any]:
-    """Of "id", "split", "mse" or "labels/NAME"; classes of the latter get the flags of CF."""
-    known = {
+    """Of "id", "split", "mse", "metrics/NAME" or "labels/NAME"; classes of the latter get the flags of CF."""
+    known: dict[str, dict[str, Any]] = {
         "id": {"long_name": "name in the archive"},
         "split": {"long_name": "train, validation or test"},
         "mse": {"long_name": "mean squared error of the fit, unclipped"},
+        **{f"metrics/{name}": meaning for name, meaning in metric_attributes(store.features).items()},
     }
     if column in known:
         return known[column]

@@ -55,7 +55,7 @@ class Folder:
 
     def _write_one(self, name: str, example: np.ndarray) -> None:
         if self._chosen.makes_pictures:
-            to_image(example, self._chosen.features.data_range).save(self._place / name)
+            to_image(example, self._chosen.features.value_range).save(self._place / name)
         else:
             np.save(self._place / name, example)
 

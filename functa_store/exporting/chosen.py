@@ -29,7 +29,7 @@ class Chosen:
         shape: Shape of one example's features: points per axis, then channels.
         clip: Whether they are clipped to the data range.
         coords: Cell centres by axis, in the order of the axes.
-        columns: Values by column: "id", "split", "mse", and every "labels/NAME".
+        columns: Values by column: "id", "split", "mse", and every "metrics/NAME" and "labels/NAME".
     """
 
     store: StoreReader

@@ -45,7 +45,7 @@ def export(
             (8-bit PNG: two axes and 1, 3 or 4 channels) or an array (.npy) per example and a table, `index.csv`.
         resolution: Points inside the region, one number for all axes or one per axis; None keeps the spacing
             of the archive.
-        region: Per axis (low, high) in [0, 1]; None means the whole domain.
+        region: Per axis (low, high), in [0, 1] or degrees; None means the whole domain.
         index: Which examples; a mask such as `functaset.split[:] == "test"` takes a split.
         clip: Clip to the data range; pictures always are.
         dtype: Of features in NAME.zarr: `uint8` has 256 levels over the data range.

@@ -11,7 +11,6 @@ from functa_store.decode.variables import (
     CHANNEL_ATTRIBUTES,
     EXAMPLE,
     EXAMPLE_ATTRIBUTES,
-    axis_attributes,
     column_attributes,
     features_attributes,
     global_attributes,
@@ -42,7 +41,7 @@ class ZarrGroup:
     def __init__(self, place: Path, chosen: Chosen, dtype: ExportDtype) -> None:
         import zarr
 
-        self._dtype, (self._low, high) = dtype, chosen.features.data_range
+        self._dtype, (self._low, high) = dtype, chosen.features.value_range
         self._step = (high - self._low) / LEVELS
         names = names_of(chosen.store)
         root = zarr.create_group(place, zarr_format=3, attributes=global_attributes(chosen.store))
@@ -101,7 +100,7 @@ def _coordinates(chosen: Chosen, names: dict[str, str]) -> dict[str, tuple[np.nd
     }
     for axis, values in chosen.coords.items():
         name = names[f"axis/{axis}"]
-        found[name] = (values, name, axis_attributes(axis))
+        found[name] = (values, name, chosen.store.domain.axis_attributes(axis))
     for column, values in chosen.columns.items():
         found[names[column]] = (values, EXAMPLE, column_attributes(chosen.store, column))
     return found

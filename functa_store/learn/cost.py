@@ -11,42 +11,39 @@ import jax
 import jax.numpy as jnp
 
 from functa_store.config import ConvertConfig, NetworkConfig
-from functa_store.grids import CellGrid
-from functa_store.sources import FeatureSpec
+from functa_store.learn.fit import Fit
+from functa_store.learn.observing import num_step_rows
+from functa_store.sources import Source
 
 EFFICIENCY = 0.6
 """Share of the matrix-product rate that small networks reach, as seen at 128x6."""
 
 
-def forward_flops(network: NetworkConfig, num_axes: int, num_channels: int, num_points: int) -> int:
+def forward_flops(network: NetworkConfig, num_inputs: int, num_channels: int, num_points: int) -> int:
     """Floating-point operations of one forward pass of one example."""
     hidden = (network.depth - 2) * network.width**2
-    return 2 * num_points * (num_axes * network.width + hidden + network.width * num_channels)
+    return 2 * num_points * (num_inputs * network.width + hidden + network.width * num_channels)
 
 
-def estimate_seconds(
-    config: ConvertConfig, domain: CellGrid, features: FeatureSpec, num_examples: int, fit_passes: float
-) -> tuple[float, float]:
+def estimate_seconds(config: ConvertConfig, source: Source, fit: Fit) -> tuple[float, float]:
     """Seconds of learning and of fitting, by the cost model and a short probe of this machine.
 
     Args:
         config: The conversion.
-        domain: Where the examples are sampled.
-        features: What their values mean.
-        num_examples: How many are fitted.
-        fit_passes: Forward passes of one fit.
+        source: The examples, all of which are fitted.
+        fit: How.
 
     Returns:
         Learning with tuning (nan under a time budget), and fitting.
     """
     rate = EFFICIENCY * matmul_rate()
-    shape = (config.network, domain.num_axes, features.num_channels)
-    forward = forward_flops(*shape, domain.num_points) / rate
-    points = min(config.outer.num_points or domain.num_points, domain.num_points)
-    update = 3 * (2 * config.inner.num_steps + 1) * forward_flops(*shape, points) / rate
+    shape, observer = (config.network, source.domain.num_inputs, source.features.num_channels), fit.observer
+    forward = forward_flops(*shape, num_step_rows(observer) * observer.evaluations) / rate
+    rows = min(config.outer.num_points or observer.num_rows, observer.num_rows)
+    update = 3 * (2 * config.inner.num_steps + 1) * forward_flops(*shape, rows * observer.evaluations) / rate
     updates = config.outer.num_steps or float("nan")
-    learning = config.outer.batch_size * (updates * update + config.fit.tuning_steps * 3 * fit_passes * forward)
-    return learning, num_examples * fit_passes * forward
+    learning = config.outer.batch_size * (updates * update + config.fit.tuning_steps * 3 * fit.passes * forward)
+    return learning, len(source.ids) * fit.passes * forward
 
 
 def matmul_rate(size: int = 1024, repeats: int = 8) -> float:

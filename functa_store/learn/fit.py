@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -16,15 +16,36 @@ from functa_store.errors import ConfigError
 from functa_store.feed import Feed
 from functa_store.learn.inner_loop import Steps, descend_safely
 from functa_store.learn.losses import Target, error_and_gradient, reconstruction_error
+from functa_store.learn.observers import observer_of
+from functa_store.learn.observing import num_step_rows
 from functa_store.learn.parallel import copies, each, on_devices, one_at_a_time, over_devices
 from functa_store.learn.projection import Projection, is_small, project
+from functa_store.learn.scores import in_order, score
 from functa_store.learn.sizes import FIT_BATCH, fit_batch_size, timed
-from functa_store.learn.views import View, choose_stride, strided, tile_points, whole
+from functa_store.learn.views import View, choose_stride, in_tiles, strided, tile_points, tile_rows, whole
 from functa_store.metrics import psnr_mean
 from functa_store.sources import Source
 
 MOST_LIFTED_BYTES = 2**28
 """Size up to which the first layer's product with the grid is kept for all examples."""
+
+
+TUNED_POINTS = 2**14
+"""Most points of an example on which the error is tuned; their activations are computed again for its gradient."""
+
+
+class Fitted(NamedTuple):
+    """Some examples, fitted.
+
+    Attributes:
+        modulations: Their modulations.
+        mse: Mean squared error of each over all that was fitted, in the squared unit of the features.
+        metrics: The metrics of the source; see `FeatureSpec.columns`.
+    """
+
+    modulations: Float32[np.ndarray, "examples modulation"]
+    mse: Float32[np.ndarray, " examples"]
+    metrics: Float32[np.ndarray, "examples columns"]
 
 
 class Shared(NamedTuple):
@@ -52,6 +73,7 @@ class Fit:
         source: Where the examples are sampled, and what their raw values mean.
 
     Attributes:
+        observer: How an example is looked at.
         span: Width of the data range, which PSNRs are relative to.
         config: The steps and points, everything automatic decided.
         passes: Arithmetic of one fit in forward passes over the whole grid: two per step, as far as it is
@@ -59,21 +81,29 @@ class Fit:
     """
 
     def __init__(self, graph: nnx.GraphDef, config: ConvertConfig, source: Source) -> None:
-        domain, spec, size = source.domain, source.features, config.network.modulation_size
-        tile = tile_points(config.fit.tile_points)
-        stride = config.fit.stride or choose_stride(domain, spec.num_channels, size)
+        self.observer = observer = observer_of(source.domain, source.features)
+        spec, size = source.features, config.network.modulation_size
+        shape, num_rows = observer.step_shape, num_step_rows(observer)
+        stride = config.fit.stride or choose_stride(shape, spec.num_channels, size)
         self.span = spec.span
-        self.config = dataclasses.replace(config.fit, stride=stride, tile_points=tile)
+        self.config = dataclasses.replace(config.fit, stride=stride, tile_points=tile_points(config.fit.tile_points))
+        tile = tile_rows(self.config.tile_points, observer)
         self._graph, self._spec = graph, spec
         self._precision: MatmulPrecision = config.matmul_precision
-        self._coords = domain.coords()
-        self._projected = is_small(domain.num_points, spec.num_channels, size)
-        self._lifted = copies() * 8 * domain.num_points * config.network.width <= MOST_LIFTED_BYTES
-        further = config.fit.num_steps - 1
-        self._whole = whole(domain.num_points, tile)
-        self._phases = strided(domain, stride, max(further, 1), tile)
-        share = np.count_nonzero(self._phases.weights[0]) / domain.num_points
-        self.passes = 1 + 2 * (not self._projected) + 2 * further * share
+        on_grid = observer.grid is not None
+        self._projected = on_grid and is_small(num_rows, spec.num_channels, size)
+        self._lifted = on_grid and copies() * 8 * num_rows * config.network.width <= MOST_LIFTED_BYTES
+        # Without a grid that all share, the first step costs as much as another one, so it looks at a part, too.
+        self._first_strided = int(on_grid)
+        further = config.fit.num_steps - self._first_strided
+        self._whole = whole(num_rows, tile)
+        self._phases = strided(shape, stride, max(further, 1), tile)
+        self._held_out = (
+            in_tiles(np.arange(num_rows, observer.num_rows), tile) if observer.num_rows > num_rows else None
+        )
+        self._tuned_on = _some_rows(num_rows, max(1, TUNED_POINTS // observer.evaluations), tile)
+        share = np.count_nonzero(self._phases.weights[0]) / num_rows
+        self.passes = 1 + 2 * (on_grid and not self._projected) + 2 * further * share
         self._prepare = jax.jit(self._share)
         self._fit = jax.jit(lambda shared, raw: over_devices(self._fit_part, shared, (raw,))[0])
 
@@ -82,17 +112,17 @@ class Fit:
         return on_devices(self._prepare(jax.device_get(base), jax.device_get(steps)), jax.local_device_count())
 
     def __call__(
-        self, shared: Shared, raw: Num[Array | np.ndarray, "examples points channels"]
-    ) -> tuple[Float32[Array, "examples modulation"], Float32[Array, " examples"]]:
+        self, shared: Shared, raw: Num[Array | np.ndarray, "examples rows raw"]
+    ) -> tuple[Float32[Array, "examples modulation"], Float32[Array, " examples"], Float32[Array, "examples columns"]]:
         """Fit a batch.
 
         Args:
             shared: From `prepare`.
-            raw: A source's values (examples, points, channels), as many on each device.
+            raw: A source's values, as many examples on each device.
 
         Returns:
-            Modulations, and mean squared errors over the whole grid in the squared unit of the features.
-            An example's result does not depend on the others of its batch.
+            Modulations, mean squared errors over all that was fitted in the squared unit of the features, and the
+            metrics of the source. An example's result does not depend on the others of its batch.
 
         Raises:
             ConfigError: If the devices cannot share the batch equally.
@@ -103,46 +133,93 @@ class Fit:
             )
         return self._fit(shared, raw)
 
-    def inputs(self, shared: Shared, raw: Num[Array, "examples points channels"]) -> tuple[Array, ...]:
-        """What `fit_one` takes of each example: its features, and error and gradient of step 0 if it is a product."""
-        features = raw.astype(jnp.float32) * self._spec.scale + self._spec.offset
-        return (features,) if shared.projection is None else (features, *shared.projection(features))
+    def inputs(self, shared: Shared, raw: Num[Array, "examples rows raw"]) -> tuple[Array, ...]:
+        """What `modulate` takes of each example: its raw values, error and gradient of step 0 if it is a product."""
+        if shared.projection is None:
+            return (raw,)
+        everything = jax.vmap(lambda raw: self.observer.look(raw, *_flat(self._whole), None))(raw)
+        weights = everything.weights if self.observer.uneven else None
+        return (raw, *shared.projection(everything.features, weights))
 
-    def fit_one(
-        self,
-        shared: Shared,
-        features: Float[Array, "points channels"],
-        *first: Float[Array, "..."],
-    ) -> tuple[Float[Array, " modulation"], Float[Array, ""]]:
-        """Modulation and mean squared error of one example; differentiable in `shared.steps`."""
+    def modulate(
+        self, shared: Shared, raw: Num[Array, "rows raw"], *first: Float[Array, "..."]
+    ) -> Float[Array, " modulation"]:
+        """Modulation of one example; differentiable in `shared.steps`."""
         base, (lifted, lifted_whole) = nnx.merge(self._graph, shared.base), shared.lifted or (None, None)
-        everything = self._target(self._whole, features, lifted_whole)
-        phases = self._target(self._phases, features, lifted)
-        zero = jnp.zeros(shared.steps.rates.shape[-1], features.dtype)
-        start = (first[0], first[1]) if first else error_and_gradient(base, zero, everything, self._precision)
+        phases = self._look(raw, self._phases, lifted)
 
         def of_phase(modulation: Array, step: Array) -> tuple[Array, Array]:
-            phase = jax.tree.map(lambda array: array[(step - 1) % len(self._phases.points)], phases)
-            return error_and_gradient(base, modulation, phase, self._precision)
+            number = (step - self._first_strided) % len(self._phases.points)
+            phase = jax.tree.map(lambda array: array[number], phases)
+            return error_and_gradient(self.observer.predict, base, modulation, phase, self._precision)
 
-        modulation = descend_safely(of_phase, shared.steps, start)
-        return modulation, reconstruction_error(base, base.shifts(modulation), everything)
+        zero = jnp.zeros(shared.steps.rates.shape[-1], jnp.float32)
+        if first:
+            start = (first[0], first[1])
+        elif self._first_strided:
+            everything = self._look(raw, self._whole, lifted_whole)
+            start = error_and_gradient(self.observer.predict, base, zero, everything, self._precision)
+        else:
+            start = of_phase(zero, jnp.zeros((), jnp.int32))
+        return descend_safely(of_phase, shared.steps, start)
+
+    def tuned_error(
+        self, shared: Shared, raw: Num[Array, "rows raw"], modulation: Float[Array, " modulation"]
+    ) -> Float[Array, ""]:
+        """Mean squared error of one example on as many rows as a tuning looks at."""
+        base = nnx.merge(self._graph, shared.base)
+        some = self._look(raw, self._tuned_on, None)
+        return reconstruction_error(self.observer.predict, base, base.shifts(modulation), some)
+
+    def _score(self, shared: Shared, raw: Array, modulation: Array) -> tuple[Array, Array]:
+        """Mean squared error of one example on all that was fitted, and its metrics."""
+        base, predict = nnx.merge(self._graph, shared.base), self.observer.predict
+        shifts, lifted = base.shifts(modulation), None if shared.lifted is None else shared.lifted[1]
+        error, metrics = score(predict, base, shifts, self._look(raw, self._whole, lifted), self._spec)
+        held_out = jnp.full((), jnp.nan)
+        if self._held_out is not None:
+            unseen = self._look(raw, self._held_out, None)
+            found = reconstruction_error(predict, base, shifts, unseen)
+            held_out = jnp.where(jnp.any(unseen.weights > 0), found, jnp.nan)
+        return error, in_order(self._spec, metrics, held_out)
 
     def _share(self, base: nnx.State, steps: Steps) -> Shared:
-        network, coords = nnx.merge(self._graph, base), jnp.asarray(self._coords)
+        network = nnx.merge(self._graph, base)
+        if self.observer.grid is None:
+            return Shared(base, steps, None, None)
+        coords = jnp.asarray(self.observer.grid)
         projection = project(network, coords, self._whole, self._precision) if self._projected else None
         lifted = network.lift(coords) if self._lifted else None
         views = None if lifted is None else (lifted[self._phases.points], lifted[self._whole.points])
         return Shared(base, steps, views, projection)
 
-    def _fit_part(self, shared: Shared, raw: Array) -> tuple[tuple[Array, Array], tuple[()]]:
-        def one(shared: Shared, *example: Array) -> tuple[tuple[Array, Array], tuple[()]]:
-            return self.fit_one(shared, *example), ()
+    def _fit_part(self, shared: Shared, raw: Array) -> tuple[tuple[Array, Array, Array], tuple[()]]:
+        def one(shared: Shared, raw: Array, *first: Array) -> tuple[tuple[Array, Array, Array], tuple[()]]:
+            modulation = self.modulate(shared, raw, *first)
+            return (modulation, *self._score(shared, raw, modulation)), ()
 
         return each(one, shared, self.inputs(shared, raw), 1 if one_at_a_time() else len(raw))
 
-    def _target(self, view: View, features: Array, lifted: Array | None) -> Target:
-        return Target(jnp.asarray(self._coords)[view.points], features[view.points], jnp.asarray(view.weights), lifted)
+    def _look(self, raw: Array, view: View, lifted: Array | None) -> Target:
+        def look(rows: Array, weights: Array) -> Target:
+            return self.observer.look(raw, rows, weights, None)
+
+        arrays = [jnp.asarray(array) for array in view]
+        target = jax.vmap(look)(*arrays) if view.points.ndim > 2 else look(*arrays)
+        return target if lifted is None else target._replace(places=target.places._replace(lifted=lifted))
+
+
+def _flat(view: View) -> View:
+    """A view of all points without its tiles and filling."""
+    count = np.count_nonzero(view.weights)
+    return View(*(array.ravel()[:count] for array in view))
+
+
+def _some_rows(num_rows: int, most: int, tile: int) -> View:
+    """All rows, or a random choice of so many, always the same one: a pattern would be that of a step."""
+    if num_rows <= most:
+        return whole(num_rows, tile)
+    return in_tiles(np.sort(np.random.default_rng(0).choice(num_rows, most, replace=False)), tile)
 
 
 def choose_batch_size(fit: Fit, shared: Shared, source: Source, wanted: int | None, most: int) -> int:
@@ -155,7 +232,7 @@ def choose_batch_size(fit: Fit, shared: Shared, source: Source, wanted: int | No
         wanted: What the user asked for.
         most: Examples that are fitted in a row.
     """
-    example = source.read(0).reshape(source.domain.num_points, -1)
+    example = next(Feed(source, cache_bytes=0).batches([np.zeros(1, np.int64)]))[0]
 
     def time_of(size: int) -> float:
         return timed(fit, shared, np.repeat(example[None], size, axis=0))
@@ -168,23 +245,27 @@ def in_batches(start: int, stop: int, batch_size: int) -> list[np.ndarray]:
     return np.split(np.arange(start, stop), range(batch_size, stop - start, batch_size))
 
 
-def fit_examples(fit: Fit, shared: Shared, feed: Feed, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Modulations and mean squared errors of a few examples, all at once in memory; see `fit_batches`."""
+def fit_examples(fit: Fit, shared: Shared, feed: Feed, indices: np.ndarray) -> Fitted:
+    """A few examples, all at once in memory; see `fit_batches`."""
     devices = jax.local_device_count()
     batch_size = devices * min(FIT_BATCH, -(-len(indices) // devices))
     batches = [indices[batch] for batch in in_batches(0, len(indices), batch_size)]
-    modulations, mse = zip(*fit_batches(fit, shared, feed, batches, batch_size), strict=True)
-    return np.concatenate(modulations), np.concatenate(mse)
+    return join(fit_batches(fit, shared, feed, batches, batch_size))
+
+
+def join(fitted: Iterable[Fitted]) -> Fitted:
+    """Some examples after the others."""
+    return Fitted(*map(np.concatenate, zip(*fitted, strict=True)))
 
 
 def mean_psnr(fit: Fit, shared: Shared, feed: Feed, indices: np.ndarray) -> float:
     """Mean PSNR of a few examples in decibels."""
-    return psnr_mean(fit_examples(fit, shared, feed, indices)[1], fit.span)
+    return psnr_mean(fit_examples(fit, shared, feed, indices).mse, fit.span)
 
 
 def fit_batches(
     fit: Fit, shared: Shared, feed: Feed, batches: Sequence[np.ndarray], batch_size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[Fitted]:
     """Fit batches of examples with one compilation; the next one starts while one is consumed.
 
     Args:
@@ -195,8 +276,7 @@ def fit_batches(
         batch_size: Examples per call of `fit`, a multiple of the number of devices; no batch is larger.
 
     Yields:
-        Modulations and mean squared errors of one batch after the other. A batch is filled up by
-        repetition and cut again.
+        One batch after the other. A batch is filled up by repetition and cut again.
     """
     started = collections.deque()
     for batch, raw in zip(batches, feed.batches(np.resize(batch, batch_size) for batch in batches), strict=True):
@@ -207,6 +287,5 @@ def fit_batches(
         yield _fetch(*started.popleft())
 
 
-def _fetch(count: int, fitted: tuple[Array, Array]) -> tuple[np.ndarray, np.ndarray]:
-    modulations, mse = fitted
-    return np.asarray(modulations)[:count], np.asarray(mse)[:count]
+def _fetch(count: int, fitted: tuple[Array, Array, Array]) -> Fitted:
+    return Fitted(*(np.asarray(array)[:count] for array in fitted))

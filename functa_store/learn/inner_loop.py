@@ -76,10 +76,11 @@ def descend_safely(
         modulation, previous, best, lowest, damping = state
         rate, momentum, number = row
         error, gradient = error_and_gradient(modulation, number)
-        diverged = ~(error <= WORSE * lowest)  # not-a-number, too
+        diverged = ~(error <= WORSE * lowest)  # not-a-number, too; 0 is the error where nothing is to be seen
         following = modulation - damping * rate * gradient + momentum * (modulation - previous)
         following, previous = (jnp.where(diverged, best, value) for value in (following, modulation))
-        best, lowest = (jnp.where(error < lowest, now, before) for now, before in ((modulation, best), (error, lowest)))
+        lower = (error < lowest) & (error > 0)
+        best, lowest = (jnp.where(lower, now, before) for now, before in ((modulation, best), (error, lowest)))
         return (following, previous, best, lowest, jnp.where(diverged, damping / 2, damping)), None
 
     error, gradient = first

@@ -5,37 +5,47 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, Float, Float32, PyTree
 
 from functa_store.config import MatmulPrecision
 from functa_store.nets.siren import ModulatedSiren
 
 
 class Target(NamedTuple):
-    """Where an example is looked at, and what it is there, in tiles of points.
+    """Where an example is looked at, and what it is there, in tiles.
 
     Attributes:
-        coords: The points.
-        features: The example's features there.
-        weights: What the error at each point counts; together 1.
-        lifted: The points after the base's first layer, if all examples share them.
+        places: Where: whatever the observer's `predict` takes; leading axes (tiles, tile).
+        features: The example's features there; not a number where they are missing.
+        weights: What the error at each place counts; together 1, less what is missing.
     """
 
-    coords: Float[Array, "tiles tile axes"]
+    places: PyTree
     features: Float[Array, "tiles tile channels"]
     weights: Float32[Array, "tiles tile"]
-    lifted: Float[Array, "tiles tile width"] | None = None
+
+
+Predict = Callable[[ModulatedSiren, Array, Any, MatmulPrecision], Array]
+"""What a function of given shifts looks like at the places of one tile."""
 
 
 def reconstruction_error(
-    base: ModulatedSiren, shifts: Float[Array, "layers width"], target: Target, precision: MatmulPrecision = "float32"
+    predict: Predict,
+    base: ModulatedSiren,
+    shifts: Float[Array, "layers width"],
+    target: Target,
+    precision: MatmulPrecision = "float32",
 ) -> Float[Array, ""]:
-    """Mean squared error of one example over its points and channels, never over a batch."""
-    return _sum_over_tiles(lambda *tile: _error(base, shifts, precision, *tile), target)
+    """Mean squared error of one example over its places and channels, never over a batch."""
+    return sum_over_tiles(lambda tile: _error(base, shifts, predict, precision, tile), target)
 
 
 def error_and_gradient(
-    base: ModulatedSiren, modulation: Float[Array, " modulation"], target: Target, precision: MatmulPrecision
+    predict: Predict,
+    base: ModulatedSiren,
+    modulation: Float[Array, " modulation"],
+    target: Target,
+    precision: MatmulPrecision,
 ) -> tuple[Float[Array, ""], Float[Array, " modulation"]]:
     """The reconstruction error and its gradient with respect to the modulation, tile by tile.
 
@@ -43,25 +53,29 @@ def error_and_gradient(
     """
     shifts, pull_back = jax.vjp(base.shifts, modulation)
     slope = jax.value_and_grad(_error, argnums=1)
-    error, gradient = _sum_over_tiles(lambda *tile: slope(base, shifts, precision, *tile), target)
+    error, gradient = sum_over_tiles(lambda tile: slope(base, shifts, predict, precision, tile), target)
     return error, pull_back(gradient)[0]
 
 
-def _error(base, shifts, precision, coords, features, weights, lifted):
-    points = base.lift(coords) if lifted is None else lifted
-    difference = base.evaluate(shifts, points, precision) - features
-    return jnp.sum(weights * jnp.mean(difference**2, axis=-1))
+def squared_differences(predicted: Float[Array, "*tile channels"], features: Float[Array, "*tile channels"]) -> Array:
+    """Squared differences, 0 where features are missing."""
+    return jnp.where(jnp.isnan(features), 0, predicted - features) ** 2
 
 
-def _sum_over_tiles(function: Callable[..., Any], target: Target) -> Any:
+def _error(base: ModulatedSiren, shifts: Array, predict: Predict, precision: MatmulPrecision, tile: Target) -> Array:
+    predicted = predict(base, shifts, tile.places, precision)
+    return jnp.sum(tile.weights * jnp.mean(squared_differences(predicted, tile.features), axis=-1))
+
+
+def sum_over_tiles(function: Callable[[Target], Any], target: Target) -> Any:
     """One tile after the other, which bounds memory; a single tile keeps its activations, which is faster."""
     if len(target.weights) == 1:
-        return function(*_first(target))
+        return function(_first(target))
 
-    def add(total: Any, tile: Any) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, function(*tile)), None
+    def add(total: Any, tile: Target) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, function(tile)), None
 
-    shapes = jax.eval_shape(function, *_first(target))
+    shapes = jax.eval_shape(function, _first(target))
     start = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
     return jax.lax.scan(jax.checkpoint(add), start, target)[0]
 

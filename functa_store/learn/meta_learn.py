@@ -18,6 +18,7 @@ from functa_store.errors import LearningError
 from functa_store.feed import Feed, evenly
 from functa_store.learn.fit import Fit, mean_psnr
 from functa_store.learn.inner_loop import extend
+from functa_store.learn.observers import observer_of
 from functa_store.learn.outer_loop import (
     Learnable,
     LearnState,
@@ -132,8 +133,12 @@ def meta_learn(
 
 
 def learned_fit(graph: nnx.GraphDef, config: ConvertConfig, source: Source) -> Fit:
-    """The fit that a base is learned for: as many steps, each on the whole grid (functa, Algorithm 1)."""
-    steps = FitConfig(num_steps=config.inner.num_steps, stride=1, tile_points=config.fit.tile_points)
+    """The fit that a base is learned for: as many steps, each on the whole grid (functa, Algorithm 1).
+
+    Where examples share no grid, each on a part of an example, as the steps of learning.
+    """
+    stride = 1 if observer_of(source.domain, source.features).grid is not None else config.fit.stride
+    steps = FitConfig(num_steps=config.inner.num_steps, stride=stride, tile_points=config.fit.tile_points)
     return Fit(graph, dataclasses.replace(config, fit=steps), source)
 
 
@@ -146,7 +151,7 @@ class _Learning:
         self.train, self.monitored = choose_examples(source, config.outer.num_monitored)
         self.batch_size = min(config.outer.batch_size, len(self.train))
         self.source = source
-        self.graph, self.initial = init_learnable(config, source.domain.num_axes, source.features.num_channels)
+        self.graph, self.initial = init_learnable(config, source.domain.num_inputs, source.features.num_channels)
         self.fit = learned_fit(self.graph, config, source)
         self.key = jax.random.key(config.seed)
         self.reported = 0.0
@@ -182,10 +187,8 @@ class _Learning:
             yield from batches[max(0, first - epoch * per_epoch) :]
 
     def _compile(self, snapshot: Snapshot, raw: np.ndarray) -> Snapshot:
-        grid, spec = self.source.domain.coords(), self.source.features
-
         def compile(microbatch_size: int) -> Compiled:
-            step = make_outer_step(self.graph, self.config, grid, spec, microbatch_size)
+            step = make_outer_step(self.graph, self.config, self.fit.observer, microbatch_size)
             return step.lower(snapshot.state, raw, self.key, np.float32(0)).compile()
 
         sizes = microbatch_sizes(snapshot.microbatch_size or self.config.outer.microbatch_size, self.batch_size)

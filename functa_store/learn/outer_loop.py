@@ -8,17 +8,20 @@ import numpy as np
 import optax
 from flax import nnx
 from jax.stages import Wrapped
-from jaxtyping import Array, Float, Float32, Int, Key
+from jaxtyping import Array, Float, Float32, Int
 
 from functa_store.config import ConvertConfig, MatmulPrecision, OuterLoopConfig
 from functa_store.learn.inner_loop import descend
-from functa_store.learn.losses import Target, error_and_gradient, reconstruction_error
+from functa_store.learn.losses import Predict, Target, error_and_gradient, reconstruction_error
+from functa_store.learn.observing import Observer
 from functa_store.learn.parallel import each, over_devices
-from functa_store.learn.views import in_tiles, tile_points
+from functa_store.learn.views import in_tiles, tile_rows
 from functa_store.nets.siren import init_siren
-from functa_store.sources import FeatureSpec
 
 LOWEST_RATE = 1e-6
+
+LOOKS_STREAM = 1
+"""Keeps what is random about a look apart from the choice of rows."""
 
 
 class Learnable(NamedTuple):
@@ -39,9 +42,9 @@ OuterStep = Wrapped
 """A jitted function; see `make_outer_step`."""
 
 
-def init_learnable(config: ConvertConfig, num_axes: int, num_channels: int) -> tuple[nnx.GraphDef, Learnable]:
+def init_learnable(config: ConvertConfig, num_inputs: int, num_channels: int) -> tuple[nnx.GraphDef, Learnable]:
     """The network's structure, and its initial weights with constant inner rates."""
-    graph, base = nnx.split(init_siren(config.network, num_axes, num_channels, config.seed))
+    graph, base = nnx.split(init_siren(config.network, num_inputs, num_channels, config.seed))
     shape = (config.inner.num_steps, config.network.modulation_size)
     return graph, Learnable(base, jnp.full(shape, config.inner.learning_rate, jnp.float32))
 
@@ -62,78 +65,62 @@ def make_optimizer(config: OuterLoopConfig) -> optax.GradientTransformation:
     )
 
 
-def sample_points(key: Key[Array, ""], shape: tuple[int, ...], num_points: int) -> Int[Array, "..."]:
-    """Random points, one in each of equally long runs (to within one point) of the grid's points.
-
-    Stratification keeps an inner gradient closer to that of the whole grid than
-    independent points would, at the same cost.
-
-    Args:
-        key: Random key.
-        shape: Shape of the result; its last axis counts the runs.
-        num_points: Points of the whole grid.
-
-    Returns:
-        Indices into the grid's points, ascending along the last axis.
-    """
-    edges = np.arange(shape[-1] + 1) * num_points // shape[-1]
-    return jnp.asarray(edges[:-1]) + (jax.random.uniform(key, shape) * np.diff(edges)).astype(jnp.int32)
-
-
 def loss_after_inner_loop(
-    learnable: Learnable, graph: nnx.GraphDef, views: Target, precision: MatmulPrecision = "float32"
+    learnable: Learnable,
+    graph: nnx.GraphDef,
+    predict: Predict,
+    looks: Target,
+    precision: MatmulPrecision = "float32",
 ) -> Float[Array, ""]:
-    """Loss of one example after its inner loop.
+    """Reconstruction error of one example after the inner loop; differentiable through all its steps.
 
     Args:
-        learnable: The base network and the inner rates.
+        learnable: Base weights and inner rates.
         graph: Structure of the base network.
-        views: With a leading axis: each inner step looks at a view of its own, the outer loss at the last one.
+        predict: What a function looks like at places; see `observing`.
+        looks: With a leading axis: each inner step looks at a part of its own, the outer loss at the last one.
         precision: Of the products between hidden layers.
     """
     base = nnx.merge(graph, learnable.base)
 
-    def view(step: Int[Array, ""] | int) -> Target:
-        return jax.tree.map(lambda array: array[step], views)
+    def look(step: Int[Array, ""] | int) -> Target:
+        return jax.tree.map(lambda array: array[step], looks)
 
     def gradient(modulation: Array, step: Array) -> Array:
-        return error_and_gradient(base, modulation, view(step), precision)[1]
+        return error_and_gradient(predict, base, modulation, look(step), precision)[1]
 
     modulation = descend(gradient, learnable.rates)
-    return reconstruction_error(base, base.shifts(modulation), view(-1), precision)
+    return reconstruction_error(predict, base, base.shifts(modulation), look(-1), precision)
 
 
 def make_outer_step(
-    graph: nnx.GraphDef,
-    config: ConvertConfig,
-    grid: Float32[np.ndarray, "points axes"],
-    spec: FeatureSpec,
-    microbatch_size: int = 1,
+    graph: nnx.GraphDef, config: ConvertConfig, observer: Observer, microbatch_size: int = 1
 ) -> OuterStep:
     """The compiled outer step.
 
     Args:
         graph: Structure of the base network.
         config: The conversion.
-        grid: All points of an example.
-        spec: What raw values mean.
+        observer: How an example is looked at.
         microbatch_size: Examples that a device takes together, a divisor of its share; gradients add up.
 
     Returns:
         A function (state, raw, key, scale) -> (state, losses), where `raw` are a source's values of
-        a batch (examples, points, channels), `key` draws the points, and `scale` multiplies the
+        a batch (examples, rows, raw channels), `key` draws the rows, and `scale` multiplies the
         learning rates; the losses are those of the batch's examples before the update.
     """
     optimizer = make_optimizer(config.outer)
-    num_points = min(config.outer.num_points or len(grid), len(grid))
-    tiles = in_tiles(np.arange(num_points), tile_points(config.fit.tile_points))
-    num_views = config.inner.num_steps + 1
+    num_rows = min(config.outer.num_points or observer.num_rows, observer.num_rows)
+    tiles = in_tiles(np.arange(num_rows), tile_rows(config.fit.tile_points, observer))
+    num_looks = config.inner.num_steps + 1
 
     def one_example(learnable: Learnable, raw: Array, key: Array) -> tuple[Array, Learnable]:
-        index = sample_points(key, (num_views, num_points), len(grid))[:, tiles.points]
-        features = raw[index].astype(jnp.float32) * spec.scale + spec.offset
-        views = Target(jnp.asarray(grid)[index], features, jnp.broadcast_to(tiles.weights, index.shape))
-        return jax.value_and_grad(loss_after_inner_loop)(learnable, graph, views, config.matmul_precision)
+        rows = observer.sample(key, num_looks, num_rows)[:, tiles.points]
+        keys = jax.random.split(jax.random.fold_in(key, LOOKS_STREAM), num_looks)
+        looks = jax.vmap(lambda rows, key: observer.look(raw, rows, tiles.weights, key))(rows, keys)
+        return jax.value_and_grad(loss_after_inner_loop)(
+            learnable, graph, observer.predict, looks, config.matmul_precision
+        )
 
     def part(learnable: Learnable, raw: Array, keys: Array) -> tuple[Array, Learnable]:
         return each(one_example, learnable, (raw, keys), microbatch_size)

@@ -27,8 +27,10 @@ def pca_reference(source: Source, components: int) -> dict[str, Any]:
     Returns:
         JSON-ready: `method`, `components`, `train_examples`, and by split `psnr_mean` and
         `psnr_of_mean_mse` in decibels (None for no error at all); empty if there are too few training
-        examples for it.
+        examples for it, values are missing, or examples are no values on a grid.
     """
+    if source.features.missing or source.domain.observed != source.domain.resolution:
+        return {}
     most = min(MAX_FITTED, MAX_BYTES // (4 * source.domain.num_points * source.features.num_channels))
     train = evenly(np.flatnonzero(source.split == "train"), most)
     others = [name for name in np.unique(source.split) if name != "train"]

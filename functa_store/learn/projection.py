@@ -34,12 +34,22 @@ class Projection(NamedTuple):
     matrix: Float32[Array, "points channels modulation"]
 
     def __call__(
-        self, features: Float[Array, "examples points channels"]
+        self, features: Float[Array, "examples points channels"], weights: Float[Array, "examples points"] | None
     ) -> tuple[Float[Array, " examples"], Float[Array, "examples modulation"]]:
-        """Mean squared error of every example over the grid, and its gradient, at the zero modulation."""
-        difference = (self.start - features).reshape(len(features), -1)
-        matrix = self.matrix.reshape(difference.shape[-1], -1)
-        return jnp.mean(difference**2, axis=-1), jnp.matmul(difference, matrix, precision="float32")
+        """Mean squared error of every example over the grid, and its gradient, at the zero modulation.
+
+        Args:
+            features: Of each example; not a number where they are missing.
+            weights: What the error at each point counts; together 1, less what is missing. None counts all the same.
+        """
+        difference = self.start - features
+        shares = jnp.ones((), difference.dtype)
+        if weights is not None:
+            difference = jnp.where(jnp.isnan(features), 0, difference)
+            shares = (weights * weights.shape[-1])[..., None]
+        error = jnp.mean(shares * difference**2, axis=(1, 2))
+        weighted = (shares * difference).reshape(len(features), -1)
+        return error, jnp.matmul(weighted, self.matrix.reshape(weighted.shape[-1], -1), precision="float32")
 
 
 def is_small(num_points: int, num_channels: int, modulation_size: int) -> bool:

@@ -205,7 +205,8 @@ class _Tuner:
 
         def one(shared: Shared, *example: Array) -> tuple[Array, Adjustment]:
             def loss(adjustment: Adjustment) -> Array:
-                return self.fit.fit_one(shared._replace(steps=self._steps(adjustment)), *example)[1]
+                adjusted = shared._replace(steps=self._steps(adjustment))
+                return self.fit.tuned_error(shared, example[0], self.fit.modulate(adjusted, *example))
 
             return jax.value_and_grad(loss)(adjustment)
 

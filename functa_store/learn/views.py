@@ -1,12 +1,13 @@
 """Which points does each step of a fit look at, and in which tiles?"""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int
 
-from functa_store.grids import CellGrid
+from functa_store.learn.observing import Observer
 from functa_store.learn.parallel import one_at_a_time
 
 TILE_POINTS = 1024
@@ -39,6 +40,11 @@ def tile_points(wanted: int | None) -> int:
     return wanted or (TILE_POINTS if one_at_a_time() else TILE_POINTS_ON_ACCELERATOR)
 
 
+def tile_rows(wanted: int | None, observer: Observer) -> int:
+    """Rows per tile, for as many points."""
+    return max(1, tile_points(wanted) // observer.evaluations)
+
+
 def in_tiles(points: Int[np.ndarray, "*phases points"], tile: int, counts: np.ndarray | None = None) -> View:
     """Cut points into as few tiles as possible, all of one size and none longer than `tile`.
 
@@ -62,32 +68,32 @@ def whole(num_points: int, tile: int) -> View:
     return in_tiles(np.arange(num_points), tile)
 
 
-def strided(domain: CellGrid, stride: int, phases: int, tile: int) -> View:
+def strided(shape: tuple[int, ...], stride: int, phases: int, tile: int) -> View:
     """Every stride-th point along each axis, once per phase of that pattern.
 
     Consecutive phases lie far apart; all of them together are the grid.
 
     Args:
-        domain: The grid.
+        shape: Points along each axis of the grid.
         stride: Points from one to the next.
         phases: How many phases are wanted; at most stride ** axes exist.
         tile: Most points in a tile.
     """
-    grid = np.arange(domain.num_points).reshape(domain.resolution)
-    offsets = _far_apart([min(stride, n) for n in domain.resolution], phases)
+    grid = np.arange(math.prod(shape)).reshape(shape)
+    offsets = _far_apart([min(stride, n) for n in shape], phases)
     rows = [grid[tuple(slice(first, None, stride) for first in offset)].ravel() for offset in offsets]
     counts = np.array([len(row) for row in rows])
     return in_tiles(np.stack([np.resize(row, counts.max()) for row in rows]), tile, counts)
 
 
-def choose_stride(domain: CellGrid, num_channels: int, modulation_size: int) -> int:
+def choose_stride(shape: tuple[int, ...], num_channels: int, modulation_size: int) -> int:
     """The largest of 1, 2 and 4 that leaves every step enough points.
 
     A step sees at least `LEAST_POINTS` points, and `NUMBERS_PER_NUMBER` times as many numbers as a modulation
     has: with fewer, its gradient says more about the pattern of the points than about the example.
     """
     enough = max(LEAST_POINTS, NUMBERS_PER_NUMBER * modulation_size / num_channels)
-    strides = [s for s in (1, 2, 4) if np.prod([n // s for n in domain.resolution]) >= enough]
+    strides = [s for s in (1, 2, 4) if math.prod(max(1, n // s) for n in shape) >= enough]
     return max(strides, default=1)
 
 

@@ -24,7 +24,7 @@ class DecodeGrid:
 
     Attributes:
         resolution: Points inside the region; None keeps the spacing of the archive.
-        region: Per axis (low, high) in [0, 1]; None means the whole domain.
+        region: Per axis (low, high), in [0, 1] or degrees; None means the whole domain.
         clip: Clip to the data range.
     """
 
@@ -120,7 +120,7 @@ class Content:
             where = {"resolution": decode.resolution, "region": decode.region}
             return {"features": self._functaset.decode(indices, **where, clip=decode.clip)}
         assert rng is not None, "random points need random numbers"
-        coords = rng.random((decode.num_points, self._functaset.domain.num_axes), np.float32)
+        coords = self._functaset.domain.random_positions(rng, decode.num_points)
         return {"features": self._functaset.decode(indices, coords=coords, clip=decode.clip), "coords": coords}
 
     def options(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from functa_store.config import MatmulPrecision, NetworkConfig
+from functa_store.nets.heads import HEADS
 from functa_store.nets.product import product
 from functa_store.nets.sine import sin
 
@@ -14,22 +15,22 @@ from functa_store.nets.sine import sin
 class ModulatedSiren(nnx.Module):
     """A SIREN shared by a whole functaset, shifted in every sine layer by an example's modulation.
 
-    Sine layers compute sin(w0 (W x + b + s)); the last layer is linear, plus 0.5 for features in
-    [0, 1]. The shifts of all layers are s = W' phi + b' for a latent modulation phi, or phi itself
+    Sine layers compute sin(w0 (W x + b + s)); the last layer is linear, and its numbers become features as
+    `config.head` says. The shifts of all layers are s = W' phi + b' for a latent modulation phi, or phi itself
     (functa, sections 3.1 and 3.2). Weights start as in SIREN (Sitzmann et al. 2020, section 3.2):
     U(+-1/d_in) in the first layer, U(+-sqrt(6/d_in)/w0) in the others.
 
     Args:
         config: Width, depth, w0 and kind of modulation.
-        num_axes: Coordinates of a point.
+        num_inputs: Numbers that the network takes of a point.
         num_channels: Features at a point.
         rngs: Random stream "params" for the initial weights.
     """
 
-    def __init__(self, config: NetworkConfig, num_axes: int, num_channels: int, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: NetworkConfig, num_inputs: int, num_channels: int, *, rngs: nnx.Rngs) -> None:
         self.config = config
         for layer in range(config.depth - 1):
-            fan_in = config.width if layer else num_axes
+            fan_in = config.width if layer else num_inputs
             bound = (6 / fan_in) ** 0.5 / config.w0 if layer else 1 / fan_in
             setattr(self, f"sine_{layer}", _linear(fan_in, config.width, bound, rngs))
         self.linear = _linear(config.width, num_channels, (6 / config.width) ** 0.5 / config.w0, rngs)
@@ -64,7 +65,7 @@ class ModulatedSiren(nnx.Module):
             sine = getattr(self, f"sine_{layer}")
             hidden = product(hidden, sine.kernel[...], precision) + (sine.bias[...] + shift)
             hidden = sin(self.config.w0 * hidden)
-        return self._linear("linear", hidden) + 0.5
+        return HEADS[self.config.head](self._linear("linear", hidden))
 
     def _linear(self, name: str, rows: Array) -> Array:
         """A linear layer in float32, whatever the default of the device."""
@@ -86,9 +87,9 @@ class ModulatedSiren(nnx.Module):
         return self.evaluate(self.shifts(modulation), self.lift(coords))
 
 
-def init_siren(config: NetworkConfig, num_axes: int, num_channels: int, seed: int) -> ModulatedSiren:
+def init_siren(config: NetworkConfig, num_inputs: int, num_channels: int, seed: int) -> ModulatedSiren:
     """A base network with the initial weights that a seed decides."""
-    return ModulatedSiren(config, num_axes, num_channels, rngs=nnx.Rngs(params=seed))
+    return ModulatedSiren(config, num_inputs, num_channels, rngs=nnx.Rngs(params=seed))
 
 
 def _linear(fan_in: int, fan_out: int, bound: float, rngs: nnx.Rngs) -> nnx.Linear:

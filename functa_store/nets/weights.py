@@ -12,9 +12,9 @@ from functa_store.config import NetworkConfig
 from functa_store.nets.siren import ModulatedSiren, init_siren
 
 
-def structure(config: NetworkConfig, num_axes: int, num_channels: int) -> tuple[nnx.GraphDef, nnx.State]:
+def structure(config: NetworkConfig, num_inputs: int, num_channels: int) -> tuple[nnx.GraphDef, nnx.State]:
     """Structure and array shapes of a base network, without computing weights."""
-    return nnx.split(nnx.eval_shape(lambda: init_siren(config, num_axes, num_channels, seed=0)))
+    return nnx.split(nnx.eval_shape(lambda: init_siren(config, num_inputs, num_channels, seed=0)))
 
 
 def to_weights(base: nnx.State) -> dict[str, Any]:
@@ -23,17 +23,17 @@ def to_weights(base: nnx.State) -> dict[str, Any]:
 
 
 def from_weights(
-    config: NetworkConfig, num_axes: int, num_channels: int, weights: Mapping[str, jax.Array | np.ndarray]
+    config: NetworkConfig, num_inputs: int, num_channels: int, weights: Mapping[str, jax.Array | np.ndarray]
 ) -> ModulatedSiren:
     """The base network that `to_weights` named; traceable, so that weights may be differentiated.
 
     Args:
         config: The network.
-        num_axes: Coordinates of a point.
+        num_inputs: Numbers that the network takes of a point.
         num_channels: Features at a point.
         weights: Arrays by name; names that are no weights of the network are ignored.
     """
-    graph, state = structure(config, num_axes, num_channels)
+    graph, state = structure(config, num_inputs, num_channels)
     names = to_weights(state)
     nnx.replace_by_pure_dict(state, unflatten_dict({name: weights[name] for name in names}, sep="/"))
     return nnx.merge(graph, state)

@@ -12,6 +12,7 @@ from functa_store.config import MOST_FIT_STEPS, BaseDtype, NetworkConfig, differ
 BASE_DTYPES = get_args(BaseDtype)
 RATES = "inner_loop/learning_rate"
 MOMENTA = "inner_loop/momentum"
+RADIANCE_CHANNELS = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,25 +25,27 @@ class BaseArray:
 
 
 def base_problems(
-    base: Mapping[str, np.ndarray], network: NetworkConfig, num_axes: int, num_channels: int
+    base: Mapping[str, np.ndarray], network: NetworkConfig, num_inputs: int, num_channels: int
 ) -> Iterator[str]:
     """What keeps named arrays from being the base of this network, in words."""
     described = {name: (array.dtype.name, array.shape) for name, array in base.items()}
-    yield from description_problems(described, network, num_axes, num_channels)
+    yield from description_problems(described, network, num_inputs, num_channels)
     for name, array in base.items():
         if array.dtype.name in BASE_DTYPES and not np.isfinite(array).all():
             yield f"{name} holds values that are not finite"
 
 
 def description_problems(
-    described: Mapping[str, tuple[str, tuple[int, ...]]], network: NetworkConfig, num_axes: int, num_channels: int
+    described: Mapping[str, tuple[str, tuple[int, ...]]], network: NetworkConfig, num_inputs: int, num_channels: int
 ) -> Iterator[str]:
     """What keeps arrays of these dtypes and shapes from being the base of this network, in words."""
+    if network.head == "radiance" and num_channels != RADIANCE_CHANNELS:
+        yield f"found {num_channels} channels, expected red, green, blue and density, since the head is radiance"
     found = {name: shape for name, (_, shape) in described.items() if name not in (RATES, MOMENTA)}
     if network.depth > len(found):  # by far, perhaps: no names are made for so many layers
         yield f"found {len(found)} arrays of base weights, expected those of {network.depth} layers"
         return
-    yield from differences(found, base_shapes(network, num_axes, num_channels))
+    yield from differences(found, base_shapes(network, num_inputs, num_channels))
     rates = described[RATES][1] if RATES in described else ()
     if len(rates) != 2 or rates[1] != network.modulation_size or rates[0] > MOST_FIT_STEPS:
         yield f"{RATES} has shape {rates}, expected (steps, {network.modulation_size})"
@@ -53,9 +56,9 @@ def description_problems(
             yield f"{name} has dtype {dtype}, expected one of {BASE_DTYPES}"
 
 
-def base_shapes(network: NetworkConfig, num_axes: int, num_channels: int) -> dict[str, tuple[int, ...]]:
+def base_shapes(network: NetworkConfig, num_inputs: int, num_channels: int) -> dict[str, tuple[int, ...]]:
     """Shape of every array of base weights; kernels are (input, output)."""
-    inputs = [num_axes] + [network.width] * (network.depth - 1)
+    inputs = [num_inputs] + [network.width] * (network.depth - 1)
     layers = [(f"sine_{i}", network.width) for i in range(network.depth - 1)] + [("linear", num_channels)]
     sizes = {name: (fan_in, fan_out) for fan_in, (name, fan_out) in zip(inputs, layers, strict=True)}
     if network.modulation_dim is not None:

@@ -12,7 +12,8 @@ from functa_store.store.receipts import Receipts
 from functa_store.store.spec import ROOT, StoreSpec, identity
 from functa_store.store.work import WORK_SUFFIX
 
-NODES = ("modulations/", "mse/", "id/", "split/", "labels/", "statistics/", "scale/", "offset/", "base/", "rejects/")
+NODES = ("modulations/", "mse/", "metrics/", "id/", "split/", "labels/", "statistics/", "scale/", "offset/", "base/")
+NODES += ("rejects/",)
 """Beginnings of the keys that a functaset may have."""
 
 

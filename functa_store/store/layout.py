@@ -35,12 +35,12 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How the rows of `modulations` and `mse` are cut into shards and inner chunks.
+    """How the rows of `modulations`, `mse` and `metrics` are cut into shards and inner chunks.
 
     Attributes:
         rows_per_shard: Examples per shard file, a power of two, the same for all these arrays.
         rows_per_chunk: Rows of `modulations` per inner chunk, a power of two.
-        mse_rows_per_chunk: Rows of `mse` per inner chunk, a power of two.
+        mse_rows_per_chunk: Rows of `mse`, and of `metrics`, per inner chunk, a power of two.
     """
 
     rows_per_shard: int

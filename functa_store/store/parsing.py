@@ -6,6 +6,8 @@ from typing import Any
 
 from functa_store.config import FitConfig, NetworkConfig, differences, from_dict, to_dict
 from functa_store.errors import NoFunctasetError, StorageError, StoreFormatError
+from functa_store.sources import FeatureSpec
+from functa_store.store.metric_columns import summary_units
 from functa_store.store.objects import Objects, check_key
 from functa_store.store.rounding import Rounding
 from functa_store.store.spec import FORMAT_VERSION, IDENTITY, ROOT, StoreSpec, sha256_json
@@ -13,6 +15,9 @@ from functa_store.store.work import CONVERSION, EXACT_STORE, WORK_SUFFIX
 
 MOST_EXAMPLES, MOST_SHARDS, MOST_CHUNKS, MOST_NUMBERS = 10**12, 10**6, 2**20, 2**31
 """Far more examples, shards, chunks of a shard, and numbers of a base network or modulation than can be meant."""
+
+CHECKSUMMED = range(3, FORMAT_VERSION + 1)
+"""Versions whose root has a checksum."""
 
 MOST_EXPLAINED_BYTES = 2**15
 """Longest metadata of which all problems are looked for."""
@@ -45,7 +50,7 @@ def load_spec(objects: Objects) -> StoreSpec:
             f"{name}: a Zarr node, but no functaset: its attributes lack the key 'functa'. Open it with zarr.open."
         )
     checksum = attributes.pop("checksum", None)
-    if attributes.get("format_version") == FORMAT_VERSION and checksum != _sha256(name, root):
+    if attributes.get("format_version") in CHECKSUMMED and checksum != _sha256(name, root):
         raise StoreFormatError(f"{name}/{ROOT}: damaged: its checksum is not that of what it says. Copy it again.")
     return parse_spec(name, attributes, brief=len(data) > MOST_EXPLAINED_BYTES)
 
@@ -99,6 +104,7 @@ def parse_spec(name: str, attributes: Mapping[str, Any], *, brief: bool = False)
     try:
         current = _from_version_1(attributes) if version == 1 else dict(attributes)
         current = _from_version_2(current) if version <= 2 else current
+        current = _from_version_3(current) if version <= 3 else current
         spec = from_dict(StoreSpec, current, brief=brief)
         damage = next(differences(current, spec.to_attributes()["functa"]), None) or next(_absurdities(spec), None)
     except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError) as error:
@@ -134,7 +140,7 @@ def _absurdities(spec: StoreSpec) -> Iterator[str]:
         yield f"layout has {rows} rows, expected at most {MOST_CHUNKS} chunks in a shard"
     elif layout.num_shards(count) > MOST_SHARDS:
         yield f"{count} examples in shards of {rows[0]} are more than {MOST_SHARDS} shards"
-    elif not _numbers(network, spec) <= MOST_NUMBERS or rows[0] * network.modulation_size > MOST_NUMBERS:
+    elif not _numbers(network, spec) <= MOST_NUMBERS or rows[0] * _longest_row(spec) > MOST_NUMBERS:
         yield f"a network or shard has more than {MOST_NUMBERS} numbers"
     else:
         yield from _contradictions(spec)
@@ -142,8 +148,12 @@ def _absurdities(spec: StoreSpec) -> Iterator[str]:
 
 def _numbers(network: NetworkConfig, spec: StoreSpec) -> int:
     """At least as many numbers as the base network has."""
-    inputs = network.width + spec.domain.num_axes + spec.features.num_channels + network.modulation_size
+    inputs = network.width + spec.domain.num_inputs + spec.features.num_channels + network.modulation_size
     return network.depth * network.width * (inputs + 1)
+
+
+def _longest_row(spec: StoreSpec) -> int:
+    return max(spec.config.network.modulation_size, len(spec.features.columns))
 
 
 def _contradictions(spec: StoreSpec) -> Iterator[str]:
@@ -155,6 +165,10 @@ def _contradictions(spec: StoreSpec) -> Iterator[str]:
         (array.dtype, array.shape) != ("float32", (size,)) for array in spec.rounding.values()
     ):
         yield f"rounding describes {expected}, but modulations are {stored}"
+    columns = summary_units(spec.features).keys()
+    for split, quality in spec.quality.items():
+        if quality.metrics.keys() != columns:
+            yield f"quality.{split}.metrics has {list(quality.metrics)}, expected {list(columns)}"
     for key in spec.manifest:
         check_key(key)
     if spec.complete:
@@ -176,3 +190,14 @@ def _from_version_2(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Say what version 2 left unsaid: nothing is rounded."""
     config = {**attributes["config"], "modulation_dtype": "float32", "base_dtype": "float32"}
     return {**attributes, "config": config, "rounding": {}, "rounding_loss": None}
+
+
+def _from_version_3(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what version 3 left unsaid: grids of cells have no physical length, values are features."""
+    axes, features = attributes["domain"]["axes"], dict(attributes["features"])
+    domain = {**attributes["domain"], "lengths": [1.0] * len(axes), "units": ["1"] * len(axes), "kind": "cells"}
+    features["units"] = [features["units"]] * len(features["channels"])
+    features = json.loads(json.dumps(to_dict(from_dict(FeatureSpec, features)))) | features
+    config = {**attributes["config"], "network": {**attributes["config"]["network"], "head": "linear"}}
+    quality = {split: {"metrics": {}, **figures} for split, figures in attributes["quality"].items()}
+    return {**attributes, "domain": domain, "features": features, "config": config, "quality": quality}

@@ -15,6 +15,7 @@ from functa_store.store.chunks import TEXT
 from functa_store.store.columns import Column, ColumnInMemory
 from functa_store.store.inventory import take_inventory
 from functa_store.store.local import LocalObjects
+from functa_store.store.metric_columns import MetricColumn
 from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions, open_objects
 from functa_store.store.parsing import load_spec
 from functa_store.store.rounding import EXACT, Rounding
@@ -50,9 +51,11 @@ class StoreReader:
         config: The conversion.
         provenance: Facts about the archive.
         reference: Figures to compare with.
-        quality: Examples and PSNR by split; empty while unfinished.
+        quality: Examples, PSNR and means of metrics by split; empty while unfinished.
         modulations: One modulation per example, float32 however they are stored.
         mse: Mean squared error of each fit, float32, in the squared unit of the features.
+        metrics: The columns of `features` by name, one float32 per example, not a number where it has none.
+        metrics_table: The same in one, (example, metric); None if there are none.
         ids: Name of each example.
         split: Split of each example.
         labels: Named labels, one value per example.
@@ -82,6 +85,7 @@ class StoreReader:
         self._check_tables()
         self.modulations = Rows(f"{self.path}/modulations", (n, size), np.dtype(np.float32), self._open_modulations)
         self.mse = Rows(f"{self.path}/mse", (n,), np.dtype(np.float32), self._open_mse)
+        self.metrics_table, self.metrics = self._metrics()
         self.ids, self.split = self._column("id"), self._column("split")
         labels = {column.removeprefix("labels/"): column for column in columns[2:]}
         self.labels: Mapping[str, Rows] = {name: self._column(column) for name, column in labels.items()}
@@ -114,7 +118,7 @@ class StoreReader:
         Raises:
             StoreFormatError: If an array is missing, damaged or not of this network.
         """
-        sizes = self.config.network, self.domain.num_axes, self.features.num_channels
+        sizes = self.config.network, self.domain.num_inputs, self.features.num_channels
         described = self.spec.base
         kinds = {name: (array.dtype, array.shape) for name, array in described.items()}
         self._refuse(description_problems(kinds, *sizes))  # before anything of that size is read
@@ -188,6 +192,21 @@ class StoreReader:
 
     def _open_mse(self) -> RowTable:
         return open_rows(self._shards_of("mse"), np.asarray)
+
+    def _metrics(self) -> tuple[Rows | None, Mapping[str, Rows]]:
+        columns, n = self.features.columns, self.num_examples
+        if not columns:
+            return None, {}
+        dtype = np.dtype(np.float32)
+        table = Rows(f"{self.path}/metrics", (n, len(columns)), dtype, self._open_metrics)
+        opening = [functools.partial(MetricColumn, table, i) for i in range(len(columns))]
+        return table, {
+            column: Rows(f"{self.path}/metrics, {column}", (n,), dtype, open_column)
+            for column, open_column in zip(columns, opening, strict=True)
+        }
+
+    def _open_metrics(self) -> RowTable:
+        return open_rows(self._shards_of("metrics"), np.asarray)
 
     def _shards_of(self, name: str) -> Shards:
         table = self.spec.tables(Rounding(self.config.modulation_dtype))[name]

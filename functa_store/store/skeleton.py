@@ -11,6 +11,7 @@ from zarr.storage import MemoryStore
 from functa_store.errors import ConfigError
 from functa_store.store.arrays import ROWS_PER_CHUNK
 from functa_store.store.chunks import TEXT, text_limit
+from functa_store.store.metric_columns import column_attributes
 from functa_store.store.spec import ROOT, Contents, StoreSpec
 from functa_store.store.tables import Table
 
@@ -67,12 +68,16 @@ def _objects(files: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def _create_table(root: zarr.Group, name: str, table: Table, contents: Contents) -> None:
-    units = contents.features.units
-    facts = {
-        "modulations": ("the modulation of each example", "1"),
-        "mse": ("mean squared error of each fit", units if units == "1" else f"({units})^2"),
+    columns = column_attributes(contents.features)
+    attributes: dict[str, dict[str, Any]] = {
+        "modulations": {"long_name": "the modulation of each example", "units": "1"},
+        "mse": {"long_name": "mean squared error of each fit, of features", "units": "1"},
+        "metrics": {
+            "long_name": "how good each fit is, beside its error",
+            "columns": list(columns),
+            "column_units": [column["units"] for column in columns.values()],
+        },
     }
-    long_name, unit = facts[name]
     root.create_array(
         name,
         shape=(contents.num_examples, *table.row_shape),
@@ -81,8 +86,8 @@ def _create_table(root: zarr.Group, name: str, table: Table, contents: Contents)
         chunks=(table.rows_per_chunk, *table.row_shape),
         compressors=None,  # flat shards can be mapped; zstd would save 7 to 12 %
         fill_value=np.nan if table.dtype.kind == "f" else 0,  # a missing shard should not read as data
-        dimension_names=["example", "modulation"][: 1 + len(table.row_shape)],
-        attributes={"long_name": long_name, "units": unit, "coordinates": "id split"},
+        dimension_names=["example", "metric" if name == "metrics" else "modulation"][: 1 + len(table.row_shape)],
+        attributes={**attributes[name], "coordinates": "id split"},
     )
 
 

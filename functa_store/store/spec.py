@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from functa_store.config import ConvertConfig, from_dict, to_dict
+from functa_store.domains import Domain
 from functa_store.errors import ConfigError
-from functa_store.grids import CellGrid
 from functa_store.sources import FeatureSpec, Label, Reject, Source
 from functa_store.store.base import BaseArray, base_problems, describe_array
 from functa_store.store.layout import Layout, choose_layout
@@ -19,7 +19,7 @@ from functa_store.store.objects import FileRecord
 from functa_store.store.rounding import EXACT, Rounding
 from functa_store.store.tables import Table, tables
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 ROOT = "zarr.json"
 CONVENTION = {
     "uuid": "4b8ff4a1-29ee-4f0e-9a51-6a1f5d2c7e93",
@@ -47,11 +47,14 @@ class Quality:
         examples: Examples of the split.
         psnr_mean: Mean of their PSNRs in decibels; None if one has no error at all.
         psnr_of_mean_mse: PSNR of their mean error in decibels; None if there is no error at all.
+        metrics: Mean of each column of the table `metrics` over those that have a number there, and of the PSNRs of
+            `mse_held_out` under `psnr_held_out`; None if none has, or if the mean is infinite.
     """
 
     examples: int
     psnr_mean: float | None
     psnr_of_mean_mse: float | None
+    metrics: dict[str, float | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,7 @@ class StoreSpec:
     format_version: int
     complete: bool
     fingerprint: str
-    domain: CellGrid
+    domain: Domain
     features: FeatureSpec
     config: ConvertConfig
     layout: Layout
@@ -109,7 +112,7 @@ class StoreSpec:
 
     def tables(self, rounding: Rounding) -> dict[str, Table]:
         """The sharded arrays by name."""
-        return tables(self.layout, self.config.network.modulation_size, rounding)
+        return tables(self.layout, self.config.network.modulation_size, rounding, len(self.features.columns))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,7 +137,7 @@ class Contents:
         ConfigError: If these contradict each other or cannot be stored.
     """
 
-    domain: CellGrid
+    domain: Domain
     features: FeatureSpec
     config: ConvertConfig
     base: Mapping[str, np.ndarray]
@@ -158,7 +161,9 @@ class Contents:
         for name, label in self.labels.items():
             if not name or name.startswith((".", "__")) or "/" in name or label.values.dtype.kind not in "biuf":
                 raise ConfigError(f"label {name!r} of {label.values.dtype}: expected a plain name and numbers")
-        for problem in base_problems(self.base, self.config.network, self.domain.num_axes, self.features.num_channels):
+        for problem in base_problems(
+            self.base, self.config.network, self.domain.num_inputs, self.features.num_channels
+        ):
             raise ConfigError(f"the base does not fit the configuration: {problem}")
 
     @property

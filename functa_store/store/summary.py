@@ -1,10 +1,11 @@
-"""What do the modulations and errors of a whole store look like, read one shard at a time?"""
+"""What do the modulations, errors and metrics of a whole store look like, read one shard at a time?"""
 
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from functa_store.metrics import psnr_mean, psnr_of_mean_mse
+from functa_store.metrics import psnr, psnr_mean, psnr_of_mean_mse
+from functa_store.store.metric_columns import HELD_OUT, PSNR_HELD_OUT
 from functa_store.store.spec import Quality
 
 
@@ -37,23 +38,38 @@ def moments(tables: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def quality_by_split(mse: np.ndarray, split: np.ndarray, span: float) -> dict[str, Quality]:
+def quality_by_split(
+    mse: np.ndarray, metrics: Mapping[str, np.ndarray], split: np.ndarray, span: float
+) -> dict[str, Quality]:
     """How well each split was fitted.
 
     Args:
         mse: Mean squared error of each example.
+        metrics: Each column of the table `metrics`; not a number for examples that have none.
         split: Its split.
         span: Width of the data range that PSNR is relative to.
 
     Returns:
         One entry per split that has examples, in alphabetical order.
     """
-    return {str(name): _quality(mse[split == name], span) for name in np.unique(split)}
+    if HELD_OUT in metrics:
+        metrics = {**metrics, PSNR_HELD_OUT: psnr(metrics[HELD_OUT], span)}
+    found = {}
+    for name in np.unique(split):
+        chosen = split == name
+        found[str(name)] = Quality(
+            examples=int(chosen.sum()),
+            psnr_mean=_if_finite(psnr_mean(mse[chosen], span)),
+            psnr_of_mean_mse=_if_finite(psnr_of_mean_mse(mse[chosen], span)),
+            metrics={column: _mean_of_numbers(values[chosen]) for column, values in metrics.items()},
+        )
+    return found
 
 
-def _quality(mse: np.ndarray, span: float) -> Quality:
-    figures: Mapping[str, float] = {
-        "psnr_mean": psnr_mean(mse, span),
-        "psnr_of_mean_mse": psnr_of_mean_mse(mse, span),
-    }
-    return Quality(examples=len(mse), **{k: v if np.isfinite(v) else None for k, v in figures.items()})
+def _mean_of_numbers(values: np.ndarray) -> float | None:
+    numbers = values[~np.isnan(values)].astype(np.float64)
+    return _if_finite(float(numbers.mean())) if len(numbers) else None
+
+
+def _if_finite(figure: float) -> float | None:
+    return figure if np.isfinite(figure) else None

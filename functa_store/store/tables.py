@@ -23,7 +23,7 @@ class Table:
     Attributes:
         name: Name of the array.
         dtype: Of the stored numbers, little endian.
-        row_shape: Shape of one row: (modulation size,) or ().
+        row_shape: Shape of one row: (modulation size,), () or (metrics,).
         rows_per_shard: Rows that a shard file holds.
         rows_per_chunk: Rows per inner chunk, which divides that.
     """
@@ -116,15 +116,16 @@ class Table:
             )
 
 
-def tables(layout: Layout, size: int, rounding: Rounding) -> dict[str, Table]:
+def tables(layout: Layout, size: int, rounding: Rounding, num_metrics: int) -> dict[str, Table]:
     """The tables of a store by name.
 
     Args:
         layout: How their rows are cut.
         size: Numbers of a modulation.
         rounding: How they are stored.
+        num_metrics: Numbers that are kept of a fit beside its error; without any there is no table of them.
     """
-    return {
+    found = {
         "modulations": Table(
             name="modulations",
             dtype=rounding.stored,
@@ -140,3 +141,6 @@ def tables(layout: Layout, size: int, rounding: Rounding) -> dict[str, Table]:
             rows_per_chunk=layout.mse_rows_per_chunk,
         ),
     }
+    if num_metrics:
+        found["metrics"] = dataclasses.replace(found["mse"], name="metrics", row_shape=(num_metrics,))
+    return found

@@ -102,5 +102,5 @@ def _foreign(objects: Objects, there: Inventory) -> list[str]:
     if not objects.lists:
         return []
     known = {ROOT, *there.records}
-    unfinished = () if there.spec.complete else ("modulations/c/", "mse/c/", "statistics/")
+    unfinished = () if there.spec.complete else ("modulations/c/", "mse/c/", "metrics/c/", "statistics/")
     return [key for key in objects.sizes() if key not in known and not key.startswith(unfinished)]

@@ -79,24 +79,29 @@ class StoreWriter:
         """The shards that are still to be written, in order."""
         return [shard for shard in self._shards if shard.index not in self._done]
 
-    def write(self, shard: Shard, modulations: ArrayLike, mse: ArrayLike) -> None:
+    def write(self, shard: Shard, modulations: ArrayLike, mse: ArrayLike, metrics: ArrayLike | None = None) -> None:
         """Write one shard atomically, then its receipt. Different shards may be written from threads.
 
         Args:
             shard: One of `missing_shards`.
             modulations: Shape (len(shard), modulation size), rounded as the store's contents say.
             mse: Mean squared error of each fit, shape (len(shard),), stored as float32.
+            metrics: Its metrics, shape (len(shard), columns), in the order of the columns of the store's features,
+                stored as float32; not a number where an example has none. None if the features have no metrics.
 
         Raises:
-            StoreFormatError: If a shape does not fit the shard.
+            StoreFormatError: If a shape does not fit the shard, or metrics are there or absent against the features.
             LearningError: If a value is not finite, or cannot be stored.
             StoreMismatchError: If the shard was written before with other values.
             StorageError: If it cannot be written.
         """
-        checked = {
-            name: self._check(shard, name, np.asarray(values, np.float32))
-            for name, values in {"modulations": modulations, "mse": mse}.items()
-        }
+        given = {"modulations": modulations, "mse": mse} | ({} if metrics is None else {"metrics": metrics})
+        if given.keys() != self._tables.keys():
+            raise StoreFormatError(
+                f"{self._store.name}: shard {shard.index} got {list(given)}, expected {list(self._tables)}, since the "
+                f"metrics of its features are {self._contents.features.metrics}."
+            )
+        checked = {name: self._check(shard, name, np.asarray(values, np.float32)) for name, values in given.items()}
         stored = {**checked, "modulations": self._contents.rounding.to_stored(checked["modulations"])}
         files = {self._tables[name].key(shard): self._tables[name].encode(rows) for name, rows in stored.items()}
         records = {key: record(*parts) for key, parts in files.items()}
@@ -116,8 +121,9 @@ class StoreWriter:
             raise StoreFormatError(
                 f"{where}: shard {shard.index} got values of shape {rows.shape}, expected {expected}."
             )
-        if not np.isfinite(rows).all():
-            row = int(np.argwhere(~np.isfinite(rows))[0, 0])
+        wrong = np.isinf(rows) if name == "metrics" else ~np.isfinite(rows)
+        if wrong.any():
+            row = int(np.argwhere(wrong)[0, 0])
             raise LearningError(
                 f"{where}: the fit of example {self._contents.ids[shard.start + row]!r} is not finite. "
                 "Look at its features, or learn with lower learning rates."
@@ -126,37 +132,39 @@ class StoreWriter:
 
     def _complete(self) -> None:
         """Statistics, manifest and quality, then `complete: true` in one atomic replacement of the root."""
-        mse: list[np.ndarray] = []
-        statistics = statistics_objects(moments(self._read_back(mse)))
+        features = self._contents.features
+        scores: dict[str, list[np.ndarray]] = {name: [] for name in self._tables if name != "modulations"}
+        statistics = statistics_objects(moments(self._read_back(scores)))
         write_all(self._store, statistics)
+        mse = np.concatenate(scores["mse"])
+        columns = np.concatenate(scores["metrics"]).T if "metrics" in scores else ()
+        metrics = dict(zip(features.columns, columns, strict=True))
         spec = dataclasses.replace(
             self._spec,
             complete=True,
-            quality=quality_by_split(
-                np.concatenate(mse), np.asarray(self._contents.split), self._contents.features.span
-            ),
+            quality=quality_by_split(mse, metrics, np.asarray(self._contents.split), features.span),
             manifest=self._manifest(statistics),
         )
         self._store.write(ROOT, spec.to_root())
         self._receipts.clear()
 
-    def _read_back(self, mse: list[np.ndarray]) -> Iterator[np.ndarray]:
-        """The modulations of shard after shard as a reader will see them; errors are put apart.
+    def _read_back(self, scores: Mapping[str, list[np.ndarray]]) -> Iterator[np.ndarray]:
+        """The modulations of shard after shard as a reader will see them; the rows of other tables are put apart.
 
         Raises:
             StoreFormatError: After the last one, if shards changed since they were written; they are missing then.
         """
         damaged: list[str] = []
         for shard in self._shards:
-            found = {name: self._unchanged(shard, table) for name, table in self._tables.items()}
-            wrong = [self._tables[name].key(shard) for name, rows in found.items() if rows is None]
-            if wrong:
-                damaged += wrong
+            read = {name: self._unchanged(shard, table) for name, table in self._tables.items()}
+            found = {name: rows for name, rows in read.items() if rows is not None}
+            if wrong := [self._tables[name].key(shard) for name in read.keys() - found.keys()]:
+                damaged += sorted(wrong)
                 self._receipts.forget(shard)
-            modulations, errors = found["modulations"], found["mse"]
-            if modulations is not None and errors is not None:
-                mse.append(errors)
-                yield self._contents.rounding.to_values(modulations)
+            else:
+                for name, rows in scores.items():
+                    rows.append(found[name])
+                yield self._contents.rounding.to_values(found["modulations"])
         if damaged:
             raise StoreFormatError(
                 f"{self._store.name}: {', '.join(damaged)} changed after they were written. Run the same command again "

@@ -8,6 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from functa_store.decode.variables import CHANNEL, EXAMPLE
+from functa_store.domains import Domain
 from functa_store.errors import GridError, StoreMismatchError
 from functa_store.grids import Region
 from functa_store.xarray_backend.dataset import Opened
@@ -34,7 +35,7 @@ class FunctaAccessor:
         """The functions themselves at any points, where `interp` would interpolate between decoded ones.
 
         Args:
-            **points: A position in [0, 1] for each axis: a number, an array, or a DataArray. Vectors are
+            **points: A position for each axis, in [0, 1] or degrees: a number, an array, or a DataArray. Vectors are
                 combined with each other, each along its own axis; DataArrays along their dimensions, as by
                 `Dataset.interp`. One that has a dimension of the examples has another point for each of them.
 
@@ -42,7 +43,7 @@ class FunctaAccessor:
             Features of dimensions (dimensions of the examples, dimensions of the points, channel).
 
         Raises:
-            GridError: If an axis is missing or unknown, a point is not in [0, 1], or coordinates along a dimension
+            GridError: If an axis is missing or unknown, a point is not in the domain, or coordinates along a dimension
                 that two share disagree.
             StoreMismatchError: If the dataset no longer says which functaset it is from, or has other examples by now.
         """
@@ -50,7 +51,9 @@ class FunctaAccessor:
         kept = self._kept(opened)
         if set(points) != set(opened.axes):
             raise GridError(f"expected positions along each of {opened.axes}, got them along {tuple(points)}")
-        given = {axis: _positions(axis, points[axis]) for axis in opened.axes}
+        domain = opened.store.domain
+        named = zip(domain.axes, opened.axes, strict=True)
+        given = {name: _positions(domain, axis, name, points[name]) for axis, name in named}
         examples = kept[EXAMPLE]
         dims = _common_dims([examples, *given.values()])
         along = [array.variable.to_base_variable() for array in given.values()]
@@ -69,7 +72,8 @@ class FunctaAccessor:
         Args:
             resolution: Points inside the region, one number for all axes or one per axis; None means the
                 spacing of the archive.
-            region: Per axis (low, high) in [0, 1]; None means the whole domain, whatever was selected of it.
+            region: Per axis (low, high), in [0, 1] or degrees; None means the whole domain, whatever was
+                selected of it.
 
         Raises:
             GridError: If resolution or region do not fit the domain.
@@ -114,18 +118,17 @@ def _with_features(kept: xr.Dataset, opened: Opened, features: xr.Variable) -> x
     return kept.assign({opened.names["features"]: features}).assign_coords(opened.channel_coordinate())
 
 
-def _positions(axis: str, given: Any) -> xr.DataArray:
+def _positions(domain: Domain, axis: str, name: str, given: Any) -> xr.DataArray:
     """Positions along an axis; a plain vector has the axis as its dimension."""
-    wanted = f"{axis}: expected a number, a vector or a DataArray of positions"
+    wanted = f"{name}: expected a number, a vector or a DataArray of positions"
     try:
-        array = given if isinstance(given, xr.DataArray) else xr.DataArray(given, dims=(axis,)[: np.ndim(given)])
+        array = given if isinstance(given, xr.DataArray) else xr.DataArray(given, dims=(name,)[: np.ndim(given)])
         values = np.asarray(array.values)
     except (TypeError, ValueError) as error:
         raise GridError(f"{wanted}; give a table as a DataArray, whose dimensions have names: {error}") from error
     if values.dtype.kind not in "iuf":
         raise GridError(f"{wanted}, got {values.dtype}")
-    if not ((values >= 0) & (values <= 1)).all():  # NaN is neither
-        raise GridError(f"{axis}: found positions outside [0, 1], where no example has been fitted")
+    domain.check_positions(axis, values)
     return array
 
 

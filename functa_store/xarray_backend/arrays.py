@@ -90,7 +90,7 @@ class ColumnArray(BackendArray):
 
     Args:
         shared: The functaset.
-        column: "id", "split", "mse", or "labels/NAME".
+        column: "id", "split", "mse", "metrics/NAME", or "labels/NAME".
     """
 
     def __init__(self, shared: SharedFunctaset, column: str) -> None:

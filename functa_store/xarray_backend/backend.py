@@ -40,7 +40,7 @@ class FunctaBackend(BackendEntrypoint):
             drop_variables: Variables to leave out.
             resolution: Points inside the region, one number for all axes or one per axis; None keeps the
                 spacing of the archive.
-            region: Per axis (low, high) in [0, 1]; None means the whole domain.
+            region: Per axis (low, high), in [0, 1] or degrees; None means the whole domain.
             clip: Clip features to the data range.
             storage: How to reach a bucket.
             verify: Compare the checksum of each shard when it is first touched.

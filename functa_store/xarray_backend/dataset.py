@@ -16,7 +16,6 @@ from functa_store.decode.variables import (
     CHANNEL_ATTRIBUTES,
     EXAMPLE,
     EXAMPLE_ATTRIBUTES,
-    axis_attributes,
     column_attributes,
     columns_of,
     features_attributes,
@@ -89,7 +88,7 @@ class Opened:
         domain = self.store.domain
         positions = [pd.Index(along) for along in domain.axis_coords(resolution, region)]
         coordinates = [
-            _indexed(name, along, axis_attributes(axis))
+            _indexed(name, along, domain.axis_attributes(axis))
             for axis, name, along in zip(domain.axes, self.axes, positions, strict=True)
         ]
         return [xr.Variable((n,), p.values) for n, p in zip(self.axes, positions, strict=True)], coordinates

@@ -34,7 +34,7 @@ def write_store(
     shapes = base_shapes(NETWORK, domain.num_axes, len(channels)) | {"inner_loop/learning_rate": (3, 4)}
     contents = Contents(
         domain=domain,
-        features=FeatureSpec(channels=channels, units="K"),
+        features=FeatureSpec(channels=channels, units=("K",) * len(channels)),
         config=ConvertConfig(network=NETWORK, rows_per_shard=4),
         base={name: rng.normal(scale=0.3, size=shape).astype(np.float32) for name, shape in shapes.items()},
         ids=[f"{i}.png" for i in range(count)],

@@ -15,13 +15,14 @@ from functa_store.decode import decoder as decoder_module
 from functa_store.decode import programs
 from functa_store.decode.decoder import TiledDecoder
 from functa_store.decode.programs import make_decoder
-from functa_store.grids import GridPoints
+from functa_store.grids import CellGrid, GridPoints
 from functa_store.nets.siren import init_siren
 from functa_store.nets.weights import from_weights, to_weights
 from tests.reference import ReferenceSiren
 
 CONFIG = NetworkConfig(width=16, depth=4, w0=10.0, modulation_dim=6)
 BASE = to_weights(nnx.state(init_siren(CONFIG, 2, 3, seed=0)))
+DOMAIN = CellGrid(axes=("y", "x"), resolution=(8, 8))
 RNG = np.random.default_rng(0)
 MODULATIONS = 0.2 * RNG.normal(size=(5, 6)).astype(np.float32)
 
@@ -65,7 +66,7 @@ NO_CHECK = [HealthCheck.function_scoped_fixture]  # the constants are the same f
 @given(st.integers(0, 5), st.integers(0, 70))
 def test_tiles_give_the_papers_features_whatever_their_number(small_tiles, num_examples, num_points):
     coords = np.random.default_rng(num_points).uniform(size=(num_points, 2)).astype(np.float32)
-    tiled = TiledDecoder(CONFIG, BASE, 2, 3)
+    tiled = TiledDecoder(CONFIG, BASE, DOMAIN, 3)
     features = tiled(MODULATIONS[:num_examples], coords)
     assert features.shape == (num_examples, num_points, 3)
     assert tiled.points_asked == num_examples * num_points
@@ -78,7 +79,7 @@ def test_tiles_give_the_papers_features_whatever_their_number(small_tiles, num_e
 def test_a_grid_is_decoded_as_its_points_are(small_tiles, shape):
     grid = GridPoints([np.linspace(0, 1, n) ** 2 for n in shape])
     points = grid[np.arange(len(grid))]
-    tiled = TiledDecoder(CONFIG, BASE, 2, 3)
+    tiled = TiledDecoder(CONFIG, BASE, DOMAIN, 3)
     np.testing.assert_array_equal(tiled(MODULATIONS, grid), tiled(MODULATIONS, points))
 
 
@@ -87,7 +88,7 @@ def test_a_grid_is_decoded_as_its_points_are(small_tiles, shape):
 def test_scattered_points_are_evaluated_once_each_with_the_example_of_each(small_tiles, examples):
     which = np.array(examples, np.int64)
     coords = np.random.default_rng(0).uniform(size=(len(which), 2)).astype(np.float32)
-    tiled = TiledDecoder(CONFIG, BASE, 2, 3)
+    tiled = TiledDecoder(CONFIG, BASE, DOMAIN, 3)
     features = tiled.scattered(MODULATIONS, which, coords)
     assert tiled.points_asked == len(which)
     assert tiled.points_evaluated < len(which) + 8 * small_tiles * (1 + len(which) // 16)
@@ -96,13 +97,13 @@ def test_scattered_points_are_evaluated_once_each_with_the_example_of_each(small
 
 
 def test_few_points_of_many_examples_do_not_fill_a_tile_for_each():
-    tiled = TiledDecoder(CONFIG, BASE, 2, 3)
+    tiled = TiledDecoder(CONFIG, BASE, DOMAIN, 3)
     tiled(np.zeros((100, 6), np.float32), np.zeros((3, 2), np.float32))
     assert tiled.points_evaluated < 300 + decoder_module.SCATTERED_TILE_POINTS
 
 
 def test_examples_are_written_into_the_rows_of_an_array(small_tiles):
-    tiled = TiledDecoder(CONFIG, BASE, 2, 3)
+    tiled = TiledDecoder(CONFIG, BASE, DOMAIN, 3)
     for num_points in (3, 37):
         coords = RNG.uniform(size=(num_points, 2)).astype(np.float32)
         features = np.full((7, num_points, 3), np.nan, np.float32)
@@ -112,7 +113,7 @@ def test_examples_are_written_into_the_rows_of_an_array(small_tiles):
 
 
 def test_threads_that_come_together_compile_once(traces):
-    tiled = TiledDecoder(CONFIG, BASE, 2, 3)
+    tiled = TiledDecoder(CONFIG, BASE, DOMAIN, 3)
     coords = np.zeros((1000, 2), np.float32)
     threads = [threading.Thread(target=tiled, args=(MODULATIONS, coords)) for _ in range(4)]
     for thread in threads:
@@ -125,7 +126,7 @@ def test_threads_that_come_together_compile_once(traces):
 
 def test_one_compilation_serves_every_size_and_every_decoder_of_a_network(traces):
     for examples, points in [(1, 1000), (5, 4100), (2, 2048)]:
-        tiled = TiledDecoder(CONFIG, BASE, 2, 3)
+        tiled = TiledDecoder(CONFIG, BASE, DOMAIN, 3)
         tiled(MODULATIONS[:examples], np.zeros((points, 2), np.float32))
     assert len(traces) == 1
     for examples, points in [(1, 1), (5, 100), (3, 300)]:

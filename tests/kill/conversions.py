@@ -10,19 +10,17 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from functa_store.store.reader import StoreReader
 from functa_store.store.verify import verify
+from tests.kinds.archives import KINDS, Kind, png, write_zip
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = 24
 AT_ONCE = 2
 """Processes at a time."""
 
@@ -35,6 +33,15 @@ ENVIRONMENT = {
     "XLA_FLAGS": "",
     "PYTHONPATH": os.fspath(ROOT),
 }
+
+
+def pictures(folder: Path) -> Path:
+    """A zip of 24 small pictures of random colours."""
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
+    return write_zip(folder / "archive.zip", {f"{i:02}.png": png(picture) for i, picture in enumerate(pixels)})
+
+
+PICTURES = dataclasses.replace(KINDS["images"], write=pictures)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,14 +81,14 @@ class Conversions:
 
     Args:
         folder: An empty folder for the archive, the references and what JAX compiles.
+        kind: Of the archive.
+        dtypes: Of modulations.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.archive = folder / "archive.zip"
+    def __init__(self, folder: Path, kind: Kind = PICTURES, dtypes: Sequence[str] = ("float32", "int8")) -> None:
+        self.kind, self.archive = kind, kind.write(folder)
         self.environment = os.environ | ENVIRONMENT | {"JAX_COMPILATION_CACHE_DIR": os.fspath(folder / "compiled")}
         self._names, self._lock = 0, threading.Lock()
-        write_archive(self.archive)
-        dtypes = ["float32", "int8"]
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
             paths = [folder / f"{dtype}.functa" for dtype in dtypes]
             self.references = dict(zip(dtypes, pool.map(self._refer, dtypes, paths), strict=True))
@@ -92,7 +99,8 @@ class Conversions:
         return Reference(out, files(out), moments)
 
     def command(self, dtype: str, out: Path) -> list[str]:
-        words = [sys.executable, str(ROOT / "tests/kill/convert_once.py"), "convert", "images", str(self.archive)]
+        words = [sys.executable, str(ROOT / "tests/kill/convert_once.py"), "convert", self.kind.converter]
+        words += [str(self.archive), *self.kind.options]
         return [*words, str(out), "--preset", "tiny", "--snapshot-every", "0", "--dtype", dtype, "--quiet"]
 
     def new_trace(self, out: Path) -> Path:
@@ -159,7 +167,7 @@ class Conversions:
             return
         whole, found = StoreReader(self.references[dtype].path), StoreReader(path, verify=True)
         rows = np.array([row for shard in found.shards for row in shard.examples], int)
-        if found.complete and len(rows) < EXAMPLES:
+        if found.complete and len(rows) < whole.num_examples:
             yield f"{path} is complete with {len(rows)} examples"
         for name in ("ids", "split", "modulations", "mse"):
             if not np.array_equal(getattr(found, name)[:], getattr(whole, name)[:][rows]):
@@ -235,15 +243,6 @@ def at_random(reference: Reference, dtype: str, number: int, seed: int) -> list[
     """Kills from outside, at any time from the start to the end."""
     rng, moments = random.Random(seed), reference.moments.total()
     return [Plan(dtype, ((rng.randrange(moments), rng.choice([0.0, 0.01, 0.2])),)) for _ in range(number)]
-
-
-def write_archive(path: Path) -> None:
-    """A zip of small pictures of random colours."""
-    rng = np.random.default_rng(0)
-    with zipfile.ZipFile(path, "w") as archive:
-        for number in range(EXAMPLES):
-            with archive.open(f"{number:02}.png", "w") as file:
-                Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(file, "PNG")
 
 
 def files(path: Path) -> dict[str, bytes]:

@@ -1,6 +1,6 @@
 """Runs `functa` with a tiny preset more, and dies or waits at a given moment of writing.
 
-    python convert_once.py convert images ARCHIVE OUT --preset tiny ...
+    python convert_once.py convert KIND ARCHIVE OUT --preset tiny ...
 
 The environment says when; the product knows nothing of it:
 
@@ -21,6 +21,7 @@ removed, at OUT (an absolute path) or at OUT.work. The phases:
 "exact " before a phase says that it is one of the exact store, from which a store of int8 is made.
 """
 
+import dataclasses
 import os
 import signal
 import sys
@@ -28,14 +29,14 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
-from converters.presets import IMAGES_PRESETS
 from functa_store import cli
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
-from functa_store.plugins import Preset
+from functa_store.plugins import Preset, converters
 
 TINY = Preset(
-    summary="For tests: six shards of four examples.",
+    summary="For tests: shards of four examples.",
     config=ConvertConfig(
         preset="tiny",
         network=NetworkConfig(width=8, depth=3, w0=10.0, modulation_dim=4),
@@ -44,7 +45,6 @@ TINY = Preset(
         fit=FitConfig(num_steps=3, stride=2, tuning_steps=4),
         rows_per_shard=4,
     ),
-    source={"resolution": 8, "crop": "square"},
 )
 
 write, mkdir, replace, unlink, rmdir = os.write, os.mkdir, os.replace, os.unlink, os.rmdir
@@ -92,7 +92,7 @@ class Moments:
         if "/receipts/" in path:
             return which + "receipts"
         key = path.removeprefix(f"{store}/")
-        if key.startswith(("modulations/c/", "mse/c/")):
+        if key.startswith(("modulations/c/", "mse/c/", "metrics/c/")):
             return which + "shards"
         completion = key.startswith("statistics") or (key == "zarr.json" and os.path.exists(path))
         return which + ("completion" if completion else "skeleton")
@@ -145,10 +145,21 @@ def is_complete(store: str) -> bool:
         return False
 
 
+def add_preset(kind: str) -> None:
+    presets: Any = converters()[kind].presets
+    head = next(iter(presets.values())).config.network.head
+    network = dataclasses.replace(TINY.config.network, head=head)
+    presets["tiny"] = dataclasses.replace(TINY, config=dataclasses.replace(TINY.config, network=network))
+
+
+def out_of(words: list[str]) -> str:
+    return next(word for word in words if word.endswith(".functa"))
+
+
 def main() -> int:
-    IMAGES_PRESETS["tiny"] = TINY
+    add_preset(sys.argv[2])
     kill_at, pause_at = (os.environ.get(name, "") for name in ("KILL_AT", "KILL_PAUSE"))
-    moments = Moments(sys.argv[4], os.environ["KILL_TRACE"], kill_at, pause_at)
+    moments = Moments(out_of(sys.argv), os.environ["KILL_TRACE"], kill_at, pause_at)
     os.write, os.mkdir, os.replace = moments.write, moments.mkdir, moments.replace
     os.unlink, os.rmdir = moments.unlink, moments.rmdir
     return cli.main(sys.argv[1:])

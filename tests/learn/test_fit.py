@@ -44,7 +44,7 @@ class Case:
         self.steps = Steps(*(jnp.asarray(a, jnp.float32) for a in (rates, momenta)))
         self.fit = Fit(graph, self.config, SOURCE)
         self.shared = self.fit.prepare(learnable.base, self.steps)
-        self.modulations, self.mse = self(in_batches(0, len(VALUES), BATCH))
+        self.modulations, self.mse, _ = self(in_batches(0, len(VALUES), BATCH))
 
     def __call__(self, batches):
         fitted = fit_batches(self.fit, self.shared, Feed(SOURCE), batches, BATCH)
@@ -114,7 +114,7 @@ def test_what_was_left_open_is_decided():
 def test_each_example_is_fitted_on_its_own():
     """A modulation may not depend on the examples that shared its batch."""
     case = Case(NETWORKS["latent"], PLAIN)
-    modulations, mse = case([np.array([BATCH + 4, 3])])
+    modulations, mse, _ = case([np.array([BATCH + 4, 3])])
     np.testing.assert_array_equal(modulations, case.modulations[[BATCH + 4, 3]])
     np.testing.assert_array_equal(mse, case.mse[[BATCH + 4, 3]])
 

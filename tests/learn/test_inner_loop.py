@@ -9,6 +9,7 @@ from flax import nnx
 from functa_store.config import NetworkConfig
 from functa_store.learn.inner_loop import Steps, descend, descend_safely, extend
 from functa_store.learn.losses import Target, error_and_gradient, reconstruction_error
+from functa_store.learn.observing import Points, at_points
 from functa_store.learn.outer_loop import Learnable, loss_after_inner_loop
 from functa_store.nets.siren import init_siren
 from functa_store.nets.weights import to_weights
@@ -44,7 +45,8 @@ def target(coords, features, tiles=1):
     """Points with equal weights, cut into tiles; a leading axis of views stays."""
     shape = (*coords.shape[:-2], tiles, coords.shape[-2] // tiles)
     weights = np.full(shape, 1 / coords.shape[-2], np.float32)
-    return Target(*(jnp.asarray(a.reshape(*shape, a.shape[-1])) for a in (coords, features)), jnp.asarray(weights))
+    coords, features = (jnp.asarray(a.reshape(*shape, a.shape[-1])) for a in (coords, features))
+    return Target(Points(coords), features, jnp.asarray(weights))
 
 
 def relative_error(ours, expected):
@@ -56,10 +58,10 @@ def test_the_gradient_is_the_one_derived_by_hand(case):
     expected = case.reference.gradient(phi.astype(np.float64), case.wide[0][0], case.wide[1][0])
     for tiles in (1, 4):
         view = target(case.coords[0], case.features[0], tiles)
-        error, ours = error_and_gradient(case.network, jnp.asarray(phi), view, "float32")
+        error, ours = error_and_gradient(at_points, case.network, jnp.asarray(phi), view, "float32")
         assert relative_error(ours, expected) < 1e-4
         np.testing.assert_allclose(
-            error, reconstruction_error(case.network, case.network.shifts(jnp.asarray(phi)), view), rtol=1e-5
+            error, reconstruction_error(at_points, case.network, case.network.shifts(jnp.asarray(phi)), view), rtol=1e-5
         )
 
 
@@ -67,7 +69,7 @@ def test_the_gradient_is_the_one_derived_by_hand(case):
 def test_the_error_is_the_mean_over_points_and_channels(case, tiles):
     phi = 0.05 * np.random.default_rng(0).normal(size=case.config.modulation_size).astype(np.float32)
     view = target(case.coords[0], case.features[0], tiles)
-    ours = reconstruction_error(case.network, case.network.shifts(jnp.asarray(phi)), view)
+    ours = reconstruction_error(at_points, case.network, case.network.shifts(jnp.asarray(phi)), view)
     np.testing.assert_allclose(ours, case.reference.loss(phi.astype(np.float64), *(w[0] for w in case.wide)), rtol=1e-4)
 
 
@@ -85,7 +87,7 @@ def test_three_meta_sgd_steps_are_those_of_algorithm_1(case):
     views = target(case.coords[:STEPS], case.features[:STEPS])
 
     def of_view(phi, step):
-        return error_and_gradient(case.network, phi, jax.tree.map(lambda a: a[step], views), "float32")
+        return error_and_gradient(at_points, case.network, phi, jax.tree.map(lambda a: a[step], views), "float32")
 
     expected = case.reference.inner_loop(case.rates, *(view[:STEPS] for view in case.wide))
     rates = jnp.asarray(case.rates)
@@ -140,7 +142,7 @@ def test_the_outer_gradient_is_of_second_order(case, tiles):
     """
     graph, base = nnx.split(case.network)
     learnable = Learnable(base, jnp.asarray(case.rates))
-    gradient = jax.grad(loss_after_inner_loop)(learnable, graph, target(case.coords, case.features, tiles))
+    gradient = jax.grad(loss_after_inner_loop)(learnable, graph, at_points, target(case.coords, case.features, tiles))
     rng = np.random.default_rng(2)
     direction = {name: rng.normal(size=array.shape) for name, array in to_weights(base).items()}
     towards = rng.normal(size=case.rates.shape)

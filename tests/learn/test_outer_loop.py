@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
 from functa_store.grids import CellGrid
 from functa_store.learn.losses import Target
+from functa_store.learn.observing import GridObserver, Points, at_points, sample_points
 from functa_store.learn.outer_loop import (
     LOWEST_RATE,
     LearnState,
@@ -19,12 +20,11 @@ from functa_store.learn.outer_loop import (
     loss_after_inner_loop,
     make_optimizer,
     make_outer_step,
-    sample_points,
 )
 from functa_store.learn.sizes import temporary_bytes
 from functa_store.sources import FeatureSpec
 
-GRID = CellGrid(axes=("y", "x"), resolution=(8, 8)).coords()
+DOMAIN = CellGrid(axes=("y", "x"), resolution=(8, 8))
 SPEC = FeatureSpec(channels=("r", "g", "b"), scale=1 / 255)
 CONFIG = ConvertConfig(
     network=NetworkConfig(width=16, depth=3, modulation_dim=8),
@@ -32,6 +32,7 @@ CONFIG = ConvertConfig(
 )
 RAW = np.random.default_rng(0).integers(0, 256, size=(4, 64, 3), dtype=np.uint8)
 KEY = jax.random.key(0)
+OBSERVER = GridObserver(DOMAIN, SPEC)
 
 
 @pytest.fixture(scope="module", name="start")
@@ -42,26 +43,27 @@ def _start():
 
 def test_losses_are_those_before_the_update_and_fall_with_it(start):
     graph, state = start
-    step = make_outer_step(graph, CONFIG, GRID, SPEC)
+    step = make_outer_step(graph, CONFIG, OBSERVER)
     state, first = step(state, RAW, KEY, np.float32(1))
     for _ in range(20):
         state, losses = step(state, RAW, KEY, np.float32(1))
     features = RAW[0] / np.float32(255)
-    weights = np.full(len(GRID), 1 / len(GRID), np.float32)
-    views = Target(*(jnp.broadcast_to(x, (4, 1, *x.shape)) for x in (GRID, features, weights)))
-    np.testing.assert_allclose(first[0], loss_after_inner_loop(start[1].learnable, graph, views), rtol=1e-4)
+    weights = np.full(64, 1 / 64, np.float32)
+    coords, features, weights = (jnp.broadcast_to(x, (4, 1, *x.shape)) for x in (DOMAIN.coords(), features, weights))
+    views = Target(Points(coords), features, weights)
+    np.testing.assert_allclose(first[0], loss_after_inner_loop(start[1].learnable, graph, at_points, views), rtol=1e-4)
     assert losses.mean() < 0.9 * first.mean()
 
 
 def test_a_scale_of_zero_changes_nothing(start):
     graph, state = start
-    after, _ = make_outer_step(graph, CONFIG, GRID, SPEC)(state, RAW, KEY, np.float32(0))
+    after, _ = make_outer_step(graph, CONFIG, OBSERVER)(state, RAW, KEY, np.float32(0))
     jax.tree.map(np.testing.assert_array_equal, after.learnable, state.learnable)
 
 
 def test_inner_rates_stay_positive(start):
     graph, state = start
-    step = make_outer_step(graph, CONFIG, GRID, SPEC)
+    step = make_outer_step(graph, CONFIG, OBSERVER)
     after, _ = step(state, RAW, KEY, np.float32(1e6))
     assert np.min(after.learnable.rates) >= np.float32(LOWEST_RATE)
 
@@ -83,8 +85,8 @@ def test_every_point_is_sampled_equally_often():
 @pytest.mark.parametrize("microbatch", [2])
 def test_examples_taken_together_give_the_gradient_of_one_after_the_other(start, microbatch):
     graph, state = start
-    alone, losses = make_outer_step(graph, CONFIG, GRID, SPEC, 1)(state, RAW, KEY, np.float32(1))
-    together, same = make_outer_step(graph, CONFIG, GRID, SPEC, microbatch)(state, RAW, KEY, np.float32(1))
+    alone, losses = make_outer_step(graph, CONFIG, OBSERVER, 1)(state, RAW, KEY, np.float32(1))
+    together, same = make_outer_step(graph, CONFIG, OBSERVER, microbatch)(state, RAW, KEY, np.float32(1))
     np.testing.assert_allclose(losses, same, rtol=1e-5)
     moments = (jax.tree.leaves(s.moments) for s in (alone, together))
     for one, other in zip(*moments, strict=True):
@@ -94,8 +96,8 @@ def test_examples_taken_together_give_the_gradient_of_one_after_the_other(start,
 def test_tiles_give_the_gradient_of_all_points_at_once(start):
     graph, state = start
     tiled = dataclasses.replace(CONFIG, fit=FitConfig(tile_points=24))
-    whole, losses = make_outer_step(graph, CONFIG, GRID, SPEC)(state, RAW, KEY, np.float32(1))
-    parts, same = make_outer_step(graph, tiled, GRID, SPEC)(state, RAW, KEY, np.float32(1))
+    whole, losses = make_outer_step(graph, CONFIG, OBSERVER)(state, RAW, KEY, np.float32(1))
+    parts, same = make_outer_step(graph, tiled, OBSERVER)(state, RAW, KEY, np.float32(1))
     np.testing.assert_allclose(losses, same, rtol=1e-5)
     for one, other in zip(*(jax.tree.leaves(s.moments) for s in (whole, parts)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
@@ -108,13 +110,11 @@ def test_temporaries_hardly_grow_with_the_grid():
         config = dataclasses.replace(
             CONFIG, network=NetworkConfig(width=128, depth=4, modulation_dim=8), fit=FitConfig(tile_points=tile)
         )
-        grid = CellGrid(axes=("y", "x"), resolution=(size, size)).coords()
+        observer = GridObserver(CellGrid(axes=("y", "x"), resolution=(size, size)), SPEC)
         graph, learnable = init_learnable(config, 2, 3)
         state = LearnState(learnable, make_optimizer(config.outer).init(learnable))
         raw = np.zeros((1, size**2, 3), np.uint8)
-        return temporary_bytes(
-            make_outer_step(graph, config, grid, SPEC).lower(state, raw, KEY, np.float32(1)).compile()
-        )
+        return temporary_bytes(make_outer_step(graph, config, observer).lower(state, raw, KEY, np.float32(1)).compile())
 
     assert temporaries(64, 512) < 1.5 * temporaries(32, 512)
     assert temporaries(64, 4096) > 3 * temporaries(64, 512)

@@ -1,20 +1,16 @@
 """Which points the steps of a fit look at."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functa_store.grids import CellGrid
 from functa_store.learn.views import choose_stride, in_tiles, strided, whole
 
 RESOLUTIONS = st.lists(st.integers(1, 9), min_size=1, max_size=3).map(tuple)
-
-
-def grid(*resolution):
-    return CellGrid(axes=tuple("zyx"[-len(resolution) :]), resolution=resolution)
 
 
 def counted(view):
@@ -33,20 +29,19 @@ def test_tiles_hold_every_point_once_with_equal_weight(num_points, tile):
 
 @given(RESOLUTIONS, st.integers(1, 4), st.integers(1, 20))
 def test_the_phases_of_a_stride_are_together_the_grid(resolution, stride, tile):
-    domain = grid(*resolution)
-    view = strided(domain, stride, stride ** len(resolution), tile)
+    view = strided(resolution, stride, stride ** len(resolution), tile)
     rows = counted(view)
-    assert sorted(itertools.chain(*rows)) == list(range(domain.num_points))
+    assert sorted(itertools.chain(*rows)) == list(range(math.prod(resolution)))
     np.testing.assert_allclose(view.weights.reshape(len(rows), -1).sum(axis=1), 1, rtol=1e-5)
 
 
 def test_consecutive_phases_lie_far_apart():
-    view = strided(grid(4, 4), 2, 4, 100)
+    view = strided((4, 4), 2, 4, 100)
     assert [row[0] for row in counted(view)] == [0, 5, 1, 4]
 
 
 def test_only_as_many_phases_as_wanted():
-    assert strided(grid(8, 8), 2, 3, 100).points.shape == (3, 1, 16)
+    assert strided((8, 8), 2, 3, 100).points.shape == (3, 1, 16)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +56,7 @@ def test_only_as_many_phases_as_wanted():
     ],
 )
 def test_a_stride_leaves_enough_points(resolution, channels, size, stride):
-    assert choose_stride(grid(*resolution), channels, size) == stride
+    assert choose_stride(resolution, channels, size) == stride
 
 
 def test_points_beyond_a_rows_count_do_not_count():

@@ -48,14 +48,21 @@ def make_values() -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(size=(NUM_EXAMPLES, 4)).astype(np.float32), rng.random(NUM_EXAMPLES).astype(np.float32)
 
 
+def make_metrics(contents: Contents) -> np.ndarray:
+    """Metrics of the 21 examples; every fifth has no last one."""
+    metrics = np.random.default_rng(2).random((NUM_EXAMPLES, len(contents.features.columns)), np.float32)
+    metrics[::5, -1] = np.nan
+    return metrics
+
+
 def write_shards(path: Path, contents: Contents, stop_before: int | None = None) -> Path:
     """Write the missing shards up to `stop_before`, all of them if None."""
-    modulations, mse = make_values()
+    values = make_values() + (() if not contents.features.columns else (make_metrics(contents),))
     with sole_writer(open_objects(path)) as (store, _), StoreWriter.resume_or_create(store, contents) as writer:
         for shard in writer.missing_shards():
             if stop_before is not None and shard.index >= stop_before:
                 raise KeyboardInterrupt
-            writer.write(shard, modulations[shard.start : shard.stop], mse[shard.start : shard.stop])
+            writer.write(shard, *(table[shard.start : shard.stop] for table in values))
     return path
 
 

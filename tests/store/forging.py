@@ -1,5 +1,6 @@
 """A stranger's stores: everything that says they are whole is recomputed, so that only their content can be judged."""
 
+import base64
 import collections
 import contextlib
 import dataclasses
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 import traceback
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,6 +119,7 @@ def everything(objects: Any) -> dict[str, Any]:
     """All that can be read from a store, with every checksum compared."""
     reader = StoreReader(objects, verify=True)
     found: dict[str, Any] = {"modulations": reader.modulations[:], "mse": reader.mse[:]}
+    found |= {f"metrics/{name}": values[:] for name, values in reader.metrics.items()}
     found |= {"ids": reader.ids[:], "split": reader.split[:], "rejects": reader.rejects}
     found |= {f"labels/{name}": label[:] for name, label in reader.labels.items()}
     found |= {f"base/{name}": array for name, array in reader.base.items()}
@@ -329,6 +332,7 @@ HOSTILE = [
     *(0.0, -0.0, 0.5, 1.0, 8.0, 1e-320, 1e30, 1e300, 1.7e308, -1.7e308, float("nan"), float("inf"), float("-inf")),
     *(True, False, None, "", "x", "1", "NaN", "missing", "float64", "float32", "float16", "int8", "int64", "uint8"),
     *("bool", "string", "object", "pickle", "complex128", "datetime64[ns]", "<U8", "latent", "shift", "gzip", "blosc"),
+    *("iou", "rmse", "mse_held_out", "cells", "sphere", "scene", "radiance"),
     *("bytes", "crc32c", "sharding_indexed", "vlen-utf8", "vlen-bytes", "\0", "\x1b[2J", "../x", "/etc/passwd", "a//b"),
     *(".", "..", "é" * 50, "x" * 5000, "x" * 200_000, "\ud800", [], [1], [0], [-1], [2**62], [[]], [None], ["x"], {}),
     *({"a": 1}, {"name": "bytes"}, [5, 4], [21, 4], [1] * 9, [1] * 1000, {str(i): i for i in range(300)}),
@@ -361,6 +365,7 @@ NAMES = [
 ]
 DTYPES = ["bool", "int8", "uint8", "int16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64"]
 SIZES = [0, 1, 2, 3, 4, 5, 8, 16, 21, 64]
+TABLES = ("modulations", "mse", "metrics")
 
 
 class Stranger:
@@ -390,6 +395,7 @@ class Stranger:
             *[self.change_metadata] * 3,
             *(self.retype, self.poison, self.reshape, self.payload, self.repack, self.lie_about_texts, self.damage_any),
             *(self.count, self.unfinish, self.network, self.axes, self.layout, self.names, self.drop, self.older),
+            *(self.sphere, self.metrics),
         ]
         for _ in range(self.random.choice([1, 1, 1, 2, 3])):
             way = self.random.choice(ways)
@@ -479,7 +485,7 @@ class Stranger:
 
     def older(self) -> None:
         """Claim another version."""
-        self.functa["format_version"] = self.random.choice([1, 2, 3, 4, 0, -1, 10**400, True, "3", 3.0])
+        self.functa["format_version"] = self.random.choice([1, 2, 3, 4, 5, 0, -1, 10**400, True, "3", 3.0])
 
     # --- arrays, with everything that belongs to them
 
@@ -488,7 +494,7 @@ class Stranger:
         return self.random.choice([n for n in names if any(k.startswith(f"{n}/c/") for k in self.files)])
 
     def _small(self) -> str:
-        return next(name for name in iter(self._array, "") if not name.startswith(("modulations", "mse")))
+        return next(name for name in iter(self._array, "") if not name.startswith(TABLES))
 
     def _values(self, shape: Sequence[int]) -> np.ndarray | list[str]:
         numbers = np.random.default_rng(self.random.randrange(2**32))
@@ -522,7 +528,7 @@ class Stranger:
         put(self.files, self.root, name, values)
 
     def _chunk(self) -> str:
-        return self.random.choice([k for k in sorted(self.files) if "/c/" in k and not k.startswith(("modul", "mse"))])
+        return self.random.choice([k for k in sorted(self.files) if "/c/" in k and not k.startswith(TABLES)])
 
     def payload(self) -> None:
         """Change what is compressed in a chunk."""
@@ -598,13 +604,14 @@ class Stranger:
         names = [
             key.removesuffix("/zarr.json") for key in self.files if key.startswith("labels/") and key.count("/") == 2
         ]
-        for name in ("id", "split", "mse", "modulations", *names):
+        for name in ("id", "split", *self._tables(), *names):
             found = json.loads(self.files[f"{name}/zarr.json"])
             found["shape"][0] = count
-            if name in ("mse", "modulations"):
+            if name in TABLES:
                 chunks = found["chunk_grid"]["configuration"]["chunk_shape"]
                 inner = found["codecs"][0]["configuration"]["chunk_shape"]
-                chunks[0], inner[0] = rows, layout[{"mse": "mse_rows_per_chunk"}.get(name, "rows_per_chunk")]
+                chunks[0] = rows
+                inner[0] = layout["rows_per_chunk" if name == "modulations" else "mse_rows_per_chunk"]
             else:
                 size = self.random.choice([min(count, 65536), count, 1])
                 found["chunk_grid"]["configuration"]["chunk_shape"] = [max(size, 1)]
@@ -623,12 +630,10 @@ class Stranger:
             kept = {
                 key: data
                 for key, data in self.files.items()
-                if not key.startswith(("mse/c", "modulations/c")) and key != ROOT
+                if not key.startswith(tuple(f"{name}/c" for name in TABLES)) and key != ROOT
             }
-            shards = [
-                {k: d for k, d in self.files.items() if k.startswith((f"mse/c/{i}", f"modulations/c/{i}/"))}
-                for i in (0, 1)
-            ]
+            beginnings = [(f"mse/c/{i}", f"modulations/c/{i}/", f"metrics/c/{i}/") for i in (0, 1)]
+            shards = [{k: d for k, d in self.files.items() if k.startswith(any_of)} for any_of in beginnings]
             for name, files in {"skeleton": kept, "000000": shards[0], "000001": shards[1]}.items():
                 if self.random.random() < 0.8:
                     records = {key: dataclasses.asdict(record(data)) for key, data in files.items()}
@@ -658,9 +663,44 @@ class Stranger:
             "axes": [self.random.choice(["x", "\x1b[2J", ""]) for _ in range(number)],
             "resolution": [resolution] * number,
             "cell_aspect": [self.random.choice([1.0, 0.0, -1.0, 1e308])] * number,
+            "lengths": [self.random.choice([1.0, 0.0, 1e308])] * number,
+            "units": [self.random.choice(["1", "m", "\x1b[2J"])] * number,
+            "kind": "cells",
         }
         width = self.functa["config"]["network"]["width"]
         put(self.files, self.root, "base/sine_0/kernel", np.ones((number, min(width, 1000)), np.float32))
+
+    def sphere(self) -> None:
+        """Sample on a sphere of any latitudes, longitudes and mask."""
+        number, last = self.random.choice([0, 1, 2, 8, 1000]), self.random.choice([0.0, 45.0, 90.0, 359.0, 1e308])
+        mask = zlib.compress(bytes(self.random.choice([1, 8, 125_000, 2**26])))
+        degrees = [last * i / max(number, 1) for i in range(number)]
+        self.did.append(f"{number} latitudes up to {last}")
+        self.functa["domain"] = {
+            "latitudes": [min(degree, self.random.choice([90.0, 1e308])) for degree in degrees],
+            "longitudes": degrees,
+            "centre": [self.random.choice([0.0, 1e308])] * 3,
+            "radius": self.random.choice([1.0, 0.0, 1e-320, 1e308]),
+            "area_weighting": True,
+            "mask": self.random.choice(["", "x", base64.b64encode(mask).decode()]),
+            "kind": "sphere",
+        }
+        width = self.functa["config"]["network"]["width"]
+        put(self.files, self.root, "base/sine_0/kernel", np.ones((3, min(width, 1000)), np.float32))
+
+    def metrics(self) -> None:
+        """Claim other metrics, with as many columns as there are if they can be."""
+        chosen = self.random.choice([[], ["rmse"], ["iou"], ["mse_held_out", "iou"], ["iou", "accuracy", "rmse"]])
+        self.did.append(f"metrics {chosen}")
+        self.functa["features"]["metrics"] = chosen
+        columns = [f"rmse_{c}" for c in self.functa["features"]["channels"]] if chosen == ["rmse"] else chosen
+        columns = [*columns, "psnr_held_out"] if "mse_held_out" in columns else columns
+        mean = self.random.choice([0.5, None, -1e308, "x"])
+        for quality in self.functa["quality"].values():
+            quality["metrics"] = dict.fromkeys(columns, mean)
+
+    def _tables(self) -> list[str]:
+        return [name for name in TABLES if f"{name}/zarr.json" in self.files]
 
     def layout(self) -> None:
         """Cut shards in another way, and say so everywhere."""
@@ -670,7 +710,8 @@ class Stranger:
         self.functa["layout"] = {"rows_per_shard": rows, "rows_per_chunk": chunk, "mse_rows_per_chunk": mse_chunk}
         count = self.functa["examples"]["count"]
         self.extra.update(keep=False)
-        for name, inner in {"modulations": chunk, "mse": mse_chunk}.items():
+        for name in self._tables():
+            inner = chunk if name == "modulations" else mse_chunk
             found = json.loads(self.files[f"{name}/zarr.json"])
             found["chunk_grid"]["configuration"]["chunk_shape"][0] = rows
             found["codecs"][0]["configuration"]["chunk_shape"][0] = inner

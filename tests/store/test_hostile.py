@@ -1,5 +1,6 @@
 """Can a damaged store, or a stranger's, do harm?"""
 
+import base64
 import contextlib
 import functools
 import io
@@ -9,6 +10,7 @@ import random
 import shutil
 import sys
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,7 @@ from tests.store.forging import (
     texts,
     unchecked,
 )
-from tests.store.test_golden import GOLDEN
+from tests.store.test_golden import GOLDEN, VERSIONS
 
 MEGABYTES = 512
 """What reading a store of a few kB may take at most, whatever it says."""
@@ -68,7 +70,7 @@ def make_stores(path: Path) -> Stores:
     whole = write_shards(path / "whole.functa", make_contents())
     with contextlib.suppress(KeyboardInterrupt):
         write_shards(path / "part.functa", make_contents(), stop_before=2)
-    golden = {version: (read_files(GOLDEN / f"{version}.functa"), {}) for version in ("v1", "v2", "v3")}
+    golden = {version: (read_files(GOLDEN / f"{version}.functa"), {}) for version in VERSIONS}
     part = (read_files(path / "part.functa"), read_files(path / "part.functa.work"))
     return golden | {"float32": (read_files(whole), {}), "unfinished": part}
 
@@ -90,7 +92,7 @@ def damaged(numbers: Any, files: Files) -> Files:
 def decode(reader: Any, found: dict[str, Any]) -> np.ndarray:
     """The examples at two points per axis, by the paper's equations."""
     domain = reader.domain
-    coords = np.full((2, domain.num_axes), 0.5)
+    coords = domain.inputs(np.full((2, domain.num_axes), 0.5))
     base = {name.removeprefix("base/"): array for name, array in found.items() if name.startswith("base/")}
     network = ReferenceSiren.from_weights(reader.config.network.w0, base)
     with np.errstate(all="ignore"):
@@ -105,6 +107,7 @@ def use(objects: Forged, *, thorough: bool) -> None:
     size = reader.config.network.modulation_size
     assert (found["modulations"].shape, found["modulations"].dtype) == ((count, size), np.float32)
     assert (found["mse"].shape, found["mse"].dtype) == ((count,), np.float32)
+    assert all(reader.metrics[name][:].shape == (count,) for name in reader.features.columns)
     kinds = {"ids": "T", "split": "T", "labels": "biuf", "statistics": "f", "base": "f"}
     for name, array in found.items():
         if (group := name.partition("/")[0]) in kinds:
@@ -127,7 +130,8 @@ def use(objects: Forged, *, thorough: bool) -> None:
 
 def damages(stores: Stores, count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Stores after a bad disk, none of them sealed, which are refused or read to the last bit."""
-    whole = {name: files for name, (files, work) in stores.items() if name in ("v3", "float32")}
+    kinds = ("v4", "float32", "v4_sphere", "v3")
+    whole = {name: files for name, (files, work) in stores.items() if name in kinds}
     expected = {name: everything(Forged(files)) for name, files in whole.items()}
 
     def run(files: Files, name: str) -> None:
@@ -136,7 +140,7 @@ def damages(stores: Stores, count: int) -> Iterator[tuple[str, Callable[[], Any]
             raise AssertionError("wrong data")
 
     for i in range(count):
-        name = ("v3", "float32")[i % 2]
+        name = kinds[i % len(kinds)]
         numbers = random.Random(f"damage {i}")
         yield f"damage {i} of {name}", functools.partial(run, damaged(numbers, whole[name]), name)
 
@@ -144,10 +148,13 @@ def damages(stores: Stores, count: int) -> Iterator[tuple[str, Callable[[], Any]
 def forgeries(stores: Stores, count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Stores of a stranger, all of them sealed."""
     for i in range(count):
-        name = ("v3", "float32", "unfinished", "v3", "v2", "v1")[i % 6]
+        name = ("v4", "float32", "unfinished", "v4_sphere", "v3", "v4_scene", "v2", "v1")[i % 8]
         stranger = Stranger(*stores[name], seed=f"forgery {i}")
         objects = stranger.forge()
-        yield f"forgery {i} of {name}: {'; '.join(stranger.did)}", functools.partial(use, objects, thorough=i % 32 < 2)
+        yield (
+            f"forgery {i} of {name}: {'; '.join(stranger.did)}",
+            functools.partial(use, objects, thorough=i % 32 in (0, 3)),
+        )
 
 
 def test_damage_is_refused_or_changes_nothing(stores):
@@ -274,7 +281,7 @@ def many_examples(stranger: Stranger) -> None:
     rows, count, inner = 2**28, 2**30, 2**20
     claim(examples__count=count)(stranger)
     claim(layout={"rows_per_shard": rows, "rows_per_chunk": inner, "mse_rows_per_chunk": inner})(stranger)
-    for name, row, width in (("modulations", [4], 4), ("mse", [], 4)):
+    for name, row, width in (("modulations", [4], 4), ("mse", [], 4), ("metrics", [2], 8)):
         found = json.loads(stranger.files[f"{name}/zarr.json"])
         found["shape"] = [count, *row]
         found["chunk_grid"]["configuration"]["chunk_shape"] = [rows, *row]
@@ -287,11 +294,27 @@ def many_examples(stranger: Stranger) -> None:
         describe(name, shape=[count], chunk_grid=chunks(65536))(stranger)
 
 
+def cells(num_axes: int) -> dict[str, Any]:
+    """A grid of one cell along any number of axes."""
+    numbers = {name: [1.0] * num_axes for name in ("cell_aspect", "lengths")}
+    axes = {"axes": ["x"] * num_axes, "units": ["1"] * num_axes, "resolution": [1] * num_axes}
+    return {**axes, **numbers, "kind": "cells"}
+
+
+def on_a_sphere(**changes: Any) -> Callable[[Stranger], None]:
+    """A grid of two latitudes and longitudes, but for some changes."""
+    degrees = {"latitudes": [0.0, 10.0], "longitudes": [0.0, 10.0], "centre": [0.0, 0.0, 0.0], "radius": 1.0}
+    return together(
+        claim(domain={**degrees, "area_weighting": False, "mask": "", "kind": "sphere"} | changes),
+        hold("base/sine_0/kernel", np.ones((3, 8), np.float32)),
+    )
+
+
 ATTACKS: dict[str, tuple[Callable[[Stranger], Any], str | None]] = {
     "width": (claim(config__network__width=10**9), "more than 2147483648 numbers"),
     "depth": (claim(config__network__depth=10**9), "more than 2147483648 numbers"),
     "depth of a thin network": (
-        claim(config__network={"width": 1, "depth": 10**8, "w0": 1.0, "modulation": "latent", "modulation_dim": 4}),
+        claim(config__network__width=1, config__network__depth=10**8, config__network__w0=1.0),
         "base|layers",
     ),
     "count": (claim(examples__count=10**15), "examples.count is 1000000000000000"),
@@ -315,7 +338,7 @@ ATTACKS: dict[str, tuple[Callable[[Stranger], Any], str | None]] = {
         lambda stranger: stranger.extra.update({f"x/{i}": 0 for i in range(300_000)}),
         "damaged attributes",
     ),
-    "a newer version": (claim(format_version=4), "Upgrade functa-store"),
+    "a newer version": (claim(format_version=5), "Upgrade functa-store"),
     "no version": (claim(format_version=None), "format_version is None"),
     "an unknown attribute": (claim(run_this="os.system"), "run_this"),
     "a missing attribute": (lambda stranger: stranger.functa.pop("domain"), "domain"),
@@ -381,9 +404,31 @@ ATTACKS: dict[str, tuple[Callable[[Stranger], Any], str | None]] = {
     "a truncated shard": (store("mse/c/0", lambda data: data[:-1]), "the manifest has"),
     "an index that leads elsewhere": (store("modulations/c/0/0", lambda data: data[:-20] + bytes(20)), "is not flat"),
     "no shard": (lambda stranger: stranger.files.pop("mse/c/1"), "the manifest has None for mse/c/1"),
+    "metrics that are not there": (claim(features__metrics=["iou", "accuracy", "rmse"]), "metrics"),
+    "a metric that nobody knows": (claim(features__metrics=["iou", "x"]), "damaged attributes"),
+    "metrics that nobody claims": (claim(features__metrics=[]), "expected"),
+    "means of other metrics": (claim(quality__train__metrics={"\x1b[2J": 1.0}), "expected"),
+    "a mean that is text": (claim(quality__train__metrics__iou="x"), "damaged attributes"),
+    "a mean that is no number": (claim(quality__train__metrics__iou=float("nan")), "damaged attributes"),
+    "no shard of metrics": (lambda stranger: stranger.files.pop("metrics/c/1/0"), "the manifest has None for metrics"),
+    "metrics of another shape": (describe("metrics", shape=[5, 3]), "metrics: .*expected"),
+    "metrics that are text": (describe("metrics", data_type="string"), "metrics"),
+    "a domain of no kind": (claim(domain__kind="x"), "damaged attributes"),
+    "a domain of another kind": (claim(domain__kind="sphere"), "damaged attributes"),
+    "a length without end": (claim(domain__lengths=[float("inf"), 1.0]), "damaged attributes|positive and finite"),
+    "units for other channels": (claim(features__units=["K"]), "expected one value per channel"),
+    "a value without end": (claim(features__value_scale=[1.0, 1.0, float("inf")]), "damaged attributes|finite"),
+    "a head that nobody knows": (claim(config__network__head="x"), "damaged attributes"),
+    "a head for other channels": (claim(config__network__head="radiance"), "since the head is radiance"),
+    "a mask that is a bomb": (on_a_sphere(mask=base64.b64encode(zlib.compress(bytes(2**30), 9)).decode()), "mask"),
+    "a mask that is none": (on_a_sphere(mask="x"), "mask"),
+    "a mask of other points": (on_a_sphere(mask=base64.b64encode(zlib.compress(b"123", 9)).decode()), "mask"),
+    "latitudes beyond the poles": (on_a_sphere(latitudes=[0.0, 100.0]), "latitudes"),
+    "latitudes that are not a number": (on_a_sphere(latitudes=[float("nan"), 1.0]), "latitudes|damaged"),
+    "no longitudes": (on_a_sphere(longitudes=[]), "longitudes"),
     "more axes than numpy has": (
         together(
-            claim(domain={"axes": ["x"] * 65, "resolution": [1] * 65, "cell_aspect": [1.0] * 65}),
+            claim(domain=cells(65)),
             hold("base/sine_0/kernel", np.ones((65, 8), np.float32)),
         ),
         "axes",
@@ -397,7 +442,7 @@ ATTACKS: dict[str, tuple[Callable[[Stranger], Any], str | None]] = {
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_is_a_clear_error(stores, attack):
     change, words = ATTACKS[attack]
-    stranger = Stranger(*stores["v3"], seed=0)
+    stranger = Stranger(*stores["v4"], seed=0)
     change(stranger)
     objects = stranger.sealed()
 
@@ -438,22 +483,22 @@ ROOTS = {
 def test_a_root_that_describes_nothing_is_a_clear_error(stores, found):
     root, words = ROOTS[found]
     with bounded_time(10), pytest.raises(StoreFormatError, match=words):
-        StoreReader(Forged(stores["v3"][0] | {ROOT: root}))
+        StoreReader(Forged(stores["v4"][0] | {ROOT: root}))
 
 
 def test_a_root_longer_than_any_store_needs_is_not_read(stores, monkeypatch):
     monkeypatch.setattr("functa_store.store.parsing.MOST_JSON_BYTES", 20_000)
-    root = stores["v3"][0][ROOT]
-    everything(Forged(stores["v3"][0] | {ROOT: root + b" " * (20_000 - len(root))}))
+    root = stores["v4"][0][ROOT]
+    everything(Forged(stores["v4"][0] | {ROOT: root + b" " * (20_000 - len(root))}))
     with pytest.raises(StoreFormatError, match="has 20,001 bytes, expected at most 20,000"):
-        StoreReader(Forged(stores["v3"][0] | {ROOT: root + b" " * (20_001 - len(root))}))
+        StoreReader(Forged(stores["v4"][0] | {ROOT: root + b" " * (20_001 - len(root))}))
 
 
 @pytest.mark.parametrize("opening", ["[]", ('{"a":', "}")], ids=["lists", "objects"])
 @pytest.mark.parametrize("checksum", [True, False])
 def test_no_depth_of_nesting_overflows_the_stack(stores, opening, checksum):
     """What is read just so must not be too deep for what comes after."""
-    stranger = Stranger(*stores["v3"], seed=0)
+    stranger = Stranger(*stores["v4"], seed=0)
     stranger.functa["provenance"] = {"archive": "@"}
     root = stranger.sealed().files[ROOT]
     if not checksum:
@@ -469,7 +514,7 @@ def test_no_depth_of_nesting_overflows_the_stack(stores, opening, checksum):
 
 def test_of_a_key_that_is_there_twice_the_last_counts(stores):
     """As for every JSON reader of Python; whatever comes before it is as if it were not there."""
-    files = stores["v3"][0]
+    files = stores["v4"][0]
     root = files[ROOT].replace(b'"count": 5', b'"count": 1000000000, "count": 5')
     assert equal(everything(Forged(files | {ROOT: root})), everything(Forged(files)))
     root = files[ROOT].replace(b'"count": 5', b'"count": 5, "count": 4')
@@ -490,7 +535,7 @@ PHRASES = {
 
 @pytest.mark.parametrize("phrase", PHRASES)
 def test_what_a_store_says_cannot_harm_a_terminal(stores, phrase):
-    stranger = Stranger(*stores["v3"], seed=0)
+    stranger = Stranger(*stores["v4"], seed=0)
     PHRASES[phrase](stranger)
     printed = io.StringIO()
     with contextlib.suppress(FunctaStoreError):
@@ -504,7 +549,7 @@ def test_what_a_store_says_cannot_harm_a_terminal(stores, phrase):
 @pytest.fixture
 def copy(tmp_path) -> Path:
     """A complete store on a disk."""
-    return shutil.copytree(GOLDEN / "v3.functa", tmp_path / "copy.functa")
+    return shutil.copytree(GOLDEN / "v4.functa", tmp_path / "copy.functa")
 
 
 def link_file(path: Path) -> None:

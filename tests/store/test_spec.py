@@ -8,7 +8,8 @@ import pytest
 
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.errors import ConfigError, StoreFormatError
-from functa_store.sources import Label
+from functa_store.grids import CellGrid
+from functa_store.sources import FeatureSpec, Label
 from functa_store.store.parsing import parse_spec
 
 PATH = "pets.functa"
@@ -28,6 +29,9 @@ def test_attributes_survive_json(contents):
         {"labels": {"age": Label(values=np.zeros(21))}},
         {"provenance": {"archive": "other.zip"}},
         {"rejects": ()},
+        {"features": FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255, metrics=("iou",))},
+        {"features": FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255, value_scale=(255.0,) * 3)},
+        {"domain": CellGrid(axes=("y", "x"), resolution=(8, 8), units=("m", "m"))},
     ],
 )
 def test_whatever_changes_bytes_changes_the_fingerprint(make_contents, contents, change):
@@ -42,7 +46,7 @@ def test_a_reference_is_no_part_of_the_fingerprint(make_contents, contents):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("format_version", 4, "format version 4.*Upgrade functa-store"),
+        ("format_version", 5, "format version 5.*Upgrade functa-store"),
         ("format_version", "1", "format_version is '1'"),
         ("format_version", True, "format_version is True"),
         ("complete", "no", "complete is 'no'"),

@@ -24,7 +24,7 @@ def test_moments_do_not_depend_on_how_the_table_is_cut(lengths, offset):
 
 def test_both_psnrs_are_reported_by_split():
     """Errors of 0.1 and 0.001 are 10 and 30 dB: 20 on average, but their mean error is 12.97 dB."""
-    quality = quality_by_split(np.array([0.1, 0.001, 0.01]), np.array(["test", "test", "train"]), 1.0)
+    quality = quality_by_split(np.array([0.1, 0.001, 0.01]), {}, np.array(["test", "test", "train"]), 1.0)
     assert list(quality) == ["test", "train"]
     assert quality["test"].examples == 2
     assert quality["test"].psnr_mean == pytest.approx(20)
@@ -33,6 +33,20 @@ def test_both_psnrs_are_reported_by_split():
 
 def test_an_infinite_psnr_is_no_number():
     """JSON knows no infinity."""
-    quality = quality_by_split(np.array([0.0, 0.01]), np.array(["train", "train"]), 1.0)["train"]
+    held_out = {"mse_held_out": np.array([0.0, 0.01], np.float32)}
+    quality = quality_by_split(np.array([0.0, 0.01]), held_out, np.array(["train", "train"]), 1.0)["train"]
     assert quality.psnr_mean is None
+    assert quality.metrics == {"mse_held_out": pytest.approx(0.005), "psnr_held_out": None}
     assert quality.psnr_of_mean_mse == pytest.approx(23.01, abs=1e-2)
+
+
+def test_metrics_are_averaged_over_the_examples_that_have_one():
+    """Held-out errors of 0.1 and 0.001 are 10 and 30 dB in a data range of 1, and 16.02 and 36.02 dB in one of 2."""
+    split = np.array(["test", "test", "test", "train"])
+    metrics = {
+        "iou": np.array([0.5, np.nan, 1.0, np.nan], np.float32),
+        "mse_held_out": np.array([0.1, np.nan, 0.001, np.nan], np.float32),
+    }
+    quality = quality_by_split(np.full(4, 0.01), metrics, split, 2.0)
+    assert quality["test"].metrics == pytest.approx({"iou": 0.75, "mse_held_out": 0.0505, "psnr_held_out": 26.0206})
+    assert quality["train"].metrics == {"iou": None, "mse_held_out": None, "psnr_held_out": None}

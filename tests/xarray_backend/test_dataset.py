@@ -30,7 +30,7 @@ def test_dimensions_and_coordinates_are_those_of_the_domain(path):
 def test_attributes_say_what_the_numbers_mean(path):
     dataset = xr.open_dataset(path, engine="functa")
     assert dataset.image.attrs["units"] == "K"
-    assert dataset.image.attrs["data_range"] == [0, 1]
+    assert dataset.image.attrs["value_range"] == [0, 1]
     assert dataset.y.attrs["axis"] == "Y"
     assert dataset.attrs["title"] == "random.zip, decoded"
     assert dataset.attrs["functa_format_version"] == functa_store.open(path).store.format_version
@@ -57,15 +57,15 @@ def test_resolution_region_and_clipping_are_those_of_decode(path):
     np.testing.assert_allclose(dataset.y, 0.25 + 0.25 * (np.arange(3) + 0.5) / 3)
 
 
-def test_other_axes_give_features(tmp_path):
+def test_sounds_have_an_axis_of_time(tmp_path):
     write_store(
         tmp_path / "sounds.functa", count=3, domain=CellGrid(axes=("t",), resolution=(100,)), channels=("pressure",)
     )
     dataset = xr.open_dataset(tmp_path / "sounds.functa")
-    assert dataset.features.dims == ("example", "t", "channel")
+    assert dataset.sound.dims == ("example", "t", "channel")
     assert dataset.t.attrs["axis"] == "T"
     expected = functa_store.open(tmp_path / "sounds.functa").decode(1)[0, 20:70]
-    np.testing.assert_allclose(dataset.features.sel(t=slice(0.2, 0.7), example=1), expected, atol=1e-6)
+    np.testing.assert_allclose(dataset.sound.sel(t=slice(0.2, 0.7), example=1), expected, atol=1e-6)
 
 
 def test_names_that_are_taken_get_underscores(tmp_path):

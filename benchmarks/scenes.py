@@ -1,0 +1,238 @@
+"""How well does a functaset of scenes show views that its fit has not seen, from one view, two, four and all?
+
+    python -m benchmarks.scenes --archive FILE [--kind cars|chairs|both] [--time-budget 900] [--folder bench-output]
+    python -m benchmarks.scenes --archive FILE --sweep [--outer-steps 150]
+
+Learns on the training scenes of an archive in SRN's layout. The scenes of the test split are then fitted with views
+from the first three quarters of their own, evenly chosen, and measured on at most 8 of the last quarter. Baselines on
+the same held-out views: the training scenes' mean colour (`constant`), their mean colour at the same place of the
+image (`mean image`), and the base without any modulation. --sweep compares settings on every sixth training scene,
+which then takes no part in learning; the test split is not looked at.
+"""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from benchmarks.report import publish, table
+from converters.scene_presets import SCENES_FAST
+from converters.srn import open_srn
+from converters.srn_scenes import evenly_spread
+from converters.srn_source import SceneSource
+from functa_store.config import ConvertConfig
+from functa_store.feed import Feed
+from functa_store.learn.fit import Fitted, fit_examples
+from functa_store.learn.inner_loop import Steps
+from functa_store.learn.meta_learn import Base, meta_learn
+from functa_store.learn.parallel import use_all_cores
+from functa_store.learn.tuning import tune
+from functa_store.metrics import psnr_mean
+from functa_store.sheets import comparison_sheet, to_image
+from functa_store.sources import Source
+
+CONTEXTS = (1, 2, 4, None)
+MOST_HELD_OUT = 8
+CONTEXT_SHARE = 0.75
+SWEEP_PERIOD = 6
+
+SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
+    "start": {},
+    "w0 8": {"network": {"w0": 8.0}},
+    "w0 20": {"network": {"w0": 20.0}},
+    "256 dimensions": {"network": {"modulation_dim": 256}},
+    "96x4": {"network": {"width": 96, "depth": 4}},
+    "SIREN 5e-4": {"outer": {"learning_rate": 5e-4}},
+    "SIREN 1e-3": {"outer": {"learning_rate": 1e-3}},
+    "rates from 0.02": {"inner": {"learning_rate": 0.02}},
+    "batch 8, 128 rays": {"outer": {"batch_size": 8, "num_points": 128}},
+    "batch 2, 512 rays": {"outer": {"batch_size": 2, "num_points": 512}},
+}
+
+
+class Chosen(Source):
+    """Some scenes of a source; all others, and their labels, left out.
+
+    Args:
+        source: All scenes.
+        indices: Which.
+        split: Of each of them.
+    """
+
+    def __init__(self, source: SceneSource, indices: np.ndarray, split: np.ndarray) -> None:
+        self.whole, self.indices, self.split = source, indices, split
+        self.volume = self.domain = source.volume
+        self.features, self.labels, self.rejects = source.features, {}, []
+        self.ids = [source.ids[int(i)] for i in indices]
+        self.provenance = source.provenance
+
+    def read(self, index: int) -> np.ndarray:
+        """Raw values of one scene."""
+        return self.whole.read(int(self.indices[index]))
+
+
+class FewViews(Chosen):
+    """Some scenes, of each a few views to fit and a few others to measure.
+
+    Args:
+        source: All scenes.
+        indices: Which.
+        context: Views to fit; None means three quarters of a scene's, of the scene that has fewest.
+    """
+
+    def __init__(self, source: SceneSource, indices: np.ndarray, context: int | None) -> None:
+        super().__init__(source, indices, np.full(len(indices), "train"))
+        fewest = min(len(source.views(int(i)).images) for i in indices)
+        held_out = min(MOST_HELD_OUT, fewest - int(CONTEXT_SHARE * fewest))
+        views = int(CONTEXT_SHARE * fewest) if context is None else context
+        self.volume = self.domain = dataclasses.replace(source.volume, views=views, held_out_views=held_out)
+
+    def chosen_views(self, index: int) -> list[int]:
+        """Which views of a scene, those to fit first."""
+        count = len(self.whole.views(int(self.indices[index])).images)
+        first = int(CONTEXT_SHARE * count)
+        held_out = [first + i for i in evenly_spread(count - first, self.volume.held_out_views)]
+        return evenly_spread(first, self.volume.views) + held_out
+
+    def read(self, index: int) -> np.ndarray:
+        """Raw values of one scene."""
+        return super().read(index)[self.chosen_views(index)]
+
+
+def of_kind(source: SceneSource, kind: str) -> np.ndarray:
+    """Indices of the scenes of a category, or of all."""
+    return np.array([i for i, name in enumerate(source.ids) if kind == "both" or f"{kind}_" in name], np.int64)
+
+
+def baselines(train: Chosen, test: FewViews) -> dict[str, list[float]]:
+    """Mean squared error on each test scene's held-out views of what does not look at it."""
+    scenes = [train.read(int(i))[..., 6:] for i in np.flatnonzero(train.split == "train")]
+    image = np.nanmean([np.nanmean(scene, axis=0) for scene in scenes], axis=0)
+    unseen = [test.read(i)[test.volume.views :, ..., 6:] for i in range(len(test.ids))]
+    guesses = {"constant": image.mean((0, 1)), "mean image": image, "white": np.ones(3, np.float32)}
+    return {name: [float(np.mean((views - guess) ** 2)) for views in unseen] for name, guess in guesses.items()}
+
+
+def fitted(base: Base, config: ConvertConfig, train: Chosen, test: FewViews) -> tuple[Fitted, Fitted]:
+    """The test scenes fitted with steps tuned to their number of views, and not fitted at all."""
+    few = FewViews(train.whole, train.indices[train.split == "train"], test.volume.views)
+    few.volume = few.domain = test.volume
+    ready = tune(base, few, config)
+    fit, everything = ready.fit, np.arange(len(test.ids))
+    found = fit_examples(fit, ready.shared, Feed(test), everything)
+    still = jax.tree.map(jnp.zeros_like, Steps(*jax.device_get(ready.shared.steps)))
+    return found, fit_examples(fit, fit.prepare(base.learnable.base, still), Feed(test), everything)
+
+
+def results(base: Base, config: ConvertConfig, train: Chosen, indices: np.ndarray) -> list[dict[str, Any]]:
+    """One row for each number of context views: mean PSNRs in decibels."""
+    rows = []
+    for context in CONTEXTS:
+        test = FewViews(train.whole, indices, context)
+        found, zero = fitted(base, config, train, test)
+        row = {"views": test.volume.views, "fitted": psnr_mean(found.mse), "held out": psnr_mean(found.metrics[:, 0])}
+        row["no modulation"] = psnr_mean(zero.metrics[:, 0])
+        rows.append(row | {name: psnr_mean(mse) for name, mse in baselines(train, test).items()})
+    return rows
+
+
+def sheet(base: Base, config: ConvertConfig, train: Chosen, indices: np.ndarray, path: Path) -> None:
+    """Write what one view of each test scene says about another one: context, ours, truth and depth."""
+    from functa_store.decode.views import make_renderer
+
+    test = FewViews(train.whole, indices, 1)
+    modulations = fitted(base, config, train, test)[0].modulations
+    renderer = make_renderer(config.network, test.volume)
+    columns: dict[str, list[Image.Image]] = {"one view": [], "ours": [], "truth": [], "depth": []}
+    weights = weights_of(base)
+    for index, modulation in enumerate(modulations):
+        context, *_, unseen = test.read(index)
+        seen = renderer(weights, modulation, unseen[..., :3], unseen[..., 3:6])
+        near, far = test.volume.near, test.volume.far
+        depth = 1 - np.clip((seen.depth - near) / (far - near), 0, 1)
+        images = (context[..., 6:], np.clip(seen.colour, 0, 1), unseen[..., 6:], np.repeat(depth[..., None], 3, -1))
+        for column, image in zip(columns.values(), images, strict=True):
+            column.append(to_image(image, (0.0, 1.0)))
+    comparison_sheet(columns).save(path)
+
+
+def weights_of(base: Base) -> dict[str, np.ndarray]:
+    """The base weights by name."""
+    from functa_store.nets.weights import to_weights
+
+    return {name: np.asarray(array) for name, array in to_weights(base.learnable.base).items()}
+
+
+def changed(config: ConvertConfig, changes: dict[str, dict[str, Any]]) -> ConvertConfig:
+    """A configuration with some values of its parts changed."""
+    parts = {part: dataclasses.replace(getattr(config, part), **values) for part, values in changes.items()}
+    return dataclasses.replace(config, **parts)
+
+
+def sweep(source: SceneSource, kind: str, config: ConvertConfig, names: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per setting: PSNRs on training scenes that were kept out, from one view and from all."""
+    scenes = of_kind(source, kind)
+    scenes = scenes[np.asarray(source.split)[scenes] == "train"]
+    kept_out = scenes[SWEEP_PERIOD // 2 :: SWEEP_PERIOD]
+    train = Chosen(source, np.setdiff1d(scenes, kept_out), np.full(len(scenes) - len(kept_out), "train"))
+    rows = []
+    for name in names:
+        setting = changed(config, SETTINGS[name])
+        found = results(meta_learn(train, setting), setting, train, kept_out)
+        one, everything = found[0], found[-1]
+        rows.append(
+            {"setting": name, "one view": one["held out"], "all views": everything["held out"]}
+            | {key: one[key] for key in ("no modulation", "constant", "mean image")}
+        )
+    return rows
+
+
+def as_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows that share their keys, as Markdown."""
+    return table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--archive", required=True)
+    parser.add_argument("--kind", choices=("cars", "chairs", "both"), default="both")
+    parser.add_argument("--resolution", type=int, default=SCENES_FAST.source["resolution"])
+    parser.add_argument(
+        "--time-budget", type=float, metavar="SECONDS", help="of learning (default: the preset's steps)"
+    )
+    parser.add_argument("--outer-steps", type=int, metavar="N", help="instead of the preset's, or of a time budget")
+    parser.add_argument("--tuning-steps", type=int, default=SCENES_FAST.config.fit.tuning_steps)
+    parser.add_argument("--sweep", nargs="*", choices=SETTINGS, metavar="NAME", help="compare settings (default: all)")
+    parser.add_argument("--folder", type=Path, default=Path("bench-output"), help="where tables and images go")
+    args = parser.parse_args(argv)
+    use_all_cores()
+    source = open_srn(args.archive, resolution=args.resolution)
+    config = changed(SCENES_FAST.config, {"fit": {"tuning_steps": args.tuning_steps}})
+    if args.outer_steps or args.time_budget:
+        budget = None if args.outer_steps else args.time_budget
+        config = changed(config, {"outer": {"num_steps": args.outer_steps, "time_budget": budget}})
+    args.folder.mkdir(parents=True, exist_ok=True)
+    if args.sweep is not None:
+        rows = sweep(source, args.kind, config, args.sweep or list(SETTINGS))
+        publish("scenes-sweep", {"rows": rows}, as_table(rows), args.folder / f"scenes-sweep-{args.kind}.json")
+        return
+    scenes = of_kind(source, args.kind)
+    split = np.asarray(source.split)[scenes]
+    train = Chosen(source, scenes, split)
+    base = meta_learn(train, config)
+    sys.stdout.write(f"learned {base.num_steps} outer steps\n")
+    rows = results(base, config, train, scenes[split == "test"])
+    publish("scenes", {"kind": args.kind, "rows": rows}, as_table(rows), args.folder / f"scenes-{args.kind}.json")
+    sheet(base, config, train, scenes[split == "test"], args.folder / f"scenes-{args.kind}.png")
+
+
+if __name__ == "__main__":
+    main()

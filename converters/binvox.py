@@ -1,0 +1,113 @@
+"""What does a binvox file hold?
+
+The format of Patrick Min's binvox (https://www.patrickmin.com/binvox/binvox.html): lines of text from "#binvox 1"
+to "data", then pairs of bytes, a value (0 or 1) and how often it comes. In the file y runs fastest, then z, then x;
+`dim` names the sizes of x, z and y in that order.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+from jaxtyping import UInt8
+
+from functa_store.errors import MemberError
+
+MAX_DIM = 1024
+"""Cells along an axis; a larger grid is no shape that a network learns."""
+
+MAX_CELLS = 2**28
+"""Cells in all: 256 MiB in memory."""
+
+_MAGIC = b"#binvox 1"
+_MAX_HEADER = 4096
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Binvox:
+    """The cells of one shape, and where they lie.
+
+    Cell (i, j, k) along x, y, z has its centre at translate + scale * (i + 0.5, j + 0.5, k + 0.5) / max(dim) in the
+    coordinates of the mesh that it was made from. y is up.
+
+    Attributes:
+        occupancy: 1 inside the shape, 0 outside.
+        translate: Lower corner of the grid: x, y, z.
+        scale: Length of its longest side.
+    """
+
+    occupancy: UInt8[np.ndarray, "z y x"]
+    translate: tuple[float, float, float]
+    scale: float
+
+
+def read_binvox(content: bytes) -> Binvox:
+    """Decode a file.
+
+    Args:
+        content: The whole file.
+
+    Raises:
+        MemberError: If it is no binvox file of version 1, or its cells are damaged, too few or too many; the message
+            is the reason alone.
+    """
+    header, start = _header(content)
+    size_x, size_z, size_y = _dimensions(header)
+    translate = _numbers(header, "translate", 3, (0.0, 0.0, 0.0))
+    (scale,) = _numbers(header, "scale", 1, (1.0,))
+    if not scale > 0:
+        raise MemberError(f"has scale {scale} in its header, expected a positive number")
+    cells = _run_lengths(content, start, size_x * size_z * size_y).reshape(size_x, size_z, size_y)
+    occupancy = np.ascontiguousarray(cells.transpose(1, 2, 0))
+    return Binvox(occupancy=occupancy, translate=(translate[0], translate[1], translate[2]), scale=scale)
+
+
+def _header(content: bytes) -> tuple[dict[str, list[str]], int]:
+    """Words of each line by their first one, and where the cells start."""
+    if not content.startswith(_MAGIC) or content[len(_MAGIC) : len(_MAGIC) + 1] not in (b"\n", b"\r"):
+        raise MemberError(f"is no binvox file of version 1: starts with {content[:10]!r}, expected {_MAGIC!r}")
+    fields: dict[str, list[str]] = {}
+    position = 0
+    while (end := content.find(b"\n", position, _MAX_HEADER)) >= 0:
+        words = content[position:end].decode("ascii", "replace").split()
+        position = end + 1
+        if words == ["data"]:
+            return fields, position
+        if words and not words[0].startswith("#"):
+            fields[words[0]] = words[1:]
+    raise MemberError("has a binvox header that no line 'data' ends: damaged or truncated")
+
+
+def _dimensions(header: dict[str, list[str]]) -> tuple[int, int, int]:
+    words = header.get("dim", [])
+    sizes = [int(word) if word.isascii() and word.isdigit() and len(word) < 10 else 0 for word in words]
+    if len(sizes) != 3 or not all(1 <= size <= MAX_DIM for size in sizes) or math.prod(sizes) > MAX_CELLS:
+        raise MemberError(
+            f"has the line 'dim {' '.join(words)}' in its header, expected three sizes from 1 to {MAX_DIM}, "
+            f"at most {MAX_CELLS} cells in all"
+        )
+    return sizes[0], sizes[1], sizes[2]
+
+
+def _numbers(header: dict[str, list[str]], name: str, count: int, default: tuple[float, ...]) -> tuple[float, ...]:
+    if name not in header:
+        return default
+    try:
+        values = tuple(float(word) for word in header[name])
+    except ValueError:
+        values = ()
+    if len(values) != count or not all(map(math.isfinite, values)):
+        raise MemberError(f"has the line '{name} {' '.join(header[name])}', expected {count} finite numbers")
+    return values
+
+
+def _run_lengths(content: bytes, start: int, num_cells: int) -> UInt8[np.ndarray, " cells"]:
+    if (len(content) - start) % 2:
+        raise MemberError("ends in the middle of a run: truncated, or followed by something else")
+    values, counts = np.frombuffer(content, np.uint8, offset=start).reshape(-1, 2).T
+    if values.size and values.max() > 1:
+        raise MemberError(f"holds a cell of value {values.max()}, expected 0 or 1: damaged")
+    if (total := int(counts.sum(dtype=np.int64))) != num_cells:
+        what = "truncated" if total < num_cells else "damaged, or followed by something else"
+        raise MemberError(f"holds {total} cells, but its header promises {num_cells}: {what}")
+    return np.repeat(values, counts)

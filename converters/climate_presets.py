@@ -1,0 +1,40 @@
+"""Which choices are good for fields on the sphere?"""
+
+from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
+from functa_store.plugins import Preset
+
+CLIMATE_FAST = Preset(
+    summary="fields on the sphere: about ten minutes of learning on 2 CPU cores",
+    config=ConvertConfig(
+        preset="climate-fast",
+        network=NetworkConfig(width=128, depth=5, w0=10.0, modulation_dim=64),
+        outer=OuterLoopConfig(num_steps=2000, batch_size=8, num_points=1024, monitor_every=100),
+    ),
+)
+
+# Dupont et al. 2022, "COIN++: Neural Compression Across Modalities", and configs/config_era5.txt in
+# https://github.com/EmilienDupont/coinpp: SIREN of 10 layers of 384, w0 = 50, 8 dimensions, points of the unit sphere,
+# temperatures scaled to [0, 1] by their smallest and largest one, 3 inner steps of rate 1e-2 on all points, Adam 3e-6
+# for everything, batches of 32, 800 epochs over 8,510 fields of 46 x 90 points. Two things differ from the code: its
+# first layer keeps w0 = 30, and its inner rate is not learned.
+CLIMATE_PAPER = Preset(
+    summary="fields on the sphere as ERA5 temperatures in COIN++: 212,800 outer steps, for accelerators",
+    config=ConvertConfig(
+        preset="climate-paper",
+        network=NetworkConfig(width=384, depth=10, w0=50.0, modulation_dim=8),
+        inner=InnerLoopConfig(num_steps=3, learning_rate=1e-2),
+        outer=OuterLoopConfig(
+            num_steps=212_800,
+            batch_size=32,
+            num_points=None,
+            learning_rate=3e-6,
+            map_learning_rate=3e-6,
+            rates_learning_rate=3e-6,
+            warmup_steps=0,
+            decay_fraction=0.0,
+        ),
+        fit=FitConfig(num_steps=3, stride=1, tuning_steps=0),
+    ),
+)
+
+CLIMATE_PRESETS = {"climate-fast": CLIMATE_FAST, "climate-paper": CLIMATE_PAPER}

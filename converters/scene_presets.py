@@ -1,0 +1,45 @@
+"""Which choices are good for scenes?"""
+
+from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
+from functa_store.plugins import Preset
+
+SCENES_FAST = Preset(
+    summary="views of scenes at 64x64: a quarter of an hour of learning on 2 CPU cores",
+    config=ConvertConfig(
+        preset="scenes-fast",
+        network=NetworkConfig(width=128, depth=5, w0=12.0, modulation_dim=128, head="radiance"),
+        inner=InnerLoopConfig(num_steps=3, learning_rate=0.2),
+        outer=OuterLoopConfig(num_steps=1000, batch_size=4, num_points=256, num_monitored=8, monitor_every=250),
+    ),
+    source={"resolution": 64},
+)
+
+# Dupont et al. 2022, "From data to functa", and get_config() in
+# https://github.com/google-deepmind/functa/blob/main/experiment_meta_learning.py for its data set "srn_cars": SIREN
+# of 15 layers of 512, w0 = 30, 128 dimensions, 3 inner steps with rates from 1e-2, Adam 3e-6 for everything, a batch
+# of one scene per device, 1,024 rays of each of 8 views, 32 samples along each, 5e5 steps, no schedule. There, the
+# rates start at random in (0.005, 0.1), the network sees the world's coordinates instead of [0, 1] over the cube,
+# all steps of an example see the same rays, and the gradient is not clipped.
+SRN_PAPER = Preset(
+    summary="views of scenes at 128x128 as in the functa code: 500,000 outer steps, for accelerators",
+    config=ConvertConfig(
+        preset="srn-paper",
+        network=NetworkConfig(width=512, depth=15, w0=30.0, modulation_dim=128, head="radiance"),
+        inner=InnerLoopConfig(num_steps=3, learning_rate=1e-2),
+        outer=OuterLoopConfig(
+            num_steps=500_000,
+            batch_size=8,
+            num_points=8 * 1024,
+            learning_rate=3e-6,
+            map_learning_rate=3e-6,
+            rates_learning_rate=3e-6,
+            warmup_steps=0,
+            decay_fraction=0.0,
+            num_monitored=10,
+        ),
+        fit=FitConfig(num_steps=3, stride=1, tuning_steps=0),
+    ),
+    source={"resolution": 128},
+)
+
+SRN_PRESETS = {"scenes-fast": SCENES_FAST, "srn-paper": SRN_PAPER}

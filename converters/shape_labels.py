@@ -1,0 +1,142 @@
+"""What do a taxonomy and a split file say about the models of an archive?"""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import posixpath
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from converters.archives import Archive
+from converters.shape_archives import StreamedTar
+from converters.shape_layouts import Model
+from functa_store.errors import ArchiveError, MemberError
+from functa_store.sources import Label
+
+TAXONOMY, SPLIT_FILE = "taxonomy.json", "all.csv"
+_COLUMNS = ("synsetId", "modelId", "split")
+_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextFile:
+    """A text of an archive, or beside it.
+
+    Attributes:
+        where: Its place, for messages.
+        content: Its bytes.
+    """
+
+    where: str
+    content: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal digest of its content."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def find_text(archive: Archive | StreamedTar, path: str | os.PathLike[str], name: str) -> TextFile | None:
+    """The file of that name in an archive, else beside it, or None.
+
+    Raises:
+        ArchiveError: If it cannot be read.
+    """
+    inside = sorted((m for m in archive.members if posixpath.basename(m) == name), key=lambda m: (m.count("/"), m))
+    if inside:
+        try:
+            return TextFile(where=f"{archive.name}/{inside[0]}", content=archive.read(inside[0]))
+        except MemberError as error:
+            raise ArchiveError(f"{archive.name}/{inside[0]}: {error}; fetch the archive again") from error
+    beside = os.path.join(os.path.dirname(os.path.abspath(path)), name)
+    return read_text(beside) if os.path.isfile(beside) else None
+
+
+def read_text(path: str | os.PathLike[str]) -> TextFile:
+    """A file.
+
+    Raises:
+        ArchiveError: If it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return TextFile(where=os.fspath(path), content=file.read())
+    except OSError as error:
+        raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def class_label(models: Sequence[Model], taxonomy: TextFile | None) -> Label | None:
+    """The label `class` of some models; None if all are in one group without a name.
+
+    A synset has the first of its names in the taxonomy, or its number where it has none.
+
+    Raises:
+        ArchiveError: If the taxonomy is none.
+    """
+    groups = sorted({model.group for model in models})
+    if groups in ([], [""]):
+        return None
+    number = {group: k for k, group in enumerate(groups)}
+    values = np.array([number[model.group] for model in models], np.int32)
+    return Label(values=values, names=_names(groups, {} if taxonomy is None else _taxonomy(taxonomy)))
+
+
+def published_splits(models: Sequence[Model], file: TextFile) -> list[str | None]:
+    """The split of each model, or None for those that the file does not list.
+
+    Rows of models that are not in the archive are none of its business: the official file lists all 55 synsets.
+
+    Args:
+        models: Of the archive.
+        file: CSV with the columns synsetId, modelId and split (train, val or test), as the official all.csv.
+
+    Raises:
+        ArchiveError: If a column is missing, a split has another name, a model comes twice with different splits, or
+            none of the models is listed.
+    """
+    rows = csv.DictReader(io.StringIO(_decoded(file), newline=""))
+    if missing := [column for column in _COLUMNS if column not in (rows.fieldnames or ())]:
+        raise ArchiveError(f"{file.where}: found columns {rows.fieldnames}, expected also {', '.join(missing)}")
+    found: dict[str, str] = {}
+    for row in rows:
+        split = _SPLITS.get(row["split"] or "")
+        name = f"{(row['synsetId'] or '').zfill(8)}/{row['modelId']}"
+        if split is None or found.setdefault(name, split) != split:
+            raise ArchiveError(
+                f"{file.where} line {rows.line_num}: found split {row['split']!r} of {name}, expected "
+                + ("one of train, val, test" if split is None else f"{found[name]!r} as in an earlier line")
+            )
+    splits = [found.get(f"{model.group.zfill(8)}/{model.id.rpartition('/')[2]}") for model in models]
+    if not any(splits):
+        raise ArchiveError(
+            f"{file.where}: lists {len(found)} models, none of them in the archive, such as {models[0].id}; is it the "
+            "split file of this archive? split='none' holds out every tenth model instead"
+        )
+    return splits
+
+
+def _taxonomy(file: TextFile) -> dict[str, str]:
+    try:
+        entries = json.loads(_decoded(file))
+        return {str(entry["synsetId"]): str(entry["name"]) for entry in entries}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArchiveError(
+            f"{file.where}: is no taxonomy, a list of objects with synsetId and name: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _names(groups: Sequence[str], taxonomy: Mapping[str, str]) -> tuple[str, ...]:
+    """A name for each group, unique: two synsets of one name keep their numbers beside it."""
+    short = [taxonomy.get(group, group).split(",")[0].strip() or group for group in groups]
+    return tuple(n if short.count(n) == 1 else f"{n} {g}" for n, g in zip(short, groups, strict=True))
+
+
+def _decoded(file: TextFile) -> str:
+    try:
+        return file.content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ArchiveError(f"{file.where}: is no text in UTF-8: {error}") from error

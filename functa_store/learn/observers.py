@@ -1,0 +1,28 @@
+"""Which observer looks at the examples of a domain?"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from functa_store.domains import Domain
+from functa_store.grids import CellGrid
+from functa_store.learn.observing import GridObserver, Observer
+from functa_store.learn.rays import RayObserver
+from functa_store.scenes import SceneVolume
+from functa_store.sources import FeatureSpec
+from functa_store.sphere import SphereGrid
+
+OBSERVERS: Mapping[type[Domain], Callable[[Any, FeatureSpec], Observer]] = {
+    CellGrid: GridObserver,
+    SphereGrid: GridObserver,
+    SceneVolume: RayObserver,
+}
+
+
+def observer_of(domain: Domain, spec: FeatureSpec) -> Observer:
+    """How examples of a domain are looked at.
+
+    Args:
+        domain: Where they are.
+        spec: What their values mean.
+    """
+    return OBSERVERS[type(domain)](domain, spec)

@@ -1,0 +1,213 @@
+"""Sound files become windows; what is no sound, or silent, becomes a reject with its reason."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+
+from converters.audio import converter, open_audio
+from functa_store.commands.archives import reopen_archive
+from functa_store.errors import ArchiveError, ConfigError, TooManyRejectsError
+from functa_store.progress import Surveyed, silent
+from functa_store.sources import Source
+
+RATE = 8000
+
+
+def tone(seconds=1.0, rate=RATE, hertz=440.0, amplitude=0.5, channels=1):
+    """Samples of a sine, shape (samples,) or (samples, channels), each channel half as loud as the one before."""
+    wave = amplitude * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+    return wave if channels == 1 else np.stack([wave / 2**k for k in range(channels)], axis=-1)
+
+
+def encode(samples, rate=RATE, fmt="WAV", subtype="PCM_16"):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format=fmt, subtype=subtype)
+    return buffer.getvalue()
+
+
+@pytest.fixture(name="files")
+def _files():
+    return {f"{k:02}.wav": encode(tone(hertz=100 + 40 * k)) for k in range(12)}
+
+
+def test_every_kind_of_archive_gives_the_same_windows(pack, files):
+    folder, zipped, tarred = (open_audio(pack(files, kind), seconds=0.25) for kind in ("folder", "zip", "tar"))
+    assert isinstance(folder, Source)
+    assert folder.ids[:5] == ["00.wav#0", "00.wav#1", "00.wav#2", "00.wav#3", "01.wav#0"]
+    assert len(folder.ids) == 48
+    for other in (zipped, tarred):
+        assert other.ids == folder.ids
+        np.testing.assert_array_equal(other.read(7), folder.read(7))
+
+
+@pytest.mark.parametrize("fmt", ["WAV", "FLAC"])
+def test_the_windows_of_a_file_are_its_samples_in_a_row(pack, fmt):
+    samples = np.random.default_rng(0).uniform(-0.9, 0.9, 1000)
+    source = open_audio(pack({f"a.{fmt.lower()}": encode(samples, fmt=fmt)}), samples=100)
+    read = np.concatenate([source.read(k) for k in range(len(source.ids))])[:, 0]
+    assert read.dtype == np.float32
+    np.testing.assert_allclose(read, samples, atol=1 / 32768)
+
+
+def test_the_domain_is_time_in_seconds_and_values_are_amplitudes(pack, files):
+    source = open_audio(pack(files), seconds=0.5)
+    assert (source.domain.axes, source.domain.resolution) == (("t",), (4000,))
+    assert (source.domain.lengths, source.domain.units) == ((0.5,), ("s",))
+    spec = source.features
+    assert spec.channels == ("amplitude",)
+    features = (source.read(0) * spec.scale + spec.offset).astype(np.float32)
+    np.testing.assert_allclose(spec.to_values(features), source.read(0), atol=1e-6)
+    assert spec.value_range == (-1, 1)
+
+
+def test_a_single_file_is_an_archive(tmp_path):
+    (tmp_path / "long.wav").write_bytes(encode(tone(5)))
+    source = open_audio(tmp_path / "long.wav", seconds=0.25)
+    assert len(source.ids) == 20
+    assert np.flatnonzero(source.split == "test").tolist() == [18, 19]
+    assert source.provenance["split"] == "last tenth of the windows held out"
+
+
+def test_files_are_held_out_whole(pack, files):
+    source = open_audio(pack(files), seconds=0.25)
+    held_out = {name.split("#")[0] for name, split in zip(source.ids, source.split, strict=True) if split == "test"}
+    assert held_out == {"09.wav"}
+    assert source.provenance["split"] == "every tenth file held out"
+    assert source.labels["file"].values[:5].tolist() == [0, 0, 0, 0, 1]
+
+
+def test_folders_are_splits_and_classes(pack):
+    sound = encode(tone(0.5))
+    names = ("train/dog/a.wav", "train/cat/a.wav", "test/dog/b.wav", "test/cat/b.wav")
+    source = open_audio(pack(dict.fromkeys(names, sound)), seconds=0.25)
+    assert source.ids[0] == "test/cat/b.wav#0"
+    assert source.split.tolist() == ["test"] * 4 + ["train"] * 4
+    assert source.labels["class"].names == ("cat", "dog")
+    assert source.labels["class"].values.tolist() == [0, 0, 1, 1] * 2
+
+
+def test_the_last_window_is_dropped_or_filled_up(pack):
+    path = pack({"a.wav": encode(tone(0.9))})
+    assert len(open_audio(path, seconds=0.25).ids) == 3
+    padded = open_audio(path, seconds=0.25, pad=True)
+    assert len(padded.ids) == 4
+    assert (padded.read(3)[1200:] == 0).all()
+    assert np.abs(padded.read(3)[:1200]).max() > 0.4
+
+
+def test_silent_windows_become_rejects_but_stop_nothing(pack, files):
+    samples = np.concatenate([tone(0.25), np.zeros(RATE), tone(0.25, amplitude=1e-4), tone(0.25)])
+    source = open_audio(pack({"a.wav": encode(samples)}), seconds=0.25)
+    assert source.ids == ["a.wav#0", "a.wav#6"]
+    assert [reject.member for reject in source.rejects] == [f"a.wav#{k}" for k in range(1, 6)]
+    assert {reject.reason for reject in source.rejects} == {
+        "is silent: its peak is -inf dB of full scale",
+        "is silent: its peak is -78 dB of full scale",
+    }
+    assert len(open_audio(pack({"a.wav": encode(samples)}), seconds=0.25, silence=-90).ids) == 3
+
+
+def test_what_is_no_sound_becomes_a_reject_with_its_reason(pack, files):
+    sound = encode(tone())
+    bad = {
+        "a_empty.wav": (b"", "is empty"),
+        "b_zero.wav": (encode(np.zeros(0)), "holds no samples"),
+        "c_text.wav": (b"this is a text", "starts with b'this is ', expected a WAV or FLAC file"),
+        "d_cut.wav": (sound[: len(sound) // 2], "is truncated: it has 7978 of 16000 bytes"),
+        "e_head.wav": (sound[:40], "truncated: its samples"),
+        "f_cut.flac": (encode(tone(), fmt="FLAC")[:5000], "cannot be decoded|is truncated"),
+        "g_head.flac": (encode(tone(), fmt="FLAC")[:20], "damaged header"),
+        "h_nan.wav": (encode(np.full(RATE, np.nan), subtype="FLOAT"), "holds numbers up to nan"),
+        "i_loud.wav": (encode(np.full(RATE, 300.0), subtype="FLOAT"), "expected amplitudes"),
+        "j_short.wav": (encode(tone(0.1)), "has 800 samples, less than one window of 2000; --pad"),
+        "k.mp3": (b"ID3", "starts with b'ID3'"),
+    }
+    contents = files | {name: content for name, (content, _) in bad.items()}
+    source = open_audio(pack(contents), seconds=0.25, max_rejects=0.6)
+    reasons = {reject.member: reject.reason for reject in source.rejects}
+    assert reasons.keys() == bad.keys()
+    for name, (_, words) in bad.items():
+        with pytest.raises(AssertionError, match=words):
+            raise AssertionError(reasons[name])
+    with pytest.raises(TooManyRejectsError, match=r"11 of 23 sound files .* a_empty\.wav is empty|sound files"):
+        open_audio(pack(contents), seconds=0.25)
+
+
+def test_another_sample_rate_is_a_reject_or_resampled(pack, files):
+    mixed = files | {"99.wav": encode(tone(rate=16000, hertz=300), rate=16000)}
+    rejecting = open_audio(pack(mixed), seconds=0.25, max_rejects=0.2)
+    assert rejecting.rejects[0].reason == "has 16000 Hz, but the first file has 8000; --sample-rate resamples all"
+    resampling = open_audio(pack(mixed), seconds=0.25, sample_rate=RATE)
+    assert len(resampling.ids) == len(rejecting.ids) + 4
+    expected = tone(0.75, hertz=300)[2000:4000]
+    np.testing.assert_allclose(resampling.read(len(resampling.ids) - 3)[:, 0], expected, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("channels", "given", "names", "first"),
+    [
+        ("mono", 1, ("amplitude",), [0.5]),
+        ("mono", 2, ("amplitude",), [0.375]),
+        ("stereo", 1, ("left", "right"), [0.5, 0.5]),
+        ("stereo", 2, ("left", "right"), [0.5, 0.25]),
+        ("keep", 1, ("amplitude",), [0.5]),
+        ("keep", 2, ("left", "right"), [0.5, 0.25]),
+        ("mono", 4, ("amplitude",), [0.5 * 1.875 / 4]),
+    ],
+)
+def test_channels_are_mixed_doubled_or_kept(pack, channels, given, names, first):
+    source = open_audio(pack({"a.wav": encode(tone(hertz=500, channels=given))}), seconds=0.25, channels=channels)
+    assert source.features.channels == names
+    np.testing.assert_allclose(source.read(0)[4], first, atol=1e-3)  # a quarter of a period
+
+
+def test_another_number_of_channels_is_a_reject_where_it_is_kept(pack, files):
+    mixed = files | {"99.wav": encode(tone(channels=2))}
+    source = open_audio(pack(mixed), seconds=0.25, channels="keep", max_rejects=0.2)
+    assert "has 2 channels, but the first file has 1" in source.rejects[0].reason
+    with pytest.raises(ArchiveError, match="has 3 channels, expected 1 or 2"):
+        open_audio(pack({"a.wav": encode(tone(channels=3))}), seconds=0.1, channels="keep")
+
+
+def test_a_limit_counts_windows_and_reads_no_further(pack, files):
+    events = []
+    source = open_audio(pack(files), seconds=0.25, limit=6, report=events.append)
+    assert source.ids == ["00.wav#0", "00.wav#1", "00.wav#2", "00.wav#3", "01.wav#0", "01.wav#1"]
+    assert events[-1] == Surveyed(done=2, total=2, rejects=0)
+
+
+def test_a_dry_run_reads_headers_and_hashes_nothing(pack, files):
+    source = open_audio(pack(files), seconds=0.25, check_first=2)
+    assert (len(source.ids), source.provenance["sha256"]) == (48, None)
+
+
+def test_what_is_no_sound_by_its_name_is_named(pack, files):
+    source = open_audio(pack(files | {"notes.txt": b"x"}), seconds=0.25)
+    assert [(r.member, r.reason) for r in source.rejects] == [("notes.txt", "is no sound file by its name")]
+    with pytest.raises(ArchiveError, match=r"no sound files; found 1 \.txt, expected \.wav or \.flac"):
+        open_audio(pack({"notes.txt": b"x"}), seconds=0.25)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"seconds": -1.0}, {"samples": -5}, {"sample_rate": -8000}, {"channels": "quad"}, {"silence": 3.0}, {}],
+)
+def test_options_out_of_range_are_refused_by_name(pack, files, options):
+    with pytest.raises(ConfigError, match=next(iter(options), "seconds or in samples")):
+        open_audio(pack(files), **({"seconds": 0.25} | options if options and "samples" not in options else options))
+
+
+def test_a_window_of_a_single_sample_is_refused(pack, files):
+    with pytest.raises(ConfigError, match="expected at least 2"):
+        open_audio(pack(files), seconds=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"seconds": 0.3, "pad": True}, {"samples": 900, "sample_rate": 4000}])
+def test_a_store_says_how_its_archive_was_read(pack, files, options):
+    path = pack(files)
+    source = converter.open(str(path), options, silent)
+    again = reopen_archive(str(path), source.provenance, [], silent)
+    assert again.ids == source.ids
+    np.testing.assert_array_equal(again.read(5), source.read(5))

@@ -1,0 +1,293 @@
+"""Scenes in SRN's layout."""
+
+import io
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from converters.srn import converter, open_srn
+from converters.srn_scenes import evenly_spread, list_scenes
+from converters.srn_views import read_intrinsics, read_png, read_pose, shrink
+from functa_store.cameras import Lens, camera_rays, orbit
+from functa_store.errors import ArchiveError, ConfigError, MemberError, TooManyRejectsError
+from functa_store.sources import Source
+
+DATA = pathlib.Path(__file__).parents[3] / "shared" / "data" / "scenes_sweethome3d_srn.zip"
+SIZE = 8
+
+
+def png(pixels, mode=None):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels, mode).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def image(seed, size=SIZE):
+    return np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
+
+
+def intrinsics(size=SIZE, focal=8.2, lines=("0. 0. 0.", "1.")):
+    return "\n".join([f"{focal} {size / 2} {size / 2} 0.", *lines, f"{size} {size}", ""]).encode()
+
+
+def scene(folder, count=4, seed=0, size=SIZE):
+    """Members of a scene by name; poses stand on an orbit."""
+    files = {f"{folder}/intrinsics.txt": intrinsics(size)}
+    for i, pose in enumerate(orbit(count, 1.3, 30.0)):
+        files[f"{folder}/rgb/{i:06d}.png"] = png(image(100 * seed + i, size))
+        files[f"{folder}/pose/{i:06d}.txt"] = " ".join(f"{x:.8f}" for x in pose.ravel()).encode()
+    return files
+
+
+def archive(**counts):
+    """Scenes by "category_split" and number of views, such as cars_train=[4, 3]."""
+    return {
+        name: content
+        for folder, views in counts.items()
+        for i, count in enumerate(views)
+        for name, content in scene(f"{folder}/scene{i}", count, seed=i).items()
+    }
+
+
+def open_whole(path, **options):
+    return open_srn(path, **{"resolution": None, "max_rejects": 0.5} | options)
+
+
+def test_scenes_become_rays_with_the_colours_seen_along_them(pack, kind):
+    source = open_whole(pack(archive(cars_train=[4, 4], cars_test=[4]), kind))
+    assert isinstance(source, Source)
+    assert list(source.ids) == ["cars_test/scene0", "cars_train/scene0", "cars_train/scene1"]
+    assert list(source.split) == ["test", "train", "train"]
+    assert source.labels == {}
+    assert source.features.channels == ("red", "green", "blue", "density")
+    assert source.domain.observed == (4, SIZE, SIZE)
+    rays = source.read(2)
+    assert rays.shape == (4, SIZE, SIZE, 9)
+    for view, pose in enumerate(orbit(4, 1.3, 30.0)):
+        origins, directions = camera_rays(pose, SIZE, SIZE, Lens(8.2))
+        np.testing.assert_allclose(rays[view, ..., :3], origins, atol=1e-6)
+        np.testing.assert_allclose(rays[view, ..., 3:6], directions, atol=1e-6)
+        np.testing.assert_allclose(rays[view, ..., 6:] * 255, image(100 + view), rtol=1e-6)
+
+
+def test_the_cube_follows_from_how_far_away_the_cameras_are(pack):
+    path = pack(archive(cars_train=[4]))
+    domain = open_whole(path).domain
+    assert (domain.bound, domain.near, domain.far) == (0.5, 0.8, 1.8)
+    chosen = open_whole(path, bound=0.4, near=0.5, far=2.0, num_samples=8).domain
+    assert (chosen.bound, chosen.near, chosen.far, chosen.num_samples) == (0.4, 0.5, 2.0, 8)
+    with pytest.raises(ConfigError, match="lies between them"):
+        open_whole(path, near=3.0)
+
+
+def test_scenes_with_fewer_views_are_filled_up_with_colours_that_are_missing(pack):
+    source = open_whole(pack(archive(cars_train=[5, 3])))
+    rays = source.read(1)
+    assert source.domain.observed == (5, SIZE, SIZE)
+    assert np.isfinite(rays[..., :6]).all()
+    assert np.isfinite(rays[:3]).all()
+    assert np.isnan(rays[3:, ..., 6:]).all()
+    assert source.features.missing
+
+
+def test_views_for_the_fit_come_first_and_held_out_ones_last(pack):
+    files = archive(cars_train=[8, 3])
+    source = open_whole(pack(files), views=6, context_views=2, held_out_views=3)
+    assert (source.domain.views, source.domain.held_out_views) == (2, 3)
+    eyes = orbit(8, 1.3, 30.0)[:, :3, 3]
+    chosen = [evenly_spread(8, 6)[i] for i in (1, 4, 0, 3, 5)]  # 2 of 6, then 3 of the 4 others
+    np.testing.assert_allclose(source.read(0)[:, 0, 0, :3], eyes[chosen], atol=1e-6)
+    short = source.read(1)
+    present = ~np.isnan(short[:, 0, 0, 6])
+    np.testing.assert_array_equal(present, [True, True, True, False, False])
+    np.testing.assert_allclose(short[:3, 0, 0, :3], orbit(3, 1.3, 30.0)[[0, 2, 1], :3, 3], atol=1e-6)
+
+
+def test_categories_become_a_label_where_there_are_several(pack):
+    files = archive(cars_train=[2], chairs_train=[2], chairs_val=[2], cars_test=[2])
+    source = open_whole(pack(files))
+    label = source.labels["category"]
+    assert label.names == ("cars", "chairs")
+    assert [label.names[i] for i in label.values] == [name.split("_")[0] for name in source.ids]
+    assert set(source.split) == {"train", "validation", "test"}
+
+
+def test_without_folders_of_splits_every_tenth_scene_is_held_out(pack):
+    files = {name: content for i in range(10) for name, content in scene(f"all/scene{i}", 1, i).items()}
+    source = open_whole(pack(files))
+    assert list(source.split) == ["train"] * 9 + ["test"]
+    assert source.provenance["split"] == "every tenth scene held out"
+
+
+@pytest.mark.parametrize(
+    ("folder", "split", "category"),
+    [
+        ("cars_train", "train", "cars"),
+        ("data/chairs_2.0_val", "validation", "chairs_2.0"),
+        ("cars_train_test", "test", "cars"),
+        ("train", "train", ""),
+        ("training", None, ""),
+    ],
+)
+def test_the_folder_nearest_to_a_scene_says_its_split(folder, split, category):
+    (found,), _ = list_scenes(scene(f"{folder}/a", 1))
+    assert (found.split, found.category) == (split, category)
+
+
+def test_lower_resolutions_average_areas_and_scale_the_lens(pack):
+    path = pack(archive(cars_train=[2]))
+    source = open_whole(path, resolution=4)
+    whole, small = open_whole(path).views(0), source.views(0)
+    expected = whole.images.reshape(2, 4, 2, 4, 2, 3).mean((2, 4))
+    assert np.abs(small.images - expected).max() <= 0.5
+    assert small.lens == Lens(4.1, (2.0, 2.0))
+    assert source.domain.image_size == (4, 4)
+    with pytest.raises(ArchiveError, match="fewer than resolution=16"):
+        open_whole(path, resolution=16, max_rejects=1.0)
+
+
+def test_areas_that_do_not_fall_on_pixels_keep_the_mean():
+    pixels = np.tile(np.arange(0, 250, 25, np.uint8)[:, None, None], (1, 9, 3))
+    small = shrink(pixels, (4, 6))
+    assert small.shape == (4, 6, 3)
+    np.testing.assert_allclose(small.mean(), pixels.mean(), atol=0.5)
+    np.testing.assert_array_equal(small[0], np.rint((0 + 25 + 0.5 * 50) / 2.5))
+
+
+def test_transparent_pixels_are_white():
+    pixels = np.zeros((2, 2, 4), np.uint8)
+    pixels[0, 0] = 10, 20, 30, 255
+    found = read_png(png(pixels))
+    np.testing.assert_array_equal(found[0, 0], [10, 20, 30])
+    np.testing.assert_array_equal(found[1], 255)
+
+
+@pytest.mark.parametrize("lines", [("0. 0. 0.", "1."), ("0. 0. 0.", "0.", "1."), ("0. 0. 0.", "0.1", "1.3")])
+def test_the_published_forms_of_intrinsics_are_read(lines):
+    assert read_intrinsics(intrinsics(128, 131.25, lines)) == (131.25, (64.0, 64.0), (128, 128))
+    assert read_intrinsics(intrinsics(128, 131.25, lines) + b"0\n") == (131.25, (64.0, 64.0), (128, 128))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "expected 'f cx cy"),
+        (b"a b c 0.\n4 4\n", "could not convert"),
+        (b"nan 4 4 0.\n8 8\n", "expected finite"),
+        (b"-8 4 4 0.\n8 8\n", "f above 0"),
+        (b"8 4 4 0.\n0. 0. 0.\n1.\n", "expected height and width"),
+        (b"8 4 4 0.\n8.5 8\n", "expected height and width"),
+        (b"8 4 4 0.\n8 8\n1\n", "world to camera"),
+        (b"\xff\xfe8", "ascii"),
+    ],
+)
+def test_other_intrinsics_are_refused(text, words):
+    with pytest.raises(MemberError, match=words):
+        read_intrinsics(text)
+
+
+def test_poses_may_stand_on_one_line_or_four():
+    pose = orbit(3, 1.3, 10.0)[1]
+    words = [repr(float(x)) for x in pose.ravel()]
+    one, four = " ".join(words), "\n".join(" ".join(words[i : i + 4]) for i in range(0, 16, 4))
+    np.testing.assert_array_equal(read_pose(one.encode()), pose)
+    np.testing.assert_array_equal(read_pose(four.encode()), pose)
+
+
+def damaged(change):
+    """Three scenes, of which the middle one is changed."""
+    files = archive(cars_train=[3, 3, 3])
+    change(files, "cars_train/scene1")
+    return files
+
+
+def blank(files, name):
+    for i in range(3):
+        files[f"{name}/rgb/{i:06d}.png"] = png(np.full((SIZE, SIZE, 3), 255, np.uint8))
+
+
+def put(member, content):
+    return lambda files, name: files.__setitem__(f"{name}/{member}", content)
+
+
+def drop(member):
+    return lambda files, name: files.pop(f"{name}/{member}")
+
+
+POSE = orbit(1, 1.3, 10.0)[0]
+BAD = {
+    "NaN in a pose": (put("pose/000001.txt", b" ".join([b"nan"] * 16)), "pose/000001.txt: a pose must be .* finite"),
+    "a pose that is not rigid": (put("pose/000001.txt", " ".join(map(str, (POSE * 2).ravel())).encode()), "rigid"),
+    "a short pose": (put("pose/000001.txt", b"1 0 0"), "found 3 numbers, expected the 16"),
+    "a missing pose": (drop("pose/000002.txt"), "1 images have no pose: pose/000002.txt is missing"),
+    "a missing image": (drop("rgb/000000.png"), "1 poses have no image: rgb/000000.png is missing"),
+    "no intrinsics": (drop("intrinsics.txt"), "has no intrinsics.txt"),
+    "images of two sizes": (put("rgb/000001.png", png(image(0, 4))), "different sizes"),
+    "another size than the lens's": (put("intrinsics.txt", b"8 4 4 0.\n8 12\n"), "but intrinsics.txt says 8 x 12"),
+    "a cut image": (put("rgb/000001.png", png(image(0))[:60]), "rgb/000001.png: cannot be decoded"),
+    "no image": (put("rgb/000001.png", b"GIF89a"), "expected a PNG"),
+    "white views only": (blank, "all its views are white"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_scene_is_a_reject_with_its_reason(pack, case):
+    change, words = BAD[case]
+    path = pack(damaged(change))
+    source = open_whole(path)
+    assert list(source.ids) == ["cars_train/scene0", "cars_train/scene2"]
+    (reject,) = source.rejects
+    assert reject.member == "cars_train/scene1"
+    with pytest.raises(AssertionError, match=words):
+        raise AssertionError(reject.reason)
+    with pytest.raises(TooManyRejectsError, match="1 of 3 scenes"):
+        open_whole(path, max_rejects=0.1)
+
+
+def test_scenes_of_another_size_than_the_first_are_rejects(pack):
+    files = archive(cars_train=[2]) | scene("cars_train/scene1", 2, size=4)
+    assert "those of other scenes (8, 8)" in open_whole(pack(files)).rejects[0].reason
+
+
+def test_an_archive_without_scenes_says_what_was_expected(pack):
+    with pytest.raises(ArchiveError, match=r"no scenes, expected folders with rgb/\*.png"):
+        open_whole(pack({"a/b.png": png(image(0))}))
+
+
+def test_members_of_no_scene_are_named(pack):
+    source = open_whole(pack(archive(cars_train=[2]) | {"scenes.csv": b"x"}))
+    assert [(r.member, r.reason) for r in source.rejects] == [("scenes.csv", "belongs to no scene")]
+
+
+def test_a_member_that_is_damaged_after_the_survey_is_named(pack, tmp_path):
+    path = pack(archive(cars_train=[2]), "folder")
+    source = open_whole(path)
+    (path / "cars_train/scene0/pose/000000.txt").write_bytes(b"1")
+    with pytest.raises(MemberError, match=r"archive/cars_train/scene0: pose/000000\.txt"):
+        source.read(0)
+
+
+def test_what_the_store_keeps_opens_the_same_source_again(pack):
+    path = pack(archive(cars_train=[6, 4], cars_test=[5]))
+    source = open_whole(path, views=4, context_views=3, num_samples=6)
+    names = ("resolution", "views", "context_views", "held_out_views", "bound", "near", "far", "num_samples", "limit")
+    again = converter.open(str(path), {name: source.provenance[name] for name in names} | {"max_rejects": 1.0}, print)
+    assert again.domain == source.domain
+    np.testing.assert_array_equal(again.read(0), source.read(0))
+
+
+def test_options_out_of_range_are_refused(pack):
+    path = pack(archive(cars_train=[2]))
+    for options in ({"views": 0}, {"held_out_views": -1}, {"bound": 0.0}, {"near": 2.0, "far": 1.0}):
+        with pytest.raises(ConfigError):
+            open_whole(path, **options)
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="the shared data are not here")
+def test_a_dry_run_of_the_real_scenes_reads_a_few():
+    source = open_srn(DATA, check_first=2, views=2)
+    assert (len(source.ids), source.domain.bound, source.domain.near, source.domain.far) == (87, 0.5, 0.8, 1.8)
+    assert source.labels["category"].names == ("cars", "chairs")
+    assert source.provenance["sha256"] is None

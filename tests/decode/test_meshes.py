@@ -1,0 +1,133 @@
+"""Meshes of a functaset that is a ball in a box, by a decoder that knows the ball."""
+
+import numpy as np
+import pytest
+
+from functa_store import cli
+from functa_store.decode import meshes
+from functa_store.decode.functaset import Functaset, open_functaset
+from functa_store.errors import ConfigError, GridError
+from functa_store.grids import CellGrid
+from tests.decode.stores import write_store
+
+trimesh = pytest.importorskip("trimesh")
+pytest.importorskip("skimage")
+
+CENTRE, RADIUS = np.array([0.4, 0.5, 0.65]), 0.3  # along (z, y, x)
+
+
+@pytest.fixture(name="store")
+def _store(tmp_path):
+    path = tmp_path / "shapes.functa"
+    write_store(path, domain=CellGrid(axes=("z", "y", "x"), resolution=(12, 10, 14)), channels=("occupancy",), count=4)
+    return path
+
+
+@pytest.fixture(name="ball")
+def _ball(store, monkeypatch):
+    """The store's functaset, whose examples are balls, the last one nothing."""
+
+    def decode(self, index, resolution=None, *, region=None, coords=None, clip=False):
+        shape = self.domain.resolve(resolution, region)
+        points = self.domain.coords(resolution, region)
+        values = 0.5 + 3 * (RADIUS - np.linalg.norm(points - CENTRE, axis=1))
+        if np.ravel(index)[0] == 3:
+            values[:] = 0.2
+        return values.reshape(1, *shape, 1).astype(np.float32)
+
+    monkeypatch.setattr(Functaset, "decode", decode)
+    return open_functaset(store)
+
+
+@pytest.mark.parametrize("resolution", [None, 32, (40, 24, 48)])
+def test_a_ball_becomes_a_closed_surface_with_x_y_z_and_its_volume(ball, resolution):
+    found = meshes.surface(ball, 0, resolution)
+    mesh = trimesh.Trimesh(found.vertices, found.faces, process=False)
+    assert mesh.is_watertight
+    assert mesh.volume == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.05)  # positive: faces look outwards
+    np.testing.assert_allclose(mesh.center_mass, CENTRE[::-1], atol=0.01)
+
+
+def test_a_window_is_closed_at_its_edge_and_lies_where_it_lay(ball):
+    found = meshes.surface(ball, 0, 24, region=((0, 0.4), (0, 1), (0, 1)))
+    mesh = trimesh.Trimesh(found.vertices, found.faces, process=False)
+    assert mesh.is_watertight
+    assert mesh.volume == pytest.approx(2 / 3 * np.pi * RADIUS**3, rel=0.1)
+    assert mesh.bounds[1][2] <= 0.4 + 1e-6
+
+
+def test_what_is_full_is_the_whole_cube(ball, monkeypatch):
+    monkeypatch.setattr(Functaset, "decode", lambda *_, **__: np.ones((1, 12, 10, 14, 1), np.float32))
+    found = meshes.surface(ball, 0)
+    np.testing.assert_allclose(found.vertices.min(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(found.vertices.max(axis=0), 1, atol=1e-6)
+
+
+def test_an_empty_example_has_no_surface_and_no_file(ball, tmp_path):
+    assert len(meshes.surface(ball, 3).faces) == 0
+    with pytest.raises(GridError, match="example 3 has no surface"):
+        meshes.write_mesh(ball, 3, tmp_path / "empty.ply")
+    assert not (tmp_path / "empty.ply").exists()
+
+
+@pytest.mark.parametrize("suffix", meshes.SUFFIXES)
+def test_every_kind_of_file_is_read_back_with_as_many_faces(ball, tmp_path, suffix):
+    path = tmp_path / f"ball{suffix}"
+    _, num_faces = meshes.write_mesh(ball, 0, path, 16)
+    assert len(trimesh.load_mesh(path, process=False).faces) == num_faces
+
+
+def test_what_encloses_nothing_or_has_no_such_channel_is_refused(ball, tmp_path):
+    with pytest.raises(ConfigError, match="found channels"):
+        meshes.surface(ball, 0, channel="density")
+    with pytest.raises(ConfigError, match=r"\.ply"):
+        meshes.write_mesh(ball, 0, tmp_path / "ball.stl")
+    write_store(tmp_path / "flat.functa")
+    with pytest.raises(ConfigError, match="enclose nothing"):
+        meshes.surface(open_functaset(tmp_path / "flat.functa"), 0)
+
+
+def test_more_points_than_memory_holds_are_refused_before_work_starts(ball):
+    with pytest.raises(GridError, match="GiB"):
+        meshes.surface(ball, 0, 20000)
+
+
+def run(store, *words):
+    return cli.main(["decode", str(store), *map(str, words)])
+
+
+@pytest.mark.usefixtures("ball")
+def test_the_command_writes_one_mesh_or_one_for_each_example(store, tmp_path, capsys):
+    assert run(store, "--index", "1", "--mesh", tmp_path / "one.glb", "--resolution", "16", "--json") == 0
+    assert '"faces"' in capsys.readouterr().out
+    assert run(store, "--index", "0:3", "--out", tmp_path / "shape_{index}.obj") == 0
+    (tmp_path / "all").mkdir()
+    assert run(store, "--index", "0:3", "--mesh", tmp_path / "all") == 0
+    assert sorted(p.name for p in tmp_path.glob("*.obj")) == ["shape_0.obj", "shape_1.obj", "shape_2.obj"]
+    assert sorted(p.name for p in (tmp_path / "all").iterdir()) == ["0.ply", "1.ply", "2.ply"]
+
+
+@pytest.mark.usefixtures("ball")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--index", "0:2", "--mesh", "x.ply"], "{id} or {index}"),
+        (["--index", "3", "--mesh", "x.ply"], "has no surface"),
+        (["--mesh", "x.png"], ".ply"),
+        (["--out", "x.png", "--orbit", "8"], "--orbit is for .gif and .mp4"),
+        (["--out", "x.ply", "--sample-rate", "8000"], "--sample-rate is for .wav and .flac"),
+        (["--out", "x.gif", "--orbit", "0"], "at least 1"),
+        (["--out", "x.gif"], "make no film"),
+        (["--out", "x.wav"], "no sound"),
+        (["--mesh", "nowhere/x.ply"], "there is no folder"),
+    ],
+)
+def test_the_command_says_what_does_not_fit(store, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert run(store, *words) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_solids_are_drawn_as_they_look(store, tmp_path):
+    assert run(store, "--index", "0:3", "--out", tmp_path / "sheet.png") == 0
+    assert (tmp_path / "sheet.png").stat().st_size > 100

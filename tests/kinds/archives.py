@@ -1,0 +1,151 @@
+"""One small archive of every kind that can be converted, made on the fly."""
+
+import dataclasses
+import io
+import wave
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from PIL import Image
+
+EXAMPLES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """An archive of one kind, and what its functaset is.
+
+    Attributes:
+        converter: Name of the converter.
+        write: Writes the archive into a folder, and gives its path.
+        axes: Dimensions of a decoded example.
+        resolution: Its native points along each.
+        options: More words of the command line.
+    """
+
+    converter: str
+    write: Callable[[Path], Path]
+    axes: tuple[str, ...]
+    resolution: tuple[int, ...]
+    options: tuple[str, ...] = ()
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_zip(path: Path, members: dict[str, bytes | str]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def images(folder: Path) -> Path:
+    pictures = rng().integers(0, 256, (EXAMPLES, 8, 8, 3), dtype=np.uint8)
+    return write_zip(folder / "images.zip", {f"{i}.png": png(picture) for i, picture in enumerate(pictures)})
+
+
+def shapes() -> np.ndarray:
+    """Balls of different size in different places, (example, z, y, x)."""
+    where = np.stack(np.meshgrid(*[np.arange(8)] * 3, indexing="ij"), axis=-1)
+    centres, radii = rng().uniform(2.5, 4.5, (EXAMPLES, 3)), rng().uniform(1.5, 3, EXAMPLES)
+    return np.linalg.norm(where - centres[:, None, None, None], axis=-1) < radii[:, None, None, None]
+
+
+def voxels(folder: Path) -> Path:
+    np.savez(folder / "voxels.npz", occupancy=shapes(), labels=np.arange(EXAMPLES) % 2)
+    return folder / "voxels.npz"
+
+
+def binvox(shape: np.ndarray) -> bytes:
+    """As published: x, then z, then y run, the last fastest; pairs of a value and how often it comes."""
+    runs = b"".join(bytes([value, 1]) for value in shape.transpose(2, 0, 1).ravel().astype(np.uint8))
+    return b"#binvox 1\ndim 8 8 8\ntranslate 0 0 0\nscale 1\ndata\n" + runs
+
+
+def shapenet(folder: Path) -> Path:
+    members = {
+        f"0269115{i % 2}/model{i}/models/model_normalized.solid.binvox": binvox(shape)
+        for i, shape in enumerate(shapes())
+    }
+    return write_zip(folder / "ShapeNetCore.v2.zip", members)
+
+
+def scenes(folder: Path) -> Path:
+    members: dict[str, bytes | str] = {}
+    for scene in range(EXAMPLES):
+        name = f"cars_{'test' if scene % 4 == 3 else 'train'}/scene{scene}"
+        members[f"{name}/intrinsics.txt"] = "8.2 4. 4. 0.\n0. 0. 0.\n1.\n1.\n8 8\n"
+        for view, angle in enumerate((0.1, 2.0, 4.1)):
+            picture = np.full((8, 8, 3), 255, np.uint8)
+            picture[2:6, 2:6] = rng().integers(0, 200, 3) + scene
+            members[f"{name}/rgb/{view:06}.png"] = png(picture)
+            members[f"{name}/pose/{view:06}.txt"] = " ".join(map(str, looking_inwards(angle).ravel()))
+    return write_zip(folder / "cars.zip", members)
+
+
+def looking_inwards(angle: float) -> np.ndarray:
+    """Camera to world, x right, y down, z forward, at 1.3 from the origin."""
+    back = np.array([np.cos(angle), np.sin(angle), 0.0])
+    right = np.array([-np.sin(angle), np.cos(angle), 0.0])
+    pose = np.eye(4)
+    pose[:3] = np.stack([right, np.array([0.0, 0.0, -1.0]), -back, 1.3 * back], axis=1)
+    return pose
+
+
+def climate(folder: Path) -> Path:
+    latitudes, longitudes = np.linspace(80, -80, 8), np.arange(20.0, 380, 45)
+    field = 280 + 10 * np.cos(np.radians(latitudes))[:, None] + np.cos(np.radians(longitudes))
+    data = xr.Dataset(
+        {"t2m": (("time", "lat", "lon"), field + rng().normal(size=(EXAMPLES, 1, 1)), {"units": "K"})},
+        {
+            "time": np.arange("2000-01", "2000-09", dtype="datetime64[M]").astype("datetime64[ns]"),
+            "lat": ("lat", latitudes, {"units": "degrees_north"}),
+            "lon": ("lon", longitudes, {"units": "degrees_east"}),
+        },
+    )
+    data.to_netcdf(folder / "climate.nc", engine="h5netcdf")
+    return folder / "climate.nc"
+
+
+def sounds(folder: Path) -> Path:
+    (folder / "sounds").mkdir()
+    for number, hertz in enumerate(rng().uniform(50, 300, EXAMPLES)):
+        with wave.open(str(folder / f"sounds/{number}.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8000)
+            file.writeframes((20000 * np.sin(2 * np.pi * hertz * np.arange(64) / 8000)).astype("<i2").tobytes())
+    return folder / "sounds"
+
+
+def clips(folder: Path) -> Path:
+    np.save(folder / "clips.npy", rng().integers(0, 256, (EXAMPLES, 4, 8, 8, 3), dtype=np.uint8))
+    return folder / "clips.npy"
+
+
+def arrays(folder: Path) -> Path:
+    np.savez(folder / "arrays.npz", values=rng().random((EXAMPLES, 16, 2), np.float32))
+    return folder / "arrays.npz"
+
+
+KINDS = {
+    "images": Kind("images", images, ("y", "x"), (8, 8), ("--resolution", "8")),
+    "voxels": Kind("voxels", voxels, ("z", "y", "x"), (8, 8, 8)),
+    "shapenet": Kind("shapenet", shapenet, ("z", "y", "x"), (8, 8, 8), ("--resolution", "8")),
+    "scenes": Kind("srn", scenes, ("z", "y", "x"), (8, 8, 8), ("--resolution", "8")),
+    "climate": Kind("climate", climate, ("latitude", "longitude"), (8, 8), ("--variable", "t2m")),
+    "sound": Kind("audio", sounds, ("t",), (64,), ("--samples", "64", "--sample-rate", "8000")),
+    "video": Kind("video", clips, ("t", "y", "x"), (4, 8, 8), ("--frames", "4", "--resolution", "8")),
+    "arrays": Kind("arrays", arrays, ("x",), (16,)),
+}

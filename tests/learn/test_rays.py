@@ -1,0 +1,166 @@
+"""Scenes as the loops look at them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from functa_store.cameras import Lens, camera_rays, orbit
+from functa_store.config import NetworkConfig
+from functa_store.learn.losses import error_and_gradient, reconstruction_error
+from functa_store.learn.observers import observer_of
+from functa_store.learn.rays import RayObserver
+from functa_store.nets.siren import init_siren
+from functa_store.scenes import SceneVolume
+from functa_store.sources import FeatureSpec
+
+SIZE = 12
+VOLUME = SceneVolume(
+    resolution=(8, 8, 8),
+    bound=0.5,
+    views=4,
+    held_out_views=1,
+    image_size=(SIZE, SIZE),
+    near=0.8,
+    far=1.8,
+    num_samples=8,
+)
+NETWORK = NetworkConfig(width=16, depth=3, w0=8.0, modulation_dim=8, head="radiance")
+SPEC = FeatureSpec(channels=("red", "green", "blue", "density"), missing=True)
+SPHERES = (((-0.2, 0.0, 0.0), 0.2, (0.9, 0.2, 0.1)), ((0.25, 0.1, 0.0), 0.15, (0.1, 0.3, 0.8)))
+
+
+def two_spheres(num_views=5):
+    """Rays around two spheres of one colour each, (views, height, width, 9)."""
+    views = []
+    for pose in orbit(num_views, 1.3, 20.0):
+        origins, directions = camera_rays(pose, SIZE, SIZE, Lens(SIZE * 1.025))
+        colour, nearest = np.ones_like(origins), np.full(origins.shape[:-1], np.inf)
+        for centre, radius, paint in SPHERES:
+            to_centre = np.array(centre) - origins
+            along = np.sum(to_centre * directions, axis=-1)
+            inside = radius**2 - np.sum(to_centre**2, axis=-1) + along**2
+            hit = along - np.sqrt(np.maximum(inside, 0))
+            closer = (inside > 0) & (hit < nearest)
+            nearest, colour = np.where(closer, hit, nearest), np.where(closer[..., None], paint, colour)
+        views.append(np.concatenate([origins, directions, colour], axis=-1).astype(np.float32))
+    return np.stack(views)
+
+
+RAW = two_spheres()
+OBSERVER = RayObserver(VOLUME, SPEC)
+
+
+def everything(observer=OBSERVER, raw=RAW, rows=None, key=None):
+    rows = np.arange(4 * SIZE * SIZE) if rows is None else rows
+    tiles = rows.reshape(4, -1)
+    counts = np.full(tiles.shape, 1 / rows.size, np.float32)
+    return observer.look(jnp.asarray(raw.reshape(-1, 9)), tiles, counts, key)
+
+
+def test_a_scene_is_looked_at_along_rays():
+    observer = observer_of(VOLUME, SPEC)
+    assert isinstance(observer, RayObserver)
+    assert observer.num_rows == 5 * SIZE * SIZE
+    assert observer.step_shape == (4, SIZE, SIZE)
+    assert observer.evaluations == 8
+    assert observer.grid is None
+
+
+def test_the_outer_loss_sees_all_views_and_the_steps_of_an_example_the_same_few():
+    views = []
+    for seed in range(200):
+        rows = np.asarray(OBSERVER.sample(jax.random.key(seed), 4, 256))
+        assert rows.shape == (4, 256)
+        assert ((rows >= 0) & (rows < OBSERVER.num_rows)).all()
+        views.append([set(look) for look in rows // SIZE**2])
+    inner = [len(set().union(*looks[:-1])) for looks in views]
+    assert {len(looks[-1]) for looks in views} == {5}
+    assert sorted(set(inner)) == [1, 2, 3, 4, 5]
+    assert np.mean(np.array(inner) == 1) > 0.25
+
+
+def test_looks_have_rays_of_their_own():
+    rows = np.asarray(OBSERVER.sample(jax.random.key(0), 3, 64)) % SIZE**2
+    assert (rows[0] != rows[1]).any()
+    assert (rows[1] != rows[2]).any()
+    for look in rows:  # one in each of 64 equal parts of the image
+        assert (np.abs(look - (np.arange(64) + 0.5) * SIZE**2 / 64) <= 2.5).all()
+
+
+def test_a_fit_sees_bin_centres_and_learning_random_ones():
+    assert everything().places.offsets is None
+    one, other = (everything(key=jax.random.key(seed)).places.offsets for seed in range(2))
+    assert one.shape == (4, SIZE * SIZE, 8)
+    assert (one != other).any()
+
+
+def test_missing_views_count_nothing_and_change_nothing():
+    partly = RAW.copy()
+    partly[2:4, ..., 6:] = np.nan
+    base = init_siren(NETWORK, 3, 4, seed=0)
+    zero = jnp.zeros(8)
+    some = everything(raw=partly)
+    present = everything(rows=np.tile(np.arange(2 * SIZE * SIZE), 2))
+    found = error_and_gradient(OBSERVER.predict, base, zero, some, "float32")
+    wanted = error_and_gradient(OBSERVER.predict, base, zero, present, "float32")
+    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-5)
+    np.testing.assert_allclose(found[1], wanted[1], rtol=1e-4, atol=1e-7)
+
+
+def test_a_scene_of_which_every_view_is_missing_has_no_gradient():
+    gone = RAW.copy()
+    gone[..., 6:] = np.nan
+    base = init_siren(NETWORK, 3, 4, seed=0)
+    error, gradient = error_and_gradient(OBSERVER.predict, base, jnp.zeros(8), everything(raw=gone), "float32")
+    assert error == 0
+    np.testing.assert_array_equal(gradient, 0)
+
+
+def test_the_gradient_is_that_of_the_error():
+    base = init_siren(NETWORK, 3, 4, seed=0)
+    target, step = everything(), 1e-2
+    direction = np.random.default_rng(0).normal(size=8).astype(np.float32)
+
+    def error(size):
+        return reconstruction_error(OBSERVER.predict, base, base.shifts(jnp.asarray(size * direction)), target)
+
+    _, gradient = error_and_gradient(OBSERVER.predict, base, jnp.zeros(8), target, "float32")
+    np.testing.assert_allclose(gradient @ direction, (error(step) - error(-step)) / (2 * step), rtol=0.05)
+
+
+def test_a_network_learns_to_show_two_spheres():
+    """All its weights by Adam, on whole views."""
+    graph, state = nnx.split(init_siren(NETWORK, 3, 4, seed=1))
+    target, optimizer = everything(), optax.adam(5e-3)
+
+    def error(state):
+        base = nnx.merge(graph, state)
+        return reconstruction_error(OBSERVER.predict, base, base.shifts(jnp.zeros(8)), target)
+
+    @jax.jit
+    def step(state, moments):
+        loss, gradient = jax.value_and_grad(error)(state)
+        updates, moments = optimizer.update(gradient, moments)
+        return loss, optax.apply_updates(state, updates), moments
+
+    moments, losses = optimizer.init(state), []
+    for _ in range(150):
+        loss, state, moments = step(state, moments)
+        losses.append(float(loss))
+    assert losses[-1] < 0.25 * losses[0]
+
+
+def test_it_can_be_learned_through():
+    """Second derivatives through rendering are finite."""
+    base = init_siren(NETWORK, 3, 4, seed=0)
+    target = everything(key=jax.random.key(0))
+
+    def after_a_step(scale):
+        _, gradient = error_and_gradient(OBSERVER.predict, base, scale * jnp.ones(8), target, "float32")
+        return reconstruction_error(OBSERVER.predict, base, base.shifts(-0.1 * gradient), target)
+
+    assert np.isfinite(jax.grad(after_a_step)(0.1))
+    assert jax.grad(after_a_step)(0.1) != pytest.approx(0, abs=1e-12)
