@@ -22,6 +22,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from functa_store.array_sources import ArraySource
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
 from functa_store.feed import Feed
 from functa_store.learn.fit import fit_examples
@@ -29,7 +30,7 @@ from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.tuning import tune
 from functa_store.metrics import psnr_mean
-from functa_store.sources import ArraySource, FeatureSpec, Label, hold_out_every
+from functa_store.sources import FeatureSpec, Label, hold_out_every
 
 CONFIG = ConvertConfig(
     network=NetworkConfig(width=64, depth=4, w0=10.0, modulation_dim=32),
@@ -71,7 +72,7 @@ def accuracies(rows: np.ndarray, source: ArraySource, seed: int) -> dict[str, fl
 def results(source: ArraySource, config: ConvertConfig) -> dict[str, dict[str, float]]:
     """PSNR and accuracies of every schedule on one base."""
     base = meta_learn(source, config)
-    found = {PIXELS: accuracies(source.values.reshape(len(source.values), -1), source, config.seed)}
+    found = {PIXELS: accuracies(np.asarray(source.values).reshape(len(source.ids), -1), source, config.seed)}
     for name, schedule in SCHEDULES.items():
         ready = tune(base, source, dataclasses.replace(config, fit=schedule))
         modulations, mse, _ = fit_examples(ready.fit, ready.shared, Feed(source), np.arange(len(source.ids)))

@@ -7,10 +7,11 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.peers import Weights
+from functa_store.array_sources import ArraySource
 from functa_store.config import ConvertConfig, InnerLoopConfig, NetworkConfig
 from functa_store.learn.outer_loop import Learnable, init_learnable
 from functa_store.nets.weights import to_weights
-from functa_store.sources import ArraySource, FeatureSpec
+from functa_store.sources import FeatureSpec
 
 NUM_STEPS = 3
 """Inner steps of the published algorithm, each on all points."""
@@ -72,7 +73,7 @@ WORKLOADS = {
 
 def raw_batch(source: ArraySource, size: int) -> np.ndarray:
     """Raw values (examples, points, channels) of the first images; where they do not suffice, they come again."""
-    return source.values[np.arange(size) % len(source.values)].reshape(size, source.domain.num_points, -1)
+    return np.asarray(source.values)[np.arange(size) % len(source.ids)].reshape(size, source.domain.num_points, -1)
 
 
 def feature_batch(source: ArraySource, size: int) -> jax.Array:

@@ -121,20 +121,14 @@ class FolderArchive:
 
     def read(self, member: str) -> bytes:
         """All bytes of a member; see `Archive.read`."""
-        path = os.path.join(self._path, member)
-        try:
-            with open(path, "rb") as file:
-                check_size(os.fstat(file.fileno()).st_size)
-                return file.read()
-        except OSError as error:
-            raise MemberError(f"cannot be read: {error.strerror}") from error
+        return read_file(os.path.join(self._path, member))
 
     def sha256(self) -> str:
         """Digest over the lines "name, NUL, sha256 of the content" of every member, sorted by name."""
         digest = hashlib.sha256()
         for member in self.members:
             try:
-                content = _file_sha256(os.path.join(self._path, member))
+                content = file_sha256(os.path.join(self._path, member))
             except OSError:
                 content = "unreadable"  # the survey rejects it
             digest.update(f"{member}\0{content}\n".encode())
@@ -166,7 +160,7 @@ class ZipArchive:
 
     def sha256(self) -> str:
         """Digest of the file."""
-        return _file_sha256(self._file.path)
+        return file_sha256(self._file.path)
 
 
 class TarArchive:
@@ -185,10 +179,21 @@ class TarArchive:
 
     def sha256(self) -> str:
         """Digest of the file."""
-        return _file_sha256(self._file.path)
+        return file_sha256(self._file.path)
 
 
-def _file_sha256(path: str) -> str:
+def read_file(path: str) -> bytes:
+    """All bytes of a file; errors as for `Archive.read`."""
+    try:
+        with open(path, "rb") as file:
+            check_size(os.fstat(file.fileno()).st_size)
+            return file.read()
+    except OSError as error:
+        raise MemberError(f"cannot be read: {error.strerror}") from error
+
+
+def file_sha256(path: str) -> str:
+    """Hexadecimal digest of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,6 +28,8 @@ def open_arrays(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     path = os.path.abspath(path)
     if not os.path.exists(path):
         raise ArchiveError(f"{path}: no such file or folder")
+    if not os.path.isfile(path) and not os.path.isdir(path):
+        raise ArchiveError(f"{path}: found a pipe or device, expected {EXPECTED}; save it as a file")
     try:
         return _reader(path)(path)
     except ArchiveError:
@@ -62,14 +65,16 @@ class Npz(Mapping[str, Any]):
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._names:
             raise KeyError(name)
-        if self._kept is not None and self._kept[0] == name:
-            return self._kept[1]
+        kept = self._kept  # another thread may replace it
+        if kept is not None and kept[0] == name:
+            return kept[1]
         try:
             with np.load(self._path, allow_pickle=False) as arrays:
-                self._kept = name, arrays[name]
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+                values = arrays[name]
+        except (ValueError, OSError, EOFError, MemoryError, OverflowError, zlib.error, zipfile.BadZipFile) as error:
             raise ArchiveError(f"{self._path}: array {name!r} cannot be read: {error}") from error
-        return self._kept[1]
+        self._kept = name, values
+        return values
 
     def __iter__(self) -> Any:
         return iter(self._names)

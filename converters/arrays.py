@@ -14,9 +14,9 @@ import numpy as np
 
 from converters.array_files import open_arrays
 from converters.arrays_presets import ARRAYS_PRESETS
-from functa_store.array_described import ArrayFacts, ArrayOptions, as_label, as_text
-from functa_store.array_examples import ArrayExamples, ArrayLike
-from functa_store.array_sources import ValuesSource
+from functa_store.array_examples import ArrayLike
+from functa_store.array_labels import as_text
+from functa_store.array_sources import ArraySource
 from functa_store.errors import ArchiveError, ConfigError
 from functa_store.progress import Report, silent
 
@@ -40,7 +40,7 @@ def open_array_archive(
     max_rejects: float = 0.01,
     check_first: int | None = None,
     report: Report = silent,
-) -> ValuesSource:
+) -> ArraySource:
     """A source over an array in a file.
 
     Args:
@@ -50,7 +50,7 @@ def open_array_archive(
         axes: Names of the other axes, such as "t,y,x".
         channels: Names of the channels, such as "u,v".
         units: Unit of each channel, such as "m s-1,m s-1".
-        value_range: "LOW,HIGH", the values that become 0 and 1; see `ArrayOptions`.
+        value_range: "LOW,HIGH", the values that become 0 and 1; see `ArraySource`.
         missing: NaN means a missing value; else an example with one is a reject.
         labels: Names of arrays with one number or text per example, such as "kind,age".
         ids: Name of an array of unique ids.
@@ -81,24 +81,25 @@ def open_array_archive(
         "ids": ids,
         "split_from": split_from,
     }
-    facts = ArrayFacts(
-        name=name,
+    source = ArraySource(
+        _find(arrays, array, name),
+        channels_axis=_parse_axis(channels_axis),
         axes=_names(axes),
         channels=_names(channels),
         units=_names(units),
-        ids=None if ids is None else as_text(_read(arrays, ids, name)).tolist(),
-        split=None if split_from is None else as_text(_read(arrays, split_from, name)),
-        labels={label: as_label(label, _read(arrays, label, name)) for label in _names(labels)},
-    )
-    options = ArrayOptions(
         value_range=_parse_range(value_range),
         missing=bool(missing),
-        max_rejects=max_rejects,
+        ids=None if ids is None else as_text(_read(arrays, ids, name)).tolist(),
+        split=None if split_from is None else _read(arrays, split_from, name),
+        labels={label: _read(arrays, label, name) for label in _names(labels)},
+        name=name,
         limit=limit,
+        max_rejects=max_rejects,
         check_first=check_first,
+        report=report,
     )
-    examples = ArrayExamples(_find(arrays, array, name), channels_axis=_parse_axis(channels_axis), name=name)
-    return ValuesSource(examples, facts, options, report, {"converter": "arrays", **kept})
+    source.provenance = {**source.provenance, "converter": "arrays", **kept}
+    return source
 
 
 def _only_array(arrays: Mapping[str, Any], name: str) -> str:
@@ -171,7 +172,7 @@ class ArraysConverter:
         parser.add_argument("--ids", metavar="NAME", help="array with a unique id per example")
         parser.add_argument("--split-from", metavar="NAME", help="array with train, validation or test per example")
 
-    def open(self, archive: str, options: Mapping[str, Any], report: Report) -> ValuesSource:
+    def open(self, archive: str, options: Mapping[str, Any], report: Report) -> ArraySource:
         """The source that the options describe; see `open_array_archive`."""
         return open_array_archive(archive, report=report, **{k: v for k, v in options.items() if v is not None})
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 CHANNELS = {1: ("amplitude",), 2: ("left", "right")}
 MIXES = ("mono", "stereo", "keep")
 
+_FASTEST = 1_000_000
+_LONGEST = 1 << 24
+_MOST_VALUES = 1 << 28  # two gigabytes as they are decoded
 _LOUDEST = 8.0  # 18 dB above full scale; beyond it, numbers are no amplitudes
 _STREAMED = 0x7FFF0000  # what writes to a pipe gives no size, or about the largest one
 
@@ -52,10 +55,12 @@ class SoundOptions:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{name} must be positive and finite, got {value}")
+        if self.sample_rate is not None and self.sample_rate > _FASTEST:
+            raise ConfigError(f"sample_rate must be at most {_FASTEST} Hz, got {self.sample_rate}")
         if self.channels not in MIXES:
             raise ConfigError(f"channels must be one of {', '.join(MIXES)}, got {self.channels!r}")
-        if not self.silence <= 0:
-            raise ConfigError(f"silence must be in decibels below full scale, at most 0, got {self.silence}")
+        if not -math.inf < self.silence <= 0:
+            raise ConfigError(f"silence must be in decibels of full scale, finite and at most 0, got {self.silence}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,8 +91,9 @@ def window_format(data: bytes, options: SoundOptions) -> WindowFormat:
     if num_channels not in CHANNELS:
         raise MemberError(f"has {num_channels} channels, expected 1 or 2; --channels mono mixes them")
     samples = options.samples or round((options.seconds or 0) * rate)
-    if samples < 2:
-        raise ConfigError(f"a window of {options.seconds} s at {rate} Hz has {samples} samples, expected at least 2")
+    if not 2 <= samples <= _LONGEST:
+        asked = f"of {options.seconds} s at {rate} Hz " if options.samples is None else ""
+        raise ConfigError(f"a window {asked}has {samples} samples, expected 2 to {_LONGEST}")
     return WindowFormat(sample_rate=rate, samples=samples, num_channels=num_channels)
 
 
@@ -149,13 +155,20 @@ def glance(data: bytes, form: WindowFormat, options: SoundOptions) -> int:
     """Number of samples that `read_sound` gives, from the header alone; errors as there."""
     with open_sound(data) as file:
         _check_header(file, form, options)
-        common = math.gcd(file.samplerate, form.sample_rate)
-        return -(-file.frames * (form.sample_rate // common) // (file.samplerate // common))
+        return _length(file, form)
+
+
+def _length(file: "SoundFile", form: WindowFormat) -> int:
+    """Samples of a channel once it has been resampled."""
+    common = math.gcd(file.samplerate, form.sample_rate)
+    return -(-file.frames * (form.sample_rate // common) // (file.samplerate // common))
 
 
 def _check_header(file: "SoundFile", form: WindowFormat, options: SoundOptions) -> None:
     if file.frames == 0:
         raise MemberError("holds no samples (zero length)")
+    if (values := _length(file, form) * file.channels + file.frames * file.channels) > _MOST_VALUES:
+        raise MemberError(f"says that it has {values} samples, more than the {_MOST_VALUES} that are held in memory")
     if file.samplerate != form.sample_rate and options.sample_rate is None:
         raise MemberError(
             f"has {file.samplerate} Hz, but the first file has {form.sample_rate}; --sample-rate resamples all"

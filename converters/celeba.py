@@ -18,10 +18,11 @@ from converters.image_source import (
     ImageSource,
     add_image_arguments,
     content_sha256,
+    is_image,
     list_images,
 )
 from converters.presets import CELEBA_PRESETS
-from converters.survey import SurveyOptions, is_image
+from converters.survey import SurveyOptions
 from functa_store.errors import ArchiveError, ConfigError
 from functa_store.progress import Report, silent
 from functa_store.sources import hold_out_last

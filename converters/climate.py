@@ -65,7 +65,7 @@ def open_climate(
         select=select,
         scaling=scaling,
         missing=missing,
-        area_weighting=area_weighting in (True, "True"),
+        area_weighting={"True": True, "False": False}.get(str(area_weighting), area_weighting),  # as a store has it
         split=split,
     )
     survey = SurveyOptions(limit=limit, max_rejects=max_rejects, check_first=check_first)

@@ -77,6 +77,9 @@ def find_fields(
         ArchiveError: If variables are missing, are no fields or do not share their grid.
         ConfigError: If a dimension or value is not there.
     """
+    dataset = dataset.set_coords(
+        [key for key, array in dataset.data_vars.items() if array.ndim < 3 and _rank_any(array)]
+    )
     found = [dataset[variable] for variable in variables] if _all_there(name, dataset, variables) else []
     found = found or [_only_field(name, dataset)]
     grids = [grid_of(name, array) for array in found]
@@ -86,7 +89,10 @@ def find_fields(
         _check_same(name, found[0], grids[0], array, grid)
     latitude, longitude = (along.values.astype(np.float64) for along in grids[0])
     picked = {dim: _pick(name, found[0], dim, values, dims) for dim, values in select.items()}
-    wanted = _example_dims(name, found[0].isel(picked), dims, example_dims)
+    taken = found[0].isel(picked)
+    if empty := [dim for dim in dims if taken.sizes[dim] == 0]:
+        raise ArchiveError(f"{name}: no examples, {empty[0]} has no values; is this the right archive?")
+    wanted = _example_dims(name, taken, dims, example_dims)
     order = (*wanted, *(dim for dim in dims if dim not in wanted), *horizontal)
     arrays = [array.isel(picked).transpose(*order) for array in found]
     arrays = [array.isel({dim: 0 for dim in dims if dim not in wanted}) for array in arrays]
@@ -102,8 +108,13 @@ def grid_of(name: str, array: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]
         ArchiveError: If it has none, or they depend on two dimensions.
     """
     latitude, longitude = (_along(array, kind) for kind in AXES)
-    if latitude is not None and longitude is not None and latitude.dims != longitude.dims:
-        return latitude, longitude
+    if latitude is not None and longitude is not None:
+        if latitude.dims != longitude.dims:
+            return latitude, longitude
+        raise ArchiveError(
+            f"{name}: {array.name} lies on points without a grid, {latitude.name} and {longitude.name} both depend on "
+            f"{latitude.dims[0]}; expected a latitude for each row and a longitude for each column: regrid it first"
+        )
     curved = [str(key) for key, value in array.coords.items() if value.ndim == 2 and _rank_any(value)]
     if curved:
         raise ArchiveError(

@@ -4,7 +4,7 @@ import glob
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import xarray as xr
 
@@ -59,11 +59,12 @@ class ClimateFiles:
         if len(self.members) == 1:
             return open_member(self.members[0])
         opened = [open_member(member, chunks="auto") for member in self.members]
+        _check_units(self.members, opened)
         try:
             return xr.combine_by_coords(  # type: ignore[return-value]  # datasets, not arrays, were given
                 opened, data_vars="all", coords="minimal", compat="override", join="exact", combine_attrs="override"
             )
-        except (ValueError, xr.MergeError) as error:
+        except (ValueError, TypeError, xr.MergeError) as error:  # TypeError: of times in different calendars
             raise ArchiveError(
                 f"{self.name}: {len(self.members)} files cannot be put together along time, the first one "
                 f"{os.path.basename(self.members[0])}; they must have the same grid and different times: {error}"
@@ -94,10 +95,9 @@ def open_member(path: str, *, chunks: str | None = None) -> xr.Dataset:
     engine = "zarr" if os.path.isdir(path) else _engine(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # of attributes that make no sense, and of metadata that are not consolidated
-            return decode_times(xr.open_dataset(path, engine=engine, decode_times=False, chunks=chunks))
+            warnings.simplefilter("ignore")  # of attributes that make no sense, of metadata that are not consolidated
+            dataset = decode_times(xr.open_dataset(path, engine=engine, decode_times=False, chunks=chunks))
+            return dataset.assign_coords({k: along.load() for k, along in dataset.coords.items() if along.ndim < 2})
     except (ImportError, ModuleNotFoundError) as error:
         raise MissingLibraryError(f"{path}: {error}; run pip install 'functa-store[climate]'") from error
     except Exception as error:  # whatever a damaged file makes the library under xarray raise
@@ -109,11 +109,30 @@ def open_member(path: str, *, chunks: str | None = None) -> xr.Dataset:
 def _members(path: str) -> list[str]:
     if os.path.isfile(path) or _is_zarr(path):
         return [path]
-    return sorted(
-        entry.path
-        for entry in os.scandir(path)
-        if not entry.name.startswith(".") and (entry.name.lower().endswith(NETCDF_SUFFIXES) or _is_zarr(entry.path))
-    )
+    try:
+        entries = list(os.scandir(path))
+    except OSError as error:  # a pipe or a device, too
+        raise ArchiveError(f"{path}: cannot be listed: {error.strerror}; expected a file or a folder") from error
+    named = (entry.path for entry in entries if not entry.name.startswith("."))
+    return sorted(path for path in named if path.lower().endswith(NETCDF_SUFFIXES) or _is_zarr(path))
+
+
+def _check_units(members: Sequence[str], opened: Sequence[xr.Dataset]) -> None:
+    """Refuse files that give one variable in different units; put together, they would all have the first one's.
+
+    Raises:
+        ArchiveError: If some do.
+    """
+    first: dict[Hashable, tuple[str, str]] = {}
+    for member, dataset in zip(members, opened, strict=True):
+        for name, array in dataset.data_vars.items():
+            units = str(array.attrs.get("units", ""))
+            known, where = first.setdefault(name, (units, member))
+            if units != known:
+                raise ArchiveError(
+                    f"{member}: {name} is in {units!r}, but in {known!r} in {os.path.basename(where)}; expected one "
+                    "unit in all files: rewrite one of them"
+                )
 
 
 def _is_zarr(path: str) -> bool:
@@ -126,6 +145,8 @@ def _engine(path: str) -> str:
     Raises:
         ArchiveError: If nothing does.
     """
+    if not os.path.isfile(path):
+        raise ArchiveError(f"{path}: expected a file, found a pipe, a device, or a link to nothing")
     try:
         with open(path, "rb") as file:
             head = file.read(8)
@@ -146,5 +167,15 @@ def _files(member: str) -> Sequence[str]:
 
 
 def _file_sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Digest of a file's content.
+
+    Raises:
+        ArchiveError: If it cannot be read.
+    """
+    if not os.path.isfile(path):  # a pipe would be waited for
+        raise ArchiveError(f"{path}: is no file, but a pipe, a device, or a link to nothing; remove it")
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from error

@@ -5,7 +5,7 @@ from jaxtyping import Float64
 
 from functa_store.errors import ArchiveError, GridError
 from functa_store.sphere import SphereGrid
-from functa_store.sphere_cells import CIRCLE, TOLERANCE
+from functa_store.sphere_cells import CIRCLE, FARTHEST_LONGITUDE, TOLERANCE, check_axis
 
 
 def read_grid(
@@ -20,14 +20,21 @@ def read_grid(
         ArchiveError: If they make no grid.
     """
     notes = []
-    steps = np.diff(longitudes)
-    if len(steps) and np.isfinite(steps).all() and not ((steps > 0).all() or (steps < 0).all()):
-        longitudes = np.unwrap(longitudes, period=CIRCLE)
-        notes.append(f"longitudes jump by a turn; taken as {longitudes[0]:g} to {longitudes[-1]:g}")
-    twice = np.abs(longitudes - longitudes[:1]) >= CIRCLE - TOLERANCE
-    if twice.any():
-        notes.append(f"{twice.sum()} longitudes come round a second time, from {longitudes[twice][0]:g} on; left out")
     try:
+        if np.isfinite(longitudes).all() and not _is_monotonic(longitudes):
+            longitudes = np.unwrap(longitudes, period=CIRCLE)
+            notes.append(f"longitudes jump by a turn; taken as {longitudes[0]:g} to {longitudes[-1]:g}")
+        check_axis("longitudes", longitudes, FARTHEST_LONGITUDE)  # before any is left out
+        twice = np.abs(longitudes - longitudes[0]) >= CIRCLE - TOLERANCE
+        if twice.any():
+            notes.append(
+                f"{twice.sum()} longitudes come round a second time, from {longitudes[twice][0]:g} on; left out"
+            )
         return SphereGrid.around(latitudes, longitudes[~twice]), notes
     except GridError as error:
-        raise ArchiveError(f"{name}: {error}; sort the archive, or repair its coordinates") from error
+        raise ArchiveError(f"{name}: {error}; repair its coordinates, or choose other variables") from error
+
+
+def _is_monotonic(longitudes: Float64[np.ndarray, " lon"]) -> bool:
+    steps = np.diff(longitudes)
+    return bool((steps > 0).all() or (steps < 0).all())

@@ -44,6 +44,8 @@ class ClimateOptions:
         for name, choices in (("missing", get_args(Missing)), ("split", get_args(Split))):
             if getattr(self, name) not in choices:
                 raise ConfigError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if not isinstance(self.area_weighting, bool):
+            raise ConfigError(f"area_weighting must be True or False, got {self.area_weighting!r}")
 
     @classmethod
     def from_words(
@@ -53,7 +55,7 @@ class ClimateOptions:
         chosen: dict[str, tuple[str, ...]] = {}
         for one in _parts(select, ";"):
             dim, equals, values = one.partition("=")
-            if not equals or not values:
+            if not equals or not _parts(values, ","):
                 raise ConfigError(f"--select {one}: expected DIMENSION=VALUE, or several values with commas")
             chosen[dim.strip()] = (*chosen.get(dim.strip(), ()), *_parts(values, ","))
         lists = {"variable": tuple(_parts(variable, ",")), "example_dims": tuple(_parts(example_dims, ","))}

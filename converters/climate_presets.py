@@ -7,8 +7,15 @@ CLIMATE_FAST = Preset(
     summary="fields on the sphere: about ten minutes of learning on 2 CPU cores",
     config=ConvertConfig(
         preset="climate-fast",
-        network=NetworkConfig(width=128, depth=5, w0=10.0, modulation_dim=64),
-        outer=OuterLoopConfig(num_steps=2000, batch_size=8, num_points=1024, monitor_every=100),
+        network=NetworkConfig(width=128, depth=5, w0=20.0, modulation_dim=64),
+        outer=OuterLoopConfig(
+            num_steps=2000,
+            batch_size=8,
+            num_points=1024,
+            learning_rate=5e-4,
+            map_learning_rate=5e-3,
+            monitor_every=100,
+        ),
     ),
 )
 

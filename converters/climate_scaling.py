@@ -77,7 +77,7 @@ def features_of(
         missing: Whether values are missing.
 
     Raises:
-        ArchiveError: If a variable has no value to learn from.
+        ArchiveError: If a variable has no value to learn from, or the training values lie too far apart.
         ConfigError: If there is no such scaling.
     """
     if scaling not in SCALINGS:
@@ -91,13 +91,19 @@ def features_of(
     else:
         scale = DEVIATIONS * np.sqrt(training.square / training.count)
         offset = training.mean - scale / 2
+    if not (scale < np.finfo(np.float32).max).all():
+        raise ArchiveError(
+            f"{name}: training values from {low.tolist()} to {high.tolist()} of {channels} lie too far apart for "
+            "float32; are fill values not declared as such?"
+        )
     scale = np.where(scale > 0, scale, 1)  # of a constant, any will do
+    above = low + np.maximum(1, np.abs(low) * 1e-3)  # which 1 alone would not be of huge values
     return FeatureSpec(
         channels=channels,
         units=units,
         value_scale=tuple(scale.tolist()),
         value_offset=tuple(offset.tolist()),
-        value_ranges=tuple(zip(low.tolist(), np.where(high > low, high, low + 1).tolist(), strict=True)),
+        value_ranges=tuple(zip(low.tolist(), np.where(high > low, high, above).tolist(), strict=True)),
         missing=missing,
         metrics=("rmse",),
     )

@@ -2,28 +2,27 @@
 
 import dataclasses
 import itertools
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 
 from converters.climate_fields import Fields, find_fields
 from converters.climate_files import ClimateFiles
 from converters.climate_grid import read_grid
 from converters.climate_options import ClimateOptions
-from converters.climate_scaling import Moments, features_of
+from converters.climate_scaling import features_of
 from converters.climate_slabs import Slabs
+from converters.climate_survey import FieldSurvey
 from converters.climate_times import labels_of, words
 from converters.survey import SurveyOptions
 from functa_store.domains import Domain
-from functa_store.errors import MemberError, TooManyRejectsError
-from functa_store.progress import Note, Report, Surveyed
+from functa_store.errors import MemberError
+from functa_store.progress import Note, Report
 from functa_store.sources import FeatureSpec, Label, Reject, check_source, hold_out_every, hold_out_last
 from functa_store.sphere import SphereGrid
 
-SECONDS_BETWEEN_REPORTS = 0.5
 PERIOD = 10
 SPLIT_RULES = {"last": "last tenth of the times, or of the examples without times, held out", "every": "every tenth"}
 
@@ -59,37 +58,40 @@ class ClimateSource:
         grid, notes = read_grid(files.name, fields.latitudes, fields.longitudes)
         for note in notes:
             report(Note(message=f"{files.name}: {note}"))
-        self._name, self._slabs = files.name, Slabs(fields, grid.resolution[1])
-        taken = min(fields.num_examples, survey.limit or fields.num_examples)
-        seen = _Survey(self._slabs, names_of(fields)[:taken], (*grid.resolution, len(fields.arrays)))
-        self.rejects = seen.read_all(files.name, survey, report)
-        self._kept = seen.kept
-        self.ids = [seen.names[int(k)] for k in self._kept]
+        self._name, self._slabs = files.name, Slabs(fields, len(grid.longitudes))
+        names = names_of(fields, min(fields.num_examples, survey.limit or fields.num_examples))
+        seen = FieldSurvey(files.name, self._slabs, names, (*grid.resolution, len(fields.arrays)))
+        seen.read_all(survey, report)
+        self.rejects, self._kept = seen.rejects, seen.kept
+        self.ids = [names[int(k)] for k in self._kept]
         self.split = split_of(fields, options.split, self._kept)
         self.labels = _labels(fields, self._kept)
-        training = np.zeros(taken, bool)
-        training[self._kept[self.split == "train"]] = True
-        arrays = fields.arrays
-        channels = tuple(str(array.name) for array in arrays)
-        units = tuple(str(array.attrs.get("units", "")).strip() or "1" for array in arrays)
-        self.features = features_of(
-            files.name, channels, units, seen.moments.together(training), options.scaling, missing=seen.any_missing
-        )
-        hidden = ~seen.present if seen.any_missing and options.missing == "nan" and survey.check_first is None else None
+        self.features = self._features(fields, seen, options.scaling)
+        self._scale = np.array(self.features.value_scale), np.array(self.features.value_offset)
+        whole = survey.check_first is None
+        hidden = ~seen.present if seen.any_missing and options.missing == "nan" and whole else None
         self.domain = SphereGrid.around(
             np.array(grid.latitudes), np.array(grid.longitudes), area_weighting=options.area_weighting, missing=hidden
         )
         self.provenance = {
             "archive": files.name,
-            "sha256": files.sha256() if survey.check_first is None else None,
+            "sha256": files.sha256() if whole else None,
             "converter": "climate",
-            **options.to_words(channels),
+            **options.to_words(self.features.channels),
             "limit": survey.limit,
             "split_rule": SPLIT_RULES[options.split],
             "rejects": len(self.rejects),
         }
-        self._scale = np.array(self.features.value_scale), np.array(self.features.value_offset)
         check_source(self)
+
+    def _features(self, fields: Fields, seen: FieldSurvey, scaling: str) -> FeatureSpec:
+        """What features mean, by the values of the training fields."""
+        training = np.zeros(len(seen.moments.count), bool)
+        training[self._kept[self.split == "train"]] = True
+        channels = tuple(str(array.name) for array in fields.arrays)
+        units = tuple(str(array.attrs.get("units", "")).strip() or "1" for array in fields.arrays)
+        moments = seen.moments.together(training)
+        return features_of(self._name, channels, units, moments, scaling, missing=seen.any_missing)
 
     def read(self, index: int) -> Float32[np.ndarray, "lat lon channel"]:
         """Features of one example, not a number where a value is missing. Safe to call from threads.
@@ -105,68 +107,15 @@ class ClimateSource:
         return ((values - offset) / scale).astype(np.float32)
 
 
-class _Survey:
-    """What one pass over some examples finds."""
-
-    def __init__(self, slabs: Slabs, names: Sequence[str], shape: tuple[int, ...]) -> None:
-        self.names = names
-        self.moments = Moments.empty(len(names), shape[-1])
-        self.present = np.zeros(shape[:2], bool)
-        self.any_missing = False
-        self.kept = np.arange(len(names))
-        self._slabs = slabs
-
-    def read_all(self, archive: str, survey: SurveyOptions, report: Report) -> list[Reject]:
-        """Read every example, or the first few, and say which cannot be used."""
-        order = list(itertools.islice(self._slabs.in_order(len(self.names)), survey.check_first))
-        problems: dict[int, str] = {}
-        reported = time.monotonic()
-        for done, example in enumerate(order, 1):
-            if (problem := self._see(example)) is not None:
-                problems[example] = problem
-                _check_rejects(archive, self.names, problems, survey.max_rejects)
-            if time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
-                report(Surveyed(done=done, total=len(order), rejects=len(problems)))
-                reported = time.monotonic()
-        report(Surveyed(done=len(order), total=len(order), rejects=len(problems)))
-        self.kept = np.array([k for k in range(len(self.names)) if k not in problems], np.int64)
-        return [Reject(member=self.names[k], reason=problems[k]) for k in sorted(problems)]
-
-    def _see(self, example: int) -> str | None:
-        """Enter an example, or say why it cannot be used."""
-        try:
-            values = self._slabs.read(example)
-        except MemberError as error:
-            return str(error)
-        present: Bool[np.ndarray, ...] = ~np.isnan(values)
-        if np.isinf(values).any():
-            return "holds infinite values"
-        if not present.any():
-            return "has no value at all"
-        self.any_missing |= not present.all()
-        self.present |= present.any(axis=-1)
-        self.moments.see(example, values, present)
-        return None
-
-
-def _check_rejects(archive: str, names: Sequence[str], problems: Mapping[int, str], most: float) -> None:
-    if len(problems) > most * len(names):
-        first = "; ".join(f"{names[k]} {reason}" for k, reason in itertools.islice(problems.items(), 5))
-        raise TooManyRejectsError(
-            f"{archive}: {len(problems)} of {len(names)} fields cannot be used so far, more than the {most:.1%} that "
-            f"max_rejects allows: {first}. Repair the archive or raise max_rejects."
-        )
-
-
-def names_of(fields: Fields) -> list[str]:
-    """The id of each example: its coordinates, from the first dimension on, joined by slashes."""
+def names_of(fields: Fields, count: int) -> list[str]:
+    """The ids of the first examples: their coordinates, from the first dimension on, joined by slashes."""
     if not fields.dims:
         return ["+".join(str(array.name) for array in fields.arrays)]
     along = []
     for dim, size in zip(fields.dims, fields.sizes, strict=True):
         own = fields.coordinates.get(dim)
         along.append([str(i) for i in range(size)] if own is None else words(own))
-    return ["/".join(parts) for parts in itertools.product(*along)]
+    return ["/".join(parts) for parts in itertools.islice(itertools.product(*along), count)]
 
 
 def split_of(fields: Fields, rule: str, kept: np.ndarray) -> np.ndarray:

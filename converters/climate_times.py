@@ -62,6 +62,7 @@ def words(coordinate: xr.DataArray) -> list[str]:
 
 
 def _time_unit(values: np.ndarray) -> Any:
+    values = values[~np.isnat(values)]
     seconds = values.astype("M8[s]")
     if (seconds != values).any():
         return "auto"

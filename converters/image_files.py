@@ -9,6 +9,11 @@ from PIL import Image, ImageColor, ImageFile, JpegImagePlugin, PngImagePlugin, W
 
 from functa_store.errors import ConfigError, MemberError
 
+# Those that cannot be read count too, so that they become rejects and do not vanish.
+IMAGE_SUFFIXES = {
+    ".jpg", ".jpeg", ".jfif", ".png", ".webp",
+    ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".ppm", ".pgm",
+}  # fmt: skip
 CHANNELS = {"rgb": ("red", "green", "blue"), "grey": ("grey",)}
 
 _ORIENTATION = 0x0112

@@ -1,7 +1,6 @@
 """How does an archive of images become a source, with every image read once beforehand?"""
 
 import argparse
-import collections
 import dataclasses
 import hashlib
 import posixpath
@@ -12,8 +11,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from converters.archives import Archive
-from converters.image_files import CHANNELS, ImageOptions, read_image
-from converters.survey import SurveyOptions, is_image, survey_images
+from converters.image_files import CHANNELS, IMAGE_SUFFIXES, ImageOptions, read_image
+from converters.listing import has_suffix, nothing_to_convert
+from converters.survey import Survey, SurveyOptions, in_threads, survey
 from functa_store.domains import Domain
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.grids import CellGrid
@@ -54,11 +54,11 @@ class ImageSource:
         archive: Where the images are.
         catalogue: What is known about them.
         options: What to make of each image.
-        survey: How much to take and to tolerate.
+        limits: How much to take and to tolerate.
         report: Told how far the survey is.
 
     Raises:
-        TooManyRejectsError: If more images cannot be read than `survey` allows.
+        TooManyRejectsError: If more images cannot be read than `limits` allow.
         ArchiveError: If nothing is left to learn from.
     """
 
@@ -69,11 +69,12 @@ class ImageSource:
     provenance: Mapping[str, Any]
 
     def __init__(
-        self, archive: Archive, catalogue: Catalogue, options: ImageOptions, survey: SurveyOptions, report: Report
+        self, archive: Archive, catalogue: Catalogue, options: ImageOptions, limits: SurveyOptions, report: Report
     ) -> None:
         self._archive, self._options = archive, options
-        keep, rejects = survey_images(archive, catalogue.images, options, survey, report)
-        self.rejects = rejects if survey.limit else [*rejects, *_no_images(archive, catalogue)]
+        found = _survey_images(archive, catalogue.images, options, limits, report)
+        keep = found.kept
+        self.rejects = found.rejects if limits.limit else [*found.rejects, *_no_images(archive, catalogue)]
         channels = CHANNELS[options.mode]
         self.domain = CellGrid(axes=("y", "x"), resolution=(options.resolution,) * 2)
         self.features = FeatureSpec(channels=channels, scale=1 / 255)
@@ -82,9 +83,9 @@ class ImageSource:
         self.labels = {k: dataclasses.replace(v, values=v.values[keep]) for k, v in catalogue.labels.items()}
         self.provenance = {
             "archive": archive.name,
-            "sha256": archive.sha256() if survey.check_first is None else None,
+            "sha256": archive.sha256() if limits.check_first is None else None,
             **dataclasses.asdict(options),
-            "limit": survey.limit,
+            "limit": limits.limit,
             "split": catalogue.rule_name if catalogue.published is None else "published",
             "rejects": len(self.rejects),
             **catalogue.facts,
@@ -111,10 +112,27 @@ def list_images(archive: Archive) -> list[str]:
     """
     images = [member for member in archive.members if is_image(member)]
     if not images:
-        kinds = collections.Counter(posixpath.splitext(m)[1].lower() or "no suffix" for m in archive.members)
-        found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5)) or "none that can be used"
-        raise ArchiveError(f"{archive.name}: no images; found {found}, expected .jpg, .png or .webp members")
+        raise nothing_to_convert(archive.name, archive.members, "images", ".jpg, .png or .webp members")
     return images
+
+
+def is_image(member: str) -> bool:
+    """Whether a member's name says that it is an image."""
+    return has_suffix(member, IMAGE_SUFFIXES)
+
+
+def _survey_images(
+    archive: Archive, images: Sequence[str], options: ImageOptions, limits: SurveyOptions, report: Report
+) -> Survey[None]:
+    """Read every image that is taken once, and keep none."""
+    taken = images[: limits.limit]
+    listed = [r for r in archive.rejects if is_image(r.member) and (len(taken) == len(images) or r.member < taken[-1])]
+
+    def inspect(k: int) -> None:
+        read_image(archive.read(taken[k]), options)
+
+    num_read = len(taken[: limits.check_first])
+    return survey(archive.name, "images", taken, in_threads(inspect, num_read), num_read, limits, report, listed)
 
 
 def _no_images(archive: Archive, catalogue: Catalogue) -> Iterator[Reject]:

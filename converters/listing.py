@@ -1,15 +1,17 @@
 """Which names of an archive can be used, and where do they lie?"""
 
 import bisect
+import collections
 import itertools
+import posixpath
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
 from converters.packed import Entry
-from functa_store.errors import MemberError
+from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources import Reject
 
 MAX_MEMBER_BYTES = 1 << 28
@@ -62,6 +64,18 @@ class Listing:
         place = self._places[position].tolist()
         check_size(max(place[1:3]))
         return place
+
+
+def has_suffix(member: str, suffixes: Collection[str]) -> bool:
+    """Whether a member's name ends in one of some suffixes, in whatever case."""
+    return posixpath.splitext(member)[1].lower() in suffixes
+
+
+def nothing_to_convert(name: str, members: Sequence[str], kind: str, expected: str) -> ArchiveError:
+    """The error for an archive without a single member of the kind wanted; says what it holds instead."""
+    kinds = collections.Counter(posixpath.splitext(member)[1].lower() or "no suffix" for member in members)
+    found = ", ".join(f"{count} {suffix}" for suffix, count in kinds.most_common(5)) or "none that can be used"
+    return ArchiveError(f"{name}: no {kind}; found {found}, expected {expected}")
 
 
 def check_size(num_bytes: int) -> None:

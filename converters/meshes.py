@@ -19,6 +19,7 @@ _SAMPLES_AT_ONCE = 2**20
 """Samples in memory together, 50 bytes each."""
 
 _MOST_SAMPLES = 2**31
+_EXTENTS = 1e-100, 1e100  # beyond them, dividing by an extent overflows
 _ROUNDING = 1e-6  # cells; or one face on the border of two cells would lie half in the one, half in the other
 _GLUED_HEADER = re.compile(rb"\A\s*(C?OFF)(?=[ \t]*-?\d)", re.IGNORECASE)
 
@@ -73,8 +74,8 @@ def read_mesh(content: bytes, suffix: str) -> Mesh:
         raise MemberError(f"is no mesh that can be read: {type(error).__name__}: {str(error)[:200]}") from error
     if not len(faces) or faces.ndim != 2 or faces.shape[1] != 3:
         raise MemberError("is a mesh without faces")
-    if faces.min() < 0 or faces.max() >= len(vertices):
-        raise MemberError(f"has a face that names vertex {faces.max()} of {len(vertices)}: damaged")
+    if len(wrong := faces[(faces < 0) | (faces >= len(vertices))]):
+        raise MemberError(f"has a face that names vertex {wrong[0]} of {len(vertices)}: damaged")
     mesh = Mesh(vertices=vertices, faces=faces)
     if not np.isfinite(mesh.corners).all():
         raise MemberError("has a vertex that is not finite")
@@ -98,12 +99,13 @@ def voxelise(mesh: Mesh, resolution: int, *, centred: bool) -> Bool[np.ndarray, 
         centred: Whether the mesh lies in the middle of the cube, or at its lower corner, where binvox puts it.
 
     Raises:
-        MemberError: If the mesh has no extent.
+        MemberError: If the mesh has no extent, or an absurd one.
     """
     low, high = mesh.bounds()
-    side = float((high - low).max())
-    if not side > 0:
-        raise MemberError("is a mesh without extent: all its corners are one point")
+    with np.errstate(over="ignore"):
+        side = float((high - low).max())
+    if not _EXTENTS[0] <= side <= _EXTENTS[1]:
+        raise MemberError(f"is a mesh without extent, or of an absurd one: its longest side is {side:g}")
     if centred:
         low = (low + high - side) / 2
     return filled(_surface((mesh.corners - low) * (resolution / side), resolution))

@@ -1,13 +1,11 @@
 """How is a single file an archive of one member?"""
 
-import hashlib
 import os
 from collections.abc import Collection
 
-from converters.archives import Archive, open_archive
-from converters.listing import check_size
-from converters.member_survey import has_suffix
-from functa_store.errors import ArchiveError, MemberError
+from converters.archives import Archive, file_sha256, open_archive, read_file
+from converters.listing import has_suffix
+from functa_store.errors import ArchiveError
 from functa_store.sources import Reject
 
 
@@ -22,18 +20,12 @@ class OneFile:
 
     def read(self, member: str) -> bytes:
         """All bytes of the file; see `Archive.read`."""
-        try:
-            with open(self._path, "rb") as file:
-                check_size(os.fstat(file.fileno()).st_size)
-                return file.read()
-        except OSError as error:
-            raise MemberError(f"cannot be read: {error.strerror}") from error
+        return read_file(self._path)
 
     def sha256(self) -> str:
         """Digest of the file."""
         try:
-            with open(self._path, "rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return file_sha256(self._path)
         except OSError as error:
             raise ArchiveError(f"{self._path}: cannot be read: {error.strerror}") from error
 

@@ -1,5 +1,6 @@
 """How are archives of shapes read that are no plain folder, zip or tar?"""
 
+import contextlib
 import gzip
 import hashlib
 import os
@@ -32,10 +33,8 @@ def open_shapes(path: str | os.PathLike[str]) -> "Archive | StreamedTar":
         ArchiveError: If it is missing, damaged, empty, or holds nothing but zips inside a zip or tar.
     """
     path = os.path.abspath(path)
-    if os.path.isfile(path):
-        with open(path, "rb") as file:
-            if file.read(2) == _GZIP:
-                return StreamedTar(path)
+    if os.path.isfile(path) and _is_gzip(path):
+        return StreamedTar(path)
     archive = open_archive(path)
     zips = [member for member in archive.members if member.endswith(".zip")]
     if not zips:
@@ -48,6 +47,14 @@ def open_shapes(path: str | os.PathLike[str]) -> "Archive | StreamedTar":
             "outer archive and convert the folder of zips"
         )
     return archive
+
+
+def _is_gzip(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_GZIP)) == _GZIP
+    except OSError as error:
+        raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 class FolderOfZips:
@@ -117,14 +124,18 @@ class StreamedTar:
             raise ArchiveError(f"{path}: the archive is empty")
 
     def read(self, member: str) -> bytes:
-        """All bytes of a text; other members come from `stream` only.
+        """All bytes of a member: of a text at once, of another one by reading the file up to it.
 
         Raises:
-            MemberError: If it is none that is kept.
+            ArchiveError: If the file is damaged.
+            MemberError: If it is not there.
         """
-        if member not in self._texts:
-            raise MemberError("cannot be read by itself: gzip offers no random access")
-        return self._texts[member]
+        if member in self._texts:
+            return self._texts[member]
+        for name, content in self.stream():
+            if name == member:
+                return content
+        raise MemberError("is not in the archive")
 
     def stream(self) -> Iterator[tuple[str, bytes]]:
         """Name and bytes of every member, in the order of the file.
@@ -136,7 +147,7 @@ class StreamedTar:
         for tar, info in self._walk():
             name = info.name.removeprefix("./")
             if info.isreg() and name in known:
-                yield name, _content(tar, info)
+                yield name, self._content(tar, info)
 
     def sha256(self) -> str:
         """Digest of the file."""
@@ -153,31 +164,39 @@ class StreamedTar:
             except MemberError as error:
                 problem = problem or str(error)
             if problem is None and info.name.endswith(TEXT_SUFFIXES) and info.size <= _MAX_TEXT_BYTES:
-                self._texts[info.name.removeprefix("./")] = _content(tar, info)
+                self._texts[info.name.removeprefix("./")] = self._content(tar, info)
             yield Entry(info.name.encode("utf-8", "surrogateescape"), problem, 0, info.size, info.size)
 
     def _walk(self) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+        with (
+            self._intact(),
+            gzip.open(self._path) as unpacked,
+            tarfile.open(fileobj=unpacked, mode="r|", encoding="utf-8", errors="surrogateescape") as tar,
+        ):
+            while (info := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # or it keeps a kilobyte per member
+                yield tar, info
+            while block := unpacked.read(_BLOCK):  # to the end, where gzip's checksum is
+                if any(block):
+                    raise tarfile.ReadError("a damaged header")
+
+    def _content(self, tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+        with self._intact():
+            file = tar.extractfile(info)
+            assert file is not None  # a regular file
+            return file.read()
+
+    @contextlib.contextmanager
+    def _intact(self) -> Iterator[None]:
+        """Whatever the libraries stumble over, numbers of a header that are none included, is damage."""
         try:
-            with (
-                gzip.open(self._path) as unpacked,
-                tarfile.open(fileobj=unpacked, mode="r|", encoding="utf-8", errors="surrogateescape") as tar,
-            ):
-                while (info := tar.next()) is not None:
-                    tar.members.clear()  # type: ignore[attr-defined]  # or it keeps a kilobyte per member
-                    yield tar, info
-                while block := unpacked.read(_BLOCK):  # to the end, where gzip's checksum is
-                    if any(block):
-                        raise tarfile.ReadError("a damaged header")
-        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+            yield
+        except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
+            if isinstance(error, ArchiveError):
+                raise
             raise ArchiveError(
                 f"{self._path}: is no tar, or is damaged or truncated: {error}; fetch it again"
             ) from error
-
-
-def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(info)
-    assert file is not None  # a regular file
-    return file.read()
 
 
 def _parents(member: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from converters.binvox import read_binvox
 from converters.meshes import filled, read_mesh, turned_up, voxelise
 from converters.shape_layouts import Kind
+from functa_store.config import whole
 from functa_store.errors import ConfigError, MemberError
 
 Prefer = Literal["auto", "solid", "surface", "mesh"]
@@ -43,7 +44,7 @@ class ShapeOptions:
     centred: bool = False
 
     def __post_init__(self) -> None:
-        if not 2 <= self.resolution <= MAX_RESOLUTION:
+        if whole("resolution", self.resolution, 2) > MAX_RESOLUTION:
             raise ConfigError(f"resolution must be from 2 to {MAX_RESOLUTION}, got {self.resolution}")
         for name, choices in (("prefer", Prefer), ("pool", Pool), ("up", Up)):
             if (value := getattr(self, name)) not in get_args(choices):
@@ -67,6 +68,7 @@ def read_shape(content: bytes, member: str, kind: Kind, options: ShapeOptions) -
         mesh = turned_up(mesh) if options.up == "z" else mesh
         return voxelise(mesh, options.resolution, centred=options.centred)
     occupied = read_binvox(content).occupancy.astype(bool)
+    _check_divides(occupied, options.resolution)
     if not occupied.any():
         raise MemberError("is empty: no cell is occupied")
     return pooled(filled(occupied) if kind == "surface" else occupied, options.resolution, options.pool)
@@ -78,11 +80,8 @@ def pooled(occupied: Bool[np.ndarray, "z y x"], resolution: int, pool: Pool) -> 
     Raises:
         MemberError: If the grid is no cube, or does not divide into so many cells, or none of them is occupied.
     """
-    size, *others = occupied.shape
-    if others != [size, size] or size % resolution:
-        shape = "x".join(map(str, reversed(occupied.shape)))
-        raise MemberError(f"has {shape} cells, which do not divide into {resolution} per axis; choose the resolution")
-    step = size // resolution
+    _check_divides(occupied, resolution)
+    step = len(occupied) // resolution
     counts = occupied.reshape(resolution, step, resolution, step, resolution, step).sum(axis=(1, 3, 5))
     coarse = counts > 0 if pool == "any" else 2 * counts >= step**3
     if not coarse.any():
@@ -90,3 +89,10 @@ def pooled(occupied: Bool[np.ndarray, "z y x"], resolution: int, pool: Pool) -> 
             f"is empty at {resolution} cells per axis: no cell is at least half full; pool='any' keeps what is thin"
         )
     return coarse
+
+
+def _check_divides(occupied: Bool[np.ndarray, "z y x"], resolution: int) -> None:
+    size, *others = occupied.shape
+    if others != [size, size] or size % resolution:
+        shape = "x".join(map(str, reversed(occupied.shape)))
+        raise MemberError(f"has {shape} cells, which do not divide into {resolution} per axis; choose the resolution")

@@ -95,9 +95,24 @@ def published_splits(models: Sequence[Model], file: TextFile) -> list[str | None
         file: CSV with the columns synsetId, modelId and split (train, val or test), as the official all.csv.
 
     Raises:
-        ArchiveError: If a column is missing, a split has another name, a model comes twice with different splits, or
-            none of the models is listed.
+        ArchiveError: If it is no CSV, a column is missing, a split has another name, a model comes twice with
+            different splits, or none of the models is listed.
     """
+    try:
+        found = _listed(file)
+    except csv.Error as error:
+        raise ArchiveError(f"{file.where}: is no CSV of splits: {error}") from error
+    splits = [found.get(f"{model.group.zfill(8)}/{model.id.rpartition('/')[2]}") for model in models]
+    if not any(splits):
+        raise ArchiveError(
+            f"{file.where}: lists {len(found)} models, none of them in the archive, such as {models[0].id}; is it the "
+            "split file of this archive? split='none' holds out every tenth model instead"
+        )
+    return splits
+
+
+def _listed(file: TextFile) -> dict[str, str]:
+    """The split of each model that a file lists, by "synset/model"."""
     rows = csv.DictReader(io.StringIO(_decoded(file), newline=""))
     if missing := [column for column in _COLUMNS if column not in (rows.fieldnames or ())]:
         raise ArchiveError(f"{file.where}: found columns {rows.fieldnames}, expected also {', '.join(missing)}")
@@ -110,20 +125,14 @@ def published_splits(models: Sequence[Model], file: TextFile) -> list[str | None
                 f"{file.where} line {rows.line_num}: found split {row['split']!r} of {name}, expected "
                 + ("one of train, val, test" if split is None else f"{found[name]!r} as in an earlier line")
             )
-    splits = [found.get(f"{model.group.zfill(8)}/{model.id.rpartition('/')[2]}") for model in models]
-    if not any(splits):
-        raise ArchiveError(
-            f"{file.where}: lists {len(found)} models, none of them in the archive, such as {models[0].id}; is it the "
-            "split file of this archive? split='none' holds out every tenth model instead"
-        )
-    return splits
+    return found
 
 
 def _taxonomy(file: TextFile) -> dict[str, str]:
     try:
         entries = json.loads(_decoded(file))
-        return {str(entry["synsetId"]): str(entry["name"]) for entry in entries}
-    except (ValueError, TypeError, KeyError) as error:
+        return {str(entry["synsetId"]): str(entry["name"] or "") for entry in entries}
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ArchiveError(
             f"{file.where}: is no taxonomy, a list of objects with synsetId and name: {type(error).__name__}: {error}"
         ) from error

@@ -30,7 +30,7 @@ SHAPES64_FAST = Preset(
 
 # Dupont et al. 2022, "From data to functa", appendix on ShapeNet 64^3: SIREN of 15 layers of 512, latent modulations,
 # 3 inner steps, Adam 3e-6, 5e5 steps as for its images. Two things are ours: w0 is 10 where its images have 30, since
-# 15 layers at 30 fail on 3-D shapes here, and a step sees 8,192 of the 262,144 points.
+# 15 layers at 30 are reported to fail on 3-D shapes, and a step sees 8,192 of the 262,144 points.
 SHAPENET64_PAPER = Preset(
     summary="shapes at 64x64x64 with the network of the functa paper: 500,000 outer steps, for accelerators",
     config=ConvertConfig(

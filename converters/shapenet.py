@@ -1,8 +1,9 @@
 """How are ShapeNet, ShapeNetVox32, ModelNet and their like converted?
 
 Expected result: one example per model, occupancy 0 or 1 along (z, y, x), y up; label `class` with the names of the
-taxonomy. ShapeNetCore.v2 has 52,472 models of 55 synsets and the splits of its all.csv; ShapeNetVox32 43,783 models of
-13 synsets, every tenth held out; ModelNet40 12,311 models with 9,843 train and 2,468 test as published.
+taxonomy, or of folders. ShapeNetCore.v2 has the splits of its all.csv and ModelNet those of its folders; of
+ShapeNetVox32, which comes without, every tenth model is held out. The layouts are those that are published; the
+archives at hand were others in the same layouts.
 """
 
 import argparse

@@ -43,8 +43,8 @@ def open_srn(
         ConfigError: If an option is out of range.
         ArchiveError: If the archive cannot be converted.
     """
-    survey = SurveyOptions(limit=limit, max_rejects=max_rejects, check_first=check_first)
-    return SceneSource(open_archive(path), SceneOptions(**options), survey, report)
+    limits = SurveyOptions(limit=limit, max_rejects=max_rejects, check_first=check_first)
+    return SceneSource(open_archive(path), SceneOptions(**options), limits, report)
 
 
 class SrnConverter:

@@ -3,8 +3,13 @@
 import dataclasses
 import math
 
+import numpy as np
+from jaxtyping import Float
+
+from converters.srn_scenes import evenly_spread
 from functa_store.config import whole
 from functa_store.errors import ConfigError
+from functa_store.scenes import MOST_PIXELS, MOST_SAMPLES, MOST_VIEWS
 
 BOUND_PER_DISTANCE = 0.5 / 1.3
 """Half the cube's edge relative to the cameras' distance: SRN's cameras are 1.3 away from objects inside a box with a
@@ -22,7 +27,7 @@ class SceneOptions:
         views: Views of a scene at most, evenly chosen; None takes all.
         context_views: Views at most that its fit sees, evenly chosen among them; None takes all.
         held_out_views: Views at most, evenly chosen among the rest, on which the fit is measured; None takes all.
-        bound: The scene lies in [-bound, bound] along x, y and z; None means 0.5 at a camera distance of 1.3.
+        bound: The scene lies in [-bound, bound] along x, y and z; None means 0.5 at a median distance of 1.3.
         near: Where samples along a ray begin; None means `bound` before the centre, from the nearest camera.
         far: Where they end; None means `bound` behind the centre, from the farthest camera.
         num_samples: Samples per ray.
@@ -38,10 +43,21 @@ class SceneOptions:
     num_samples: int = 32
 
     def __post_init__(self) -> None:
-        lowest = {"resolution": 1, "views": 1, "context_views": 1, "held_out_views": 0, "num_samples": 1}
-        for name, least in lowest.items():
-            if (value := getattr(self, name)) is not None:
-                whole(name, value, least)
+        counts = {
+            "resolution": (1, MOST_PIXELS),
+            "views": (1, MOST_VIEWS),
+            "context_views": (1, MOST_VIEWS),
+            "held_out_views": (0, MOST_VIEWS),
+            "num_samples": (1, MOST_SAMPLES),
+        }
+        for name, (lowest, highest) in counts.items():
+            if (value := getattr(self, name)) is not None and whole(name, value, lowest) > highest:
+                raise ConfigError(f"{name} must be at most {highest}, got {value}")
+        if self.held_out_views and self.context_views is None:
+            raise ConfigError(
+                f"held_out_views={self.held_out_views} needs context_views: without it the fit sees all views, and "
+                "none is left to measure it on"
+            )
         for name in ("bound", "near", "far"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -49,13 +65,22 @@ class SceneOptions:
         if self.near is not None and self.far is not None and self.near >= self.far:
             raise ConfigError(f"near must be below far, got near={self.near} and far={self.far}")
 
-    def extent(self, nearest: float, farthest: float) -> tuple[float, float, float]:
-        """Bound, near and far for cameras between two distances from the centre.
+    def choose(self, count: int) -> tuple[list[int], list[int]]:
+        """Which of a scene's views its fit sees, and which it is measured on."""
+        taken = evenly_spread(count, self.views or count)
+        context = [taken[i] for i in evenly_spread(len(taken), self.context_views or len(taken))]
+        rest = sorted(set(taken) - set(context))
+        wanted = len(rest) if self.held_out_views is None else self.held_out_views
+        return context, [rest[i] for i in evenly_spread(len(rest), wanted)]
+
+    def extent(self, distances: Float[np.ndarray, " cameras"]) -> tuple[float, float, float]:
+        """Bound, near and far for cameras at these distances from the centre.
 
         Raises:
             ConfigError: If near would not be below far.
         """
-        bound = round(BOUND_PER_DISTANCE * nearest, _DIGITS) if self.bound is None else self.bound
+        nearest, usual, farthest = (float(np.quantile(distances, share)) for share in (0.0, 0.5, 1.0))
+        bound = round(BOUND_PER_DISTANCE * usual, _DIGITS) if self.bound is None else self.bound
         near = round(max(nearest - bound, 0.0), _DIGITS) if self.near is None else self.near
         far = round(farthest + bound, _DIGITS) if self.far is None else self.far
         if not bound > 0 or near >= far:

@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +10,11 @@ from jaxtyping import Float, Float64, UInt8
 from PIL import Image, PngImagePlugin
 
 from converters.archives import Archive
-from converters.srn_scenes import INTRINSICS, Scene, View, numbers
+from converters.srn_options import SceneOptions
+from converters.srn_scenes import INTRINSICS, Scene, numbers
 from functa_store.cameras import Lens, check_pose
 from functa_store.errors import GridError, MemberError
+from functa_store.scenes import MOST_PIXELS
 
 MAX_PIXELS = 1 << 24
 """Largest image that is decoded, by the size in its header."""
@@ -34,19 +37,21 @@ class Views(NamedTuple):
     lens: Lens
 
 
-def read_views(archive: Archive, scene: Scene, views: list[View], size: int | None) -> Views:
-    """Read some views of a scene.
+def read_views(archive: Archive, scene: Scene, options: SceneOptions, size: int | None) -> Views:
+    """Read the views of a scene that are wanted, those for its fit first.
 
     Args:
         archive: Where the scene is.
         scene: Which one.
-        views: Which of its views.
+        options: Which of its views.
         size: Pixels of a view's height; None keeps the archive's.
 
     Raises:
         MemberError: If a member is missing, damaged or contradicts another one, or all is white; the message is the
             reason alone.
     """
+    context, held_out = options.choose(len(scene.views))
+    views = [scene.views[i] for i in (*context, *held_out)]
     focal, centre, (height, width) = read_intrinsics(archive.read(scene.intrinsics))
     poses = np.stack([_named(view.pose, read_pose, archive) for view in views])
     images = [_named(view.image, read_png, archive) for view in views]
@@ -58,11 +63,13 @@ def read_views(archive: Archive, scene: Scene, views: list[View], size: int | No
         raise MemberError(f"its images are {found[0]} x {found[1]}, but {INTRINSICS} says {height} x {width}")
     if all((image == _WHITE).all() for image in images):
         raise MemberError("all its views are white; there is nothing to see")
-    shape = found if size is None else (size, round(size * found[1] / found[0]))
+    shape = found if size is None else (size, max(1, round(size * found[1] / found[0])))
     if shape[0] > found[0]:
         raise MemberError(f"its images have {found[0]} rows, fewer than resolution={size}; lower the resolution")
-    factor = shape[1] / width, shape[0] / height
-    lens = Lens(focal * factor[0], (centre[0] * factor[0], centre[1] * factor[1]))
+    if max(shape) > MOST_PIXELS:
+        raise MemberError(f"its images are {shape[0]} x {shape[1]}, expected at most {MOST_PIXELS} pixels per edge")
+    across, down = shape[1] / width, shape[0] / height
+    lens = Lens(focal * across, (centre[0] * across, centre[1] * down), focal * down)
     return Views(np.stack([shrink(image, shape) for image in images]), poses, lens)
 
 
@@ -142,7 +149,7 @@ def _overlaps(count: int, wanted: int) -> Float[np.ndarray, "wanted count"]:
     return np.clip(high - low, 0, None) * (wanted / count)
 
 
-def _named(member: str, read, archive: Archive) -> np.ndarray:
+def _named(member: str, read: Callable[[bytes], np.ndarray], archive: Archive) -> np.ndarray:
     try:
         return read(archive.read(member))
     except MemberError as error:

@@ -1,30 +1,24 @@
-"""Which images of an archive can be read?"""
+"""Which members of an archive can be read, and what was learned of each on the way?"""
 
 import dataclasses
 import os
-import posixpath
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Int64
 
-from converters.archives import Archive
-from converters.image_files import ImageOptions, read_image
-from functa_store.errors import ConfigError, MemberError, TooManyRejectsError
+from functa_store.config import whole
+from functa_store.errors import ConfigError, MemberError
 from functa_store.progress import Report, Surveyed
-from functa_store.sources import Reject
+from functa_store.sources import Reject, check_rejects
 
-# Those that cannot be read count too, so that they become rejects and do not vanish.
-IMAGE_SUFFIXES = {
-    ".jpg", ".jpeg", ".jfif", ".png", ".webp",
-    ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".ppm", ".pgm",
-}  # fmt: skip
+T = TypeVar("T")
 
-_BLOCK = 32
+_BLOCK = 16
 _SECONDS_BETWEEN_REPORTS = 0.5
-_NUM_NAMED = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,90 +26,124 @@ class SurveyOptions:
     """How much of an archive is taken, and how much of it may be unreadable.
 
     Attributes:
-        limit: Images at most, the first ones in sorted order; None takes all.
-        max_rejects: Fraction of the images taken that may be unreadable, also in a dry run.
-        check_first: Images to read now, for a dry run; the others pass unread and the archive
+        limit: Examples at most, the first ones in sorted order; None takes all.
+        max_rejects: Fraction of the members taken that may be unreadable, also in a dry run.
+        check_first: Members to read now, for a dry run; the others pass unread and the archive
             is not hashed. None reads all.
     """
 
     limit: int | None = None
-    max_rejects: float = 0.01
+    max_rejects: float | int = 0.01
     check_first: int | None = None
 
     def __post_init__(self) -> None:
         for name, lowest in (("limit", 1), ("check_first", 0)):
-            value = getattr(self, name)
-            if value is not None and value < lowest:
-                raise ConfigError(f"{name} must be at least {lowest}, got {value}")
+            if (value := getattr(self, name)) is not None:
+                whole(name, value, lowest)
         if not 0 <= self.max_rejects <= 1:
             raise ConfigError(f"max_rejects must be a fraction in [0, 1], got {self.max_rejects}")
 
 
-def is_image(member: str) -> bool:
-    """Whether a member's name says that it is an image."""
-    return posixpath.splitext(member)[1].lower() in IMAGE_SUFFIXES
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome(Generic[T]):
+    """What reading one member gave.
+
+    Attributes:
+        position: Of the member.
+        found: What was learned of it; None if nothing was, or it cannot be read.
+        problem: Why it cannot be read, or None.
+        examples: How many it gives; 0 if it cannot be read.
+    """
+
+    position: int
+    found: T | None = None
+    problem: str | None = None
+    examples: int = 1
 
 
-def survey_images(
-    archive: Archive, images: Sequence[str], options: ImageOptions, survey: SurveyOptions, report: Report
-) -> tuple[Int64[np.ndarray, " kept"], list[Reject]]:
-    """Read every image once, in a few threads, and keep none.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Survey(Generic[T]):
+    """What reading the members of an archive gave.
+
+    Attributes:
+        kept: Positions of the members that are not known to be unreadable.
+        found: What was learned of members, by position and in order.
+        rejects: Why the others cannot be used.
+    """
+
+    kept: Int64[np.ndarray, " kept"]
+    found: dict[int, T]
+    rejects: list[Reject]
+
+
+def in_threads(
+    inspect: Callable[[int], T], count: int, examples: Callable[[T], int] = lambda _: 1
+) -> Iterator[Outcome[T]]:
+    """What reading each of the first `count` members in a few threads gives, in order.
 
     Args:
-        archive: Where the images are.
-        images: Its members to read, sorted.
-        options: What to make of each image.
-        survey: How many to read and how many may fail.
-        report: Told every half second how far the survey is.
-
-    Returns:
-        Positions in `images` of those that can be read, and why the others cannot.
-
-    Raises:
-        TooManyRejectsError: As soon as more images have failed than `survey` allows.
+        inspect: Reads the member of a position and keeps what is to be learned of it; raises MemberError, whose
+            message is the reason.
+        count: How many.
+        examples: How many examples a member gives.
     """
-    taken = images[: survey.limit]
-    num_read = len(taken[: survey.check_first])
-    rejects = [r for r in archive.rejects if is_image(r.member) and (len(taken) == len(images) or r.member < taken[-1])]
-    total, num_taken = num_read + len(rejects), len(taken) + len(rejects)
-    bad, reported = set(), time.monotonic()
-    _check_rejects(archive.name, rejects, num_taken, survey.max_rejects)
-    for done, failed in _read_blocks(archive, taken[:num_read], options):
-        bad.update(failed)
-        rejects += [Reject(member=taken[k], reason=reason) for k, reason in failed.items()]
-        _check_rejects(archive.name, rejects, num_taken, survey.max_rejects)
-        if time.monotonic() - reported > _SECONDS_BETWEEN_REPORTS:
-            report(Surveyed(done=total - num_read + done, total=total, rejects=len(rejects)))
-            reported = time.monotonic()
-    report(Surveyed(done=total, total=total, rejects=len(rejects)))
-    return np.array([k for k in range(len(taken)) if k not in bad], np.int64), rejects
 
+    def outcome(k: int) -> Outcome[T]:
+        try:
+            found = inspect(k)
+        except MemberError as error:
+            return Outcome(position=k, problem=str(error), examples=0)
+        return Outcome(position=k, found=found, examples=examples(found))
 
-def _read_blocks(
-    archive: Archive, images: Sequence[str], options: ImageOptions
-) -> Iterator[tuple[int, dict[int, str]]]:
-    """Number of images read so far, and position and reason of those of the last block that failed."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         # In blocks, since a map over everything would queue 200,000 tasks at once.
-        for start in range(0, len(images), _BLOCK):
-            block = images[start : start + _BLOCK]
-            reasons = pool.map(lambda image: _reason(archive, image, options), block)
-            yield start + len(block), {k: r for k, r in enumerate(reasons, start) if r is not None}
+        for start in range(0, count, _BLOCK):
+            yield from pool.map(outcome, range(start, min(start + _BLOCK, count)))
 
 
-def _reason(archive: Archive, member: str, options: ImageOptions) -> str | None:
-    try:
-        read_image(archive.read(member), options)
-    except MemberError as error:
-        return str(error)
-    return None
+def survey(
+    name: str,
+    kind: str,
+    members: Sequence[str],
+    outcomes: Iterator[Outcome[T]],
+    num_outcomes: int,
+    options: SurveyOptions,
+    report: Report,
+    listed: Sequence[Reject] = (),
+) -> Survey[T]:
+    """Take note of what reading each member gives, until there are as many examples as wanted.
 
+    Args:
+        name: The archive.
+        kind: What a member is, in the plural, for messages.
+        members: Those that are taken.
+        outcomes: In any order; members without one pass unread.
+        num_outcomes: How many there are.
+        options: How many examples to take, and how many members may fail.
+        report: Told every half second how far the survey is.
+        listed: Members of the same kind that the archive's listing has refused.
 
-def _check_rejects(name: str, rejects: Sequence[Reject], total: int, max_rejects: float) -> None:
-    if len(rejects) > max_rejects * total:
-        first = "; ".join(f"{r.member} {r.reason}" for r in rejects[:_NUM_NAMED])
-        more = f"; and {len(rejects) - _NUM_NAMED} more" if len(rejects) > _NUM_NAMED else ""
-        raise TooManyRejectsError(
-            f"{name}: {len(rejects)} of {total} images cannot be read so far, more than the {max_rejects:.1%} that "
-            f"max_rejects allows: {first}{more}. Repair the archive or raise max_rejects."
-        )
+    Raises:
+        TooManyRejectsError: As soon as more members have failed than the options allow.
+    """
+    found: dict[int, T] = {}
+    failed, rejects, examples = set[int](), list(listed), 0
+    weighed, total, reported = len(listed) + len(members), len(listed) + num_outcomes, time.monotonic()
+    check_rejects(name, kind, rejects, weighed, options.max_rejects)
+    for done, outcome in enumerate(outcomes, len(listed) + 1):
+        if outcome.problem is not None:
+            failed.add(outcome.position)
+            rejects.append(Reject(member=members[outcome.position], reason=outcome.problem))
+            check_rejects(name, kind, rejects, weighed, options.max_rejects)
+        elif outcome.found is not None:
+            found[outcome.position] = outcome.found
+        examples += outcome.examples
+        if options.limit is not None and examples >= options.limit:
+            total = done
+            break
+        if time.monotonic() - reported > _SECONDS_BETWEEN_REPORTS:
+            report(Surveyed(done=done, total=total, rejects=len(rejects)))
+            reported = time.monotonic()
+    report(Surveyed(done=total, total=total, rejects=len(rejects)))
+    kept = np.array([k for k in range(len(members)) if k not in failed], np.int64)
+    return Survey(kept=kept, found=found, rejects=rejects)

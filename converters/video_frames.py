@@ -1,19 +1,17 @@
-"""Which frames does one clip give, whichever way it is kept?"""
+"""Which frames does one film or array of frames give?"""
 
 import contextlib
 import dataclasses
 import io
 from collections.abc import Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from converters.archives import Archive
-from converters.image_files import CHANNELS, ImageOptions, read_image
-from converters.kept import Kept
-from converters.member_survey import has_suffix
+from converters.image_files import CHANNELS, ImageOptions
+from converters.listing import has_suffix
 from functa_store.errors import ConfigError, FunctaStoreError, MemberError, MissingLibraryError
 
 FILM_SUFFIXES = {".gif", ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"}
@@ -41,117 +39,17 @@ class VideoOptions:
             raise ConfigError(f"frames must be at least 2, got {self.frames}; single images are for `convert images`")
         if self.fps is not None and not 0 < self.fps < float("inf"):
             raise ConfigError(f"fps must be positive and finite, got {self.fps}")
-        _ = self.images  # its own checks
+        values = self.frames * self.resolution**2
+        if values > self.images.max_pixels:
+            raise ConfigError(
+                f"frames={self.frames} at resolution={self.resolution} are {values} pixels per example, more than the "
+                f"{self.images.max_pixels} that can be learned; lower one of them"
+            )
 
     @property
     def images(self) -> ImageOptions:
         """How a frame that is an image file is read."""
         return ImageOptions(resolution=self.resolution, mode=self.mode)
-
-
-@runtime_checkable
-class Clip(Protocol):
-    """Frames in a row, read a few at a time, by threads."""
-
-    def inspect(self) -> tuple[int, float | None]:
-        """Number of frames, each of which has been read once, and how many there are per second, if it is known.
-
-        Raises:
-            MemberError: If one cannot be read, or they differ in size.
-        """
-        ...
-
-    def glance(self) -> tuple[int, float | None]:
-        """The same without reading more than is needed."""
-        ...
-
-    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "t y x channel"]:
-        """Some frames, cropped and resized."""
-        ...
-
-
-class FrameFolder:
-    """A clip whose frames are image files in one folder, in the order of their names."""
-
-    def __init__(self, archive: Archive, members: list[str], options: VideoOptions) -> None:
-        self._archive, self._members, self._options = archive, members, options
-
-    def inspect(self) -> tuple[int, float | None]:
-        """See `Clip.inspect`."""
-        first = None
-        for member in self._members:
-            data = self._archive.read(member)
-            try:
-                read_image(data, self._options.images)
-            except MemberError as error:
-                raise MemberError(f"has a frame {member} that {error}") from error
-            with Image.open(io.BytesIO(data)) as image:
-                size = image.size
-            first = first or size
-            if size != first:
-                raise MemberError(f"has a frame {member} of {size} pixels, but the first one has {first}")
-        return len(self._members), None
-
-    def glance(self) -> tuple[int, float | None]:
-        """See `Clip.glance`."""
-        return len(self._members), None
-
-    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "t y x channel"]:
-        """See `Clip.read`."""
-        frames = [read_image(self._archive.read(m), self._options.images) for m in self._members[start:stop]]
-        return np.stack(frames)
-
-
-class ArrayClip:
-    """A clip that is an array (t, y, x, channels) of bytes, perhaps memory-mapped."""
-
-    def __init__(self, frames: np.ndarray, options: VideoOptions) -> None:
-        check_frames(frames.shape, frames.dtype)
-        self._frames, self._options = frames, options
-
-    def inspect(self) -> tuple[int, float | None]:
-        """See `Clip.inspect`."""
-        return len(self._frames), None
-
-    def glance(self) -> tuple[int, float | None]:
-        """See `Clip.glance`."""
-        return self.inspect()
-
-    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "t y x channel"]:
-        """See `Clip.read`."""
-        return np.stack([fit_frame(np.asarray(frame), self._options) for frame in self._frames[start:stop]])
-
-
-class FilmFile:
-    """A clip that is one member: a GIF, a film such as an MP4, or an .npy array."""
-
-    def __init__(self, archive: Archive, member: str, options: VideoOptions, kept: Kept) -> None:
-        self._archive, self._member, self._options, self._kept = archive, member, options, kept
-
-    def inspect(self) -> tuple[int, float | None]:
-        """See `Clip.inspect`."""
-        fps = frame_rate(self._archive.read(self._member), self._member)
-        return len(self._frames()), fps
-
-    def glance(self) -> tuple[int, float | None]:
-        """See `Clip.glance`; only decoding tells how many frames a film has."""
-        return self.inspect()
-
-    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "t y x channel"]:
-        """See `Clip.read`; a copy, since who keeps it shall not keep the whole film."""
-        return self._frames()[start:stop].copy()
-
-    def _frames(self) -> UInt8[np.ndarray, "t y x channel"]:
-        return self._kept.get(self._member, self._decode)
-
-    def _decode(self) -> UInt8[np.ndarray, "t y x channel"]:
-        fitted, side = [], self._options.resolution
-        # One by one: a minute of film in full size takes gigabytes.
-        for frame in film_frames(self._archive.read(self._member), self._member):
-            check_frames((1, *frame.shape), frame.dtype)
-            fitted.append(fit_frame(frame, self._options))
-        shape = (len(fitted), side, side, len(CHANNELS[self._options.mode]))
-        return np.stack(fitted) if fitted else np.empty(shape, np.uint8)
 
 
 def film_frames(data: bytes, member: str) -> Iterator[UInt8[np.ndarray, "height width given"]]:
@@ -225,12 +123,25 @@ def fit_frame(
 
 
 def _from_npy(data: bytes) -> np.ndarray:
-    try:
-        frames = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise MemberError(f"is no array of numbers: {error}") from error
+    frames = load_npy(io.BytesIO(data))
     check_frames(frames.shape, frames.dtype)
     return frames
+
+
+def load_npy(file: io.BytesIO | str, mmap_mode: Literal["r"] | None = None) -> np.ndarray:
+    """The array of an .npy file, mapped or read.
+
+    Raises:
+        MemberError: If it is none, or holds Python objects; the message is the reason alone.
+    """
+    try:
+        found = np.load(file, mmap_mode=mmap_mode, allow_pickle=False)
+    except (ValueError, EOFError, OSError, MemoryError, OverflowError) as error:  # a header may promise anything
+        raise MemberError(f"is no array of numbers: {error}") from error
+    if not isinstance(found, np.ndarray):
+        found.close()
+        raise MemberError("is an .npz, expected an .npy with one array")
+    return found
 
 
 def _imageio() -> Any:

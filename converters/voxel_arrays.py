@@ -1,14 +1,18 @@
-"""Which arrays does a file of occupancies hold, and how is one example of them read?"""
+"""Which arrays of a file of occupancies are what, and how is one example of them read?"""
 
 import io
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from converters import array_files
 from converters.archives import open_archive
-from functa_store.errors import ArchiveError, MemberError, MissingLibraryError
+from converters.binvox import MAX_CELLS
+from functa_store.errors import ArchiveError, FunctaStoreError, MemberError
+from functa_store.sources import Reject
 
 NAMES = {
     "array": ("occupancy", "occupancies", "voxels", "values"),
@@ -18,7 +22,7 @@ NAMES = {
 }
 """What arrays are called if the user does not say, first the likeliest."""
 
-HDF5, ZARR = (".h5", ".hdf5", ".hdf"), (".zarr",)
+_OPTIONS = {"array": "--array", "labels": "--labels", "split": "--split-array"}
 
 
 class Arrays(NamedTuple):
@@ -26,15 +30,20 @@ class Arrays(NamedTuple):
 
     Attributes:
         shape: Of all examples together: (examples, *grid), or (examples, *grid, 1).
-        dtype: Of their values.
         read: One example. Safe to call from threads.
         beside: Arrays of one value per example, by the keys of `NAMES`, but for "array".
+        rejects: What cannot be used, by its kind or name.
     """
 
     shape: tuple[int, ...]
-    dtype: np.dtype
     read: Callable[[int], np.ndarray]
     beside: Mapping[str, np.ndarray]
+    rejects: Sequence[Reject] = ()
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Shape of an example, without an axis of channels."""
+        return self.shape[1:-1] if len(self.shape) == 5 and self.shape[-1] == 1 else self.shape[1:]
 
 
 def open_arrays(path: str, chosen: Mapping[str, str]) -> Arrays:
@@ -45,36 +54,43 @@ def open_arrays(path: str, chosen: Mapping[str, str]) -> Arrays:
         chosen: Names of arrays by the keys of `NAMES`; those that are not chosen go by the names there.
 
     Raises:
-        ArchiveError: If the file, or an array that was chosen, is not there or cannot be read.
+        ArchiveError: If the file, or an array that was chosen, is not there or cannot be read, or shapes are none of
+            occupancies and what is said of them.
         MissingLibraryError: If HDF5 needs h5py, and it is not installed.
     """
-    suffix = os.path.splitext(path.rstrip("/"))[1].lower()
-    if not os.path.exists(path):
-        raise ArchiveError(f"{path}: no such file or folder")
     try:
-        if suffix == ".npy":
-            return _of_group({"array": _mapped(path)}, path, {"array": "array"})
-        if suffix == ".npz":
-            return _npz(path, chosen)
-        if suffix in HDF5:
-            return _of_group(_hdf5(path), path, chosen)
-        if suffix in ZARR:
-            return _of_group(_zarr(path), path, chosen)
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        if isinstance(error, ArchiveError | MissingLibraryError):
-            raise
+        group = array_files.open_arrays(path)
+        if isinstance(group, array_files.Npz) and not _holds_one_array(group, chosen):
+            arrays = _one_per_shape(path)
+        else:
+            arrays = _of_group(group, path, chosen)
+    except FunctaStoreError:
+        raise
+    except Exception as error:  # whatever the libraries of four formats stumble over
         raise ArchiveError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
-    raise ArchiveError(f"{path}: found suffix {suffix!r}, expected .npy, .npz, .zarr, or one of {', '.join(HDF5)}")
+    _check_shapes(arrays, path)
+    return arrays
+
+
+def _holds_one_array(group: Mapping[str, Any], chosen: Mapping[str, str]) -> bool:
+    """Whether all occupancies are in one array, and not each in its own."""
+    return "array" in chosen or len(group) < 2 or any(name in group for name in NAMES["array"])
 
 
 def _of_group(group: Mapping[str, Any], path: str, chosen: Mapping[str, str]) -> Arrays:
-    """What arrays by name mean; those of occupancies need only `shape`, `dtype` and indexing by a number."""
+    """What arrays by name mean; those of occupancies need only `shape` and indexing by a number."""
     array = group[_name(group, path, "array", chosen)]
-    beside = {}
-    for key in ("labels", "split", "ids"):
-        if key in chosen or any(name in group for name in NAMES[key]):
-            beside[key] = np.asarray(group[_name(group, path, key, chosen)][...])
-    return Arrays(tuple(array.shape), np.dtype(array.dtype), lambda k: np.asarray(array[k]), beside)
+    beside = {
+        key: _values(group[_name(group, path, key, chosen)])
+        for key in ("labels", "split", "ids")
+        if key in chosen or any(name in group for name in NAMES[key])
+    }
+    return Arrays(tuple(array.shape), lambda k: np.asarray(array[k]), beside)
+
+
+def _values(array: Any) -> np.ndarray:
+    """All values of a small array; text of variable length is an object to HDF5."""
+    return np.asarray((array.asstr() if array.dtype.kind == "O" and hasattr(array, "asstr") else array)[...])
 
 
 def _name(group: Mapping[str, Any], path: str, key: str, chosen: Mapping[str, str]) -> str:
@@ -84,77 +100,44 @@ def _name(group: Mapping[str, Any], path: str, key: str, chosen: Mapping[str, st
         found = names
     if not found:
         names = ", ".join(list(group)[:10]) or "none"
-        raise ArchiveError(f"{path}: found arrays {names}, expected {' or '.join(wanted)}; name it by --{key}")
+        raise ArchiveError(f"{path}: found arrays {names}, expected {' or '.join(wanted)}; name it by {_OPTIONS[key]}")
     return found[0]
 
 
-def _mapped(path: str) -> np.ndarray:
-    if os.path.getsize(path) == 0:
-        raise ArchiveError(f"{path}: the file is empty")
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _npz(path: str, chosen: Mapping[str, str]) -> Arrays:
-    """One array of all examples, which is read whole, or an array per example, each read when it is asked for."""
+def _one_per_shape(path: str) -> Arrays:
+    """An .npz of an array per shape, whose grid is that of the first one that can be read."""
     archive = open_archive(path)
-    names = {m.removesuffix(".npy"): m for m in archive.members if m.endswith(".npy")}
-    if "array" in chosen or any(name in names for name in NAMES["array"]) or len(names) == 1:
-        with np.load(path, allow_pickle=False) as arrays:
-            wanted = {
-                n: arrays[n] for n in names if n in chosen.values() or any(n in known for known in NAMES.values())
-            }
-            return _of_group(wanted or {n: arrays[n] for n in names}, path, chosen)
-    if not names:
-        raise ArchiveError(f"{path}: holds no arrays")
-    ids = list(names)
-    first = _loaded(archive.read(names[ids[0]]))
+    members = [member for member in archive.members if member.endswith(".npy")]
 
     def read(k: int) -> np.ndarray:
-        return _loaded(archive.read(names[ids[k]]))
+        return _loaded(archive.read(members[k]))
 
-    return Arrays((len(ids), *first.shape), first.dtype, read, {"ids": np.array(ids)})
+    for k in range(len(members)):
+        try:
+            shape = read(k).shape
+        except MemberError:
+            continue  # the survey makes it a reject
+        ids = np.array([member.removesuffix(".npy") for member in members])
+        return Arrays((len(members), *shape), read, {"ids": ids}, archive.rejects)
+    raise ArchiveError(f"{path}: none of its {len(members)} arrays can be read")
 
 
 def _loaded(content: bytes) -> np.ndarray:
     try:
         return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise MemberError(f"is no array that can be read: {error}") from error
+    except Exception as error:  # a header is Python that NumPy parses, and may ask for any amount of memory
+        raise MemberError(f"is no array that can be read: {type(error).__name__}: {error}") from error
 
 
-class _Hdf5(Mapping[str, Any]):
-    """The datasets of an HDF5 file by their paths; the file stays open as long as one of them is used."""
-
-    def __init__(self, file: Any, dataset: type) -> None:
-        self._file, self._names = file, []
-        file.visititems(lambda name, item: self._names.append(name) if isinstance(item, dataset) else None)
-
-    def __getitem__(self, name: str) -> Any:
-        found = self._file[name]
-        return found.asstr() if found.dtype.kind == "O" else found
-
-    def __iter__(self) -> Any:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
-def _hdf5(path: str) -> Mapping[str, Any]:
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingLibraryError("HDF5 files need h5py, which is not installed: pip install h5py") from error
-    return _Hdf5(h5py.File(path, "r"), h5py.Dataset)
-
-
-def _zarr(path: str) -> Mapping[str, Any]:
-    import zarr
-
-    opened = zarr.open(path, mode="r")
-    if isinstance(opened, zarr.Array):
-        return {"array": opened}
-    return dict(opened.arrays())
+def _check_shapes(arrays: Arrays, path: str) -> None:
+    name, shape = os.path.basename(os.path.abspath(path)), arrays.shape
+    if len(arrays.grid) != 3 or 0 in shape:
+        raise ArchiveError(f"{name}: occupancies have shape {shape}, expected (examples, z, y, x), none of them 0")
+    if math.prod(arrays.grid) > MAX_CELLS:
+        raise ArchiveError(f"{name}: examples have shape {arrays.grid}, expected at most {MAX_CELLS} cells each")
+    for key, values in arrays.beside.items():
+        if values.shape != shape[:1]:
+            raise ArchiveError(f"{name}: {key} have shape {values.shape}, expected one for each of {shape[:1]}")
 
 
 def names_of(values: np.ndarray) -> list[str]:
@@ -165,4 +148,4 @@ def names_of(values: np.ndarray) -> list[str]:
 def splits_of(names: Sequence[str]) -> np.ndarray:
     """Splits by their usual names: "val" and "valid" are "validation"."""
     usual = {"val": "validation", "valid": "validation"}
-    return np.array([usual.get(name.lower(), name.lower()) for name in names], "U10")
+    return np.array([usual.get(name.lower(), name.lower()) for name in names])

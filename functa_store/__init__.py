@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from functa_store.array_described import ArrayFacts as ArrayFacts
-    from functa_store.array_described import ArrayOptions as ArrayOptions
-    from functa_store.array_sources import ValuesSource as ValuesSource
-    from functa_store.array_sources import from_array as from_array
+    from functa_store.array_sources import ArraySource as ArraySource
     from functa_store.config import ConvertConfig as ConvertConfig
     from functa_store.config import FitConfig as FitConfig
     from functa_store.config import InnerLoopConfig as InnerLoopConfig
@@ -39,7 +36,6 @@ if TYPE_CHECKING:
     from functa_store.recoding import recode as recode
     from functa_store.repairing import repair as repair
     from functa_store.scenes import SceneVolume as SceneVolume
-    from functa_store.sources import ArraySource as ArraySource
     from functa_store.sources import FeatureSpec as FeatureSpec
     from functa_store.sources import Label as Label
     from functa_store.sources import Reject as Reject
@@ -52,8 +48,7 @@ if TYPE_CHECKING:
 
 # Importing JAX takes seconds; a name is looked up here when it is first used.
 _HOMES = {
-    "array_described": "ArrayFacts ArrayOptions",
-    "array_sources": "ValuesSource from_array",
+    "array_sources": "ArraySource",
     "config": "ConvertConfig FitConfig InnerLoopConfig NetworkConfig OuterLoopConfig",
     "conversion": "convert",
     "decode.example": "Example",
@@ -65,7 +60,7 @@ _HOMES = {
     "grids": "CellGrid GridPoints",
     "recoding": "recode",
     "repairing": "repair",
-    "sources": "ArraySource FeatureSpec Label Reject Source",
+    "sources": "FeatureSpec Label Reject Source",
     "scenes": "SceneVolume",
     "sphere": "SphereGrid",
     "store.objects": "StorageOptions",

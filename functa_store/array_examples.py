@@ -2,13 +2,13 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
 
-from functa_store.errors import ArchiveError
+from functa_store.errors import ArchiveError, MemberError
 
 BLOCK_BYTES = 16 << 20
 """Bytes that are read at once; more only where a chunk of the array has more, up to the next number."""
@@ -36,27 +36,13 @@ class ArrayLike(Protocol):
         ...
 
 
-@runtime_checkable
-class Examples(Protocol):
+class ArrayExamples:
     """An array of examples, read in blocks.
 
     Attributes:
         shape: (examples, *resolution, channels).
         dtype: Of what is read.
         chunk: Examples that are stored together.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    chunk: int
-
-    def block(self, start: int, stop: int) -> np.ndarray:
-        """Some examples, shape (stop - start, *resolution, channels). Safe to call from threads."""
-        ...
-
-
-class ArrayExamples:
-    """An array whose first axis is the examples'; see `Examples`.
 
     Args:
         values: The array; nothing of it is read yet.
@@ -68,6 +54,7 @@ class ArrayExamples:
     """
 
     def __init__(self, values: ArrayLike, *, channels_axis: int | None, name: str) -> None:
+        _check_kind(values, name)
         self._values = values
         shape, ndim = tuple(values.shape), len(values.shape)
         if channels_axis is not None and not (0 < channels_axis < ndim or -ndim < channels_axis < 0):
@@ -75,32 +62,59 @@ class ArrayExamples:
                 f"{name}: channels_axis={channels_axis} is no axis of {shape} other than the first, the examples'"
             )
         self._axis = None if channels_axis is None else channels_axis % ndim
-        self.dtype = np.dtype(values.dtype)
+        self.dtype = _numbers(values.dtype, name)
         grid = tuple(n for k, n in enumerate(shape) if k not in (0, self._axis))
         self.shape = (*shape[:1], *grid, 1 if self._axis is None else shape[self._axis])
         self.chunk = chunks[0] if (chunks := getattr(values, "chunks", None)) else 1
-        check_array(self.shape, self.dtype, name, shape)
+        _check_shape(self.shape, name, shape)
 
     def block(self, start: int, stop: int) -> np.ndarray:
-        """See `Examples.block`."""
-        found = np.asarray(self._values[start:stop])
+        """Some examples, shape (stop - start, *resolution, channels). Safe to call from threads.
+
+        Raises:
+            MemberError: If they cannot be read; the message is the reason alone.
+        """
+        try:
+            found = np.asarray(self._values[start:stop])
+        except Exception as error:  # files closed, chunks damaged: each library raises what it likes
+            raise MemberError(f"cannot be read: {error}") from error
         return found[..., None] if self._axis is None else np.moveaxis(found, self._axis, -1)
 
 
-def check_array(shape: tuple[int, ...], dtype: np.dtype[Any], name: str, found: Any) -> None:
-    """Refuse an array (examples, *resolution, channels) that no network could learn.
+def _check_kind(values: Any, name: str) -> None:
+    """Refuse what could be read, but without all that it says."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise ArchiveError(
+            f"{name}: found a masked array; hand over values.filled(np.nan), as floats, and missing=True"
+        )
+    if hasattr(values, "coords"):  # xarray's; h5py has dims, too
+        raise ArchiveError(f"{name}: found {type(values).__name__}, whose dimensions have names; use from_xarray")
+    if not isinstance(values, ArrayLike):
+        raise ArchiveError(
+            f"{name}: found {type(values).__name__}, expected an array such as numpy.asarray makes of it"
+        )
 
-    Raises:
-        ArchiveError: If it does not hold real numbers, is empty, or has other than 1 to 3 spatial axes.
-    """
-    if dtype.kind not in "biuf":
-        raise ArchiveError(f"{name}: holds {dtype}, expected booleans, integers or floats")
+
+def _numbers(dtype: Any, name: str) -> np.dtype[Any]:
+    try:
+        found = np.dtype(dtype)
+    except TypeError as error:
+        raise ArchiveError(
+            f"{name}: holds {dtype}, which is no type of numpy; hand over a numpy array of it"
+        ) from error
+    if found.kind not in "biuf":
+        raise ArchiveError(f"{name}: holds {found}, expected booleans, integers or floats")
+    return found
+
+
+def _check_shape(shape: tuple[int, ...], name: str, found: tuple[int, ...]) -> None:
+    """Refuse an array (examples, *resolution, channels) that no network could learn."""
     if not 1 <= len(shape) - 2 <= MOST_AXES:
         raise ArchiveError(
             f"{name}: shape {found} gives {len(shape) - 2} spatial axes beside examples and channels, expected 1 to "
             f"{MOST_AXES}; say which axis is the channels', or that there is none"
         )
-    if 0 in shape:
+    if 0 in shape[1:]:
         raise ArchiveError(f"{name}: shape {found} holds no value")
 
 
@@ -121,7 +135,7 @@ class Scan:
     sha256: str
 
 
-def scan(examples: Examples, count: int, *, missing: bool, progress: Callable[[int, int], None]) -> Scan:
+def scan(examples: ArrayExamples, count: int, *, missing: bool, progress: Callable[[int, int], None]) -> Scan:
     """Read the first examples once, in blocks.
 
     Args:
@@ -134,21 +148,35 @@ def scan(examples: Examples, count: int, *, missing: bool, progress: Callable[[i
     low, high = np.full((count, num_channels), np.nan), np.full((count, num_channels), np.nan)
     problems: dict[int, str] = {}
     digest = hashlib.sha256(f"{examples.dtype.str} {(count, *examples.shape[1:])}".encode())
-    rows = block_rows(examples)
-    for start in range(0, count, rows):
-        block = examples.block(start, min(start + rows, count))
-        for index, example in enumerate(block, start):
-            digest.update(np.ascontiguousarray(example).data)
-            if problem := _problem(example, missing):
-                problems[index] = problem
-            else:
-                points = example.reshape(-1, num_channels)
-                low[index], high[index] = np.fmin.reduce(points), np.fmax.reduce(points)
-        progress(start + len(block), len(problems))
+    for index, example in _each(examples, count, problems):
+        digest.update(np.ascontiguousarray(example).data)
+        if problem := _problem(example, missing):
+            problems[index] = problem
+        else:
+            points = example.reshape(-1, num_channels)
+            low[index], high[index] = np.fmin.reduce(points), np.fmax.reduce(points)
+        progress(index + 1, len(problems))
     return Scan(low=low, high=high, problems=problems, sha256=digest.hexdigest())
 
 
-def block_rows(examples: Examples) -> int:
+def _each(examples: ArrayExamples, count: int, problems: dict[int, str]) -> Iterator[tuple[int, np.ndarray]]:
+    """Every example that can be read; notes of the others why they cannot."""
+    rows = block_rows(examples)
+    for start in range(0, count, rows):
+        stop = min(start + rows, count)
+        try:
+            yield from enumerate(examples.block(start, stop), start)
+        except MemberError:  # a damaged chunk of the block: which examples are in it?
+            for index in range(start, stop):
+                try:
+                    example = examples.block(index, index + 1)[0]
+                except MemberError as error:
+                    problems[index] = str(error)
+                else:
+                    yield index, example
+
+
+def block_rows(examples: ArrayExamples) -> int:
     """Examples that are read at once: whole chunks, if that does not take too much memory."""
     example_bytes = max(1, int(np.prod(examples.shape[1:])) * examples.dtype.itemsize)
     rows = max(1, BLOCK_BYTES // example_bytes)

@@ -1,167 +1,165 @@
-"""How does an array of measured values, of whatever kind, become a source?"""
+"""How does an array, in memory or in a file, become a source?"""
 
-import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from functa_store.array_described import ArrayFacts, ArrayOptions
-from functa_store.array_examples import ArrayExamples, ArrayLike, Examples, scan
+from functa_store.array_examples import ArrayExamples, ArrayLike, scan
+from functa_store.array_labels import AnyLabel, per_example
+from functa_store.array_scaling import Scaling, find_scaling
 from functa_store.domains import Domain
-from functa_store.errors import TooManyRejectsError
+from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.grids import CellGrid
 from functa_store.progress import Report, Surveyed, silent
-from functa_store.sources import FeatureSpec, Label, Reject, check_source, hold_out_every
+from functa_store.sources import FeatureSpec, Label, Reject, check_rejects, check_source
 
 AXES = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
-_PERIOD = 10
-_NUM_NAMED = 5
 
 
-class ValuesSource:
-    """The examples of an array, as values in their units; see `functa_store.sources.Source`.
+class ArraySource:
+    """The examples of an array: numpy's, memory-mapped, an `h5py.Dataset` or a `zarr.Array`; see `Source`.
 
-    Every example is read once here, in blocks, and none is kept.
+    Every example is read once here, in blocks, and again where it is needed. The network learns values scaled to
+    [0, 1]; what decodes is in the array's own unit. For an xarray object there is `from_xarray`.
 
     Args:
-        examples: The array.
-        facts: What is known of it.
-        options: How much of it is taken.
+        values: Examples first, then one to three axes of space or time, then channels.
+        channels_axis: Which axis is the channels', if it is not the last one; None if there is none.
+        axes: Names of the axes in between, in order; none takes "x", "y, x" or "z, y, x".
+        domain: Where each example is sampled, if more is known than `axes`.
+        channels: Name of each channel; none counts from "0".
+        units: Unit of each channel.
+        value_range: Values that become the features 0 and 1. None takes 0 to 255 for bytes, 0 and 1 for booleans,
+            and for other numbers the smallest and largest value of each channel among the training examples.
+        missing: Whether NaN means that a value is missing; else an example with one is rejected.
+        features: What the values mean, instead of the last four; then they are handed out as they are.
+        ids: Unique names of the examples; None counts from "0".
+        split: One of `SPLITS` per example; None holds out every tenth example as "test".
+        labels: By name a `Label`, or a number or text per example.
+        name: What the provenance and errors call the array.
+        limit: Examples at most, the first ones.
+        max_rejects: Fraction of the examples that may be rejected.
+        check_first: Examples to read now, for a dry run; None reads all.
         report: Told how far the reading is.
-        provenance: More for the provenance.
+
+    Attributes:
+        values: The array as it was given.
 
     Raises:
-        ArchiveError: If the facts contradict the array, or nothing is left to learn from.
+        ConfigError: If an option is out of range, or two of them say the same thing.
+        ArchiveError: If the array cannot be learned, or what is said of it does not fit its shape.
         TooManyRejectsError: If more examples cannot be learned than allowed.
     """
 
     domain: Domain
+    features: FeatureSpec
     ids: Sequence[str]
+    split: np.ndarray
     labels: Mapping[str, Label]
     rejects: Sequence[Reject]
     provenance: Mapping[str, Any]
 
     def __init__(
         self,
-        examples: Examples,
-        facts: ArrayFacts,
-        options: ArrayOptions,
+        values: ArrayLike,
+        *,
+        channels_axis: int | None = -1,
+        axes: Sequence[str] = (),
+        domain: Domain | None = None,
+        channels: Sequence[str] = (),
+        units: Sequence[str] = (),
+        value_range: tuple[float | int, float | int] | None = None,
+        missing: bool = False,
+        features: FeatureSpec | None = None,
+        ids: Sequence[str] | None = None,
+        split: Sequence[str] | np.ndarray | None = None,
+        labels: Mapping[str, AnyLabel] | None = None,
+        name: str = "array",
+        limit: int | None = None,
+        max_rejects: float | int = 0.0,
+        check_first: int | None = None,
         report: Report = silent,
-        provenance: Mapping[str, Any] | None = None,
     ) -> None:
-        self._examples, name = examples, facts.name
-        facts.check(examples.shape)
-        total = min(examples.shape[0], options.limit or examples.shape[0])
-        read = total if options.check_first is None else min(total, options.check_first)
+        _check_options(value_range, limit, max_rejects, check_first)
+        _check_either(domain, {"axes": axes}, "domain")
+        meaning = {"channels": channels, "units": units, "value_range": value_range, "missing": missing}
+        _check_either(features, meaning, "features")
+        self.values, self._examples = values, ArrayExamples(values, channels_axis=channels_axis, name=name)
+        count, *resolution, num_channels = self._examples.shape
+        self.domain = domain or _unit_grid(name, axes, tuple(resolution))
+        _check_counts(name, num_channels, {"channels": channels, "units": units})
+        told = per_example(ids, split, labels)
+        told.check(name, count)
+        total = min(count, limit or count)
+        read = min(total, total if check_first is None else check_first)
         found = scan(
-            examples,
+            self._examples,
             read,
-            missing=options.missing,
+            missing=missing if features is None else features.missing,
             progress=lambda done, rejects: report(Surveyed(done=done, total=read, rejects=rejects)),
         )
-        ids = [str(k) for k in range(examples.shape[0])] if facts.ids is None else list(facts.ids)
-        self.rejects = [Reject(member=ids[k], reason=reason) for k, reason in found.problems.items()]
-        _check_rejects(name, self.rejects, total, options.max_rejects)
-        self._rows = rows = np.array([k for k in range(total) if k not in found.problems], np.int64)
-        self.ids = [ids[k] for k in rows]
-        self.split = hold_out_every(len(rows), _PERIOD) if facts.split is None else facts.split[rows]
-        self.labels = {k: dataclasses.replace(v, values=v.values[rows]) for k, v in facts.labels.items()}
-        self.domain = CellGrid(
-            axes=facts.axes or AXES[len(examples.shape) - 2],
-            resolution=examples.shape[1:-1],
-            cell_aspect=facts.cell_aspect,
-            lengths=facts.lengths,
-            units=facts.length_units,
-        )
-        training = rows[(self.split == "train") & (rows < read)]
-        self._low, self._span = _scaling(examples.dtype, options.value_range, found.low[training], found.high[training])
-        self.features = _features(examples, facts, options, self._low, self._span)
-        rule = "every tenth example held out" if facts.split is None else "published"
+        self.rejects = [Reject(member=told.id(k), reason=reason) for k, reason in found.problems.items()]
+        check_rejects(name, "examples", self.rejects, total, max_rejects)
+        self._rows = np.array([k for k in range(total) if k not in found.problems], np.int64)
+        self.ids, self.split, self.labels = told.taken(self._rows)
+        self._scaling: Scaling | None = None
+        if features is None:
+            training = self._rows[(self.split == "train") & (self._rows < read)]
+            self._scaling = find_scaling(name, self._examples.dtype, value_range, found, training)
+            features = self._scaling.features(channels, units, missing=missing, dtype=self._examples.dtype)
+        self.features = features
         self.provenance = {
             "archive": name,
-            "sha256": found.sha256 if options.check_first is None else None,
-            "split": rule,
-            "limit": options.limit,
+            "sha256": found.sha256 if check_first is None else None,
+            "split": "every tenth example held out" if split is None else "published",
+            "limit": limit,
             "rejects": len(self.rejects),
-            **(provenance or {}),
         }
         check_source(self)
 
     def read(self, index: int) -> np.ndarray:
-        """Features of one example, float32; bytes as they are. Safe to call from threads."""
+        """Raw values of one example, shape (*resolution, channels). Safe to call from threads.
+
+        Raises:
+            MemberError: If it cannot be read any more.
+        """
         row = int(self._rows[index])
-        values = self._examples.block(row, row + 1)[0]
-        if values.dtype.kind == "b" or (values.dtype == np.uint8 and self.features.scale != 1):
-            return values.astype(np.uint8)
-        return ((values - self._low) / self._span).astype(np.float32)
+        try:
+            values = self._examples.block(row, row + 1)[0]
+        except MemberError as error:
+            raise MemberError(f"{self.provenance['archive']}/{self.ids[index]}: {error}") from error
+        return values if self._scaling is None else self._scaling.raw(values)
 
 
-def from_array(
-    values: ArrayLike,
-    *,
-    channels_axis: int | None = -1,
-    facts: ArrayFacts | None = None,
-    options: ArrayOptions | None = None,
-) -> ValuesSource:
-    """A source over an array of values in their units: numpy, memory-mapped, `h5py.Dataset` or `zarr.Array`.
-
-    Unlike an `ArraySource`, whose values are features already, this scales values to [0, 1] and decodes them back to
-    their units, reads no more than an example at a time, and checks every one of them once.
-
-    Args:
-        values: Examples first.
-        channels_axis: Which axis is the channels'; None if there is none.
-        facts: What is known of it.
-        options: How much of it is taken, and how it is scaled.
-
-    Raises:
-        ArchiveError: If the array cannot be learned; as for `ValuesSource`.
-    """
-    facts = facts or ArrayFacts()
-    examples = ArrayExamples(values, channels_axis=channels_axis, name=facts.name)
-    return ValuesSource(examples, facts, options or ArrayOptions())
+def _check_options(
+    value_range: tuple[float | int, float | int] | None,
+    limit: int | None,
+    max_rejects: float | int,
+    check_first: int | None,
+) -> None:
+    if value_range is not None and not -math.inf < value_range[0] < value_range[1] < math.inf:
+        raise ConfigError(f"value_range must be (low, high), low below high and both finite, got {value_range}")
+    for option, value, lowest in (("limit", limit, 1), ("check_first", check_first, 0)):
+        if value is not None and value < lowest:
+            raise ConfigError(f"{option} must be at least {lowest}, got {value}")
+    if not 0 <= max_rejects <= 1:
+        raise ConfigError(f"max_rejects must be a fraction in [0, 1], got {max_rejects}")
 
 
-def _features(
-    examples: Examples, facts: ArrayFacts, options: ArrayOptions, low: np.ndarray, span: np.ndarray
-) -> FeatureSpec:
-    num_channels = examples.shape[-1]
-    return FeatureSpec(
-        channels=facts.channels or tuple(str(k) for k in range(num_channels)),
-        units=facts.units,
-        scale=1 / 255 if examples.dtype == np.uint8 and options.value_range is None else 1.0,
-        value_scale=tuple(span.tolist()),
-        value_offset=tuple(low.tolist()),
-        missing=options.missing,
-        metrics=("rmse",),
-    )
+def _check_either(whole: object, parts: Mapping[str, Any], name: str) -> None:
+    if whole is not None and (given := [part for part, value in parts.items() if value]):
+        raise ConfigError(f"{name} says all about {', '.join(parts)}; leave out {' and '.join(given)}, or {name}")
 
 
-def _scaling(
-    dtype: np.dtype[Any], value_range: tuple[float, float] | None, low: np.ndarray, high: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of each channel the value that becomes 0, and how far from it the one that becomes 1 is; float64."""
-    num_channels = low.shape[-1]
-    if value_range is None and dtype.kind == "b":
-        value_range = (0.0, 1.0)
-    elif value_range is None and dtype == np.uint8:
-        value_range = (0.0, 255.0)
-    if value_range is not None:
-        return np.full(num_channels, value_range[0]), np.full(num_channels, value_range[1] - value_range[0])
-    if not len(low):
-        return np.zeros(num_channels), np.ones(num_channels)  # `check_source` says that there is nothing to learn
-    with np.errstate(invalid="ignore"):
-        smallest, largest = np.fmin.reduce(low), np.fmax.reduce(high)
-    smallest, span = np.nan_to_num(smallest), np.nan_to_num(largest - smallest)
-    return smallest, np.where(span > 0, span, 1.0)  # a constant channel, or one that is missing throughout
+def _check_counts(name: str, num_channels: int, named: Mapping[str, Sequence[str]]) -> None:
+    for what, names in named.items():
+        if names and len(names) != num_channels:
+            raise ArchiveError(f"{name}: found {len(names)} {what}, expected {num_channels}, one per channel")
 
 
-def _check_rejects(name: str, rejects: Sequence[Reject], total: int, max_rejects: float) -> None:
-    if len(rejects) > max_rejects * total:
-        first = "; ".join(f"example {r.member} {r.reason}" for r in rejects[:_NUM_NAMED])
-        more = f"; and {len(rejects) - _NUM_NAMED} more" if len(rejects) > _NUM_NAMED else ""
-        raise TooManyRejectsError(
-            f"{name}: {len(rejects)} of {total} examples cannot be learned, more than the {max_rejects:.1%} that "
-            f"max_rejects allows: {first}{more}. Mend the array or raise max_rejects."
-        )
+def _unit_grid(name: str, axes: Sequence[str], resolution: tuple[int, ...]) -> CellGrid:
+    if axes and len(axes) != len(resolution):
+        raise ArchiveError(f"{name}: found {len(axes)} axes, expected {len(resolution)} for examples of {resolution}")
+    return CellGrid(axes=tuple(axes) or AXES[len(resolution)], resolution=resolution)

@@ -13,6 +13,9 @@ from jaxtyping import Float, Float32
 
 from functa_store.errors import GridError
 
+FARTHEST = 1e9
+"""Largest coordinate of a camera; in float32 nothing can be told apart around it anyway."""
+
 _RIGID = 1e-3
 """Largest deviation of a rotation from an orthogonal matrix; SRN writes poses in float32, to 7 digits."""
 
@@ -21,20 +24,23 @@ class Lens(NamedTuple):
     """How a camera maps directions to pixels.
 
     Attributes:
-        focal: Focal length, in pixels.
+        focal: Focal length, in widths of a pixel.
         centre: Column and row of the principal point, in pixels from the upper left corner; a pixel's centre lies at
             half of one. None means the middle of the image.
+        focal_down: Focal length in heights of a pixel, where these are not square; None means as `focal`.
     """
 
     focal: float
     centre: tuple[float, float] | None = None
+    focal_down: float | None = None
 
 
 def check_pose(pose: Float[np.ndarray, "4 4"]) -> None:
     """Refuse what is no rigid motion.
 
     Raises:
-        GridError: If a number is not finite, the rotation is none or mirrors, or the last row is not 0, 0, 0, 1.
+        GridError: If a number is not finite, the rotation is none or mirrors, the last row is not 0, 0, 0, 1, or the
+            camera is absurdly far away.
     """
     if pose.shape != (4, 4) or not np.isfinite(pose).all():
         raise GridError(f"a pose must be a 4x4 matrix of finite numbers, got shape {pose.shape}: {pose.tolist()}")
@@ -43,6 +49,8 @@ def check_pose(pose: Float[np.ndarray, "4 4"]) -> None:
         raise GridError(f"the rotation of a pose must be rigid and not mirror, got {rotation.tolist()}")
     if np.abs(pose[3] - [0, 0, 0, 1]).max() > _RIGID:
         raise GridError(f"the last row of a pose must be 0, 0, 0, 1, got {pose[3].tolist()}")
+    if np.abs(pose[:3, 3]).max() > FARTHEST:
+        raise GridError(f"the camera of a pose must be within {FARTHEST:g} of the origin, got {pose[:3, 3].tolist()}")
 
 
 def other_convention(pose: Float[np.ndarray, "*poses 4 4"]) -> Float[np.ndarray, "*poses 4 4"]:
@@ -63,7 +71,7 @@ def camera_rays(
     """
     column, row = lens.centre or (width / 2, height / 2)
     right, down = np.meshgrid(np.arange(width) + 0.5 - column, np.arange(height) + 0.5 - row)
-    camera = np.stack([right / lens.focal, down / lens.focal, np.ones_like(right)], axis=-1)
+    camera = np.stack([right / lens.focal, down / (lens.focal_down or lens.focal), np.ones_like(right)], axis=-1)
     world = camera @ np.asarray(pose, np.float64)[:3, :3].T
     directions = (world / np.linalg.norm(world, axis=-1, keepdims=True)).astype(np.float32)
     return np.broadcast_to(np.float32(pose[:3, 3]), directions.shape), directions

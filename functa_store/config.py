@@ -24,6 +24,9 @@ BaseDtype = Literal["float32", "float16"]
 Head = Literal["linear", "radiance"]
 """What the last layer's numbers become; see `NetworkConfig`."""
 
+CHANNELS_OF_HEAD: Mapping[Head, int] = {"radiance": 4}
+"""Channels that a head means, where they are not free."""
+
 MOST_FIT_STEPS = 1000
 """Far more than pay; a larger number is a slip, which would take hours or all memory."""
 

@@ -12,7 +12,9 @@ from functa_store.sources import Source
 
 CACHE_BYTES = 32 * 2**20
 THREADS = 4
-AHEAD = 4
+
+AHEAD, AHEAD_BYTES = 4, 2**28
+"""Batches that are read ahead at most, and the raw values of those beyond the first."""
 
 
 class Feed:
@@ -39,16 +41,19 @@ class Feed:
             indices: The examples of each batch; may be endless.
 
         Raises:
-            MemberError: If an example cannot be read any more, or is not finite; missing values, where the source
-                has some, are not a number.
+            MemberError: If an example cannot be read any more, has another shape or type, is not finite, or has no
+                value at all; missing values, where the source has some, are not a number.
         """
         waiting: collections.deque[list[concurrent.futures.Future]] = collections.deque()
+        ahead = 1  # until the first batch says how large they are
         with concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="feed") as pool:
             try:
                 for batch in indices:
                     waiting.append([pool.submit(self._read, int(index)) for index in batch])
-                    if len(waiting) > AHEAD:
-                        yield _stack(waiting.popleft())
+                    while len(waiting) > ahead:
+                        stacked = _stack(waiting.popleft())
+                        ahead = min(AHEAD, max(1, AHEAD_BYTES // max(1, stacked.nbytes)))
+                        yield stacked
                 while waiting:
                     yield _stack(waiting.popleft())
             finally:
@@ -58,20 +63,31 @@ class Feed:
         if (kept := self._cache.get(index)) is not None:
             return kept
         raw = self._source.read(index)
-        if raw.dtype.itemsize > 4:  # JAX would cut 64 bits to 32, and integers would wrap around
+        if raw.dtype.kind in "iuf" and raw.dtype.itemsize > 4:  # JAX would cut 64 bits to 32; integers would wrap around
             with np.errstate(over="ignore"):
                 raw = raw.astype(np.float32)
-        if raw.dtype.kind == "f" and (np.isinf(raw) if self._source.features.missing else ~np.isfinite(raw)).any():
+        if problem := self._problem(raw):
             name = self._source.provenance["archive"]
-            raise MemberError(
-                f"{name}: example {self._source.ids[index]!r} holds values that are not finite in float32; mend it"
-            )
+            raise MemberError(f"{name}: example {self._source.ids[index]!r} {problem}; mend it, or leave it out")
         raw = raw.reshape(-1, raw.shape[-1])
         with self._lock:
             if index not in self._cache and raw.nbytes <= self._free:
                 self._cache[index] = raw
                 self._free -= raw.nbytes
         return raw
+
+    def _problem(self, raw: np.ndarray) -> str | None:
+        """What makes raw values useless, if anything does."""
+        observed, missing = self._source.domain.observed, self._source.features.missing
+        if raw.dtype.kind not in "biuf":
+            return f"holds values of type {raw.dtype}, expected numbers"
+        if raw.shape[:-1] != observed:
+            return f"has shape {raw.shape}, expected (*{observed}, channels)"
+        if raw.dtype.kind != "f":
+            return None
+        if (np.isinf(raw) if missing else ~np.isfinite(raw)).any():
+            return "holds values that are not finite in float32"
+        return "has no value: all are missing" if missing and np.isnan(raw).all() else None
 
 
 def _stack(futures: list[concurrent.futures.Future]) -> np.ndarray:

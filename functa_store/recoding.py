@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 
 from functa_store.config import ModulationDtype
-from functa_store.decode.decoder import TiledDecoder
-from functa_store.domains import Domain
+from functa_store.decode.compared import compared
 from functa_store.errors import StoreFormatError
 from functa_store.sources import Label
 from functa_store.store.claim import sole_writer
@@ -18,7 +17,7 @@ from functa_store.store.spec import Contents, RoundingLoss
 from functa_store.store.writer import StoreWriter
 
 MEASURED, MEASURED_POINTS = 256, 2**15
-"""Most examples, and points of each, evenly spread, on which the loss is measured."""
+"""Most examples, evenly spread, and points of each, on which the loss is measured."""
 
 
 def recode(
@@ -76,10 +75,11 @@ def write_recoded(reader: StoreReader, store: Objects, modulation_dtype: Modulat
 
 
 def measure_loss(reader: StoreReader, rounding: Rounding) -> RoundingLoss | None:
-    """What rounding costs, from what is decoded before and after it at the functaset's own resolution.
+    """What rounding costs, from what is decoded before and after it, as `decode.compared` looks at a functaset.
 
     The error of a rounded example is taken as its stored error plus that difference: on average over examples
-    the two are uncorrelated, since rounding errors do not depend on what a fit has left over.
+    the two are uncorrelated, since rounding errors do not depend on what a fit has left over. Scenes are looked at
+    from other places than their cameras', so that theirs is an estimate.
 
     Returns:
         The loss, added to what the functaset had lost before; None if nothing was ever rounded.
@@ -87,14 +87,14 @@ def measure_loss(reader: StoreReader, rounding: Rounding) -> RoundingLoss | None
     before = reader.spec.rounding_loss
     if rounding.dtype == "float32":
         return before
-    decoder = TiledDecoder(reader.config.network, reader.base, reader.domain, reader.features.num_channels)
-    coords, weights = _measured_points(reader.domain)
+    look, weights = compared(reader, MEASURED_POINTS)
     chosen = np.unique(np.linspace(0, reader.num_examples - 1, MEASURED).astype(np.int64))
     difference = np.zeros(len(chosen))
     for i, example in enumerate(chosen):
         exact = reader.modulations[example : example + 1]
-        decoded, rounded = (decoder(m, coords) for m in (exact, rounding.to_values(rounding.to_stored(exact))))
-        difference[i] = np.average(np.mean((decoded[0].astype(np.float64) - rounded[0]) ** 2, axis=-1), weights=weights)
+        before_and_after = exact, rounding.to_values(rounding.to_stored(exact))
+        decoded, rounded = (look(modulation[0]).astype(np.float64) for modulation in before_and_after)
+        difference[i] = np.average(np.mean((decoded - rounded) ** 2, axis=-1), weights=weights)
     mse = np.maximum(reader.mse[chosen].astype(np.float64), np.finfo(np.float32).tiny)
     loss = 10 * np.log10(1 + difference / mse)
     return RoundingLoss(
@@ -104,13 +104,3 @@ def measure_loss(reader: StoreReader, rounding: Rounding) -> RoundingLoss | None
         psnr_loss=float(loss.mean()) + (before.psnr_loss if before else 0.0),
         psnr_loss_max=float(loss.max()) + (before.psnr_loss_max if before else 0.0),
     )
-
-
-def _measured_points(domain: Domain) -> tuple[np.ndarray, np.ndarray]:
-    """Points of the native grid that have a value, and what each of them counts."""
-    places = np.unique(np.linspace(0, domain.num_points - 1, MEASURED_POINTS).astype(np.int64))
-    coords = domain.points()[places]
-    weights = np.ones(len(places)) if domain.weights is None else np.asarray(domain.weights, np.float64)[places]
-    if (missing := domain.missing(coords)) is not None:
-        weights = np.where(missing, 0.0, weights)
-    return coords, weights if weights.any() else np.ones(len(places))

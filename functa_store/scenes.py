@@ -2,13 +2,13 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
+from functa_store.cameras import FARTHEST
 from functa_store.config import Head
 from functa_store.errors import GridError
 from functa_store.grids import CellGrid, GridPoints, Region
@@ -68,10 +68,10 @@ class SceneVolume:
             if not isinstance(value, int | np.integer) or not lowest <= value <= highest:
                 raise GridError(f"{name} must be a whole number from {lowest} to {highest}, got {value!r}")
         for name in ("bound", "density_scale"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise GridError(f"{name} must be positive and finite, got {getattr(self, name)}")
-        if not 0 <= self.near < self.far < math.inf:
-            raise GridError(f"expected 0 <= near < far, both finite, got near={self.near} and far={self.far}")
+            if not 1 / FARTHEST <= getattr(self, name) <= FARTHEST:
+                raise GridError(f"{name} must be from {1 / FARTHEST:g} to {FARTHEST:g}, got {getattr(self, name)}")
+        if not 0 <= self.near < self.far <= 2 * FARTHEST:
+            raise GridError(f"expected 0 <= near < far <= {2 * FARTHEST:g}, got near={self.near} and far={self.far}")
         _ = self.grid  # which checks the resolution
 
     @functools.cached_property

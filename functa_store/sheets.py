@@ -14,6 +14,8 @@ GAP = 2
 _HEADING_HEIGHT = 20
 _BACKGROUND = (255, 255, 255)
 _INK = (0, 0, 0)
+_MISSING = (110, 150, 190)
+"""Colour of what is not a number: none that a grey picture has."""
 
 
 def to_image(features: np.ndarray, data_range: tuple[float, float] = (0.0, 1.0)) -> Image.Image:
@@ -24,7 +26,8 @@ def to_image(features: np.ndarray, data_range: tuple[float, float] = (0.0, 1.0))
         data_range: Values that become black and white; what lies outside is clipped.
 
     Returns:
-        A grey picture for one channel, else RGB; a fourth channel is left out.
+        A grey picture for one channel, else RGB; a fourth channel is left out. Where features are not a number, as
+        where a field has no value, the picture, then in RGB, is blue.
 
     Raises:
         GridError: If the shape is not that of an image.
@@ -36,7 +39,10 @@ def to_image(features: np.ndarray, data_range: tuple[float, float] = (0.0, 1.0))
         )
     low, high = data_range
     levels = np.clip((np.asarray(features, np.float64) - low) / (high - low), 0, 1) * 255
-    levels = np.round(levels).astype(np.uint8)
+    missing = np.isnan(levels).any(axis=-1, keepdims=True)
+    levels = np.round(np.nan_to_num(levels)).astype(np.uint8)
+    if missing.any():
+        return Image.fromarray(np.where(missing, np.array(_MISSING, np.uint8), levels[..., :3]))
     return Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels[..., :3])
 
 

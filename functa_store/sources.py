@@ -1,7 +1,6 @@
 """What must an archive offer so that it can become a functaset?"""
 
 import dataclasses
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -11,12 +10,12 @@ import numpy as np
 from jaxtyping import Float
 
 from functa_store.domains import Domain
-from functa_store.errors import ArchiveError, ConfigError
-from functa_store.grids import CellGrid
+from functa_store.errors import ArchiveError, ConfigError, TooManyRejectsError
 from functa_store.metrics import Metric, columns_of
 
 SPLITS = ("train", "validation", "test")
 PER_CHANNEL = ("units", "value_scale", "value_offset", "value_ranges")
+_NUM_NAMED = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,11 +62,17 @@ class FeatureSpec:
             ranges = zip(self.value_scale, self.value_offset, strict=False)
             low_and_high = [sorted(scale * end + offset for end in self.data_range) for scale, offset in ranges]
             object.__setattr__(self, "value_ranges", tuple((low, high) for low, high in low_and_high))
+        self._check_channels()
+        self._check_numbers()
+
+    def _check_channels(self) -> None:
         per_channel = {name: getattr(self, name) for name in PER_CHANNEL}
         if any(len(values) != len(self.channels) for values in per_channel.values()):
             raise ConfigError(f"expected one value per channel {self.channels} in each of {per_channel}")
         if len(set(self.channels)) < len(self.channels) or len(set(self.metrics)) < len(self.metrics):
             raise ConfigError(f"channels {self.channels} or metrics {self.metrics} share a name")
+
+    def _check_numbers(self) -> None:
         if not all(map(math.isfinite, (*self.value_scale, *self.value_offset))) or 0 in self.value_scale:
             raise ConfigError(
                 f"value_scale and value_offset must be finite, value_scale not 0, got {self.value_scale} and "
@@ -172,53 +177,6 @@ class Source(Protocol):
         ...
 
 
-class ArraySource:
-    """A source over one array in memory (or memory-mapped), examples first, channels last.
-
-    Args:
-        values: Shape (examples, *resolution, channels); features, or raw values for `features`.
-        axes: Names of the resolution axes, in order.
-        features: What the values mean; None takes channels named by number in [0, 1].
-        ids: Unique names; None counts from "0".
-        split: One of `SPLITS` per example; None holds out every tenth example as "test".
-        labels: Named labels.
-        name: What the provenance calls the array.
-
-    Raises:
-        ArchiveError: If shapes do not match each other.
-    """
-
-    def __init__(
-        self,
-        values: np.ndarray,
-        *,
-        axes: tuple[str, ...] = ("y", "x"),
-        features: FeatureSpec | None = None,
-        ids: Sequence[str] | None = None,
-        split: np.ndarray | None = None,
-        labels: Mapping[str, Label] | None = None,
-        name: str = "array",
-    ) -> None:
-        if values.ndim != len(axes) + 2:
-            raise ArchiveError(
-                f"{name}: values have shape {values.shape}, expected (examples, {', '.join(axes)}, channels)"
-            )
-        num_examples, num_channels = values.shape[0], values.shape[-1]
-        self.values = values
-        self.domain: Domain = CellGrid(axes=axes, resolution=values.shape[1:-1])
-        self.features = features or FeatureSpec(channels=tuple(str(c) for c in range(num_channels)))
-        self.ids: Sequence[str] = [str(i) for i in range(num_examples)] if ids is None else list(ids)
-        self.split = hold_out_every(num_examples, 10) if split is None else np.asarray(split)
-        self.labels: Mapping[str, Label] = dict(labels or {})
-        self.rejects: Sequence[Reject] = []
-        self.provenance: Mapping[str, Any] = {"archive": name, "sha256": _sha256(values)}
-        check_source(self)
-
-    def read(self, index: int) -> np.ndarray:
-        """Raw values of one example."""
-        return np.asarray(self.values[index])
-
-
 def hold_out_every(num_examples: int, period: int) -> np.ndarray:
     """Split that holds out every `period`-th example: indices period - 1, 2 period - 1, ..."""
     split = np.full(num_examples, "train", dtype="U10")
@@ -231,6 +189,28 @@ def hold_out_last(num_examples: int, fraction: float = 0.1) -> np.ndarray:
     split = np.full(num_examples, "train", dtype="U10")
     split[int(num_examples * (1 - fraction)) :] = "test"
     return split
+
+
+def check_rejects(name: str, kind: str, rejects: Sequence[Reject], total: int, max_rejects: float) -> None:
+    """Refuse an archive of which too much cannot be used.
+
+    Args:
+        name: The archive's.
+        kind: What its members are, in the plural.
+        rejects: Those that cannot be used, so far.
+        total: How many there are.
+        max_rejects: Fraction of them that may be rejected.
+
+    Raises:
+        TooManyRejectsError: If there are more; names the first ones with their reasons.
+    """
+    if len(rejects) > max_rejects * total:
+        first = "; ".join(f"{r.member} {r.reason}" for r in rejects[:_NUM_NAMED])
+        more = f"; and {len(rejects) - _NUM_NAMED} more" if len(rejects) > _NUM_NAMED else ""
+        raise TooManyRejectsError(
+            f"{name}: {len(rejects)} of {total} {kind} cannot be used so far, more than the {max_rejects:.1%} that "
+            f"max_rejects allows: {first}{more}. Repair the archive or raise max_rejects."
+        )
 
 
 def check_source(source: Source) -> None:
@@ -283,10 +263,3 @@ def _check_labels(source: Source) -> None:
         json.dumps(dict(source.provenance), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ArchiveError(f"{name}: the provenance must hold plain, finite JSON values: {error}") from error
-
-
-def _sha256(values: np.ndarray) -> str:
-    digest = hashlib.sha256(f"{values.dtype.str} {values.shape}".encode())
-    for example in values:
-        digest.update(np.ascontiguousarray(example).data)
-    return digest.hexdigest()

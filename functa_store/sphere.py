@@ -4,27 +4,27 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from functa_store.config import Head
 from functa_store.errors import GridError
 from functa_store.grids import MOST_POINTS_ALONG, GridPoints, Region
 from functa_store.sphere_cells import (
     CIRCLE,
+    FARTHEST_LONGITUDE,
     TOLERANCE,
+    check_axis,
     goes_round,
     latitude_edges,
     longitude_edges,
     nearest,
-    pack_mask,
-    unpack_mask,
+    unit_vectors,
 )
-
-FARTHEST_LONGITUDE = 3600.0
-"""Degrees; no convention of longitudes comes near it, and float32 still tells points 30 metres apart there."""
+from functa_store.sphere_covered import Covered, longitudes_within
+from functa_store.sphere_mask import in_missing_run, pack_mask, run_ends
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,8 @@ class SphereGrid:
         centre: Of the points as the network sees them: input = (point - centre) / radius.
         radius: Half the extent of the region, so that small regions fill the network's coordinates; 1 for the globe.
         area_weighting: Whether points count by the area of their cell, as the cosine of the latitude says.
-        mask: Points that are missing in every example: packed bits in C order (first point highest), zlib, base64.
-            Empty if there are none. Decoded values there are not a number.
+        mask: Points that are missing in every example, as lengths of runs; see `functa_store.sphere_mask`. Empty if
+            there are none. Decoded values there are not a number.
         kind: What tells kinds of domain apart in a store.
 
     Raises:
@@ -60,10 +60,12 @@ class SphereGrid:
     kind: Literal["sphere"] = "sphere"
 
     axes = ("latitude", "longitude")
+    num_axes, num_inputs, quantity = 2, 3, "field"
+    head: ClassVar[Head] = "linear"
 
     def __post_init__(self) -> None:
-        _check_axis("latitudes", self._latitudes, 90.0)
-        _check_axis("longitudes", self._longitudes, FARTHEST_LONGITUDE)
+        check_axis("latitudes", self._latitudes, 90.0)
+        check_axis("longitudes", self._longitudes, FARTHEST_LONGITUDE)
         if abs(self.longitudes[-1] - self.longitudes[0]) >= CIRCLE:
             raise GridError(
                 f"longitudes: {self.longitudes[0]} to {self.longitudes[-1]} go round more than once, expected less "
@@ -74,7 +76,7 @@ class SphereGrid:
                 f"expected a finite centre (x, y, z) and a positive radius, got {self.centre} and {self.radius}"
             )
         if self.mask:
-            _ = self._missing_bits
+            _ = self._run_ends
 
     @classmethod
     def around(
@@ -101,7 +103,7 @@ class SphereGrid:
             "area_weighting": area_weighting,
             "mask": "" if missing is None else pack_mask(missing),
         }
-        if not (grid.is_round and grid.latitude_range == (-90, 90)):
+        if not (grid.is_round and (grid.covered.south, grid.covered.north) == (-90, 90)):
             mesh = np.meshgrid(*grid.axis_coords(), indexing="ij")
             points = unit_vectors(np.stack(mesh, axis=-1)).reshape(-1, 3)
             low, high = points.min(axis=0), points.max(axis=0)
@@ -118,8 +120,8 @@ class SphereGrid:
         return np.asarray(self.longitudes, np.float64)
 
     @functools.cached_property
-    def _missing_bits(self) -> UInt8[np.ndarray, " bytes"]:
-        return unpack_mask(self.mask, self.num_points)
+    def _run_ends(self) -> Int64[np.ndarray, " runs"]:
+        return run_ends(self.mask, self.num_points)
 
     @functools.cached_property
     def is_round(self) -> bool:
@@ -131,15 +133,11 @@ class SphereGrid:
         """Edges of the cells along both axes, in the archive's order."""
         return latitude_edges(self._latitudes, to_poles=self.is_round), longitude_edges(self._longitudes)
 
-    @property
-    def latitude_range(self) -> tuple[float, float]:
-        """Southern and northern end of the covered area, in degrees."""
-        return float(self._edges[0].min()), float(self._edges[0].max())
-
-    @property
-    def longitude_range(self) -> tuple[float, float]:
-        """Western and eastern end of the covered area, in degrees of the archive's convention."""
-        return float(self._edges[1].min()), float(self._edges[1].max())
+    @functools.cached_property
+    def covered(self) -> Covered:
+        """The part of the globe that the grid covers, longitudes in the archive's convention."""
+        (south, north), (west, east) = ((float(edges.min()), float(edges.max())) for edges in self._edges)
+        return Covered(south=south, north=north, west=west, east=east, is_round=self.is_round)
 
     @property
     def resolution(self) -> tuple[int, ...]:
@@ -152,29 +150,9 @@ class SphereGrid:
         return self.resolution
 
     @property
-    def num_axes(self) -> int:
-        """Number of coordinates of a position."""
-        return 2
-
-    @property
-    def num_inputs(self) -> int:
-        """Numbers that the base network takes of a position: a point in three dimensions."""
-        return 3
-
-    @property
     def num_points(self) -> int:
         """Number of points of the native grid."""
         return math.prod(self.resolution)
-
-    @property
-    def quantity(self) -> str:
-        """What features are called among other variables."""
-        return "field"
-
-    @property
-    def head(self) -> Head:
-        """What the network's last layer must mean: features."""
-        return "linear"
 
     @property
     def weights(self) -> Float64[np.ndarray, " points"] | None:
@@ -199,7 +177,8 @@ class SphereGrid:
                 f"resolution must be a whole number from 1 to {MOST_POINTS_ALONG:,}, or one per axis {self.axes}, "
                 f"got {resolution!r}"
             )
-        self._check_region(region)
+        if region is not None:
+            self.covered.check_region(region)
         return tuple(int(n) for n in shape)
 
     def axis_coords(
@@ -224,10 +203,10 @@ class SphereGrid:
             return self._native_points(region)
         ends = [(edges[0], edges[-1]) for edges in self._edges]
         if region is not None:
-            falling = [edges[0] > edges[-1] for edges in self._edges]
+            bounds = self.covered.check_region(region)
             ends = [
-                bounds[::-1] if falls else bounds
-                for falls, bounds in zip(falling, self._check_region(region), strict=True)
+                (high, low) if first > last else (low, high)
+                for (first, last), (low, high) in zip(ends, bounds, strict=True)
             ]
         return [first + (np.arange(n) + 0.5) / n * (last - first) for n, (first, last) in zip(shape, ends, strict=True)]
 
@@ -257,12 +236,12 @@ class SphereGrid:
             return np.zeros(positions.shape[:-1], bool)
         row = nearest(self._latitudes, positions[..., 0], periodic=False)
         flat = row * len(self.longitudes) + nearest(self._longitudes, positions[..., 1], periodic=True)
-        return (self._missing_bits[flat >> 3] >> (7 - (flat & 7)) & 1).astype(bool)
+        return in_missing_run(self._run_ends, flat)
 
     def random_positions(self, rng: np.random.Generator, count: int) -> Float32[np.ndarray, "points axes"]:
         """Positions chosen uniformly over the covered area of the sphere, whatever its mask."""
-        south, north = np.sin(np.radians(self.latitude_range))
-        west, east = self.longitude_range
+        south, north = np.sin(np.radians((self.covered.south, self.covered.north)))
+        west, east = self.covered.west, self.covered.east
         uniform = rng.random((count, 2))
         latitudes = np.degrees(np.arcsin(south + uniform[:, 0] * (north - south)))
         return np.stack([latitudes, west + uniform[:, 1] * (east - west)], axis=-1).astype(np.float32)
@@ -273,85 +252,23 @@ class SphereGrid:
         Raises:
             GridError: If one is, or is not finite.
         """
-        values = np.asarray(positions, np.float64)
-        low, high = self.latitude_range if axis == "latitude" else self.longitude_range
-        if axis == "longitude":
-            found = np.abs(values) <= FARTHEST_LONGITUDE  # NaN is not
-            values = low - TOLERANCE + (np.where(found, values, low) - low + TOLERANCE) % CIRCLE
-        else:
-            found = values >= low - TOLERANCE
-        if not (found & (values <= high + TOLERANCE)).all():
-            raise GridError(f"{axis}: found positions outside what is covered: {self._covered}")
+        self.covered.check_positions(axis, positions)
 
     def axis_attributes(self, axis: str) -> dict[str, Any]:
         """What the CF conventions want to know of positions along an axis."""
         units, letter = {"latitude": ("degrees_north", "Y"), "longitude": ("degrees_east", "X")}[axis]
         return {"standard_name": axis, "long_name": axis, "units": units, "axis": letter}
 
-    @property
-    def _covered(self) -> str:
-        south, north = self.latitude_range
-        west, east = self.longitude_range
-        around = "all longitudes" if self.is_round else f"longitudes {west:g} to {east:g}"
-        return f"latitudes {south:g} to {north:g}, {around}"
-
     def _native_points(self, region: Region | None) -> list[np.ndarray]:
         """Native latitudes and longitudes in a region, the latter in its convention."""
         if region is None:
             return [self._latitudes, self._longitudes]
-        (south, north), (west, east) = self._check_region(region)
+        (south, north), (west, east) = self.covered.check_region(region)
         latitudes = self._latitudes[(self._latitudes >= south - TOLERANCE) & (self._latitudes <= north + TOLERANCE)]
-        turns = np.ceil((west - self._longitudes - TOLERANCE) / CIRCLE)  # each longitude occurs once, from the west on
-        longitudes = self._longitudes + CIRCLE * turns
-        longitudes = np.sort(longitudes[longitudes <= east + TOLERANCE])
+        longitudes = longitudes_within(self._longitudes, west, east)
         if not len(latitudes) or not len(longitudes):
             raise GridError(
                 f"region {region!r} has no native point; give a resolution, or a larger region: the grid has "
-                f"{self.resolution} points in {self._covered}"
+                f"{self.resolution} points in {self.covered}"
             )
-        return [latitudes, longitudes[::-1] if self.longitudes[0] > self.longitudes[-1] else longitudes]
-
-    def _check_region(self, region: Region | None) -> list[tuple[float, float]]:
-        if region is None:
-            return []
-        try:
-            (south, north), (west, east) = (tuple(float(edge) for edge in bound) for bound in region)
-        except (TypeError, ValueError):
-            south = north = west = east = math.nan
-        if not (south < north and west < east <= west + CIRCLE and max(abs(west), abs(east)) <= FARTHEST_LONGITUDE):
-            raise GridError(
-                f"region must give (south, north) and (west, east) in degrees, each rising, at most 360 degrees wide "
-                f"(across the date line, such as (170, 190)), got {region!r}"
-            )
-        low, high = self.longitude_range
-        shift = CIRCLE * math.ceil((low - TOLERANCE - west) / CIRCLE)
-        inside = self.is_round or east + shift <= high + TOLERANCE
-        if not inside or south < self.latitude_range[0] - TOLERANCE or north > self.latitude_range[1] + TOLERANCE:
-            raise GridError(f"region {region!r} is not inside what is covered: {self._covered}")
-        return [(south, north), (west, east)]
-
-
-def unit_vectors(positions: Float[np.ndarray, "*points axes"]) -> Float64[np.ndarray, "*points 3"]:
-    """Points of the unit sphere at (latitude, longitude) in degrees; x leads to (0, 0), z to the north pole."""
-    latitude, longitude = np.moveaxis(np.radians(np.asarray(positions, np.float64)), -1, 0)
-    around = np.cos(latitude)
-    return np.stack([around * np.cos(longitude), around * np.sin(longitude), np.sin(latitude)], axis=-1)
-
-
-def _check_axis(name: str, points: Float64[np.ndarray, " points"], farthest: float) -> None:
-    """Refuse what is no axis of a grid.
-
-    Raises:
-        GridError: Naming the first point that is wrong.
-    """
-    if not 2 <= len(points) <= MOST_POINTS_ALONG:
-        raise GridError(f"{name}: found {len(points)} points, expected 2 to {MOST_POINTS_ALONG:,}")
-    if not (np.abs(points) <= farthest).all():  # NaN is not
-        raise GridError(f"{name}: found values that are not in [-{farthest:g}, {farthest:g}] degrees")
-    steps = np.diff(points)
-    wrong = np.flatnonzero(steps * np.sign(steps[0]) <= 0)
-    if len(wrong):
-        i = int(wrong[0])
-        raise GridError(
-            f"{name}: {points[i]:g} is followed by {points[i + 1]:g}, expected strictly rising or falling degrees"
-        )
+        return [latitudes, longitudes]

@@ -1,13 +1,10 @@
 """Which cells of the globe do the points of a latitude-longitude grid stand for?"""
 
-import base64
-import binascii
-import zlib
-
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int, UInt8
+from jaxtyping import Float, Float64, Int
 
 from functa_store.errors import GridError
+from functa_store.grids import MOST_POINTS_ALONG
 
 CIRCLE = 360.0
 
@@ -18,8 +15,8 @@ GAP = 1.1
 """How much wider than the widest cell the gap between the last and the first longitude may be, if the grid is to go
 round the globe; the same holds from the outermost latitude to the pole."""
 
-MOST_MASKED = 2**30
-"""Points of a grid with a mask, whose bits take 128 MiB in memory; far more than grids have at 1 km."""
+FARTHEST_LONGITUDE = 3600.0
+"""Degrees; no convention of longitudes comes near it, and float32 still tells points 30 metres apart there."""
 
 
 def goes_round(longitudes: Float64[np.ndarray, " lon"]) -> bool:
@@ -79,29 +76,32 @@ def nearest(
     return len(points) - 1 - index if falls else index
 
 
-def pack_mask(missing: Bool[np.ndarray, "lat lon"]) -> str:
-    """A mask as `SphereGrid` keeps it: packed bits in C order, first point highest, zlib, base64; "" if all False."""
-    if not missing.any():
-        return ""
-    return base64.b64encode(zlib.compress(np.packbits(missing.ravel()).tobytes(), 9)).decode("ascii")
+def unit_vectors(positions: Float[np.ndarray, "*points axes"]) -> Float64[np.ndarray, "*points 3"]:
+    """Points of the unit sphere at (latitude, longitude) in degrees; x leads to (0, 0), z to the north pole."""
+    latitude, longitude = np.moveaxis(np.radians(np.asarray(positions, np.float64)), -1, 0)
+    around = np.cos(latitude)
+    return np.stack([around * np.cos(longitude), around * np.sin(longitude), np.sin(latitude)], axis=-1)
 
 
-def unpack_mask(mask: str, num_points: int) -> UInt8[np.ndarray, " bytes"]:
-    """The packed bits of a mask; nothing longer is ever unpacked.
+def check_axis(name: str, points: Float64[np.ndarray, " points"], farthest: float) -> None:
+    """Refuse what is no axis of a grid.
+
+    Args:
+        name: Of the axis, for errors.
+        points: Degrees.
+        farthest: From 0, in degrees, that one may be.
 
     Raises:
-        GridError: If it is no mask of so many points.
+        GridError: Naming the first point that is wrong.
     """
-    if num_points > MOST_MASKED:
+    if not 2 <= len(points) <= MOST_POINTS_ALONG:
+        raise GridError(f"{name}: found {len(points)} points, expected 2 to {MOST_POINTS_ALONG:,}")
+    if not (np.abs(points) <= farthest).all():  # NaN is not
+        raise GridError(f"{name}: found values that are not in [-{farthest:g}, {farthest:g}] degrees")
+    steps = np.diff(points)
+    wrong = np.flatnonzero(steps * np.sign(steps[0]) <= 0)
+    if len(wrong):
+        i = int(wrong[0])
         raise GridError(
-            f"mask: a grid of {num_points:,} points, expected at most {MOST_MASKED:,} where there is a mask"
+            f"{name}: {points[i]:g} is followed by {points[i + 1]:g}, expected strictly rising or falling degrees"
         )
-    expected = -(-num_points // 8)
-    try:
-        stream = zlib.decompressobj()
-        bits = stream.decompress(base64.b64decode(mask, validate=True), expected + 1)
-    except (binascii.Error, ValueError, zlib.error) as error:
-        raise GridError(f"mask: expected packed bits, zlib, base64; cannot be unpacked: {error}") from error
-    if len(bits) != expected or not stream.eof:
-        raise GridError(f"mask: found other than the {expected} bytes of {num_points} points; the store is damaged")
-    return np.frombuffer(bits, np.uint8)

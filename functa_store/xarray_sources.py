@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from functa_store.array_described import ArrayFacts, ArrayOptions, as_label, as_text
-from functa_store.array_examples import check_array
-from functa_store.array_sources import ValuesSource
+from functa_store.array_examples import MOST_AXES
+from functa_store.array_labels import as_text
+from functa_store.array_sources import ArraySource
 from functa_store.errors import ArchiveError
+from functa_store.grids import CellGrid
 from functa_store.progress import Report, silent
 
 if TYPE_CHECKING:
@@ -21,26 +22,23 @@ _SPHERE_UNITS = {
 _NANOSECONDS = 1e-9
 
 
-class XarrayExamples:
-    """Variables on one grid, computed a few examples at a time; see `array_examples.Examples`.
+class XarrayValues:
+    """Variables on one grid as one array, computed where it is indexed; see `array_examples.ArrayLike`.
 
     Args:
         variables: Each with the dimensions (example, *axes), or a single one with a last dimension of channels.
         stacked: Whether each variable is a channel.
-        name: What errors call them.
     """
 
-    def __init__(self, variables: "Sequence[xr.DataArray]", *, stacked: bool, name: str) -> None:
+    def __init__(self, variables: "Sequence[xr.DataArray]", *, stacked: bool) -> None:
         self._variables, self._stacked = variables, stacked
         first = variables[0]
         self.shape = (*first.shape, len(variables)) if stacked else first.shape
         self.dtype = np.result_type(*(variable.dtype for variable in variables))
-        self.chunk = first.chunks[0][0] if first.chunks else 1
-        check_array(self.shape, self.dtype, name, first.sizes)
+        self.chunks = (first.chunks[0][0],) if first.chunks else ()
 
-    def block(self, start: int, stop: int) -> np.ndarray:
-        """See `Examples.block`."""
-        found = [variable[start:stop].to_numpy() for variable in self._variables]
+    def __getitem__(self, key: slice) -> np.ndarray:
+        found = [variable[key].to_numpy() for variable in self._variables]
         return np.stack(found, axis=-1) if self._stacked else found[0]
 
 
@@ -49,12 +47,16 @@ def from_xarray(
     *,
     example_dim: Hashable | Sequence[Hashable],
     channel_dim: Hashable | None = None,
-    split: str | np.ndarray | None = None,
+    split: str | Sequence[str] | np.ndarray | None = None,
     name: str | None = None,
-    options: ArrayOptions | None = None,
+    value_range: tuple[float | int, float | int] | None = None,
+    missing: bool = True,
+    limit: int | None = None,
+    max_rejects: float | int = 0.0,
+    check_first: int | None = None,
     report: Report = silent,
-) -> ValuesSource:
-    """A source over an xarray object: nothing but an example at a time is read or computed.
+) -> ArraySource:
+    """A source over an xarray object: nothing but a few examples at a time is read or computed.
 
     The other one to three dimensions are the axes. Where the coordinate of one is evenly spaced, its length and unit
     go along. Coordinates along the examples become ids and labels, units of variables the units of channels.
@@ -66,59 +68,72 @@ def from_xarray(
         split: Name of a coordinate along the examples with "train", "validation" or "test", or such an array. None
             takes the coordinate `split` if there is one, or else holds out every tenth example.
         name: What the provenance and errors call it; None takes its own name.
-        options: How much of it is taken, and how it is scaled; None takes all, and NaN for a missing value.
+        value_range: As for `ArraySource`.
+        missing: Whether NaN means that a value is missing, as xarray has it.
+        limit: As for `ArraySource`.
+        max_rejects: As for `ArraySource`.
+        check_first: As for `ArraySource`.
         report: Told how far the reading is.
 
     Raises:
-        ArchiveError: If a dimension is missing, the variables differ in theirs, the grid is one of latitudes and
-            longitudes, or the values cannot be learned; as for `ValuesSource`.
+        ArchiveError: If a dimension is missing, the variables differ in theirs, or the grid is one of latitudes and
+            longitudes; and else as for `ArraySource`.
     """
     name = name or str(getattr(data, "name", None) or "xarray")
-    is_dataset = hasattr(data, "data_vars")
-    variables: list[Any] = [data[key] for key in data.data_vars] if is_dataset else [data]  # type: ignore[attr-defined]
-    stacked = channel_dim is None
     dims = [example_dim] if isinstance(example_dim, str) or not isinstance(example_dim, Sequence) else [*example_dim]
-    variables = _with_dims(variables, dims, channel_dim, name, is_dataset=is_dataset)
-    first = variables[0]
-    axes = [dim for dim in first.dims if dim not in (*dims, channel_dim)]
+    variables, example = _example_first(_with_dims(data, dims, channel_dim, name), dims, channel_dim)
+    first, stacked = variables[0], channel_dim is None
+    axes = [dim for dim in first.dims if dim not in (example, channel_dim)]
     for axis in axes:
         _refuse_sphere(first, axis, name)
-    if len(dims) > 1:
-        variables = [variable.stack({"example": dims}, create_index=True) for variable in variables]
-    example = dims[0] if len(dims) == 1 else "example"
-    order = [example, *axes, *([] if stacked else [channel_dim])]
-    variables = [variable.transpose(*order) for variable in variables]
-    facts = ArrayFacts(
-        name=name,
-        axes=tuple(str(axis) for axis in axes),
-        **_geometry(first, axes),
+    return ArraySource(
+        XarrayValues(variables, stacked=stacked),
+        domain=_domain(first, axes) if 1 <= len(axes) <= MOST_AXES else None,
         channels=_channels(variables, channel_dim),
         units=_units(variables, channel_dim),
-        ids=_ids(variables[0], example),
-        split=_split(variables[0], example, split, name),
-        labels=_labels(variables[0], example, split),
-    )
-    return ValuesSource(
-        XarrayExamples(variables, stacked=stacked, name=name), facts, options or ArrayOptions(missing=True), report
+        value_range=value_range,
+        missing=missing,
+        ids=_ids(first, example),
+        split=_split(first, example, split, name),
+        labels=_labels(first, example, split),
+        name=name,
+        limit=limit,
+        max_rejects=max_rejects,
+        check_first=check_first,
+        report=report,
     )
 
 
 def _with_dims(
-    variables: "list[xr.DataArray]", dims: list[Any], channel_dim: Hashable | None, name: str, *, is_dataset: bool
+    data: "xr.DataArray | xr.Dataset", dims: list[Any], channel_dim: Hashable | None, name: str
 ) -> "list[xr.DataArray]":
     """The variables that have the examples' dimensions, all on one grid."""
+    is_dataset = hasattr(data, "data_vars")
+    variables: list[Any] = [data[key] for key in data.data_vars] if is_dataset else [data]  # type: ignore[attr-defined]
     kept = [variable for variable in variables if set(dims) <= set(variable.dims)]
-    if not kept:
+    if not kept or not dims:
         found = {str(variable.name): variable.dims for variable in variables}
         raise ArchiveError(f"{name}: no variable has the example dimension {dims}; found {found}")
     if is_dataset and channel_dim is not None:
         raise ArchiveError(f"{name}: channel_dim={channel_dim!r} is for a single array; a dataset's variables are that")
-    if channel_dim is not None and channel_dim not in kept[0].dims:
-        raise ArchiveError(f"{name}: channel_dim={channel_dim!r} is none of the dimensions {kept[0].dims}")
+    if channel_dim is not None and channel_dim not in set(kept[0].dims) - set(dims):
+        raise ArchiveError(f"{name}: channel_dim={channel_dim!r} is none of the other dimensions {kept[0].dims}")
     sizes = {str(variable.name): dict(variable.sizes) for variable in kept}
     if any(grid != next(iter(sizes.values())) for grid in sizes.values()):
         raise ArchiveError(f"{name}: variables on different grids: {sizes}; choose some: data[['a', 'b']]")
     return kept
+
+
+def _example_first(
+    variables: "list[xr.DataArray]", dims: list[Any], channel_dim: Hashable | None
+) -> "tuple[list[xr.DataArray], Hashable]":
+    """The variables with the examples' dimension first and the channels' last, and what the former is called."""
+    example = dims[0] if len(dims) == 1 else "example"
+    if len(dims) > 1:
+        variables = [variable.stack({example: dims}, create_index=True) for variable in variables]
+    axes = [dim for dim in variables[0].dims if dim not in (example, channel_dim)]
+    order = [example, *axes, *([] if channel_dim is None else [channel_dim])]
+    return [variable.transpose(*order) for variable in variables], example
 
 
 def _refuse_sphere(variable: "xr.DataArray", axis: Hashable, name: str) -> None:
@@ -132,14 +147,18 @@ def _refuse_sphere(variable: "xr.DataArray", axis: Hashable, name: str) -> None:
         )
 
 
-def _geometry(variable: "xr.DataArray", axes: Sequence[Hashable]) -> dict[str, tuple[Any, ...]]:
-    """Lengths, their units and the aspect of a cell, where coordinates are evenly spaced."""
+def _domain(variable: "xr.DataArray", axes: Sequence[Hashable]) -> CellGrid:
+    """The grid, with lengths, units and the aspect of a cell where coordinates are evenly spaced."""
     steps = [_step(variable.coords.get(axis)) for axis in axes]
     sized = zip(steps, axes, strict=True)
-    lengths = tuple(step * variable.sizes[axis] if unit != "1" else 1.0 for (step, unit), axis in sized)
     alike = len({unit for _, unit in steps}) == 1
-    aspect = tuple(step / steps[-1][0] if alike else 1.0 for step, _ in steps)
-    return {"lengths": lengths, "length_units": tuple(unit for _, unit in steps), "cell_aspect": aspect}
+    return CellGrid(
+        axes=tuple(str(axis) for axis in axes),
+        resolution=tuple(variable.sizes[axis] for axis in axes),
+        cell_aspect=tuple(step / steps[-1][0] if alike else 1.0 for step, _ in steps),
+        lengths=tuple(step * variable.sizes[axis] if unit != "1" else 1.0 for (step, unit), axis in sized),
+        units=tuple(unit for _, unit in steps),
+    )
 
 
 def _step(coord: "xr.DataArray | None") -> tuple[float, str]:
@@ -178,22 +197,21 @@ def _ids(variable: "xr.DataArray", example: Hashable) -> list[str] | None:
     return ids if len(set(ids)) == len(ids) else None
 
 
-def _split(variable: "xr.DataArray", example: Hashable, split: str | np.ndarray | None, name: str) -> np.ndarray | None:
+def _split(variable: "xr.DataArray", example: Hashable, split: Any, name: str) -> np.ndarray | None:
     if split is None and "split" not in variable.coords:
         return None
-    if isinstance(split, np.ndarray):
-        return as_text(split)
+    if split is not None and not isinstance(split, str):
+        return np.asarray(split)
     coord = variable.coords.get(split or "split")
     if coord is None or coord.dims != (example,):
         raise ArchiveError(f"{name}: split={split!r} is no coordinate along {example!r} alone")
     return as_text(coord.to_numpy())
 
 
-def _labels(variable: "xr.DataArray", example: Hashable, split: Any) -> dict[str, Any]:
+def _labels(variable: "xr.DataArray", example: Hashable, split: Any) -> dict[str, np.ndarray]:
     used = {example, *(["split"] if split is None else [split] if isinstance(split, str) else [])}
-    along = {
+    return {
         str(key): coord.to_numpy()
         for key, coord in variable.coords.items()
         if coord.dims == (example,) and key not in used and coord.dtype.kind in "biufSUOT"
     }
-    return {key: as_label(key, values) for key, values in along.items()}

@@ -26,6 +26,14 @@ def test_the_principal_point_is_the_middle_unless_given():
     )
 
 
+def test_pixels_need_not_be_square():
+    """Twice as many columns: every other ray lies between two of the square ones'."""
+    pose = look_at_centre(np.array([0.3, -1.2, 0.4]))
+    whole = camera_rays(pose, 4, 12, Lens(7.0, (6.0, 2.0)))[1]
+    wide = camera_rays(pose, 4, 4, Lens(7.0 / 3, (2.0, 2.0), 7.0))[1]
+    np.testing.assert_allclose(wide, whole[:, 1::3], atol=1e-6)
+
+
 def test_pictures_stand_upright():
     """The camera is at y = -2 and looks along y: x is to the right, and z, which is up, to the first row."""
     _, directions = camera_rays(look_at_centre(np.array([0.0, -2.0, 0.0])), 3, 3, Lens(3.0))
@@ -64,6 +72,7 @@ def test_an_orbit_looks_at_the_origin_from_one_height_and_closes():
         (lambda p: p * 1.01, "rigid"),
         (lambda p: p * np.array([-1.0, 1, 1, 1]), "mirror"),
         (lambda p: p + np.array([[0], [0], [0], [0.1]]), "last row"),
+        (lambda p: p + np.array([[0, 0, 0, 1e10]] + 3 * [4 * [0]]), "within 1e.09 of the origin"),
     ],
 )
 def test_what_is_no_pose_is_refused(change, words):

@@ -5,17 +5,23 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import functa_store
 from functa_store import conversion
+from functa_store.array_sources import ArraySource
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
-from functa_store.errors import ArchiveError, StoreExistsError, StoreMismatchError
+from functa_store.decode.compared import compared
+from functa_store.errors import ArchiveError, ConfigError, StoreExistsError, StoreMismatchError
+from functa_store.grids import CellGrid
 from functa_store.metrics import psnr
 from functa_store.progress import Fitted, Learned, Tuned
-from functa_store.sources import ArraySource, FeatureSpec, Label, Reject
+from functa_store.scenes import SceneVolume
+from functa_store.sources import FeatureSpec, Label, Reject
+from functa_store.store.reader import StoreReader
 
 NETWORK = NetworkConfig(width=16, depth=3, w0=10.0, modulation_dim=4)
 OUTER = OuterLoopConfig(num_steps=20, batch_size=4, num_points=32, warmup_steps=2, monitor_every=10)
@@ -195,3 +201,59 @@ def test_a_plan_says_what_a_conversion_would_do(store):
     assert plan["base_parameters"] == sum(a.size for name, a in fs.base.items() if not name.startswith("inner_loop"))
     assert plan["learning_seconds"] > 0
     assert plan["fitting_seconds"] > 0
+
+
+class Scenes:
+    """Two scenes of random rays."""
+
+    domain: Any = SceneVolume(
+        resolution=(4,) * 3, bound=1.0, views=1, held_out_views=1, image_size=(4, 4), near=0.8, far=1.8, num_samples=4
+    )
+
+    def __init__(self, *, columns=9, channels=("red", "green", "blue", "density"), domain=None):
+        self.columns, self.domain = columns, domain or self.domain
+        self.features = FeatureSpec(channels=channels, metrics=("mse_held_out",))
+        self.ids, self.split, self.labels, self.rejects = ["a", "b"], np.array(["train", "test"]), {}, []
+        self.provenance = {"archive": "scenes", "sha256": "0"}
+
+    def read(self, index):
+        rays = np.random.default_rng(index).random((2, 4, 4, self.columns), np.float32)
+        rays[..., 3:6] /= np.linalg.norm(rays[..., 3:6], axis=-1, keepdims=True)
+        return rays
+
+
+class Elsewhere(CellGrid):
+    """A kind of domain that nobody knows."""
+
+
+RADIANCE = dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, head="radiance"))
+
+
+@pytest.mark.parametrize(
+    ("offered", "config", "error", "words"),
+    [
+        (Scenes(), CONFIG, ConfigError, "needs 'radiance'"),
+        (source(), RADIANCE, ConfigError, "needs 'linear'"),
+        (Scenes(channels=("red", "green", "blue")), RADIANCE, ConfigError, "expected 4 for a network's head"),
+        (Scenes(columns=7), RADIANCE, ArchiveError, "7 numbers in a row.* 1 of them.* expected 3"),
+        (Scenes(domain=Elsewhere(axes=("y", "x", "z"), resolution=(2, 4, 4))), CONFIG, ArchiveError, "shape"),
+        (Scenes(domain=Elsewhere(axes=("y", "x", "z"), resolution=(2, 4, 4)), columns=4), CONFIG, ConfigError, "Elsewh"),
+    ],
+)
+def test_what_a_network_cannot_learn_is_refused_before_work_starts(offered, config, error, words, tmp_path):
+    with pytest.raises(error, match=words):
+        functa_store.convert(offered, tmp_path / "none.functa", config)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rounding_scenes_costs_what_is_seen_along_rays(tmp_path):
+    """Their errors are those of colours, not of densities, which are ten times as large."""
+    config = dataclasses.replace(
+        RADIANCE, modulation_dtype="int8", outer=dataclasses.replace(OUTER, num_steps=2), fit=FitConfig(tuning_steps=0)
+    )
+    functa_store.convert(Scenes(), tmp_path / "rounded.functa", config)
+    loss = functa_store.open(tmp_path / "rounded.functa").store.spec.rounding_loss
+    assert 0 <= loss.mse_mean <= loss.mse_max < 1e-4
+    reader = StoreReader(tmp_path / "rounded.functa")
+    look, weights = compared(reader, 64)
+    assert look(reader.modulations[0:1][0]).shape == (len(weights), 3) == (16, 3)

@@ -33,6 +33,7 @@ from functa_store.grids import CellGrid
 from functa_store.progress import Exported, Note
 from functa_store.sheets import to_image
 from functa_store.sources import FeatureSpec, Label
+from functa_store.sphere import SphereGrid
 from functa_store.store.base import RATES, base_shapes
 from tests.store.conftest import NETWORK, NUM_EXAMPLES, make_contents, write_shards
 
@@ -77,6 +78,18 @@ def _batches(monkeypatch) -> list[int]:
 
     monkeypatch.setattr(Functaset, "decode", counted)
     return found
+
+
+GLOBE = SphereGrid(latitudes=(60.0, 0.0, -60.0), longitudes=(0.0, 90.0, 180.0, 270.0), mask="5 2 5")
+"""Two points are missing."""
+
+
+def make_globes(path) -> Functaset:
+    """21 fields on a sphere, in kelvin."""
+    features = FeatureSpec(channels=("air",), units=("K",), value_scale=(100.0,), value_offset=(200.0,))
+    rng, shapes = np.random.default_rng(0), base_shapes(NETWORK, 3, 1) | {RATES: (3, 4)}
+    base = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    return functa_store.open(write_shards(path, make_contents(domain=GLOBE, features=features, base=base)))
 
 
 def rows_of(folder) -> list[dict[str, str]]:
@@ -391,3 +404,29 @@ def test_arguments_of_a_wrong_kind_are_named(fs, tmp_path, arguments, words):
     found = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert words in found.stdout
     assert os.listdir(tmp_path) == []
+
+
+def test_a_field_on_a_sphere_is_exported_as_values_not_as_a_picture(tmp_path):
+    globes = make_globes(tmp_path / "globes.functa")
+    export(globes, tmp_path / "files", index=[3])
+    (row,) = rows_of(tmp_path / "files")
+    found = np.load(tmp_path / "files" / row["file"])
+    np.testing.assert_array_equal(found, globes.decode(3, clip=True)[0])
+    assert np.isnan(found).sum() == 2
+
+
+def test_points_without_a_value_stay_missing_in_8_bits(tmp_path):
+    globes = make_globes(tmp_path / "globes.functa")
+    export(globes, tmp_path / "bytes.zarr", dtype="uint8")
+    dataset = xr.open_zarr(tmp_path / "bytes.zarr", consolidated=False)
+    np.testing.assert_allclose(dataset["field"], globes.decode(slice(None), clip=True), atol=100 / 254 / 2 + 1e-4)
+    np.testing.assert_array_equal(dataset["latitude"], GLOBE.latitudes)
+
+
+def test_images_of_channels_with_their_own_ranges_are_no_pictures(tmp_path):
+    features = FeatureSpec(channels=("u", "v", "t"), value_scale=(1.0, 1.0, 100.0))
+    rng, shapes = np.random.default_rng(0), base_shapes(NETWORK, 2, 3) | {RATES: (3, 4)}
+    base = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    winds = functa_store.open(write_shards(tmp_path / "winds.functa", make_contents(features=features, base=base)))
+    export(winds, tmp_path / "files", index=[0])
+    assert rows_of(tmp_path / "files")[0]["file"].endswith(".npy")

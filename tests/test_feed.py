@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from functa_store import feed
+from functa_store.array_sources import ArraySource
 from functa_store.errors import MemberError
 from functa_store.feed import Feed, evenly
-from functa_store.sources import ArraySource, FeatureSpec
+from functa_store.sources import FeatureSpec
 
 VALUES = np.random.default_rng(0).integers(0, 255, size=(30, 3, 4, 2), dtype=np.uint8)
 
@@ -75,6 +77,41 @@ def test_integers_of_64_bits_do_not_wrap_around():
 
 
 def test_what_overflows_float32_is_refused():
-    source = ArraySource(np.full((2, 2, 2, 1), 1e300))
+    source = ArraySource(np.full((2, 2, 2, 1), 1e300), features=FeatureSpec(channels=("grey",)))
     with pytest.raises(MemberError, match="not finite in float32"):
         list(Feed(source).batches([np.array([0])]))
+
+
+class Odd(ArraySource):
+    """One example became another one after it was surveyed."""
+
+    def __init__(self, odd):
+        super().__init__(VALUES)
+        self.odd = odd
+
+    def read(self, index):
+        return self.odd if index == 7 and hasattr(self, "odd") else super().read(index)
+
+
+@pytest.mark.parametrize(
+    ("odd", "problem"),
+    [
+        (np.zeros((4, 3, 2), np.uint8), r"example '7' has shape \(4, 3, 2\)"),
+        (np.zeros((3, 4, 2), complex), "type complex128"),
+        (np.full((3, 4, 2), None), "type object"),
+        (np.full((3, 4, 2), np.nan), "not finite"),
+    ],
+)
+def test_an_example_that_is_none_is_named(odd, problem):
+    with pytest.raises(MemberError, match=problem):
+        list(Feed(Odd(odd)).batches([np.array([6, 7])]))
+
+
+def test_large_batches_are_read_only_one_ahead(monkeypatch):
+    monkeypatch.setattr(feed, "AHEAD_BYTES", VALUES[0].nbytes)
+    source = CountingSource(VALUES)
+    batches = Feed(source, cache_bytes=0).batches(np.array([1]) for _ in iter(int, 1))
+    for _ in range(5):
+        next(batches)
+    batches.close()
+    assert source.reads <= 6

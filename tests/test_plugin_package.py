@@ -1,17 +1,22 @@
 """The package of docs/how-to/write-a-converter.md, installed by itself, converts and repairs what it says."""
 
-import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import functa_store
+from functa_store.commands.archives import reopen_archive
+from functa_store.errors import ArchiveError, TooManyRejectsError
+from functa_store.plugins import converters
+from functa_store.progress import silent
+from functa_store.sources import check_source
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "examples" / "plugin"
@@ -19,21 +24,34 @@ PAGE = ROOT / "docs" / "how-to" / "write-a-converter.md"
 POINTS = 24
 
 
+def by_hand(target):
+    """What pip makes of the package, without waiting for pip."""
+    (target / "functa_curves.py").write_bytes((PACKAGE / "functa_curves.py").read_bytes())
+    (target / "functa_curves-1.0.dist-info").mkdir()
+    points = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]["entry-points"]
+    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in named.items()) for group, named in points.items()]
+    (target / "functa_curves-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: functa-curves\n")
+    (target / "functa_curves-1.0.dist-info" / "entry_points.txt").write_text("".join(lines))
+
+
+@pytest.fixture(name="curves")
+def _curves(tmp_path, monkeypatch):
+    """The converter as this process finds it."""
+    (tmp_path / "installed").mkdir()
+    by_hand(tmp_path / "installed")
+    monkeypatch.syspath_prepend(tmp_path / "installed")
+    yield converters()["curves"]
+    sys.modules.pop("functa_curves")
+
+
 @pytest.fixture(scope="module", name="installed")
 def _installed(tmp_path_factory):
-    """Where the package is installed: by pip, or as pip would where it, or the build backend, is missing."""
+    """Where pip has installed the package."""
+    for needed in ("pip", "hatchling"):
+        pytest.importorskip(needed)
     target = tmp_path_factory.mktemp("installed")
-    if importlib.util.find_spec("pip") and importlib.util.find_spec("hatchling"):
-        command = (
-            "-m pip install --quiet --no-deps --no-build-isolation --no-index --disable-pip-version-check --target"
-        )
-        subprocess.run([sys.executable, *command.split(), str(target), str(PACKAGE)], check=True)
-        return target
-    (target / "functa_curves.py").write_bytes((PACKAGE / "functa_curves.py").read_bytes())
-    facts = target / "functa_curves-1.0.dist-info"
-    facts.mkdir()
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: functa-curves\nVersion: 1.0\n")
-    (facts / "entry_points.txt").write_text("[functa_store.converters]\ncurves = functa_curves:converter\n")
+    command = "-m pip install --quiet --no-deps --no-build-isolation --no-index --disable-pip-version-check --target"
+    subprocess.run([sys.executable, *command.split(), str(target), str(PACKAGE)], check=True)
     return target
 
 
@@ -72,6 +90,28 @@ def _store(functa, archive, tmp_path_factory):
     return path
 
 
+def test_a_file_of_curves_is_read_as_the_options_say(curves, archive):
+    source = curves.open(str(archive), {"points": POINTS, "limit": 30, "max_rejects": 0.1}, silent)
+    assert isinstance(source, functa_store.Source)
+    check_source(source)
+    assert (len(source.ids), source.ids[7], source.read(7).shape) == (29, "line 9", (POINTS, 1))
+    assert [(reject.member, reject.reason[:15]) for reject in source.rejects] == [("line 8", "could not conve")]
+    again = reopen_archive(str(archive), source.provenance, [], silent)
+    np.testing.assert_array_equal(again.read(20), source.read(20))
+
+
+def test_its_errors_are_those_of_functa_store(curves, archive, tmp_path):
+    options = {"points": 7, "limit": None, "max_rejects": 0.1}
+    with pytest.raises(TooManyRejectsError, match=r"40 of 40 lines .* line 1 has 24 numbers, expected 7"):
+        curves.open(str(archive), options, silent)
+    with pytest.raises(ArchiveError, match="no such file"):
+        curves.open(str(tmp_path / "none.csv"), options, silent)
+    (tmp_path / "bytes.csv").write_bytes(bytes(range(256)))
+    with pytest.raises(TooManyRejectsError, match="line 1 could not convert"):
+        curves.open(str(tmp_path / "bytes.csv"), options, silent)
+
+
+@pytest.mark.slow
 def test_an_installed_package_converts_its_archives(store):
     functaset = functa_store.open(store)
     assert len(functaset) == 39
@@ -81,14 +121,10 @@ def test_an_installed_package_converts_its_archives(store):
     assert functaset.features.value_range == (-1, 1)
 
 
+@pytest.mark.slow
 def test_its_presets_are_listed_and_its_archives_read_again(functa, store, archive):
     assert list(functa("presets")["curves"]) == ["curves-fast"]
     assert functa("verify", store, "--deep", "--archive", archive)
-
-
-def test_its_errors_are_those_of_functa_store(functa, archive, tmp_path):
-    said = functa("convert", "curves", archive, tmp_path / "a.functa", "--points", 7, code=2)
-    assert said["error"] == "TooManyRejectsError"
 
 
 def test_the_page_shows_the_package_as_it_is():

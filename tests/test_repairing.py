@@ -11,10 +11,11 @@ from PIL import Image
 
 import functa_store
 from functa_store import agreement, cli, repairing
+from functa_store.array_sources import ArraySource
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.errors import ConfigError, StorageError, StoreExistsError, StoreFormatError, StoreMismatchError
 from functa_store.metrics import psnr
-from functa_store.sources import ArraySource, FeatureSpec, Label
+from functa_store.sources import FeatureSpec, Label
 
 CONFIG = ConvertConfig(
     network=NetworkConfig(width=16, depth=3, w0=10.0, modulation_dim=6),

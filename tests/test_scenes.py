@@ -61,8 +61,10 @@ def test_its_axes_say_what_positions_mean_in_the_world():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"bound": 0.0}, "bound must be positive"),
-        ({"bound": float("nan")}, "bound must be positive"),
+        ({"bound": 0.0}, "bound must be from 1e-09 to"),
+        ({"bound": float("nan")}, "bound must be from"),
+        ({"bound": 1e300}, "bound must be from"),
+        ({"density_scale": 0.0}, "density_scale must be from"),
         ({"views": 0}, "views must be a whole number from 1"),
         ({"views": 2**40}, "views must be a whole number from 1"),
         ({"held_out_views": -1}, "held_out_views must be"),

@@ -22,6 +22,15 @@ def test_values_outside_the_data_range_are_clipped():
     np.testing.assert_array_equal(np.asarray(to_image(features, (-1.0, 1.0))), [[0, 0, 255, 255]])
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_not_a_number_has_a_colour_that_no_value_has(channels):
+    features = np.full((2, 2, channels), 0.5)
+    features[0, 1] = np.nan
+    picture = np.asarray(to_image(features)).astype(int)
+    assert np.ptp(picture[0, 1]) > 0
+    np.testing.assert_array_equal(picture[[0, 1, 1], [0, 0, 1]], np.full((3, 3), 128))
+
+
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 2), (4, 4, 4, 1)])
 def test_what_is_no_image_is_refused(shape):
     with pytest.raises(GridError, match=r"write arrays \(\.npz\)"):

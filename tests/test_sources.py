@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from functa_store.errors import ArchiveError
-from functa_store.sources import ArraySource, Label, Source, hold_out_every, hold_out_last
+from functa_store.array_sources import ArraySource
+from functa_store.errors import ArchiveError, TooManyRejectsError
+from functa_store.sources import Label, Reject, Source, check_rejects, hold_out_every, hold_out_last
 
 VALUES = np.zeros((20, 4, 5, 3), np.float32)
 
@@ -28,11 +29,11 @@ def test_the_last_tenth_is_held_out():
     ("options", "words"),
     [
         ({"ids": ["a"] * 20}, "19 ids occur more than once"),
-        ({"ids": ["a", "b"]}, "split has 20 values for 2 examples"),
+        ({"ids": ["a", "b"]}, "ids has 2 values for 20 examples"),
         ({"split": np.array(["train"] * 19)}, "split has 19 values"),
         ({"split": np.array(["dev"] * 20)}, "unknown splits"),
         ({"split": np.array(["test"] * 20)}, "nothing to learn from"),
-        ({"labels": {"kind": Label(values=np.zeros(3))}}, "labels/kind has 3 values"),
+        ({"labels": {"kind": Label(values=np.zeros(3))}}, "label kind has 3 values"),
         ({"axes": ("t",)}, "expected"),
     ],
 )
@@ -44,3 +45,10 @@ def test_a_source_that_contradicts_itself_is_refused(options, words):
 def test_an_empty_source_is_refused():
     with pytest.raises(ArchiveError, match="no examples"):
         ArraySource(VALUES[:0])
+
+
+def test_too_many_rejects_name_the_first_five_with_their_reasons():
+    rejects = [Reject(member=f"{k}.png", reason="is empty") for k in range(7)]
+    check_rejects("a.zip", "images", rejects, 70, 0.1)
+    with pytest.raises(TooManyRejectsError, match=r"7 of 69 images .* 10\.0%.* 0\.png is empty; .* 4\.png .* 2 more"):
+        check_rejects("a.zip", "images", rejects, 69, 0.1)

@@ -1,21 +1,23 @@
 """Latitudes and longitudes: seams, poles, conventions, regions and masks."""
 
-import base64
 import dataclasses
 import json
-import zlib
+import pathlib
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+import functa_store
 from functa_store.config import from_dict, to_dict
 from functa_store.domains import Domain
 from functa_store.errors import GridError
-from functa_store.sphere import SphereGrid, unit_vectors
-from functa_store.sphere_cells import pack_mask
+from functa_store.sphere import SphereGrid
+from functa_store.sphere_mask import pack_mask
 
+GOLDEN = str(pathlib.Path(__file__).parent / "golden/v4_sphere.functa")
 GLOBE = SphereGrid.around(np.linspace(90, -90, 37), np.arange(0, 360, 5.0))
 UK = SphereGrid.around(np.arange(58, 49.9, -0.25), np.arange(-10, 2.1, 0.25))
 GAUSSIAN = SphereGrid.around(np.degrees(np.arcsin(np.polynomial.legendre.leggauss(32)[0])), np.arange(64) * 5.625)
@@ -41,10 +43,10 @@ def axes(draw):
     return lat[:: draw(st.sampled_from([1, -1]))], lon[:: draw(st.sampled_from([1, -1]))]
 
 
-def distance(one, other):
-    """Degrees along the great circle."""
-    dots = np.sum(unit_vectors(np.array(one)) * unit_vectors(np.array(other)), axis=-1)
-    return np.degrees(np.arccos(np.clip(dots, -1, 1)))
+def ends_of(grid):
+    """(south, north) and (west, east) of what a grid covers."""
+    covered = grid.covered
+    return (covered.south, covered.north), (covered.west, covered.east)
 
 
 def test_native_positions_are_the_archives_exactly():
@@ -90,9 +92,9 @@ def test_a_pole_is_one_point(one, other):
 @given(axes())
 def test_a_grid_that_goes_round_is_exactly_360_degrees_wide(degrees):
     grid = SphereGrid.around(*degrees)
-    west, east = grid.longitude_range
-    assert (east - west == pytest.approx(360, abs=1e-12)) == grid.is_round
-    assert all(-90 <= end <= 90 for end in grid.latitude_range)
+    covered = grid.covered
+    assert (covered.east - covered.west == pytest.approx(360, abs=1e-12)) == grid.is_round
+    assert all(-90 <= end <= 90 for end in (covered.south, covered.north))
 
 
 def test_a_grid_with_rounded_longitudes_goes_round():
@@ -105,7 +107,7 @@ def test_a_grid_with_rounded_longitudes_goes_round():
 
 
 def test_a_global_gaussian_grid_reaches_the_poles():
-    assert GAUSSIAN.latitude_range == (-90, 90)
+    assert (GAUSSIAN.covered.south, GAUSSIAN.covered.north) == (-90, 90)
     assert GAUSSIAN.centre == (0, 0, 0)
     assert GAUSSIAN.radius == 1
     GAUSSIAN.check_positions("latitude", np.array([-90, 90]))
@@ -147,9 +149,7 @@ def test_a_whole_turn_has_every_native_longitude_once():
 @given(axes(), st.integers(1, 50))
 def test_cells_of_any_resolution_fill_the_covered_area(degrees, n):
     grid = SphereGrid.around(*degrees)
-    for axis, (positions, (low, high)) in enumerate(
-        zip(grid.axis_coords((n, n + 100)), (grid.latitude_range, grid.longitude_range), strict=True)
-    ):
+    for axis, (positions, (low, high)) in enumerate(zip(grid.axis_coords((n, n + 100)), ends_of(grid), strict=True)):
         size = (high - low) / (n, n + 100)[axis]
         assert positions.min() == pytest.approx(low + size / 2)
         assert positions.max() == pytest.approx(high - size / 2)
@@ -173,6 +173,15 @@ def test_grids_round_trip_through_the_store(degrees, area, seed):
     assert kept.masked == missing.any()
 
 
+@pytest.mark.parametrize(
+    ("where", "words"), [([6], "6 1 9"), ([0, 1], "0 2 14"), ([14, 15], "14 2"), ([], ""), (range(16), "0 16")]
+)
+def test_a_mask_is_kept_as_lengths_of_runs(where, words):
+    missing = np.zeros(16, bool)
+    missing[list(where)] = True
+    assert pack_mask(missing.reshape(4, 4)) == words
+
+
 def test_the_mask_is_looked_up_at_the_nearest_point_across_the_seam():
     missing = np.zeros((37, 72), bool)
     missing[18, 0] = True  # (0, 0)
@@ -190,7 +199,7 @@ def test_random_positions_are_spread_evenly_over_the_covered_area(degrees, seed)
     where = grid.random_positions(np.random.default_rng(seed), 2000)
     grid.check_positions("latitude", where[:, 0])
     grid.check_positions("longitude", where[:, 1])
-    south, north = np.sin(np.radians(grid.latitude_range))
+    south, north = np.sin(np.radians(ends_of(grid)[0]))
     heights = (np.sin(np.radians(where[:, 0])) - south) / (north - south)
     assert abs(heights.mean() - 0.5) < 5 / np.sqrt(12 * 2000)
 
@@ -275,10 +284,15 @@ def test_the_same_region_in_another_convention_is_inside():
         ({"longitudes": (0.0, float("nan"))}, "longitudes"),
         ({"longitudes": (0.0, 180.0, 360.0)}, "twice"),
         ({"radius": 0.0}, "radius"),
-        ({"mask": "!"}, "mask"),
-        ({"mask": base64.b64encode(b"junk").decode()}, "mask"),
-        ({"mask": base64.b64encode(zlib.compress(bytes(10**7))).decode()}, "other than the 1 bytes"),
-        ({"mask": pack_mask(np.ones((9, 9), bool))}, "other than the 1 bytes"),
+        ({"mask": "!"}, "mask: expected lengths of runs"),
+        ({"mask": "-1 5"}, "mask: expected lengths of runs"),
+        ({"mask": "1  3"}, "mask: expected lengths of runs"),
+        ({"mask": "1 \u0663"}, "mask: expected lengths of runs"),
+        ({"mask": "9" * 10**6}, "mask: expected lengths of runs"),
+        ({"mask": "4"}, "expected at least two"),
+        ({"mask": "1 0 3"}, "none but the first empty"),
+        ({"mask": pack_mask(np.ones((9, 9), bool))}, "mask: expected lengths of runs up to 4 points"),
+        ({"mask": "1 4"}, "5 points in all"),
     ],
 )
 def test_what_is_no_grid_is_refused(fields, message):
@@ -300,3 +314,29 @@ def test_attributes_are_those_of_the_cf_conventions():
         "units": "degrees_east",
         "axis": "X",
     }
+
+
+@pytest.fixture(name="opened")
+def _opened():
+    with xr.open_dataset(GOLDEN, engine="functa") as dataset:
+        yield dataset
+
+
+def test_stations_of_any_convention_have_the_values_of_the_native_points(opened):
+    native = functa_store.open(GOLDEN).decode(slice(None))
+    np.testing.assert_array_equal(opened.field.values, native)
+    rows, columns = [0, 1, 3, 3], [0, 1, 3, 0]
+    turns = [-360, 360, -720, 0]
+    lat = xr.DataArray([60.0, 20, -60, -60], dims="station")
+    lon = xr.DataArray([20.0, 110, 290, 20], dims="station") + turns
+    stations = opened.functa.at(latitude=lat, longitude=lon)
+    assert stations.dims == ("example", "station", "channel")
+    np.testing.assert_allclose(stations, native[:, rows, columns], rtol=1e-5)
+    assert np.isnan(stations[:, 3]).all()  # which the mask hides
+
+
+def test_a_region_across_the_seam_has_the_values_and_the_mask_of_the_native_points(opened):
+    native = functa_store.open(GOLDEN).decode(slice(None))
+    across = opened.functa.to_resolution(region=((-70, 70), (-100, 120)))
+    assert across.longitude.values.tolist() == [-70, 20, 110]
+    np.testing.assert_allclose(across.field, native[:, :, [3, 0, 1]], rtol=1e-5)

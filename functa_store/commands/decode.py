@@ -6,14 +6,32 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from functa_store.commands.decoding import FILMS, MESHES, SOUNDS, WRITERS, Request, write
+from rich.console import Console
+
+from functa_store.commands.decoding import FILMS, MESHES, SOUNDS, WRITERS, write
+from functa_store.commands.request import Request
 from functa_store.commands.selections import parse_index, parse_region, parse_resolution
 from functa_store.commands.storage import add_storage_arguments, storage_from
 from functa_store.console import write_json_line
 from functa_store.errors import ConfigError
+from functa_store.store.local import LocalObjects
+from functa_store.store.objects import Objects
 
 MESH_NAME = "{id}.ply"
 """What meshes are called in a folder."""
+
+MOST_FRAMES = 3600
+"""Of an orbit: ten for each degree."""
+
+_SILENT = tuple(suffix for suffix in WRITERS if suffix not in SOUNDS)
+_FITTING = {
+    "--sample-rate": SOUNDS,
+    "--orbit": FILMS,
+    "--resolution": _SILENT,
+    "--region": _SILENT,
+    "--no-clip": (".npz", *FILMS),
+}
+"""Which kinds of file have an option; others would ignore it."""
 
 
 def add_parser(commands: Any) -> None:
@@ -22,9 +40,15 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("store", metavar="STORE", help="path or URL of a functaset")
     parser.add_argument("--index", help="examples: 3, 0:16, ::100,-1 (default: 0:16; 0 for meshes, sound and film)")
     parser.add_argument(
-        "--resolution", metavar="N[xM]", help="points per axis inside the region, or pixels of an orbit"
+        "--resolution",
+        metavar="N[xM]",
+        help="points per axis inside the region, or pixels along a side of a scene's views",
     )
-    parser.add_argument("--region", metavar="Y0:Y1,X0:X1", help="window per axis, in [0, 1] (default: all)")
+    parser.add_argument(
+        "--region",
+        metavar="LOW:HIGH,...",
+        help="window per axis, in [0, 1], or in degrees, as in --region=-10:10,0:360 (default: all)",
+    )
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
         "--out", metavar="FILE", help=f"the file; its suffix says what it is: {', '.join(WRITERS)}; see the docs"
@@ -33,7 +57,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--sample-rate", type=int, metavar="HZ", help="of sound (default: the archive's)")
     parser.add_argument("--orbit", type=int, metavar="FRAMES", help="frames of a flight around a scene (.gif, .mp4)")
     parser.add_argument(
-        "--clip", action=argparse.BooleanOptionalAction, default=True, help="clip to the range of the data"
+        "--clip",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="clip to the range of the data; pictures and sound always are",
     )
     add_storage_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object about the file written")
@@ -48,9 +75,10 @@ def run(args: argparse.Namespace) -> None:
     from functa_store.decode.functaset import open_functaset  # imports JAX
 
     functaset = open_functaset(args.store, storage=storage_from(args), cache_bytes=0)
+    _check_outside(out, functaset.store.objects)
     request = Request(
         functaset=functaset,
-        index=parse_index(args.index or ("0:16" if out.suffix in (".png", ".npz") else "0"), len(functaset)),
+        index=parse_index(args.index or ("0:16" if out.suffix.lower() in (".png", ".npz") else "0"), len(functaset)),
         out=out,
         resolution=resolution,
         region=region,
@@ -61,6 +89,9 @@ def run(args: argparse.Namespace) -> None:
     facts = write(request)
     if args.json:
         write_json_line(sys.stdout, {"out": os.fspath(out), "index": request.index, **facts})
+    elif without := facts.get("without_surface"):
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(f"note: no file for examples without a surface: {', '.join(map(str, without))}", markup=False)
 
 
 def _file(args: argparse.Namespace) -> Path:
@@ -74,9 +105,28 @@ def _file(args: argparse.Namespace) -> Path:
         raise ConfigError(f"{option} must end in one of {', '.join(kinds)}, got {name}")
     if not out.parent.is_dir():
         raise ConfigError(f"{option} {name}: there is no folder {out.parent}; create it first")
-    for needed, value, fitting in (("--sample-rate", args.sample_rate, SOUNDS), ("--orbit", args.orbit, FILMS)):
-        if value is not None and suffix not in fitting:
-            raise ConfigError(f"{needed} is for {' and '.join(fitting)}, got {option} {name}")
-        if value is not None and value < 1:
-            raise ConfigError(f"{needed} must be at least 1, got {value}")
+    _check_options(args, suffix, f"{option} {name}")
     return out
+
+
+def _check_options(args: argparse.Namespace, suffix: str, written: str) -> None:
+    given = {
+        "--sample-rate": args.sample_rate,
+        "--orbit": args.orbit,
+        "--resolution": args.resolution,
+        "--region": args.region,
+        "--no-clip": None if args.clip else True,
+    }
+    for option, value in given.items():
+        if value is not None and suffix not in _FITTING[option]:
+            raise ConfigError(f"{option} is for {', '.join(_FITTING[option])}, got {written}")
+    if args.sample_rate is not None and args.sample_rate < 1:
+        raise ConfigError(f"--sample-rate must be at least 1, got {args.sample_rate}")
+    if args.orbit is not None and not 1 <= args.orbit <= MOST_FRAMES:
+        raise ConfigError(f"--orbit must be from 1 to {MOST_FRAMES}, got {args.orbit}")
+
+
+def _check_outside(out: Path, store: Objects) -> None:
+    """Refuse to write into the store itself, where nothing may be that it does not list."""
+    if isinstance(store, LocalObjects) and out.resolve().is_relative_to(store.path.resolve()):
+        raise ConfigError(f"{out}: lies inside the store {store.name}, which would be damaged; choose another path")

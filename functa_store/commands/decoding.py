@@ -3,119 +3,70 @@
 A kind is a suffix and a function of a `Request`, in `WRITERS`; what it needs is imported when it is called.
 """
 
-import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from functa_store.errors import ConfigError, StorageError
-from functa_store.exporting.filenames import file_names
-from functa_store.grids import Region
-from functa_store.sheets import contact_sheet, solid_image, to_image
+from functa_store.commands.pictures import pictures_of
+from functa_store.commands.request import Request
+from functa_store.errors import ConfigError, GridError, StorageError
+from functa_store.sheets import contact_sheet
 
-if TYPE_CHECKING:
-    from functa_store.decode.functaset import Functaset
-
-SOLID, VIDEO = ("z", "y", "x"), ("t", "y", "x")
+VIDEO = ("t", "y", "x")
 MESHES, SOUNDS, FILMS = (".ply", ".obj", ".glb"), (".wav", ".flac"), (".gif", ".mp4")
-
-PLACEHOLDERS = ("{id}", "{index}")
-"""What stands for an example in the name of a file, where every example has a file of its own."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is to be decoded, and where it goes.
-
-    Attributes:
-        functaset: Where the examples are.
-        index: Which ones.
-        out: The file; see `paths`.
-        resolution: Points per axis inside the region; None means as the archive.
-        region: The window; None means all.
-        clip: Whether to clip to the range of the values.
-        sample_rate: Of sound, in Hz; None means as the archive.
-        orbit: Frames of a flight around a scene; None for what is no scene.
-    """
-
-    functaset: "Functaset"
-    index: Sequence[int]
-    out: Path
-    resolution: int | tuple[int, ...] | None = None
-    region: Region | None = None
-    clip: bool = True
-    sample_rate: int | None = None
-    orbit: int | None = None
-
-    def decode(self) -> np.ndarray:
-        """Values of all examples, shape (examples, *resolution, channels)."""
-        return np.asarray(
-            self.functaset.decode(self.index, resolution=self.resolution, region=self.region, clip=self.clip)
-        )
-
-    def paths(self) -> list[Path]:
-        """A file for each example: `out`, its placeholders replaced.
-
-        Raises:
-            ConfigError: If there are several examples and no placeholder.
-        """
-        name = self.out.name
-        if len(self.index) > 1 and not any(placeholder in name for placeholder in PLACEHOLDERS):
-            raise ConfigError(
-                f"{self.out}: is one file, and {len(self.index)} examples were asked for; choose one by --index, or "
-                f"write {' or '.join(PLACEHOLDERS)} into the name"
-            )
-        ids = file_names(str(name) for name in self.functaset.ids[self.index])
-        return [
-            self.out.with_name(name.replace("{index}", str(k)).replace("{id}", stem))
-            for k, stem in zip(self.index, ids, strict=True)
-        ]
-
 
 Writer = Callable[[Request], dict[str, Any]]
 """Writes the files of a request, and tells what a program wants to know of them."""
 
 
 def write_pictures(request: Request) -> dict[str, Any]:
-    """A contact sheet of images, or of solids as they look."""
-    axes, channels = request.functaset.domain.axes, request.functaset.features.channels
-    solid = axes == SOLID and len(channels) == 1
-    if not solid and (len(axes) != 2 or len(channels) not in (1, 3, 4)):
-        raise ConfigError(
-            f"{request.functaset.store.path}: axes {axes} and channels {channels} make no picture; write --out FILE.npz"
-        )
-    values = request.decode()
-    if solid:
-        images = [solid_image(example[..., 0]) for example in values]
-    else:
-        images = [to_image(example, request.functaset.features.value_range) for example in values]
+    """A contact sheet; see `pictures_of`."""
+    images = pictures_of(request)
     contact_sheet(images).save(request.out)
-    return {"shape": values.shape}
+    return {"pictures": len(images), "height": images[0].height, "width": images[0].width}
 
 
 def write_arrays(request: Request) -> dict[str, Any]:
-    """The values themselves, with the ids and positions of the examples."""
-    values = request.decode()
+    """The values themselves, with the ids and places of the examples, and the positions along each axis."""
+    values, domain = request.decode(), request.functaset.domain
+    positions = zip(domain.axes, domain.axis_coords(request.resolution, request.region), strict=True)
+    arrays: dict[str, Any] = {f"coords/{axis}": along for axis, along in positions}
     ids = np.array([str(name) for name in request.functaset.ids[request.index]])
-    np.savez(request.out, features=values, id=ids, index=np.asarray(request.index))
+    with request.out.open("wb") as file:  # given a name, NumPy may append to it
+        np.savez(file, **arrays, features=values, id=ids, index=np.asarray(request.index))
     return {"shape": values.shape}
 
 
 def write_meshes(request: Request) -> dict[str, Any]:
-    """The surface of each example, one file for each."""
-    from functa_store.decode.meshes import check_solid, write_mesh
+    """The surface of each example, one file for each; those without one are passed over and named.
+
+    Raises:
+        GridError: If none of them has a surface.
+    """
+    from functa_store.decode.meshes import check_solid, usual_channel, usual_level, write_mesh
 
     check_solid(request.functaset)
-    paths = request.paths()
-    sizes = [
-        write_mesh(request.functaset, k, path, request.resolution, request.region)
-        for k, path in zip(request.index, paths, strict=True)
-    ]
-    vertices, faces = zip(*sizes, strict=True)
-    return {"files": list(map(os.fspath, paths)), "vertices": vertices, "faces": faces}
+    written, without = {}, []
+    for k, path in zip(request.index, request.paths(), strict=True):
+        size = write_mesh(request.functaset, k, path, request.resolution, request.region)
+        if size == (0, 0):
+            without.append(k)
+        else:
+            written[os.fspath(path)] = size
+    if not written:
+        channel = usual_channel(request.functaset)
+        level, some = (
+            usual_level(request.functaset, channel),
+            ", ".join(map(str, without[:10])) + ", ..." * (len(without) > 10),
+        )
+        raise GridError(
+            f"{request.functaset.store.path}: no surface in the examples ({some}): no {channel} reaches "
+            f"{level:g}; take other examples, a higher resolution or another region"
+        )
+    vertices, faces = zip(*written.values(), strict=True)
+    return {"files": list(written), "vertices": vertices, "faces": faces, "without_surface": without}
 
 
 def write_sounds(request: Request) -> dict[str, Any]:
@@ -147,11 +98,10 @@ def write_films(request: Request) -> dict[str, Any]:
 def _write_orbits(request: Request, frames: int) -> dict[str, Any]:
     from functa_store.decode.views import write_orbit
 
-    if not isinstance(request.resolution, int | None):
-        raise ConfigError(f"--resolution of an orbit is the pixels along a side, one number, got {request.resolution}")
+    request.side(1)  # before the first of many frames
     paths = request.paths()
     for k, path in zip(request.index, paths, strict=True):
-        write_orbit(request.functaset, k, path, frames, request.resolution)
+        write_orbit(request.functaset, k, path, frames, request.resolution)  # type: ignore[arg-type]  # one number
     return {"files": list(map(os.fspath, paths)), "frames": frames}
 
 

@@ -28,7 +28,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--resolution", metavar="N[xM]", help="points per axis inside the region (default: the archive's)"
     )
-    parser.add_argument("--region", metavar="Y0:Y1,X0:X1", help="window per axis, in [0, 1] (default: all)")
+    parser.add_argument(
+        "--region", metavar="LOW:HIGH,...", help="window per axis, in [0, 1] or in degrees (default: all)"
+    )
     parser.add_argument(
         "--out", required=True, metavar="OUT", help="a folder (.png or .npy files), NAME.zarr or NAME.npz"
     )

@@ -78,7 +78,7 @@ def parse_resolution(text: str) -> int | tuple[int, ...]:
 
 
 def parse_region(text: str) -> tuple[tuple[float, float], ...]:
-    """Bounds per axis in array order, in [0, 1]: "0.25:0.75,0:0.5".
+    """Bounds per axis in array order, in [0, 1] or degrees: "0.25:0.75,0:0.5".
 
     Raises:
         ConfigError: If the text says anything else; whether the window fits is the domain's to say.

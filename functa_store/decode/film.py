@@ -2,18 +2,16 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from functa_store.decode.frames import check_film, to_bytes, write_frames
 from functa_store.decode.functaset import Functaset
-from functa_store.errors import ConfigError, MissingLibraryError, StorageError
+from functa_store.errors import ConfigError
 from functa_store.grids import Region
 from functa_store.store.positions import Index, as_array, places_of
 
-SUFFIXES = (".gif", ".mp4")
 FRAMES_PER_SECOND = 10.0
 """Of a film whose archive does not say how long a clip lasts."""
 
@@ -44,30 +42,27 @@ def write_film(
         Frames, and frames per second.
 
     Raises:
-        ConfigError: If the functaset holds no video, the path ends in something else, no example is chosen, or an
-            .mp4 cannot have the size.
+        ConfigError: If the functaset holds no video, no example is chosen, the path ends in something else, or no
+            such file can have frames of this size or at this rate.
         ExampleIndexError: If the index names no example.
-        GridError: If resolution or region do not fit the domain, or the clip does not fit into memory.
-        MissingLibraryError: If imageio, or PyAV for an .mp4, is not installed.
+        GridError: If resolution or region do not fit the domain, or the film does not fit into memory.
+        MissingLibraryError: If PyAV, which an .mp4 needs, is not installed.
         StorageError: If the file cannot be written.
     """
-    _check(functaset, path)
-    shape = functaset.domain.resolve(resolution, region)
-    film, fps = Path(path).suffix.lower() == ".mp4", _frame_rate(functaset, shape[0], region)
-    if film and any(side % 2 for side in shape[1:]):
-        raise ConfigError(f"{os.fspath(path)}: an .mp4 needs an even number of rows and columns, got {shape[1:]}")
+    _check(functaset)
+    frames, height, width = functaset.domain.resolve(resolution, region)
     examples = as_array(places_of(functaset.store.path, index, len(functaset)))
     if not len(examples):
         raise ConfigError(f"{os.fspath(path)}: no examples were chosen, and a film needs a frame")
-    clips = [functaset.decode(int(example), resolution=resolution, region=region, clip=clip)[0] for example in examples]
-    values = np.concatenate(clips)
-    _write(path, _to_bytes(values, functaset.features.value_range if clip else None), fps, film)
-    return len(values), fps
+    rate = _frame_rate(functaset, frames, region)
+    check_film(path, len(examples) * frames, height, width, rate)
+    clips = functaset.decode(examples, resolution=resolution, region=region, clip=clip)
+    values = clips.reshape(-1, *clips.shape[2:])
+    write_frames(path, _pictures(values, functaset.features.value_range if clip else None), rate)
+    return len(values), rate
 
 
-def _check(functaset: Functaset, path: str | os.PathLike[str]) -> None:
-    if (suffix := Path(path).suffix.lower()) not in SUFFIXES:
-        raise ConfigError(f"{os.fspath(path)}: expected a name that ends in .gif or .mp4, found {suffix!r}")
+def _check(functaset: Functaset) -> None:
     axes, channels = functaset.domain.axes, functaset.features.channels
     if axes != AXES or len(channels) not in (1, 3):
         raise ConfigError(
@@ -87,25 +82,9 @@ def _frame_rate(functaset: Functaset, frames: int, region: Region | None) -> flo
     return frames / (seconds * (high - low))
 
 
-def _to_bytes(
+def _pictures(
     values: Float32[np.ndarray, "t y x channel"], value_range: tuple[float, float] | None
-) -> UInt8[np.ndarray, "t y x channel"]:
-    low, high = value_range or (float(values.min(initial=0)), float(values.max(initial=1)))
-    return np.rint((values - low) * (255 / (high - low))).astype(np.uint8)
-
-
-def _write(path: str | os.PathLike[str], frames: UInt8[np.ndarray, "t y x channel"], fps: float, film: bool) -> None:
-    try:
-        import imageio.v3 as iio
-    except ImportError as error:
-        raise MissingLibraryError("imageio is not installed; run pip install 'functa-store[video]'") from error
-    colours = np.repeat(frames, 3, axis=-1) if frames.shape[-1] == 1 else frames
-    options: dict[str, Any] = {"plugin": "pillow", "duration": 1000 / fps, "loop": 0}
-    if film:
-        options = {"plugin": "pyav", "codec": "libx264", "fps": float(fps)}
-    try:
-        iio.imwrite(Path(path), colours, **options)
-    except ImportError as error:
-        raise MissingLibraryError("PyAV is not installed; run pip install 'functa-store[video]'") from error
-    except OSError as error:
-        raise StorageError(f"{os.fspath(path)}: cannot be written: {error}") from error
+) -> UInt8[np.ndarray, "t y x 3"]:
+    low, high = value_range or (float(values.min()), float(values.max()))
+    frames = to_bytes(values, low, high if high > low else low + 1)
+    return np.repeat(frames, 3, axis=-1) if frames.shape[-1] == 1 else frames

@@ -172,7 +172,7 @@ class Functaset(Stored):
             )
             points = self.domain.points(resolution, region)
         elif resolution is None and region is None:
-            points = check_points(coords, self.domain.axes)
+            points = check_points(coords, self.domain)
             shape = points.shape if isinstance(points, GridPoints) else (len(points),)
             check_memory(len(selected), math.prod(shape), channels)
         else:
@@ -196,7 +196,7 @@ class Functaset(Stored):
             GridError: If there are not as many points as examples, they do not fit the domain, or the result
                 does not fit into memory.
         """
-        selected, points = places_of(self.store.path, index, len(self)), check_points(coords, self.domain.axes)
+        selected, points = places_of(self.store.path, index, len(self)), check_points(coords, self.domain)
         if isinstance(points, GridPoints) or len(selected) != len(points):
             raise GridError(
                 f"expected one point for each example, got {len(selected)} examples and {len(points)} points"

@@ -1,7 +1,8 @@
-"""How does an example on a three-dimensional grid become a mesh, at any resolution?"""
+"""How does an example in space become a mesh, at any resolution?"""
 
 import dataclasses
 import importlib
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +13,12 @@ from jaxtyping import Float32, Int32
 
 from functa_store.decode.functaset import Functaset
 from functa_store.decode.memory import check_memory
-from functa_store.errors import ConfigError, GridError, MissingLibraryError, StorageError
+from functa_store.errors import ConfigError, MissingLibraryError, StorageError
 from functa_store.grids import Region
+from functa_store.scenes import SceneVolume
 
 SUFFIXES = (".ply", ".obj", ".glb")
 AXES = ("z", "y", "x")
-
-LEVEL = 0.5
-"""Occupancy at the surface of a shape."""
 
 _COPIES = 4
 """Grids of one float32 per point that are in memory at once: decoded, padded, and two of marching cubes' own."""
@@ -32,10 +31,12 @@ class Surface:
     Attributes:
         vertices: x, y, z of each corner, in [0, 1] over the domain; y is up if it was in the archive.
         faces: Corners of each triangle, counter-clockwise seen from outside; none if nothing reaches the level.
+        level: The value at the surface.
     """
 
     vertices: Float32[np.ndarray, "vertices 3"]
     faces: Int32[np.ndarray, "faces 3"]
+    level: float
 
 
 def surface(
@@ -44,7 +45,7 @@ def surface(
     resolution: int | Sequence[int] | None = None,
     *,
     region: Region | None = None,
-    level: float = LEVEL,
+    level: float | None = None,
     channel: str | None = None,
 ) -> Surface:
     """The surface at which a value crosses a level, by marching cubes (Lewiner's).
@@ -56,11 +57,11 @@ def surface(
         index: Which example.
         resolution: Points inside the region, one number for every axis or one per axis; None keeps the archive's.
         region: Per axis (low, high), in [0, 1]; None means all.
-        level: A value of the channel.
-        channel: Name; None takes the first one.
+        level: A value of the channel; None takes that of `usual_level`.
+        channel: Name; None takes that of `usual_level`.
 
     Raises:
-        ConfigError: If the functaset has other axes, or no such channel.
+        ConfigError: If the functaset has other axes, or no such channel, or the level is no number.
         ExampleIndexError: If there is no example of that index.
         GridError: If resolution or region do not fit the domain, or the grid does not fit into memory.
         MissingLibraryError: If scikit-image is not installed.
@@ -69,18 +70,49 @@ def surface(
     check_solid(functaset)
     if channel is not None and channel not in channels:
         raise ConfigError(f"{functaset.store.path}: found channels {channels}, expected {channel!r} among them")
+    channel = usual_channel(functaset) if channel is None else channel
+    level = usual_level(functaset, channel) if level is None else level
+    if not math.isfinite(level):
+        raise ConfigError(f"level must be a finite number, got {level}")
     shape = domain.resolve(resolution, region)
     padded = tuple(n + 2 for n in shape)
-    check_memory(_COPIES, int(np.prod(padded, dtype=object)), 1)
-    values = functaset.decode(index, resolution=resolution, region=region)[0]
-    values = values[..., channels.index(channel) if channel else 0]
-    corners, faces = _marching_cubes(np.pad(values, 1, constant_values=level - LEVEL), level)
-    low, high = np.array([(0.0, 1.0)] * 3 if region is None else region, np.float64).T
+    check_memory(_COPIES, math.prod(padded), 1, beside=4 * math.prod((*shape, len(channels))))
+    decoded = functaset.decode(index, resolution=resolution, region=region)[0]
+    low, high = _range(functaset, channel)
+    values = np.pad(decoded[..., channels.index(channel)], 1, constant_values=level - (high - low) / 2)
+    corners, faces = _marching_cubes(values, level)
+    start, end = np.array([(0.0, 1.0)] * 3 if region is None else region, np.float64).T
     # Point 1 of the padded grid is at the centre of the region's first cell.
-    positions = low + (high - low) * np.clip((corners - 0.5) / shape, 0, 1)
+    positions = start + (end - start) * np.clip((corners - 0.5) / shape, 0, 1)
     return Surface(
-        vertices=np.ascontiguousarray(positions[:, ::-1], np.float32), faces=np.ascontiguousarray(faces, np.int32)
+        vertices=np.ascontiguousarray(positions[:, ::-1], np.float32),
+        faces=np.ascontiguousarray(faces, np.int32),
+        level=level,
     )
+
+
+def usual_channel(functaset: Functaset) -> str:
+    """The channel whose surface is that of things: of a scene its density, else the first one."""
+    channels = functaset.features.channels
+    return channels[-1] if isinstance(functaset.domain, SceneVolume) else channels[0]
+
+
+def usual_level(functaset: Functaset, channel: str) -> float:
+    """The value of a channel at the surface of things.
+
+    That is the middle of its range, 0.5 for occupancy; the density of a scene stops half of the light along the edge
+    of a native cell, or is in the middle of its range, whichever is less.
+    """
+    domain, (low, high) = functaset.domain, _range(functaset, channel)
+    middle = (low + high) / 2
+    if isinstance(domain, SceneVolume) and channel == usual_channel(functaset):
+        return min(middle, math.log(2) / (domain.density_scale * max(domain.lengths) / max(domain.resolution)))
+    return middle
+
+
+def _range(functaset: Functaset, channel: str) -> tuple[float, float]:
+    features = functaset.features
+    return features.value_ranges[features.channels.index(channel)]
 
 
 def check_solid(functaset: Functaset) -> None:
@@ -100,7 +132,7 @@ def write_mesh(
     resolution: int | Sequence[int] | None = None,
     region: Region | None = None,
 ) -> tuple[int, int]:
-    """Write the surface of one example.
+    """Write the surface of one example, if it has one.
 
     Args:
         functaset: Of axes z, y and x.
@@ -110,11 +142,12 @@ def write_mesh(
         region: See `surface`.
 
     Returns:
-        Vertices and faces.
+        Vertices and faces; 0 and 0 if nothing reaches the level, and no file is written.
 
     Raises:
         ConfigError: If the functaset has other axes, or the path ends in something else.
-        GridError: If the example is empty, or as for `surface`.
+        ExampleIndexError: If there is no example of that index.
+        GridError: As for `surface`.
         MissingLibraryError: If scikit-image or trimesh is not installed.
         StorageError: If the file cannot be written.
     """
@@ -123,10 +156,7 @@ def write_mesh(
     trimesh = _library("trimesh")
     found = surface(functaset, index, resolution, region=region)
     if not len(found.faces):
-        raise GridError(
-            f"{functaset.store.path}: example {index} has no surface: nothing reaches {LEVEL}; take another example, a "
-            "higher resolution or another region"
-        )
+        return 0, 0
     mesh = trimesh.Trimesh(vertices=found.vertices, faces=found.faces, process=False)
     try:
         mesh.export(os.fspath(path), file_type=suffix[1:])

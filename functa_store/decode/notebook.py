@@ -23,10 +23,12 @@ def functaset_html(functaset: "Functaset") -> str:
 
 def _thumbnails(functaset: "Functaset") -> str:
     store = functaset.store
-    if not store.complete or store.domain.num_axes != 2 or store.features.num_channels not in (1, 3):
+    features = store.features
+    one_range = len(set(features.value_ranges)) == 1
+    if not store.complete or store.domain.num_axes != 2 or features.num_channels not in (1, 3) or not one_range:
         return ""
     decoded = functaset.decode(slice(0, THUMBNAILS), THUMBNAIL_SIZE)
-    sheet = contact_sheet([to_image(features, store.features.value_range) for features in decoded], columns=THUMBNAILS)
+    sheet = contact_sheet([to_image(example, features.value_range) for example in decoded], columns=THUMBNAILS)
     png = io.BytesIO()
     sheet.save(png, "PNG")
     return f'<img alt="decoded examples" src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}">'

@@ -59,8 +59,9 @@ class Chosen:
 
     @property
     def makes_pictures(self) -> bool:
-        """Whether an example's features are a picture."""
-        return len(self.shape) == 3 and self.shape[-1] in (1, 3, 4)
+        """Whether an example is a picture: an image whose channels have one range."""
+        is_image, ranges = self.store.domain.quantity == "image", set(self.features.value_ranges)
+        return is_image and self.shape[-1] in (1, 3, 4) and len(ranges) == 1
 
 
 def choose(

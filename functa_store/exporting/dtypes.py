@@ -3,4 +3,4 @@
 from typing import Literal
 
 ExportDtype = Literal["float32", "uint8"]
-"""`uint8` has 256 levels over the data range."""
+"""`uint8` has 256 levels over the range of the values, or 255 where values may be missing."""

@@ -42,13 +42,14 @@ def export(
     Args:
         functaset: An unfinished one exports the examples that are finished.
         out: NAME.zarr is a Zarr v3 group, NAME.npz one file of arrays, any other name a folder with a picture
-            (8-bit PNG: two axes and 1, 3 or 4 channels) or an array (.npy) per example and a table, `index.csv`.
+            (8-bit PNG: images of 1, 3 or 4 channels) or an array (.npy) per example and a table, `index.csv`.
         resolution: Points inside the region, one number for all axes or one per axis; None keeps the spacing
             of the archive.
         region: Per axis (low, high), in [0, 1] or degrees; None means the whole domain.
         index: Which examples; a mask such as `functaset.split[:] == "test"` takes a split.
-        clip: Clip to the data range; pictures always are.
-        dtype: Of features in NAME.zarr: `uint8` has 256 levels over the data range.
+        clip: Clip to the ranges of the values; pictures always are.
+        dtype: Of values in NAME.zarr: `uint8` has 256 levels over the range of all channels, or 255 and one for points
+            without a value where the domain has such.
         report: Told every batch.
 
     Returns:

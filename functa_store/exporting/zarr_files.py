@@ -25,7 +25,10 @@ MOST_CHUNK_BYTES = 4 * 2**20
 """Bytes of a chunk of the features, before compression, unless one row of points has more."""
 
 LEVELS = 255
-"""Steps from the lowest to the highest value of the data range in 8 bits."""
+"""Steps from the lowest to the highest value in 8 bits; where values may be missing, one less."""
+
+FILL = 255
+"""What is stored where there is no value, if there may be none."""
 
 
 class ZarrGroup:
@@ -34,15 +37,17 @@ class ZarrGroup:
     Args:
         place: An empty folder.
         chosen: What is to be written.
-        dtype: Of the features; `uint8` has 256 levels over the data range, which readers that know the
-            CF conventions turn into features again.
+        dtype: Of the features; `uint8` has 256 levels over the range of the values, or 255 and one for what is
+            missing, which readers that know the CF conventions turn into values again.
     """
 
     def __init__(self, place: Path, chosen: Chosen, dtype: ExportDtype) -> None:
         import zarr
 
         self._dtype, (self._low, high) = dtype, chosen.features.value_range
-        self._step = (high - self._low) / LEVELS
+        self._masked = chosen.store.domain.masked
+        self._levels = LEVELS - self._masked
+        self._step = (high - self._low) / self._levels
         names = names_of(chosen.store)
         root = zarr.create_group(place, zarr_format=3, attributes=global_attributes(chosen.store))
         for name, (values, dimension, attributes) in _coordinates(chosen, names).items():
@@ -55,7 +60,9 @@ class ZarrGroup:
             )
         facts = features_attributes(chosen.store, chosen.clip)
         facts["coordinates"] = " ".join(names[column] for column in chosen.columns)
-        facts |= {"scale_factor": self._step, "add_offset": self._low} if dtype == "uint8" else {}
+        if dtype == "uint8":
+            facts |= {"scale_factor": self._step, "add_offset": self._low}
+            facts |= {"_FillValue": FILL} if self._masked else {}
         self._features = root.create_array(
             names["features"],
             shape=(len(chosen), *chosen.shape),
@@ -69,7 +76,8 @@ class ZarrGroup:
     def write(self, start: int, features: np.ndarray) -> None:
         """Whole chunks."""
         if self._dtype == "uint8":
-            features = np.clip(np.round((features - self._low) / self._step), 0, LEVELS)
+            features = np.clip(np.round((features - self._low) / self._step), 0, self._levels)
+            features = np.where(np.isnan(features), FILL, features) if self._masked else features
         self._features[start : start + len(features)] = features.astype(self._dtype, copy=False)
 
     def finish(self) -> None:

@@ -18,7 +18,8 @@ def pca_reference(source: Source, components: int) -> dict[str, Any]:
     """Held-out PSNR of a principal component analysis that stores as many numbers per example.
 
     Fitted on the training split (at most `MAX_FITTED` examples and `MAX_BYTES` of memory, evenly
-    chosen) and evaluated on every other split (at most `MAX_EVALUATED` examples each).
+    chosen) and evaluated on every other split (at most `MAX_EVALUATED` examples each). Points count as they do in a
+    fit.
 
     Args:
         source: The examples.
@@ -86,4 +87,6 @@ def _features(source: Source, feed: Feed, indices: np.ndarray) -> np.ndarray:
         rows[start * BATCH : start * BATCH + len(raw)] = raw.reshape(len(raw), -1)
     rows *= np.float32(source.features.scale)
     rows += np.float32(source.features.offset)
+    if (weights := source.domain.weights) is not None:  # a mean of squares of these is one by the weights
+        rows *= np.repeat(np.sqrt(weights / weights.mean()), source.features.num_channels).astype(np.float32)
     return rows

@@ -1,5 +1,6 @@
 """How is the radiance field of a modulation compared with the rays of a scene?"""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,6 +15,9 @@ from functa_store.nets.render import random_offsets, render, samples_along
 from functa_store.nets.siren import ModulatedSiren
 from functa_store.scenes import SceneVolume
 from functa_store.sources import FeatureSpec
+
+COLOUR = 6
+"""Where the colour begins among the numbers of a ray: behind its origin and direction."""
 
 
 class Rays(NamedTuple):
@@ -34,7 +38,9 @@ class RayObserver:
     """Examples that are views of a scene: rays, and the colour seen along each; see `Observer`.
 
     While learning, the inner steps of an example see only some of its views, from one to all of them at equal odds on a
-    logarithmic scale, and the outer loss sees all: the base learns what one view says about the others.
+    logarithmic scale, and the outer loss sees all: the base learns what one view says about the others. In place of a
+    view that is missing, another one of the example is looked at: of the fitted views in a fit, of the held-out ones
+    where it is measured. Those that stand in for others count for less, so that all views count the same.
 
     Args:
         domain: The cube and its views.
@@ -70,10 +76,13 @@ class RayObserver:
         key: Key[Array, ""] | None,
     ) -> Target:
         """Some rays of an example; samples lie at random in their bins while learning, and in the middle in a fit."""
-        found = raw[rows].astype(jnp.float32)
+        spans = [slice(0, self._domain.views), slice(self._domain.views, self._views)]
+        view, pixel = jnp.divmod(jnp.asarray(rows), self._pixels)
+        instead, share = self._stand_ins(raw, spans if key is None else [slice(0, self._views)])
+        found = raw[instead[view] * self._pixels + pixel].astype(jnp.float32)
         offsets = None if key is None else random_offsets(key, (*found.shape[:-1], self._domain.num_samples))
-        colour = found[..., 6:]
-        weights = normalized(jnp.asarray(counts, jnp.float32), colour)
+        colour = found[..., COLOUR:]
+        weights = normalized(jnp.asarray(counts, jnp.float32) * share[view], colour)
         return Target(Rays(found[..., :3], found[..., 3:6], offsets), colour, weights)
 
     def predict(
@@ -84,3 +93,20 @@ class RayObserver:
         positions = samples.positions.reshape(-1, self._domain.num_inputs)
         features = base.evaluate(shifts, base.lift(positions), precision)
         return render(features.reshape(*samples.distances.shape, -1), samples).colour
+
+    def _stand_ins(
+        self, raw: Num[Array, "rows raw"], spans: Sequence[slice]
+    ) -> tuple[Int[Array, " views"], Float[Array, " views"]]:
+        """Which view is looked at in place of each, one of the same span, and what it counts there.
+
+        Views that are not missing take turns; a span without any stays as it is.
+        """
+        missing = jnp.isnan(raw[:, COLOUR]).reshape(self._views, self._pixels).all(axis=-1)
+        instead, share = [], []
+        for span in spans:
+            order = span.start + jnp.argsort(missing[span], stable=True)
+            count = jnp.maximum(jnp.sum(~missing[span]), 1)
+            turn = jnp.arange(len(order)) % count
+            instead.append(order[turn])
+            share.append(1 / ((len(order) - 1 - turn) // count + 1))
+        return jnp.concatenate(instead), jnp.concatenate(share)

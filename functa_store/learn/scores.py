@@ -46,7 +46,7 @@ def score(
 
 def _overlap(predicted: Array, tile: Target) -> Array:
     here, there = predicted[..., 0] > THRESHOLD, tile.features[..., 0] > THRESHOLD
-    counted = tile.weights > 0
+    counted = (tile.weights > 0) & ~jnp.isnan(tile.features[..., 0])
     return jnp.stack([jnp.sum(counted & here & there), jnp.sum(counted & (here | there))]).astype(jnp.float32)
 
 
@@ -56,8 +56,15 @@ def _share(overlap: Array, spec: FeatureSpec) -> Array:
 
 
 def _agreement(predicted: Array, tile: Target) -> Array:
+    """Sum of the weights where both agree, and of all weights, what is missing apart."""
     same = (predicted[..., 0] > THRESHOLD) == (tile.features[..., 0] > THRESHOLD)
-    return jnp.sum(tile.weights * same)[None]
+    weights = jnp.where(jnp.isnan(tile.features[..., 0]), 0, tile.weights)
+    return jnp.stack([jnp.sum(weights * same), jnp.sum(weights)])
+
+
+def _ratio(agreement: Array, spec: FeatureSpec) -> Array:
+    same, all_of_them = agreement
+    return jnp.where(all_of_them > 0, same / jnp.where(all_of_them > 0, all_of_them, 1), jnp.nan)[None]
 
 
 def _squares(predicted: Array, tile: Target) -> Array:
@@ -73,13 +80,9 @@ def _root(squares: Array, spec: FeatureSpec) -> Array:
     return jnp.sqrt(mean) * jnp.abs(jnp.asarray(np.asarray(spec.value_scale, np.float32)))
 
 
-def _as_it_is(number: Array, spec: FeatureSpec) -> Array:
-    return number
-
-
 SCORES: Mapping[Metric, Score] = {
     "iou": Score(_overlap, _share),
-    "accuracy": Score(_agreement, _as_it_is),
+    "accuracy": Score(_agreement, _ratio),
     "rmse": Score(_squares, _root),
 }
 """Those of what the steps of a fit looked at."""

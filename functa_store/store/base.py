@@ -7,12 +7,11 @@ from typing import get_args
 
 import numpy as np
 
-from functa_store.config import MOST_FIT_STEPS, BaseDtype, NetworkConfig, differences
+from functa_store.config import CHANNELS_OF_HEAD, MOST_FIT_STEPS, BaseDtype, NetworkConfig, differences
 
 BASE_DTYPES = get_args(BaseDtype)
 RATES = "inner_loop/learning_rate"
 MOMENTA = "inner_loop/momentum"
-RADIANCE_CHANNELS = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,8 +38,8 @@ def description_problems(
     described: Mapping[str, tuple[str, tuple[int, ...]]], network: NetworkConfig, num_inputs: int, num_channels: int
 ) -> Iterator[str]:
     """What keeps arrays of these dtypes and shapes from being the base of this network, in words."""
-    if network.head == "radiance" and num_channels != RADIANCE_CHANNELS:
-        yield f"found {num_channels} channels, expected red, green, blue and density, since the head is radiance"
+    if num_channels != (expected := CHANNELS_OF_HEAD.get(network.head, num_channels)):
+        yield f"found {num_channels} channels, expected {expected}, since the head is {network.head}"
     found = {name: shape for name, (_, shape) in described.items() if name not in (RATES, MOMENTA)}
     if network.depth > len(found):  # by far, perhaps: no names are made for so many layers
         yield f"found {len(found)} arrays of base weights, expected those of {network.depth} layers"

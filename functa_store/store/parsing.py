@@ -169,6 +169,9 @@ def _contradictions(spec: StoreSpec) -> Iterator[str]:
     for split, quality in spec.quality.items():
         if quality.metrics.keys() != columns:
             yield f"quality.{split}.metrics has {list(quality.metrics)}, expected {list(columns)}"
+    head = spec.config.network.head
+    if spec.domain.head != head:
+        yield f"the network's head is {head!r}, expected {spec.domain.head!r}, since the head is that of the domain"
     for key in spec.manifest:
         check_key(key)
     if spec.complete:

@@ -1,6 +1,7 @@
 """Arrays in files and in memory, NumPy, Zarr, HDF5 and xarray, become one and the same source."""
 
 import dataclasses
+import os
 
 import h5py
 import numpy as np
@@ -9,12 +10,12 @@ import xarray as xr
 import zarr
 
 from converters.arrays import converter, open_array_archive
-from functa_store.array_described import ArrayFacts, ArrayOptions
-from functa_store.array_sources import from_array
+from functa_store.array_sources import ArraySource
 from functa_store.commands.archives import reopen_archive
-from functa_store.errors import ArchiveError, ConfigError, TooManyRejectsError
+from functa_store.errors import ArchiveError, ConfigError, MemberError, TooManyRejectsError
+from functa_store.grids import CellGrid
 from functa_store.progress import Surveyed, silent
-from functa_store.sources import Source
+from functa_store.sources import FeatureSpec, Label, Source
 from functa_store.xarray_sources import from_xarray
 
 VALUES = np.random.default_rng(0).normal([280, 5], [10, 2], (20, 4, 6, 2)).astype(np.float32)
@@ -53,7 +54,7 @@ WRITERS = (write_npy, write_npz, write_hdf5, write_zarr)
 @pytest.mark.parametrize("write", WRITERS)
 def test_every_kind_of_file_gives_the_same_source(tmp_path, write):
     source = open_array_archive(write(tmp_path / "a", values=VALUES), units="K,m s-1", channels="t,u")
-    expected = from_array(VALUES, facts=ArrayFacts(units=("K", "m s-1"), channels=("t", "u")))
+    expected = ArraySource(VALUES, units=("K", "m s-1"), channels=("t", "u"))
     assert isinstance(source, Source)
     assert (source.ids, source.features, source.domain) == (expected.ids, expected.features, expected.domain)
     assert source.provenance["sha256"] == expected.provenance["sha256"]
@@ -62,7 +63,7 @@ def test_every_kind_of_file_gives_the_same_source(tmp_path, write):
 
 
 def test_features_span_the_training_examples_and_values_come_back():
-    source = from_array(VALUES)
+    source = ArraySource(VALUES)
     training = np.stack([source.read(int(k)) for k in np.flatnonzero(source.split == "train")])
     np.testing.assert_allclose(training.min((0, 1, 2)), 0, atol=1e-6)
     np.testing.assert_allclose(training.max((0, 1, 2)), 1, atol=1e-6)
@@ -73,7 +74,7 @@ def test_features_span_the_training_examples_and_values_come_back():
 @pytest.mark.parametrize(("dtype", "high"), [(np.uint8, 255.0), (bool, 1.0)])
 def test_bytes_and_booleans_stay_so_and_span_what_they_can(dtype, high):
     values = np.random.default_rng(0).integers(0, 2, (12, 5, 1)).astype(dtype)
-    source = from_array(values)
+    source = ArraySource(values)
     assert source.read(0).dtype == np.uint8
     features = (source.read(0) * source.features.scale + source.features.offset).astype(np.float32)
     np.testing.assert_allclose(source.features.to_values(features), values[0], rtol=1e-6)
@@ -87,7 +88,7 @@ def test_a_range_that_is_given_holds(tmp_path):
 
 
 def test_a_constant_channel_is_no_division_by_zero():
-    source = from_array(np.full((5, 3, 1), 7.0))
+    source = ArraySource(np.full((5, 3, 1), 7.0))
     assert (source.read(0) == 0).all()
     assert source.features.value_offset == (7.0,)
 
@@ -136,7 +137,7 @@ def test_examples_with_nan_are_rejects_or_miss_some_values(tmp_path):
     assert tolerant.features.missing
     assert [r.member for r in tolerant.rejects] == ["5", "7"]
     assert np.isnan(tolerant.read(3)).sum() == 1
-    with pytest.raises(TooManyRejectsError, match=r"3 of 20 examples cannot be learned.*example 3 holds 1 values"):
+    with pytest.raises(TooManyRejectsError, match=r"3 of 20 examples cannot be used.*: 3 holds 1 values"):
         open_array_archive(path)
 
 
@@ -149,7 +150,7 @@ def test_nothing_but_an_example_is_read_at_once():
             return VALUES[key]
 
     watched = Watched()
-    source = from_array(watched)
+    source = ArraySource(watched)
     watched.most = 0
     source.read(3)
     assert watched.most == 1
@@ -166,7 +167,7 @@ def test_blocks_are_whole_chunks_of_bounded_size(monkeypatch):
             seen.append((key.start, key.stop))
             return VALUES[key]
 
-    from_array(Watched())
+    ArraySource(Watched())
     assert seen[:4] == [(0, 6), (6, 12), (12, 18), (18, 20)]
 
 
@@ -184,7 +185,8 @@ def test_blocks_are_whole_chunks_of_bounded_size(monkeypatch):
         ({"values": np.zeros((5, 2))}, {}, "gives 0 spatial axes"),
         ({"values": np.zeros((5, 2, 2), complex)}, {}, "holds complex128, expected booleans, integers or floats"),
         ({"values": np.full((5, 2, 2), "a")}, {}, "holds <U1"),
-        ({"values": np.zeros((0, 2, 2))}, {}, "holds no value"),
+        ({"values": np.zeros((0, 2, 2))}, {}, "no examples"),
+        ({"values": np.zeros((4, 0, 2))}, {}, "holds no value"),
         ({"values": VALUES}, {"channels_axis": "0"}, "no axis of .* other than the first"),
         ({"values": VALUES}, {"channels_axis": "7"}, "no axis of"),
     ],
@@ -300,7 +302,7 @@ def test_missing_values_of_xarray_are_missing():
     assert source.features.missing
     assert np.isnan(source.read(0)).sum() == 8
     with pytest.raises(TooManyRejectsError, match="8 values that are NaN"):
-        from_xarray(weather().where(weather().x > 0), example_dim="time", options=ArrayOptions())
+        from_xarray(weather().where(weather().x > 0), example_dim="time", missing=False)
 
 
 def test_time_is_measured_in_seconds_and_uneven_coordinates_not_at_all():
@@ -327,7 +329,7 @@ def test_a_grid_of_latitudes_is_refused_with_the_way_out(coord):
     [
         (lambda d: d, {"example_dim": "n"}, "no variable has the example dimension"),
         (lambda d: d, {"example_dim": "time", "channel_dim": "x"}, "for a single array"),
-        (lambda d: d.t, {"example_dim": "time", "channel_dim": "c"}, "none of the dimensions"),
+        (lambda d: d.t, {"example_dim": "time", "channel_dim": "c"}, "none of the other dimensions"),
         (lambda d: d.assign(u=d.u.isel(x=0)), {"example_dim": "time"}, "on different grids"),
         (lambda d: d, {"example_dim": "time", "split": "part"}, "no coordinate along 'time'"),
         (lambda d: d.t.expand_dims(a=2, b=2), {"example_dim": "time"}, "4 spatial axes"),
@@ -336,3 +338,102 @@ def test_a_grid_of_latitudes_is_refused_with_the_way_out(coord):
 def test_an_xarray_object_that_does_not_fit_is_refused(change, options, words):
     with pytest.raises(ArchiveError, match=words):
         from_xarray(change(weather()), **options)
+
+
+def test_labels_of_text_or_numbers_become_labels():
+    source = ArraySource(VALUES, labels={"kind": KINDS, "age": list(range(20)), "same": Label(values=np.arange(20))})
+    assert source.labels["kind"].names == ("cat", "dog")
+    assert source.labels["age"].values.tolist() == source.labels["same"].values.tolist() == list(range(20))
+
+
+def test_values_whose_meaning_is_given_are_handed_out_as_they_are():
+    spec = FeatureSpec(channels=("a", "b"), scale=1 / 300, metrics=("rmse",))
+    source = ArraySource(VALUES, features=spec)
+    assert source.features == spec
+    np.testing.assert_array_equal(source.read(3), VALUES[3])
+
+
+def test_a_domain_says_more_than_the_names_of_axes():
+    domain = CellGrid(axes=("lag", "x"), resolution=(4, 6), lengths=(2.0, 3.0), units=("s", "m"))
+    assert ArraySource(VALUES, domain=domain).domain == domain
+    with pytest.raises(ArchiveError, match=r"first example has shape \(4, 6, 2\), expected"):
+        ArraySource(VALUES, domain=CellGrid(axes=("y", "x"), resolution=(5, 6)))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"features": FeatureSpec(channels=("a", "b")), "units": ("K", "K")}, "leave out units, or features"),
+        ({"domain": CellGrid(axes=("y", "x"), resolution=(4, 6)), "axes": ("y", "x")}, "leave out axes, or domain"),
+        ({"limit": 0}, "limit must be at least 1"),
+        ({"limit": -3}, "limit must be at least 1"),
+        ({"check_first": -1}, "check_first must be at least 0"),
+        ({"max_rejects": 1.5}, "max_rejects must be a fraction"),
+        ({"value_range": (float("nan"), 1)}, "value_range must be"),
+    ],
+)
+def test_options_that_contradict_each_other_or_reason_are_refused(options, words):
+    with pytest.raises(ConfigError, match=words):
+        ArraySource(VALUES, **options)
+
+
+@pytest.mark.parametrize("values", [[1e300, 2e300], [-1e308, 1e308], [1e9, 1e9 + 1], [1e300, 1e300]])
+def test_what_float32_cannot_hold_or_tell_apart_is_refused(values):
+    with pytest.raises(ArchiveError, match=r"channel 0 goes from .* float32"):
+        ArraySource(np.array(values).reshape(2, 1, 1).repeat(20, axis=0))
+
+
+def test_a_large_constant_is_learned():
+    source = ArraySource(np.full((5, 3, 1), 6e9))
+    np.testing.assert_allclose(source.features.to_values(source.read(0)), 6e9, rtol=1e-6)
+
+
+def test_examples_in_a_damaged_chunk_are_rejects_and_the_others_are_learned(tmp_path):
+    array = zarr.create_array(tmp_path / "a.zarr", data=VALUES, chunks=(3, 4, 6, 2))
+    chunk = next(path for path in (tmp_path / "a.zarr").rglob("2/0/0/0") if path.is_file())
+    chunk.write_bytes(b"damaged")
+    with pytest.raises(TooManyRejectsError, match=r"3 of 20 examples .*: 6 cannot be read: "):
+        ArraySource(array)
+    source = ArraySource(array, max_rejects=0.2)
+    assert [reject.member for reject in source.rejects] == ["6", "7", "8"]
+    assert len(source.ids) == 17
+
+
+def test_a_file_closed_after_the_source_was_made_is_named(tmp_path):
+    with h5py.File(write_hdf5(tmp_path / "a", values=VALUES)) as file:
+        source = ArraySource(file["values"], name="a.h5")
+    with pytest.raises(MemberError, match=r"a\.h5/3: cannot be read"):
+        source.read(3)
+
+
+def test_numbers_of_another_library_are_refused():
+    class Foreign:
+        shape, dtype = (4, 5, 1), "torch.float32"
+
+        def __getitem__(self, key):
+            raise AssertionError
+
+    with pytest.raises(ArchiveError, match="hand over a numpy array"):
+        ArraySource(Foreign())
+
+
+def test_an_xarray_dimension_may_number_examples_or_channels_but_not_both():
+    with pytest.raises(ArchiveError, match="none of the other dimensions"):
+        from_xarray(weather().t, example_dim="time", channel_dim="time")
+    with pytest.raises(ArchiveError, match="no variable has the example dimension"):
+        from_xarray(weather().t, example_dim=[])
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.npy")
+    with pytest.raises(ArchiveError, match="found a pipe or device"):
+        open_array_archive(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [(np.ma.masked_less(VALUES, 5), r"values\.filled\(np\.nan\)"), (xr.DataArray(VALUES), "use from_xarray")],
+)
+def test_an_array_that_says_more_than_its_values_is_refused(values, words):
+    with pytest.raises(ArchiveError, match=words):
+        ArraySource(values)

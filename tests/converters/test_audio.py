@@ -199,9 +199,30 @@ def test_options_out_of_range_are_refused_by_name(pack, files, options):
         open_audio(pack(files), **({"seconds": 0.25} | options if options and "samples" not in options else options))
 
 
-def test_a_window_of_a_single_sample_is_refused(pack, files):
-    with pytest.raises(ConfigError, match="expected at least 2"):
-        open_audio(pack(files), seconds=1e-4)
+@pytest.mark.parametrize("window", [{"seconds": 1e-4}, {"seconds": 1e9, "pad": True}, {"samples": 1 << 40}])
+def test_a_window_of_too_few_or_too_many_samples_is_refused(pack, files, window):
+    with pytest.raises(ConfigError, match="samples, expected 2 to 16777216"):
+        open_audio(pack(files), **window)
+
+
+def promising(num_samples):
+    """A FLAC of a tenth of a second whose header promises more samples, 36 bits of them at most."""
+    data = bytearray(encode(tone(0.1), fmt="FLAC"))
+    data[21] = data[21] & 0xF0 | num_samples >> 32
+    data[22:26] = (num_samples & 0xFFFFFFFF).to_bytes(4, "big")
+    return bytes(data)
+
+
+def test_a_header_that_promises_more_than_memory_holds_is_a_reject(pack, files):
+    source = open_audio(pack(files | {"99.flac": promising(1 << 35)}), seconds=0.1, max_rejects=0.2)
+    assert [reject.member for reject in source.rejects] == ["99.flac"]
+    assert "more than the" in source.rejects[0].reason
+
+
+def test_a_rate_that_would_blow_a_file_up_is_a_reject(pack, files):
+    slow = encode(np.zeros(100_000), rate=1)
+    source = open_audio(pack(files | {"99.wav": slow}), seconds=0.1, sample_rate=48_000, max_rejects=0.2)
+    assert "more than the" in source.rejects[0].reason
 
 
 @pytest.mark.parametrize("options", [{"seconds": 0.3, "pad": True}, {"samples": 900, "sample_rate": 4000}])

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import pathlib
 
 import numpy as np
@@ -346,6 +347,96 @@ def test_a_store_says_how_to_open_the_archive_again(write):
     assert again.domain == source.domain
     assert dict(again.provenance) == dict(source.provenance)
     assert isinstance(converter, Converter)
+
+
+@pytest.mark.parametrize(
+    ("changed", "options", "message"),
+    [
+        (dataset(0), {}, "no examples, time has no values"),
+        (dataset(0).expand_dims(level=[1, 2]), {"example_dims": "level"}, "no examples, time has no values"),
+        (dataset(), {"select": "time=,"}, "expected DIMENSION=VALUE"),
+        (dataset(), {"area_weighting": "yes"}, "area_weighting must be True or False, got 'yes'"),
+        (dataset() * np.nan, {"max_rejects": 1.0}, "none of 20 fields can be used: 1959-01-01T00:00 has no value"),
+        (dataset() * np.where(np.arange(20) % 2, 1e36, -1e36)[:, None, None], {}, "too far apart for float32"),
+        (dataset(lon=np.array([0, 120, 240, 360, 340.0])), {}, "360 is followed by 340"),
+        (dataset(lon=np.array([0, 120, 240, np.inf])), {}, "longitudes: found values that are not in"),
+        (dataset(lat=LAT[:1]), {}, "latitudes: found 1 points"),
+        (dataset().assign_coords(time=np.zeros(20)), {}, "ids occur more than once"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_archives_without_examples_or_with_absurd_numbers_are_refused(write, changed, options, message, unchecked):
+    with pytest.raises((ArchiveError, ConfigError), match=message):
+        open_climate(write(changed), **options)
+
+
+@pytest.mark.parametrize("constant", [5.0, 1e17, 3e38])
+@pytest.mark.parametrize("scaling", ["minmax", "standard"])
+def test_a_constant_field_of_any_size_can_be_converted(write, constant, scaling):
+    made = dataset()
+    made["t2m"][:] = constant
+    source = open_climate(write(made), scaling=scaling)
+    np.testing.assert_allclose(values_of(source)[..., 0], np.float32(constant), rtol=1e-6)
+
+
+def test_points_without_a_grid_are_refused(write):
+    made = xr.Dataset(
+        {"t2m": (("time", "cell"), np.zeros((3, 5)))},
+        {"lat": ("cell", np.arange(5.0), NORTH), "lon": ("cell", np.arange(5.0), EAST)},
+    )
+    with pytest.raises(ArchiveError, match="points without a grid, lat and lon both depend on cell"):
+        open_climate(write(made))
+
+
+def test_latitudes_that_no_field_names_as_its_coordinate_are_found(write):
+    made = dataset().rename(lat="y").drop_vars("y")
+    made["lat"] = "y", LAT, NORTH
+    source = open_climate(write(made))
+    assert source.domain.latitudes == tuple(LAT)
+
+
+def test_a_missing_time_changes_no_other_id(write):
+    made = dataset(3)
+    made["time"] = "time", np.array([0, np.nan, 24]), TIMES
+    assert open_climate(write(made)).ids == ["1959-01-01T00:00", "NaT", "1959-01-02T00:00"]
+
+
+def test_a_limit_names_no_more_fields_than_it_takes(write):
+    source = open_climate(write(dataset(10).expand_dims(level=[500, 850])), limit=12)
+    assert source.ids[-1] == "850/1959-01-01T12:00"
+    assert len(source.ids) == 12
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"units": "degC"}, "t2m is in 'degC', but in 'K' in part0.nc"),
+        ({"calendar": "360_day"}, "2 files cannot be put together"),
+        ({"time": "x"}, "2 files cannot be put together"),
+    ],
+)
+def test_files_that_do_not_agree_are_refused(write, tmp_path, changed, message):
+    made = dataset()
+    write(made.isel(time=slice(0, 10)), "many/part0.nc")
+    other = made.isel(time=slice(10, 20)).copy()
+    other["t2m"].attrs |= {"units": changed.get("units", "K")}
+    other["time"].attrs = TIMES | {"calendar": changed.get("calendar", "standard")} if "time" not in changed else {}
+    write(other, "many/part1.nc")
+    with pytest.raises(ArchiveError, match=message):
+        open_climate(tmp_path / "many")
+
+
+def test_pipes_devices_and_dangling_links_are_refused_at_once(write, tmp_path):
+    os.mkfifo(tmp_path / "pipe.nc")
+    for path in (tmp_path / "pipe.nc", "/dev/null"):
+        with pytest.raises(ArchiveError, match="cannot be listed"):
+            open_climate(path)
+    with pytest.raises(ArchiveError, match="found a pipe"):
+        open_climate(tmp_path)
+    dataset().to_zarr(tmp_path / "fields.zarr", consolidated=False)
+    (tmp_path / "fields.zarr/t2m/gone").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ArchiveError, match="link to nothing"):
+        open_climate(tmp_path / "fields.zarr")
 
 
 @pytest.mark.skipif(not CLIMATE.exists(), reason="needs the shared data")

@@ -77,6 +77,8 @@ def test_surfaces_agree_with_trimesh():
         (b"PLY nonsense", ".off", "no mesh"),
         (encode_off([(0, 0, 0), (1, 0, 0), (0, 1, 0)], [(0, 1, 7)]), ".off", "no mesh|names vertex 7"),
         (b"OFF\n3 1 0\n0 0 0\n1 0 0\nnan 1 0\n3 0 1 2\n", ".off", "not finite"),
+        (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf -1 -2 -9\n", ".obj", "no mesh|names vertex"),
+        (b"OFF\n1000000000000 5 0\n0 0 0\n", ".off", "no mesh"),
     ],
 )
 def test_a_mesh_without_faces_or_of_nonsense_is_refused(content, suffix, reason):
@@ -84,8 +86,9 @@ def test_a_mesh_without_faces_or_of_nonsense_is_refused(content, suffix, reason)
         read_mesh(content, suffix)
 
 
-def test_a_mesh_that_is_one_point_has_no_extent():
-    mesh = Mesh(vertices=np.ones((3, 3)), faces=np.array([[0, 1, 2]]))
+@pytest.mark.parametrize("size", [0, 1e-320, 1e308])
+def test_a_mesh_that_is_one_point_or_of_absurd_size_has_no_extent(size):
+    mesh = Mesh(vertices=np.outer([-1, 0, 1], np.ones(3)) * size, faces=np.array([[0, 1, 2]]))
     with pytest.raises(MemberError, match="without extent"):
         voxelise(mesh, 8, centred=False)
 

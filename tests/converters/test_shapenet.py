@@ -104,6 +104,37 @@ def test_a_truncated_compressed_tar_is_refused(tmp_path):
         open8(path)
 
 
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9])
+def test_a_compressed_tar_cut_inside_its_taxonomy_is_refused(tmp_path, kept):
+    taxonomy = json.dumps([{"synsetId": str(k), "name": f"{k**9}"} for k in range(20_000)]).encode()
+    path = write_tgz(tmp_path / "vox.tgz", {"v/1/a/model.binvox": BINVOX, "v/taxonomy.json": taxonomy})
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(ArchiveError, match="damaged or truncated"):
+        open8(path)
+
+
+def test_a_header_of_a_tar_with_a_number_that_is_none_is_damage(tmp_path):
+    path = tmp_path / "vox.tgz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("v/1/a/model.binvox")
+        info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "many"}
+        info.size = len(BINVOX)
+        archive.addfile(info, io.BytesIO(BINVOX))
+    with pytest.raises(ArchiveError, match="damaged or truncated"):
+        open8(path)
+
+
+def test_a_dry_run_over_a_compressed_tar_reports_and_reads_also_what_it_did_not_survey(tmp_path):
+    bad = {f"v/0/{k:02d}/model.binvox": b"junk" for k in range(4)}
+    good = {f"v/1/{k:02d}/model.binvox": BINVOX for k in range(12)}
+    path = write_tgz(tmp_path / "vox.tgz", bad | good)
+    source = open8(path, check_first=4, max_rejects=0.5)
+    assert (len(source.ids), len(source.rejects)) == (12, 4)
+    np.testing.assert_array_equal(source.read(11)[..., 0], BALL)
+    with pytest.raises(TooManyRejectsError):
+        open8(path, check_first=4)
+
+
 @pytest.mark.parametrize("order", ["{cls}/{split}/{k}.off", "{split}/{cls}/{k}.off"])
 def test_modelnet_has_classes_and_published_splits(pack, order):
     files = {
@@ -150,6 +181,7 @@ def test_the_official_split_file_decides_and_models_it_does_not_list_are_left_ou
         (csv_of(["1,02691156,0,m00,train\n", "1,02691156,0,m00,test\n"]), "line 3.*as in an earlier line"),
         (b"a,b\n1,2\n", "expected also synsetId"),
         (b"\xff\xfe", "no text in UTF-8"),
+        (csv_of([f"1,{'x' * 200_000},0,m00,train\n"]), "no CSV"),
     ],
 )
 def test_a_wrong_split_file_is_refused(pack, content, message):
@@ -157,7 +189,7 @@ def test_a_wrong_split_file_is_refused(pack, content, message):
         open8(pack(core() | {"all.csv": content}))
 
 
-@pytest.mark.parametrize("content", [b"{", b"[1]", b'{"a": 1}'])
+@pytest.mark.parametrize("content", [b"{", b"[1]", b'{"a": 1}', b"[" * 100_000], ids=len)
 def test_a_wrong_taxonomy_is_refused(pack, content):
     with pytest.raises(ArchiveError, match="no taxonomy"):
         open8(pack(core() | {"taxonomy.json": content}))
@@ -209,11 +241,20 @@ def test_an_empty_folder_is_refused(tmp_path):
         open8(tmp_path)
 
 
-@pytest.mark.parametrize("options", [{"resolution": 1}, {"prefer": "x"}, {"pool": "max"}, {"up": "x"}, {"limit": 0}])
+@pytest.mark.parametrize(
+    "options", [{"resolution": 1}, {"resolution": 2**20}, {"prefer": "x"}, {"pool": "max"}, {"up": "x"}, {"limit": 0}]
+)
 @pytest.mark.usefixtures("unchecked")
 def test_options_out_of_range_are_refused(pack, options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         open8(pack(core()), **options)
+
+
+@pytest.mark.parametrize("resolution", [8.5, "8", True])
+@pytest.mark.usefixtures("unchecked")
+def test_a_resolution_that_is_no_whole_number_is_refused(pack, resolution):
+    with pytest.raises(ConfigError, match="resolution must be a whole number"):
+        open8(pack(core()), resolution=resolution)
 
 
 def test_a_model_that_has_gone_says_which(pack):

@@ -142,7 +142,7 @@ def test_lower_resolutions_average_areas_and_scale_the_lens(pack):
     whole, small = open_whole(path).views(0), source.views(0)
     expected = whole.images.reshape(2, 4, 2, 4, 2, 3).mean((2, 4))
     assert np.abs(small.images - expected).max() <= 0.5
-    assert small.lens == Lens(4.1, (2.0, 2.0))
+    assert small.lens == Lens(4.1, (2.0, 2.0), 4.1)
     assert source.domain.image_size == (4, 4)
     with pytest.raises(ArchiveError, match="fewer than resolution=16"):
         open_whole(path, resolution=16, max_rejects=1.0)
@@ -217,6 +217,7 @@ def drop(member):
 
 
 POSE = orbit(1, 1.3, 10.0)[0]
+FAR = " ".join(map(str, (POSE + np.array([[0, 0, 0, 1e300]] + 3 * [4 * [0.0]])).ravel())).encode()
 BAD = {
     "NaN in a pose": (put("pose/000001.txt", b" ".join([b"nan"] * 16)), "pose/000001.txt: a pose must be .* finite"),
     "a pose that is not rigid": (put("pose/000001.txt", " ".join(map(str, (POSE * 2).ravel())).encode()), "rigid"),
@@ -226,6 +227,7 @@ BAD = {
     "no intrinsics": (drop("intrinsics.txt"), "has no intrinsics.txt"),
     "images of two sizes": (put("rgb/000001.png", png(image(0, 4))), "different sizes"),
     "another size than the lens's": (put("intrinsics.txt", b"8 4 4 0.\n8 12\n"), "but intrinsics.txt says 8 x 12"),
+    "a camera beyond the stars": (put("pose/000001.txt", FAR), "within 1e.09 of the origin"),
     "a cut image": (put("rgb/000001.png", png(image(0))[:60]), "rgb/000001.png: cannot be decoded"),
     "no image": (put("rgb/000001.png", b"GIF89a"), "expected a PNG"),
     "white views only": (blank, "all its views are white"),
@@ -261,12 +263,75 @@ def test_members_of_no_scene_are_named(pack):
     assert [(r.member, r.reason) for r in source.rejects] == [("scenes.csv", "belongs to no scene")]
 
 
-def test_a_member_that_is_damaged_after_the_survey_is_named(pack, tmp_path):
-    path = pack(archive(cars_train=[2]), "folder")
+@pytest.mark.parametrize(
+    ("member", "content", "words"),
+    [
+        ("pose/000000.txt", b"1", r"archive/cars_train/scene1: pose/000000\.txt: found 1 numbers"),
+        ("intrinsics.txt", b"1", r"archive/cars_train/scene1: intrinsics\.txt"),
+        ("rgb/000000.png", png(image(0, 4)), r"archive/cars_train/scene1: its images have 4 rows"),
+    ],
+)
+def test_a_member_that_is_damaged_after_the_survey_is_named(pack, member, content, words):
+    path = pack(archive(cars_train=[1, 1]), "folder")
     source = open_whole(path)
-    (path / "cars_train/scene0/pose/000000.txt").write_bytes(b"1")
-    with pytest.raises(MemberError, match=r"archive/cars_train/scene0: pose/000000\.txt"):
-        source.read(0)
+    (path / "cars_train/scene1" / member).write_bytes(content)
+    with pytest.raises(MemberError, match=words):
+        source.read(1)
+
+
+def test_a_scene_that_is_replaced_after_the_survey_by_one_of_other_proportions_is_named(pack):
+    path = pack(archive(cars_train=[1, 1]), "folder")
+    source = open_whole(path)
+    (path / "cars_train/scene1/rgb/000000.png").write_bytes(png(np.zeros((8, 16, 3), np.uint8)))
+    (path / "cars_train/scene1/intrinsics.txt").write_bytes(b"8 8 4 0.\n0 0 0\n8 16\n")
+    with pytest.raises(MemberError, match=r"scene1: its images are \(8, 16\) .* those of other scenes \(8, 8\)"):
+        source.read(1)
+
+
+def test_nothing_of_a_held_out_view_is_among_the_views_for_the_fit(pack):
+    """One view for the fit, the others held out: changing them changes nothing in its rows."""
+    files = archive(cars_train=[4])
+    before = open_whole(pack(files, name="a"), context_views=1, bound=0.5, near=0.8, far=1.8)
+    for i in (0, 1, 3):  # 2 is in the middle, and chosen
+        files[f"cars_train/scene0/rgb/{i:06d}.png"] = png(image(1000 + i))
+    after = open_whole(pack(files, name="b"), context_views=1, bound=0.5, near=0.8, far=1.8)
+    assert (before.domain.views, before.domain.held_out_views) == (1, 3)
+    np.testing.assert_array_equal(before.read(0)[0], after.read(0)[0])
+    assert (before.read(0)[1:, ..., 6:] != after.read(0)[1:, ..., 6:]).any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.parametrize("aspect", [(6, 10), (10, 6), (40, 1)])
+def test_pixels_of_images_of_odd_proportions_need_not_be_square(pack, aspect):
+    """Half the rows, and as many columns as come near: the rays of the corners still meet the image's corners."""
+    height, width = aspect
+    files = scene("cars_train/a", 1)
+    files["cars_train/a/rgb/000000.png"] = png(np.full((height, width, 3), 9, np.uint8))
+    files["cars_train/a/intrinsics.txt"] = f"9 {width / 2} {height / 2} 0.\n0 0 0\n{height} {width}\n".encode()
+    source = open_whole(pack(files), resolution=3)
+    assert source.domain.image_size == (3, max(1, round(3 * width / height)))
+    directions = source.read(0)[0, ..., 3:6] @ orbit(1, 1.3, 30.0)[0][:3, :3]
+    for axis, pixels in ((0, width), (1, height)):
+        slopes = directions[..., axis] / directions[..., 2]
+        halves = np.array([slopes.min(), slopes.max()]) * (1 + 1 / (slopes.shape[1 - axis] - 1 or 1))
+        expected = pixels / 2 / 9
+        if slopes.shape[1 - axis] > 1:
+            np.testing.assert_allclose(halves, [-expected, expected], rtol=1e-4)
+
+
+def test_one_camera_far_from_where_the_others_are_leaves_the_cube_as_it_is(pack):
+    files = archive(cars_train=[3, 3, 3])
+    files["cars_train/scene2/pose/000000.txt"] = " ".join(map(str, orbit(1, 0.01, 30.0)[0].ravel())).encode()
+    source = open_whole(pack(files))
+    assert source.domain.bound == 0.5
+
+
+def test_cameras_at_the_centre_need_to_be_told_where_the_scene_is(pack):
+    files = scene("cars_train/a", 1)
+    files["cars_train/a/pose/000000.txt"] = " ".join(map(str, np.eye(4).ravel())).encode()
+    path = pack(files)
+    with pytest.raises(ConfigError, match="give --bound, --near and --far"):
+        open_whole(path)
+    assert open_whole(path, bound=1.0).provenance["cameras"] == {"radius": 0.0, "elevation": 0.0, "focal": 1.025}
 
 
 def test_what_the_store_keeps_opens_the_same_source_again(pack):
@@ -280,9 +345,26 @@ def test_what_the_store_keeps_opens_the_same_source_again(pack):
 
 def test_options_out_of_range_are_refused(pack):
     path = pack(archive(cars_train=[2]))
-    for options in ({"views": 0}, {"held_out_views": -1}, {"bound": 0.0}, {"near": 2.0, "far": 1.0}):
-        with pytest.raises(ConfigError):
+    for options, words in (
+        ({"views": 0}, "views must be a whole number of at least 1"),
+        ({"views": 2**40}, "views must be at most"),
+        ({"resolution": 10**9}, "resolution must be at most 65536"),
+        ({"num_samples": 10**6}, "num_samples must be at most 65536"),
+        ({"held_out_views": -1}, "held_out_views must be"),
+        ({"held_out_views": 1}, "held_out_views=1 needs context_views"),
+        ({"held_out_views": 1, "context_views": 2}, "no scene has more than the 2 views that its fit sees"),
+        ({"bound": 0.0}, "bound must be positive"),
+        ({"bound": float("nan")}, "bound must be positive"),
+        ({"near": 2.0, "far": 1.0}, "near must be below far"),
+    ):
+        with pytest.raises(ConfigError, match=words):
             open_whole(path, **options)
+
+
+def test_a_dry_run_of_nothing_reads_one_scene(pack):
+    source = open_whole(pack(archive(cars_train=[2, 2])), check_first=0)
+    assert len(source.ids) == 2
+    assert source.domain.image_size == (SIZE, SIZE)
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the shared data are not here")

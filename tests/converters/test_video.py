@@ -112,7 +112,9 @@ def test_a_frame_rate_that_is_given_holds_for_all(pack, files):
 
 def test_a_film_of_another_frame_rate_is_a_reject(pack):
     files = {f"{fps}.mp4": film(clip(), ".mp4", fps) for fps in (10, 25)}
-    source = open_video(pack(files), frames=8, resolution=4)
+    with pytest.raises(TooManyRejectsError, match="1 of 2 clips"):
+        open_video(pack(files), frames=8, resolution=4)
+    source = open_video(pack(files), frames=8, resolution=4, max_rejects=0.5)
     assert [r.reason.split(";")[0] for r in source.rejects] == ["has 25 frames per second, but the first film has 10"]
     assert len(open_video(pack(files), frames=8, resolution=4, fps=10).ids) == 2
 
@@ -199,3 +201,36 @@ def test_a_store_says_how_its_archive_was_read(pack, files):
     again = reopen_archive(path, source.provenance, [], silent)
     assert (again.ids, again.domain) == (source.ids, source.domain)
     np.testing.assert_array_equal(again.read(5), source.read(5))
+
+
+def test_frames_are_in_the_order_of_their_numbers_however_they_are_written(pack):
+    frames = clip(12)
+    source = open_video(pack({f"a/{k}.png": png(frame) for k, frame in enumerate(frames)}), frames=12, resolution=16)
+    np.testing.assert_array_equal(source.read(0), frames)
+
+
+def test_frames_beside_folders_of_frames_are_a_clip_of_their_own(pack):
+    files = {f"{k}.png": png(frame) for k, frame in enumerate(clip(4))} | folder("archive", clip(4, seed=1))
+    source = open_video(pack(files, "folder"), frames=4, resolution=16)
+    assert source.ids == [".#0", "archive#0"]
+
+
+def test_an_example_that_no_memory_holds_is_refused(pack, files):
+    with pytest.raises(ConfigError, match=r"frames=1000000 at resolution=64 are .* pixels per example"):
+        open_video(pack(files), frames=1_000_000, resolution=64)
+
+
+def test_an_npz_by_the_name_of_an_npy_is_no_clip(tmp_path, pack, files):
+    buffer = io.BytesIO()
+    np.savez(buffer, a=clip())
+    (tmp_path / "a.npy").write_bytes(buffer.getvalue())
+    with pytest.raises(ArchiveError, match=r"is an \.npz, expected an \.npy"):
+        open_video(tmp_path / "a.npy")
+    source = open_video(pack(files | {"x.npy": buffer.getvalue()}), frames=4, resolution=4, max_rejects=0.2)
+    assert [reject.member for reject in source.rejects] == ["x.npy"]
+
+
+def test_an_npy_whose_header_promises_too_much_is_a_reject(pack, files):
+    header = npy(clip()).replace(b"(8, 16, 16, 3), }        ", b"(99999999999999, 16, 16, 3), }")
+    source = open_video(pack(files | {"x.npy": header}), frames=4, resolution=4, max_rejects=0.2)
+    assert "is no array of numbers" in source.rejects[0].reason

@@ -1,3 +1,6 @@
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -131,6 +134,78 @@ def test_a_file_that_is_none_is_refused(tmp_path, suffix, content):
 def test_labels_of_another_length_are_refused(tmp_path):
     with pytest.raises(ArchiveError, match=r"labels have shape \(3,\)"):
         open_voxels(write(tmp_path / "shapes.npz", occupancy=GRIDS, labels=np.arange(3)))
+
+
+def test_damage_inside_a_compressed_file_is_refused(tmp_path):
+    path = write(tmp_path / "shapes.npz", occupancy=GRIDS)
+    content = bytearray(path.read_bytes())
+    content[60:90] = bytes(byte ^ 255 for byte in content[60:90])
+    path.write_bytes(content)
+    with pytest.raises(ArchiveError, match="cannot be read"):
+        open_voxels(path)
+
+
+def test_a_file_is_what_its_content_says_whatever_its_suffix(tmp_path):
+    write(tmp_path / "shapes.npz", occupancy=GRIDS).rename(tmp_path / "shapes.npy")
+    np.testing.assert_array_equal(open_voxels(tmp_path / "shapes.npy").read(3)[..., 0], GRIDS[3])
+
+
+def test_a_split_of_another_name_is_not_cut_to_one_that_is_known(tmp_path):
+    split = np.array(["train"] * 11 + ["validation-2"])
+    with pytest.raises(ArchiveError, match=r"unknown splits.*validation-2"):
+        open_voxels(write(tmp_path / "shapes.npz", occupancy=GRIDS, split=split))
+
+
+def test_a_group_of_hdf5_and_lists_of_any_length_are_no_occupancies(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "shapes.h5", "w") as file:
+        file["group/occupancy"] = GRIDS
+        file.create_dataset("lists", (12,), dtype=h5py.vlen_dtype("i4"))
+    assert len(open_voxels(tmp_path / "shapes.h5", array="group/occupancy").ids) == 12
+    for wrong in ({"array": "group"}, {"array": "lists"}, {"array": "group/occupancy", "labels": "lists"}):
+        with pytest.raises(ArchiveError, match=r"expected group|have shape|cannot be read"):
+            open_voxels(tmp_path / "shapes.h5", **wrong)
+
+
+def encoded(array=None, shape=None):
+    """An array as .npz files hold it, or the header alone of one of a shape."""
+    file = io.BytesIO()
+    if array is None:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    else:
+        np.save(file, array)
+    return file.getvalue()
+
+
+def test_arrays_of_shapes_that_cannot_be_read_are_rejected_also_the_first_one(tmp_path):
+    contents = {"a": b"nonsense", "b": encoded(shape=(10**15, 4, 4)), "../c": encoded(GRIDS[0])}
+    contents |= {f"shape{k}": encoded(GRIDS[k]) for k in range(5)}
+    with zipfile.ZipFile(tmp_path / "shapes.npz", "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(f"{name}.npy", content)
+    source = open_voxels(tmp_path / "shapes.npz", max_rejects=0.5)
+    assert list(source.ids) == [f"shape{k}" for k in range(5)]
+    assert sorted(reject.member for reject in source.rejects) == ["../c.npy", "a", "b"]
+
+
+def test_a_file_none_of_whose_shapes_can_be_read_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "shapes.npz", "w") as archive:
+        for name in "ab":
+            archive.writestr(f"{name}.npy", b"nonsense")
+    with pytest.raises(ArchiveError, match="none of its 2 arrays"):
+        open_voxels(tmp_path / "shapes.npz", max_rejects=1.0)
+
+
+def test_a_grid_that_memory_could_not_hold_is_refused_before_it_is_read(tmp_path):
+    np.lib.format.open_memmap(tmp_path / "shapes.npy", "w+", np.uint8, (2, 1024, 1024, 1024))  # a hole in the file
+    with pytest.raises(ArchiveError, match="at most 268435456 cells"):
+        open_voxels(tmp_path / "shapes.npy")
+
+
+def test_one_bright_shape_among_many_decides_the_scale(tmp_path):
+    values = GRIDS.astype(np.uint8)
+    values[0] *= 255
+    assert open_voxels(write(tmp_path / "shapes.npy", occupancy=values)).features.scale == 1 / 255
 
 
 def test_it_is_a_converter_whose_presets_name_themselves(tmp_path):

@@ -1,5 +1,7 @@
 """Meshes of a functaset that is a ball in a box, by a decoder that knows the ball."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,8 @@ from functa_store.decode import meshes
 from functa_store.decode.functaset import Functaset, open_functaset
 from functa_store.errors import ConfigError, GridError
 from functa_store.grids import CellGrid
+from functa_store.scenes import SceneVolume
+from functa_store.sources import FeatureSpec
 from tests.decode.stores import write_store
 
 trimesh = pytest.importorskip("trimesh")
@@ -65,8 +69,7 @@ def test_what_is_full_is_the_whole_cube(ball, monkeypatch):
 
 def test_an_empty_example_has_no_surface_and_no_file(ball, tmp_path):
     assert len(meshes.surface(ball, 3).faces) == 0
-    with pytest.raises(GridError, match="example 3 has no surface"):
-        meshes.write_mesh(ball, 3, tmp_path / "empty.ply")
+    assert meshes.write_mesh(ball, 3, tmp_path / "empty.ply") == (0, 0)
     assert not (tmp_path / "empty.ply").exists()
 
 
@@ -108,15 +111,48 @@ def test_the_command_writes_one_mesh_or_one_for_each_example(store, tmp_path, ca
 
 
 @pytest.mark.usefixtures("ball")
+def test_an_example_without_a_surface_does_not_keep_the_others_from_being_written(store, tmp_path, capsys):
+    (tmp_path / "all").mkdir()
+    words = ["--index", "3,0:3", "--mesh", tmp_path / "all"]
+    assert run(store, *words) == 0
+    assert "without a surface: 3" in capsys.readouterr().err
+    assert sorted(p.name for p in (tmp_path / "all").iterdir()) == ["0.ply", "1.ply", "2.ply"]
+    assert run(store, *words, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["without_surface"] == [3]
+    assert len(facts["files"]) == len(facts["faces"]) == 3
+
+
+def test_the_usual_level_is_the_middle_of_a_range_and_half_the_light_for_a_scene(ball, monkeypatch):
+    assert meshes.usual_level(ball, "occupancy") == 0.5
+    size = {"resolution": (32, 32, 32), "image_size": (8, 8), "views": 1, "held_out_views": 0}
+    scene = SceneVolume(bound=0.8, near=0.1, far=2.0, density_scale=20.0, **size)
+    ranges = ((0.0, 1.0),) * 3 + ((0.0, 10.0),)
+    features = FeatureSpec(channels=("red", "green", "blue", "density"), value_ranges=ranges)
+    monkeypatch.setattr(Functaset, "domain", scene)
+    monkeypatch.setattr(Functaset, "features", features)
+    assert meshes.usual_channel(ball) == "density"
+    level = meshes.usual_level(ball, "density")
+    assert np.exp(-20 * level * 1.6 / 32) == pytest.approx(0.5)
+    assert meshes.usual_level(ball, "red") == 0.5
+
+
+@pytest.mark.usefixtures("ball")
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--index", "0:2", "--mesh", "x.ply"], "{id} or {index}"),
-        (["--index", "3", "--mesh", "x.ply"], "has no surface"),
+        (["--index", "3", "--mesh", "x.ply"], "no surface in the examples (3): no occupancy reaches 0.5"),
         (["--mesh", "x.png"], ".ply"),
-        (["--out", "x.png", "--orbit", "8"], "--orbit is for .gif and .mp4"),
-        (["--out", "x.ply", "--sample-rate", "8000"], "--sample-rate is for .wav and .flac"),
-        (["--out", "x.gif", "--orbit", "0"], "at least 1"),
+        (["--out", "x.png", "--orbit", "8"], "--orbit is for .gif, .mp4"),
+        (["--out", "x.ply", "--sample-rate", "8000"], "--sample-rate is for .wav, .flac"),
+        (["--out", "x.gif", "--orbit", "0"], "from 1 to 3600"),
+        (["--out", "x.gif", "--orbit", "1000000000"], "from 1 to 3600"),
+        (["--out", "x.wav", "--sample-rate", "0"], "at least 1"),
+        (["--out", "x.wav", "--resolution", "8"], "--resolution is for .png"),
+        (["--out", "x.flac", "--region", "0:1"], "--region is for .png"),
+        (["--out", "x.png", "--no-clip"], "--no-clip is for .npz"),
+        (["--out", "{store}/x.png"], "inside the store"),
         (["--out", "x.gif"], "make no film"),
         (["--out", "x.wav"], "no sound"),
         (["--mesh", "nowhere/x.ply"], "there is no folder"),
@@ -124,10 +160,20 @@ def test_the_command_writes_one_mesh_or_one_for_each_example(store, tmp_path, ca
 )
 def test_the_command_says_what_does_not_fit(store, tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
-    assert run(store, *words) == 2
+    assert run(store, *(word.replace("{store}", str(store)) for word in words)) == 2
     assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_solids_are_drawn_as_they_look(store, tmp_path):
     assert run(store, "--index", "0:3", "--out", tmp_path / "sheet.png") == 0
     assert (tmp_path / "sheet.png").stat().st_size > 100
+
+
+def test_arrays_have_their_positions_and_exactly_the_name_that_was_asked_for(store, tmp_path):
+    (tmp_path / "out").mkdir()
+    out = tmp_path / "out" / "some.NPZ"
+    assert run(store, "--index", "1", "--region", "0:0.5,0:1,0:1", "--out", out) == 0
+    assert [p.name for p in out.parent.iterdir()] == ["some.NPZ"]
+    with np.load(out) as arrays:
+        assert arrays["features"].shape == (1, *(len(arrays[f"coords/{axis}"]) for axis in "zyx"), 1)
+        np.testing.assert_allclose(arrays["coords/z"], (np.arange(6) + 0.5) / 12)

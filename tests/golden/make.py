@@ -36,7 +36,7 @@ FIELDS = SphereGrid(
     centre=(0.1, 0.0, -0.2),
     radius=0.9,
     area_weighting=True,
-    mask="eNpj4gAAAA4ACw==",
+    mask="6 1 5 1 3",
 )
 SCENES = SceneVolume(
     resolution=(3, 4, 5), bound=0.6, views=2, held_out_views=1, image_size=(4, 6), near=0.8, far=1.8, num_samples=8

@@ -1,6 +1,10 @@
 """Every kind of data goes the whole way: converted, killed, resumed, verified, decoded and loaded."""
 
+import concurrent.futures
+import dataclasses
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,25 +13,48 @@ import xarray as xr
 import functa_store
 from functa_store import loaders
 from functa_store.cli import main
-from tests.kill.conversions import Conversions, Plan
-from tests.kinds.archives import EXAMPLES, KINDS
+from tests.kill.conversions import AT_ONCE, Conversions, Plan
+from tests.kinds.archives import EXAMPLES, KINDS, Kind
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks up files in /proc")
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_every_kind_goes_the_whole_way(name, tmp_path):
-    """Convert, kill, resume, verify, xarray, decode at twice the resolution, loader."""
-    kind = KINDS[name]
-    (tmp_path / "references").mkdir()
-    conversions = Conversions(tmp_path / "references", kind, ["float32"])
-    (tmp_path / "killed").mkdir()
-    phases, problems = conversions.carry_out(Plan("float32", ("shards:2",)), tmp_path / "killed")
-    assert (phases, problems) == (["shards"], [])
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """A functaset that was killed while it was converted, and went on."""
 
-    out = tmp_path / "killed/killed.functa"
-    assert main(["verify", str(out), "--deep", "--archive", str(conversions.archive)]) == 0
-    functaset = functa_store.open(out)
+    archive: Path
+    out: Path
+    phases: list[str]
+    problems: list[str]
+
+
+@pytest.fixture(scope="module", name="converted")
+def _converted(request, tmp_path_factory):
+    """Gives the functaset of a kind. All that are asked for are converted, two at a time, while others are looked at."""
+    items = [item for item in request.session.items if item.path == request.path]
+    names = [item.callspec.params["name"] for item in items]
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        started = {name: pool.submit(kill_and_go_on, KINDS[name], tmp_path_factory.mktemp(name)) for name in names}
+        yield lambda name: started[name].result()
+        pool.shutdown(cancel_futures=True)
+
+
+def kill_and_go_on(kind: Kind, folder: Path) -> Converted:
+    (folder / "references").mkdir()
+    (folder / "killed").mkdir()
+    conversions = Conversions(folder / "references", kind, ["float32"])
+    phases, problems = conversions.carry_out(Plan("float32", ("shards:2",)), folder / "killed")
+    return Converted(conversions.archive, folder / "killed/killed.functa", phases, problems)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_goes_the_whole_way(name, converted: Callable[[str], Converted]):
+    """Convert, kill, resume, verify, xarray, decode at twice the resolution, loader."""
+    kind, done = KINDS[name], converted(name)
+    assert (done.phases, done.problems) == (["shards"], [])
+    assert main(["verify", str(done.out), "--deep", "--archive", str(done.archive)]) == 0
+    functaset = functa_store.open(done.out)
     assert (functaset.domain.axes, functaset.domain.resolution) == (kind.axes, kind.resolution)
     assert len(functaset) == EXAMPLES
     assert np.isfinite(functaset.mse[:]).all()
@@ -35,7 +62,7 @@ def test_every_kind_goes_the_whole_way(name, tmp_path):
     twice = [2 * n for n in kind.resolution]
     decoded = functaset.decode(slice(0, 3), twice)
     assert decoded.shape == (3, *twice, functaset.features.num_channels)
-    dataset = xr.open_dataset(out, engine="functa", resolution=twice)
+    dataset = xr.open_dataset(done.out, engine="functa", resolution=twice)
     lazy = dataset[functaset.domain.quantity]
     assert lazy.dims == ("example", *kind.axes, "channel")
     np.testing.assert_allclose(lazy.isel(example=slice(0, 3)), decoded, rtol=1e-5, atol=1e-5)

@@ -9,6 +9,7 @@ import pytest
 
 import functa_store.learn.fit as fit_module
 import functa_store.learn.projection as projection_module
+from functa_store.array_sources import ArraySource
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.errors import ConfigError
 from functa_store.feed import Feed
@@ -17,7 +18,7 @@ from functa_store.learn.inner_loop import Steps
 from functa_store.learn.outer_loop import init_learnable
 from functa_store.metrics import psnr_mean
 from functa_store.nets.weights import to_weights
-from functa_store.sources import ArraySource, FeatureSpec
+from functa_store.sources import FeatureSpec
 from tests.reference import ReferenceSiren
 
 BATCH = 8

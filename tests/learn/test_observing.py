@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from functa_store.array_sources import ArraySource
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.errors import MemberError
 from functa_store.feed import Feed
@@ -16,7 +17,7 @@ from functa_store.learn.observing import GridObserver, normalized
 from functa_store.learn.outer_loop import init_learnable
 from functa_store.learn.scores import SCORES
 from functa_store.nets.weights import to_weights
-from functa_store.sources import ArraySource, FeatureSpec
+from functa_store.sources import FeatureSpec
 from functa_store.sphere import SphereGrid
 from tests.reference import ReferenceSiren
 
@@ -69,10 +70,19 @@ def test_without_gaps_a_source_that_may_have_some_is_fitted_alike():
 
 
 def test_not_a_number_is_refused_where_nothing_may_be_missing():
-    with pytest.raises(MemberError, match="not finite"):
-        fitted(source(np.where(GAPS, np.nan, VALUES)))
-    with pytest.raises(MemberError, match="not finite"):
-        fitted(source(np.where(GAPS, np.inf, VALUES), missing=True))
+    for value, missing in ((np.nan, False), (np.inf, True)):
+        broken = source(VALUES.copy(), missing=missing)
+        broken.values[GAPS] = value
+        with pytest.raises(MemberError, match="not finite"):
+            fitted(broken)
+
+
+def test_an_example_without_any_value_is_refused():
+    """Its PSNR would be infinite, and no state would ever be better than the first one."""
+    gappy = source(VALUES.copy(), missing=True)
+    gappy.values[0] = np.nan
+    with pytest.raises(MemberError, match="all are missing"):
+        fitted(gappy)
 
 
 def test_points_count_by_the_weights_of_their_domain():
@@ -110,6 +120,20 @@ def test_overlap_and_agreement_are_those_of_what_is_above_a_half(tile):
     there = occupied.values[..., 0].reshape(4, -1) > 0.5
     iou = (found & there).sum(axis=1) / (found | there).sum(axis=1)
     np.testing.assert_allclose(metrics, np.stack([iou, (found == there).mean(axis=1)], axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("tile", [None, 5])
+def test_overlap_and_agreement_leave_out_what_is_missing(tile):
+    gappy = source(np.where(GAPS, np.nan, VALUES > 0.7).astype(np.float32), missing=True, metrics=("iou", "accuracy"))
+    (modulations, _, metrics), learnable = fitted(gappy, tile_points=tile)
+    reference = ReferenceSiren.from_weights(CONFIG.network.w0, to_weights(learnable.base))
+    coords = gappy.domain.coords().astype(np.float64)
+    found = np.stack([reference(phi.astype(np.float64), coords)[:, 0] > 0.5 for phi in modulations])
+    first = gappy.values[..., 0].reshape(4, -1)
+    there, present = first > 0.5, ~np.isnan(first)
+    iou = (found & there & present).sum(axis=1) / ((found | there) & present).sum(axis=1)
+    accuracy = ((found == there) & present).sum(axis=1) / present.sum(axis=1)
+    np.testing.assert_allclose(metrics, np.stack([iou, accuracy], axis=1), rtol=1e-5)
 
 
 def test_two_empty_shapes_overlap_fully():

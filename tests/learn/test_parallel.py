@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from functa_store.array_sources import ArraySource
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
 from functa_store.learn import parallel
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.parallel import each, microbatch_sizes, num_devices, over_devices
 from functa_store.learn.tuning import tune
-from functa_store.sources import ArraySource
 
 ON_FOUR = """
 import jax, numpy as np, sys

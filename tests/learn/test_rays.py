@@ -1,5 +1,7 @@
 """Scenes as the loops look at them."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,13 +10,16 @@ import pytest
 from flax import nnx
 
 from functa_store.cameras import Lens, camera_rays, orbit
-from functa_store.config import NetworkConfig
+from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
+from functa_store.learn.fit import Fit
+from functa_store.learn.inner_loop import extend
 from functa_store.learn.losses import error_and_gradient, reconstruction_error
 from functa_store.learn.observers import observer_of
-from functa_store.learn.rays import RayObserver
+from functa_store.learn.rays import RayObserver, Rays
+from functa_store.learn.views import strided
 from functa_store.nets.siren import init_siren
 from functa_store.scenes import SceneVolume
-from functa_store.sources import FeatureSpec
+from functa_store.sources import FeatureSpec, Source
 
 SIZE = 12
 VOLUME = SceneVolume(
@@ -97,17 +102,104 @@ def test_a_fit_sees_bin_centres_and_learning_random_ones():
     assert (one != other).any()
 
 
-def test_missing_views_count_nothing_and_change_nothing():
+def test_another_view_stands_in_for_a_missing_one_and_all_count_the_same():
+    """Of views 0 to 3, 1 and 2 are missing: the error and its gradient are those of 0 and 3 alone."""
     partly = RAW.copy()
-    partly[2:4, ..., 6:] = np.nan
+    partly[1:3, ..., 6:] = np.nan
     base = init_siren(NETWORK, 3, 4, seed=0)
     zero = jnp.zeros(8)
     some = everything(raw=partly)
-    present = everything(rows=np.tile(np.arange(2 * SIZE * SIZE), 2))
+    present = everything(raw=RAW[[0, 3, 0, 3, 4]])
+    assert not np.isnan(some.features).any()
     found = error_and_gradient(OBSERVER.predict, base, zero, some, "float32")
     wanted = error_and_gradient(OBSERVER.predict, base, zero, present, "float32")
     np.testing.assert_allclose(found[0], wanted[0], rtol=1e-5)
     np.testing.assert_allclose(found[1], wanted[1], rtol=1e-4, atol=1e-7)
+
+
+def test_three_views_in_the_place_of_four_count_the_same():
+    partly = RAW.copy()
+    partly[3, ..., 6:] = np.nan
+    look = everything(raw=partly)
+    instead = np.repeat([0, 1, 2, 0], SIZE * SIZE)
+    np.testing.assert_array_equal(look.features.reshape(-1, 3), RAW[[0, 1, 2, 0]].reshape(-1, 9)[:, 6:])
+    shares = np.bincount(instead, np.asarray(look.weights, np.float64).ravel())
+    np.testing.assert_allclose(shares, 1 / 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("missing", [[1, 2, 3, 4], [0, 2], [4]])
+def test_no_step_looks_at_a_missing_view(missing):
+    """Neither in learning, however few views it takes, nor in a fit, whatever the phase of its stride."""
+    partly = RAW.copy()
+    partly[missing, ..., 6:] = np.nan
+    raw = jnp.asarray(partly.reshape(-1, 9))
+    for seed in range(20):
+        for rows in OBSERVER.sample(jax.random.key(seed), 3, 64):
+            look = OBSERVER.look(raw, rows[None], np.full((1, 64), 1 / 64, np.float32), jax.random.key(seed))
+            assert not np.isnan(look.features).any()
+            assert np.sum(look.weights) == pytest.approx(1, rel=1e-5)
+    phases = strided(OBSERVER.step_shape, 4, 64, 1024)
+    for points, weights in zip(*phases, strict=True):
+        look = OBSERVER.look(raw, points, weights, None)
+        assert not np.isnan(look.features).any()
+        assert np.sum(look.weights) == pytest.approx(1, rel=1e-5)
+
+
+class Scenes(Source):
+    """One scene, as far as a fit asks."""
+
+    def __init__(self, domain):
+        self.domain, self.features = domain, dataclasses.replace(SPEC, metrics=("mse_held_out",))
+
+
+def fitted(raw, domain=VOLUME, stride=2):
+    """Modulation, error of the views for the fit, and error of those held out."""
+    graph, base = nnx.split(init_siren(NETWORK, 3, 4, seed=0))
+    config = ConvertConfig(network=NETWORK, fit=FitConfig(num_steps=3, stride=stride, tuning_steps=0))
+    fit = Fit(graph, config, Scenes(domain))
+    shared = fit.prepare(base, extend(np.full((3, 8), 0.1, np.float32), 3))
+    modulations, mse, metrics = fit(shared, np.repeat(raw.reshape(1, -1, 9), jax.local_device_count(), axis=0))
+    return np.asarray(modulations[0]), float(mse[0]), float(metrics[0, 0])
+
+
+def error_of(modulation, views):
+    """Mean squared error of whole views, one row after the other."""
+    base = init_siren(NETWORK, 3, 4, seed=0)
+    rays = jnp.asarray(views.reshape(-1, 9))
+    seen = OBSERVER.predict(base, base.shifts(jnp.asarray(modulation)), Rays(rays[:, :3], rays[:, 3:6]), "float32")
+    return np.mean((np.asarray(seen, np.float64) - views.reshape(-1, 9)[:, 6:]) ** 2)
+
+
+def test_nothing_of_a_held_out_view_reaches_the_fit_and_only_held_out_views_measure_it():
+    other = RAW.copy()
+    other[4] = np.random.default_rng(0).permutation(other[4].reshape(-1, 9)).reshape(other[4].shape)
+    other[4, ..., 6:] = 1 - other[4, ..., 6:]
+    modulation, mse, held_out = fitted(RAW)
+    modulation_2, mse_2, held_out_2 = fitted(other)
+    assert np.abs(modulation).max() > 0
+    np.testing.assert_array_equal(modulation, modulation_2)
+    assert mse == mse_2
+    assert mse == pytest.approx(error_of(modulation, RAW[:4]), rel=1e-4)
+    assert held_out == pytest.approx(error_of(modulation, RAW[4:]), rel=1e-4)
+    assert held_out_2 == pytest.approx(error_of(modulation, other[4:]), rel=1e-4)
+
+
+def test_a_scene_with_fewer_views_than_others_is_fitted_as_if_it_were_alone():
+    padded = RAW.copy()
+    padded[2:4, ..., 6:] = np.nan
+    found = fitted(padded, stride=1)
+    wanted = fitted(RAW[[0, 1, 4]], dataclasses.replace(VOLUME, views=2), stride=1)
+    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-4, atol=1e-6)
+    assert found[1:] == pytest.approx(wanted[1:], rel=1e-4)
+
+
+def test_a_scene_without_held_out_views_has_no_error_on_them():
+    gone = RAW.copy()
+    gone[4, ..., 6:] = np.nan
+    modulation, mse, held_out = fitted(gone)
+    np.testing.assert_array_equal(modulation, fitted(RAW)[0])
+    assert mse > 0
+    assert np.isnan(held_out)
 
 
 def test_a_scene_of_which_every_view_is_missing_has_no_gradient():

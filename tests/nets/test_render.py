@@ -1,5 +1,7 @@
 """Volume rendering against a plain reference in float64."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,7 +64,8 @@ def test_samples_are_the_centres_of_equal_bins_inside_the_cube():
     np.testing.assert_allclose(samples.distances, 0.8 + (np.arange(16) + 0.5) / 16, rtol=1e-6)
     np.testing.assert_allclose(samples.positions[:, 1:], 0.5)
     np.testing.assert_allclose(samples.positions[:, 0], 1 - (np.arange(16) + 0.5) / 16, atol=1e-6)
-    np.testing.assert_allclose(samples.lengths, [1 / 16] * 15 + [1 / 32], atol=1e-6)
+    lengths = VOLUME.density_scale * np.array([1 / 16] * 15 + [1 / 32])
+    np.testing.assert_allclose(samples.lengths, lengths, rtol=1e-5)
 
 
 def test_positions_are_z_y_x_of_the_point_in_the_world():
@@ -80,6 +83,14 @@ def test_a_ray_that_misses_the_cube_is_white(direction):
     np.testing.assert_array_equal(samples.lengths, 0)
     seen = render(jnp.full((16, 4), 0.5).at[:, 3].set(10.0), samples)
     np.testing.assert_array_equal(seen.colour, 1)
+
+
+def test_a_density_stops_more_of_a_ray_in_a_domain_that_scales_it():
+    """A constant density d along a length L lets exp(-scale d L) pass, less half a bin at the front."""
+    domain = dataclasses.replace(VOLUME, density_scale=3.0)
+    samples = samples_along(jnp.array([0.0, 0.0, 1.3]), jnp.array([0.0, 0.0, -1.0]), domain)
+    seen = render(jnp.full((16, 4), 0.5), samples)
+    np.testing.assert_allclose(1 - seen.opacity, np.exp(-3.0 * 0.5 * (1 - 1 / 32)), rtol=1e-5)
 
 
 def test_random_samples_stay_each_in_its_bin_and_are_uniform_there():

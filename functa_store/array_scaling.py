@@ -1,0 +1,90 @@
+"""Which values of an array become which features?"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from functa_store.array_examples import Scan
+from functa_store.errors import ArchiveError
+from functa_store.sources import FeatureSpec
+
+_STEPS = 256
+"""Values that float32 must at least tell apart between the smallest and the largest one of a channel."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Scaling:
+    """Values to features, channel by channel: (value - low) / span.
+
+    Attributes:
+        low: The value that becomes 0.
+        span: How far from it the value that becomes 1 is; positive.
+        as_bytes: Whether bytes stay bytes, which a `FeatureSpec` scales.
+    """
+
+    low: Float64[np.ndarray, " channel"]
+    span: Float64[np.ndarray, " channel"]
+    as_bytes: bool
+
+    def raw(self, values: np.ndarray) -> np.ndarray:
+        """What a source hands out of values: features as float32, or bytes."""
+        return values.astype(np.uint8) if self.as_bytes else ((values - self.low) / self.span).astype(np.float32)
+
+    def features(
+        self, channels: Sequence[str], units: Sequence[str], *, missing: bool, dtype: np.dtype[Any]
+    ) -> FeatureSpec:
+        """What is handed out means."""
+        return FeatureSpec(
+            channels=tuple(channels) or tuple(str(k) for k in range(len(self.low))),
+            units=tuple(units),
+            scale=1 / 255 if self.as_bytes and dtype == np.uint8 else 1.0,
+            value_scale=tuple(self.span.tolist()),
+            value_offset=tuple(self.low.tolist()),
+            missing=missing,
+            metrics=("rmse",),
+        )
+
+
+def find_scaling(
+    name: str, dtype: np.dtype[Any], value_range: tuple[float | int, float | int] | None, found: Scan, rows: np.ndarray
+) -> Scaling:
+    """The scaling that spans a range; without one what bytes and booleans can be, or what some examples span.
+
+    Args:
+        name: What errors call the array.
+        dtype: Of its values.
+        value_range: Smallest and largest value.
+        found: What reading the array has found.
+        rows: The examples that may be learned from.
+
+    Raises:
+        ArchiveError: If float32, in which all is learned and decoded, cannot tell the values of a channel apart.
+    """
+    num_channels = found.low.shape[-1]
+    as_bytes = value_range is None and (dtype.kind == "b" or dtype == np.uint8)
+    if as_bytes:
+        value_range = (0, 1) if dtype.kind == "b" else (0, 255)
+    if value_range is not None:
+        low, high = (np.full(num_channels, float(end)) for end in value_range)
+    elif len(rows):
+        low, high = np.fmin.reduce(found.low[rows]), np.fmax.reduce(found.high[rows])
+    else:
+        low, high = np.zeros(num_channels), np.ones(num_channels)  # `check_source` says that nothing is left
+    low, high = np.nan_to_num(low), np.nan_to_num(high)  # a channel that is missing throughout
+    _check_span(name, low, high)
+    constant = np.maximum(1.0, np.abs(low))
+    return Scaling(low=low, span=np.where(high > low, high - low, constant), as_bytes=as_bytes)
+
+
+def _check_span(name: str, low: np.ndarray, high: np.ndarray) -> None:
+    float32 = np.finfo(np.float32)
+    largest = np.maximum(np.abs(low), np.abs(high))
+    coarse = (high > low) & (largest * float32.eps > high / _STEPS - low / _STEPS)
+    for channel in np.flatnonzero(coarse | (largest > float32.max / 4)):
+        raise ArchiveError(
+            f"{name}: channel {channel} goes from {low[channel]!r} to {high[channel]!r}, too far out or too close "
+            "together for float32, in which all is learned and decoded; subtract an offset, or choose another unit"
+        )

@@ -1,0 +1,120 @@
+"""How do pictures become a film in a file?"""
+
+import fractions
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+from PIL import Image
+
+from functa_store.decode.memory import check_memory
+from functa_store.errors import ConfigError, MissingLibraryError, StorageError
+
+MOST_PIXELS = {".gif": 65535, ".mp4": 16384}
+"""Along an edge: what 16 bits hold, and what libx264 takes."""
+
+FASTEST = {".gif": 100.0, ".mp4": 10_000.0}
+"""Frames per second: a GIF counts hundredths of a second."""
+
+SLOWEST = 1 / 600
+"""Frames per second, or the 16 bits of a GIF's hundredths would overflow."""
+
+_BYTES_PER_FRAME, _BYTES_PER_PIXEL = 1000, 40
+"""Of frames that wait to be written: colours in float32, what they are scaled in, bytes, and Pillow's copies."""
+
+
+def check_film(path: str | os.PathLike[str], frames: int, height: int, width: int, rate: float) -> None:
+    """Refuse a film that `write_frames` could not write, before any of its frames is computed.
+
+    Args:
+        path: The file, ending in .gif or .mp4.
+        frames: How many, at least 1.
+        height: Rows of a frame.
+        width: Columns of a frame.
+        rate: Frames per second.
+
+    Raises:
+        ConfigError: If no such file can have frames of this size or at this rate.
+        GridError: If the film does not fit into memory.
+        MissingLibraryError: If PyAV, which an .mp4 needs, is not installed.
+        StorageError: If there is no folder for the file, or a folder in its place.
+    """
+    name, path = os.fspath(path), Path(path)
+    if (suffix := path.suffix.lower()) not in FASTEST:
+        raise ConfigError(f"{name}: expected a name that ends in .gif or .mp4, found {suffix!r}")
+    if max(height, width) > MOST_PIXELS[suffix]:
+        raise ConfigError(
+            f"{name}: a frame of {height} x {width} pixels is too large, expected at most {MOST_PIXELS[suffix]} along "
+            f"an edge in {suffix}; lower the resolution"
+        )
+    if suffix == ".mp4" and (height % 2 or width % 2):
+        raise ConfigError(f"{name}: an .mp4 needs an even number of rows and columns, got {height} x {width}")
+    if not SLOWEST <= rate <= FASTEST[suffix]:
+        raise ConfigError(
+            f"{name}: {rate:g} frames per second, expected {SLOWEST:.2g} to {FASTEST[suffix]:g} in {suffix}; "
+            "take another number of frames"
+        )
+    check_memory(1, 0, 0, beside=frames * (_BYTES_PER_FRAME + _BYTES_PER_PIXEL * height * width))
+    if suffix == ".mp4":
+        _av()
+    if path.is_dir() or not path.parent.is_dir():
+        found = "a folder" if path.is_dir() else f"no folder {path.parent}"
+        raise StorageError(f"{name}: cannot be written: there is {found}; choose another name, or create the folder")
+
+
+def write_frames(path: str | os.PathLike[str], frames: UInt8[np.ndarray, "t y x 3"], rate: float) -> None:
+    """Write a film that has passed `check_film`.
+
+    A GIF lasts as long as it should to within a hundredth of a second, its colours reduced to 256 in each frame.
+
+    Args:
+        path: The file, ending in .gif or .mp4.
+        frames: sRGB.
+        rate: Frames per second.
+
+    Raises:
+        MissingLibraryError: If PyAV, which an .mp4 needs, is not installed.
+        StorageError: If the file cannot be written.
+    """
+    write = _write_gif if Path(path).suffix.lower() == ".gif" else _write_mp4
+    try:
+        write(Path(path), frames, rate)
+    except OSError as error:
+        raise StorageError(f"{os.fspath(path)}: cannot be written: {error}") from error
+
+
+def to_bytes(values: Shaped[np.ndarray, "*shape"], low: float = 0.0, high: float = 1.0) -> UInt8[np.ndarray, "*shape"]:
+    """Values between black and white, both within their reach, as bytes."""
+    return np.rint((values - low) * (255 / (high - low))).astype(np.uint8)
+
+
+def _write_gif(path: Path, frames: np.ndarray, rate: float) -> None:
+    first, *others = map(Image.fromarray, frames)
+    hundredths = np.diff(np.rint(np.arange(len(others) + 2) * (100 / rate)))
+    durations = [10 * int(length) for length in hundredths]
+    first.save(path, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
+
+
+def _write_mp4(path: Path, frames: np.ndarray, rate: float) -> None:
+    av = _av()
+    try:
+        with open(path, "wb") as file, av.open(file, "w", format="mp4") as film:
+            stream = film.add_stream("libx264", rate=fractions.Fraction(rate).limit_denominator(1000))
+            stream.pix_fmt, (stream.height, stream.width) = "yuv420p", frames.shape[1:3]
+            for frame in frames:
+                film.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+            film.mux(stream.encode())
+    except av.FFmpegError as error:
+        raise StorageError(f"{path}: cannot be written: {error}") from error
+
+
+def _av() -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise MissingLibraryError(
+            "PyAV is not installed; run pip install 'functa-store[video]', or write a .gif"
+        ) from error
+    return av
