@@ -145,7 +145,7 @@ def results(base: Base, config: ConvertConfig, train: Chosen, indices: np.ndarra
 
 def sheet(base: Base, config: ConvertConfig, train: Chosen, indices: np.ndarray, path: Path) -> None:
     """Write what one view of each test scene says about another one: context, ours, truth and depth."""
-    from functa_store.decode.views import make_renderer
+    from functa_store.decode.rendering import make_renderer
 
     test = FewViews(train.whole, indices, 1)
     modulations = fitted(base, config, train, test)[0].modulations

@@ -63,7 +63,9 @@ class Feed:
         if (kept := self._cache.get(index)) is not None:
             return kept
         raw = self._source.read(index)
-        if raw.dtype.kind in "iuf" and raw.dtype.itemsize > 4:  # JAX would cut 64 bits to 32; integers would wrap around
+        if (
+            raw.dtype.kind in "iuf" and raw.dtype.itemsize > 4
+        ):  # JAX would cut 64 bits to 32; integers would wrap around
             with np.errstate(over="ignore"):
                 raw = raw.astype(np.float32)
         if problem := self._problem(raw):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import functa_store
-from functa_store import conversion
+from functa_store import planning
 from functa_store.array_sources import ArraySource
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.decode.compared import compared
@@ -194,7 +194,7 @@ def test_shift_modulations_are_stored_and_decoded_like_latent_ones(tmp_path):
 
 
 def test_a_plan_says_what_a_conversion_would_do(store):
-    plan = conversion.plan(source(), CONFIG)
+    plan = planning.plan(source(), CONFIG)
     fs = functa_store.open(store)
     assert plan["examples"] == {"train": 36, "test": 4}
     assert plan["modulation_size"] == 4
@@ -237,7 +237,12 @@ RADIANCE = dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, head
         (Scenes(channels=("red", "green", "blue")), RADIANCE, ConfigError, "expected 4 for a network's head"),
         (Scenes(columns=7), RADIANCE, ArchiveError, "7 numbers in a row.* 1 of them.* expected 3"),
         (Scenes(domain=Elsewhere(axes=("y", "x", "z"), resolution=(2, 4, 4))), CONFIG, ArchiveError, "shape"),
-        (Scenes(domain=Elsewhere(axes=("y", "x", "z"), resolution=(2, 4, 4)), columns=4), CONFIG, ConfigError, "Elsewh"),
+        (
+            Scenes(domain=Elsewhere(axes=("y", "x", "z"), resolution=(2, 4, 4)), columns=4),
+            CONFIG,
+            ConfigError,
+            "Elsewh",
+        ),
     ],
 )
 def test_what_a_network_cannot_learn_is_refused_before_work_starts(offered, config, error, words, tmp_path):

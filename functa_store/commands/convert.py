@@ -186,7 +186,7 @@ def _both(first: Report, second: Report) -> Report:
 
 def _finish(args: argparse.Namespace, source: "Source", config: ConvertConfig) -> None:
     if args.dry_run:
-        from functa_store.conversion import plan  # imports JAX
+        from functa_store.planning import plan  # imports JAX
 
         facts, show = plan(source, config), _show_plan
     elif args.json or not args.quiet:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from functa_store.cameras import orbit
 from functa_store.commands.request import Request
 from functa_store.errors import ConfigError, GridError
 from functa_store.scenes import SceneVolume
@@ -26,8 +25,6 @@ MOST_PIXELS = 2**28
 
 MOST_PIXELS_ALONG = 2**15
 """Of one picture, or programs that show it give up."""
-
-_ELEVATION = 30.0  # degrees above the ground from which a scene is seen
 
 
 def pictures_of(request: Request) -> list[Image.Image]:
@@ -92,14 +89,12 @@ def _as_on_maps(request: Request) -> tuple[slice, ...]:
 
 
 def _scenes(request: Request, domain: SceneVolume) -> list[Image.Image]:
-    from functa_store.decode.views import render_view  # imports JAX
+    from functa_store.decode.views import cameras_around, render_view  # imports JAX
 
     side = request.side(domain.image_size[0])
     _check_pixels(len(request.index), side, side)
-    distance = (domain.near + domain.far) / 2
-    (pose,) = orbit(1, distance, _ELEVATION)
-    focal = side * distance / (2 * domain.bound)  # the cube fills the picture
-    views = [render_view(request.functaset, k, pose, side, side, focal).colour for k in request.index]
+    (pose,), focal = cameras_around(request.functaset, 1)
+    views = [render_view(request.functaset, k, pose, side, side, focal * side).colour for k in request.index]
     return [to_image(np.asarray(view)) for view in views]
 
 

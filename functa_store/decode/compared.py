@@ -58,7 +58,9 @@ def _along_rays(store: StoreReader, most_points: int) -> Compared:
     towards = rng.uniform(-domain.bound, domain.bound, (count, 3)) - origins
     directions = towards / np.linalg.norm(towards, axis=1, keepdims=True)
     renderer = make_renderer(store.config.network, domain)
-    return Compared(lambda modulation: renderer(store.base, modulation, origins, directions).colour, np.ones(count))
+    return Compared(
+        lambda modulation: np.asarray(renderer(store.base, modulation, origins, directions).colour), np.ones(count)
+    )
 
 
 _COMPARED: Mapping[type[Domain], Callable[[StoreReader, int], Compared]] = {

@@ -22,13 +22,22 @@ from functa_store.learn.parallel import copies, each, on_devices, one_at_a_time,
 from functa_store.learn.projection import Projection, is_small, project
 from functa_store.learn.scores import in_order, score
 from functa_store.learn.sizes import FIT_BATCH, fit_batch_size, timed
-from functa_store.learn.views import View, choose_stride, in_tiles, strided, tile_points, tile_rows, whole
+from functa_store.learn.views import (
+    View,
+    choose_stride,
+    flat,
+    in_tiles,
+    some_rows,
+    strided,
+    tile_points,
+    tile_rows,
+    whole,
+)
 from functa_store.metrics import psnr_mean
 from functa_store.sources import Source
 
 MOST_LIFTED_BYTES = 2**28
 """Size up to which the first layer's product with the grid is kept for all examples."""
-
 
 TUNED_POINTS = 2**14
 """Most points of an example on which the error is tuned; their activations are computed again for its gradient."""
@@ -101,7 +110,7 @@ class Fit:
         self._held_out = (
             in_tiles(np.arange(num_rows, observer.num_rows), tile) if observer.num_rows > num_rows else None
         )
-        self._tuned_on = _some_rows(num_rows, max(1, TUNED_POINTS // observer.evaluations), tile)
+        self._tuned_on = some_rows(num_rows, max(1, TUNED_POINTS // observer.evaluations), tile)
         share = np.count_nonzero(self._phases.weights[0]) / num_rows
         self.passes = 1 + 2 * (on_grid and not self._projected) + 2 * further * share
         self._prepare = jax.jit(self._share)
@@ -137,7 +146,7 @@ class Fit:
         """What `modulate` takes of each example: its raw values, error and gradient of step 0 if it is a product."""
         if shared.projection is None:
             return (raw,)
-        everything = jax.vmap(lambda raw: self.observer.look(raw, *_flat(self._whole), None))(raw)
+        everything = jax.vmap(lambda raw: self.observer.look(raw, *flat(self._whole), None))(raw)
         weights = everything.weights if self.observer.uneven else None
         return (raw, *shared.projection(everything.features, weights))
 
@@ -207,19 +216,6 @@ class Fit:
         arrays = [jnp.asarray(array) for array in view]
         target = jax.vmap(look)(*arrays) if view.points.ndim > 2 else look(*arrays)
         return target if lifted is None else target._replace(places=target.places._replace(lifted=lifted))
-
-
-def _flat(view: View) -> View:
-    """A view of all points without its tiles and filling."""
-    count = np.count_nonzero(view.weights)
-    return View(*(array.ravel()[:count] for array in view))
-
-
-def _some_rows(num_rows: int, most: int, tile: int) -> View:
-    """All rows, or a random choice of so many, always the same one: a pattern would be that of a step."""
-    if num_rows <= most:
-        return whole(num_rows, tile)
-    return in_tiles(np.sort(np.random.default_rng(0).choice(num_rows, most, replace=False)), tile)
 
 
 def choose_batch_size(fit: Fit, shared: Shared, source: Source, wanted: int | None, most: int) -> int:

@@ -68,6 +68,19 @@ def whole(num_points: int, tile: int) -> View:
     return in_tiles(np.arange(num_points), tile)
 
 
+def flat(view: View) -> View:
+    """A view of all points without its tiles and filling."""
+    count = np.count_nonzero(view.weights)
+    return View(*(array.ravel()[:count] for array in view))
+
+
+def some_rows(num_rows: int, most: int, tile: int) -> View:
+    """All rows, or a random choice of so many, always the same one: a pattern would be that of a step."""
+    if num_rows <= most:
+        return whole(num_rows, tile)
+    return in_tiles(np.sort(np.random.default_rng(0).choice(num_rows, most, replace=False)), tile)
+
+
 def strided(shape: tuple[int, ...], stride: int, phases: int, tile: int) -> View:
     """Every stride-th point along each axis, once per phase of that pattern.
 

@@ -31,7 +31,7 @@ class Converted:
 
 @pytest.fixture(scope="module", name="converted")
 def _converted(request, tmp_path_factory):
-    """Gives the functaset of a kind. All that are asked for are converted, two at a time, while others are looked at."""
+    """Gives the functaset of a kind; all that are tested are converted, two at a time, while others are looked at."""
     items = [item for item in request.session.items if item.path == request.path]
     names = [item.callspec.params["name"] for item in items]
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
@@ -43,7 +43,8 @@ def _converted(request, tmp_path_factory):
 def kill_and_go_on(kind: Kind, folder: Path) -> Converted:
     (folder / "references").mkdir()
     (folder / "killed").mkdir()
-    conversions = Conversions(folder / "references", kind, ["float32"])
+    brief = dataclasses.replace(kind, options=(*kind.options, "--outer-steps", "10"))
+    conversions = Conversions(folder / "references", brief, ["float32"])
     phases, problems = conversions.carry_out(Plan("float32", ("shards:2",)), folder / "killed")
     return Converted(conversions.archive, folder / "killed/killed.functa", phases, problems)
 
