@@ -4,7 +4,7 @@ from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, Netwo
 from functa_store.plugins import Preset
 
 CLIMATE_FAST = Preset(
-    summary="fields on the sphere: about ten minutes of learning on 2 CPU cores",
+    summary="fields on the sphere, for a few CPU cores",
     config=ConvertConfig(
         preset="climate-fast",
         network=NetworkConfig(width=128, depth=5, w0=20.0, modulation_dim=64),

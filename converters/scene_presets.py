@@ -4,7 +4,7 @@ from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, Netwo
 from functa_store.plugins import Preset
 
 SCENES_FAST = Preset(
-    summary="views of scenes at 64x64: a quarter of an hour of learning on 2 CPU cores",
+    summary="views of scenes at 64x64, for a few CPU cores; a start, not swept",
     config=ConvertConfig(
         preset="scenes-fast",
         network=NetworkConfig(width=128, depth=5, w0=12.0, modulation_dim=128, head="radiance"),

@@ -5,25 +5,30 @@ import dataclasses
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.plugins import Preset
 
-# Shapes need lower frequencies than images; `python -m benchmarks.shapes --sweep` compares recipes.
+# docs/explanation/kinds.md has the sweep (`python -m benchmarks.shapes --sweep`): edges of shapes want as high
+# frequencies as images.
 SHAPES32_FAST = Preset(
-    summary="shapes at 32x32x32: twenty minutes of learning on 2 CPU cores",
+    summary="shapes at 32x32x32, for a few CPU cores",
     config=ConvertConfig(
         preset="shapes32-fast",
-        network=NetworkConfig(width=128, depth=4, w0=12.0, modulation_dim=256),
+        network=NetworkConfig(width=128, depth=4, w0=30.0, modulation_dim=256),
         inner=InnerLoopConfig(num_steps=3, learning_rate=0.2),
-        outer=OuterLoopConfig(num_steps=1500, batch_size=16, num_points=2048),
+        outer=OuterLoopConfig(
+            num_steps=4000, batch_size=16, num_points=2048, learning_rate=5e-4, map_learning_rate=4e-3
+        ),
     ),
     source={"resolution": 32},
 )
 
 SHAPES64_FAST = Preset(
-    summary="shapes at 64x64x64: twenty minutes of learning on 2 CPU cores",
+    summary="shapes at 64x64x64, for a few CPU cores; not measured",
     config=ConvertConfig(
         preset="shapes64-fast",
-        network=NetworkConfig(width=128, depth=4, w0=15.0, modulation_dim=256),
+        network=NetworkConfig(width=128, depth=4, w0=30.0, modulation_dim=256),
         inner=InnerLoopConfig(num_steps=3, learning_rate=0.2),
-        outer=OuterLoopConfig(num_steps=1500, batch_size=16, num_points=2048),
+        outer=OuterLoopConfig(
+            num_steps=4000, batch_size=16, num_points=2048, learning_rate=5e-4, map_learning_rate=4e-3
+        ),
     ),
     source={"resolution": 64},
 )
