@@ -9,6 +9,7 @@ from rich.console import Console
 
 from functa_store import __version__
 from functa_store.commands import convert, decode, export, info, presets, recode, repair, verify
+from functa_store.commands.selections import joined
 from functa_store.console import printable, write_json_line
 from functa_store.errors import FunctaStoreError
 from functa_store.interrupts import INTERRUPTED
@@ -38,7 +39,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     verify.add_parser(commands)
     repair.add_parser(commands)
     recode.add_parser(commands)
-    return parser.parse_args(argv)
+    return parser.parse_args(joined(argv))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

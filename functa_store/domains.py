@@ -11,7 +11,8 @@ The loops, the store and the readers ask only this of a domain:
 - `inputs`: what the base network takes of positions;
 - `masked`, `missing`: whether and where there is no value;
 - `check_positions`, `axis_attributes`: which positions there are, and what they mean;
-- `observed`, `weights`: the shape of what a source hands out of an example, and what each point of it counts.
+- `observed`, `num_columns`: the shape of what a source hands out of an example;
+- `weights`: what each point of it counts.
 """
 
 from functa_store.grids import CellGrid

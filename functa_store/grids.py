@@ -98,6 +98,10 @@ class CellGrid:
         """Shape of what a source hands out of an example, but for its last axis: here, the grid's."""
         return self.resolution
 
+    def num_columns(self, num_channels: int) -> int:
+        """Numbers in a row of what a source hands out: here, one per channel."""
+        return num_channels
+
     @property
     def weights(self) -> Float[np.ndarray, " points"] | None:
         """What each observed point counts in the error; here, all count the same."""

@@ -119,6 +119,10 @@ class SceneVolume:
         """Shape of what a source hands out of an example, but for its last axis: all its views, fitted ones first."""
         return (self.views + self.held_out_views, *self.image_size)
 
+    def num_columns(self, num_channels: int) -> int:
+        """Numbers in a row of what a source hands out: an origin, a direction and a colour, whatever the field has."""
+        return 9
+
     @property
     def weights(self) -> None:
         """What each observed ray counts in the error; here, all count the same."""

@@ -231,8 +231,7 @@ def check_source(source: Source) -> None:
             raise ArchiveError(f"{name}: {what} has {length} values for {n} examples")
     _check_labels(source)
     observed, found = source.domain.observed, source.read(0).shape
-    on_grid = observed == source.domain.resolution
-    expected = (*observed, source.features.num_channels if on_grid else found[-1])
+    expected = (*observed, source.domain.num_columns(source.features.num_channels))
     if found != expected:
         raise ArchiveError(f"{name}: the first example has shape {found}, expected (*observed, channels) = {expected}")
     unknown = set(np.unique(source.split)) - set(SPLITS)

@@ -154,6 +154,10 @@ class SphereGrid:
         """Number of points of the native grid."""
         return math.prod(self.resolution)
 
+    def num_columns(self, num_channels: int) -> int:
+        """Numbers in a row of what a source hands out: here, one per channel."""
+        return num_channels
+
     @property
     def weights(self) -> Float64[np.ndarray, " points"] | None:
         """What each point counts in the error: the area of its cell, 1 on average; None if all count the same."""

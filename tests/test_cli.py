@@ -17,7 +17,7 @@ from PIL import Image
 from functa_store import cli
 from functa_store.commands import info
 from functa_store.commands.convert import config_from
-from functa_store.commands.selections import parse_index, parse_region, parse_resolution
+from functa_store.commands.selections import joined, parse_index, parse_region, parse_resolution
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.errors import ArchiveError, ConfigError, ExampleIndexError
 from functa_store.plugins import Preset
@@ -73,7 +73,8 @@ def conversion(monkeypatch):
 
     fake.convert = convert
     fake.plan = lambda source, config: {"parameters": 1234, "store_bytes": 5678}
-    monkeypatch.setitem(sys.modules, "functa_store.conversion", fake)
+    for module in ("conversion", "planning"):
+        monkeypatch.setitem(sys.modules, f"functa_store.{module}", fake)
     monkeypatch.setattr(info, "facts", lambda path, storage: {"examples": 3})
     return fake
 
@@ -237,6 +238,16 @@ def test_slices_mean_what_they_mean_in_python(num_examples, data):
     else:
         with pytest.raises(ExampleIndexError):
             parse_index(text, num_examples)
+
+
+@pytest.mark.parametrize(("option", "value"), [("--index", "-3:"), ("--index", "-1"), ("--region", "-30:30.5,0:90")])
+@pytest.mark.parametrize("command", ["decode", "export"])
+def test_values_may_begin_with_a_minus_sign(command, option, value):
+    words = [command, "x.functa", option, value, "--out", "-3"]
+    args = cli.parse([*words[:-1], "out"])
+    assert getattr(args, option.removeprefix("--")) == value
+    assert joined(words) == [command, "x.functa", f"{option}={value}", "--out", "-3"]
+    assert joined([option, "--json"]) == [option, "--json"]
 
 
 def test_an_index_may_list_numbers_and_slices():

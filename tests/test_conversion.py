@@ -235,7 +235,7 @@ RADIANCE = dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, head
         (Scenes(), CONFIG, ConfigError, "needs 'radiance'"),
         (source(), RADIANCE, ConfigError, "needs 'linear'"),
         (Scenes(channels=("red", "green", "blue")), RADIANCE, ConfigError, "expected 4 for a network's head"),
-        (Scenes(columns=7), RADIANCE, ArchiveError, "7 numbers in a row.* 1 of them.* expected 3"),
+        (Scenes(columns=7), RADIANCE, ArchiveError, "shape .*7.*expected .*9"),
         (Scenes(domain=Elsewhere(axes=("y", "x", "z"), resolution=(2, 4, 4))), CONFIG, ArchiveError, "shape"),
         (
             Scenes(domain=Elsewhere(axes=("y", "x", "z"), resolution=(2, 4, 4)), columns=4),

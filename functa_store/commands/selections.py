@@ -10,7 +10,22 @@ from functa_store.errors import ConfigError, ExampleIndexError
 
 N = TypeVar("N", int, float)
 
+SELECTING = ("--index", "--region")
+"""Options whose values may begin with a minus sign, as -3: and -30:30,0:90 do."""
+
+_NEGATIVE = re.compile(r"-\.?\d")
 _SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(-?\d+)?)?")
+
+
+def joined(words: Sequence[str]) -> list[str]:
+    """A command line on which a value that begins with a minus sign is not taken for an option: --index=-3: for two."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] in SELECTING and _NEGATIVE.match(word):
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return found
 
 
 def parse_index(text: str, num_examples: int) -> list[int]:

@@ -23,7 +23,7 @@ def waves(count=40, size=8):
     return (0.5 + 0.3 * np.sin(4 * y + 2 * x + phases))[..., None].astype(np.float32)
 
 
-SOURCE = ArraySource(waves())
+SOURCE = ArraySource(waves(), value_range=(0, 1))
 
 
 class Memory:
