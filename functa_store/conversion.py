@@ -13,17 +13,17 @@ import numpy as np
 from functa_store.behind import one_behind
 from functa_store.checkpoint import INTERVAL, Checkpoints, clear, is_begun
 from functa_store.config import CHANNELS_OF_HEAD, ConvertConfig, to_dict
-from functa_store.errors import ArchiveError, ConfigError
+from functa_store.errors import ConfigError
 from functa_store.feed import Feed
 from functa_store.learn.comparison import compare_precision
 from functa_store.learn.fit import choose_batch_size, fit_batches, in_batches, join
 from functa_store.learn.meta_learn import Base, meta_learn, round_base
-from functa_store.learn.observers import observer_of, shapes_at_a_row
+from functa_store.learn.observers import observer_of
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.pca import pca_reference
 from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.metrics import psnr
-from functa_store.nets.weights import structure, to_weights
+from functa_store.nets.weights import to_weights
 from functa_store.progress import Fitted, Report, silent
 from functa_store.recoding import write_recoded
 from functa_store.runlog import RunLog
@@ -128,7 +128,8 @@ def check_conversion(source: Source, config: ConvertConfig) -> None:
         ConfigError: If its domain is unknown, or it or its channels need another kind of network.
     """
     check_source(source)
-    name, observer = source.provenance["archive"], observer_of(source.domain, source.features)
+    observer_of(source.domain, source.features)  # which knows the kinds of domain
+    name = source.provenance["archive"]
     if source.domain.head != (head := config.network.head):
         raise ConfigError(
             f"{name}: the network's head is {head!r}, but this kind of example needs {source.domain.head!r}; give "
@@ -137,13 +138,6 @@ def check_conversion(source: Source, config: ConvertConfig) -> None:
     channels = source.features.channels
     if len(channels) != (expected := CHANNELS_OF_HEAD.get(head, len(channels))):
         raise ConfigError(f"{name}: has the channels {channels}, expected {expected} for a network's head {head!r}")
-    columns, network = source.read(0).shape[-1], structure(config.network, source.domain.num_inputs, len(channels))
-    found, expected = shapes_at_a_row(observer, columns, *network)
-    if found != expected:
-        raise ArchiveError(
-            f"{name}: with {columns} numbers in a row, the first example shows {found} of them to a fit, expected "
-            f"{expected}; look at what its source reads"
-        )
 
 
 def _is_complete(store: Objects) -> bool:

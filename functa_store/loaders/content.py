@@ -20,7 +20,7 @@ Batch = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DecodeGrid:
-    """Decode every batch on a grid; `features` are (batch, *resolution, channels).
+    """Decode every batch on a grid; `features` are values, (batch, *resolution, channels).
 
     Attributes:
         resolution: Points inside the region; None keeps the spacing of the archive.
@@ -41,7 +41,8 @@ class DecodeGrid:
 class DecodePoints:
     """Decode every batch at random points, new ones for each batch and the same for all its examples.
 
-    `coords` are (points, axes), uniform over the domain, and `features` (batch, points, channels).
+    `coords` are (points, axes), uniform over the domain, and `features` (batch, points, channels), not a number where
+    the domain has no value.
 
     Attributes:
         num_points: How many, at least 1.
