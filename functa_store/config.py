@@ -30,6 +30,9 @@ CHANNELS_OF_HEAD: Mapping[Head, int] = {"radiance": 4}
 MOST_FIT_STEPS = 1000
 """Far more than pay; a larger number is a slip, which would take hours or all memory."""
 
+MOST_CHARACTERS = 200
+"""Of a value in a message."""
+
 _converter = cattrs.Converter(forbid_extra_keys=True)
 _brief_converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
 
@@ -69,7 +72,13 @@ def differences(found: Any, expected: Any, where: str = "") -> Iterator[str]:
             pair = found.get(key, "missing"), expected.get(key, "missing")
             yield from differences(*pair, f"{where}.{key}" if where else key)
     elif found != expected:
-        yield f"{where} is {found!r}, expected {expected!r}"
+        yield f"{where} is {_brief(found)}, expected {_brief(expected)}"
+
+
+def _brief(value: Any) -> str:
+    """A value in a message; a grid may have thousands of latitudes."""
+    text = repr(value)
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."
 
 
 def _explain(error: BaseException, expected: Any) -> str:

@@ -13,6 +13,7 @@ from functa_store.config import (
     InnerLoopConfig,
     NetworkConfig,
     OuterLoopConfig,
+    differences,
     from_dict,
     to_dict,
 )
@@ -65,3 +66,10 @@ def test_an_unknown_key_is_named():
 def test_numbers_of_numpy_become_json():
     config = ConvertConfig(network=NetworkConfig(width=np.int64(8), modulation_dim=np.int32(4)))
     assert from_dict(ConvertConfig, json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_differences_of_large_grids_are_named_in_brief():
+    here, there = (list(np.linspace(-90, 90, count)) for count in (721, 1441))
+    (difference,) = differences({"domain": {"latitudes": here}}, {"domain": {"latitudes": there}})
+    assert difference.startswith("domain.latitudes is [")
+    assert len(difference) < 500
