@@ -1,6 +1,7 @@
 """Which choices are good for fields on the sphere?"""
 
-from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
+from converters.presets import of_the_papers
+from functa_store.config import ConvertConfig, NetworkConfig, OuterLoopConfig
 from functa_store.plugins import Preset
 
 CLIMATE_FAST = Preset(
@@ -29,18 +30,7 @@ CLIMATE_PAPER = Preset(
     config=ConvertConfig(
         preset="climate-paper",
         network=NetworkConfig(width=384, depth=10, w0=50.0, modulation_dim=8),
-        inner=InnerLoopConfig(num_steps=3, learning_rate=1e-2),
-        outer=OuterLoopConfig(
-            num_steps=212_800,
-            batch_size=32,
-            num_points=None,
-            learning_rate=3e-6,
-            map_learning_rate=3e-6,
-            rates_learning_rate=3e-6,
-            warmup_steps=0,
-            decay_fraction=0.0,
-        ),
-        fit=FitConfig(num_steps=3, stride=1, tuning_steps=0),
+        **of_the_papers(num_steps=212_800, batch_size=32, num_points=None),
     ),
 )
 

@@ -1,6 +1,7 @@
 """Which choices are good for scenes?"""
 
-from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
+from converters.presets import of_the_papers
+from functa_store.config import ConvertConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.plugins import Preset
 
 SCENES_FAST = Preset(
@@ -25,19 +26,7 @@ SRN_PAPER = Preset(
     config=ConvertConfig(
         preset="srn-paper",
         network=NetworkConfig(width=512, depth=15, w0=30.0, modulation_dim=128, head="radiance"),
-        inner=InnerLoopConfig(num_steps=3, learning_rate=1e-2),
-        outer=OuterLoopConfig(
-            num_steps=500_000,
-            batch_size=8,
-            num_points=8 * 1024,
-            learning_rate=3e-6,
-            map_learning_rate=3e-6,
-            rates_learning_rate=3e-6,
-            warmup_steps=0,
-            decay_fraction=0.0,
-            num_monitored=10,
-        ),
-        fit=FitConfig(num_steps=3, stride=1, tuning_steps=0),
+        **of_the_papers(num_steps=500_000, batch_size=8, num_points=8 * 1024, num_monitored=10),
     ),
     source={"resolution": 128},
 )

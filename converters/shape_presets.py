@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
+from converters.presets import of_the_papers
+from functa_store.config import ConvertConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.plugins import Preset
 
 # docs/explanation/kinds.md has the sweep (`python -m benchmarks.shapes --sweep`): edges of shapes want as high
@@ -41,18 +42,7 @@ SHAPENET64_PAPER = Preset(
     config=ConvertConfig(
         preset="shapenet64-paper",
         network=NetworkConfig(width=512, depth=15, w0=10.0, modulation_dim=256),
-        inner=InnerLoopConfig(num_steps=3, learning_rate=1e-2),
-        outer=OuterLoopConfig(
-            num_steps=500_000,
-            batch_size=8,
-            num_points=8192,
-            learning_rate=3e-6,
-            map_learning_rate=3e-6,
-            rates_learning_rate=3e-6,
-            warmup_steps=0,
-            decay_fraction=0.0,
-        ),
-        fit=FitConfig(num_steps=3, stride=1, tuning_steps=0),
+        **of_the_papers(num_steps=500_000, batch_size=8, num_points=8192),
     ),
     source={"resolution": 64},
 )
