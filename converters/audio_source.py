@@ -11,7 +11,7 @@ from converters.archives import Archive
 from converters.audio_files import CHANNELS, SoundOptions, WindowFormat, glance, read_sound, window_format
 from converters.groups import group_labels, group_split
 from converters.kept import Kept
-from converters.listing import has_suffix, nothing_to_convert
+from converters.listing import has_suffix, not_wanted, nothing_to_convert
 from converters.survey import SurveyOptions, in_threads, survey
 from functa_store.domains import Domain
 from functa_store.errors import ArchiveError, MemberError
@@ -158,8 +158,7 @@ def _silent(found: Mapping[str, _Windows]) -> list[Reject]:
 
 
 def _no_sounds(archive: Archive) -> list[Reject]:
-    others = [member for member in archive.members if not has_suffix(member, SOUND_SUFFIXES)]
-    return [Reject(member=member, reason="is no sound file by its name") for member in others]
+    return not_wanted(archive.members, lambda m: has_suffix(m, SOUND_SUFFIXES), "is no sound file by its name")
 
 
 def _amplitudes(channels: tuple[str, ...]) -> FeatureSpec:

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float32, Int64
 from converters.climate_scaling import Moments
 from converters.climate_slabs import Slabs
 from converters.survey import SurveyOptions
-from functa_store.errors import ArchiveError, MemberError, TooManyRejectsError
+from functa_store.errors import ArchiveError, MemberError
 from functa_store.progress import Report, Surveyed
-from functa_store.sources import Reject
+from functa_store.sources import Reject, check_rejects
 
 SECONDS_BETWEEN_REPORTS = 0.5
 NUM_NAMED = 5
@@ -60,12 +60,12 @@ class FieldSurvey:
         for done, example in enumerate(order, 1):
             if (problem := self._see(example)) is not None:
                 problems[example] = problem
-                self._check(problems, survey.max_rejects)
+                check_rejects(self._archive, "fields", self._rejects(problems), len(self._names), survey.max_rejects)
             if done == len(order) or time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
                 report(Surveyed(done=done, total=len(order), rejects=len(problems)))
                 reported = time.monotonic()
         self.kept = np.array([k for k in range(len(self._names)) if k not in problems], np.int64)
-        self.rejects = [Reject(member=self._names[k], reason=problems[k]) for k in sorted(problems)]
+        self.rejects = self._rejects(dict(sorted(problems.items())))
         if not len(self.kept):
             raise ArchiveError(f"{self._archive}: none of {len(self._names)} fields can be used: {self._few(problems)}")
 
@@ -85,12 +85,8 @@ class FieldSurvey:
         self.moments.see(example, values, present)
         return None
 
-    def _check(self, problems: Mapping[int, str], most: float) -> None:
-        if len(problems) > most * len(self._names):
-            raise TooManyRejectsError(
-                f"{self._archive}: {len(problems)} of {len(self._names)} fields cannot be used so far, more than the "
-                f"{most:.1%} that max_rejects allows: {self._few(problems)}. Repair the archive or raise max_rejects."
-            )
+    def _rejects(self, problems: Mapping[int, str]) -> list[Reject]:
+        return [Reject(member=self._names[k], reason=reason) for k, reason in problems.items()]
 
     def _few(self, problems: Mapping[int, str]) -> str:
         return "; ".join(f"{self._names[k]} {reason}" for k, reason in itertools.islice(problems.items(), NUM_NAMED))

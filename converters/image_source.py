@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import hashlib
 import posixpath
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,10 @@ from jaxtyping import UInt8
 
 from converters.archives import Archive
 from converters.image_files import CHANNELS, IMAGE_SUFFIXES, ImageOptions, read_image
-from converters.listing import has_suffix, nothing_to_convert
-from converters.survey import Survey, SurveyOptions, in_threads, survey
+from converters.listing import has_suffix, not_wanted, nothing_to_convert
+from converters.survey import Survey, SurveyOptions, in_threads, published_split, survey
 from functa_store.domains import Domain
-from functa_store.errors import ArchiveError, MemberError
+from functa_store.errors import MemberError
 from functa_store.grids import CellGrid
 from functa_store.progress import Report
 from functa_store.sources import FeatureSpec, Label, Reject, check_source
@@ -135,11 +135,11 @@ def _survey_images(
     return survey(archive.name, "images", taken, in_threads(inspect, num_read), num_read, limits, report, listed)
 
 
-def _no_images(archive: Archive, catalogue: Catalogue) -> Iterator[Reject]:
-    """Members that do not even claim to be images; named, but no reason to stop."""
-    for member in archive.members:
-        if not is_image(member) and posixpath.basename(member) not in catalogue.label_files:
-            yield Reject(member=member, reason="is no image by its name")
+def _no_images(archive: Archive, catalogue: Catalogue) -> list[Reject]:
+    def is_wanted(member: str) -> bool:
+        return is_image(member) or posixpath.basename(member) in catalogue.label_files
+
+    return not_wanted(archive.members, is_wanted, "is no image by its name")
 
 
 def content_sha256(data: bytes) -> str:
@@ -158,11 +158,4 @@ def add_image_arguments(parser: argparse.ArgumentParser) -> None:
 def _split(name: str, catalogue: Catalogue, keep: np.ndarray) -> np.ndarray:
     if catalogue.published is None:
         return catalogue.rule(len(keep))
-    split = catalogue.published[keep]
-    if len(split) and "train" not in split and "train" in catalogue.published:
-        first = int(np.flatnonzero(catalogue.published == "train")[0])
-        raise ArchiveError(
-            f"{name}: none of the {len(split)} images taken is in the published split 'train', which starts at "
-            f"image {first + 1}; raise the limit above that"
-        )
-    return split
+    return published_split(name, "image", catalogue.published, keep)

@@ -6,7 +6,7 @@ import itertools
 import posixpath
 import re
 import struct
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -76,6 +76,11 @@ def nothing_to_convert(name: str, members: Sequence[str], kind: str, expected: s
     kinds = collections.Counter(posixpath.splitext(member)[1].lower() or "no suffix" for member in members)
     found = ", ".join(f"{count} {suffix}" for suffix, count in kinds.most_common(5)) or "none that can be used"
     return ArchiveError(f"{name}: no {kind}; found {found}, expected {expected}")
+
+
+def not_wanted(members: Iterable[str], is_wanted: Callable[[str], bool], reason: str) -> list[Reject]:
+    """Members that do not even claim to be of the kind wanted; named, but no reason to stop."""
+    return [Reject(member=member, reason=reason) for member in members if not is_wanted(member)]
 
 
 def check_size(num_bytes: int) -> None:

@@ -13,9 +13,9 @@ from converters.archives import Archive
 from converters.shape_archives import StreamedTar
 from converters.shape_files import ShapeOptions, read_shape
 from converters.shape_layouts import KINDS, SHAPE_SUFFIXES, Kind, Model
-from converters.survey import Outcome, SurveyOptions, in_threads, survey
+from converters.survey import Outcome, SurveyOptions, in_threads, published_split, survey
 from functa_store.domains import Domain
-from functa_store.errors import ArchiveError, MemberError
+from functa_store.errors import MemberError
 from functa_store.grids import CellGrid
 from functa_store.progress import Report
 from functa_store.sources import FeatureSpec, Label, Reject, check_source, hold_out_every
@@ -178,12 +178,4 @@ def unpacked(bits: bytes, resolution: int) -> Bool[np.ndarray, "z y x"]:
 def _split(name: str, catalogue: ShapeCatalogue, keep: np.ndarray) -> np.ndarray:
     if catalogue.published is None:
         return hold_out_every(len(keep), PERIOD)
-    published = np.array(catalogue.published, "U10")
-    split = published[keep]
-    if len(split) and "train" not in split and "train" in published:
-        first = int(np.flatnonzero(published == "train")[0])
-        raise ArchiveError(
-            f"{name}: none of the {len(split)} models taken is in the published split 'train', which starts at "
-            f"model {first + 1}; raise the limit above that"
-        )
-    return split
+    return published_split(name, "model", np.array(catalogue.published, "U10"), keep)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from functa_store.config import whole
-from functa_store.errors import ConfigError, MemberError
+from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.progress import Report, Surveyed
 from functa_store.sources import Reject, check_rejects
 
@@ -147,3 +147,25 @@ def survey(
     report(Surveyed(done=total, total=total, rejects=len(rejects)))
     kept = np.array([k for k in range(len(members)) if k not in failed], np.int64)
     return Survey(kept=kept, found=found, rejects=rejects)
+
+
+def published_split(name: str, kind: str, published: np.ndarray, kept: Int64[np.ndarray, " kept"]) -> np.ndarray:
+    """The published split of what was kept.
+
+    Args:
+        name: The archive's.
+        kind: What its members are, in the singular.
+        published: The split of each member.
+        kept: Those that were kept.
+
+    Raises:
+        ArchiveError: If a limit ends before the first member of the published split "train".
+    """
+    split = published[kept]
+    if len(split) and "train" not in split and "train" in published:
+        first = int(np.flatnonzero(published == "train")[0])
+        raise ArchiveError(
+            f"{name}: none of the {len(split)} {kind}s taken is in the published split 'train', which starts at "
+            f"{kind} {first + 1}; raise the limit above that"
+        )
+    return split

@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from converters.archives import Archive
 from converters.groups import group_labels, group_split
 from converters.image_files import CHANNELS
+from converters.listing import not_wanted
 from converters.survey import SurveyOptions, in_threads, survey
 from converters.video_clips import is_clip_or_frame, list_clips
 from converters.video_frames import VideoOptions
@@ -18,6 +19,8 @@ from functa_store.errors import MemberError
 from functa_store.grids import CellGrid
 from functa_store.progress import Report
 from functa_store.sources import FeatureSpec, Label, Reject, check_rejects, check_source
+
+NO_CLIP = "is neither a frame nor a film by its name"
 
 _Facts = tuple[int, float | None]
 """Frames of a clip, and how many there are per second, if it says so."""
@@ -52,7 +55,7 @@ class VideoSource:
         found, rejects, rate = self._survey(archive, limits, report)
         self._places = [(clip, k) for clip, (length, _) in found.items() for k in range(length // options.frames)]
         self._places = self._places[: limits.limit]
-        self.rejects = [*rejects, *([] if limits.limit else _no_clips(archive))]
+        self.rejects = [*rejects, *([] if limits.limit else not_wanted(archive.members, is_clip_or_frame, NO_CLIP))]
         self.domain = _grid(options, rate)
         self.features = FeatureSpec(channels=CHANNELS[options.mode], scale=1 / 255)
         self.ids = [f"{clip}#{k}" for clip, k in self._places]
@@ -138,8 +141,3 @@ def _grid(options: VideoOptions, rate: float | int | None) -> CellGrid:
         lengths=(length, 1.0, 1.0),
         units=(unit, "1", "1"),
     )
-
-
-def _no_clips(archive: Archive) -> list[Reject]:
-    others = [member for member in archive.members if not is_clip_or_frame(member)]
-    return [Reject(member=member, reason="is neither a frame nor a film by its name") for member in others]
