@@ -18,7 +18,7 @@ from functa_store.feed import Feed
 from functa_store.learn.comparison import compare_precision
 from functa_store.learn.fit import choose_batch_size, fit_batches, in_batches, join
 from functa_store.learn.meta_learn import Base, meta_learn, round_base
-from functa_store.learn.observers import observer_of
+from functa_store.learn.observers import check_domain
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.pca import pca_reference
 from functa_store.learn.tuning import ReadyFit, tune
@@ -128,7 +128,7 @@ def check_conversion(source: Source, config: ConvertConfig) -> None:
         ConfigError: If its domain is unknown, or it or its channels need another kind of network.
     """
     check_source(source)
-    observer_of(source.domain, source.features)  # which knows the kinds of domain
+    check_domain(source.domain)
     name = source.provenance["archive"]
     if source.domain.head != (head := config.network.head):
         raise ConfigError(

@@ -18,7 +18,7 @@ from functa_store.errors import LearningError
 from functa_store.feed import Feed, evenly
 from functa_store.learn.fit import Fit, mean_psnr
 from functa_store.learn.inner_loop import extend
-from functa_store.learn.observers import observer_of
+from functa_store.learn.observers import shares_grid
 from functa_store.learn.outer_loop import (
     Learnable,
     LearnState,
@@ -137,7 +137,7 @@ def learned_fit(graph: nnx.GraphDef, config: ConvertConfig, source: Source) -> F
 
     Where examples share no grid, each on a part of an example, as the steps of learning.
     """
-    stride = 1 if observer_of(source.domain, source.features).grid is not None else config.fit.stride
+    stride = 1 if shares_grid(source.domain) else config.fit.stride
     steps = FitConfig(num_steps=config.inner.num_steps, stride=stride, tile_points=config.fit.tile_points)
     return Fit(graph, dataclasses.replace(config, fit=steps), source)
 

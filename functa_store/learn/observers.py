@@ -29,7 +29,26 @@ def observer_of(domain: Domain, spec: FeatureSpec) -> Observer:
     Raises:
         ConfigError: If nothing looks at this kind of domain.
     """
+    check_domain(domain)
+    return OBSERVERS[type(domain)](domain, spec)
+
+
+def shares_grid(domain: Domain) -> bool:
+    """Whether all examples of a domain are values at the same points; makes none of these points.
+
+    Raises:
+        ConfigError: If nothing looks at this kind of domain.
+    """
+    check_domain(domain)
+    return OBSERVERS[type(domain)] is GridObserver
+
+
+def check_domain(domain: Domain) -> None:
+    """Refuse a kind of domain that nothing looks at.
+
+    Raises:
+        ConfigError: If it is such a one.
+    """
     if (kind := type(domain)) not in OBSERVERS:
         known = ", ".join(known.__name__ for known in OBSERVERS)
         raise ConfigError(f"the domain is a {kind.__name__}, expected one of {known}")
-    return OBSERVERS[kind](domain, spec)

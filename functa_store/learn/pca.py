@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from functa_store.feed import Feed, evenly
-from functa_store.learn.observers import observer_of
+from functa_store.learn.observers import shares_grid
 from functa_store.metrics import psnr_mean, psnr_of_mean_mse
 from functa_store.sources import Source
 
@@ -31,7 +31,7 @@ def pca_reference(source: Source, components: int) -> dict[str, Any]:
         `psnr_of_mean_mse` in decibels (None for no error at all); empty if there are too few training
         examples for it, values are missing, or examples are no values on a grid.
     """
-    if source.features.missing or observer_of(source.domain, source.features).grid is None:
+    if source.features.missing or not shares_grid(source.domain):
         return {}
     most = min(MAX_FITTED, MAX_BYTES // (4 * source.domain.num_points * source.features.num_channels))
     train = evenly(np.flatnonzero(source.split == "train"), most)
