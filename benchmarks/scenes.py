@@ -33,7 +33,7 @@ from functa_store.learn.fit import Fitted, fit_examples
 from functa_store.learn.inner_loop import Steps
 from functa_store.learn.meta_learn import Base, meta_learn
 from functa_store.learn.parallel import use_all_cores
-from functa_store.learn.tuning import tune
+from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.metrics import psnr_mean
 from functa_store.sheets import comparison_sheet, to_image
 from functa_store.sources import Source
@@ -120,26 +120,37 @@ def baselines(train: Chosen, test: FewViews) -> dict[str, list[float]]:
     return {name: [float(np.mean((views - guess) ** 2)) for views in unseen] for name, guess in guesses.items()}
 
 
-def fitted(base: Base, config: ConvertConfig, train: Chosen, test: FewViews) -> tuple[Fitted, Fitted]:
-    """The test scenes fitted with steps tuned to their number of views, and not fitted at all."""
+def tuned(base: Base, config: ConvertConfig, train: Chosen, test: FewViews) -> ReadyFit:
+    """A fit whose steps are tuned, on training scenes, to as many views as those of the test scenes."""
     few = FewViews(train.whole, train.indices[train.split == "train"], test.volume.views)
     few.volume = few.domain = test.volume
-    ready = tune(base, few, config)
-    fit, everything = ready.fit, np.arange(len(test.ids))
-    found = fit_examples(fit, ready.shared, Feed(test), everything)
+    return tune(base, few, config)
+
+
+def fitted(ready: ReadyFit, test: FewViews) -> Fitted:
+    """All test scenes, fitted."""
+    return fit_examples(ready.fit, ready.shared, Feed(test), np.arange(len(test.ids)))
+
+
+def without_modulation(base: Base, ready: ReadyFit, test: FewViews) -> Fitted:
+    """All test scenes, not fitted at all."""
     still = jax.tree.map(jnp.zeros_like, Steps(*jax.device_get(ready.shared.steps)))
-    return found, fit_examples(fit, fit.prepare(base.learnable.base, still), Feed(test), everything)
+    return fitted(ready._replace(shared=ready.fit.prepare(base.learnable.base, still)), test)
 
 
 def results(base: Base, config: ConvertConfig, train: Chosen, indices: np.ndarray) -> list[dict[str, Any]]:
     """One row for each number of context views: mean PSNRs in decibels."""
-    rows = []
+    rows, same = [], {}
     for context in CONTEXTS:
         test = FewViews(train.whole, indices, context)
-        found, zero = fitted(base, config, train, test)
+        ready = tuned(base, config, train, test)
+        if not same:  # the held-out views are the same whatever the context
+            zero = without_modulation(base, ready, test)
+            same = {"no modulation": psnr_mean(zero.metrics[:, 0])}
+            same |= {name: psnr_mean(mse) for name, mse in baselines(train, test).items()}
+        found = fitted(ready, test)
         row = {"views": test.volume.views, "fitted": psnr_mean(found.mse), "held out": psnr_mean(found.metrics[:, 0])}
-        row["no modulation"] = psnr_mean(zero.metrics[:, 0])
-        rows.append(row | {name: psnr_mean(mse) for name, mse in baselines(train, test).items()})
+        rows.append(row | same)
     return rows
 
 
@@ -148,7 +159,7 @@ def sheet(base: Base, config: ConvertConfig, train: Chosen, indices: np.ndarray,
     from functa_store.decode.rendering import make_renderer
 
     test = FewViews(train.whole, indices, 1)
-    modulations = fitted(base, config, train, test)[0].modulations
+    modulations = fitted(tuned(base, config, train, test), test).modulations
     renderer = make_renderer(config.network, test.volume)
     columns: dict[str, list[Image.Image]] = {"one view": [], "ours": [], "truth": [], "depth": []}
     weights = weights_of(base)
