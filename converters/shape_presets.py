@@ -15,7 +15,12 @@ SHAPES32_FAST = Preset(
         network=NetworkConfig(width=128, depth=4, w0=30.0, modulation_dim=256),
         inner=InnerLoopConfig(num_steps=3, learning_rate=0.2),
         outer=OuterLoopConfig(
-            num_steps=7500, batch_size=16, num_points=2048, learning_rate=5e-4, map_learning_rate=4e-3
+            num_steps=7500,
+            batch_size=16,
+            num_points=2048,
+            learning_rate=3e-4,
+            map_learning_rate=2.5e-3,
+            decay_fraction=0.8,
         ),
     ),
     source={"resolution": 32},

@@ -40,6 +40,10 @@ LOOK_EVERY = 10
 SECONDS_BETWEEN_REPORTS = 2.0
 MAX_ROLLBACKS = 5
 
+COLLAPSED = 1.0
+"""Decibels that the monitored examples lose against the best state when learning has diverged without any infinity.
+High rates do that to shapes after a thousand steps; from one look to the next good ones lose a few tenths."""
+
 
 class Snapshot(NamedTuple):
     """Everything that meta-learning needs to go on as if it had never stopped.
@@ -51,7 +55,7 @@ class Snapshot(NamedTuple):
         state: Weights, rates and optimiser moments.
         best: The learnable with the highest PSNR on the monitored examples.
         best_psnr: That PSNR in decibels.
-        rollbacks: Times that learning diverged and went back to `best`.
+        rollbacks: Times that learning diverged, went back to `best` and halved its rates.
         microbatch_size: Examples that a device takes together, as first decided; 0 for not yet.
     """
 
@@ -200,7 +204,7 @@ class _Learning:
         return snapshot._replace(microbatch_size=size)
 
     def _step(self, snapshot: Snapshot, raw: np.ndarray) -> tuple[Snapshot, jax.Array]:
-        scale = rate_scale(self.config.outer, snapshot.step, snapshot.num_steps or None)
+        scale = rate_scale(self.config.outer, snapshot.step, snapshot.num_steps or None, snapshot.rollbacks)
         state, losses = self.outer_step(snapshot.state, raw, jax.random.fold_in(self.key, snapshot.step), scale)
         return snapshot._replace(step=snapshot.step + 1, state=state), losses
 
@@ -217,7 +221,7 @@ class _Learning:
         monitored = None
         if snapshot.step % outer.monitor_every < LOOK_EVERY or snapshot.step == snapshot.num_steps:
             monitored = self._monitor(snapshot.state.learnable)
-            if math.isnan(monitored):  # the losses are those before the last update, which broke the state
+            if not monitored >= snapshot.best_psnr - COLLAPSED:  # not-a-number, too, if the last update broke the state
                 return self._roll_back(snapshot)
             if monitored > snapshot.best_psnr:
                 snapshot = snapshot._replace(best=snapshot.state.learnable, best_psnr=monitored)
@@ -251,6 +255,8 @@ class _Learning:
                 f"meta-learning diverged {MAX_ROLLBACKS + 1} times, the last time by outer step {snapshot.step}; "
                 "lower the learning rates or w0"
             )
-        logger.warning("a loss is not finite by outer step %d; going back to the best state", snapshot.step)
+        logger.warning(
+            "learning diverged by outer step %d; going back to the best state, with half the rates", snapshot.step
+        )
         moments = make_optimizer(self.config.outer).init(snapshot.best)
         return snapshot._replace(state=LearnState(snapshot.best, moments), rollbacks=snapshot.rollbacks + 1)
