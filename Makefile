@@ -25,7 +25,7 @@ demo: $(VENV)/.installed-demo  ## convert a small archive of photographs and loo
 	$(BIN)/python -m demo
 
 test: $(VENV)/.installed-dev  ## everything but the slow tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(VENV)/.installed-dev  ## the slow tests alone
 	$(BIN)/python -m pytest -m slow

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -13,11 +12,10 @@ from converters.groups import group_labels, group_split
 from converters.kept import Kept
 from converters.listing import has_suffix, not_wanted, nothing_to_convert
 from converters.survey import SurveyOptions, in_threads, survey
-from functa_store.domains import Domain
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.grids import CellGrid
 from functa_store.progress import Report
-from functa_store.sources import FeatureSpec, Label, Reject, check_source
+from functa_store.sources import FeatureSpec, Reject, Source, check_source
 
 # The others cannot be read, but become rejects and do not vanish.
 SOUND_SUFFIXES = {".wav", ".wave", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff"}
@@ -31,7 +29,7 @@ class _Windows:
     silent: Mapping[int, float]
 
 
-class AudioSource:
+class AudioSource(Source):
     """The windows of an archive of sound files; see `functa_store.sources.Source`.
 
     Args:
@@ -44,12 +42,6 @@ class AudioSource:
         TooManyRejectsError: If more files cannot be read than `limits` allow.
         ArchiveError: If nothing is left to learn from.
     """
-
-    domain: Domain
-    ids: Sequence[str]
-    labels: Mapping[str, Label]
-    rejects: Sequence[Reject]
-    provenance: Mapping[str, Any]
 
     def __init__(self, archive: Archive, options: SoundOptions, limits: SurveyOptions, report: Report) -> None:
         self._archive, self._options = archive, options

@@ -2,8 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float32
@@ -17,17 +16,16 @@ from converters.climate_slabs import Slabs
 from converters.climate_survey import FieldSurvey
 from converters.climate_times import labels_of, words
 from converters.survey import SurveyOptions
-from functa_store.domains import Domain
 from functa_store.errors import MemberError
 from functa_store.progress import Note, Report
-from functa_store.sources import FeatureSpec, Label, Reject, check_source, hold_out_every, hold_out_last
+from functa_store.sources import FeatureSpec, Label, Source, check_source, hold_out_every, hold_out_last
 from functa_store.sphere import SphereGrid
 
 PERIOD = 10
 SPLIT_RULES = {"last": "last tenth of the times, or of the examples without times, held out", "every": "every tenth"}
 
 
-class ClimateSource:
+class ClimateSource(Source):
     """Fields over latitude and longitude; see `functa_store.sources.Source`.
 
     Every field is read once here, so that damage shows before hours of learning, and the training fields decide what
@@ -44,14 +42,6 @@ class ClimateSource:
         ArchiveError: If the archive has no such fields, or nothing is left to learn from.
         ConfigError: If an option fits nothing in the archive.
     """
-
-    domain: Domain
-    features: FeatureSpec
-    split: np.ndarray
-    ids: Sequence[str]
-    labels: Mapping[str, Label]
-    rejects: Sequence[Reject]
-    provenance: Mapping[str, Any]
 
     def __init__(self, files: ClimateFiles, options: ClimateOptions, survey: SurveyOptions, report: Report) -> None:
         fields = find_fields(files.name, files.open(), options.variable, options.example_dims, options.select)

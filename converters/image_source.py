@@ -14,11 +14,10 @@ from converters.archives import Archive
 from converters.image_files import CHANNELS, IMAGE_SUFFIXES, ImageOptions, read_image
 from converters.listing import has_suffix, not_wanted, nothing_to_convert
 from converters.survey import Survey, SurveyOptions, in_threads, published_split, survey
-from functa_store.domains import Domain
 from functa_store.errors import MemberError
 from functa_store.grids import CellGrid
 from functa_store.progress import Report
-from functa_store.sources import FeatureSpec, Label, Reject, check_source
+from functa_store.sources import FeatureSpec, Label, Reject, Source, check_source
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,7 @@ class Catalogue:
     label_files: Sequence[str] = ()
 
 
-class ImageSource:
+class ImageSource(Source):
     """The images of an archive; see `functa_store.sources.Source`.
 
     Every image is read once here, in a few threads, so that damage shows before hours of
@@ -61,12 +60,6 @@ class ImageSource:
         TooManyRejectsError: If more images cannot be read than `limits` allow.
         ArchiveError: If nothing is left to learn from.
     """
-
-    domain: Domain
-    ids: Sequence[str]
-    labels: Mapping[str, Label]
-    rejects: Sequence[Reject]
-    provenance: Mapping[str, Any]
 
     def __init__(
         self, archive: Archive, catalogue: Catalogue, options: ImageOptions, limits: SurveyOptions, report: Report

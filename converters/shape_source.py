@@ -14,11 +14,10 @@ from converters.shape_archives import StreamedTar
 from converters.shape_files import ShapeOptions, read_shape
 from converters.shape_layouts import KINDS, SHAPE_SUFFIXES, Kind, Model
 from converters.survey import Outcome, SurveyOptions, in_threads, published_split, survey
-from functa_store.domains import Domain
 from functa_store.errors import MemberError
 from functa_store.grids import CellGrid
 from functa_store.progress import Report
-from functa_store.sources import FeatureSpec, Label, Reject, check_source, hold_out_every
+from functa_store.sources import FeatureSpec, Label, Source, check_source, hold_out_every
 
 OCCUPANCY = FeatureSpec(channels=("occupancy",), metrics=("iou", "accuracy"))
 """What the features of shapes mean: 1 inside, 0 outside."""
@@ -44,7 +43,7 @@ class ShapeCatalogue:
     facts: Mapping[str, Any]
 
 
-class ShapeSource:
+class ShapeSource(Source):
     """The shapes of an archive as occupancies along (z, y, x), y up; see `functa_store.sources.Source`.
 
     Every shape is read once here. Those from voxels in an archive with random access are read again whenever they
@@ -63,12 +62,6 @@ class ShapeSource:
         TooManyRejectsError: If more shapes cannot be read than `limits` allow.
         ArchiveError: If nothing is left to learn from.
     """
-
-    domain: Domain
-    ids: Sequence[str]
-    labels: Mapping[str, Label]
-    rejects: Sequence[Reject]
-    provenance: Mapping[str, Any]
 
     def __init__(
         self,

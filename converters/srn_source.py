@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,10 @@ from converters.srn_survey import Seen, cameras_of, survey_scenes
 from converters.srn_views import Views, read_views
 from converters.survey import SurveyOptions
 from functa_store.cameras import camera_rays
-from functa_store.domains import Domain
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.progress import Report
 from functa_store.scenes import SceneVolume
-from functa_store.sources import FeatureSpec, Label, Reject, check_source, hold_out_every
+from functa_store.sources import FeatureSpec, Label, Reject, Source, check_source, hold_out_every
 
 CACHE_BYTES = 2**28
 """Images, a byte per number, that stay in memory."""
@@ -37,7 +36,7 @@ SCENE_FEATURES = FeatureSpec(
 )
 
 
-class SceneSource:
+class SceneSource(Source):
     """The scenes of an archive in SRN's layout; see `functa_store.sources.Source`.
 
     An example is (views, height, width, 9): of each ray the origin and the unit direction in the world, and the sRGB
@@ -55,12 +54,6 @@ class SceneSource:
         ArchiveError: If nothing is left to learn from.
         ConfigError: If the options do not suit the archive.
     """
-
-    domain: Domain
-    ids: Sequence[str]
-    labels: Mapping[str, Label]
-    rejects: Sequence[Reject]
-    provenance: Mapping[str, Any]
 
     def __init__(self, archive: Archive, options: SceneOptions, limits: SurveyOptions, report: Report) -> None:
         self._archive, self._options = archive, options

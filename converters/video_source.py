@@ -1,8 +1,7 @@
 """How does an archive of clips become a source of examples, with every frame read once beforehand?"""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import UInt8
@@ -14,11 +13,10 @@ from converters.listing import not_wanted
 from converters.survey import SurveyOptions, in_threads, survey
 from converters.video_clips import is_clip_or_frame, list_clips
 from converters.video_frames import VideoOptions
-from functa_store.domains import Domain
 from functa_store.errors import MemberError
 from functa_store.grids import CellGrid
 from functa_store.progress import Report
-from functa_store.sources import FeatureSpec, Label, Reject, check_rejects, check_source
+from functa_store.sources import FeatureSpec, Reject, Source, check_rejects, check_source
 
 NO_CLIP = "is neither a frame nor a film by its name"
 
@@ -26,7 +24,7 @@ _Facts = tuple[int, float | None]
 """Frames of a clip, and how many there are per second, if it says so."""
 
 
-class VideoSource:
+class VideoSource(Source):
     """The clips of an archive; see `functa_store.sources.Source`.
 
     Args:
@@ -40,12 +38,6 @@ class VideoSource:
         TooManyRejectsError: If more clips cannot be read than `limits` allow.
         ArchiveError: If nothing is left to learn from.
     """
-
-    domain: Domain
-    ids: Sequence[str]
-    labels: Mapping[str, Label]
-    rejects: Sequence[Reject]
-    provenance: Mapping[str, Any]
 
     def __init__(
         self, archive: Archive, path: str, options: VideoOptions, limits: SurveyOptions, report: Report

@@ -11,17 +11,16 @@ from converters.images import folder_splits_and_classes
 from converters.shape_source import HOLD_OUT_RULE, PERIOD
 from converters.survey import SurveyOptions, in_threads, survey
 from converters.voxel_arrays import Arrays, names_of, splits_of
-from functa_store.domains import Domain
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.grids import CellGrid
 from functa_store.progress import Report
-from functa_store.sources import FeatureSpec, Label, Reject, check_source, hold_out_every
+from functa_store.sources import FeatureSpec, Label, Source, check_source, hold_out_every
 
 BYTES = 255
 """What is inside in occupancies that were saved as a picture."""
 
 
-class VoxelSource:
+class VoxelSource(Source):
     """Occupancies of an array file; see `functa_store.sources.Source`.
 
     Every example is read once here, and again whenever it is asked for.
@@ -37,12 +36,6 @@ class VoxelSource:
         TooManyRejectsError: If more examples cannot be used than `limits` allow.
         ArchiveError: If shapes or values are none of occupancies, or nothing is left to learn from.
     """
-
-    domain: Domain
-    ids: Sequence[str]
-    labels: Mapping[str, Label]
-    rejects: Sequence[Reject]
-    provenance: Mapping[str, Any]
 
     def __init__(
         self, arrays: Arrays, name: str, facts: Mapping[str, Any], limits: SurveyOptions, report: Report

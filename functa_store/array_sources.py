@@ -13,12 +13,12 @@ from functa_store.domains import Domain
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.grids import CellGrid
 from functa_store.progress import Report, Surveyed, silent
-from functa_store.sources import FeatureSpec, Label, Reject, check_rejects, check_source
+from functa_store.sources import FeatureSpec, Reject, Source, check_rejects, check_source
 
 AXES = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
 
 
-class ArraySource:
+class ArraySource(Source):
     """The examples of an array: numpy's, memory-mapped, an `h5py.Dataset` or a `zarr.Array`; see `Source`.
 
     Every example is read once here, in blocks, and again where it is needed. The network learns values scaled to
@@ -52,14 +52,6 @@ class ArraySource:
         ArchiveError: If the array cannot be learned, or what is said of it does not fit its shape.
         TooManyRejectsError: If more examples cannot be learned than allowed.
     """
-
-    domain: Domain
-    features: FeatureSpec
-    ids: Sequence[str]
-    split: np.ndarray
-    labels: Mapping[str, Label]
-    rejects: Sequence[Reject]
-    provenance: Mapping[str, Any]
 
     def __init__(
         self,

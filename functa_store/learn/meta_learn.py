@@ -41,8 +41,8 @@ SECONDS_BETWEEN_REPORTS = 2.0
 MAX_ROLLBACKS = 5
 
 COLLAPSED = 1.0
-"""Decibels that the monitored examples lose against the best state when learning has diverged without any infinity.
-High rates do that to shapes after a thousand steps; from one look to the next good ones lose a few tenths."""
+"""Decibels below the best state at which learning has diverged without any infinity, as rates that are too high make
+shapes do after a thousand steps; otherwise one look and the next differ by a few tenths."""
 
 
 class Snapshot(NamedTuple):
@@ -221,7 +221,10 @@ class _Learning:
         monitored = None
         if snapshot.step % outer.monitor_every < LOOK_EVERY or snapshot.step == snapshot.num_steps:
             monitored = self._monitor(snapshot.state.learnable)
-            if not monitored >= snapshot.best_psnr - COLLAPSED:  # not-a-number, too, if the last update broke the state
+            # The losses are those before the last update, which may have broken the state. Where the examples that are
+            # learned from are as good as ever, the monitored ones suffer from overfitting instead.
+            lost = snapshot.best_psnr - COLLAPSED
+            if math.isnan(monitored) or max(monitored, psnr_mean(losses, self.span)) < lost:
                 return self._roll_back(snapshot)
             if monitored > snapshot.best_psnr:
                 snapshot = snapshot._replace(best=snapshot.state.learnable, best_psnr=monitored)

@@ -9,6 +9,7 @@ from functa_store.array_sources import ArraySource
 from functa_store.config import ConvertConfig, NetworkConfig, OuterLoopConfig
 from functa_store.errors import LearningError
 from functa_store.learn.meta_learn import choose_examples, meta_learn
+from functa_store.learn.schedule import rate_scale
 from functa_store.progress import Learned
 
 NETWORK = NetworkConfig(width=16, depth=3, w0=10.0, modulation_dim=8)
@@ -104,6 +105,30 @@ def test_learning_recovers_from_a_state_that_broke(monkeypatch):
     assert set(looks) == {10, 30}
     assert base.psnr == max(looks.values())
     assert all(np.isfinite(array).all() for array in jax.tree.leaves(base.learnable))
+
+
+@pytest.mark.parametrize(
+    ("learned_from", "monitored", "rollbacks"), [(True, True, 1), (False, True, 0), (True, False, 0)]
+)
+def test_learning_goes_back_where_all_examples_get_worse_not_where_it_overfits(
+    monkeypatch, learned_from, monitored, rollbacks
+):
+    learning, scales, looks = meta_learn_module._Learning, [], []
+    step, look = learning._step, learning._monitor
+
+    def worse_step(self, snapshot, raw):
+        after, losses = step(self, snapshot, raw)
+        return after, losses * 100 if learned_from and 10 < after.step <= 20 and not after.rollbacks else losses
+
+    def worse_look(self, learnable):
+        looks.append(look(self, learnable))
+        return looks[-1] - 20 * (monitored and len(looks) == 3)  # before the first step, at step 10 and at step 20
+
+    monkeypatch.setattr(learning, "_step", worse_step)
+    monkeypatch.setattr(learning, "_monitor", worse_look)
+    monkeypatch.setattr(meta_learn_module, "rate_scale", lambda *args: scales.append(args[-1]) or rate_scale(*args))
+    meta_learn(SOURCE, CONFIG)
+    assert scales == [0] * 20 + [rollbacks] * 20
 
 
 def test_monitored_examples_are_never_learned_from_nor_held_out():

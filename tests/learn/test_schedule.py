@@ -36,3 +36,9 @@ def test_a_time_budget_is_spent_at_the_speed_seen_so_far():
     config = OuterLoopConfig(num_steps=None, time_budget=900.0, decay_fraction=0.75)
     assert fix_num_steps(config, 1000, seconds=224.0) is None
     assert fix_num_steps(config, 1000, seconds=225.0) == 4000
+
+
+@given(st.integers(0, 199), st.integers(0, 5))
+def test_a_roll_back_halves_the_rates(step, rollbacks):
+    config = OuterLoopConfig(warmup_steps=10)
+    assert rate_scale(config, step, 200, rollbacks) == rate_scale(config, step, 200) / 2**rollbacks
