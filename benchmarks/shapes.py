@@ -37,6 +37,7 @@ from functa_store.learn.fit import fit_examples
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.tuning import tune
+from functa_store.progress import Learned
 from functa_store.recoding import recode
 from functa_store.sheets import comparison_sheet, solid_image
 from functa_store.sources import Source, hold_out_every
@@ -85,7 +86,8 @@ def compare(source: Source, config: ConvertConfig, folder: pathlib.Path) -> dict
     size = config.network.modulation_size
     with tempfile.TemporaryDirectory() as scratch:
         stores = {"float32": f"{scratch}/float32.functa", "int8": f"{scratch}/int8.functa"}
-        convert(source, stores["float32"], config)
+        learned: list[float] = []
+        convert(source, stores["float32"], config, report=lambda event: _note_seconds(event, learned))
         recode(stores["float32"], stores["int8"], "int8")
         codes = {f"ours, {dtype}": _ours(path) for dtype, path in stores.items()}
         draw(source, stores["float32"], evenly(test, SHOWN), folder / "shapes.png")
@@ -101,11 +103,17 @@ def compare(source: Source, config: ConvertConfig, folder: pathlib.Path) -> dict
         "resolution": source.domain.resolution[0],
         "modulation_size": size,
         "outer_steps": num_steps,
+        "learning_seconds": learned[-1],
         "train": int(np.sum(source.split == "train")),
         "test": len(test),
         "thresholds": {name: peer.threshold for name, peer in peers.items()},
         "scores": found,
     }
+
+
+def _note_seconds(event: Any, learned: list[float]) -> None:
+    if isinstance(event, Learned):
+        learned.append(event.seconds)
 
 
 def _ours(path: str) -> Any:
@@ -133,7 +141,8 @@ def markdown(facts: Mapping[str, Any]) -> str:
     by_class = table(["class", *scores], [[c, *(s["iou_by_class"][c] for s in scores.values())] for c in classes])
     heading = (
         f"{facts['test']} held-out of {facts['train'] + facts['test']} shapes at {facts['resolution']}^3, "
-        f"{facts['modulation_size']} dimensions, {facts['outer_steps']} outer steps\n\n"
+        f"{facts['modulation_size']} dimensions, {facts['outer_steps']} outer steps in "
+        f"{facts['learning_seconds']:.0f} seconds\n\n"
     )
     return f"{heading}{means}\nIoU by class\n\n{by_class}"
 
