@@ -33,6 +33,7 @@ from functa_store.learn.fit import Fitted, fit_examples
 from functa_store.learn.inner_loop import Steps
 from functa_store.learn.meta_learn import Base, meta_learn
 from functa_store.learn.parallel import use_all_cores
+from functa_store.learn.rays import COLOUR
 from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.metrics import psnr_mean
 from functa_store.sheets import comparison_sheet, to_image
@@ -94,16 +95,22 @@ class FewViews(Chosen):
         views = int(CONTEXT_SHARE * fewest) if context is None else context
         self.volume = self.domain = dataclasses.replace(source.volume, views=views, held_out_views=held_out)
 
-    def chosen_views(self, index: int) -> list[int]:
-        """Which views of a scene, those to fit first."""
+    def chosen_views(self, index: int) -> list[list[int]]:
+        """Which views of a scene to fit, and which to measure: as many as there are, up to the domain's."""
         count = len(self.whole.views(int(self.indices[index])).images)
         first = int(CONTEXT_SHARE * count)
-        held_out = [first + i for i in evenly_spread(count - first, self.volume.held_out_views)]
-        return evenly_spread(first, self.volume.views) + held_out
+        held_out = evenly_spread(count - first, self.volume.held_out_views)
+        return [evenly_spread(first, self.volume.views), [first + i for i in held_out]]
 
     def read(self, index: int) -> np.ndarray:
-        """Raw values of one scene."""
-        return super().read(index)[self.chosen_views(index)]
+        """Raw values of one scene; views that it lacks are missing values."""
+        raw, parts = super().read(index), []
+        wanted = self.volume.views, self.volume.held_out_views
+        for chosen, number in zip(self.chosen_views(index), wanted, strict=True):
+            absent = np.repeat(raw[:1], number - len(chosen), axis=0)
+            absent[..., COLOUR:] = np.nan
+            parts += [raw[chosen], absent]
+        return np.concatenate(parts)
 
 
 def of_kind(source: SceneSource, kind: str) -> np.ndarray:
@@ -113,7 +120,7 @@ def of_kind(source: SceneSource, kind: str) -> np.ndarray:
 
 def baselines(train: Chosen, test: FewViews) -> dict[str, list[float]]:
     """Mean squared error on each test scene's held-out views of what does not look at it."""
-    scenes = [train.read(int(i))[..., 6:] for i in np.flatnonzero(train.split == "train")]
+    scenes = [train.read(int(i))[..., COLOUR:] for i in np.flatnonzero(train.split == "train")]
     image = np.nanmean([np.nanmean(scene, axis=0) for scene in scenes], axis=0)
     unseen = [test.read(i)[test.volume.views :, ..., 6:] for i in range(len(test.ids))]
     guesses = {"constant": image.mean((0, 1)), "mean image": image, "white": np.ones(3, np.float32)}
@@ -168,7 +175,12 @@ def sheet(base: Base, config: ConvertConfig, train: Chosen, indices: np.ndarray,
         seen = renderer(weights, modulation, unseen[..., :3], unseen[..., 3:6])
         near, far = test.volume.near, test.volume.far
         depth = 1 - np.clip((seen.depth - near) / (far - near), 0, 1)
-        images = (context[..., 6:], np.clip(seen.colour, 0, 1), unseen[..., 6:], np.repeat(depth[..., None], 3, -1))
+        images = (
+            context[..., COLOUR:],
+            np.clip(seen.colour, 0, 1),
+            unseen[..., COLOUR:],
+            np.repeat(depth[..., None], 3, -1),
+        )
         for column, image in zip(columns.values(), images, strict=True):
             column.append(to_image(image, (0.0, 1.0)))
     comparison_sheet(columns).save(path)

@@ -18,12 +18,12 @@ SIZE = 8
 
 @pytest.fixture(name="archive")
 def _archive(tmp_path):
-    """Six scenes to learn from and two to test on, 8 random views of each."""
+    """Six scenes to learn from, of 5 random views each, and two to test on, of 8."""
     rng = np.random.default_rng(0)
     with zipfile.ZipFile(tmp_path / "scenes.zip", "w") as archive:
         for name in [*(f"cars_train/{i}" for i in range(6)), "cars_test/0", "cars_test/1"]:
             archive.writestr(f"{name}/intrinsics.txt", f"8.2 4 4 0.\n0. 0. 0.\n1.\n{SIZE} {SIZE}\n")
-            for view, pose in enumerate(orbit(8, 1.3, 30.0)):
+            for view, pose in enumerate(orbit(5 if "train" in name else 8, 1.3, 30.0)):
                 png = io.BytesIO()
                 Image.fromarray(rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)).save(png, "PNG")
                 archive.writestr(f"{name}/rgb/{view:06d}.png", png.getvalue())
