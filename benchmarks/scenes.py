@@ -145,9 +145,11 @@ def without_modulation(base: Base, ready: ReadyFit, test: FewViews) -> Fitted:
     return fitted(ready._replace(shared=ready.fit.prepare(base.learnable.base, still)), test)
 
 
-def results(base: Base, config: ConvertConfig, train: Chosen, indices: np.ndarray) -> list[dict[str, Any]]:
-    """One row for each number of context views: mean PSNRs in decibels."""
-    rows, same = [], {}
+def results(
+    base: Base, config: ConvertConfig, train: Chosen, indices: np.ndarray
+) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """One row for each number of context views, mean PSNRs in decibels, and the modulations of the fewest."""
+    rows, same, modulations = [], {}, []
     for context in CONTEXTS:
         test = FewViews(train.whole, indices, context)
         ready = tuned(base, config, train, test)
@@ -158,17 +160,16 @@ def results(base: Base, config: ConvertConfig, train: Chosen, indices: np.ndarra
         found = fitted(ready, test)
         row = {"views": test.volume.views, "fitted": psnr_mean(found.mse), "held out": psnr_mean(found.metrics[:, 0])}
         rows.append(row | same)
-    return rows
+        modulations.append(found.modulations)
+    return rows, modulations[0]
 
 
-def sheet(base: Base, config: ConvertConfig, train: Chosen, indices: np.ndarray, path: Path) -> None:
-    """Write what one view of each test scene says about another one: context, ours, truth and depth."""
+def sheet(base: Base, config: ConvertConfig, test: FewViews, modulations: np.ndarray, path: Path) -> None:
+    """Write what few views of each test scene say about another one: the first of them, ours, truth and depth."""
     from functa_store.decode.rendering import make_renderer
 
-    test = FewViews(train.whole, indices, 1)
-    modulations = fitted(tuned(base, config, train, test), test).modulations
     renderer = make_renderer(config.network, test.volume)
-    columns: dict[str, list[Image.Image]] = {"one view": [], "ours": [], "truth": [], "depth": []}
+    columns: dict[str, list[Image.Image]] = {"context": [], "ours": [], "truth": [], "depth": []}
     weights = weights_of(base)
     for index, modulation in enumerate(modulations):
         context, *_, unseen = test.read(index)
@@ -208,7 +209,7 @@ def sweep(source: SceneSource, kind: str, config: ConvertConfig, names: Sequence
     rows = []
     for name in names:
         setting = changed(config, SETTINGS[name])
-        found = results(meta_learn(train, setting), setting, train, kept_out)
+        found, _ = results(meta_learn(train, setting), setting, train, kept_out)
         one, everything = found[0], found[-1]
         rows.append(
             {"setting": name, "one view": one["held out"], "all views": everything["held out"]}
@@ -252,9 +253,10 @@ def main(argv: list[str] | None = None) -> None:
     train = Chosen(source, scenes, split)
     base = meta_learn(train, config)
     sys.stdout.write(f"learned {base.num_steps} outer steps\n")
-    rows = results(base, config, train, scenes[split == "test"])
+    rows, modulations = results(base, config, train, scenes[split == "test"])
     publish("scenes", {"kind": args.kind, "rows": rows}, as_table(rows), args.folder / f"scenes-{args.kind}.json")
-    sheet(base, config, train, scenes[split == "test"], args.folder / f"scenes-{args.kind}.png")
+    test = FewViews(source, scenes[split == "test"], CONTEXTS[0])
+    sheet(base, config, test, modulations, args.folder / f"scenes-{args.kind}.png")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Which choices are good for scenes?"""
 
 from converters.presets import of_the_papers
-from functa_store.config import ConvertConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
+from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.plugins import Preset
 
 SCENES_FAST = Preset(
@@ -11,6 +11,7 @@ SCENES_FAST = Preset(
         network=NetworkConfig(width=128, depth=5, w0=12.0, modulation_dim=128, head="radiance"),
         inner=InnerLoopConfig(num_steps=3, learning_rate=0.2),
         outer=OuterLoopConfig(num_steps=1000, batch_size=4, num_points=256, num_monitored=8, monitor_every=250),
+        fit=FitConfig(tuning_steps=20),  # an update through 17 steps of rays costs as much as some thirty outer steps
     ),
     source={"resolution": 64},
 )
