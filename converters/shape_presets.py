@@ -1,39 +1,34 @@
 """Which choices are good for shapes?"""
 
 import dataclasses
+from typing import Any
 
 from converters.presets import of_the_papers
 from functa_store.config import ConvertConfig, NetworkConfig, OuterLoopConfig
 from functa_store.plugins import Preset
 
 
-def _fast(resolution: int, *, num_steps: int, learning_rate: float, map_learning_rate: float) -> Preset:
+def _fast(resolution: int, **outer: Any) -> Preset:
     """A CPU-sized preset; docs/explanation/kinds.md has the sweep (`python -m benchmarks.shapes --sweep`)."""
     # Edges of shapes want as high frequencies as images. The fewer the steps, the higher the rates may be: 5e-4 and
     # 4e-3 are good for 3,000 steps, and make learning collapse when they stay as high for 1,500.
-    outer = OuterLoopConfig(
-        num_steps=num_steps,
-        batch_size=16,
-        num_points=2048,
-        learning_rate=learning_rate,
-        map_learning_rate=map_learning_rate,
-        decay_fraction=0.8,
-        num_monitored=16,  # a look at 64 of them at 64x64x64 would take as long as 100 steps
-        monitor_every=500,
-    )
     return Preset(
         summary=f"shapes at {resolution}x{resolution}x{resolution}, for a few CPU cores",
         config=ConvertConfig(
             preset=f"shapes{resolution}-fast",
             network=NetworkConfig(width=128, depth=4, w0=30.0, modulation_dim=256),
-            outer=outer,
+            outer=OuterLoopConfig(batch_size=16, num_points=2048, decay_fraction=0.8, **outer),
         ),
         source={"resolution": resolution},
     )
 
 
 SHAPES32_FAST = _fast(32, num_steps=7500, learning_rate=3e-4, map_learning_rate=2.5e-3)
-SHAPES64_FAST = _fast(64, num_steps=3500, learning_rate=4e-4, map_learning_rate=3.2e-3)
+
+# Fewer examples are monitored, less often: a look at 64 of them takes as long as 100 steps.
+SHAPES64_FAST = _fast(
+    64, num_steps=3500, learning_rate=4e-4, map_learning_rate=3.2e-3, num_monitored=16, monitor_every=500
+)
 
 # Dupont et al. 2022, "From data to functa", appendix on ShapeNet 64^3: SIREN of 15 layers of 512, latent modulations,
 # 3 inner steps, Adam 3e-6, 5e5 steps as for its images. Two things are ours: w0 is 10 where its images have 30, since
