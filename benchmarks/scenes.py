@@ -122,7 +122,7 @@ def baselines(train: Chosen, test: FewViews) -> dict[str, list[float]]:
     """Mean squared error on each test scene's held-out views of what does not look at it."""
     scenes = [train.read(int(i))[..., COLOUR:] for i in np.flatnonzero(train.split == "train")]
     image = np.nanmean([np.nanmean(scene, axis=0) for scene in scenes], axis=0)
-    unseen = [test.read(i)[test.volume.views :, ..., 6:] for i in range(len(test.ids))]
+    unseen = [test.read(i)[test.volume.views :, ..., COLOUR:] for i in range(len(test.ids))]
     guesses = {"constant": image.mean((0, 1)), "mean image": image, "white": np.ones(3, np.float32)}
     return {name: [float(np.mean((views - guess) ** 2)) for views in unseen] for name, guess in guesses.items()}
 
@@ -173,7 +173,7 @@ def sheet(base: Base, config: ConvertConfig, test: FewViews, modulations: np.nda
     weights = weights_of(base)
     for index, modulation in enumerate(modulations):
         context, *_, unseen = test.read(index)
-        seen = renderer(weights, modulation, unseen[..., :3], unseen[..., 3:6])
+        seen = renderer(weights, modulation, unseen[..., :3], unseen[..., 3:COLOUR])
         near, far = test.volume.near, test.volume.far
         depth = 1 - np.clip((seen.depth - near) / (far - near), 0, 1)
         images = (

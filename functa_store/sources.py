@@ -1,5 +1,6 @@
 """What must an archive offer so that it can become a functaset?"""
 
+import abc
 import dataclasses
 import json
 import math
@@ -168,6 +169,7 @@ class Source(Protocol):
     rejects: Sequence[Reject]
     provenance: Mapping[str, Any]
 
+    @abc.abstractmethod
     def read(self, index: int) -> np.ndarray:
         """Raw values of one example, shape (*domain.observed, channels). Safe to call from threads.
 

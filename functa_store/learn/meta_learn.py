@@ -41,8 +41,8 @@ SECONDS_BETWEEN_REPORTS = 2.0
 MAX_ROLLBACKS = 5
 
 COLLAPSED = 1.0
-"""Decibels below the best state at which learning has diverged without any infinity, as rates that are too high make
-shapes do after a thousand steps; otherwise one look and the next differ by a few tenths."""
+"""Decibels below the best state at which learning has diverged without any infinity. Shapes whose rates were too high
+lost nine of them in a thousand steps; while they learn well, looks differ by a few tenths."""
 
 
 class Snapshot(NamedTuple):
@@ -200,7 +200,7 @@ class _Learning:
         megabytes = temporary_bytes(self.outer_step) / 1e6
         share = f"{size} of {self.batch_size // num_devices(self.batch_size)} examples at once on a device"
         self.report(Note(message=f"an outer step takes {share}, {megabytes / size:,.1f} MB for each"))
-        self._monitor(snapshot.state.learnable)
+        self._mean_psnr(snapshot.state.learnable, self.monitored)
         return snapshot._replace(microbatch_size=size)
 
     def _step(self, snapshot: Snapshot, raw: np.ndarray) -> tuple[Snapshot, jax.Array]:
@@ -220,11 +220,9 @@ class _Learning:
             return self._roll_back(snapshot)
         monitored = None
         if snapshot.step % outer.monitor_every < LOOK_EVERY or snapshot.step == snapshot.num_steps:
-            monitored = self._monitor(snapshot.state.learnable)
-            # The losses are those before the last update, which may have broken the state. Where the examples that are
-            # learned from are as good as ever, the monitored ones suffer from overfitting instead.
-            lost = snapshot.best_psnr - COLLAPSED
-            if math.isnan(monitored) or max(monitored, psnr_mean(losses, self.span)) < lost:
+            monitored = self._mean_psnr(snapshot.state.learnable, self.monitored)
+            # The losses are those before the last update, which may have broken the state.
+            if math.isnan(monitored) or self._has_collapsed(snapshot, monitored):
                 return self._roll_back(snapshot)
             if monitored > snapshot.best_psnr:
                 snapshot = snapshot._replace(best=snapshot.state.learnable, best_psnr=monitored)
@@ -248,9 +246,21 @@ class _Learning:
             )
         )
 
-    def _monitor(self, learnable: Learnable) -> float:
+    def _mean_psnr(self, learnable: Learnable, indices: np.ndarray) -> float:
         shared = self.fit.prepare(learnable.base, extend(learnable.rates, len(learnable.rates)))
-        return mean_psnr(self.fit, shared, self.feed, self.monitored)
+        return mean_psnr(self.fit, shared, self.feed, indices)
+
+    def _has_collapsed(self, snapshot: Snapshot, monitored: float) -> bool:
+        """Whether the state is far worse than the best one on examples that are learned from, too: not overfitting.
+
+        The last state is not judged, since the best one is what remains; nor is any after the last roll-back.
+        """
+        over = snapshot.step == snapshot.num_steps or snapshot.rollbacks == MAX_ROLLBACKS
+        if over or monitored >= snapshot.best_psnr - COLLAPSED:
+            return False
+        seen = evenly(self.train, len(self.monitored))
+        best, now = (self._mean_psnr(learnable, seen) for learnable in (snapshot.best, snapshot.state.learnable))
+        return now < best - COLLAPSED
 
     def _roll_back(self, snapshot: Snapshot) -> Snapshot:
         if snapshot.rollbacks == MAX_ROLLBACKS:

@@ -9,7 +9,6 @@ from functa_store.array_sources import ArraySource
 from functa_store.config import ConvertConfig, NetworkConfig, OuterLoopConfig
 from functa_store.errors import LearningError
 from functa_store.learn.meta_learn import choose_examples, meta_learn
-from functa_store.learn.schedule import rate_scale
 from functa_store.progress import Learned
 
 NETWORK = NetworkConfig(width=16, depth=3, w0=10.0, modulation_dim=8)
@@ -107,28 +106,61 @@ def test_learning_recovers_from_a_state_that_broke(monkeypatch):
     assert all(np.isfinite(array).all() for array in jax.tree.leaves(base.learnable))
 
 
-@pytest.mark.parametrize(
-    ("learned_from", "monitored", "rollbacks"), [(True, True, 1), (False, True, 0), (True, False, 0)]
-)
-def test_learning_goes_back_where_all_examples_get_worse_not_where_it_overfits(
-    monkeypatch, learned_from, monitored, rollbacks
-):
-    learning, scales, looks = meta_learn_module._Learning, [], []
-    step, look = learning._step, learning._monitor
+def looks_that_lose(monkeypatch, monitored_loses, seen_loses, lost=20.0):
+    """At step 20 the monitored examples, or those learned from, lose so many decibels, unless there was a roll-back."""
+    learning, states = meta_learn_module._Learning, []
+    step, look = learning._step, learning._mean_psnr
 
-    def worse_step(self, snapshot, raw):
+    def follow(self, snapshot, raw):
         after, losses = step(self, snapshot, raw)
-        return after, losses * 100 if learned_from and 10 < after.step <= 20 and not after.rollbacks else losses
+        states.append((after.step, snapshot, after.state.learnable))
+        return after, losses
 
-    def worse_look(self, learnable):
-        looks.append(look(self, learnable))
-        return looks[-1] - 20 * (monitored and len(looks) == 3)  # before the first step, at step 10 and at step 20
+    def losing_look(self, learnable, indices):
+        number, before, now = states[-1] if states else (0, None, None)
+        loses = monitored_loses if np.array_equal(indices, self.monitored) else seen_loses
+        lose = number == 20 and learnable is now and not before.rollbacks
+        return look(self, learnable, indices) - lost * (loses and lose)
 
-    monkeypatch.setattr(learning, "_step", worse_step)
-    monkeypatch.setattr(learning, "_monitor", worse_look)
-    monkeypatch.setattr(meta_learn_module, "rate_scale", lambda *args: scales.append(args[-1]) or rate_scale(*args))
+    monkeypatch.setattr(learning, "_step", follow)
+    monkeypatch.setattr(learning, "_mean_psnr", losing_look)
+    return states
+
+
+def test_learning_that_collapses_goes_back_to_its_best_state_with_half_the_rates(monkeypatch):
+    states = looks_that_lose(monkeypatch, monitored_loses=True, seen_loses=True)
     meta_learn(SOURCE, CONFIG)
-    assert scales == [0] * 20 + [rollbacks] * 20
+    at_10, (_, going_on, _) = states[9][2], states[20]
+    assert going_on.rollbacks == 1
+    assert_equal(going_on.state.learnable, at_10)
+    assert [snapshot.rollbacks for _, snapshot, _ in states] == [0] * 20 + [1] * 20
+
+
+@pytest.mark.parametrize(("monitored_loses", "seen_loses"), [(True, False), (False, True)])
+def test_learning_that_overfits_or_wavers_goes_on(monkeypatch, monitored_loses, seen_loses):
+    states = looks_that_lose(monkeypatch, monitored_loses, seen_loses)
+    meta_learn(SOURCE, CONFIG)
+    assert {snapshot.rollbacks for _, snapshot, _ in states} == {0}
+
+
+def test_a_collapse_is_found_again_after_an_interruption(monkeypatch):
+    whole = looks_that_lose(monkeypatch, monitored_loses=True, seen_loses=True)
+    uninterrupted = meta_learn(SOURCE, CONFIG)
+    assert whole[-1][1].rollbacks == 1
+    memory = Memory(stop_at=17)
+    with pytest.raises(KeyboardInterrupt):
+        meta_learn(SOURCE, CONFIG, snapshots=memory)
+    resumed = meta_learn(SOURCE, CONFIG, snapshots=Memory(start=memory.kept))
+    assert_equal(resumed.learnable, uninterrupted.learnable)
+
+
+def test_learning_that_collapses_again_and_again_still_ends_in_its_best_state(monkeypatch):
+    learning, looks = meta_learn_module._Learning, []
+    monkeypatch.setattr(learning, "_mean_psnr", lambda *_: float(looks.append(None) or -2.0 * len(looks)))
+    outer = OuterLoopConfig(num_steps=120, batch_size=4, num_points=32, warmup_steps=5, monitor_every=10)
+    base = meta_learn(SOURCE, ConvertConfig(network=NETWORK, outer=outer))
+    assert base.psnr == -4.0  # the first look but the one before learning
+    assert base.num_steps == 120
 
 
 def test_monitored_examples_are_never_learned_from_nor_held_out():
