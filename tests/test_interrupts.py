@@ -12,6 +12,15 @@ from functa_store.progress import Note
 EVENT = Note(message="a step")
 
 
+@pytest.fixture
+def _ctrl_c_interrupts():
+    """As in a program of its own; a process that runs tests for another one may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_interrupts")
 def test_ctrl_c_is_raised_by_the_next_event_and_not_before(capsys):
     seen = []
     with stopping_between_events(seen.append) as report:

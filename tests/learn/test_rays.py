@@ -151,6 +151,9 @@ class Scenes(Source):
     def __init__(self, domain):
         self.domain, self.features = domain, dataclasses.replace(SPEC, metrics=("mse_held_out",))
 
+    def read(self, index):
+        raise NotImplementedError("the fit is given raw values")
+
 
 def fitted(raw, domain=VOLUME, stride=2):
     """Modulation, error of the views for the fit, and error of those held out."""
