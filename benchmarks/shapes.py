@@ -44,6 +44,7 @@ from functa_store.sources import Source, hold_out_every
 
 NETWORK = ("width", "depth", "w0", "modulation_dim")
 OUTER = ("batch_size", "num_points", "learning_rate", "map_learning_rate", "rates_learning_rate", "decay_fraction")
+WHOLE = ("width", "depth", "modulation_dim", "batch_size", "num_points")
 SHOWN = 8
 VALIDATED = 128
 
@@ -89,8 +90,8 @@ def compare(source: Source, config: ConvertConfig, folder: pathlib.Path) -> dict
     size = config.network.modulation_size
     with tempfile.TemporaryDirectory() as scratch:
         stores = {"float32": f"{scratch}/float32.functa", "int8": f"{scratch}/int8.functa"}
-        seconds = []
-        convert(source, stores["float32"], config, report=lambda event: seconds.append(_seconds_of(event)))
+        events: list[Event] = []
+        convert(source, stores["float32"], config, report=events.append)
         recode(stores["float32"], stores["int8"], "int8")
         codes = {f"ours, {dtype}": _ours(path) for dtype, path in stores.items()}
         draw(source, stores["float32"], evenly(test, SHOWN), folder / "shapes.png")
@@ -106,17 +107,12 @@ def compare(source: Source, config: ConvertConfig, folder: pathlib.Path) -> dict
         "resolution": source.domain.resolution[0],
         "modulation_size": size,
         "outer_steps": num_steps,
-        "learning_seconds": max(seconds),
+        "learning_seconds": max(event.seconds for event in events if isinstance(event, Learned)),
         "train": int(np.sum(source.split == "train")),
         "test": len(test),
         "thresholds": {name: peer.threshold for name, peer in peers.items()},
         "scores": found,
     }
-
-
-def _seconds_of(event: Event) -> float:
-    """How long learning has taken, as far as an event tells."""
-    return event.seconds if isinstance(event, Learned) else 0.0
 
 
 def _ours(path: str) -> Any:
@@ -195,7 +191,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sweep", action="store_true")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, help="of the sweep (default: all)")
     for name in (*NETWORK, *OUTER):
-        kind = float if name in START or name.endswith("rate") else int
+        kind = int if name in WHOLE else float
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="instead of the preset's")
     args = parser.parse_args(argv)
     args.folder.mkdir(parents=True, exist_ok=True)

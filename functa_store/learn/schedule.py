@@ -39,7 +39,7 @@ def fix_num_steps(config: OuterLoopConfig, step: int, seconds: float) -> int | N
 
 def rate_scale(config: OuterLoopConfig, step: int, num_steps: int | None, rollbacks: int = 0) -> np.float32:
     """Factor on every learning rate at an outer step (from 0), in [0, 1]; half as much after each roll-back."""
-    warm = min(1.0, (step + 1) / (config.warmup_steps + 1)) * 0.5**rollbacks
+    highest = min(1.0, (step + 1) / (config.warmup_steps + 1)) * 0.5**rollbacks
     if num_steps is None or step < (start := decay_start(config, num_steps)):
-        return np.float32(warm)
-    return np.float32(warm * 0.5 * (1 + math.cos(math.pi * (step - start + 1) / (num_steps - start + 1))))
+        return np.float32(highest)
+    return np.float32(highest * 0.5 * (1 + math.cos(math.pi * (step - start + 1) / (num_steps - start + 1))))
