@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from functa_store.array_sources import ArraySource
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
 from functa_store.feed import Feed
-from functa_store.learn.fit import fit_examples
+from functa_store.learn.batches import fit_examples
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.tuning import tune

@@ -6,8 +6,8 @@
 Learns on the training scenes of an archive in SRN's layout. The scenes of the test split are then fitted with views
 from the first three quarters of their own, evenly chosen, and measured on at most 8 of the last quarter. Baselines on
 the same held-out views: the training scenes' mean colour (`constant`), their mean colour at the same place of the
-image (`mean image`), and the base without any modulation. --sweep compares settings on every sixth training scene,
-which then takes no part in learning; the test split is not looked at.
+image (`mean image`), white, and the base without any modulation. --sweep compares settings on every sixth training
+scene, which then takes no part in learning; the test split is not looked at.
 """
 
 import argparse
@@ -28,14 +28,17 @@ from converters.srn import open_srn
 from converters.srn_scenes import evenly_spread
 from converters.srn_source import SceneSource
 from functa_store.config import ConvertConfig
+from functa_store.decode.rendering import make_renderer
 from functa_store.feed import Feed
-from functa_store.learn.fit import Fitted, fit_examples
+from functa_store.learn.batches import Fitted, fit_examples
 from functa_store.learn.inner_loop import Steps
 from functa_store.learn.meta_learn import Base, meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.rays import COLOUR
 from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.metrics import psnr_mean
+from functa_store.nets.weights import to_weights
+from functa_store.scenes import SceneVolume
 from functa_store.sheets import comparison_sheet, to_image
 from functa_store.sources import Source
 
@@ -85,15 +88,12 @@ class FewViews(Chosen):
     Args:
         source: All scenes.
         indices: Which.
-        context: Views to fit; None means three quarters of a scene's, of the scene that has fewest.
+        volume: How many views of each; see `with_few_views`.
     """
 
-    def __init__(self, source: SceneSource, indices: np.ndarray, context: int | None) -> None:
+    def __init__(self, source: SceneSource, indices: np.ndarray, volume: SceneVolume) -> None:
         super().__init__(source, indices, np.full(len(indices), "train"))
-        fewest = min(len(source.views(int(i)).images) for i in indices)
-        held_out = min(MOST_HELD_OUT, fewest - int(CONTEXT_SHARE * fewest))
-        views = int(CONTEXT_SHARE * fewest) if context is None else context
-        self.volume = self.domain = dataclasses.replace(source.volume, views=views, held_out_views=held_out)
+        self.volume = self.domain = volume
 
     def chosen_views(self, index: int) -> list[list[int]]:
         """Which views of a scene to fit, and which to measure: as many as there are, up to the domain's."""
@@ -113,6 +113,14 @@ class FewViews(Chosen):
         return np.concatenate(parts)
 
 
+def with_few_views(source: SceneSource, indices: np.ndarray, context: int | None) -> SceneVolume:
+    """The volume of some scenes of which `context` views are fitted: None for three quarters of the fewest of any."""
+    fewest = min(len(source.views(int(i)).images) for i in indices)
+    most = int(CONTEXT_SHARE * fewest)
+    views = most if context is None else context
+    return dataclasses.replace(source.volume, views=views, held_out_views=min(MOST_HELD_OUT, fewest - most))
+
+
 def of_kind(source: SceneSource, kind: str) -> np.ndarray:
     """Indices of the scenes of a category, or of all."""
     return np.array([i for i, name in enumerate(source.ids) if kind == "both" or f"{kind}_" in name], np.int64)
@@ -129,9 +137,7 @@ def baselines(train: Chosen, test: FewViews) -> dict[str, list[float]]:
 
 def tuned(base: Base, config: ConvertConfig, train: Chosen, test: FewViews) -> ReadyFit:
     """A fit whose steps are tuned, on training scenes, to as many views as those of the test scenes."""
-    few = FewViews(train.whole, train.indices[train.split == "train"], test.volume.views)
-    few.volume = few.domain = test.volume
-    return tune(base, few, config)
+    return tune(base, FewViews(train.whole, train.indices[train.split == "train"], test.volume), config)
 
 
 def fitted(ready: ReadyFit, test: FewViews) -> Fitted:
@@ -146,12 +152,12 @@ def without_modulation(base: Base, ready: ReadyFit, test: FewViews) -> Fitted:
 
 
 def results(
-    base: Base, config: ConvertConfig, train: Chosen, indices: np.ndarray
+    base: Base, config: ConvertConfig, train: Chosen, indices: np.ndarray, contexts: Sequence[int | None] = CONTEXTS
 ) -> tuple[list[dict[str, Any]], np.ndarray]:
     """One row for each number of context views, mean PSNRs in decibels, and the modulations of the fewest."""
     rows, same, modulations = [], {}, []
-    for context in CONTEXTS:
-        test = FewViews(train.whole, indices, context)
+    for context in contexts:
+        test = FewViews(train.whole, indices, with_few_views(train.whole, indices, context))
         ready = tuned(base, config, train, test)
         if not same:  # the held-out views are the same whatever the context
             zero = without_modulation(base, ready, test)
@@ -166,8 +172,6 @@ def results(
 
 def sheet(base: Base, config: ConvertConfig, test: FewViews, modulations: np.ndarray, path: Path) -> None:
     """Write what few views of each test scene say about another one: the first of them, ours, truth and depth."""
-    from functa_store.decode.rendering import make_renderer
-
     renderer = make_renderer(config.network, test.volume)
     columns: dict[str, list[Image.Image]] = {"context": [], "ours": [], "truth": [], "depth": []}
     weights = weights_of(base)
@@ -189,8 +193,6 @@ def sheet(base: Base, config: ConvertConfig, test: FewViews, modulations: np.nda
 
 def weights_of(base: Base) -> dict[str, np.ndarray]:
     """The base weights by name."""
-    from functa_store.nets.weights import to_weights
-
     return {name: np.asarray(array) for name, array in to_weights(base.learnable.base).items()}
 
 
@@ -209,7 +211,7 @@ def sweep(source: SceneSource, kind: str, config: ConvertConfig, names: Sequence
     rows = []
     for name in names:
         setting = changed(config, SETTINGS[name])
-        found, _ = results(meta_learn(train, setting), setting, train, kept_out)
+        found, _ = results(meta_learn(train, setting), setting, train, kept_out, (1, None))
         one, everything = found[0], found[-1]
         rows.append(
             {"setting": name, "one view": one["held out"], "all views": everything["held out"]}
@@ -255,7 +257,8 @@ def main(argv: list[str] | None = None) -> None:
     sys.stdout.write(f"learned {base.num_steps} outer steps\n")
     rows, modulations = results(base, config, train, scenes[split == "test"])
     publish("scenes", {"kind": args.kind, "rows": rows}, as_table(rows), args.folder / f"scenes-{args.kind}.json")
-    test = FewViews(source, scenes[split == "test"], CONTEXTS[0])
+    few = with_few_views(source, scenes[split == "test"], CONTEXTS[0])
+    test = FewViews(source, scenes[split == "test"], few)
     sheet(base, config, test, modulations, args.folder / f"scenes-{args.kind}.png")
 
 

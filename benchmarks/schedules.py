@@ -28,7 +28,8 @@ from converters.presets import CELEBA64_FAST
 from converters.shapenet import open_shapenet
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.feed import Feed
-from functa_store.learn.fit import Fit, Shared, mean_psnr
+from functa_store.learn.batches import mean_psnr
+from functa_store.learn.fit import Fit, Shared
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import Base, choose_examples, meta_learn
 from functa_store.learn.parallel import use_all_cores

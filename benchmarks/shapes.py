@@ -33,7 +33,7 @@ from converters.shapenet import open_shapenet
 from functa_store.config import ConvertConfig
 from functa_store.conversion import convert
 from functa_store.feed import Feed, evenly
-from functa_store.learn.fit import fit_examples
+from functa_store.learn.batches import fit_examples
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.tuning import tune
@@ -44,11 +44,12 @@ from functa_store.sources import Source, hold_out_every
 
 NETWORK = ("width", "depth", "w0", "modulation_dim")
 OUTER = ("batch_size", "num_points", "learning_rate", "map_learning_rate", "rates_learning_rate", "decay_fraction")
+CHANGEABLE = (*NETWORK, *OUTER, "weight_of_ones")
 WHOLE = ("width", "depth", "modulation_dim", "batch_size", "num_points")
 SHOWN = 8
 VALIDATED = 128
 
-START = {"w0": 12.0, "learning_rate": 2e-4, "map_learning_rate": 2e-3, "decay_fraction": 0.7}
+START = {"w0": 12.0, "learning_rate": 2e-4, "map_learning_rate": 2e-3, "decay_fraction": 0.7, "weight_of_ones": 1.0}
 """What the recipes of the sweep change."""
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -66,6 +67,12 @@ RECIPES: dict[str, dict[str, Any]] = {
     "1024 points": {"num_points": 1024},
     "4096 points, batch 8": {"num_points": 4096, "batch_size": 8},
     "128 dimensions": {"modulation_dim": 128},
+    "w0 30, SIREN 5e-4, map 4e-3, ones count 1.5": {
+        "w0": 30.0,
+        "learning_rate": 5e-4,
+        "map_learning_rate": 4e-3,
+        "weight_of_ones": 1.5,
+    },
 }
 
 
@@ -77,6 +84,7 @@ def configuration(resolution: int, seconds: float | None, changes: Mapping[str, 
     network = {name: value for name, value in changes.items() if name in NETWORK}
     return dataclasses.replace(
         config,
+        weight_of_ones=changes.get("weight_of_ones", config.weight_of_ones),
         network=dataclasses.replace(config.network, **network),
         outer=dataclasses.replace(config.outer, **outer, **length),
     )
@@ -190,7 +198,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("bench-output"))
     parser.add_argument("--sweep", action="store_true")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, help="of the sweep (default: all)")
-    for name in (*NETWORK, *OUTER):
+    for name in CHANGEABLE:
         kind = int if name in WHOLE else float
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="instead of the preset's")
     args = parser.parse_args(argv)
@@ -200,7 +208,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.sweep:
         sweep(source, args.resolution, args.time_budget or 120, args.recipes, args.folder / "shapes_sweep.md")
         return
-    changes = {name: getattr(args, name) for name in (*NETWORK, *OUTER) if getattr(args, name) is not None}
+    changes = {name: getattr(args, name) for name in CHANGEABLE if getattr(args, name) is not None}
     facts = compare(source, configuration(args.resolution, args.time_budget, changes), args.folder)
     facts |= {"machine": dataclasses.asdict(Machine.here()), "changes": changes}
     (args.folder / "shapes.json").write_text(json.dumps(facts, indent=1) + "\n")

@@ -11,7 +11,8 @@ from benchmarks import peers
 from benchmarks.networks import NUM_STEPS, Workload, feature_batch, raw_batch
 from benchmarks.timing import interleaved, timed
 from functa_store.config import FitConfig, MatmulPrecision
-from functa_store.learn.fit import Fit, choose_batch_size
+from functa_store.learn.batches import choose_batch_size
+from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.parallel import one_at_a_time
 

@@ -17,7 +17,7 @@ import numpy as np
 from converters.celeba import open_celeba
 from functa_store.config import ConvertConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.feed import Feed
-from functa_store.learn.fit import mean_psnr
+from functa_store.learn.batches import mean_psnr
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import learned_fit, meta_learn
 from functa_store.learn.parallel import use_all_cores

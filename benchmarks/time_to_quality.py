@@ -28,7 +28,8 @@ from converters.celeba import open_celeba
 from converters.presets import CELEBA64_FAST
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig
 from functa_store.feed import Feed
-from functa_store.learn.fit import Fit, Shared, fit_examples
+from functa_store.learn.batches import fit_examples
+from functa_store.learn.fit import Fit, Shared
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import Snapshot, learned_fit, meta_learn
 from functa_store.learn.observers import observer_of

@@ -277,6 +277,10 @@ class ConvertConfig:
         inner: The inner loop that the base network is learned through.
         outer: How the base network is learned.
         fit: How modulations are fitted with it.
+        weight_of_ones: What a place with features of 1 counts in the errors that are minimised, relative to one
+            with features of 0: 1 + (weight - 1) * mean of its channels, clipped to [0, 1]. For shapes, which are
+            thresholded at 0.5: above 1, less is needed to be decoded as occupied, as the best IoU asks. `mse`,
+            PSNRs and metrics know nothing of it.
         matmul_precision: Of the products between hidden layers, while learning and fitting; the errors
             that a store keeps are measured in float32.
         modulation_dtype: How modulations are stored; "int8" has a scale and an offset per dimension.
@@ -290,6 +294,7 @@ class ConvertConfig:
     inner: InnerLoopConfig = InnerLoopConfig()
     outer: OuterLoopConfig = OuterLoopConfig()
     fit: FitConfig = FitConfig()
+    weight_of_ones: float = 1.0
     matmul_precision: MatmulPrecision = "float32"
     modulation_dtype: ModulationDtype = "float32"
     base_dtype: BaseDtype = "float32"
@@ -297,6 +302,7 @@ class ConvertConfig:
     rows_per_shard: int | None = None
 
     def __post_init__(self) -> None:
+        _positive(self, "weight_of_ones")
         _one_of(self, matmul_precision=MatmulPrecision, modulation_dtype=ModulationDtype, base_dtype=BaseDtype)
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"seed must be at least 0 and below 2**32, got {self.seed}")

@@ -15,8 +15,8 @@ from functa_store.checkpoint import INTERVAL, Checkpoints, clear, is_begun
 from functa_store.config import CHANNELS_OF_HEAD, ConvertConfig, to_dict
 from functa_store.errors import ConfigError
 from functa_store.feed import Feed
+from functa_store.learn.batches import choose_batch_size, fit_batches, in_batches, join
 from functa_store.learn.comparison import compare_precision
-from functa_store.learn.fit import choose_batch_size, fit_batches, in_batches, join
 from functa_store.learn.meta_learn import Base, meta_learn, round_base
 from functa_store.learn.observers import check_domain
 from functa_store.learn.parallel import use_all_cores

@@ -30,7 +30,8 @@ class Learned:
         num_steps: Outer steps in all; None while a time budget has not fixed it yet.
         seconds: Time spent learning, compilation apart.
         seconds_left: Estimate of the time that is left.
-        psnr: Mean PSNR of the last training batches in decibels, on their random points.
+        psnr: Mean PSNR of the last training batches in decibels, on their random points; of the errors that are
+            minimised, which are larger if ones count more.
         monitored_psnr: Mean PSNR of the monitored examples on the whole grid, from the last look.
         examples_per_second: Examples that passed through the outer loop.
     """
@@ -51,7 +52,7 @@ class Tuned:
     Attributes:
         step: Updates so far.
         num_steps: Updates in all.
-        psnr: Mean PSNR of the last training batch after its fit, in decibels.
+        psnr: Mean PSNR of the last training batch after its fit, in decibels; of the errors that are minimised.
     """
 
     step: int

@@ -44,11 +44,11 @@ class ReferenceSiren:
     def loss(self, phi, x, y):
         return np.mean((self(phi, x) - y) ** 2)
 
-    def gradient(self, phi, x, y):
-        """d loss / d phi by backpropagation through the layers."""
+    def gradient(self, phi, x, y, weights=1.0):
+        """d loss / d phi by backpropagation through the layers, where each point counts by its weight."""
         arguments, hidden = self.activations(phi, x)
         prediction = hidden[-1] @ self.last[0] + self.last[1] + 0.5
-        back = (2 / y.size) * (prediction - y) @ self.last[0].T
+        back = (2 / y.size) * (np.broadcast_to(weights, len(y))[:, None] * (prediction - y)) @ self.last[0].T
         by_layer = []
         for (weight, _), argument in zip(self.sine[::-1], arguments[::-1], strict=True):
             back = back * self.w0 * np.cos(self.w0 * argument)

@@ -25,6 +25,7 @@ CONFIGS = st.builds(
     network=st.builds(NetworkConfig, width=st.integers(1, 99), depth=st.integers(2, 20), w0=st.floats(0.1, 100)),
     inner=st.builds(InnerLoopConfig, num_steps=st.integers(1, 9)),
     outer=st.builds(OuterLoopConfig, batch_size=st.integers(1, 99), num_points=st.none() | st.integers(1, 99)),
+    weight_of_ones=st.floats(0.1, 10),
     seed=st.integers(0, 2**31),
     rows_per_shard=st.none() | st.sampled_from([1, 64, 4096]),
 )
@@ -50,6 +51,7 @@ def test_a_configuration_survives_json(config):
         (OuterLoopConfig, {"decay_fraction": 1.0}, "decay_fraction"),
         (ConvertConfig, {"rows_per_shard": 48}, "power of two"),
         (ConvertConfig, {"seed": -1}, "seed"),
+        (ConvertConfig, {"weight_of_ones": 0.0}, "weight_of_ones"),
     ],
 )
 def test_a_value_out_of_range_is_named(kind, values, words):

@@ -191,7 +191,7 @@ def test_a_store_of_an_older_version_is_repaired_into_a_new_one(stores, tmp_path
     about = root["attributes"]["functa"]
     for key in ("checksum", "rounding", "rounding_loss"):
         del about[key]
-    for key in ("modulation_dtype", "base_dtype"):
+    for key in ("weight_of_ones", "modulation_dtype", "base_dtype"):
         del about["config"][key]
     del about["config"]["network"]["head"]
     about["domain"] = {key: about["domain"][key] for key in ("axes", "resolution", "cell_aspect")}

@@ -7,7 +7,8 @@ import numpy as np
 
 from functa_store.config import ConvertConfig
 from functa_store.feed import Feed
-from functa_store.learn.fit import Fit, mean_psnr
+from functa_store.learn.batches import mean_psnr
+from functa_store.learn.fit import Fit
 from functa_store.learn.meta_learn import Base, choose_examples
 from functa_store.learn.tuning import ReadyFit
 from functa_store.sources import Source

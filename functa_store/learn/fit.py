@@ -1,8 +1,6 @@
 """How are examples fitted once the base network is learned?"""
 
-import collections
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -13,15 +11,13 @@ from jaxtyping import Array, Float, Float32, Num
 
 from functa_store.config import ConvertConfig, MatmulPrecision
 from functa_store.errors import ConfigError
-from functa_store.feed import Feed
 from functa_store.learn.inner_loop import Steps, descend_safely
-from functa_store.learn.losses import Target, error_and_gradient, reconstruction_error
+from functa_store.learn.losses import Target, error_and_gradient, reconstruction_error, weigh_ones
 from functa_store.learn.observers import observer_of
 from functa_store.learn.observing import num_step_rows
 from functa_store.learn.parallel import copies, each, on_devices, one_at_a_time, over_devices
 from functa_store.learn.projection import Projection, is_small, project
 from functa_store.learn.scores import in_order, score
-from functa_store.learn.sizes import FIT_BATCH, fit_batch_size, timed
 from functa_store.learn.views import (
     View,
     choose_stride,
@@ -33,7 +29,6 @@ from functa_store.learn.views import (
     tile_rows,
     whole,
 )
-from functa_store.metrics import psnr_mean
 from functa_store.sources import Source
 
 MOST_LIFTED_BYTES = 2**28
@@ -41,20 +36,6 @@ MOST_LIFTED_BYTES = 2**28
 
 TUNED_POINTS = 2**14
 """Most points of an example on which the error is tuned; their activations are computed again for its gradient."""
-
-
-class Fitted(NamedTuple):
-    """Some examples, fitted.
-
-    Attributes:
-        modulations: Their modulations.
-        mse: Mean squared error of each over all that was fitted, in the squared unit of the features.
-        metrics: The metrics of the source; see `FeatureSpec.columns`.
-    """
-
-    modulations: Float32[np.ndarray, "examples modulation"]
-    mse: Float32[np.ndarray, " examples"]
-    metrics: Float32[np.ndarray, "examples columns"]
 
 
 class Shared(NamedTuple):
@@ -99,6 +80,8 @@ class Fit:
         tile = tile_rows(self.config.tile_points, observer)
         self._graph, self._spec = graph, spec
         self._precision: MatmulPrecision = config.matmul_precision
+        self._weight_of_ones = config.weight_of_ones
+        self._uneven = observer.uneven or config.weight_of_ones != 1
         on_grid = observer.grid is not None
         self._projected = on_grid and is_small(num_rows, spec.num_channels, size)
         self._lifted = on_grid and copies() * 8 * num_rows * config.network.width <= MOST_LIFTED_BYTES
@@ -147,7 +130,8 @@ class Fit:
         if shared.projection is None:
             return (raw,)
         everything = jax.vmap(lambda raw: self.observer.look(raw, *flat(self._whole), None))(raw)
-        weights = everything.weights if self.observer.uneven else None
+        everything = weigh_ones(everything, self._weight_of_ones)
+        weights = everything.weights if self._uneven else None
         return (raw, *shared.projection(everything.features, weights))
 
     def modulate(
@@ -155,7 +139,7 @@ class Fit:
     ) -> Float[Array, " modulation"]:
         """Modulation of one example; differentiable in `shared.steps`."""
         base, (lifted, lifted_whole) = nnx.merge(self._graph, shared.base), shared.lifted or (None, None)
-        phases = self._look(raw, self._phases, lifted)
+        phases = self._minimised(raw, self._phases, lifted)
 
         def of_phase(modulation: Array, step: Array) -> tuple[Array, Array]:
             number = (step - self._first_strided) % len(self._phases.points)
@@ -166,7 +150,7 @@ class Fit:
         if first:
             start = (first[0], first[1])
         elif self._first_strided:
-            everything = self._look(raw, self._whole, lifted_whole)
+            everything = self._minimised(raw, self._whole, lifted_whole)
             start = error_and_gradient(self.observer.predict, base, zero, everything, self._precision)
         else:
             start = of_phase(zero, jnp.zeros((), jnp.int32))
@@ -175,9 +159,9 @@ class Fit:
     def tuned_error(
         self, shared: Shared, raw: Num[Array, "rows raw"], modulation: Float[Array, " modulation"]
     ) -> Float[Array, ""]:
-        """Mean squared error of one example on as many rows as a tuning looks at."""
+        """What the steps minimise of one example, on as many rows as a tuning looks at."""
         base = nnx.merge(self._graph, shared.base)
-        some = self._look(raw, self._tuned_on, None)
+        some = self._minimised(raw, self._tuned_on, None)
         return reconstruction_error(self.observer.predict, base, base.shifts(modulation), some)
 
     def _score(self, shared: Shared, raw: Array, modulation: Array) -> tuple[Array, Array]:
@@ -209,6 +193,10 @@ class Fit:
 
         return each(one, shared, self.inputs(shared, raw), 1 if one_at_a_time() else len(raw))
 
+    def _minimised(self, raw: Array, view: View, lifted: Array | None) -> Target:
+        """What the steps see of an example; what is kept of its error and metrics, `_score` sees."""
+        return weigh_ones(self._look(raw, view, lifted), self._weight_of_ones)
+
     def _look(self, raw: Array, view: View, lifted: Array | None) -> Target:
         def look(rows: Array, weights: Array) -> Target:
             return self.observer.look(raw, rows, weights, None)
@@ -216,72 +204,3 @@ class Fit:
         arrays = [jnp.asarray(array) for array in view]
         target = jax.vmap(look)(*arrays) if view.points.ndim > 2 else look(*arrays)
         return target if lifted is None else target._replace(places=target.places._replace(lifted=lifted))
-
-
-def choose_batch_size(fit: Fit, shared: Shared, source: Source, wanted: int | None, most: int) -> int:
-    """Examples per call of a fit, a multiple of the number of devices; see `sizes.fit_batch_size`.
-
-    Args:
-        fit: The compiled fit.
-        shared: From its `prepare`.
-        source: The examples.
-        wanted: What the user asked for.
-        most: Examples that are fitted in a row.
-    """
-    example = next(Feed(source, cache_bytes=0).batches([np.zeros(1, np.int64)]))[0]
-
-    def time_of(size: int) -> float:
-        return timed(fit, shared, np.repeat(example[None], size, axis=0))
-
-    return fit_batch_size(wanted, 4 * example.size, most, time_of)
-
-
-def in_batches(start: int, stop: int, batch_size: int) -> list[np.ndarray]:
-    """Consecutive numbers in batches, the last one perhaps short."""
-    return np.split(np.arange(start, stop), range(batch_size, stop - start, batch_size))
-
-
-def fit_examples(fit: Fit, shared: Shared, feed: Feed, indices: np.ndarray) -> Fitted:
-    """A few examples, all at once in memory; see `fit_batches`."""
-    devices = jax.local_device_count()
-    batch_size = devices * min(FIT_BATCH, -(-len(indices) // devices))
-    batches = [indices[batch] for batch in in_batches(0, len(indices), batch_size)]
-    return join(fit_batches(fit, shared, feed, batches, batch_size))
-
-
-def join(fitted: Iterable[Fitted]) -> Fitted:
-    """Some examples after the others."""
-    return Fitted(*map(np.concatenate, zip(*fitted, strict=True)))
-
-
-def mean_psnr(fit: Fit, shared: Shared, feed: Feed, indices: np.ndarray) -> float:
-    """Mean PSNR of a few examples in decibels."""
-    return psnr_mean(fit_examples(fit, shared, feed, indices).mse, fit.span)
-
-
-def fit_batches(
-    fit: Fit, shared: Shared, feed: Feed, batches: Sequence[np.ndarray], batch_size: int
-) -> Iterator[Fitted]:
-    """Fit batches of examples with one compilation; the next one starts while one is consumed.
-
-    Args:
-        fit: The compiled fit.
-        shared: From its `prepare`.
-        feed: Reads the examples ahead of the device.
-        batches: Which examples.
-        batch_size: Examples per call of `fit`, a multiple of the number of devices; no batch is larger.
-
-    Yields:
-        One batch after the other. A batch is filled up by repetition and cut again.
-    """
-    started = collections.deque()
-    for batch, raw in zip(batches, feed.batches(np.resize(batch, batch_size) for batch in batches), strict=True):
-        started.append((len(batch), fit(shared, raw)))
-        if len(started) > 1:
-            yield _fetch(*started.popleft())
-    while started:
-        yield _fetch(*started.popleft())
-
-
-def _fetch(count: int, fitted: tuple[Array, Array, Array]) -> Fitted:
-    return Fitted(*(np.asarray(array)[:count] for array in fitted))

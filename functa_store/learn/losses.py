@@ -17,12 +17,25 @@ class Target(NamedTuple):
     Attributes:
         places: Where: whatever the observer's `predict` takes; leading axes (tiles, tile).
         features: The example's features there; not a number where they are missing.
-        weights: What the error at each place counts; together 1, less what is missing.
+        weights: What the error at each place counts; together 1, less what is missing, unless ones count more.
     """
 
     places: PyTree
     features: Float[Array, "tiles tile channels"]
     weights: Float32[Array, "tiles tile"]
+
+
+def weigh_ones(target: Target, weight: float) -> Target:
+    """A target whose places count 1 + (weight - 1) * mean of their channels, clipped to [0, 1], times as much.
+
+    Args:
+        target: What is looked at; what is missing of it is as good as 0.
+        weight: Positive; see `ConvertConfig.weight_of_ones`.
+    """
+    if weight == 1:
+        return target
+    ones = jnp.mean(jnp.where(jnp.isnan(target.features), 0, jnp.clip(target.features, 0, 1)), axis=-1)
+    return target._replace(weights=target.weights * (1 + (weight - 1) * ones))
 
 
 Predict = Callable[[ModulatedSiren, Array, Any, MatmulPrecision], Array]
@@ -36,7 +49,7 @@ def reconstruction_error(
     target: Target,
     precision: MatmulPrecision = "float32",
 ) -> Float[Array, ""]:
-    """Mean squared error of one example over its places and channels, never over a batch."""
+    """Squared error of one example, mean over channels, by the weights of its places; never over a batch."""
     return sum_over_tiles(lambda tile: _error(base, shifts, predict, precision, tile), target)
 
 

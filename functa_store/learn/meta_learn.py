@@ -16,7 +16,8 @@ from jax.stages import Compiled
 from functa_store.config import BaseDtype, ConvertConfig, FitConfig
 from functa_store.errors import LearningError
 from functa_store.feed import Feed, evenly
-from functa_store.learn.fit import Fit, mean_psnr
+from functa_store.learn.batches import mean_psnr
+from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.observers import shares_grid
 from functa_store.learn.outer_loop import (
@@ -159,6 +160,8 @@ class _Learning:
         self.fit = learned_fit(self.graph, config, source)
         self.key = jax.random.key(config.seed)
         self.reported = 0.0
+        self.seen = evenly(self.train, len(self.monitored))
+        self.best_seen: tuple[Learnable | None, float] = (None, math.nan)  # a best state, and its PSNR on `seen`
 
     def start(self) -> Snapshot:
         state = LearnState(self.initial, make_optimizer(self.config.outer).init(self.initial))
@@ -258,9 +261,9 @@ class _Learning:
         over = snapshot.step == snapshot.num_steps or snapshot.rollbacks == MAX_ROLLBACKS
         if over or monitored >= snapshot.best_psnr - COLLAPSED:
             return False
-        seen = evenly(self.train, len(self.monitored))
-        best, now = (self._mean_psnr(learnable, seen) for learnable in (snapshot.best, snapshot.state.learnable))
-        return now < best - COLLAPSED
+        if self.best_seen[0] is not snapshot.best:
+            self.best_seen = (snapshot.best, self._mean_psnr(snapshot.best, self.seen))
+        return self._mean_psnr(snapshot.state.learnable, self.seen) < self.best_seen[1] - COLLAPSED
 
     def _roll_back(self, snapshot: Snapshot) -> Snapshot:
         if snapshot.rollbacks == MAX_ROLLBACKS:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Float32, Int
 
 from functa_store.config import ConvertConfig, MatmulPrecision, OuterLoopConfig
 from functa_store.learn.inner_loop import descend
-from functa_store.learn.losses import Predict, Target, error_and_gradient, reconstruction_error
+from functa_store.learn.losses import Predict, Target, error_and_gradient, reconstruction_error, weigh_ones
 from functa_store.learn.observing import Observer
 from functa_store.learn.parallel import each, over_devices
 from functa_store.learn.views import in_tiles, tile_rows
@@ -118,6 +118,7 @@ def make_outer_step(
         rows = observer.sample(key, num_looks, num_rows)[:, tiles.points]
         keys = jax.random.split(jax.random.fold_in(key, LOOKS_STREAM), num_looks)
         looks = jax.vmap(lambda rows, key: observer.look(raw, rows, tiles.weights, key))(rows, keys)
+        looks = weigh_ones(looks, config.weight_of_ones)
         return jax.value_and_grad(loss_after_inner_loop)(
             learnable, graph, observer.predict, looks, config.matmul_precision
         )

@@ -36,11 +36,11 @@ class Projection(NamedTuple):
     def __call__(
         self, features: Float[Array, "examples points channels"], weights: Float[Array, "examples points"] | None
     ) -> tuple[Float[Array, " examples"], Float[Array, "examples modulation"]]:
-        """Mean squared error of every example over the grid, and its gradient, at the zero modulation.
+        """Squared error of every example over the grid, by its weights, and its gradient, at the zero modulation.
 
         Args:
             features: Of each example; not a number where they are missing.
-            weights: What the error at each point counts; together 1, less what is missing. None counts all the same.
+            weights: What the error at each point counts; None for 1 together, all alike.
         """
         difference = self.start - features
         shares = jnp.ones((), difference.dtype)

@@ -20,7 +20,8 @@ from jaxtyping import Array, Float32, Float64
 
 from functa_store.config import ConvertConfig, FitConfig
 from functa_store.feed import Feed
-from functa_store.learn.fit import Fit, Shared, mean_psnr
+from functa_store.learn.batches import mean_psnr
+from functa_store.learn.fit import Fit, Shared
 from functa_store.learn.inner_loop import Steps, extend
 from functa_store.learn.meta_learn import Base, choose_examples
 from functa_store.learn.parallel import each, microbatch_sizes, num_devices, on_devices, over_devices
@@ -93,8 +94,8 @@ def tune(
 ) -> ReadyFit:
     """The fit of a conversion, its rates and momenta tuned to a finished base.
 
-    Learned on the examples that the base was learned on, and taken if they fit the monitored ones better
-    than the rates it was learned with. The test split is never looked at.
+    Learned on the examples that the base was learned on, and taken if they fit the monitored ones better, by PSNR
+    even where ones count more, than the rates it was learned with. The test split is never looked at.
 
     Args:
         base: The finished base.

@@ -105,6 +105,7 @@ def parse_spec(name: str, attributes: Mapping[str, Any], *, brief: bool = False)
         current = _from_version_1(attributes) if version == 1 else dict(attributes)
         current = _from_version_2(current) if version <= 2 else current
         current = _from_version_3(current) if version <= 3 else current
+        current = _from_version_4(current) if version <= 4 else current
         spec = from_dict(StoreSpec, current, brief=brief)
         damage = next(differences(current, spec.to_attributes()["functa"]), None) or next(_absurdities(spec), None)
     except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError) as error:
@@ -185,22 +186,41 @@ def _from_version_1(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Say what version 1 left unsaid: examples were fitted by the steps of learning, each on the whole grid."""
     config = attributes["config"]
     fit = to_dict(FitConfig(num_steps=config["inner"]["num_steps"], stride=1, tuning_steps=0))
-    outer = {**config["outer"], "microbatch_size": None}
-    return {**attributes, "config": {**config, "outer": outer, "fit": fit, "matmul_precision": "float32"}}
+    outer = _with(config["outer"], "config.outer", microbatch_size=None)
+    config = _with({**config, "outer": outer}, "config", fit=fit, matmul_precision="float32")
+    return {**attributes, "config": config}
 
 
 def _from_version_2(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Say what version 2 left unsaid: nothing is rounded."""
-    config = {**attributes["config"], "modulation_dtype": "float32", "base_dtype": "float32"}
-    return {**attributes, "config": config, "rounding": {}, "rounding_loss": None}
+    config = _with(attributes["config"], "config", modulation_dtype="float32", base_dtype="float32")
+    return _with({**attributes, "config": config}, "functa", rounding={}, rounding_loss=None)
 
 
 def _from_version_3(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Say what version 3 left unsaid: grids of cells have no physical length, values are features."""
     axes, features = attributes["domain"]["axes"], dict(attributes["features"])
-    domain = {**attributes["domain"], "lengths": [1.0] * len(axes), "units": ["1"] * len(axes), "kind": "cells"}
+    physical = {"lengths": [1.0] * len(axes), "units": ["1"] * len(axes)}
+    domain = _with(attributes["domain"], "domain", kind="cells", **physical)
     features["units"] = [features["units"]] * len(features["channels"])
     features = json.loads(json.dumps(to_dict(from_dict(FeatureSpec, features)))) | features
-    config = {**attributes["config"], "network": {**attributes["config"]["network"], "head": "linear"}}
+    network = _with(attributes["config"]["network"], "config.network", head="linear")
+    config = {**attributes["config"], "network": network}
     quality = {split: {"metrics": {}, **figures} for split, figures in attributes["quality"].items()}
     return {**attributes, "domain": domain, "features": features, "config": config, "quality": quality}
+
+
+def _from_version_4(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what version 4 left unsaid: features of 1 counted as much as those of 0."""
+    return {**attributes, "config": _with(attributes["config"], "config", weight_of_ones=1.0)}
+
+
+def _with(fields: Mapping[str, Any], where: str, **new: Any) -> dict[str, Any]:
+    """Fields and what a later version says beside them.
+
+    Raises:
+        ValueError: If they say it already, which no writer of their version did.
+    """
+    if unknown := sorted(fields.keys() & new.keys()):
+        raise ValueError(f"{where}.{unknown[0]} is there, but no field of this version")
+    return {**fields, **new}

@@ -19,7 +19,7 @@ from functa_store.store.objects import FileRecord
 from functa_store.store.rounding import EXACT, Rounding
 from functa_store.store.tables import Table, tables
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 ROOT = "zarr.json"
 CONVENTION = {
     "uuid": "4b8ff4a1-29ee-4f0e-9a51-6a1f5d2c7e93",

@@ -77,6 +77,7 @@ def golden_contents(domain: Domain = IMAGES, features: FeatureSpec = COLOURS) ->
             inner=INNER,
             outer=OUTER,
             fit=FIT,
+            weight_of_ones=1.5,
             modulation_dtype="int8",
             base_dtype="float16",
             rows_per_shard=4,

@@ -13,7 +13,8 @@ from functa_store.array_sources import ArraySource
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.errors import ConfigError
 from functa_store.feed import Feed
-from functa_store.learn.fit import Fit, choose_batch_size, fit_batches, in_batches, mean_psnr
+from functa_store.learn.batches import choose_batch_size, fit_batches, in_batches, mean_psnr
+from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import Steps
 from functa_store.learn.outer_loop import init_learnable
 from functa_store.metrics import psnr_mean
@@ -34,8 +35,10 @@ PLAIN = FitConfig(num_steps=3, stride=1, tuning_steps=0)
 class Case:
     """A base with steps, and what fitting with them gives."""
 
-    def __init__(self, network, fit_config, precision="float32"):
-        self.config = ConvertConfig(network=network, fit=fit_config, matmul_precision=precision)
+    def __init__(self, network, fit_config, precision="float32", weight_of_ones=1.0):
+        self.config = ConvertConfig(
+            network=network, fit=fit_config, matmul_precision=precision, weight_of_ones=weight_of_ones
+        )
         graph, learnable = init_learnable(self.config, 2, 3)
         top = 0.3 if network.modulation == "latent" else 3e-3
         rng = np.random.default_rng(1)
@@ -55,9 +58,10 @@ class Case:
         """In float64: heavy-ball steps on the points of each view, and the error on all points."""
         reference = ReferenceSiren.from_weights(self.config.network.w0, to_weights(self.base))
         coords, features = SOURCE.domain.coords().astype(np.float64), VALUES[index].reshape(-1, 3) / 255
+        weights = 1 + (self.config.weight_of_ones - 1) * features.mean(axis=-1)
         phi = previous = np.zeros(self.config.network.modulation_size)
         for rate, momentum, view in zip(*(np.asarray(s, np.float64) for s in self.steps), views, strict=True):
-            slope = reference.gradient(phi, coords[view], features[view])
+            slope = reference.gradient(phi, coords[view], features[view], weights[view])
             phi, previous = phi - rate * slope + momentum * (phi - previous), phi
         return phi, reference.loss(phi, coords, features)
 
@@ -82,6 +86,14 @@ def test_modulations_and_errors_are_those_of_the_papers_equations(network, tile)
 def test_later_steps_look_at_one_phase_of_a_stride_after_the_other(tile):
     case = Case(NETWORKS["latent"], FitConfig(num_steps=4, stride=2, tile_points=tile))
     case.assert_fits([ALL, GRID[::2, ::2].ravel(), GRID[1::2, 1::2].ravel(), GRID[::2, 1::2].ravel()])
+
+
+@pytest.mark.parametrize("shared_bytes", [projection_module.MOST_BYTES, 0])
+def test_ones_count_more_in_the_steps_but_not_in_the_error(shared_bytes, monkeypatch):
+    monkeypatch.setattr(projection_module, "MOST_BYTES", shared_bytes)
+    case = Case(NETWORKS["latent"], FitConfig(num_steps=3, stride=2), weight_of_ones=3.0)
+    assert (case.shared.projection is None) == (shared_bytes == 0)
+    case.assert_fits([ALL, GRID[::2, ::2].ravel(), GRID[1::2, 1::2].ravel()])
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -11,7 +11,8 @@ from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.errors import MemberError
 from functa_store.feed import Feed
 from functa_store.learn import projection as projection_module
-from functa_store.learn.fit import Fit, fit_examples
+from functa_store.learn.batches import fit_examples
+from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.observing import GridObserver, normalized
 from functa_store.learn.outer_loop import init_learnable

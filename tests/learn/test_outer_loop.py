@@ -55,6 +55,20 @@ def test_losses_are_those_before_the_update_and_fall_with_it(start):
     assert losses.mean() < 0.9 * first.mean()
 
 
+def test_ones_count_more_in_the_losses(start):
+    """Three times as much for a picture of ones, as before for one of zeros; at this inner rate nothing is fitted."""
+    graph, state = start
+    still = state._replace(learnable=state.learnable._replace(rates=jnp.full_like(state.learnable.rates, 1e-20)))
+    raw = np.stack([np.full_like(RAW[0], value) for value in (0, 255)])
+    plain, weighed = (
+        make_outer_step(graph, dataclasses.replace(CONFIG, weight_of_ones=weight), OBSERVER)(
+            still, raw, KEY, np.float32(0)
+        )[1]
+        for weight in (1.0, 3.0)
+    )
+    np.testing.assert_allclose(weighed, plain * np.array([1, 3]), rtol=1e-5)
+
+
 def test_a_scale_of_zero_changes_nothing(start):
     graph, state = start
     after, _ = make_outer_step(graph, CONFIG, OBSERVER)(state, RAW, KEY, np.float32(0))

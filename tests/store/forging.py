@@ -26,7 +26,7 @@ from functa_store.store.base import describe_array
 from functa_store.store.chunks import zstd_size
 from functa_store.store.objects import check_key, record, too_long
 from functa_store.store.reader import StoreReader
-from functa_store.store.spec import IDENTITY, ROOT, sha256_json
+from functa_store.store.spec import FORMAT_VERSION, IDENTITY, ROOT, sha256_json
 
 Files = dict[str, bytes]
 
@@ -483,7 +483,8 @@ class Stranger:
 
     def older(self) -> None:
         """Claim another version."""
-        self.functa["format_version"] = self.random.choice([1, 2, 3, 4, 5, 0, -1, 10**400, True, "3", 3.0])
+        versions = range(-1, FORMAT_VERSION + 2)
+        self.functa["format_version"] = self.random.choice([*versions, 10**400, True, "3", 3.0])
 
     # --- arrays, with everything that belongs to them
 

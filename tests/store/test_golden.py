@@ -108,9 +108,15 @@ def test_until_version_3_values_were_features(version):
     assert (reader.config.network.head, dict(reader.metrics), reader.quality["test"].metrics) == ("linear", {}, {})
 
 
+@pytest.mark.parametrize("version", [version for version in VERSIONS if int(version[1:].partition("_")[0]) < 5])
+def test_until_version_4_ones_counted_as_much_as_zeros(version):
+    assert StoreReader(GOLDEN / f"{version}.functa").config.weight_of_ones == 1
+
+
+@pytest.mark.parametrize("version", ["v4", "v5"])
 @pytest.mark.parametrize("ending", ["", "_sphere", "_scene"])
-def test_version_4_keeps_kinds_of_domain_units_and_metrics(make, ending):
-    reader = StoreReader(GOLDEN / f"v4{ending}.functa")
+def test_since_version_4_kinds_of_domain_units_and_metrics_are_kept(make, version, ending):
+    reader = StoreReader(GOLDEN / f"{version}{ending}.functa")
     assert (reader.domain, reader.features) == make["KINDS"][ending]
     columns = reader.features.columns
     _, _, metrics = make["golden_values"](len(columns))

@@ -21,7 +21,7 @@ from functa_store.commands.info import facts, show
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import FunctaStoreError, StoreFormatError
 from functa_store.store.reader import StoreReader
-from functa_store.store.spec import ROOT
+from functa_store.store.spec import FORMAT_VERSION, ROOT
 from functa_store.store.verify import verify
 from tests.reference import ReferenceSiren
 from tests.store.conftest import make_contents, write_shards
@@ -128,7 +128,7 @@ def use(objects: Forged, *, thorough: bool) -> None:
 
 def damages(stores: Stores, count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Stores after a bad disk, none of them sealed, which are refused or read to the last bit."""
-    kinds = ("v4", "float32", "v4_sphere", "v3")
+    kinds = ("v5", "float32", "v5_sphere", "v3")
     whole = {name: files for name, (files, work) in stores.items() if name in kinds}
     expected = {name: everything(Forged(files)) for name, files in whole.items()}
 
@@ -146,7 +146,7 @@ def damages(stores: Stores, count: int) -> Iterator[tuple[str, Callable[[], Any]
 def forgeries(stores: Stores, count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Stores of a stranger, all of them sealed."""
     for i in range(count):
-        name = ("v4", "float32", "unfinished", "v4_sphere", "v3", "v4_scene", "v2", "v1")[i % 8]
+        name = ("v5", "float32", "unfinished", "v5_sphere", "v4", "v3", "v5_scene", "v2", "v1")[i % 9]
         stranger = Stranger(*stores[name], seed=f"forgery {i}")
         objects = stranger.forge()
         yield (
@@ -336,7 +336,8 @@ ATTACKS: dict[str, tuple[Callable[[Stranger], Any], str | None]] = {
         lambda stranger: stranger.extra.update({f"x/{i}": 0 for i in range(300_000)}),
         "damaged attributes",
     ),
-    "a newer version": (claim(format_version=5), "Upgrade functa-store"),
+    "a newer version": (claim(format_version=FORMAT_VERSION + 1), "Upgrade functa-store"),
+    "a weight that version 4 did not have": (claim(format_version=4), "config.weight_of_ones"),
     "no version": (claim(format_version=None), "format_version is None"),
     "an unknown attribute": (claim(run_this="os.system"), "run_this"),
     "a missing attribute": (lambda stranger: stranger.functa.pop("domain"), "domain"),
@@ -440,7 +441,7 @@ ATTACKS: dict[str, tuple[Callable[[Stranger], Any], str | None]] = {
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_is_a_clear_error(stores, attack):
     change, words = ATTACKS[attack]
-    stranger = Stranger(*stores["v4"], seed=0)
+    stranger = Stranger(*stores["v5"], seed=0)
     change(stranger)
     objects = stranger.sealed()
 
@@ -481,22 +482,22 @@ ROOTS = {
 def test_a_root_that_describes_nothing_is_a_clear_error(stores, found):
     root, words = ROOTS[found]
     with bounded_time(10), pytest.raises(StoreFormatError, match=words):
-        StoreReader(Forged(stores["v4"][0] | {ROOT: root}))
+        StoreReader(Forged(stores["v5"][0] | {ROOT: root}))
 
 
 def test_a_root_longer_than_any_store_needs_is_not_read(stores, monkeypatch):
     monkeypatch.setattr("functa_store.store.parsing.MOST_JSON_BYTES", 20_000)
-    root = stores["v4"][0][ROOT]
-    everything(Forged(stores["v4"][0] | {ROOT: root + b" " * (20_000 - len(root))}))
+    root = stores["v5"][0][ROOT]
+    everything(Forged(stores["v5"][0] | {ROOT: root + b" " * (20_000 - len(root))}))
     with pytest.raises(StoreFormatError, match="has 20,001 bytes, expected at most 20,000"):
-        StoreReader(Forged(stores["v4"][0] | {ROOT: root + b" " * (20_001 - len(root))}))
+        StoreReader(Forged(stores["v5"][0] | {ROOT: root + b" " * (20_001 - len(root))}))
 
 
 @pytest.mark.parametrize("opening", ["[]", ('{"a":', "}")], ids=["lists", "objects"])
 @pytest.mark.parametrize("checksum", [True, False])
 def test_no_depth_of_nesting_overflows_the_stack(stores, opening, checksum):
     """What is read just so must not be too deep for what comes after."""
-    stranger = Stranger(*stores["v4"], seed=0)
+    stranger = Stranger(*stores["v5"], seed=0)
     stranger.functa["provenance"] = {"archive": "@"}
     root = stranger.sealed().files[ROOT]
     if not checksum:
@@ -512,7 +513,7 @@ def test_no_depth_of_nesting_overflows_the_stack(stores, opening, checksum):
 
 def test_of_a_key_that_is_there_twice_the_last_counts(stores):
     """As for every JSON reader of Python; whatever comes before it is as if it were not there."""
-    files = stores["v4"][0]
+    files = stores["v5"][0]
     root = files[ROOT].replace(b'"count": 5', b'"count": 1000000000, "count": 5')
     assert equal(everything(Forged(files | {ROOT: root})), everything(Forged(files)))
     root = files[ROOT].replace(b'"count": 5', b'"count": 5, "count": 4')
@@ -533,7 +534,7 @@ PHRASES = {
 
 @pytest.mark.parametrize("phrase", PHRASES)
 def test_what_a_store_says_cannot_harm_a_terminal(stores, phrase):
-    stranger = Stranger(*stores["v4"], seed=0)
+    stranger = Stranger(*stores["v5"], seed=0)
     PHRASES[phrase](stranger)
     printed = io.StringIO()
     with contextlib.suppress(FunctaStoreError):
@@ -547,7 +548,7 @@ def test_what_a_store_says_cannot_harm_a_terminal(stores, phrase):
 @pytest.fixture
 def copy(tmp_path) -> Path:
     """A complete store on a disk."""
-    return shutil.copytree(GOLDEN / "v4.functa", tmp_path / "copy.functa")
+    return shutil.copytree(GOLDEN / "v5.functa", tmp_path / "copy.functa")
 
 
 def link_file(path: Path) -> None:
