@@ -149,6 +149,24 @@ def test_learning_that_overfits_or_wavers_goes_on(monkeypatch, monitored_loses, 
     assert {snapshot.rollbacks for snapshot, _ in states} == {0}
 
 
+def test_while_learning_overfits_each_best_state_is_looked_at_once(monkeypatch):
+    """Looks from step 10 on; the first one comes before learning, and the last state is not judged."""
+    monitored, seen = iter([0.0, 10.0, 5.0, 4.0, 20.0, 5.0, 6.0]), []
+
+    def look(self, learnable, indices):
+        if np.array_equal(indices, self.monitored):
+            return next(monitored)
+        seen.append(learnable)
+        return 30.0
+
+    monkeypatch.setattr(meta_learn_module._Learning, "_mean_psnr", look)
+    outer = OuterLoopConfig(num_steps=60, batch_size=4, num_points=32, warmup_steps=5, monitor_every=10)
+    base = meta_learn(SOURCE, ConvertConfig(network=NETWORK, outer=outer))
+    first_best, at_20, at_30, second_best, at_50 = seen
+    assert_equal(second_best, base.learnable)
+    assert len({id(learnable) for learnable in (first_best, at_20, at_30, second_best, at_50)}) == 5
+
+
 def test_a_collapse_is_found_again_after_an_interruption(monkeypatch):
     whole = looks_that_lose(monkeypatch, monitored_loses=True, seen_loses=True)
     uninterrupted = meta_learn(SOURCE, CONFIG)
