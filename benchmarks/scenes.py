@@ -152,7 +152,7 @@ def without_modulation(base: Base, ready: ReadyFit, test: FewViews) -> Fitted:
 
 
 def results(
-    base: Base, config: ConvertConfig, train: Chosen, indices: np.ndarray, contexts: Sequence[int | None] = CONTEXTS
+    base: Base, config: ConvertConfig, train: Chosen, indices: np.ndarray, contexts: Sequence[int | None]
 ) -> tuple[list[dict[str, Any]], np.ndarray]:
     """One row for each number of context views, mean PSNRs in decibels, and the modulations of the fewest."""
     rows, same, modulations = [], {}, []
@@ -255,7 +255,7 @@ def main(argv: list[str] | None = None) -> None:
     train = Chosen(source, scenes, split)
     base = meta_learn(train, config)
     sys.stdout.write(f"learned {base.num_steps} outer steps\n")
-    rows, modulations = results(base, config, train, scenes[split == "test"])
+    rows, modulations = results(base, config, train, scenes[split == "test"], CONTEXTS)
     publish("scenes", {"kind": args.kind, "rows": rows}, as_table(rows), args.folder / f"scenes-{args.kind}.json")
     few = with_few_views(source, scenes[split == "test"], CONTEXTS[0])
     test = FewViews(source, scenes[split == "test"], few)

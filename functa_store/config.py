@@ -24,11 +24,17 @@ BaseDtype = Literal["float32", "float16"]
 Head = Literal["linear", "radiance"]
 """What the last layer's numbers become; see `NetworkConfig`."""
 
+Modulation = Literal["latent", "shift"]
+"""What a modulation is; see `NetworkConfig`."""
+
 CHANNELS_OF_HEAD: Mapping[Head, int] = {"radiance": 4}
 """Channels that a head means, where they are not free."""
 
 MOST_FIT_STEPS = 1000
 """Far more than pay; a larger number is a slip, which would take hours or all memory."""
+
+MOST_WEIGHT = 1000.0
+"""Beyond it, and below its inverse, one half of an example would count nothing in float32's gradients."""
 
 MOST_CHARACTERS = 200
 """Of a value in a message."""
@@ -96,12 +102,16 @@ def whole(name: str, value: Any, lowest: int) -> int:
     return int(value)
 
 
-def _at_least(config: Any, lowest: int, *names: str) -> None:
+def _given(config: Any, *names: str) -> Iterator[tuple[str, Any]]:
+    """Fields with their values, those apart that may be None and are."""
     optional = {field.name for field in dataclasses.fields(config) if type(None) in get_args(field.type)}
     for name in names:
-        value = getattr(config, name)
-        if value is None and name in optional:
-            continue
+        if (value := getattr(config, name)) is not None or name not in optional:
+            yield name, value
+
+
+def _at_least(config: Any, lowest: int, *names: str) -> None:
+    for name, value in _given(config, *names):
         if isinstance(value, bool) or not isinstance(value, numbers.Integral):
             raise ConfigError(f"{name} must be a whole number, got {value!r}")
         if value < lowest:
@@ -111,15 +121,21 @@ def _at_least(config: Any, lowest: int, *names: str) -> None:
 
 def _one_of(config: Any, **choices: Any) -> None:
     for name, literal in choices.items():
-        if (value := getattr(config, name)) not in get_args(literal):
+        if not isinstance(value := getattr(config, name), str) or value not in get_args(literal):
             raise ConfigError(f"{name} must be one of {get_args(literal)}, got {value!r}")
 
 
 def _positive(config: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not 0 < value < math.inf:
-            raise ConfigError(f"{name} must be positive and finite, got {value}")
+    for name, value in _given(config, *names):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise ConfigError(f"{name} must be a number, got {value!r}")
+        try:
+            number = float(value)  # of whatever kind it was: JSON takes Python's
+        except OverflowError:
+            number = math.inf
+        if not 0 < number < math.inf:
+            raise ConfigError(f"{name} must be positive and finite, got {_brief(value)}")
+        object.__setattr__(config, name, number)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,7 +158,7 @@ class NetworkConfig:
     width: int = 192
     depth: int = 4
     w0: float = 30.0
-    modulation: Literal["latent", "shift"] = "latent"
+    modulation: Modulation = "latent"
     modulation_dim: int | None = 128
     head: Head = "linear"
 
@@ -150,7 +166,7 @@ class NetworkConfig:
         _at_least(self, 1, "width", "modulation_dim")
         _at_least(self, 2, "depth")
         _positive(self, "w0")
-        _one_of(self, head=Head)
+        _one_of(self, head=Head, modulation=Modulation)
         if (self.modulation == "latent") != (self.modulation_dim is not None):
             raise ConfigError(
                 f"modulation_dim must be given for latent modulations and left out for shift modulations, "
@@ -232,8 +248,9 @@ class OuterLoopConfig:
         _at_least(self, 0, "warmup_steps")
         _positive(self, "time_budget", "learning_rate", "map_learning_rate", "rates_learning_rate")
         _positive(self, "max_gradient_norm")
-        if not 0 <= self.decay_fraction < 1:
-            raise ConfigError(f"decay_fraction must be at least 0 and below 1, got {self.decay_fraction}")
+        if not isinstance(self.decay_fraction, numbers.Real) or not 0 <= self.decay_fraction < 1:
+            raise ConfigError(f"decay_fraction must be at least 0 and below 1, got {self.decay_fraction!r}")
+        object.__setattr__(self, "decay_fraction", float(self.decay_fraction))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -303,9 +320,15 @@ class ConvertConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "weight_of_ones")
+        if not 1 / MOST_WEIGHT <= self.weight_of_ones <= MOST_WEIGHT:
+            raise ConfigError(
+                f"weight_of_ones must be from {1 / MOST_WEIGHT} to {MOST_WEIGHT}, got {self.weight_of_ones}"
+            )
+        _at_least(self, 0, "seed")
+        _at_least(self, 1, "rows_per_shard")
         _one_of(self, matmul_precision=MatmulPrecision, modulation_dtype=ModulationDtype, base_dtype=BaseDtype)
-        if not 0 <= self.seed < 2**32:
+        if self.seed >= 2**32:
             raise ConfigError(f"seed must be at least 0 and below 2**32, got {self.seed}")
         rows = self.rows_per_shard
-        if rows is not None and (rows < 1 or rows & (rows - 1)):
+        if rows is not None and rows & (rows - 1):
             raise ConfigError(f"rows_per_shard must be a power of two, got {rows}")

@@ -12,7 +12,7 @@ import numpy as np
 
 from functa_store.behind import one_behind
 from functa_store.checkpoint import INTERVAL, Checkpoints, clear, is_begun
-from functa_store.config import CHANNELS_OF_HEAD, ConvertConfig, to_dict
+from functa_store.config import CHANNELS_OF_HEAD, ConvertConfig, to_dict, whole
 from functa_store.errors import ConfigError
 from functa_store.feed import Feed
 from functa_store.learn.batches import choose_batch_size, fit_batches, in_batches, join
@@ -71,7 +71,8 @@ def convert(
 
     Raises:
         ArchiveError: If the source contradicts itself, or an example cannot be read any more.
-        ConfigError: If the path does not end in `.functa`, or memory does not hold a single example.
+        ConfigError: If the path does not end in `.functa`, a number is out of range, or memory does not hold a single
+            example.
         StoreExistsError: If the path holds a finished store or something foreign, or another process
             is writing it.
         StoreMismatchError: If another conversion was left unfinished at the path.
@@ -79,6 +80,9 @@ def convert(
         StorageError: If the disk is full, or the place cannot be reached or written; what is written stays.
     """
     check_conversion(source, config)
+    check_batch(fit_batch_size)
+    if not snapshot_seconds >= 0:
+        raise ConfigError(f"snapshot_seconds must be at least 0, got {snapshot_seconds}")
     use_all_cores()
     with sole_writer(check_output(path, storage)) as (store, work), RunLog(store, report) as log:
         check_output(store)  # another process may have finished it meanwhile
@@ -138,6 +142,16 @@ def check_conversion(source: Source, config: ConvertConfig) -> None:
     channels = source.features.channels
     if len(channels) != (expected := CHANNELS_OF_HEAD.get(head, len(channels))):
         raise ConfigError(f"{name}: has the channels {channels}, expected {expected} for a network's head {head!r}")
+
+
+def check_batch(fit_batch_size: int | None) -> None:
+    """Check the size of a fit's batch.
+
+    Raises:
+        ConfigError: If it is no whole number from 1 on.
+    """
+    if fit_batch_size is not None:
+        whole("fit_batch_size", fit_batch_size, 1)
 
 
 def _is_complete(store: Objects) -> bool:

@@ -8,7 +8,7 @@ from flax import nnx
 
 from functa_store.agreement import check_same_archive
 from functa_store.config import differences, from_dict, to_dict
-from functa_store.conversion import fit_shards
+from functa_store.conversion import check_batch, fit_shards
 from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import Steps
@@ -62,6 +62,7 @@ def repair(
         StorageError: If the place cannot be read or written; what is written stays.
     """
     check_source(source)
+    check_batch(fit_batch_size)
     use_all_cores()
     with sole_writer(open_objects(path, storage)) as (store, work):
         there = take_inventory(store)

@@ -1,6 +1,7 @@
 """What must an archive offer so that it can become a functaset?"""
 
 import abc
+import collections
 import dataclasses
 import json
 import math
@@ -224,9 +225,12 @@ def check_source(source: Source) -> None:
     """
     name, n = source.provenance["archive"], len(source.ids)
     if n == 0:
-        raise ArchiveError(f"{name}: no examples; is this the right archive?")
-    if len(set(source.ids)) != n:
-        raise ArchiveError(f"{name}: {n - len(set(source.ids))} ids occur more than once; ids must be unique")
+        first = "".join(f"; {r.member} {r.reason}" for r in source.rejects[:1])
+        refused = f": {len(source.rejects)} were refused{first}. Repair it, or ask for less" if first else ""
+        raise ArchiveError(f"{name}: no examples{refused or '; is this the right archive?'}")
+    (commonest, count), *_ = collections.Counter(source.ids).most_common(1)
+    if count > 1:
+        raise ArchiveError(f"{name}: {commonest!r} is the id of {count} examples; ids must be unique")
     lengths = {"split": len(source.split)} | {f"labels/{k}": len(v.values) for k, v in source.labels.items()}
     for what, length in lengths.items():
         if length != n:

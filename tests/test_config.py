@@ -51,9 +51,19 @@ def test_a_configuration_survives_json(config):
         (OuterLoopConfig, {"decay_fraction": 1.0}, "decay_fraction"),
         (ConvertConfig, {"rows_per_shard": 48}, "power of two"),
         (ConvertConfig, {"seed": -1}, "seed"),
-        (ConvertConfig, {"weight_of_ones": 0.0}, "weight_of_ones"),
+        (ConvertConfig, {"seed": 1.5}, "seed must be a whole number, got 1.5"),
+        (ConvertConfig, {"weight_of_ones": 0.0}, "weight_of_ones must be positive"),
+        (ConvertConfig, {"weight_of_ones": None}, "weight_of_ones must be a number, got None"),
+        (ConvertConfig, {"weight_of_ones": "2"}, "weight_of_ones must be a number, got '2'"),
+        (ConvertConfig, {"weight_of_ones": True}, "weight_of_ones must be a number, got True"),
+        (ConvertConfig, {"weight_of_ones": 1e-30}, r"weight_of_ones must be from 0\.001 to 1000\.0, got 1e-30"),
+        (ConvertConfig, {"weight_of_ones": 10**400}, "weight_of_ones must be positive and finite, got 1000"),
+        (NetworkConfig, {"modulation": "foo", "modulation_dim": None}, "modulation must be one of"),
+        (NetworkConfig, {"modulation": ["latent"]}, "modulation must be one of"),
+        (OuterLoopConfig, {"decay_fraction": "a"}, "decay_fraction"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_a_value_out_of_range_is_named(kind, values, words):
     with pytest.raises(ConfigError, match=words):
         kind(**values)
@@ -66,7 +76,9 @@ def test_an_unknown_key_is_named():
 
 @pytest.mark.usefixtures("unchecked")
 def test_numbers_of_numpy_become_json():
-    config = ConvertConfig(network=NetworkConfig(width=np.int64(8), modulation_dim=np.int32(4)))
+    outer = OuterLoopConfig(num_steps=np.int64(3), learning_rate=np.float32(0.5), decay_fraction=np.float32(0.25))
+    network = NetworkConfig(width=np.int64(8), modulation_dim=np.int32(4))
+    config = ConvertConfig(network=network, outer=outer, weight_of_ones=np.float32(2), seed=np.int64(3))
     assert from_dict(ConvertConfig, json.loads(json.dumps(to_dict(config)))) == config
 
 

@@ -173,6 +173,20 @@ def test_reduced_precision_reports_what_it_costs(store, tmp_path):
     assert abs(found["psnr_mean"] - found["psnr_mean_in_float32"]) < 0.1
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"fit_batch_size": 0}, "fit_batch_size must be a whole number of at least 1"),
+        ({"fit_batch_size": True}, "fit_batch_size must be a whole number"),
+        ({"snapshot_seconds": float("nan")}, "snapshot_seconds must be at least 0"),
+    ],
+)
+def test_an_option_out_of_range_writes_nothing(options, words, tmp_path):
+    with pytest.raises(ConfigError, match=words):
+        functa_store.convert(source(), tmp_path / "a.functa", CONFIG, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_source_that_contradicts_itself_writes_nothing(tmp_path):
     broken = source()
     broken.split = np.array(["test"] * 40)

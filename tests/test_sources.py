@@ -28,7 +28,7 @@ def test_the_last_tenth_is_held_out():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"ids": ["a"] * 20}, "19 ids occur more than once"),
+        ({"ids": ["a"] * 20}, "'a' is the id of 20 examples"),
         ({"ids": ["a", "b"]}, "ids has 2 values for 20 examples"),
         ({"split": np.array(["train"] * 19)}, "split has 19 values"),
         ({"split": np.array(["dev"] * 20)}, "unknown splits"),

@@ -12,6 +12,7 @@ import numpy as np
 from functa_store.commands.pictures import pictures_of
 from functa_store.commands.request import Request
 from functa_store.errors import ConfigError, GridError, StorageError
+from functa_store.replacing import replacing
 from functa_store.sheets import contact_sheet
 
 VIDEO = ("t", "y", "x")
@@ -24,7 +25,8 @@ Writer = Callable[[Request], dict[str, Any]]
 def write_pictures(request: Request) -> dict[str, Any]:
     """A contact sheet; see `pictures_of`."""
     images = pictures_of(request)
-    contact_sheet(images).save(request.out)
+    with replacing(request.out) as part:
+        contact_sheet(images).save(part)
     return {"pictures": len(images), "height": images[0].height, "width": images[0].width}
 
 
@@ -34,7 +36,7 @@ def write_arrays(request: Request) -> dict[str, Any]:
     positions = zip(domain.axes, domain.axis_coords(request.resolution, request.region), strict=True)
     arrays: dict[str, Any] = {f"coords/{axis}": along for axis, along in positions}
     ids = np.array([str(name) for name in request.functaset.ids[request.index]])
-    with request.out.open("wb") as file:  # given a name, NumPy may append to it
+    with replacing(request.out) as part, part.open("wb") as file:  # given a name, NumPy may append to it
         np.savez(file, **arrays, features=values, id=ids, index=np.asarray(request.index))
     return {"shape": values.shape}
 
@@ -48,6 +50,7 @@ def write_meshes(request: Request) -> dict[str, Any]:
     from functa_store.decode.meshes import check_solid, usual_channel, usual_level, write_mesh
 
     check_solid(request.functaset)
+    request.out.parent.mkdir(exist_ok=True)  # a folder of meshes
     written, without = {}, []
     for k, path in zip(request.index, request.paths(), strict=True):
         size = write_mesh(request.functaset, k, path, request.resolution, request.region)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from functa_store.decode.memory import check_memory
 from functa_store.errors import ConfigError, MissingLibraryError, StorageError
+from functa_store.replacing import replacing
 
 MOST_PIXELS = {".gif": 65535, ".mp4": 16384}
 """Along an edge: what 16 bits hold, and what libx264 takes."""
@@ -80,7 +81,8 @@ def write_frames(path: str | os.PathLike[str], frames: UInt8[np.ndarray, "t y x 
     """
     write = _write_gif if Path(path).suffix.lower() == ".gif" else _write_mp4
     try:
-        write(Path(path), frames, rate)
+        with replacing(path) as part:
+            write(part, frames, rate)
     except OSError as error:
         raise StorageError(f"{os.fspath(path)}: cannot be written: {error}") from error
 
@@ -107,7 +109,7 @@ def _write_mp4(path: Path, frames: np.ndarray, rate: float) -> None:
                 film.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
             film.mux(stream.encode())
     except av.FFmpegError as error:
-        raise StorageError(f"{path}: cannot be written: {error}") from error
+        raise OSError(str(error)) from error
 
 
 def _av() -> Any:

@@ -15,6 +15,7 @@ from functa_store.decode.functaset import Functaset
 from functa_store.decode.memory import check_memory
 from functa_store.errors import ConfigError, MissingLibraryError, StorageError
 from functa_store.grids import Region
+from functa_store.replacing import replacing
 from functa_store.scenes import SceneVolume
 
 SUFFIXES = (".ply", ".obj", ".glb")
@@ -159,7 +160,8 @@ def write_mesh(
         return 0, 0
     mesh = trimesh.Trimesh(vertices=found.vertices, faces=found.faces, process=False)
     try:
-        mesh.export(os.fspath(path), file_type=suffix[1:])
+        with replacing(path) as part:
+            mesh.export(os.fspath(part), file_type=suffix[1:])
     except OSError as error:
         raise StorageError(f"{os.fspath(path)}: cannot be written: {error}") from error
     return len(found.vertices), len(found.faces)

@@ -8,10 +8,12 @@ import numpy as np
 
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, MissingLibraryError, StorageError
+from functa_store.replacing import replacing
 from functa_store.store.positions import Index, as_array, places_of
 
 SUFFIXES = (".wav", ".flac")
 SUBTYPE = "PCM_16"
+HIGHEST_RATE = 2**31 - 1
 
 
 def write_sound(
@@ -38,17 +40,24 @@ def write_sound(
     """
     seconds = _check(functaset, path)
     rate = round(functaset.domain.num_points / seconds) if sample_rate is None else sample_rate
-    if not 1 <= rate <= 2**31 - 1 or rate * seconds < 1:
-        raise ConfigError(f"sample_rate must give at least one sample in {seconds} s, got {sample_rate}")
+    if not 1 <= rate <= HIGHEST_RATE or rate * seconds < 1:
+        raise ConfigError(
+            f"the sample rate must be at most {HIGHEST_RATE} Hz and give a sample or more in {seconds} s, got {rate}"
+        )
     soundfile = _soundfile()
     examples = as_array(places_of(functaset.store.path, index, len(functaset)))
     # A window may end between two samples; rounding each by itself would drift from the time of the whole.
     edges = np.rint(np.arange(len(examples) + 1) * (rate * seconds)).astype(np.int64)
     try:
-        with soundfile.SoundFile(path, "w", rate, functaset.features.num_channels, SUBTYPE) as file:
+        with (
+            replacing(path) as part,
+            soundfile.SoundFile(part, "w", rate, functaset.features.num_channels, SUBTYPE) as file,
+        ):
             for example, samples in zip(examples, np.diff(edges), strict=True):
                 file.write(functaset.decode(int(example), resolution=int(samples), clip=True)[0])
-    except soundfile.SoundFileError as error:
+    except StorageError:  # of what is read
+        raise
+    except (OSError, soundfile.SoundFileError) as error:
         raise StorageError(f"{os.fspath(path)}: cannot be written: {error}") from error
     return int(edges[-1]), rate
 

@@ -361,7 +361,7 @@ def test_a_store_says_how_to_open_the_archive_again(write):
         (dataset(lon=np.array([0, 120, 240, 360, 340.0])), {}, "360 is followed by 340"),
         (dataset(lon=np.array([0, 120, 240, np.inf])), {}, "longitudes: found values that are not in"),
         (dataset(lat=LAT[:1]), {}, "latitudes: found 1 points"),
-        (dataset().assign_coords(time=np.zeros(20)), {}, "ids occur more than once"),
+        (dataset().assign_coords(time=np.zeros(20)), {}, "is the id of 20 examples"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:overflow")

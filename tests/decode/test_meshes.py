@@ -104,8 +104,7 @@ def test_the_command_writes_one_mesh_or_one_for_each_example(store, tmp_path, ca
     assert run(store, "--index", "1", "--mesh", tmp_path / "one.glb", "--resolution", "16", "--json") == 0
     assert '"faces"' in capsys.readouterr().out
     assert run(store, "--index", "0:3", "--out", tmp_path / "shape_{index}.obj") == 0
-    (tmp_path / "all").mkdir()
-    assert run(store, "--index", "0:3", "--mesh", tmp_path / "all") == 0
+    assert run(store, "--index", "0:3", "--mesh", tmp_path / "all") == 0  # a folder that it makes
     assert sorted(p.name for p in tmp_path.glob("*.obj")) == ["shape_0.obj", "shape_1.obj", "shape_2.obj"]
     assert sorted(p.name for p in (tmp_path / "all").iterdir()) == ["0.ply", "1.ply", "2.ply"]
 
@@ -156,6 +155,7 @@ def test_the_usual_level_is_the_middle_of_a_range_and_half_the_light_for_a_scene
         (["--out", "x.gif"], "make no film"),
         (["--out", "x.wav"], "no sound"),
         (["--mesh", "nowhere/x.ply"], "there is no folder"),
+        (["--mesh", "nowhere/all/"], "there is no folder"),
     ],
 )
 def test_the_command_says_what_does_not_fit(store, tmp_path, monkeypatch, capsys, words, message):

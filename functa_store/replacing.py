@@ -1,0 +1,31 @@
+"""How does a file take the place of another one only once it is whole?"""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A file beside `path`, of the same suffix, that takes its place when the block ends, and is gone if it fails.
+
+    Args:
+        path: What is to be written. If there is such a file already, it stays as it is until then. What is no file,
+            such as a device, is handed out itself.
+
+    Raises:
+        OSError: If the place cannot be taken.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        yield Path(path)
+        return
+    part = target.with_name(f".{secrets.token_hex(8)}.part{target.suffix}")
+    try:
+        yield part
+        part.replace(target)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
