@@ -213,10 +213,10 @@ def sweep(source: SceneSource, kind: str, config: ConvertConfig, names: Sequence
         setting = changed(config, SETTINGS[name])
         found, _ = results(meta_learn(train, setting), setting, train, kept_out, (1, None))
         one, everything = found[0], found[-1]
-        rows.append(
-            {"setting": name, "one view": one["held out"], "all views": everything["held out"]}
-            | {key: one[key] for key in ("no modulation", "constant", "mean image")}
-        )
+        row = {"setting": name, "one view": one["held out"], "all views": everything["held out"]}
+        rows.append(row | {key: one[key] for key in ("no modulation", "constant", "mean image")})
+        sys.stdout.write(f"{rows[-1]}\n")  # a sweep takes long
+        sys.stdout.flush()
     return rows
 
 
