@@ -71,9 +71,11 @@ class SphereGrid:
                 f"longitudes: {self.longitudes[0]} to {self.longitudes[-1]} go round more than once, expected less "
                 "than 360 degrees; leave out the columns that are there twice"
             )
-        if len(self.centre) != 3 or not all(map(math.isfinite, self.centre)) or not 0 < self.radius < math.inf:
+        # A region lies on the unit sphere, give or take a rounding; the smallest radius is 6 metres on the Earth.
+        if len(self.centre) != 3 or not all(abs(c) <= 2 for c in self.centre) or not 1e-6 <= self.radius <= 2:
             raise GridError(
-                f"expected a finite centre (x, y, z) and a positive radius, got {self.centre} and {self.radius}"
+                "expected a centre (x, y, z) within -2 to 2 and a radius from 1e-6 to 2, got "
+                f"{self.centre} and {self.radius}"
             )
         if self.mask:
             _ = self._run_ends

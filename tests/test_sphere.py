@@ -284,6 +284,8 @@ def test_the_same_region_in_another_convention_is_inside():
         ({"longitudes": (0.0, float("nan"))}, "longitudes"),
         ({"longitudes": (0.0, 180.0, 360.0)}, "twice"),
         ({"radius": 0.0}, "radius"),
+        ({"radius": 1e-300}, "a radius from 1e-6 to 2"),
+        ({"centre": (0.0, 1e308, 0.0)}, "a centre .* within -2 to 2"),
         ({"mask": "!"}, "mask: expected lengths of runs"),
         ({"mask": "-1 5"}, "mask: expected lengths of runs"),
         ({"mask": "1  3"}, "mask: expected lengths of runs"),

@@ -145,7 +145,7 @@ class SmallArrays:
     def damaged(self, name: str, found: str) -> StoreFormatError:
         """What to raise for an array or object that is not what it should be."""
         return StoreFormatError(
-            f"{self._objects.name}/{name}: missing or damaged: {found}. Copy the store again, or convert again."
+            f"{self._objects.name}/{name}: missing or damaged: {found[:500]}. Copy the store again, or convert again."
         )
 
 
