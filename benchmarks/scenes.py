@@ -1,13 +1,13 @@
 """How well does a functaset of scenes show views that its fit has not seen, from one view, two, four and all?
 
     python -m benchmarks.scenes --archive FILE [--kind cars|chairs|both] [--time-budget 900] [--folder bench-output]
-    python -m benchmarks.scenes --archive FILE --sweep [--outer-steps 150]
+    python -m benchmarks.scenes --archive FILE --sweep [NAME ...] [--fold 3] [--outer-steps 150]
 
 Learns on the training scenes of an archive in SRN's layout. The scenes of the test split are then fitted with views
 from the first three quarters of their own, evenly chosen, and measured on at most 8 of the last quarter. Baselines on
 the same held-out views: the training scenes' mean colour (`constant`), their mean colour at the same place of the
 image (`mean image`), white, and the base without any modulation. --sweep compares settings on every sixth training
-scene, which then takes no part in learning; the test split is not looked at.
+scene, from the fold's on, which then takes no part in learning; the test split is not looked at.
 """
 
 import argparse
@@ -58,6 +58,11 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "rates from 0.02": {"inner": {"learning_rate": 0.02}},
     "batch 8, 128 rays": {"outer": {"batch_size": 8, "num_points": 128}},
     "batch 2, 512 rays": {"outer": {"batch_size": 2, "num_points": 512}},
+    "w0 20, SIREN 5e-4": {"network": {"w0": 20.0}, "outer": {"learning_rate": 5e-4}},
+    "w0 20, SIREN 1e-3": {"network": {"w0": 20.0}, "outer": {"learning_rate": 1e-3}},
+    "w0 30, SIREN 5e-4": {"network": {"w0": 30.0}, "outer": {"learning_rate": 5e-4}},
+    "SIREN 5e-4, batch 8, 128 rays": {"outer": {"learning_rate": 5e-4, "batch_size": 8, "num_points": 128}},
+    "SIREN 5e-4, 256 dimensions": {"network": {"modulation_dim": 256}, "outer": {"learning_rate": 5e-4}},
 }
 
 
@@ -202,11 +207,13 @@ def changed(config: ConvertConfig, changes: dict[str, dict[str, Any]]) -> Conver
     return dataclasses.replace(config, **parts)
 
 
-def sweep(source: SceneSource, kind: str, config: ConvertConfig, names: Sequence[str]) -> list[dict[str, Any]]:
+def sweep(
+    source: SceneSource, kind: str, config: ConvertConfig, names: Sequence[str], fold: int
+) -> list[dict[str, Any]]:
     """One row per setting: PSNRs on training scenes that were kept out, from one view and from all."""
     scenes = of_kind(source, kind)
     scenes = scenes[np.asarray(source.split)[scenes] == "train"]
-    kept_out = scenes[SWEEP_PERIOD // 2 :: SWEEP_PERIOD]
+    kept_out = scenes[fold::SWEEP_PERIOD]
     train = Chosen(source, np.setdiff1d(scenes, kept_out), np.full(len(scenes) - len(kept_out), "train"))
     rows = []
     for name in names:
@@ -237,6 +244,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--outer-steps", type=int, metavar="N", help="instead of the preset's, or of a time budget")
     parser.add_argument("--tuning-steps", type=int, default=SCENES_FAST.config.fit.tuning_steps)
     parser.add_argument("--sweep", nargs="*", choices=SETTINGS, metavar="NAME", help="compare settings (default: all)")
+    parser.add_argument("--fold", type=int, choices=range(SWEEP_PERIOD), default=SWEEP_PERIOD // 2)
     parser.add_argument("--folder", type=Path, default=Path("bench-output"), help="where tables and images go")
     args = parser.parse_args(argv)
     use_all_cores()
@@ -247,7 +255,7 @@ def main(argv: list[str] | None = None) -> None:
         config = changed(config, {"outer": {"num_steps": args.outer_steps, "time_budget": budget}})
     args.folder.mkdir(parents=True, exist_ok=True)
     if args.sweep is not None:
-        rows = sweep(source, args.kind, config, args.sweep or list(SETTINGS))
+        rows = sweep(source, args.kind, config, args.sweep or list(SETTINGS), args.fold)
         publish("scenes-sweep", {"rows": rows}, as_table(rows), args.folder / f"scenes-sweep-{args.kind}.json")
         return
     scenes = of_kind(source, args.kind)
