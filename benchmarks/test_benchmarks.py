@@ -115,6 +115,13 @@ def test_fit_times_nothing_that_differs(tiny, monkeypatch):
         fit.published(tiny, "float32", timing.matmul_ceiling(runs=1), 1, {})
 
 
+def test_fit_compares_the_same_images_in_batches_larger_than_their_number(tiny, monkeypatch):
+    monkeypatch.setattr(sides, "one_at_a_time", lambda: False)
+    monkeypatch.setattr(sides, "PLAIN_BATCHES_ON_ACCELERATOR", (6,))
+    found = fit.published(tiny, "float32", timing.matmul_ceiling(runs=1), 1, {})
+    assert all(row["batch"] > sides.BATCHES[tiny.name] for row in found)
+
+
 def test_outer_step_compares_speed_and_memory(tiny, tmp_path):
     found = run(outer_step, tmp_path / "outer.json", "--sizes", tiny.name)["steps"]
     assert [row["side"] for row in found] == ["ours", "jitted"]
