@@ -98,16 +98,13 @@ def _file(args: argparse.Namespace) -> Path:
     """The file to write, checked as far as it can be without the store."""
     option, name = ("--out", args.out) if args.mesh is None else ("--mesh", args.mesh)
     out, kinds = Path(name), tuple(WRITERS) if args.mesh is None else MESHES
-    folder = args.mesh is not None and (out.is_dir() or not out.suffix)
-    if folder and not out.parent.is_dir():
+    if not out.parent.is_dir():
         raise ConfigError(f"{option} {name}: there is no folder {out.parent}; create it first")
-    if folder:
+    if args.mesh is not None and (out.is_dir() or not out.suffix):
         out /= MESH_NAME
     suffix = out.suffix.lower()
     if suffix not in kinds:
         raise ConfigError(f"{option} must end in one of {', '.join(kinds)}, got {name}")
-    if not folder and not out.parent.is_dir():
-        raise ConfigError(f"{option} {name}: there is no folder {out.parent}; create it first")
     _check_options(args, suffix, f"{option} {name}")
     return out
 
