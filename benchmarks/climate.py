@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 import functa_store
 from benchmarks import report
 from benchmarks.harmonics import bilinear, principal, truncated
-from benchmarks.sweep import TrainingPart, validation_psnr
+from benchmarks.sweep import Changes, TrainingPart, changed, lasting, validation_psnr
 from converters.climate import open_climate
 from converters.climate_presets import CLIMATE_FAST
 from functa_store.config import ConvertConfig
@@ -41,7 +41,7 @@ from functa_store.learn.parallel import use_all_cores
 from functa_store.sources import Source
 from functa_store.sphere import SphereGrid
 
-RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+RECIPES: dict[str, Changes] = {
     "climate-fast": {},
     "w0 5": {"network": {"w0": 5.0}},
     "w0 20": {"network": {"w0": 20.0}},
@@ -75,12 +75,7 @@ class Coarse(Source):
 
 def recipe(name: str, time_budget: float | None) -> ConvertConfig:
     """The configuration of a named recipe."""
-    start = CLIMATE_FAST.config
-    changes = {part: dataclasses.replace(getattr(start, part), **values) for part, values in RECIPES[name].items()}
-    config = dataclasses.replace(start, **changes)
-    if time_budget is None:
-        return config
-    return dataclasses.replace(config, outer=dataclasses.replace(config.outer, num_steps=None, time_budget=time_budget))
+    return lasting(changed(CLIMATE_FAST.config, RECIPES[name]), None, time_budget)
 
 
 def learn(source: Source, config: ConvertConfig, folder: str) -> Functaset:

@@ -61,8 +61,8 @@ def principal(training: np.ndarray, fields: np.ndarray, components: int) -> np.n
     """Fields as the mean and the first principal components of training fields, on one scale for all channels.
 
     Args:
-        training: Shape (examples, lat, lon, channels), features; more of them than `components`.
-        fields: What to reconstruct.
+        training: Shape (examples, *resolution, channels), features; more of them than `components`.
+        fields: What to reconstruct, shaped so, too.
         components: Numbers per field.
     """
     mean, axes = principal_axes(training.reshape(len(training), -1).astype(np.float32), components)

@@ -6,7 +6,7 @@
 Learns on the training scenes of an archive in SRN's layout. The scenes of the test split are then fitted with views
 from the first three quarters of their own, evenly chosen, and measured on at most 8 of the last quarter. Baselines on
 the same held-out views: the training scenes' mean colour (`constant`), their mean colour at the same place of the
-image (`mean image`), white, and the base without any modulation. --sweep compares settings on every sixth training
+image (`mean image`), white, and the base without any modulation. --sweep compares recipes on every sixth training
 scene, from the fold's on, which then takes no part in learning; the test split is not looked at.
 """
 
@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.report import publish, table
+from benchmarks.sweep import Changes, changed, lasting
 from converters.scene_presets import SCENES_FAST
 from converters.srn import open_srn
 from converters.srn_scenes import evenly_spread
@@ -47,7 +48,7 @@ MOST_HELD_OUT = 8
 CONTEXT_SHARE = 0.75
 SWEEP_PERIOD = 6
 
-SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
+RECIPES: dict[str, Changes] = {
     "start": {},
     "w0 8": {"network": {"w0": 8.0}},
     "w0 20": {"network": {"w0": 20.0}},
@@ -201,26 +202,20 @@ def weights_of(base: Base) -> dict[str, np.ndarray]:
     return {name: np.asarray(array) for name, array in to_weights(base.learnable.base).items()}
 
 
-def changed(config: ConvertConfig, changes: dict[str, dict[str, Any]]) -> ConvertConfig:
-    """A configuration with some values of its parts changed."""
-    parts = {part: dataclasses.replace(getattr(config, part), **values) for part, values in changes.items()}
-    return dataclasses.replace(config, **parts)
-
-
 def sweep(
     source: SceneSource, kind: str, config: ConvertConfig, names: Sequence[str], fold: int
 ) -> list[dict[str, Any]]:
-    """One row per setting: PSNRs on training scenes that were kept out, from one view and from all."""
+    """One row per recipe: PSNRs on training scenes that were kept out, from one view and from all."""
     scenes = of_kind(source, kind)
     scenes = scenes[np.asarray(source.split)[scenes] == "train"]
     kept_out = scenes[fold::SWEEP_PERIOD]
     train = Chosen(source, np.setdiff1d(scenes, kept_out), np.full(len(scenes) - len(kept_out), "train"))
     rows = []
     for name in names:
-        setting = changed(config, SETTINGS[name])
-        found, _ = results(meta_learn(train, setting), setting, train, kept_out, (1, None))
+        recipe = changed(config, RECIPES[name])
+        found, _ = results(meta_learn(train, recipe), recipe, train, kept_out, (1, None))
         one, everything = found[0], found[-1]
-        row = {"setting": name, "one view": one["held out"], "all views": everything["held out"]}
+        row = {"recipe": name, "one view": one["held out"], "all views": everything["held out"]}
         rows.append(row | {key: one[key] for key in ("no modulation", "constant", "mean image")})
         sys.stdout.write(f"{rows[-1]}\n")  # a sweep takes long
         sys.stdout.flush()
@@ -243,19 +238,17 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--outer-steps", type=int, metavar="N", help="instead of the preset's, or of a time budget")
     parser.add_argument("--tuning-steps", type=int, default=SCENES_FAST.config.fit.tuning_steps)
-    parser.add_argument("--sweep", nargs="*", choices=SETTINGS, metavar="NAME", help="compare settings (default: all)")
+    parser.add_argument("--sweep", nargs="*", choices=RECIPES, metavar="NAME", help="compare recipes (default: all)")
     parser.add_argument("--fold", type=int, choices=range(SWEEP_PERIOD), default=SWEEP_PERIOD // 2)
     parser.add_argument("--folder", type=Path, default=Path("bench-output"), help="where tables and images go")
     args = parser.parse_args(argv)
     use_all_cores()
     source = open_srn(args.archive, resolution=args.resolution)
     config = changed(SCENES_FAST.config, {"fit": {"tuning_steps": args.tuning_steps}})
-    if args.outer_steps or args.time_budget:
-        budget = None if args.outer_steps else args.time_budget
-        config = changed(config, {"outer": {"num_steps": args.outer_steps, "time_budget": budget}})
+    config = lasting(config, args.outer_steps, args.time_budget)
     args.folder.mkdir(parents=True, exist_ok=True)
     if args.sweep is not None:
-        rows = sweep(source, args.kind, config, args.sweep or list(SETTINGS), args.fold)
+        rows = sweep(source, args.kind, config, args.sweep or list(RECIPES), args.fold)
         publish("scenes-sweep", {"rows": rows}, as_table(rows), args.folder / f"scenes-sweep-{args.kind}.json")
         return
     scenes = of_kind(source, args.kind)

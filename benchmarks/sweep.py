@@ -40,7 +40,10 @@ START = ConvertConfig(
     ),
 )
 
-RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+Changes = dict[str, dict[str, Any]]
+"""Values of parts of a configuration."""
+
+RECIPES: dict[str, Changes] = {
     "start": {},
     "inner rates from 0.01": {"inner": {"learning_rate": 0.01}},
     "SIREN 5e-4": {"outer": {"learning_rate": 5e-4}},
@@ -78,11 +81,18 @@ class TrainingPart(Source):
         return self._source.read(int(self._indices[index]))
 
 
-def recipe(name: str, outer_steps: int) -> ConvertConfig:
-    """The configuration of a named recipe."""
-    changes = {part: dataclasses.replace(getattr(START, part), **values) for part, values in RECIPES[name].items()}
-    config = dataclasses.replace(START, **changes)
-    return dataclasses.replace(config, outer=dataclasses.replace(config.outer, num_steps=outer_steps))
+def changed(config: ConvertConfig, changes: Changes) -> ConvertConfig:
+    """A configuration with some values of its parts changed."""
+    parts = {part: dataclasses.replace(getattr(config, part), **values) for part, values in changes.items()}
+    return dataclasses.replace(config, **parts)
+
+
+def lasting(config: ConvertConfig, outer_steps: int | None, time_budget: float | None) -> ConvertConfig:
+    """A configuration that learns for so many steps, or else seconds, or else as long as it did."""
+    if outer_steps is None and time_budget is None:
+        return config
+    budget = time_budget if outer_steps is None else None
+    return changed(config, {"outer": {"num_steps": outer_steps, "time_budget": budget}})
 
 
 def validation_psnr(source: Source, config: ConvertConfig) -> float:
@@ -106,8 +116,9 @@ def main(argv: list[str] | None = None) -> None:
     with args.out.open("a") as table:
         table.write(f"PCA-{pca['components']}: {pca['psnr_mean']['test']:.2f} dB\n\n")
         table.write(f"| recipe, {args.outer_steps} outer steps | validation mean PSNR (dB) |\n|---|---:|\n")
-        for name in RECIPES:
-            table.write(f"| {name} | {validation_psnr(source, recipe(name, args.outer_steps)):.2f} |\n")
+        for name, changes in RECIPES.items():
+            config = lasting(changed(START, changes), args.outer_steps, None)
+            table.write(f"| {name} | {validation_psnr(source, config):.2f} |\n")
             table.flush()
 
 

@@ -40,8 +40,8 @@ def test_a_sweep_appends_a_row_per_recipe(archive, tmp_path, monkeypatch):
 
 
 def test_every_recipe_of_the_sweep_is_a_configuration():
-    for name in sweep.RECIPES:
-        assert sweep.recipe(name, 600).outer.num_steps == 600
+    for changes in sweep.RECIPES.values():
+        assert sweep.lasting(sweep.changed(sweep.START, changes), 600, None).outer.num_steps == 600
 
 
 @pytest.fixture

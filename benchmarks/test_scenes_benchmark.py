@@ -58,4 +58,4 @@ def test_scenes_are_measured_on_views_that_the_fit_has_not_seen(archive, tmp_pat
 def test_a_sweep_learns_without_the_scenes_that_it_measures(archive, tmp_path):
     scenes.main([*options(archive, tmp_path), "--tuning-steps", "0", "--sweep", "w0 20"])
     rows = json.loads((tmp_path / "scenes-sweep-both.json").read_text())["rows"]
-    assert [row["setting"] for row in rows] == ["w0 20"]
+    assert [row["recipe"] for row in rows] == ["w0 20"]
