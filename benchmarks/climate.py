@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 import functa_store
 from benchmarks import report
 from benchmarks.harmonics import bilinear, principal, truncated
-from benchmarks.sweep import Changes, TrainingPart, changed, lasting, validation_psnr
+from benchmarks.recipes import Changes, TrainingPart, changed, validation_psnr, with_length
 from converters.climate import open_climate
 from converters.climate_presets import CLIMATE_FAST
 from functa_store.config import ConvertConfig
@@ -44,14 +44,14 @@ from functa_store.sphere import SphereGrid
 RECIPES: dict[str, Changes] = {
     "climate-fast": {},
     "w0 5": {"network": {"w0": 5.0}},
-    "w0 20": {"network": {"w0": 20.0}},
+    "w0 10": {"network": {"w0": 10.0}},
     "w0 30": {"network": {"w0": 30.0}},
     "depth 4": {"network": {"depth": 4}},
     "192x4": {"network": {"width": 192, "depth": 4}},
     "2048 points": {"outer": {"num_points": 2048}},
     "512 points, batch 16": {"outer": {"num_points": 512, "batch_size": 16}},
-    "SIREN 5e-4": {"outer": {"learning_rate": 5e-4}},
-    "SIREN 5e-4, map 5e-3": {"outer": {"learning_rate": 5e-4, "map_learning_rate": 5e-3}},
+    "SIREN 2e-4": {"outer": {"learning_rate": 2e-4}},
+    "SIREN 2e-4, map 2e-3": {"outer": {"learning_rate": 2e-4, "map_learning_rate": 2e-3}},
 }
 
 
@@ -71,11 +71,6 @@ class Coarse(Source):
     def read(self, index: int) -> np.ndarray:
         """Raw values of one example."""
         return self._source.read(index)[::2, ::2]
-
-
-def recipe(name: str, time_budget: float | None) -> ConvertConfig:
-    """The configuration of a named recipe."""
-    return lasting(changed(CLIMATE_FAST.config, RECIPES[name]), None, time_budget)
 
 
 def learn(source: Source, config: ConvertConfig, folder: str) -> Functaset:
@@ -207,7 +202,8 @@ def draw(source: Source, fs: Functaset, index: int, path: Path) -> None:
 def sweep(source: Source, names: list[str], time_budget: float | None) -> list[dict[str, Any]]:
     """PSNR of some recipes on the last tenth of the training fields."""
     part = TrainingPart(source)
-    return [{"recipe": name, "psnr": validation_psnr(part, recipe(name, time_budget))} for name in names]
+    start = with_length(CLIMATE_FAST.config, None, time_budget)
+    return [{"recipe": name, "psnr": validation_psnr(part, changed(start, RECIPES[name]))} for name in names]
 
 
 def tables(source: Source, facts: dict[str, Any]) -> str:
@@ -264,7 +260,8 @@ def main(argv: list[str] | None = None) -> None:
         text = report.table_of(found, {"recipe": "recipe", "psnr": "PSNR of held-out training fields (dB)"})
         report.publish(f"{name}-sweep", {"rows": found}, text, args.folder / f"{name}-sweep.json")
         return
-    facts = measure(source, recipe("climate-fast", args.time_budget), args.folder, stations=not args.no_stations)
+    config = with_length(CLIMATE_FAST.config, None, args.time_budget)
+    facts = measure(source, config, args.folder, stations=not args.no_stations)
     report.publish(name, facts, tables(source, facts), args.folder / f"{name}.json")
 
 

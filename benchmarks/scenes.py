@@ -6,8 +6,8 @@
 Learns on the training scenes of an archive in SRN's layout. The scenes of the test split are then fitted with views
 from the first three quarters of their own, evenly chosen, and measured on at most 8 of the last quarter. Baselines on
 the same held-out views: the training scenes' mean colour (`constant`), their mean colour at the same place of the
-image (`mean image`), white, and the base without any modulation. --sweep compares recipes on every sixth training
-scene, from the fold's on, which then takes no part in learning; the test split is not looked at.
+image (`mean image`), white, and the base without any modulation. --sweep compares recipes on every sixth
+training scene, k, k + 6 and so on in fold k, which then takes no part in learning; the test split is not looked at.
 """
 
 import argparse
@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from benchmarks.recipes import Changes, changed, with_length
 from benchmarks.report import publish, table
-from benchmarks.sweep import Changes, changed, lasting
 from converters.scene_presets import SCENES_FAST
 from converters.srn import open_srn
 from converters.srn_scenes import evenly_spread
@@ -202,14 +202,19 @@ def weights_of(base: Base) -> dict[str, np.ndarray]:
     return {name: np.asarray(array) for name, array in to_weights(base.learnable.base).items()}
 
 
-def sweep(
-    source: SceneSource, kind: str, config: ConvertConfig, names: Sequence[str], fold: int
-) -> list[dict[str, Any]]:
-    """One row per recipe: PSNRs on training scenes that were kept out, from one view and from all."""
+def kept_out_of(source: SceneSource, kind: str, fold: int) -> tuple[Chosen, np.ndarray]:
+    """The training scenes of a kind but for every sixth, from `fold` on, and those, as indices of the source."""
     scenes = of_kind(source, kind)
     scenes = scenes[np.asarray(source.split)[scenes] == "train"]
     kept_out = scenes[fold::SWEEP_PERIOD]
-    train = Chosen(source, np.setdiff1d(scenes, kept_out), np.full(len(scenes) - len(kept_out), "train"))
+    return Chosen(source, np.setdiff1d(scenes, kept_out), np.full(len(scenes) - len(kept_out), "train")), kept_out
+
+
+def sweep(
+    source: SceneSource, kind: str, config: ConvertConfig, names: Sequence[str], fold: int
+) -> list[dict[str, Any]]:
+    """One row per recipe: PSNRs in decibels on a fold of the training scenes, from one view and from all."""
+    train, kept_out = kept_out_of(source, kind, fold)
     rows = []
     for name in names:
         recipe = changed(config, RECIPES[name])
@@ -233,23 +238,28 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--archive", required=True)
     parser.add_argument("--kind", choices=("cars", "chairs", "both"), default="both")
     parser.add_argument("--resolution", type=int, default=SCENES_FAST.source["resolution"])
-    parser.add_argument(
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
         "--time-budget", type=float, metavar="SECONDS", help="of learning (default: the preset's steps)"
     )
-    parser.add_argument("--outer-steps", type=int, metavar="N", help="instead of the preset's, or of a time budget")
+    length.add_argument("--outer-steps", type=int, metavar="N", help="instead of the preset's")
     parser.add_argument("--tuning-steps", type=int, default=SCENES_FAST.config.fit.tuning_steps)
     parser.add_argument("--sweep", nargs="*", choices=RECIPES, metavar="NAME", help="compare recipes (default: all)")
-    parser.add_argument("--fold", type=int, choices=range(SWEEP_PERIOD), default=SWEEP_PERIOD // 2)
+    parser.add_argument(
+        "--fold", type=int, choices=range(SWEEP_PERIOD), default=SWEEP_PERIOD // 2, help="which sixth to keep out"
+    )
     parser.add_argument("--folder", type=Path, default=Path("bench-output"), help="where tables and images go")
     args = parser.parse_args(argv)
     use_all_cores()
     source = open_srn(args.archive, resolution=args.resolution)
     config = changed(SCENES_FAST.config, {"fit": {"tuning_steps": args.tuning_steps}})
-    config = lasting(config, args.outer_steps, args.time_budget)
+    config = with_length(config, args.outer_steps, args.time_budget)
+    facts = {"source": source.provenance, "kind": args.kind, "config": dataclasses.asdict(config)}
     args.folder.mkdir(parents=True, exist_ok=True)
     if args.sweep is not None:
         rows = sweep(source, args.kind, config, args.sweep or list(RECIPES), args.fold)
-        publish("scenes-sweep", {"rows": rows}, as_table(rows), args.folder / f"scenes-sweep-{args.kind}.json")
+        name = f"scenes-sweep-{args.kind}-{args.fold}"
+        publish(name, facts | {"fold": args.fold, "rows": rows}, as_table(rows), args.folder / f"{name}.json")
         return
     scenes = of_kind(source, args.kind)
     split = np.asarray(source.split)[scenes]
@@ -257,7 +267,7 @@ def main(argv: list[str] | None = None) -> None:
     base = meta_learn(train, config)
     sys.stdout.write(f"learned {base.num_steps} outer steps\n")
     rows, modulations = results(base, config, train, scenes[split == "test"], CONTEXTS)
-    publish("scenes", {"kind": args.kind, "rows": rows}, as_table(rows), args.folder / f"scenes-{args.kind}.json")
+    publish("scenes", facts | {"rows": rows}, as_table(rows), args.folder / f"scenes-{args.kind}.json")
     few = with_few_views(source, scenes[split == "test"], CONTEXTS[0])
     test = FewViews(source, scenes[split == "test"], few)
     sheet(base, config, test, modulations, args.folder / f"scenes-{args.kind}.png")

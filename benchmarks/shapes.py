@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 import functa_store
+from benchmarks.recipes import TrainingPart
 from benchmarks.report import table
 from benchmarks.shape_peers import CoarseGrid, Pca, evaluate, summary
-from benchmarks.sweep import TrainingPart
 from benchmarks.timing import Machine
 from converters.shape_presets import SHAPES32_FAST, SHAPES64_FAST
 from converters.shapenet import open_shapenet

@@ -17,7 +17,7 @@ from functa_store.learn.inner_loop import extend
 from functa_store.learn.parallel import one_at_a_time
 
 BATCHES = {"128x6": 32, "256x10": 16, "512x15": 8}
-"""Different images, and examples per call of ours on a CPU, where their number does not matter for speed."""
+"""Examples per call of ours on a CPU, where their number does not matter for speed, and different images on all."""
 
 PLAIN_BATCHES = {"128x6": (2, 4, 8, 16), "256x10": (1, 2, 4, 8), "512x15": (1, 2, 4)}
 PLAIN_BATCHES_ON_ACCELERATOR = (8, 32, 128, 512)
@@ -105,6 +105,6 @@ def one_by_one(workload: Workload, precision: MatmulPrecision, checkout: Path | 
 
 
 def _arguments(workload: Workload, batch: int) -> tuple[Any, ...]:
-    source = workload.source(BATCHES[workload.name])  # the images of ours, which come again in larger batches
+    source = workload.source(BATCHES[workload.name])  # as ours: other ones would have other modulations
     coords = jax.device_put(source.domain.coords())
     return workload.weights(), workload.learnable()[1].rates, coords, feature_batch(source, batch)

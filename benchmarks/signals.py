@@ -2,18 +2,19 @@
 
     python -m benchmarks.signals audio|video --archive ARCHIVE [--limit N] [--outer-steps N] [--sweep [RECIPE ...]]
 
-Learns on the training split of an archive, windows of sound or clips as the preset cuts them, and reports of the
-held-out examples the mean PSNR and the mean signal-to-noise ratio: the energy of what an example differs from the mean
-of the training split, over that of the error, in decibels. Peers keep as many numbers per example:
+Learns on the training split of an archive, windows of sound or clips as the preset cuts them, and reports the mean PSNR
+of held-out examples, beside that of peers that keep as many numbers per example:
 
-- principal components of the training split;
-- the lowest cosines of each example, those nearest to zero frequency, in as many channels as it has.
+- principal components of training examples, `MOST_TRAINING` at most;
+- a truncated discrete cosine transform, of the lowest frequencies in as many channels as there are;
+- nothing: the mean of those training examples.
 
---sweep compares recipes on the last tenth of the training split, of which the others learn; what is held out is not
-looked at.
+--sweep compares recipes on the last tenth of the training split, of which the others learn, fitted by the steps that
+they learned with; the held-out split is not looked at.
 """
 
 import argparse
+import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,12 +25,13 @@ from scipy.fft import dctn, idctn
 
 from benchmarks import report
 from benchmarks.harmonics import principal
-from benchmarks.sweep import Changes, TrainingPart, changed, lasting, validation_psnr
+from benchmarks.recipes import Changes, TrainingPart, changed, validation_psnr, with_length
 from converters.audio import open_audio
 from converters.audio_presets import AUDIO_FAST
 from converters.video import open_video
 from converters.video_presets import VIDEO_FAST
 from functa_store.config import ConvertConfig
+from functa_store.errors import ArchiveError
 from functa_store.feed import Feed, evenly
 from functa_store.learn.batches import fit_examples
 from functa_store.learn.meta_learn import meta_learn
@@ -42,6 +44,9 @@ KINDS = {"audio": (open_audio, AUDIO_FAST), "video": (open_video, VIDEO_FAST)}
 MOST_HELD_OUT = 1024
 MOST_TRAINING = 2048
 """Examples that the peers learn from."""
+
+NO_ERROR = 1e-10
+"""Mean squared errors below this, 100 dB of features in [0, 1], count as this; a clip may be of one colour."""
 
 RECIPES: dict[str, Changes] = {
     "preset": {},
@@ -60,19 +65,22 @@ RECIPES: dict[str, Changes] = {
 }
 
 
-def lowest_cosines(values: np.ndarray, count: int) -> np.ndarray:
-    """Examples as the sum of their lowest cosines, by the length of the frequency in cycles per domain.
+def truncated_dct(values: np.ndarray, count: int) -> np.ndarray:
+    """Examples as the sum of their lowest cosines, by the length of the vector of their indices.
 
     Args:
         values: Shape (examples, *resolution, channels).
-        count: Coefficients of all channels together.
+        count: Cosines per channel.
+
+    Returns:
+        The same shape, float64.
     """
     axes = tuple(range(1, values.ndim - 1))
     coefficients = np.asarray(dctn(values.astype(np.float64), axes=axes, norm="ortho"))
-    frequencies = functools.reduce(np.add.outer, [np.arange(n) ** 2 for n in values.shape[1:-1]])
-    kept = np.zeros(frequencies.size, bool)
-    kept[np.argsort(frequencies, axis=None, kind="stable")[: count // values.shape[-1]]] = True
-    return np.asarray(idctn(coefficients * kept.reshape(*frequencies.shape, 1), axes=axes, norm="ortho"))
+    lengths = functools.reduce(np.add.outer, [np.arange(n) ** 2 for n in values.shape[1:-1]])
+    kept = np.zeros(lengths.size, bool)
+    kept[np.argsort(lengths, axis=None, kind="stable")[:count]] = True
+    return np.asarray(idctn(coefficients * kept.reshape(*lengths.shape, 1), axes=axes, norm="ortho"))
 
 
 def features(source: Source, indices: np.ndarray) -> np.ndarray:
@@ -89,33 +97,34 @@ def fitted_errors(source: Source, config: ConvertConfig, indices: np.ndarray) ->
 
 
 def compare(source: Source, config: ConvertConfig) -> list[dict[str, Any]]:
-    """Mean PSNR and SNR of held-out examples in decibels, one row each for ours and the peers."""
+    """Mean PSNR of held-out examples in decibels, one row each for ours and the peers.
+
+    Raises:
+        ArchiveError: If none are held out.
+    """
     held_out = evenly(np.flatnonzero(source.split == "test"), MOST_HELD_OUT)
+    if not len(held_out):
+        raise ArchiveError(f"{source.provenance['archive']}: no example is held out, take more of them")
     truth = features(source, held_out)
     training = features(source, evenly(np.flatnonzero(source.split == "train"), MOST_TRAINING))
-    numbers, mean = config.network.modulation_size, training.mean(axis=0)
+    numbers, cosines = config.network.modulation_size, config.network.modulation_size // source.features.num_channels
     components = min(numbers, len(training) - 1)
     peers = {
         f"PCA, {components} components": principal(training, truth, components),
-        f"{numbers} lowest cosines": lowest_cosines(truth, numbers),
-        "the mean": np.broadcast_to(mean, truth.shape),
+        f"DCT, {cosines} cosines per channel": truncated_dct(truth, cosines),
+        "the mean": training.mean(axis=0),
     }
-    errors = {name: _mean_square(found - truth) for name, found in peers.items()}
-    errors = {f"functa, {numbers} dimensions": fitted_errors(source, config, held_out), **errors}
-    signal = _mean_square(truth - mean)
-    return [
-        {"side": name, "psnr": psnr_mean(mse, source.features.span), "snr": float(np.mean(10 * np.log10(signal / mse)))}
-        for name, mse in errors.items()
-    ]
+    errors = {f"functa, {numbers} dimensions": fitted_errors(source, config, held_out)}
+    for name, found in peers.items():
+        errors[name] = np.mean((found - truth) ** 2, axis=tuple(range(1, truth.ndim)))
+    span = source.features.span
+    return [{"side": name, "psnr": psnr_mean(np.maximum(mse, NO_ERROR), span)} for name, mse in errors.items()]
 
 
-def sweep(
-    source: Source, preset: ConvertConfig, names: Sequence[str], outer_steps: int | None, time_budget: float | None
-) -> list[dict[str, Any]]:
-    """Mean PSNR on the last tenth of the training split, one row for each recipe."""
+def sweep(source: Source, start: ConvertConfig, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Mean PSNR on the last tenth of the training split in decibels, one row for each recipe."""
     part = TrainingPart(source)
-    configs = {name: lasting(changed(preset, RECIPES[name]), outer_steps, time_budget) for name in names}
-    return [{"recipe": name, "psnr": validation_psnr(part, config)} for name, config in configs.items()]
+    return [{"recipe": name, "psnr": validation_psnr(part, changed(start, RECIPES[name]))} for name in names]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -124,27 +133,24 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--archive", required=True)
     parser.add_argument("--limit", type=int, help="examples at most")
-    parser.add_argument("--outer-steps", type=int, metavar="N", help="instead of the preset's")
-    parser.add_argument("--time-budget", type=float, metavar="SECONDS", help="of each learning, instead of steps")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--outer-steps", type=int, metavar="N", help="instead of the preset's")
+    length.add_argument("--time-budget", type=float, metavar="SECONDS", help="of each learning, instead of steps")
     parser.add_argument("--sweep", nargs="*", choices=RECIPES, metavar="RECIPE", help="compare recipes (default: all)")
     parser.add_argument("--folder", type=Path, default=Path("bench-output"))
     args = parser.parse_args(argv)
     use_all_cores()
     opened, preset = KINDS[args.kind]
     source = opened(args.archive, limit=args.limit, **preset.source)
+    config = with_length(preset.config, args.outer_steps, args.time_budget)
+    facts = {"source": source.provenance, "config": dataclasses.asdict(config)}
     if args.sweep is not None:
-        rows = sweep(source, preset.config, args.sweep or list(RECIPES), args.outer_steps, args.time_budget)
-        text = report.table_of(rows, {"recipe": "recipe", "psnr": "PSNR of training examples kept out (dB)"})
-        report.publish(f"{args.kind}-sweep", {"rows": rows}, text, args.folder / f"{args.kind}-sweep.json")
-        return
-    rows = compare(source, lasting(preset.config, args.outer_steps, args.time_budget))
-    text = report.table_of(rows, {"side": "held-out examples", "psnr": "PSNR (dB)", "snr": "SNR (dB)"})
-    report.publish(args.kind, {"rows": rows}, text, args.folder / f"{args.kind}.json")
-
-
-def _mean_square(values: np.ndarray) -> np.ndarray:
-    """Of each example."""
-    return np.mean(values.astype(np.float64) ** 2, axis=tuple(range(1, values.ndim)))
+        rows = sweep(source, config, args.sweep or list(RECIPES))
+        name, headings = f"{args.kind}-sweep", {"recipe": "recipe", "psnr": "PSNR of training examples kept out (dB)"}
+    else:
+        rows = compare(source, config)
+        name, headings = args.kind, {"side": "held-out examples", "psnr": "PSNR (dB)"}
+    report.publish(name, facts | {"rows": rows}, report.table_of(rows, headings), args.folder / f"{name}.json")
 
 
 if __name__ == "__main__":

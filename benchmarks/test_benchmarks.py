@@ -7,20 +7,25 @@ import pytest
 
 from benchmarks import __main__ as everything
 from benchmarks import (
+    climate,
     decode,
     fit,
     networks,
     outer_step,
     peers,
+    recipes,
     report,
     scaling,
+    scenes,
     sides,
+    signals,
     sine,
     sweep,
     timing,
 )
 from benchmarks.datasets import GeneratedArchive
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
+from functa_store.errors import ConfigError
 
 TINY = NetworkConfig(width=8, depth=3, modulation_dim=4)
 
@@ -39,9 +44,21 @@ def test_a_sweep_appends_a_row_per_recipe(archive, tmp_path, monkeypatch):
     assert "| start |" in (tmp_path / "table.md").read_text()
 
 
-def test_every_recipe_of_the_sweep_is_a_configuration():
-    for changes in sweep.RECIPES.values():
-        assert sweep.lasting(sweep.changed(sweep.START, changes), 600, None).outer.num_steps == 600
+def test_every_recipe_of_a_sweep_is_a_configuration():
+    starts = {climate: climate.CLIMATE_FAST, scenes: scenes.SCENES_FAST, signals: signals.AUDIO_FAST}
+    configs = {sweep: sweep.START, **{module: preset.config for module, preset in starts.items()}}
+    for module, start in configs.items():
+        for changes in module.RECIPES.values():
+            assert isinstance(recipes.changed(start, changes), ConvertConfig)
+
+
+def test_a_configuration_learns_for_steps_or_seconds():
+    start = ConvertConfig()
+    assert recipes.with_length(start, None, None) == start
+    assert recipes.with_length(start, 600, None).outer.num_steps == 600
+    assert recipes.with_length(start, None, 5.0).outer.time_budget == 5.0
+    with pytest.raises(ConfigError, match="either"):
+        recipes.with_length(start, 600, 5.0)
 
 
 @pytest.fixture

@@ -55,7 +55,15 @@ def test_scenes_are_measured_on_views_that_the_fit_has_not_seen(archive, tmp_pat
         assert sheet.width > 4 * SIZE
 
 
-def test_a_sweep_learns_without_the_scenes_that_it_measures(archive, tmp_path):
-    scenes.main([*options(archive, tmp_path), "--tuning-steps", "0", "--sweep", "w0 20"])
-    rows = json.loads((tmp_path / "scenes-sweep-both.json").read_text())["rows"]
+def test_a_sweep_compares_recipes(archive, tmp_path):
+    scenes.main([*options(archive, tmp_path), "--tuning-steps", "0", "--fold", "1", "--sweep", "w0 20"])
+    rows = json.loads((tmp_path / "scenes-sweep-both-1.json").read_text())["rows"]
     assert [row["recipe"] for row in rows] == ["w0 20"]
+
+
+def test_folds_are_parts_of_the_training_scenes_that_take_no_part_in_learning(archive):
+    source = scenes.open_srn(archive, resolution=SIZE)
+    found = [scenes.kept_out_of(source, "cars", fold) for fold in range(scenes.SWEEP_PERIOD)]
+    training = np.flatnonzero(np.asarray(source.split) == "train").tolist()
+    assert sorted(int(i) for _, kept_out in found for i in kept_out) == training
+    assert all(sorted([*train.indices, *kept_out]) == training for train, kept_out in found)

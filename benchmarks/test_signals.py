@@ -8,7 +8,9 @@ import pytest
 import soundfile
 
 from benchmarks import signals
+from converters.audio_source import AudioSource
 from functa_store.config import FitConfig, NetworkConfig
+from functa_store.errors import ArchiveError
 
 
 @pytest.fixture(name="archive")
@@ -30,30 +32,49 @@ def _archive(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_all_cosines_keep_everything_and_the_lowest_keep_what_is_smooth():
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=(3, 4, 5, 2))
-    np.testing.assert_allclose(signals.lowest_cosines(values, 40), values)
-    smooth = np.broadcast_to(rng.normal(size=(3, 1, 1, 2)), values.shape)
-    np.testing.assert_allclose(signals.lowest_cosines(smooth, 2), smooth)
-    assert np.abs(signals.lowest_cosines(values, 38) - values).max() > 0.01
+@pytest.fixture(name="read")
+def _read(monkeypatch):
+    """Ids of the examples that were read."""
+    read, whole = set(), AudioSource.read
+
+    def noted(source, index):
+        read.add(source.ids[index])
+        return whole(source, index)
+
+    monkeypatch.setattr(AudioSource, "read", noted)
+    return read
+
+
+def test_a_truncated_dct_keeps_the_lowest_cosines_of_every_channel():
+    values = np.random.default_rng(0).normal(size=(3, 4, 5, 2))
+    np.testing.assert_allclose(signals.truncated_dct(values, 20), values)
+    waves = np.cos(np.pi * np.outer(np.arange(6), np.arange(6) + 0.5) / 6)[:, :, None]
+    for count in range(1, 6):
+        kept = signals.truncated_dct(waves, count)
+        np.testing.assert_allclose(kept[:count], waves[:count], atol=1e-12)
+        np.testing.assert_allclose(kept[count:], 0, atol=1e-12)
 
 
 def test_functa_and_peers_are_compared_on_held_out_files(archive, tmp_path):
     signals.main(["audio", "--archive", str(archive), "--folder", str(tmp_path)])
     rows = json.loads((tmp_path / "audio.json").read_text())["rows"]
-    assert [row["side"] for row in rows] == [
-        "functa, 4 dimensions",
-        "PCA, 4 components",
-        "4 lowest cosines",
-        "the mean",
-    ]
-    assert all(np.isfinite(row["psnr"]) for row in rows)
-    assert rows[-1]["snr"] == pytest.approx(0, abs=1e-9)
+    expected = ["functa, 4 dimensions", "PCA, 4 components", "DCT, 4 cosines per channel", "the mean"]
+    assert [row["side"] for row in rows] == expected
+    psnr = {row["side"]: row["psnr"] for row in rows}
+    assert psnr["PCA, 4 components"] > psnr["the mean"]
 
 
-def test_the_sweep_compares_recipes_on_training_files(archive, tmp_path):
+def test_the_sweep_looks_at_training_files_alone(archive, tmp_path, read):
+    source = signals.open_audio(archive, samples=64)
+    training = {name for name, split in zip(source.ids, source.split, strict=True) if split == "train"}
+    read.clear()
     signals.main(["audio", "--archive", str(archive), "--folder", str(tmp_path), "--sweep", "w0 60"])
     rows = json.loads((tmp_path / "audio-sweep.json").read_text())["rows"]
     assert rows[0]["recipe"] == "w0 60"
-    assert np.isfinite(rows[0]["psnr"])
+    assert read
+    assert read <= training
+
+
+def test_an_archive_of_which_nothing_is_held_out_is_refused_before_learning(archive):
+    with pytest.raises(ArchiveError, match="no example is held out"):
+        signals.main(["audio", "--archive", str(archive), "--limit", "1"])

@@ -140,14 +140,14 @@ def shrink(image: UInt8[np.ndarray, "height width 3"], shape: tuple[int, int]) -
 
 
 def _means(values: Num[np.ndarray, "height width 3"], axis: int, count: int) -> Float64[np.ndarray, "rows columns 3"]:
-    """Means over each of so many equal parts of an axis, which share the cells that their edges cut.
+    """Means over each of `count` equal parts of an axis, at most as many as its cells; parts share those between them.
 
-    A product of matrices would do, but takes all cores for every image, of which a survey reads several at a time.
+    A product of matrices would do, but takes all cores for every image, of which a survey reads eight at a time: on 16
+    cores it took eight times as long.
     """
     length = values.shape[axis]
-    edges = np.arange(count) * (length / count)
-    cells = edges.astype(np.int64)
-    shares = np.expand_dims(edges - cells, [other for other in range(values.ndim) if other != axis])
+    cells, rest = np.divmod(np.arange(count) * length, count)  # where each part begins
+    shares = np.expand_dims(rest / count, [other for other in range(values.ndim) if other != axis])
     cut = shares * values.take(cells, axis)  # belongs to the part before
     sums = np.add.reduceat(values, cells, axis, dtype=np.float64) + np.diff(cut, axis=axis, append=0)
     return sums * (count / length)

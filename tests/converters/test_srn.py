@@ -5,6 +5,8 @@ import pathlib
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from converters.srn import converter, open_srn
@@ -148,12 +150,13 @@ def test_lower_resolutions_average_areas_and_scale_the_lens(pack):
         open_whole(path, resolution=16, max_rejects=1.0)
 
 
-def test_areas_that_do_not_fall_on_pixels_keep_the_mean():
-    pixels = np.tile(np.arange(0, 250, 25, np.uint8)[:, None, None], (1, 9, 3))
-    small = shrink(pixels, (4, 6))
-    assert small.shape == (4, 6, 3)
-    np.testing.assert_allclose(small.mean(), pixels.mean(), atol=0.5)
-    np.testing.assert_array_equal(small[0], np.rint((0 + 25 + 0.5 * 50) / 2.5))
+@given(st.tuples(*[st.integers(1, 12)] * 4), st.integers(0, 2**32 - 1))
+def test_a_pixel_is_the_mean_colour_of_the_area_that_it_covers(sizes, seed):
+    (height, rows), (width, columns) = sorted(sizes[:2], reverse=True), sorted(sizes[2:], reverse=True)
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    fine = image.repeat(rows, axis=0).repeat(columns, axis=1)  # parts of pixels, that areas do fall on
+    means = fine.reshape(rows, height, columns, width, 3).mean((1, 3))
+    assert np.abs(shrink(image, (rows, columns)) - means).max() <= 0.5 + 1e-9
 
 
 def test_transparent_pixels_are_white():

@@ -1,0 +1,57 @@
+"""How are recipes, changes of one configuration, compared without a look at what is held out?"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from functa_store.config import ConvertConfig
+from functa_store.feed import Feed
+from functa_store.learn.batches import mean_psnr
+from functa_store.learn.inner_loop import extend
+from functa_store.learn.meta_learn import learned_fit, meta_learn
+from functa_store.sources import Source, hold_out_last
+
+Changes = dict[str, dict[str, Any]]
+"""New values of fields of a configuration's parts: {"network": {"w0": 20.0}}."""
+
+
+def changed(config: ConvertConfig, changes: Changes) -> ConvertConfig:
+    """A configuration with some values of its parts changed."""
+    parts = {part: dataclasses.replace(getattr(config, part), **values) for part, values in changes.items()}
+    return dataclasses.replace(config, **parts)
+
+
+def with_length(config: ConvertConfig, outer_steps: int | None, time_budget: float | None) -> ConvertConfig:
+    """A configuration that learns for so many steps or seconds; as it is if both are None.
+
+    Raises:
+        ConfigError: If both are given, or one is not positive.
+    """
+    if outer_steps is None and time_budget is None:
+        return config
+    return changed(config, {"outer": {"num_steps": outer_steps, "time_budget": time_budget}})
+
+
+class TrainingPart(Source):
+    """The training split of a source as a source of its own, its last tenth held out."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._indices = np.flatnonzero(source.split == "train")
+        self.domain, self.features, self.labels, self.rejects = source.domain, source.features, {}, []
+        self.ids = [source.ids[int(i)] for i in self._indices]
+        self.split = hold_out_last(len(self.ids))
+        self.provenance = source.provenance
+
+    def read(self, index: int) -> np.ndarray:
+        """Raw values of one example."""
+        return self._source.read(int(self._indices[index]))
+
+
+def validation_psnr(source: Source, config: ConvertConfig) -> float:
+    """Mean PSNR in decibels of the examples held out, fitted by the inner loop as it was learned, untuned."""
+    base = meta_learn(source, config)
+    fit = learned_fit(base.graph, config, source)
+    shared = fit.prepare(base.learnable.base, extend(base.learnable.rates, config.inner.num_steps))
+    return mean_psnr(fit, shared, Feed(source), np.flatnonzero(source.split == "test"))
