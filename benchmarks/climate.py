@@ -42,7 +42,7 @@ from functa_store.sources import Source
 from functa_store.sphere import SphereGrid
 
 RECIPES: dict[str, Changes] = {
-    "climate-fast": {},
+    "preset": {},
     "w0 5": {"network": {"w0": 5.0}},
     "w0 10": {"network": {"w0": 10.0}},
     "w0 30": {"network": {"w0": 30.0}},

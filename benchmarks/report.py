@@ -8,7 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from benchmarks.timing import RUNS, Machine
+from functa_store.metrics import psnr_mean
+
+NO_ERROR = 1e-10
 
 
 def parser(description: str | None, runs: int = RUNS) -> argparse.ArgumentParser:
@@ -54,12 +60,17 @@ def publish(name: str, facts: dict[str, Any], markdown: str, out: Path | None, m
     """
     machine = machine or Machine.here()
     place = f"{machine.processor}, {machine.cores} cores; JAX {machine.jax} on {machine.devices} x {machine.device}"
+    sys.stdout.write(f"## {name}\n\n{place}\n\n{markdown}\n")
+    sys.stdout.flush()
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         result = {"benchmark": name, "machine": dataclasses.asdict(machine), **facts}
         out.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
-    sys.stdout.write(f"## {name}\n\n{place}\n\n{markdown}\n")
-    sys.stdout.flush()
+
+
+def decibels(mse: ArrayLike, data_range: float = 1.0) -> float:
+    """Mean PSNR of some examples; JSON has no infinity, so that an error below 1e-10 of a range of 1 counts as that."""
+    return psnr_mean(np.maximum(mse, NO_ERROR * data_range**2), data_range)
 
 
 def _cell(value: Any) -> str:

@@ -23,13 +23,14 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.recipes import Changes, changed, with_length
-from benchmarks.report import publish, table
+from benchmarks.report import decibels, publish, table
 from converters.scene_presets import SCENES_FAST
 from converters.srn import open_srn
 from converters.srn_scenes import evenly_spread
 from converters.srn_source import SceneSource
 from functa_store.config import ConvertConfig
 from functa_store.decode.rendering import make_renderer
+from functa_store.errors import ArchiveError
 from functa_store.feed import Feed
 from functa_store.learn.batches import Fitted, fit_examples
 from functa_store.learn.inner_loop import Steps
@@ -37,7 +38,6 @@ from functa_store.learn.meta_learn import Base, meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.rays import COLOUR
 from functa_store.learn.tuning import ReadyFit, tune
-from functa_store.metrics import psnr_mean
 from functa_store.nets.weights import to_weights
 from functa_store.scenes import SceneVolume
 from functa_store.sheets import comparison_sheet, to_image
@@ -49,7 +49,7 @@ CONTEXT_SHARE = 0.75
 SWEEP_PERIOD = 6
 
 RECIPES: dict[str, Changes] = {
-    "start": {},
+    "preset": {},
     "w0 8": {"network": {"w0": 8.0}},
     "w0 20": {"network": {"w0": 20.0}},
     "256 dimensions": {"network": {"modulation_dim": 256}},
@@ -121,10 +121,26 @@ class FewViews(Chosen):
 
 def with_few_views(source: SceneSource, indices: np.ndarray, context: int | None) -> SceneVolume:
     """The volume of some scenes of which `context` views are fitted: None for three quarters of the fewest of any."""
-    fewest = min(len(source.views(int(i)).images) for i in indices)
-    most = int(CONTEXT_SHARE * fewest)
+    fewest, most = view_counts(source, indices)
     views = most if context is None else context
     return dataclasses.replace(source.volume, views=views, held_out_views=min(MOST_HELD_OUT, fewest - most))
+
+
+def view_counts(source: SceneSource, indices: np.ndarray) -> tuple[int, int]:
+    """The fewest views that any of some scenes has, and how many of them a fit may see.
+
+    Raises:
+        ArchiveError: If there are no scenes, or one has too few views to fit some and measure others.
+    """
+    name = source.provenance["archive"]
+    if not len(indices):
+        raise ArchiveError(
+            f"{name}: there are no scenes to learn from or none to measure; take another --kind, --fold or archive"
+        )
+    fewest = min(len(source.views(int(i)).images) for i in indices)
+    if fewest < 2:
+        raise ArchiveError(f"{name}: a scene has {fewest} view, expected at least 2: to fit, and to measure")
+    return fewest, int(CONTEXT_SHARE * fewest)
 
 
 def of_kind(source: SceneSource, kind: str) -> np.ndarray:
@@ -160,17 +176,18 @@ def without_modulation(base: Base, ready: ReadyFit, test: FewViews) -> Fitted:
 def results(
     base: Base, config: ConvertConfig, train: Chosen, indices: np.ndarray, contexts: Sequence[int | None]
 ) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """One row for each number of context views, mean PSNRs in decibels, and the modulations of the fewest."""
+    """One row per number of views that the scenes have, mean PSNRs in decibels, and the modulations of the first."""
+    _, most = view_counts(train.whole, indices)
     rows, same, modulations = [], {}, []
-    for context in contexts:
+    for context in (c for c in contexts if c is None or c < most):
         test = FewViews(train.whole, indices, with_few_views(train.whole, indices, context))
         ready = tuned(base, config, train, test)
         if not same:  # the held-out views are the same whatever the context
             zero = without_modulation(base, ready, test)
-            same = {"no modulation": psnr_mean(zero.metrics[:, 0])}
-            same |= {name: psnr_mean(mse) for name, mse in baselines(train, test).items()}
+            same = {"no modulation": decibels(zero.metrics[:, 0])}
+            same |= {name: decibels(mse) for name, mse in baselines(train, test).items()}
         found = fitted(ready, test)
-        row = {"views": test.volume.views, "fitted": psnr_mean(found.mse), "held out": psnr_mean(found.metrics[:, 0])}
+        row = {"views": test.volume.views, "fitted": decibels(found.mse), "held out": decibels(found.metrics[:, 0])}
         rows.append(row | same)
         modulations.append(found.modulations)
     return rows, modulations[0]
@@ -215,6 +232,8 @@ def sweep(
 ) -> list[dict[str, Any]]:
     """One row per recipe: PSNRs in decibels on a fold of the training scenes, from one view and from all."""
     train, kept_out = kept_out_of(source, kind, fold)
+    for indices in (train.indices, kept_out):
+        view_counts(source, indices)
     rows = []
     for name in names:
         recipe = changed(config, RECIPES[name])
@@ -263,6 +282,8 @@ def main(argv: list[str] | None = None) -> None:
         return
     scenes = of_kind(source, args.kind)
     split = np.asarray(source.split)[scenes]
+    for part in ("train", "test"):
+        view_counts(source, scenes[split == part])
     train = Chosen(source, scenes, split)
     base = meta_learn(train, config)
     sys.stdout.write(f"learned {base.num_steps} outer steps\n")

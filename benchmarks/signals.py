@@ -37,16 +37,12 @@ from functa_store.learn.batches import fit_examples
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.tuning import tune
-from functa_store.metrics import psnr_mean
 from functa_store.sources import Source
 
 KINDS = {"audio": (open_audio, AUDIO_FAST), "video": (open_video, VIDEO_FAST)}
 MOST_HELD_OUT = 1024
 MOST_TRAINING = 2048
 """Examples that the peers learn from."""
-
-NO_ERROR = 1e-10
-"""Mean squared errors below this, 100 dB of features in [0, 1], count as this; a clip may be of one colour."""
 
 RECIPES: dict[str, Changes] = {
     "preset": {},
@@ -118,7 +114,7 @@ def compare(source: Source, config: ConvertConfig) -> list[dict[str, Any]]:
     for name, found in peers.items():
         errors[name] = np.mean((found - truth) ** 2, axis=tuple(range(1, truth.ndim)))
     span = source.features.span
-    return [{"side": name, "psnr": psnr_mean(np.maximum(mse, NO_ERROR), span)} for name, mse in errors.items()]
+    return [{"side": name, "psnr": report.decibels(mse, span)} for name, mse in errors.items()]
 
 
 def sweep(source: Source, start: ConvertConfig, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -108,6 +108,12 @@ def test_a_table_sets_numbers_right():
     assert found == "| name | s |\n| --- | ---: |\n| a | 0.00123 |\n| b |  |\n"
 
 
+def test_a_mean_psnr_is_a_number_of_json_even_without_an_error():
+    assert report.decibels([0.0, 0.0]) == pytest.approx(100)
+    assert report.decibels([0.01, 0.0001], 1.0) == pytest.approx(30)
+    assert report.decibels([0.0], 2.0) == pytest.approx(100)
+
+
 def test_fit_compares_every_side(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(peers, "reference_fit", lambda _: peers.plain_fit)
     options = "--sizes", tiny.name, "--matmul-precision", "float32", "bfloat16", "--reference", "checkout"

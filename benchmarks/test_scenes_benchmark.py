@@ -12,6 +12,7 @@ from PIL import Image
 from benchmarks import scenes
 from functa_store.cameras import orbit
 from functa_store.config import FitConfig, NetworkConfig
+from functa_store.errors import ArchiveError
 
 SIZE = 8
 
@@ -67,3 +68,16 @@ def test_folds_are_parts_of_the_training_scenes_that_take_no_part_in_learning(ar
     training = np.flatnonzero(np.asarray(source.split) == "train").tolist()
     assert sorted(int(i) for _, kept_out in found for i in kept_out) == training
     assert all(sorted([*train.indices, *kept_out]) == training for train, kept_out in found)
+
+
+@pytest.mark.parametrize("more", [["--kind", "chairs"], ["--kind", "chairs", "--sweep", "preset"]])
+def test_scenes_that_are_not_there_are_missed_before_learning(more, archive, tmp_path, monkeypatch):
+    monkeypatch.delattr(scenes, "meta_learn")
+    with pytest.raises(ArchiveError, match="no scenes to learn from"):
+        scenes.main([*options(archive, tmp_path), *more])
+
+
+def test_no_more_views_are_reported_than_there_are(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(scenes, "CONTEXTS", (6, None))
+    scenes.main([*options(archive, tmp_path), "--kind", "cars", "--tuning-steps", "0"])
+    assert [row["views"] for row in json.loads((tmp_path / "scenes-cars.json").read_text())["rows"]] == [6]

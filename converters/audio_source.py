@@ -52,7 +52,7 @@ class AudioSource(Source):
         self._kept = Kept()
         found, rejects = self._survey(files, limits, report)
         self._places = [(file, k) for file, windows in found.items() for k in windows.sounding][: limits.limit]
-        self.rejects = [*rejects, *_silent(found), *([] if limits.limit else _no_sounds(archive))]
+        self.rejects = [*rejects, *_silent(found, options), *([] if limits.limit else _no_sounds(archive))]
         seconds = form.samples / form.sample_rate
         self.domain = CellGrid(axes=("t",), resolution=(form.samples,), lengths=(seconds,), units=("s",))
         self.features = _amplitudes(CHANNELS[form.num_channels])
@@ -140,10 +140,11 @@ def _window(sound: Float32[np.ndarray, "samples channel"], k: int, length: int) 
     return np.pad(window, ((0, length - len(window)), (0, 0)))
 
 
-def _silent(found: Mapping[str, _Windows]) -> list[Reject]:
+def _silent(found: Mapping[str, _Windows], options: SoundOptions) -> list[Reject]:
     """Silent windows; named, but no reason to stop."""
+    mixed = " in the mean of its channels" if options.channels == "mono" else ""
     return [
-        Reject(member=f"{file}#{k}", reason=f"is silent: its peak is {peak:.0f} dB of full scale")
+        Reject(member=f"{file}#{k}", reason=f"is silent: its peak{mixed} is {peak:.0f} dB of full scale")
         for file, windows in found.items()
         for k, peak in windows.silent.items()
     ]

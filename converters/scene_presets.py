@@ -4,8 +4,8 @@ from converters.presets import of_the_papers
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.plugins import Preset
 
-# docs/explanation/kinds.md has the sweep (`python -m benchmarks.scenes --sweep`): higher rates and w0 are ahead after 150
-# steps at 32x32; after a thousand at 64x64 folds of the training scenes cannot tell SIREN 5e-4 or w0 20 from this.
+# docs/explanation/kinds.md has the sweep (`python -m benchmarks.scenes --sweep`): higher rates and w0 are ahead after
+# 150 steps at 32x32; after a thousand at 64x64 folds of the training scenes cannot tell SIREN 5e-4 or w0 20 from this.
 SCENES_FAST = Preset(
     summary="views of scenes at 64x64, for a few CPU cores",
     config=ConvertConfig(

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from functa_store.commands.decoding import FILMS, MESHES, SOUNDS, WRITERS, write
-from functa_store.commands.request import Request
+from functa_store.commands.request import PLACEHOLDERS, Request
 from functa_store.commands.selections import parse_index, parse_region, parse_resolution
 from functa_store.commands.storage import add_storage_arguments, storage_from
 from functa_store.console import write_json_line
@@ -98,6 +98,8 @@ def _file(args: argparse.Namespace) -> Path:
     """The file to write, checked as far as it can be without the store."""
     option, name = ("--out", args.out) if args.mesh is None else ("--mesh", args.mesh)
     out, kinds = Path(name), tuple(WRITERS) if args.mesh is None else MESHES
+    if "://" in name:
+        raise ConfigError(f"{option} {name}: found an address, expected a file on a disk")
     if not out.parent.is_dir():
         raise ConfigError(f"{option} {name}: there is no folder {out.parent}; create it first")
     if args.mesh is not None and (out.is_dir() or not out.suffix):
@@ -105,6 +107,10 @@ def _file(args: argparse.Namespace) -> Path:
     suffix = out.suffix.lower()
     if suffix not in kinds:
         raise ConfigError(f"{option} must end in one of {', '.join(kinds)}, got {name}")
+    if suffix not in MESHES and args.orbit is None and any(placeholder in out.name for placeholder in PLACEHOLDERS):
+        raise ConfigError(
+            f"{option} {name}: is one file of all examples; {' and '.join(PLACEHOLDERS)} are for meshes and --orbit"
+        )
     _check_options(args, suffix, f"{option} {name}")
     return out
 

@@ -50,7 +50,9 @@ def write_meshes(request: Request) -> dict[str, Any]:
     from functa_store.decode.meshes import check_solid, usual_channel, usual_level, write_mesh
 
     check_solid(request.functaset)
-    request.out.parent.mkdir(exist_ok=True)  # a folder of meshes
+    folder = request.out.parent
+    is_new = not folder.is_dir()
+    folder.mkdir(exist_ok=True)
     written, without = {}, []
     for k, path in zip(request.index, request.paths(), strict=True):
         size = write_mesh(request.functaset, k, path, request.resolution, request.region)
@@ -59,6 +61,8 @@ def write_meshes(request: Request) -> dict[str, Any]:
         else:
             written[os.fspath(path)] = size
     if not written:
+        if is_new:
+            folder.rmdir()
         channel = usual_channel(request.functaset)
         level, some = (
             usual_level(request.functaset, channel),

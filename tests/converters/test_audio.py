@@ -103,8 +103,8 @@ def test_silent_windows_become_rejects_but_stop_nothing(pack, files):
     assert source.ids == ["a.wav#0", "a.wav#6"]
     assert [reject.member for reject in source.rejects] == [f"a.wav#{k}" for k in range(1, 6)]
     assert {reject.reason for reject in source.rejects} == {
-        "is silent: its peak is -inf dB of full scale",
-        "is silent: its peak is -78 dB of full scale",
+        "is silent: its peak in the mean of its channels is -inf dB of full scale",
+        "is silent: its peak in the mean of its channels is -78 dB of full scale",
     }
     assert len(open_audio(pack({"a.wav": encode(samples)}), seconds=0.25, silence=-90).ids) == 3
 

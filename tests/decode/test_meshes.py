@@ -122,6 +122,15 @@ def test_an_example_without_a_surface_does_not_keep_the_others_from_being_writte
     assert len(facts["files"]) == len(facts["faces"]) == 3
 
 
+@pytest.mark.usefixtures("ball")
+def test_no_folder_is_left_where_no_example_has_a_surface(store, tmp_path):
+    out = tmp_path / "out"
+    (out / "there").mkdir(parents=True)
+    for name in ("new", "there"):
+        assert run(store, "--index", "3", "--mesh", out / name) == 2
+    assert [p.name for p in out.iterdir()] == ["there"]
+
+
 def test_the_usual_level_is_the_middle_of_a_range_and_half_the_light_for_a_scene(ball, monkeypatch):
     assert meshes.usual_level(ball, "occupancy") == 0.5
     size = {"resolution": (32, 32, 32), "image_size": (8, 8), "views": 1, "held_out_views": 0}
@@ -156,6 +165,10 @@ def test_the_usual_level_is_the_middle_of_a_range_and_half_the_light_for_a_scene
         (["--out", "x.wav"], "no sound"),
         (["--mesh", "nowhere/x.ply"], "there is no folder"),
         (["--mesh", "nowhere/all/"], "there is no folder"),
+        (["--out", "nowhere/x.png"], "there is no folder"),
+        (["--out", "s3://bucket/x.png"], "an address"),
+        (["--out", "{id}.wav"], "for meshes and --orbit"),
+        (["--out", "{index}.png"], "for meshes and --orbit"),
     ],
 )
 def test_the_command_says_what_does_not_fit(store, tmp_path, monkeypatch, capsys, words, message):
