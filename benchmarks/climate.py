@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 import functa_store
 from benchmarks import report
 from benchmarks.harmonics import bilinear, principal, truncated
-from benchmarks.recipes import Changes, TrainingPart, changed, validation_psnr, with_length
+from benchmarks.recipes import Changes, TrainingPart, validated, with_length
 from converters.climate import open_climate
 from converters.climate_presets import CLIMATE_FAST
 from functa_store.config import ConvertConfig
@@ -199,13 +199,6 @@ def draw(source: Source, fs: Functaset, index: int, path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
-def sweep(source: Source, names: list[str], time_budget: float | None) -> list[dict[str, Any]]:
-    """PSNR of some recipes on the last tenth of the training fields."""
-    part = TrainingPart(source)
-    start = with_length(CLIMATE_FAST.config, None, time_budget)
-    return [{"recipe": name, "psnr": validation_psnr(part, changed(start, RECIPES[name]))} for name in names]
-
-
 def tables(source: Source, facts: dict[str, Any]) -> str:
     """All that was found, in Markdown."""
     named = [f"{c} ({u})" for c, u in zip(source.features.channels, source.features.units, strict=True)]
@@ -254,13 +247,13 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     use_all_cores()
     source = open_climate(args.archive, variable=args.variable, split=args.split, area_weighting=True)
+    config = with_length(CLIMATE_FAST.config, None, args.time_budget)
     name = f"climate-{'-'.join(source.features.channels)}"
     if args.sweep is not None:
-        found = sweep(source, args.sweep or list(RECIPES), args.time_budget)
+        found = list(validated(TrainingPart(source), config, {name: RECIPES[name] for name in args.sweep or RECIPES}))
         text = report.table_of(found, {"recipe": "recipe", "psnr": "PSNR of held-out training fields (dB)"})
         report.publish(f"{name}-sweep", {"rows": found}, text, args.folder / f"{name}-sweep.json")
         return
-    config = with_length(CLIMATE_FAST.config, None, args.time_budget)
     facts = measure(source, config, args.folder, stations=not args.no_stations)
     report.publish(name, facts, tables(source, facts), args.folder / f"{name}.json")
 

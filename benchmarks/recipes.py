@@ -1,6 +1,7 @@
 """How are recipes, changes of one configuration, compared without a look at what is held out?"""
 
 import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,18 @@ class TrainingPart(Source):
     def read(self, index: int) -> np.ndarray:
         """Raw values of one example."""
         return self._source.read(int(self._indices[index]))
+
+
+def validated(source: Source, start: ConvertConfig, recipes: Mapping[str, Changes]) -> Iterator[dict[str, Any]]:
+    """The name of each recipe and its `validation_psnr` in decibels, as it is found.
+
+    Args:
+        source: A `TrainingPart`.
+        start: What the recipes change.
+        recipes: By name.
+    """
+    for name, changes in recipes.items():
+        yield {"recipe": name, "psnr": validation_psnr(source, changed(start, changes))}
 
 
 def validation_psnr(source: Source, config: ConvertConfig) -> float:

@@ -120,9 +120,9 @@ class FewViews(Chosen):
 
 
 def with_few_views(source: SceneSource, indices: np.ndarray, context: int | None) -> SceneVolume:
-    """The volume of some scenes of which `context` views are fitted: None for three quarters of the fewest of any."""
+    """The volume of some scenes of which `context` views are fitted, or as many as all have for it, as with None."""
     fewest, most = view_counts(source, indices)
-    views = most if context is None else context
+    views = most if context is None else min(context, most)
     return dataclasses.replace(source.volume, views=views, held_out_views=min(MOST_HELD_OUT, fewest - most))
 
 

@@ -16,7 +16,6 @@ they learned with; the held-out split is not looked at.
 import argparse
 import dataclasses
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from scipy.fft import dctn, idctn
 
 from benchmarks import report
 from benchmarks.harmonics import principal
-from benchmarks.recipes import Changes, TrainingPart, changed, validation_psnr, with_length
+from benchmarks.recipes import Changes, TrainingPart, validated, with_length
 from converters.audio import open_audio
 from converters.audio_presets import AUDIO_FAST
 from converters.video import open_video
@@ -117,12 +116,6 @@ def compare(source: Source, config: ConvertConfig) -> list[dict[str, Any]]:
     return [{"side": name, "psnr": report.decibels(mse, span)} for name, mse in errors.items()]
 
 
-def sweep(source: Source, start: ConvertConfig, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Mean PSNR on the last tenth of the training split in decibels, one row for each recipe."""
-    part = TrainingPart(source)
-    return [{"recipe": name, "psnr": validation_psnr(part, changed(start, RECIPES[name]))} for name in names]
-
-
 def main(argv: list[str] | None = None) -> None:
     """Run the benchmark, or the sweep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -141,7 +134,7 @@ def main(argv: list[str] | None = None) -> None:
     config = with_length(preset.config, args.outer_steps, args.time_budget)
     facts = {"source": source.provenance, "config": dataclasses.asdict(config)}
     if args.sweep is not None:
-        rows = sweep(source, config, args.sweep or list(RECIPES))
+        rows = list(validated(TrainingPart(source), config, {name: RECIPES[name] for name in args.sweep or RECIPES}))
         name, headings = f"{args.kind}-sweep", {"recipe": "recipe", "psnr": "PSNR of training examples kept out (dB)"}
     else:
         rows = compare(source, config)

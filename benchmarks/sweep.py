@@ -10,7 +10,7 @@ row to OUT (Markdown) per recipe.
 import argparse
 import pathlib
 
-from benchmarks.recipes import Changes, TrainingPart, changed, validation_psnr, with_length
+from benchmarks.recipes import Changes, TrainingPart, validated, with_length
 from converters.celeba import open_celeba
 from functa_store.config import ConvertConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.learn.parallel import use_all_cores
@@ -67,9 +67,8 @@ def main(argv: list[str] | None = None) -> None:
     with args.out.open("a") as table:
         table.write(f"PCA-{pca['components']}: {pca['psnr_mean']['test']:.2f} dB\n\n")
         table.write(f"| recipe, {args.outer_steps} outer steps | validation mean PSNR (dB) |\n|---|---:|\n")
-        for name, changes in RECIPES.items():
-            config = with_length(changed(START, changes), args.outer_steps, None)
-            table.write(f"| {name} | {validation_psnr(source, config):.2f} |\n")
+        for row in validated(source, with_length(START, args.outer_steps, None), RECIPES):
+            table.write(f"| {row['recipe']} | {row['psnr']:.2f} |\n")
             table.flush()
 
 
