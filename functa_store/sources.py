@@ -179,6 +179,13 @@ class Source(Protocol):
         """
         ...
 
+    def check_unchanged(self) -> None:  # noqa: B027  # what lies in memory does not change
+        """Compare the archive's files with what they were when they were opened; asked before a store is completed.
+
+        Raises:
+            ArchiveError: If one of them was changed, added or removed meanwhile.
+        """
+
 
 def hold_out_every(num_examples: int, period: int) -> np.ndarray:
     """Split that holds out every `period`-th example: indices period - 1, 2 period - 1, ..."""

@@ -101,6 +101,14 @@ class Objects(Protocol):
         """Replace an object atomically and durably by the parts joined."""
         ...
 
+    def write_new(self, key: str, *parts: bytes | memoryview) -> bool:
+        """Create an object atomically and durably, if there is none of its name.
+
+        Returns:
+            Whether it was created; what is there already stays as it is.
+        """
+        ...
+
     def append_beside(self, suffix: str, data: bytes) -> None:
         """Add to the end of the object whose name is this folder's with a suffix; not atomic."""
         ...
