@@ -1,9 +1,8 @@
-"""How does an interrupted learning go on?"""
+"""Snapshots of learning and tuning, with which an interrupted conversion goes on."""
 
 import io
 import json
 import time
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,11 +13,14 @@ from functa_store.config import differences
 from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.learn.snapshots import S
 from functa_store.store.objects import Objects
-from functa_store.store.spec import ROOT
-from functa_store.store.work import CONVERSION, EXACT_STORE, LEARNING, LEASE
+from functa_store.store.spec import ROOT, sha256_json
+from functa_store.store.work import CONVERSION, EXACT_STORE, LEARNING, LEASE, is_of_work
 
 INTERVAL = 60.0
-MOST_BYTES = 2**36
+MOST_BYTES, MOST_JSON_BYTES = 2**36, 2**24
+
+IDENTITY = "conversion"
+"""Name of the array in a snapshot that says which conversion it is of."""
 
 
 def is_begun(work: Objects, conversion: Mapping[str, Any]) -> bool:
@@ -29,10 +31,12 @@ def is_begun(work: Objects, conversion: Mapping[str, Any]) -> bool:
         StoreFormatError: If that cannot be told.
     """
     try:
-        described = json.loads(work.read(CONVERSION, MOST_BYTES))
+        described = json.loads(work.read(CONVERSION, MOST_JSON_BYTES))
     except FileNotFoundError:
         return False
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, StoreFormatError):
+            raise
         raise StoreFormatError(
             f"{work.name}/{CONVERSION}: no valid JSON ({error}); delete {work.name} to start anew"
         ) from error
@@ -45,9 +49,9 @@ def is_begun(work: Objects, conversion: Mapping[str, Any]) -> bool:
 
 
 def clear(work: Objects) -> None:
-    """Remove whatever a finished conversion left in its work folder; what says whose it is goes last."""
+    """Remove what a finished conversion left in its work folder, and nothing else; what says whose it is goes last."""
     work.delete([f"{EXACT_STORE}/{ROOT}"])  # first: what has a root is a whole store
-    work.delete([key for key in work.sizes() if key not in (LEASE, CONVERSION)])
+    work.delete([key for key in work.sizes() if is_of_work(key) and key not in (LEASE, CONVERSION)])
     work.delete([CONVERSION])
 
 
@@ -66,6 +70,7 @@ class Checkpoints:
 
     def __init__(self, work: Objects, stage: str, conversion: Mapping[str, Any], *, interval: float = INTERVAL) -> None:
         self._work, self._stage, self._key = work, stage, f"{LEARNING}/{stage}.npz"
+        self._identity = sha256_json(conversion)
         self._interval = interval
         self._last = time.monotonic()
         if not is_begun(work, conversion):
@@ -76,6 +81,7 @@ class Checkpoints:
 
         Raises:
             StoreFormatError: If it is damaged, or one of another stage.
+            StoreMismatchError: If it is one of another conversion.
         """
         try:
             kept_bytes = self._work.read(self._key, MOST_BYTES)
@@ -84,13 +90,22 @@ class Checkpoints:
         leaves, structure = jax.tree.flatten(like)
         try:
             with np.load(io.BytesIO(kept_bytes), allow_pickle=False) as kept:
+                identity = str(kept[IDENTITY])
                 # As numpy, so that JAX may place them on all devices again.
                 arrays = [kept[str(i)] for i in range(len(leaves))]
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise self._damaged(str(error)) from error
+        except Exception as error:  # zipfile and NumPy raise nearly anything on damaged bytes
+            raise self._damaged(f"{type(error).__name__} while reading it") from error
+        if identity != self._identity:
+            raise StoreMismatchError(
+                f"{self._work.name}/{self._key}: is a snapshot of the conversion {identity[:16]}, expected one of "
+                f"{self._identity[:16]}; another process wrote it. Delete it to repeat {self._stage}"
+            )
         for array, leaf in zip(arrays, leaves, strict=True):
             if array.ndim != np.ndim(leaf) or (array.ndim > 1 and array.shape != np.shape(leaf)):
                 raise self._damaged(f"an array of shape {array.shape}, expected {np.shape(leaf)}")
+            expected = np.asarray(leaf).dtype
+            if array.dtype.kind != expected.kind or (array.ndim and array.dtype != expected):
+                raise self._damaged(f"an array of {array.dtype}, expected {expected}")
         restored = [array.item() if np.isscalar(leaf) else array for array, leaf in zip(arrays, leaves, strict=True)]
         return jax.tree.unflatten(structure, restored)
 
@@ -113,6 +128,6 @@ class Checkpoints:
         """
         arrays = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(snapshot))}
         file = io.BytesIO()
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # no name is "allow_pickle"
+        np.savez(file, **arrays, **{IDENTITY: np.array(self._identity)})  # type: ignore[arg-type]  # none is "file"
         self._work.write(self._key, file.getbuffer())
         self._last = time.monotonic()

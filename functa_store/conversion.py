@@ -1,8 +1,9 @@
-"""How does a source become a functaset?"""
+"""Conversion of a source to a functaset: learn, tune, fit, store."""
 
 import dataclasses
 import importlib.metadata
 import itertools
+import json
 import platform
 import time
 from collections.abc import Iterator
@@ -12,8 +13,8 @@ import numpy as np
 
 from functa_store.behind import one_behind
 from functa_store.checkpoint import INTERVAL, Checkpoints, clear, is_begun
-from functa_store.config import CHANNELS_OF_HEAD, ConvertConfig, to_dict, whole
-from functa_store.errors import ConfigError
+from functa_store.config import CHANNELS_OF_HEAD, ConvertConfig, ModulationDtype, differences, to_dict, whole
+from functa_store.errors import ConfigError, StoreMismatchError
 from functa_store.feed import Feed
 from functa_store.learn.batches import choose_batch_size, fit_batches, in_batches, join
 from functa_store.learn.comparison import compare_precision
@@ -27,7 +28,7 @@ from functa_store.nets.weights import to_weights
 from functa_store.progress import Fitted, Report, silent
 from functa_store.recoding import write_recoded
 from functa_store.runlog import RunLog
-from functa_store.sources import Source, check_source
+from functa_store.sources import Source, check_source, check_unchanged
 from functa_store.store.base import MOMENTA, RATES
 from functa_store.store.claim import sole_writer
 from functa_store.store.layout import Shard, choose_layout
@@ -35,7 +36,7 @@ from functa_store.store.objects import NO_OPTIONS, Location, Objects, StorageOpt
 from functa_store.store.output import already_complete, check_output
 from functa_store.store.parsing import load_spec
 from functa_store.store.reader import StoreReader
-from functa_store.store.spec import ROOT, Contents, examples_sha256
+from functa_store.store.spec import ROOT, Contents, StoreSpec, examples_sha256
 from functa_store.store.work import EXACT_STORE
 from functa_store.store.writer import StoreWriter
 
@@ -70,7 +71,8 @@ def convert(
         report: Told of the progress.
 
     Raises:
-        ArchiveError: If the source contradicts itself, or an example cannot be read any more.
+        ArchiveError: If the source contradicts itself, an example cannot be read any more, or the archive was changed
+            meanwhile.
         ConfigError: If the path does not end in `.functa`, a number is out of range, or memory does not hold a single
             example.
         StoreExistsError: If the path holds a finished store or something foreign, or another process
@@ -89,13 +91,18 @@ def convert(
         conversion = _identify(source, config)
         exact = store if config.modulation_dtype == "float32" else work.below(EXACT_STORE)
         begun = is_begun(work, conversion)
-        if _is_complete(store):
-            if not begun:
+        if _complete_spec(store) is not None:
+            if not begun or _other_conversion(store, source, config, config.modulation_dtype):
                 raise already_complete(store)
             clear(work)  # all that was left to do
             return
-        if not _is_complete(exact):
+        if _complete_spec(exact) is None:
             _fit_into(exact, work, conversion, source, config, fit_batch_size, snapshot_seconds, log)
+        elif found := _other_conversion(exact, source, config, "float32"):
+            raise StoreMismatchError(
+                f"{exact.name}: is a functaset of another conversion: {'; '.join(found[:5])}. Delete it to fit the "
+                "examples of this one."
+            )
         if exact is not store:
             write_recoded(StoreReader(exact, verify=True), store, config.modulation_dtype)
         clear(work)
@@ -122,6 +129,7 @@ def _fit_into(
         if missing := writer.missing_shards():
             for fitted in fit_shards(source, ready, missing, config, fit_batch_size, log):
                 write(*fitted)
+        check_unchanged(source)
 
 
 def check_conversion(source: Source, config: ConvertConfig) -> None:
@@ -154,8 +162,36 @@ def check_batch(fit_batch_size: int | None) -> None:
         whole("fit_batch_size", fit_batch_size, 1)
 
 
-def _is_complete(store: Objects) -> bool:
-    return store.size(ROOT) is not None and load_spec(store).complete
+def _complete_spec(store: Objects) -> StoreSpec | None:
+    """What a store says about itself, if it is complete."""
+    if store.size(ROOT) is None or not (spec := load_spec(store)).complete:
+        return None
+    return spec
+
+
+def _other_conversion(
+    store: Objects, source: Source, config: ConvertConfig, modulation_dtype: ModulationDtype
+) -> list[str]:
+    """In what a complete store differs from what a conversion makes, but for what is decided on its way."""
+    spec = load_spec(store)
+    outer, fit = spec.config.outer, spec.config.fit
+    decided = {name: value for name, value in to_dict(fit).items() if getattr(config.fit, name) is None}
+    if fit.tuning_steps == 0:  # none of the steps that were tuned was better
+        decided["tuning_steps"] = 0
+    expected = dataclasses.replace(
+        config,
+        outer=dataclasses.replace(config.outer, num_steps=config.outer.num_steps or outer.num_steps, time_budget=None),
+        fit=dataclasses.replace(config.fit, **decided),
+        modulation_dtype=modulation_dtype,
+    )
+    found = {
+        "config": to_dict(spec.config),
+        "domain": to_dict(spec.domain),
+        "features": to_dict(spec.features),
+        "examples": to_dict(spec.examples),
+        "provenance": spec.provenance,
+    }
+    return list(differences(json.loads(json.dumps(found)), json.loads(json.dumps(_identify(source, expected)))))
 
 
 def fit_shards(

@@ -16,7 +16,7 @@ from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.tuning import ReadyFit
 from functa_store.nets.weights import from_weights
 from functa_store.progress import Note, Report, silent
-from functa_store.sources import Source, check_source
+from functa_store.sources import Source, check_source, check_unchanged
 from functa_store.store.arrays import SmallArrays
 from functa_store.store.base import MOMENTA, RATES
 from functa_store.store.claim import sole_writer
@@ -99,6 +99,7 @@ def _fit_missing(
             ready = _ready(contents, source)
             for fitted in fit_shards(source, ready, missing, contents.config, fit_batch_size, report):
                 writer.write(*fitted)
+        check_unchanged(source)
 
 
 def _begun(work: Objects) -> dict[str, FileRecord]:
@@ -169,9 +170,8 @@ def _reopen(store: Objects, there: Inventory, contents: Contents, damaged: set[s
 def _forget(store: Objects, there: Inventory, contents: Contents, damaged: set[str]) -> None:
     """Make the damaged shards of an unfinished store missing ones."""
     receipts = Receipts(store, there.spec.fingerprint)
-    for shard in there.shards:
-        if not damaged.isdisjoint(table.key(shard) for table in there.spec.tables(contents.rounding).values()):
-            receipts.forget(shard)
+    tables = there.spec.tables(contents.rounding).values()
+    receipts.forget([s for s in there.shards if not damaged.isdisjoint(table.key(s) for table in tables)])
 
 
 def _ready(contents: Contents, source: Source) -> ReadyFit:

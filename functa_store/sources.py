@@ -179,12 +179,28 @@ class Source(Protocol):
         """
         ...
 
-    def check_unchanged(self) -> None:  # noqa: B027  # what lies in memory does not change
-        """Compare the archive's files with what they were when they were opened; asked before a store is completed.
+
+@runtime_checkable
+class FileSource(Protocol):
+    """What a source of files may have beside the methods of `Source`."""
+
+    def check_unchanged(self) -> None:
+        """Compare the archive's files with what they were when they were opened.
 
         Raises:
             ArchiveError: If one of them was changed, added or removed meanwhile.
         """
+        ...
+
+
+def check_unchanged(source: Source) -> None:
+    """Refuse to complete a functaset of an archive that was changed while it was converted.
+
+    Raises:
+        ArchiveError: If it was, as far as the source can tell; see `FileSource`.
+    """
+    if isinstance(source, FileSource):
+        source.check_unchanged()
 
 
 def hold_out_every(num_examples: int, period: int) -> np.ndarray:

@@ -5,10 +5,11 @@ import shutil
 from pathlib import Path
 from typing import get_args
 
-from functa_store.decode.memory import check_memory, gibibytes
+from functa_store.decode.memory import check_memory
 from functa_store.errors import ConfigError, StorageError
 from functa_store.exporting.chosen import Chosen
 from functa_store.exporting.dtypes import ExportDtype
+from functa_store.memory import gibibytes
 from functa_store.store.local import PART_SUFFIX, LocalObjects
 from functa_store.store.objects import Objects
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
-import psutil
 
 from functa_store.errors import ConfigError
 from functa_store.learn.parallel import copies, one_at_a_time
+from functa_store.memory import available_bytes
 
 FIT_BATCH = 16
 """Examples per device and call of a fit; where a probe finds more to be faster, it takes more."""
@@ -41,7 +41,7 @@ def free_bytes() -> float:
     stats = jax.local_devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return float(stats["bytes_limit"] - stats["bytes_in_use"])
-    return psutil.virtual_memory().available / copies()
+    return available_bytes() / copies()
 
 
 def temporary_bytes(compiled: Program) -> int:

@@ -7,11 +7,11 @@ import threading
 from typing import Any
 
 import numpy as np
-import psutil
 
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError
 from functa_store.loaders.order import BlockShuffle, Shuffle
+from functa_store.memory import available_bytes
 from functa_store.store.local import LocalObjects
 
 BLOCK_BYTES = 2**20
@@ -64,7 +64,7 @@ class SelectedRows:
         """Whether half of the memory that is free holds them: as stored on a disk, as float32 from a bucket."""
         size = self._functaset.modulations.shape[1]
         row_bytes = self._functaset.store.bytes_per_example if self._is_local else 4 * size
-        return len(self) * row_bytes <= psutil.virtual_memory().available // 2
+        return len(self) * row_bytes <= available_bytes() // 2
 
     @functools.cached_property
     def fingerprint(self) -> str:

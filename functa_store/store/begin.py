@@ -1,20 +1,15 @@
-"""How is a store begun, taken up again, or found to be finished?"""
+"""Stores that are begun, taken up again, or found to be finished."""
 
 from collections.abc import Mapping
 
 from functa_store.config import differences
 from functa_store.errors import StoreFormatError, StoreMismatchError
-from functa_store.store.local import PART_SUFFIX
 from functa_store.store.objects import FileRecord, Objects, record, write_all
 from functa_store.store.output import already_complete
 from functa_store.store.parsing import load_spec
 from functa_store.store.receipts import Receipts
 from functa_store.store.spec import ROOT, StoreSpec, identity
-from functa_store.store.work import WORK_SUFFIX
-
-NODES = ("modulations/", "mse/", "metrics/", "id/", "split/", "labels/", "statistics/", "scale/", "offset/", "base/")
-NODES += ("rejects/",)
-"""Beginnings of the keys that a functaset may have."""
+from functa_store.store.work import WORK_SUFFIX, is_of_store, is_part
 
 
 def is_finished(store: Objects, spec: StoreSpec, receipts: Receipts) -> bool:
@@ -32,7 +27,7 @@ def create(store: Objects, spec: StoreSpec, files: Mapping[str, bytes], receipts
     receipts.write_skeleton(written)  # first: from now on, whatever lies there is known to be ours
     receipts.clear_shards()
     # Of an attempt with other options; what a user put there stays.
-    store.delete([key for key in store.sizes() if key not in files and key.startswith(NODES)])
+    store.delete([key for key in store.sizes() if key not in files and is_of_store(key)])
     write_all(store, {key: data for key, data in files.items() if key != ROOT})
     store.write(ROOT, files[ROOT])
     return written
@@ -53,7 +48,7 @@ def resume(store: Objects, spec: StoreSpec, files: Mapping[str, bytes], receipts
             f"{store.name}: unfinished store of another conversion: {'; '.join(different[:5])}. "
             f"Convert as before to finish it, delete it and {store.sibling(WORK_SUFFIX).name}, or choose another path."
         )
-    store.delete([key for key in store.sizes() if key.endswith(PART_SUFFIX)])  # what a killed writer left behind
+    store.delete([key for key in store.sizes() if is_part(key)])  # what a killed writer left behind
     recorded = {key: file for key, file in (receipts.read_skeleton() or {}).items() if key in files and key != ROOT}
     wrong = {key: files[key] for key in files if key != ROOT and not _holds(store, key, recorded.get(key))}
     written = recorded | {key: record(data) for key, data in wrong.items()}

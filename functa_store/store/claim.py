@@ -1,4 +1,4 @@
-"""Which process may write a store?"""
+"""Locks on a disk and leases in a bucket, which let one process at a time write a store."""
 
 import contextlib
 import fcntl
@@ -8,14 +8,13 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from functa_store.errors import ConfigError, StorageError, StoreExistsError
 from functa_store.store.local import LocalObjects
 from functa_store.store.objects import Objects, failed
 from functa_store.store.remote import RemoteObjects
-from functa_store.store.work import LEASE, WORK_SUFFIX
+from functa_store.store.work import FOLDERS, LEASE, WORK_SUFFIX, is_part
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +24,9 @@ LEASE_SECONDS = 30.0
 MOST_ATTEMPTS = 100
 """Times that a lock is tried for whose folder vanishes."""
 
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""On Linux the second stands still while the machine sleeps; elsewhere it goes on."""
+
 RENEWALS = 5
 """Times that a claim is renewed within `LEASE_SECONDS`."""
 
@@ -33,23 +35,26 @@ RENEWALS = 5
 def sole_writer(store: Objects) -> Iterator[tuple[Objects, Objects]]:
     """Claim a store, so that no other process writes it.
 
-    On a disk the claim is a lock, which ends with the process. In a bucket it is an object that is created
-    and replaced only if nobody else has touched it, and renewed while the process lives.
+    On a disk the claim is a lock on the work folder, which ends with the process; what is written asks whether the
+    folder that was locked is still there. In a bucket it is an object that is created and replaced only if nobody
+    else has touched it, and renewed while the process lives.
 
     Yields:
-        The store, and the folder `NAME.functa.work` beside it for what only its conversion needs.
+        The store, and the folder `NAME.functa.work` beside it for what only its conversion needs. Both refuse every
+        change once another process may have begun to write the store.
 
     Raises:
         ConfigError: If places of its kind cannot be written.
         StoreExistsError: If another process holds it.
+        StoreFormatError: If the work folder is a link.
         StorageError: If the place cannot be written.
     """
     if not store.writable:
         raise ConfigError(f"{store.name}: a web server is for reading; copy the store to a path, s3:// or gs://")
     work = store.sibling(WORK_SUFFIX)
-    if isinstance(work, LocalObjects):
-        with _locked(work, store.name):
-            yield store, work
+    if isinstance(store, LocalObjects) and isinstance(work, LocalObjects):
+        with _locked(work, store.name) as check:
+            yield store.guarded(check), work.guarded(check)
     elif isinstance(store, RemoteObjects) and isinstance(work, RemoteObjects):
         with _leased(work, store.name) as check:
             yield store.guarded(check), work.guarded(check)
@@ -58,24 +63,41 @@ def sole_writer(store: Objects) -> Iterator[tuple[Objects, Objects]]:
 
 
 @contextlib.contextmanager
-def _locked(work: LocalObjects, name: str) -> Iterator[None]:
+def _locked(work: LocalObjects, name: str) -> Iterator[Callable[[], None]]:
     descriptor = _lock(work, name)
+
+    def check() -> None:
+        if not _is_at(work, descriptor):
+            raise StoreExistsError(
+                f"{name}: {work.name}, by which this process had locked it, was removed or replaced meanwhile; leave "
+                "the store to whoever did that, or run the same command again."
+            )
+
     try:
-        yield
+        yield check
     finally:
-        for folder, _, _ in os.walk(work.path, topdown=False):
+        if _is_at(work, descriptor):
+            work.delete([key for key in work.sizes() if is_part(key)])  # what a killed writer left behind
+            work.remove_empty_folders(FOLDERS)
             with contextlib.suppress(OSError):  # it holds something, which is to be kept
-                os.rmdir(folder)
+                os.rmdir(work.path)
         os.close(descriptor)
+
+
+def _is_at(work: LocalObjects, descriptor: int) -> bool:
+    """Whether the folder that was opened still has its name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(work.path, follow_symlinks=False))
+    except OSError:
+        return False
 
 
 def _lock(work: LocalObjects, name: str) -> int:
     """A descriptor of the work folder, locked until it is closed."""
     for attempt in itertools.count():
         try:
-            work.path.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(work.path, os.O_RDONLY | os.O_DIRECTORY)
-        except (FileNotFoundError, FileExistsError) as error:  # its last owner may have removed it in between
+            descriptor = work.make()
+        except FileNotFoundError as error:  # its last owner may have removed it in between
             if attempt < MOST_ATTEMPTS:
                 continue
             raise failed(work.name, "", "written", error) from error
@@ -83,19 +105,20 @@ def _lock(work: LocalObjects, name: str) -> int:
             raise failed(work.name, "", "written", error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.stat(work.path)):
+            if _is_at(work, descriptor):
                 return descriptor
         except BlockingIOError as error:
             os.close(descriptor)
             raise _held(name) from error
-        except FileNotFoundError:
-            pass
+        except OSError as error:
+            os.close(descriptor)
+            raise failed(work.name, "", "locked", error) from error
         os.close(descriptor)  # its last owner removed it meanwhile
     raise AssertionError("unreachable")
 
 
 @contextlib.contextmanager
-def _leased(work: RemoteObjects, name: str) -> Iterator[Any]:
+def _leased(work: RemoteObjects, name: str) -> Iterator[Callable[[], None]]:
     lease = _Lease(work, name)
     lease.take()
     ended = threading.Event()
@@ -116,19 +139,19 @@ class _Lease:
         self._work, self._name = work, name
         self._holder = secrets.token_hex(8)
         self._count, self._version, self._lost = 0, None, False
-        self._renewed, self._lock = time.monotonic(), threading.Lock()
+        self._renewed, self._lock = _now(), threading.Lock()
 
     def take(self) -> None:
         """Hold the lease, waiting out one that nobody renews."""
-        seen, since, waits = None, time.monotonic(), 0
+        seen, since, waits = None, _now(), 0
         while True:
             found = self._work.read_version(LEASE)
             if found is not None and found != seen:
                 if seen is not None:
                     raise _held(self._name)
-                seen, since = found, time.monotonic()
-            if found is None or time.monotonic() - since > LEASE_SECONDS:
-                self._renewed = time.monotonic()
+                seen, since = found, _now()
+            if found is None or _now() - since > LEASE_SECONDS:
+                self._renewed = _now()
                 self._version = self._work.write_if(LEASE, self._content(), None if found is None else found[1])
                 if self._version is None and not self._is_ours():
                     raise _held(self._name)
@@ -150,19 +173,19 @@ class _Lease:
         """Renew until an answer comes in time, or the lease is somebody else's."""
         with self._lock:
             while not self._lost:
-                began = time.monotonic()
+                began = _now()
                 renewed = self._work.write_if(LEASE, self._content(), self._version)
                 if renewed is not None:
                     self._version = renewed
                 else:
                     self._lost = not self._is_ours()
                 self._renewed = began
-                if time.monotonic() - began <= LEASE_SECONDS / 2:
+                if _now() - began <= LEASE_SECONDS / 2:
                     return
 
     def check(self) -> None:
         """Raise if another process took the store over, which happens to one that stood still."""
-        if not self._lost and time.monotonic() - self._renewed > LEASE_SECONDS / 2:
+        if not self._lost and _now() - self._renewed > LEASE_SECONDS / 2:
             self._renew()
         if self._lost:
             raise StoreExistsError(
@@ -171,7 +194,7 @@ class _Lease:
 
     def give_back(self) -> None:
         """Let the next process in at once."""
-        overdue = time.monotonic() - self._renewed > LEASE_SECONDS / 2  # it may be somebody else's by now
+        overdue = _now() - self._renewed > LEASE_SECONDS / 2  # it may be somebody else's by now
         with contextlib.suppress(StorageError, StoreExistsError):
             if not self._lost and not overdue and self._is_ours():
                 self._work.delete([LEASE])
@@ -187,6 +210,11 @@ class _Lease:
             return False
         self._version = found[1]
         return True
+
+
+def _now() -> float:
+    """Seconds that go on while the machine sleeps, as other machines do, by whose clocks a lease ends."""
+    return time.clock_gettime(_CLOCK)
 
 
 def _held(name: str) -> StoreExistsError:

@@ -1,28 +1,46 @@
-"""How are the objects of a store kept on a disk, so that a crash leaves each of them whole?"""
+"""Files of a store below a directory, each replaced as a whole or not at all, without following a link.
+
+Every file is reached from a descriptor of its folder, which is opened name by name and never through a link, so that
+a link that a stranger planted, or plants meanwhile, leads neither a reader nor a writer out of the store.
+"""
 
 import collections
 import contextlib
+import errno
 import operator
 import os
+import secrets
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from functa_store.errors import StoreFormatError
+from functa_store.errors import FunctaStoreError, StoreFormatError
 from functa_store.store.objects import check_key, failed, too_long
 
 PART_SUFFIX = ".part"
 """Ending of a file that is being written; a killed writer may leave one behind."""
 
+NO_FILE = -1
+"""What `sizes` and `size` give for a link, a pipe or a device: nothing that is read has it."""
+
+_SEARCH = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe would wait for ever
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
 
 class LocalObjects:
     """Files below a directory; see `Objects`.
 
-    What lies behind a link out of the directory is not read, nor is anything but a plain file: a store may
-    come from a stranger.
+    Links to the directory are the user's and are followed. Links below it are not, whether to read, write or remove:
+    a store may come from a stranger. Nor is anything read but a plain file.
 
     Args:
         path: The directory; it need not exist.
+        inside: How many of the path's last names must be folders, too, and no links to any.
+        before_write: Called before every change; raises if this process may not write any more.
 
     Attributes:
         name: The path, for messages.
@@ -35,10 +53,15 @@ class LocalObjects:
     writable = True
     lists = True
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, inside: int = 0, before_write: Callable[[], None] | None = None
+    ) -> None:
         self.path = Path(path)
         self.name = os.fspath(self.path)
         self.requests: collections.Counter[str] = collections.Counter()
+        self._top = self.path.parents[inside - 1] if inside else self.path
+        self._inside = self.path.parts[len(self.path.parts) - inside :]
+        self._before_write = before_write
 
     def __repr__(self) -> str:
         return f"<LocalObjects {self.name}>"
@@ -59,101 +82,156 @@ class LocalObjects:
     @contextlib.contextmanager
     def opened(self, key: str) -> Iterator[int]:
         """A descriptor of a file, if it is one and inside the directory."""
-        path = os.path.join(self.name, check_key(key))
-        top = os.path.realpath(self.name)
-        if os.path.realpath(path) != os.path.join(top, key):
-            raise StoreFormatError(f"{path}: is reached through a link, expected a plain file inside the store.")
+        *folders, name = check_key(key).split("/")
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for ever
+            with self._entered(folders) as folder:
+                descriptor = os.open(name, _READ, dir_fd=folder)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise FileNotFoundError(f"{path}: there is no such file") from error
+            raise FileNotFoundError(f"{self.name}/{key}: there is no such file") from error
         except OSError as error:
-            raise failed(self.name, key, "read", error) from error
+            raise self._refused(key) if error.errno == errno.ELOOP else failed(self.name, key, "read", error) from error
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise StoreFormatError(f"{path}: is no plain file; copy or convert again.")
+                raise StoreFormatError(f"{self.name}/{key}: is no plain file; copy or convert again.")
             yield descriptor
         finally:
             os.close(descriptor)
 
     def write(self, key: str, *parts: bytes | memoryview) -> None:
-        """Write a file of another name, sync it, rename it, sync the directory."""
-        path = self.path / check_key(key)
-        part = path.with_name(path.name + PART_SUFFIX)
-        try:
-            _make_directory(path.parent)
-            with part.open("wb", buffering=0) as file:
-                for data in parts:
-                    _write_whole(file.fileno(), memoryview(data).cast("B"))
-                os.fsync(file.fileno())
-            part.replace(path)
-            sync(path.parent)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)  # a full disk needs the space
-            raise failed(self.name, key, "written", error) from error
+        """Write a file of another name, sync it, rename it, sync the folder; a link of that name is replaced."""
+        with self._written(key, parts) as (folder, part, name):
+            os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def write_new(self, key: str, *parts: bytes | memoryview) -> bool:
+        """Write a file of another name, sync it, give it its name if no other has it, sync the folder."""
+        with self._written(key, parts) as (folder, part, name):
+            try:
+                os.link(part, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in _NO_HARD_LINKS:
+                    raise
+                if _stat(name, folder) is not None:  # as near as a file system without hard links comes to it
+                    return False
+                os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+        return True
 
     def append_beside(self, suffix: str, data: bytes) -> None:
         """Add to the end of the file beside this directory."""
-        path = self._beside(suffix)
+        beside = self.sibling(suffix)
+        parent, name = LocalObjects(beside.path.parent, inside=len(beside._inside) - 1), beside.path.name
+        self._check_writable()
         try:
-            with path.open("ab") as file:
-                file.write(data)
+            with parent._entered(()) as folder:
+                descriptor = os.open(name, _APPEND, 0o666, dir_fd=folder)
+            try:
+                found = os.fstat(descriptor)
+                if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+                    raise StoreFormatError(
+                        f"{beside.name}: found a pipe, a device or a file of several names, expected a plain one, to "
+                        "which times and speeds are appended; remove it"
+                    )
+                _write_whole(descriptor, memoryview(data))
+            finally:
+                os.close(descriptor)
         except OSError as error:
-            raise failed(os.fspath(path.parent), path.name, "written", error) from error
+            if error.errno == errno.ELOOP:
+                raise parent._refused(name) from error
+            raise failed(parent.name, name, "written", error) from error
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove files, and the directories below this one that are empty then."""
+        """Remove files, and the folders below this one that are empty then; of a link the link itself."""
         for key in keys:
-            path = self.path / check_key(key)
+            *folders, name = check_key(key).split("/")
+            self._check_writable()
             try:
-                path.unlink(missing_ok=True)
+                with self._entered(folders) as folder:
+                    os.unlink(name, dir_fd=folder)
+            except (FileNotFoundError, NotADirectoryError):
+                pass
             except OSError as error:
                 raise failed(self.name, key, "removed", error) from error
-            with contextlib.suppress(OSError):  # not empty, or gone
-                while (path := path.parent) != self.path:
-                    path.rmdir()
+            self._remove_empty(folders)
+
+    def remove_empty_folders(self, names: Sequence[str]) -> None:
+        """Remove some folders and those below them, as far as they are empty."""
+        for name in names:
+            for folders in reversed(list(self._folders(name))):
+                self._remove_empty(folders)
 
     def sizes(self, below: str = "") -> dict[str, int]:
-        """Size of every file below a folder."""
-        top = os.fspath(self.path)
-        found = {}
-        for key, entry in sorted(_files(top, below), key=operator.itemgetter(0)):
-            with contextlib.suppress(FileNotFoundError):  # a writer renamed or removed it in between
-                if entry.is_file():
-                    found[key] = entry.stat().st_size
-        return found
+        """Size of every file below a folder; `NO_FILE` of what is neither that nor a folder."""
+        found: dict[str, int] = {}
+        for folders in self._folders(below):
+            with self._listed(folders) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):  # a writer renamed or removed it in between
+                        if not entry.is_dir(follow_symlinks=False):
+                            found["/".join((*folders, entry.name))] = _size(entry.stat(follow_symlinks=False))
+        return dict(sorted(found.items(), key=operator.itemgetter(0)))
 
     def size(self, key: str) -> int | None:
         """Size of one file."""
         try:
-            return (self.path / check_key(key)).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+            found = self._stat(key)
         except OSError as error:
             raise failed(self.name, key, "read", error) from error
+        return None if found is None or stat.S_ISDIR(found.st_mode) else _size(found)
 
     def stamp(self, key: str) -> tuple[int, int, int] | None:
         """What changes when a file is replaced: its number, time and size; None if there is none."""
         try:
-            found = (self.path / check_key(key)).stat()
+            found = self._stat(key)
         except OSError:
             return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        return None if found is None else (found.st_ino, found.st_mtime_ns, found.st_size)
+
+    def is_folder(self) -> bool:
+        """Whether the directory is there.
+
+        Raises:
+            StoreFormatError: If a link is there that is not followed.
+        """
+        try:
+            with self._entered(()):
+                return True
+        except OSError:
+            return False
 
     def sibling(self, suffix: str) -> "LocalObjects":
         """The directory beside this one, wherever links to it lie: receipts and locks are those of the store."""
-        return LocalObjects(self._beside(suffix))
+        if self._inside:
+            beside = self.path.with_name(self.path.name + suffix)
+            return LocalObjects(beside, inside=len(self._inside), before_write=self._before_write)
+        real = os.path.realpath(self.path)
+        if real == os.path.abspath(self.path) and self.path.name not in ("", ".."):
+            beside = self.path.with_name(self.path.name + suffix)  # as the user wrote it, for messages
+        else:
+            beside = Path(real + suffix)
+        return LocalObjects(beside, inside=1, before_write=self._before_write)
 
     def below(self, folder: str) -> "LocalObjects":
         """A directory inside this one."""
-        return LocalObjects(self.path / folder)
+        inside = len(self._inside) + folder.count("/") + 1
+        return LocalObjects(self.path / check_key(folder), inside=inside, before_write=self._before_write)
 
-    def _beside(self, suffix: str) -> Path:
-        real = os.path.realpath(self.path)
-        if real == os.path.abspath(self.path) and self.path.name not in ("", ".."):
-            return self.path.with_name(self.path.name + suffix)  # as the user wrote it, for messages
-        return Path(real + suffix)
+    def guarded(self, before_write: Callable[[], None]) -> "LocalObjects":
+        """The same files, which ask before every change."""
+        return LocalObjects(self.path, inside=len(self._inside), before_write=before_write)
+
+    def make(self) -> int:
+        """Create the directory, if it is not there, and open it.
+
+        Returns:
+            A descriptor of it, to be closed.
+
+        Raises:
+            StoreFormatError: If a link is there that is not followed.
+            OSError: If it cannot be created.
+        """
+        with self._entered((), create=True) as folder:
+            return os.open(".", _LIST, dir_fd=folder)
 
     def read_at(self, key: str, descriptor: int, length: int, start: int) -> bytes:
         """Some bytes of an opened file, which must have them."""
@@ -169,11 +247,158 @@ class LocalObjects:
             length, start = length - len(part), start + len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    @contextlib.contextmanager
+    def _written(self, key: str, parts: Sequence[bytes | memoryview]) -> Iterator[tuple[int, str, str]]:
+        """A durable file of a name of its own: the descriptor of its folder, its name, and the one it is to have."""
+        *folders, name = check_key(key).split("/")
+        part = f"{name}.{secrets.token_hex(8)}{PART_SUFFIX}"  # two writers of one key must not share it
+        self._check_writable()
+        try:
+            with self._entered(folders, create=True) as folder:
+                try:
+                    _write_durably(part, folder, parts)
+                    self._check_writable()  # a process may have stood still while it wrote
+                    yield folder, part, name
+                finally:
+                    with contextlib.suppress(OSError):  # renamed, or a full disk needs the space
+                        os.unlink(part, dir_fd=folder)
+                sync(folder)
+        except FunctaStoreError:
+            raise
+        except OSError as error:
+            raise failed(self.name, key, "written", error) from error
 
-def sync(path: Path) -> None:
-    """Make a directory's entries survive a power failure."""
-    descriptor = os.open(path, os.O_RDONLY)
+    def _check_writable(self) -> None:
+        if self._before_write is not None:
+            self._before_write()
+
+    @contextlib.contextmanager
+    def _entered(self, folders: Sequence[str], *, create: bool = False) -> Iterator[int]:
+        """A descriptor of a folder below this one."""
+        try:
+            with _entered(self._top, (*self._inside, *folders), create=create) as folder:
+                yield folder
+        except _LinkFoundError as error:
+            raise self._refused("/".join(error.names[len(self._inside) :])) from error
+
+    def _refused(self, key: str) -> StoreFormatError:
+        where = f"{self.name}/{key}" if key else self.name
+        return StoreFormatError(
+            f"{where}: is a link, or is reached through a link, expected plain files and folders inside the store; "
+            "put there what it leads to, or remove it."
+        )
+
+    @contextlib.contextmanager
+    def _listed(self, folders: Sequence[str]) -> Iterator[Iterator[os.DirEntry[str]]]:
+        """What lies in a folder; nothing if there is none."""
+        try:
+            with self._entered(folders) as folder:
+                descriptor = os.open(".", _LIST, dir_fd=folder)
+        except FileNotFoundError:
+            yield iter(())
+            return
+        except OSError as error:
+            raise failed(self.name, "/".join(folders), "read", error) from error
+        try:
+            with os.scandir(descriptor) as entries:
+                yield entries
+        finally:
+            os.close(descriptor)
+
+    def _folders(self, below: str) -> Iterator[tuple[str, ...]]:
+        """Names on the way to a folder, and to every folder below it; one before those inside it."""
+        folders = [tuple(below.split("/")) if below else ()]  # no recursion: a stranger's may be deeper than the stack
+        while folders:
+            yield (current := folders.pop())
+            with self._listed(current) as entries:
+                folders += [(*current, entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+    def _remove_empty(self, folders: Sequence[str]) -> None:
+        for depth in range(len(folders), 0, -1):
+            try:
+                with self._entered(folders[: depth - 1]) as folder:
+                    os.rmdir(folders[depth - 1], dir_fd=folder)
+            except OSError:  # not empty, or gone
+                return
+
+    def _stat(self, key: str) -> os.stat_result | None:
+        *folders, name = check_key(key).split("/")
+        try:
+            with self._entered(folders) as folder:
+                return _stat(name, folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+
+class _LinkFoundError(Exception):
+    """A name that must be a folder's is a link's.
+
+    Attributes:
+        names: The names on the way to it.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__("/".join(names))
+        self.names = names
+
+
+@contextlib.contextmanager
+def _entered(top: Path, names: Sequence[str], *, create: bool = False) -> Iterator[int]:
+    """A descriptor of the folder that names lead to, which no link is followed for; of the top folder links are.
+
+    Args:
+        top: Path of a folder.
+        names: Those of a folder in it, of one in that, and so on.
+        create: Create those that are not there, durably.
+
+    Raises:
+        _LinkFoundError: If one of the names is a link's.
+        OSError: If one is missing, is no folder, or cannot be entered.
+    """
+    if create:
+        _make_directory(top)
+    descriptor = os.open(top, _SEARCH)
     try:
+        for depth, name in enumerate(names, 1):
+            try:
+                below = _enter(name, descriptor, create=create)
+            except OSError as error:
+                if error.errno in (errno.ELOOP, errno.ENOTDIR) and _is_link(name, descriptor):
+                    raise _LinkFoundError(names[:depth]) from error
+                raise
+            os.close(descriptor)
+            descriptor = below
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _enter(name: str, folder: int, *, create: bool) -> int:
+    try:
+        return os.open(name, _SEARCH | os.O_NOFOLLOW, dir_fd=folder)
+    except FileNotFoundError:
+        if not create:
+            raise
+    with contextlib.suppress(FileExistsError):  # another thread was faster
+        os.mkdir(name, dir_fd=folder)
+    sync(folder)
+    return os.open(name, _SEARCH | os.O_NOFOLLOW, dir_fd=folder)
+
+
+def sync(folder: int) -> None:
+    """Make the entries of an open folder survive a power failure."""
+    descriptor = os.open(".", _LIST, dir_fd=folder)  # one that is for searching alone cannot be synced
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_durably(name: str, folder: int, parts: Sequence[bytes | memoryview]) -> None:
+    descriptor = os.open(name, _CREATE, 0o666, dir_fd=folder)
+    try:
+        for data in parts:
+            _write_whole(descriptor, memoryview(data).cast("B"))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -191,24 +416,20 @@ def _make_directory(path: Path) -> None:
     _make_directory(path.parent)
     with contextlib.suppress(FileExistsError):  # another thread was faster
         path.mkdir()
-    sync(path.parent)
+    with _entered(path.parent, ()) as parent:
+        sync(parent)
 
 
-def _files(top: str, below: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Key and entry of everything below a folder but directories; links to directories are not followed."""
-    folders = [below]  # no recursion: a stranger's may be deeper than the stack
-    while folders:
-        folder = folders.pop()
-        try:
-            with os.scandir(os.path.join(top, folder)) as entries:
-                found = list(entries)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise failed(top, folder, "read", error) from error
-        for entry in found:
-            key = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(key)
-            else:
-                yield key, entry
+def _stat(name: str, folder: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _is_link(name: str, folder: int) -> bool:
+    return (found := _stat(name, folder)) is not None and stat.S_ISLNK(found.st_mode)
+
+
+def _size(found: os.stat_result) -> int:
+    return found.st_size if stat.S_ISREG(found.st_mode) else NO_FILE

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import google_crc32c
 
-from functa_store.errors import ConfigError, StorageError, StoreFormatError
+from functa_store.errors import ConfigError, StorageError, StoreFormatError, StoreMismatchError
 
 REQUESTS_AT_A_TIME = 16
 """Requests to a bucket that may be on their way together."""
@@ -52,11 +52,11 @@ class FileRecord:
     crc32c: str
 
 
-def record(*parts: bytes) -> FileRecord:
+def record(*parts: bytes | memoryview) -> FileRecord:
     """Size and checksum of an object's bytes, given in parts."""
     checksum = google_crc32c.Checksum()
     for part in parts:
-        checksum.update(part)
+        checksum.update(bytes(part))
     return FileRecord(bytes=sum(len(part) for part in parts), crc32c=checksum.digest().hex())
 
 
@@ -204,6 +204,30 @@ def write_all(objects: Objects, files: Mapping[str, bytes]) -> None:
     with concurrent.futures.ThreadPoolExecutor(REQUESTS_AT_A_TIME, thread_name_prefix="write") as pool:
         for _ in pool.map(objects.write, files.keys(), files.values()):
             pass
+
+
+def write_once(objects: Objects, key: str, *parts: bytes | memoryview) -> None:
+    """Write an object that is never changed again; if an equal one is there, it is done already.
+
+    Raises:
+        StoreMismatchError: If there is another one.
+        StorageError: If it cannot be written.
+    """
+    while not objects.write_new(key, *parts):
+        wanted = record(*parts)
+        try:
+            found = record(objects.read(key, wanted.bytes))
+        except FileNotFoundError:  # it was removed in between
+            continue
+        except StoreFormatError as error:
+            raise StoreMismatchError(f"{objects.name}/{key}: another process wrote it meanwhile: {error}") from error
+        if found != wanted:
+            raise StoreMismatchError(
+                f"{objects.name}/{key}: found {found.bytes} bytes of checksum {found.crc32c}, which another process "
+                f"wrote meanwhile, expected the {wanted.bytes} of checksum {wanted.crc32c} that this one made; the "
+                "same conversion must give the same bytes. Let one process write, and convert again into an empty path."
+            )
+        return
 
 
 def too_long(name: str, key: str, found: int, at_most: int) -> StoreFormatError:

@@ -1,4 +1,4 @@
-"""When is what a functaset says about itself believed?"""
+"""What a functaset says about itself, read and checked."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -69,14 +69,14 @@ def _nothing(objects: Objects) -> NoFunctasetError:
 def _holds_something(objects: Objects) -> bool:
     try:
         return bool(objects.sizes())
-    except StorageError:  # it is no folder, or a web server, which lists nothing
+    except (StorageError, StoreFormatError):  # it is no folder, or a web server, which lists nothing
         return True
 
 
 def _is_there(work: Objects, key: str) -> bool:
     try:
         return work.size(key) is not None
-    except StorageError:
+    except (StorageError, StoreFormatError):
         return False
 
 

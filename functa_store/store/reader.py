@@ -1,13 +1,15 @@
-"""What is in a store, and what of it can be read?"""
+"""An open store, and what of it can be read."""
 
 import functools
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from functa_store.errors import StoreFormatError, StoreMismatchError
+from functa_store.memory import available_bytes, gibibytes
 from functa_store.sources import Reject
 from functa_store.store.arrays import SmallArrays
 from functa_store.store.base import base_problems, describe_array, description_problems
@@ -122,10 +124,19 @@ class StoreReader:
         described = self.spec.base
         kinds = {name: (array.dtype, array.shape) for name, array in described.items()}
         self._refuse(description_problems(kinds, *sizes))  # before anything of that size is read
+        self._check_memory(sum(math.prod(shape) * (4 + np.dtype(dtype).itemsize) for dtype, shape in kinds.values()))
         base = {name: self._small.read(f"base/{name}", *kind) for name, kind in kinds.items()}
         self._refuse(f"base/{name} is damaged" for name in base if describe_array(base[name]) != described[name])
         self._refuse(base_problems(base, *sizes))
         return _for_reading(base)
+
+    def _check_memory(self, needed: int) -> None:
+        """Refuse a base that does not fit into memory, as stored and in float32."""
+        if needed > (free := available_bytes()):
+            raise StoreFormatError(
+                f"{self.path}: its base needs {gibibytes(needed)} of memory, this process may take {gibibytes(free)}; "
+                "use a machine or limits with more, if you trust the store."
+            )
 
     def _refuse(self, problems: Iterable[str]) -> None:
         if found := "; ".join(itertools.islice(problems, MOST_PROBLEMS))[:2000]:

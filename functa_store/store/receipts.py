@@ -1,4 +1,4 @@
-"""Which shards of an unfinished store are done?"""
+"""Receipts of the shards of an unfinished store that are done."""
 
 import concurrent.futures
 import dataclasses
@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from functa_store.config import from_dict, to_dict
 from functa_store.store.layout import Shard
-from functa_store.store.objects import REQUESTS_AT_A_TIME, FileRecord, Objects
-from functa_store.store.work import RECEIPTS, SKELETON, WORK_SUFFIX
+from functa_store.store.objects import REQUESTS_AT_A_TIME, FileRecord, Objects, write_once
+from functa_store.store.work import RECEIPTS, SKELETON, WORK_SUFFIX, is_of_work
 
 MOST_BYTES = 16 * 2**20
 
@@ -38,12 +38,16 @@ class Receipts:
         self._fingerprint = fingerprint
 
     def write(self, shard: Shard, files: Mapping[str, FileRecord]) -> None:
-        """Record that the files of a shard are durable."""
-        self._write(_name(shard), files)
+        """Record that the files of a shard are durable.
+
+        Raises:
+            StoreMismatchError: If another process recorded others meanwhile.
+        """
+        write_once(self._work, _name(shard), self._receipt(files))
 
     def write_skeleton(self, files: Mapping[str, FileRecord]) -> None:
         """Record what is about to be written before the first shard."""
-        self._write(SKELETON, files)
+        self._work.write(SKELETON, self._receipt(files))
 
     def done(self, shards: Sequence[Shard]) -> dict[int, dict[str, FileRecord]]:
         """The files of every shard that is done, by index: it has a receipt, and its files have the sizes it says."""
@@ -62,9 +66,10 @@ class Receipts:
         names = (key.removeprefix(f"{RECEIPTS}/").removesuffix(".json") for key in self._work.sizes(RECEIPTS))
         return sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) < 10)
 
-    def forget(self, shard: Shard) -> None:
-        """The shard is not done after all."""
-        self._work.delete([_name(shard)])
+    def forget(self, shards: Sequence[Shard]) -> None:
+        """Remove the receipts of some shards, which are not done after all."""
+        there = self._work.sizes(RECEIPTS)
+        self._work.delete([name for name in map(_name, shards) if name in there])
 
     def read_skeleton(self) -> dict[str, FileRecord] | None:
         """What was written, or was about to be, before the first shard; None if nothing was."""
@@ -77,16 +82,15 @@ class Receipts:
 
     def clear_shards(self) -> None:
         """Remove the receipts of all shards."""
-        self._work.delete([key for key in self._work.sizes(RECEIPTS) if key != SKELETON])
+        self._work.delete([key for key in self._work.sizes(RECEIPTS) if key != SKELETON and is_of_work(key)])
 
-    def _write(self, name: str, files: Mapping[str, FileRecord]) -> None:
-        receipt = Receipt(fingerprint=self._fingerprint, files=dict(files))
-        self._work.write(name, json.dumps(to_dict(receipt)).encode())
+    def _receipt(self, files: Mapping[str, FileRecord]) -> bytes:
+        return json.dumps(to_dict(Receipt(fingerprint=self._fingerprint, files=dict(files)))).encode()
 
     def _read(self, name: str) -> dict[str, FileRecord] | None:
         try:
             receipt = from_dict(Receipt, json.loads(self._work.read(name, MOST_BYTES)), brief=True)
-        except (FileNotFoundError, ValueError, RecursionError):
+        except (FileNotFoundError, ValueError, RecursionError):  # missing, damaged, or no plain file
             return None
         return receipt.files if receipt.fingerprint == self._fingerprint else None
 

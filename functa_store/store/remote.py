@@ -109,6 +109,11 @@ class RemoteObjects:
         with self._named_errors(key, "written"):
             self._persist("put", lambda: obstore.put(self._store, self._key(key), data, use_multipart=False))
 
+    def write_new(self, key: str, *parts: bytes | memoryview) -> bool:
+        """One request, which stores all or nothing, and nothing if there is an object."""
+        self._before_write()
+        return self.write_if(key, b"".join(parts), None) is not None
+
     def write_if(self, key: str, data: bytes, version: Any) -> Any:
         """Replace an object if it still has a version, or create it if `version` is None.
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from functa_store.errors import LearningError, StoreFormatError, StoreMismatchError
 from functa_store.store.begin import create, is_finished, resume
 from functa_store.store.layout import Shard
-from functa_store.store.objects import FileRecord, Location, Objects, record, write_all
+from functa_store.store.objects import FileRecord, Location, Objects, record, write_all, write_once
 from functa_store.store.output import check_output
 from functa_store.store.receipts import Receipts
 from functa_store.store.skeleton import skeleton, statistics_objects
@@ -69,8 +69,11 @@ class StoreWriter:
             yield cls(store, contents, spec, receipts, {}, done={shard.index: {} for shard in _shards(spec)})
             return
         files = skeleton(contents, spec)
-        written = (create if store.size(ROOT) is None else resume)(store, spec, files, receipts)
+        is_new = store.size(ROOT) is None
+        written = (create if is_new else resume)(store, spec, files, receipts)
         writer = cls(store, contents, spec, receipts, written, done=receipts.done(_shards(spec)))
+        if not is_new:
+            writer._remove_unproven()
         yield writer
         if not writer.missing_shards():
             writer._complete()
@@ -92,7 +95,7 @@ class StoreWriter:
         Raises:
             StoreFormatError: If a shape does not fit the shard, or metrics are there or absent against the features.
             LearningError: If a value is not finite, or cannot be stored.
-            StoreMismatchError: If the shard was written before with other values.
+            StoreMismatchError: If the shard was written before with other values, or is by another process meanwhile.
             StorageError: If it cannot be written.
         """
         given = {"modulations": modulations, "mse": mse} | ({} if metrics is None else {"metrics": metrics})
@@ -111,9 +114,16 @@ class StoreWriter:
                 "must give the same bytes. Convert again into an empty path."
             )
         for key, parts in files.items():
-            self._store.write(key, *parts)
+            write_once(self._store, key, *parts)
         self._receipts.write(shard, records)
         self._done[shard.index] = records
+
+    def _remove_unproven(self) -> None:
+        """Remove what is there of missing shards, which an interrupted writer left, perhaps of other last bits."""
+        there, missing = self._store.sizes(), self.missing_shards()
+        self._receipts.forget(missing)
+        keys = (table.key(shard) for shard in missing for table in self._tables.values())
+        self._store.delete([key for key in keys if key in there])
 
     def _check(self, shard: Shard, name: str, rows: np.ndarray) -> np.ndarray:
         where, expected = f"{self._store.name}/{name}", (len(shard), *self._tables[name].row_shape)
@@ -160,7 +170,7 @@ class StoreWriter:
             found = {name: rows for name, rows in read.items() if rows is not None}
             if wrong := [self._tables[name].key(shard) for name in read.keys() - found.keys()]:
                 damaged += sorted(wrong)
-                self._receipts.forget(shard)
+                self._receipts.forget([shard])
             else:
                 for name, rows in scores.items():
                     rows.append(found[name])

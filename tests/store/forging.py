@@ -93,6 +93,9 @@ class Forged:
     def write(self, key: str, *parts: bytes | memoryview) -> None:
         raise NotImplementedError
 
+    def write_new(self, key: str, *parts: bytes | memoryview) -> bool:
+        raise NotImplementedError
+
     def append_beside(self, suffix: str, data: bytes) -> None:
         raise NotImplementedError
 

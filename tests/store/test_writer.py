@@ -40,7 +40,7 @@ def test_an_interrupted_conversion_ends_in_the_same_bytes(store, write_shards, c
         with pytest.raises(KeyboardInterrupt):
             write_shards(path, contents, stop_before=stop)
         assert StoreReader(path).num_examples == stop * 8
-        (path / "mse" / f"c{stop}.part").write_bytes(b"what a killed writer leaves behind")
+        (path / "modulations" / f"zarr.json.{stop:016x}.part").write_bytes(b"what a killed writer leaves behind")
     write_shards(path, contents)
     assert read_all(path) == read_all(store)
     assert not work_path(path).exists()
@@ -235,15 +235,18 @@ def test_the_root_declares_its_convention(store):
 def interrupted_after(writes, path, contents, monkeypatch, write_shards):
     """Write a store whose writer dies at a write of its own."""
     left = itertools.count(writes, -1)
-    write = LocalObjects.write
 
-    def dying(self, key, *parts):
-        if next(left) == 0:
-            raise KeyboardInterrupt
-        write(self, key, *parts)
+    def dying(write):
+        def write_or_die(self, key, *parts):
+            if next(left) == 0:
+                raise KeyboardInterrupt
+            return write(self, key, *parts)
+
+        return write_or_die
 
     with monkeypatch.context() as patch:
-        patch.setattr(LocalObjects, "write", dying)
+        patch.setattr(LocalObjects, "write", dying(LocalObjects.write))
+        patch.setattr(LocalObjects, "write_new", dying(LocalObjects.write_new))
         for module in (begin, writer_module):
             patch.setattr(module, "write_all", lambda store, files: [store.write(*item) for item in files.items()])
         with pytest.raises(KeyboardInterrupt):

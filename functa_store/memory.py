@@ -1,0 +1,66 @@
+"""Memory that this process may still take, by the machine, its control group and its own limits."""
+
+import contextlib
+import os
+import resource
+from collections.abc import Iterator
+
+import psutil
+
+CGROUPS = "/sys/fs/cgroup"
+"""Where Linux shows control groups, by which containers and batch systems bound memory."""
+
+
+def available_bytes(cgroups: str = CGROUPS, membership: str = "/proc/self/cgroup") -> int:
+    """Bytes that this process may take before the machine, its control group or a limit refuses or kills it.
+
+    Args:
+        cgroups: Folder of the control groups, version 1 or 2.
+        membership: File that says which of them this process is in.
+    """
+    bounds = [psutil.virtual_memory().available, *_left_in_cgroups(cgroups, membership), *_left_by_limits()]
+    return max(0, min(bounds))
+
+
+def gibibytes(num_bytes: float) -> str:
+    """A number of bytes for a person."""
+    return f"{num_bytes / 2**30:,.3g} GiB"
+
+
+def _left_by_limits() -> Iterator[int]:
+    """What `ulimit -v` and `ulimit -d` leave."""
+    used = psutil.Process().memory_info()
+    for limit, taken in ((resource.RLIMIT_AS, used.vms), (resource.RLIMIT_DATA, getattr(used, "data", used.vms))):
+        soft, _ = resource.getrlimit(limit)
+        if soft != resource.RLIM_INFINITY:
+            yield soft - taken
+
+
+def _left_in_cgroups(cgroups: str, membership: str) -> Iterator[int]:
+    """What each control group that this process is in leaves, and each that those are in."""
+    for line in _text(membership).splitlines():
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if controllers == "":
+            top, names = cgroups, ("memory.max", "memory.current")
+        elif "memory" in controllers.split(","):
+            top, names = os.path.join(cgroups, "memory"), ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        else:
+            continue
+        inside = [name for name in path.split("/") if name not in ("", "..")]
+        for depth in range(len(inside) + 1):
+            yield from _left_in(os.path.join(top, *inside[:depth]), *names)
+
+
+def _left_in(folder: str, limit: str, usage: str) -> Iterator[int]:
+    with contextlib.suppress(ValueError):  # there is none, or it is "max"
+        bound, used = (int(_text(os.path.join(folder, name))) for name in (limit, usage))
+        facts = dict(line.split()[:2] for line in _text(os.path.join(folder, "memory.stat")).splitlines() if " " in line)
+        yield bound - used + int(facts.get("inactive_file", 0))  # the page cache gives way
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError):
+        return ""
