@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from obstore.store import MemoryStore
 
 from functa_store.behind import one_behind
 from functa_store.checkpoint import INTERVAL, Checkpoints, clear, is_begun
 from functa_store.config import CHANNELS_OF_HEAD, ConvertConfig, ModulationDtype, differences, to_dict, whole
-from functa_store.errors import ConfigError, StoreMismatchError
+from functa_store.errors import ArchiveError, ConfigError, StoreMismatchError
 from functa_store.feed import Feed
 from functa_store.learn.batches import choose_batch_size, fit_batches, in_batches, join
 from functa_store.learn.comparison import compare_precision
@@ -29,13 +30,17 @@ from functa_store.progress import Fitted, Report, silent
 from functa_store.recoding import write_recoded
 from functa_store.runlog import RunLog
 from functa_store.sources import Source, check_source, check_unchanged
-from functa_store.store.base import MOMENTA, RATES
+from functa_store.store.base import MOMENTA, RATES, base_shapes
+from functa_store.store.begin import create
 from functa_store.store.claim import sole_writer
 from functa_store.store.layout import Shard, choose_layout
 from functa_store.store.objects import NO_OPTIONS, Location, Objects, StorageOptions
 from functa_store.store.output import already_complete, check_output
 from functa_store.store.parsing import load_spec
 from functa_store.store.reader import StoreReader
+from functa_store.store.receipts import Receipts
+from functa_store.store.remote import RemoteObjects
+from functa_store.store.skeleton import skeleton
 from functa_store.store.spec import ROOT, Contents, StoreSpec, examples_sha256
 from functa_store.store.work import EXACT_STORE
 from functa_store.store.writer import StoreWriter
@@ -136,7 +141,7 @@ def check_conversion(source: Source, config: ConvertConfig) -> None:
     """Check what can be known before work starts.
 
     Raises:
-        ArchiveError: If the source contradicts itself.
+        ArchiveError: If the source contradicts itself, or says what cannot be stored.
         ConfigError: If its domain is unknown, or it or its channels need another kind of network.
     """
     check_source(source)
@@ -150,6 +155,28 @@ def check_conversion(source: Source, config: ConvertConfig) -> None:
     channels = source.features.channels
     if len(channels) != (expected := CHANNELS_OF_HEAD.get(head, len(channels))):
         raise ConfigError(f"{name}: has the channels {channels}, expected {expected} for a network's head {head!r}")
+    _check_storable(source, config)
+
+
+def _check_storable(source: Source, config: ConvertConfig) -> None:
+    """Write an empty store of the source to memory, and open it: better refused now than after hours of learning.
+
+    Raises:
+        ArchiveError: If a writer or a reader refuses it.
+    """
+    network, size = config.network, config.network.modulation_size
+    shapes = base_shapes(network, source.domain.num_inputs, source.features.num_channels)
+    shapes |= dict.fromkeys((RATES, MOMENTA), (config.fit.num_steps, size))
+    base = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    memory = RemoteObjects(MemoryStore(), "memory://check", "", NO_OPTIONS)
+    try:
+        contents = _contents(source, config, base, {})
+        spec = contents.spec()
+        create(memory, spec, skeleton(contents, spec), Receipts(memory, spec.fingerprint))
+        reader = StoreReader(memory)
+        _ = reader.stored_base, reader.rejects
+    except (ValueError, TypeError, OSError) as error:  # all of ours but those of learning, and of what lies under them
+        raise ArchiveError(f"{source.provenance['archive']}: cannot be stored: {error}") from error
 
 
 def check_batch(fit_batch_size: int | None) -> None:
@@ -237,11 +264,18 @@ def describe(source: Source, base: Base, ready: ReadyFit, config: ConvertConfig,
     steps = ready.shared.steps
     weights = {name: np.asarray(array, config.base_dtype) for name, array in to_weights(base.learnable.base).items()}
     weights |= {RATES: np.asarray(steps.rates), MOMENTA: np.asarray(steps.momenta)}
+    decided = dataclasses.replace(config, outer=outer, fit=ready.config)
+    return _contents(source, decided, weights, reference)
+
+
+def _contents(
+    source: Source, config: ConvertConfig, base: dict[str, np.ndarray], reference: dict[str, Any]
+) -> Contents:
     return Contents(
         domain=source.domain,
         features=source.features,
-        config=dataclasses.replace(config, outer=outer, fit=ready.config, modulation_dtype="float32"),
-        base=weights,
+        config=dataclasses.replace(config, modulation_dtype="float32"),
+        base=base,
         ids=source.ids,
         split=source.split,
         labels=source.labels,

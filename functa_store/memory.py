@@ -54,7 +54,9 @@ def _left_in_cgroups(cgroups: str, membership: str) -> Iterator[int]:
 def _left_in(folder: str, limit: str, usage: str) -> Iterator[int]:
     with contextlib.suppress(ValueError):  # there is none, or it is "max"
         bound, used = (int(_text(os.path.join(folder, name))) for name in (limit, usage))
-        facts = dict(line.split()[:2] for line in _text(os.path.join(folder, "memory.stat")).splitlines() if " " in line)
+        facts = dict(
+            line.split()[:2] for line in _text(os.path.join(folder, "memory.stat")).splitlines() if " " in line
+        )
         yield bound - used + int(facts.get("inactive_file", 0))  # the page cache gives way
 
 

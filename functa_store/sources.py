@@ -1,4 +1,4 @@
-"""What must an archive offer so that it can become a functaset?"""
+"""What an archive offers so that it can become a functaset, and checks of it."""
 
 import abc
 import collections
@@ -17,7 +17,14 @@ from functa_store.metrics import Metric, columns_of
 
 SPLITS = ("train", "validation", "test")
 PER_CHANNEL = ("units", "value_scale", "value_offset", "value_ranges")
+MOST_NAME_BYTES = 200
+"""Of a label: its name is that of a folder on a disk, which takes 255, and of objects in a bucket."""
+
+LABEL_DTYPES = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)))
+LABEL_DTYPES += ("float16", "float32", "float64")
+
 _NUM_NAMED = 5
+_MOST_CHARACTERS = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,10 +149,18 @@ class Label:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reject:
-    """A member of an archive that was skipped, and why."""
+    """A member of an archive that was skipped, and why.
+
+    Of either up to 1,000 characters are kept; what is no Unicode, as in a name of another encoding, is escaped.
+    """
 
     member: str
     reason: str
+
+    def __post_init__(self) -> None:
+        for field in ("member", "reason"):
+            text = str(getattr(self, field))[:_MOST_CHARACTERS].encode("utf-8", "backslashreplace").decode()
+            object.__setattr__(self, field, text)
 
 
 @runtime_checkable
@@ -252,6 +267,12 @@ def check_source(source: Source) -> None:
         refused = f": {len(source.rejects)} were refused{first}. Repair it, or ask for less" if first else ""
         raise ArchiveError(f"{name}: no examples{refused or '; is this the right archive?'}")
     (commonest, count), *_ = collections.Counter(source.ids).most_common(1)
+    for k, example in enumerate(source.ids):
+        if not isinstance(example, str) or not example or "\0" in example or not _is_unicode(example):
+            raise ArchiveError(
+                f"{name}: example {k} has the id {example!r:.200}, expected a text of Unicode characters without NUL; "
+                "rename it"
+            )
     if count > 1:
         raise ArchiveError(f"{name}: {commonest!r} is the id of {count} examples; ids must be unique")
     lengths = {"split": len(source.split)} | {f"labels/{k}": len(v.values) for k, v in source.labels.items()}
@@ -273,21 +294,49 @@ def check_source(source: Source) -> None:
         )
 
 
+def label_problem(name: Any, label: Label) -> str | None:
+    """What keeps a label from being stored, in words; None if nothing does.
+
+    Its name becomes that of a Zarr array, and so of folders on disks and of objects in buckets.
+    """
+    if not isinstance(name, str) or not name or not _is_unicode(name) or not name.isprintable():
+        return f"has the name {name!r:.200}, expected printable Unicode characters"
+    if name == "zarr.json" or name.startswith((".", "__")) or "/" in name or "\\" in name:
+        return f"has the name {name!r:.200}, expected none with a slash or backslash, or that begins with . or __"
+    if (length := len(name.encode())) > MOST_NAME_BYTES:
+        return f"has a name of {length} bytes, expected at most {MOST_NAME_BYTES}: {name[:50]}..."
+    if not isinstance(label.values, np.ndarray) or label.values.dtype.name not in LABEL_DTYPES:
+        found = getattr(label.values, "dtype", type(label.values).__name__)
+        return f"{name!r} has values of {found}, expected one of {', '.join(LABEL_DTYPES)}; give classes as integers"
+    if label.names is not None and not all(isinstance(text, str) and _is_unicode(text) for text in label.names):
+        return f"{name!r} has a class whose name is no Unicode text: {label.names!r:.200}"
+    return None
+
+
 def _check_labels(source: Source) -> None:
     name = source.provenance["archive"]
     for label, described in source.labels.items():
-        if (
-            not label
-            or label == "zarr.json"
-            or label.startswith((".", "__"))
-            or "/" in label
-            or described.values.dtype.kind not in "biuf"
-        ):
+        if problem := label_problem(label, described):
+            raise ArchiveError(f"{name}: a label {problem}")
+    folded: dict[str, str] = {}
+    for label in source.labels:
+        if (other := folded.setdefault(label.casefold(), label)) != label:
             raise ArchiveError(
-                f"{name}: label {label!r} of {described.values.dtype}, expected a plain name and numbers; "
-                "give classes as integers with names"
+                f"{name}: labels {other!r} and {label!r} differ in their letters' case alone, which is one folder on "
+                "some disks; rename one of them"
             )
     try:
-        json.dumps(dict(source.provenance), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ArchiveError(f"{name}: the provenance must hold plain, finite JSON values: {error}") from error
+        json.dumps(dict(source.provenance), allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArchiveError(
+            f"{name!r}: the archive's name and its provenance must hold plain, finite JSON values of Unicode text: "
+            f"{error}"
+        ) from error
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, as Python makes of a name in another encoding
+        return False
+    return True

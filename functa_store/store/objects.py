@@ -4,7 +4,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
@@ -54,10 +54,16 @@ class FileRecord:
 
 def record(*parts: bytes | memoryview) -> FileRecord:
     """Size and checksum of an object's bytes, given in parts."""
-    checksum = google_crc32c.Checksum()
+    return record_parts(parts)
+
+
+def record_parts(parts: Iterable[bytes | memoryview]) -> FileRecord:
+    """Size and checksum of an object's bytes, of whose parts one after the other is looked at."""
+    checksum, length = google_crc32c.Checksum(), 0
     for part in parts:
         checksum.update(bytes(part))
-    return FileRecord(bytes=sum(len(part) for part in parts), crc32c=checksum.digest().hex())
+        length += len(part)
+    return FileRecord(bytes=length, crc32c=checksum.digest().hex())
 
 
 @runtime_checkable

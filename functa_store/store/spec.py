@@ -1,4 +1,4 @@
-"""What does a functaset say about itself?"""
+"""What a functaset says about itself: the attribute `functa` of its root."""
 
 import dataclasses
 import hashlib
@@ -12,7 +12,7 @@ import numpy as np
 from functa_store.config import ConvertConfig, from_dict, to_dict
 from functa_store.domains import Domain
 from functa_store.errors import ConfigError
-from functa_store.sources import FeatureSpec, Label, Reject, Source
+from functa_store.sources import FeatureSpec, Label, Reject, Source, label_problem
 from functa_store.store.base import BaseArray, base_problems, describe_array
 from functa_store.store.layout import Layout, choose_layout
 from functa_store.store.objects import FileRecord
@@ -159,8 +159,8 @@ class Contents:
         if len(self.ids) == 0 or set(lengths.values()) != {len(self.ids)}:
             raise ConfigError(f"expected one id, split and label per example, got {len(self.ids)} ids and {lengths}")
         for name, label in self.labels.items():
-            if not name or name.startswith((".", "__")) or "/" in name or label.values.dtype.kind not in "biuf":
-                raise ConfigError(f"label {name!r} of {label.values.dtype}: expected a plain name and numbers")
+            if problem := label_problem(name, label):
+                raise ConfigError(f"a label {problem}")
         for problem in base_problems(
             self.base, self.config.network, self.domain.num_inputs, self.features.num_channels
         ):
@@ -233,8 +233,10 @@ def identity(spec: StoreSpec) -> dict[str, Any]:
 
 def _plain_json(what: str, values: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return json.loads(json.dumps(dict(values), allow_nan=False))
-    except (TypeError, ValueError) as error:
+        text = json.dumps(dict(values), allow_nan=False, ensure_ascii=False)
+        text.encode()  # which no lone surrogate can be
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{what} must hold plain, finite JSON values: {error}") from error
 
 

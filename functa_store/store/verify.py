@@ -1,4 +1,4 @@
-"""Is a store what was written?"""
+"""Comparison of a store with what was written."""
 
 import concurrent.futures
 import dataclasses
@@ -14,12 +14,16 @@ from functa_store.store.objects import (
     StorageOptions,
     open_objects,
     record,
+    record_parts,
 )
 from functa_store.store.reader import StoreReader
 from functa_store.store.spec import ROOT
 from functa_store.store.work import SKELETON, WORK_SUFFIX
 
 THREADS = 8
+
+BLOCK_BYTES = 2**26
+"""Bytes that a thread holds at a time; an object may be far longer, such as a stranger's sparse file."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,12 +86,12 @@ def damage(objects: Objects, records: Mapping[str, FileRecord]) -> dict[str, str
 
     def problem(key: str) -> str | None:
         try:
-            data = objects.read(key, records[key].bytes)
+            found = _record_of(objects, key, records[key].bytes)
         except FileNotFoundError:
             return "is missing"
         except StoreFormatError as error:
             return str(error)
-        if (found := record(data)) != records[key]:
+        if found != records[key]:
             return f"has {found.bytes} bytes with checksum {found.crc32c}, expected {records[key].bytes} with " + (
                 records[key].crc32c
             )
@@ -96,6 +100,18 @@ def damage(objects: Objects, records: Mapping[str, FileRecord]) -> dict[str, str
     with concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as pool:
         found = dict(zip(records, pool.map(problem, records), strict=True))
     return {key: what for key, what in found.items() if what is not None}
+
+
+def _record_of(objects: Objects, key: str, num_bytes: int) -> FileRecord:
+    """Size and checksum of an object that should have so many bytes."""
+    if num_bytes <= BLOCK_BYTES:
+        return record(objects.read(key, num_bytes))
+    if (found := objects.size(key)) is None:
+        raise FileNotFoundError(key)
+    if found != num_bytes:
+        raise StoreFormatError(f"has {found:,} bytes, expected {num_bytes:,}")
+    starts = range(0, num_bytes, BLOCK_BYTES)
+    return record_parts(objects.read_ranges(key, [s], [min(BLOCK_BYTES, num_bytes - s)])[0] for s in starts)
 
 
 def _foreign(objects: Objects, there: Inventory) -> list[str]:
