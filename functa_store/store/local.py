@@ -89,7 +89,9 @@ class LocalObjects:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(f"{self.name}/{key}: there is no such file") from error
         except OSError as error:
-            raise self._refused(key) if error.errno == errno.ELOOP else failed(self.name, key, "read", error) from error
+            if error.errno == errno.ELOOP:
+                raise _refused(f"{self.name}/{key}") from error
+            raise failed(self.name, key, "read", error) from error
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise StoreFormatError(f"{self.name}/{key}: is no plain file; copy or convert again.")
@@ -137,7 +139,7 @@ class LocalObjects:
                 os.close(descriptor)
         except OSError as error:
             if error.errno == errno.ELOOP:
-                raise parent._refused(name) from error
+                raise _refused(beside.name) from error
             raise failed(parent.name, name, "written", error) from error
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -279,14 +281,7 @@ class LocalObjects:
             with _entered(self._top, (*self._inside, *folders), create=create) as folder:
                 yield folder
         except _LinkFoundError as error:
-            raise self._refused("/".join(error.names[len(self._inside) :])) from error
-
-    def _refused(self, key: str) -> StoreFormatError:
-        where = f"{self.name}/{key}" if key else self.name
-        return StoreFormatError(
-            f"{where}: is a link, or is reached through a link, expected plain files and folders inside the store; "
-            "put there what it leads to, or remove it."
-        )
+            raise _refused(os.path.join(self._top, *error.names)) from error
 
     @contextlib.contextmanager
     def _listed(self, folders: Sequence[str]) -> Iterator[Iterator[os.DirEntry[str]]]:
@@ -371,6 +366,13 @@ def _entered(top: Path, names: Sequence[str], *, create: bool = False) -> Iterat
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _refused(path: str) -> StoreFormatError:
+    return StoreFormatError(
+        f"{path}: is a link, or is reached through a link, expected plain files and folders inside the store; "
+        "put there what it leads to, or remove it."
+    )
 
 
 def _enter(name: str, folder: int, *, create: bool) -> int:
