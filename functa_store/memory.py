@@ -22,7 +22,7 @@ def available_bytes(cgroups: str = CGROUPS, membership: str = "/proc/self/cgroup
     return max(0, min(bounds))
 
 
-def gibibytes(num_bytes: float) -> str:
+def gibibytes(num_bytes: int | float) -> str:
     """A number of bytes for a person."""
     return f"{num_bytes / 2**30:,.3g} GiB"
 

@@ -80,3 +80,46 @@ def test_a_damaged_description_is_named(tmp_path):
     (tmp_path / "learning/conversion.json").write_bytes(b"{")
     with pytest.raises(StoreFormatError, match=r"conversion\.json: no valid JSON"):
         Checkpoints(LocalObjects(tmp_path), "learning", CONVERSION)
+
+
+def test_a_snapshot_of_which_any_byte_flipped_is_refused_or_the_same(tmp_path):
+    """Its headers flipped raised errors of a dozen kinds, of zipfile's, NumPy's and Python's own parser."""
+    state = (np.arange(3.0), 7, -math.inf, np.ones((2, 2), np.float32))
+    checkpoints = Checkpoints(LocalObjects(tmp_path), "learning", CONVERSION)
+    checkpoints.save(state)
+    file = tmp_path / "learning/learning.npz"
+    whole, refused = file.read_bytes(), 0
+    for position in range(len(whole)):
+        for flip in (0x01, 0x80, 0xFF):
+            file.write_bytes(whole[:position] + bytes([whole[position] ^ flip]) + whole[position + 1 :])
+            try:
+                kept = checkpoints.load(state)
+            except (StoreFormatError, StoreMismatchError):
+                refused += 1
+                continue
+            jax.tree.map(np.testing.assert_array_equal, kept, state)
+    assert refused > len(whole)
+
+
+@pytest.mark.parametrize(
+    "described", [b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}", b"null", b"[]", b"\xff\xfe", b'{"a": NaN}']
+)
+def test_a_description_that_is_no_conversions_is_refused(tmp_path, described):
+    Checkpoints(LocalObjects(tmp_path), "learning", CONVERSION)
+    (tmp_path / "learning/conversion.json").write_bytes(described)
+    with pytest.raises((StoreFormatError, StoreMismatchError)):
+        Checkpoints(LocalObjects(tmp_path), "learning", CONVERSION)
+
+
+def test_clearing_up_removes_nothing_of_a_users(tmp_path):
+    checkpoints = Checkpoints(LocalObjects(tmp_path), "learning", CONVERSION)
+    checkpoints.save(snapshot(1))
+    mine = ["notes.txt", "learning/notes.txt", "receipts/0.json.bak", "exact.functa/base/notes.txt", "mine/zarr.json"]
+    ours = ["receipts/000000.json", "receipts/skeleton.json.0123456789abcdef.part", "exact.functa/zarr.json"]
+    ours += ["exact.functa/modulations/c/0/0", "exact.functa.work/receipts/000000.json", "repair.json", "lease"]
+    for name in (*mine, *ours):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    clear(LocalObjects(tmp_path))
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert left == sorted([*mine, "lease"])

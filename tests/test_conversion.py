@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,14 @@ from functa_store import planning
 from functa_store.array_sources import ArraySource
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
 from functa_store.decode.compared import compared
-from functa_store.errors import ArchiveError, ConfigError, StoreExistsError, StoreMismatchError
+from functa_store.errors import (
+    ArchiveError,
+    ConfigError,
+    FunctaStoreError,
+    StoreExistsError,
+    StoreFormatError,
+    StoreMismatchError,
+)
 from functa_store.grids import CellGrid
 from functa_store.metrics import psnr
 from functa_store.progress import Fitted, Learned, Tuned
@@ -276,3 +284,139 @@ def test_rounding_scenes_costs_what_is_seen_along_rays(tmp_path):
     reader = StoreReader(tmp_path / "rounded.functa")
     look, weights = compared(reader, 64)
     assert look(reader.modulations[0:1][0]).shape == (len(weights), 3) == (16, 3)
+
+
+def test_a_finished_exact_store_of_another_seed_or_dataset_is_not_believed(tmp_path, monkeypatch):
+    path = tmp_path / "x.functa"
+    config = dataclasses.replace(CONFIG, modulation_dtype="int8")
+    monkeypatch.setattr("functa_store.conversion.write_recoded", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        functa_store.convert(source(), path, config)
+    monkeypatch.undo()
+    exact = tmp_path / "x.functa.work/exact.functa"
+    shutil.copytree(exact, tmp_path / "mine")
+    slower = dataclasses.replace(NETWORK, w0=9.0)
+    others = {
+        "config.seed is 1, expected 0": (source(), dataclasses.replace(CONFIG, seed=1)),
+        "examples.sha256": (ArraySource(VALUES, features=SPEC), CONFIG),
+        "config.network.w0 is 9.0": (source(), dataclasses.replace(CONFIG, network=slower)),
+    }
+    for k, (found, (other, its_config)) in enumerate(others.items()):
+        functa_store.convert(other, tmp_path / f"{k}.functa", its_config)
+        shutil.rmtree(exact)
+        shutil.copytree(tmp_path / f"{k}.functa", exact)
+        with pytest.raises(StoreMismatchError, match=rf"exact\.functa: is a functaset of another .*{found}"):
+            functa_store.convert(source(), path, config)
+    shutil.rmtree(exact)
+    shutil.copytree(tmp_path / "mine", exact)
+    functa_store.convert(source(), path, config)
+    assert functa_store.verify(path).complete
+    assert not path.with_name("x.functa.work").exists()
+
+
+@pytest.mark.parametrize("time_budget", [None, 0.2])
+@pytest.mark.parametrize("tuning_steps", [0, 2])
+def test_what_is_decided_on_the_way_does_not_make_an_exact_store_anothers(
+    tmp_path, monkeypatch, time_budget, tuning_steps
+):
+    outer = dataclasses.replace(OUTER, time_budget=time_budget, num_steps=None if time_budget else 3)
+    fit = FitConfig(num_steps=3, tuning_steps=tuning_steps)
+    config = dataclasses.replace(CONFIG, outer=outer, fit=fit, modulation_dtype="int8")
+    monkeypatch.setattr("functa_store.conversion.write_recoded", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        functa_store.convert(source(), tmp_path / "x.functa", config)
+    monkeypatch.undo()
+    monkeypatch.setattr("functa_store.conversion._fit_into", lambda *_: 1 / 0)
+    functa_store.convert(source(), tmp_path / "x.functa", config)
+    assert functa_store.verify(tmp_path / "x.functa").complete
+
+
+def test_a_finished_store_of_another_conversion_does_not_end_this_one(tmp_path, store, monkeypatch):
+    path, config = tmp_path / "x.functa", dataclasses.replace(CONFIG, seed=1)
+    monkeypatch.setattr("functa_store.conversion.fit_shards", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        functa_store.convert(source(), path, config)
+    shutil.rmtree(path)
+    shutil.copytree(store, path)
+    with pytest.raises(StoreExistsError, match="complete functaset"):
+        functa_store.convert(source(), path, config)
+    assert (tmp_path / "x.functa.work/learning/learning.npz").exists()
+
+
+def test_an_archive_that_was_edited_meanwhile_makes_no_complete_store(tmp_path):
+    class Edited(ArraySource):
+        def check_unchanged(self):
+            raise ArchiveError("photos.zip: was changed while it was being converted")
+
+    with pytest.raises(ArchiveError, match="was changed"):
+        functa_store.convert(Edited(VALUES, features=SPEC), tmp_path / "x.functa", CONFIG)
+    assert not functa_store.open(tmp_path / "x.functa").store.complete
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda path: path.symlink_to(path.with_name("nothing")), StoreExistsError),
+        (lambda path: path.write_text("mine"), StoreExistsError),
+        (lambda path: path.symlink_to(path), StoreExistsError),
+        (lambda path: path.with_name("x.functa.work").symlink_to(path.parent), StoreFormatError),
+        (lambda path: path.with_name("x.functa.log").symlink_to(path.parent / "mine"), StoreFormatError),
+        (lambda path: path.with_name("x.functa.work").write_text("mine"), FunctaStoreError),
+    ],
+    ids=["dangling", "file", "loop", "linked work folder", "linked log", "a file as work folder"],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_learning(tmp_path, monkeypatch, make, error):
+    monkeypatch.setattr("functa_store.conversion.meta_learn", lambda *_args, **_kwargs: 1 / 0)
+    make(tmp_path / "x.functa")
+    before = sorted((str(path), path.is_symlink()) for path in tmp_path.iterdir())
+    with pytest.raises(error):
+        functa_store.convert(source(), tmp_path / "x.functa", CONFIG)
+    assert sorted((str(path), path.is_symlink()) for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        ({"a\\b": np.zeros(40)}, "slash or backslash"),
+        ({"a\0b": np.zeros(40)}, "printable"),
+        ({"a\nb": np.zeros(40)}, "printable"),
+        ({"\ud800": np.zeros(40)}, "printable"),
+        ({"x" * 300: np.zeros(40)}, "300 bytes, expected at most 200"),
+        ({"kind": np.zeros(40, np.longdouble)}, "float128|longdouble|float96"),
+        ({"kind": np.zeros(40, complex)}, "complex128"),
+        ({"kind": np.array(["a"] * 40)}, "<U1"),
+        ({"kind": np.zeros(40), "Kind": np.zeros(40)}, "letters' case alone"),
+    ],
+)
+def test_labels_that_only_a_writer_would_refuse_are_refused_before_learning(labels, found):
+    given = {name: Label(values=values) for name, values in labels.items()}
+    with pytest.raises(ArchiveError, match=found):
+        ArraySource(VALUES, features=SPEC, labels=given)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda made: setattr(made, "ids", ["\ud800", *made.ids[1:]]),
+        lambda made: setattr(made, "ids", ["a\0", *made.ids[1:]]),
+        lambda made: setattr(made, "ids", ["", *made.ids[1:]]),
+        lambda made: setattr(made, "ids", ["x" * 10**7, *made.ids[1:]]),
+        lambda made: setattr(made, "provenance", {"archive": "\udcff.zip", "sha256": ""}),
+        lambda made: setattr(made, "features", dataclasses.replace(SPEC, units=("\ud800", "1", "1"))),
+    ],
+    ids=["surrogate", "NUL", "empty", "long", "archive", "unit"],
+)
+def test_texts_that_only_a_writer_would_refuse_are_refused_before_learning(tmp_path, monkeypatch, change):
+    monkeypatch.setattr("functa_store.conversion.meta_learn", lambda *_args, **_kwargs: 1 / 0)
+    made = source()
+    change(made)
+    with pytest.raises((ArchiveError, ConfigError)):
+        functa_store.convert(made, tmp_path / "x.functa", CONFIG)
+    assert not any(tmp_path.rglob("*.npz"))
+    assert not (tmp_path / "x.functa").exists()
+
+
+def test_rejects_of_other_encodings_and_lengths_are_kept_readably():
+    reject = Reject(member="caf\udce9.png", reason="x" * 10_000)
+    assert reject.member == "caf\\udce9.png"
+    assert len(reject.reason) == 1000

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numcodecs.zstd import Zstd
 from rich.console import Console
 
 from functa_store.commands.info import facts, show
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import FunctaStoreError, StoreFormatError
+from functa_store.store.chunks import numbers_of
 from functa_store.store.reader import StoreReader
 from functa_store.store.spec import FORMAT_VERSION, ROOT
 from functa_store.store.verify import verify
@@ -660,6 +662,35 @@ def test_a_loop_beside_the_store_is_no_crash(tmp_path):
     (tmp_path / "x.functa.work").symlink_to(tmp_path / "x.functa.work")
     with pytest.raises(FunctaStoreError, match="found nothing"):
         StoreReader(tmp_path / "x.functa")
+
+
+def test_a_base_that_inflates_to_more_than_weights_do_is_refused_before_it_is_read(tmp_path):
+    """6.8 GB of zeros took 556 kB in a store."""
+    data = Zstd(level=3).encode(np.zeros(2**25, np.uint8))
+    with pytest.raises(ValueError, match="more than 256 times as many"):
+        numbers_of(data, (2**25,), np.dtype(np.uint8))
+    small = np.zeros(2**20, np.float32)
+    np.testing.assert_array_equal(numbers_of(Zstd(level=3).encode(small), small.shape, small.dtype), small)
+
+
+def test_a_base_beyond_the_memory_of_this_process_is_refused(store, monkeypatch):
+    monkeypatch.setattr("functa_store.store.reader.available_bytes", lambda: 100)
+    with pytest.raises(StoreFormatError, match=r"its base needs .* of memory, this process may take"):
+        _ = StoreReader(store).base
+
+
+def test_a_long_sparse_shard_is_verified_block_by_block(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("functa_store.store.verify.BLOCK_BYTES", 64)
+    assert not verify(store).damaged
+    copied = shutil.copytree(store, tmp_path / "x.functa")
+    with (copied / "modulations/c/0/0").open("r+b") as file:
+        file.truncate(2**40)
+    (copied / "modulations/c/1/0").unlink()
+    shard = copied / "modulations/c/2/0"
+    shard.write_bytes(b"\1" + shard.read_bytes()[1:])
+    damaged = verify(copied).damaged
+    assert damaged.keys() == {f"modulations/c/{k}/0" for k in range(3)}
+    assert "1,099,511,627,776 bytes" in damaged["modulations/c/0/0"]
 
 
 if __name__ == "__main__":  # the slow test
