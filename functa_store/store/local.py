@@ -119,6 +119,17 @@ class LocalObjects:
                 os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
         return True
 
+    def replace(self, key: str, before: bytes, *parts: bytes | memoryview) -> bool:
+        """Write a file of another name, sync it, rename it if the one of that name is as it was, sync the folder."""
+        with self._written(key, parts) as (folder, part, name):
+            try:
+                is_same = self.read(key, len(before)) == before
+            except (FileNotFoundError, StoreFormatError):
+                is_same = False
+            if is_same:
+                os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+        return is_same
+
     def append_beside(self, suffix: str, data: bytes) -> None:
         """Add to the end of the file beside this directory."""
         beside = self.sibling(suffix)

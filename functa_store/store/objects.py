@@ -115,6 +115,19 @@ class Objects(Protocol):
         """
         ...
 
+    def replace(self, key: str, before: bytes, *parts: bytes | memoryview) -> bool:
+        """Replace an object atomically and durably, if it is still what it was.
+
+        Args:
+            key: Which.
+            before: The bytes that it must have.
+            parts: The new ones.
+
+        Returns:
+            Whether it was replaced; whatever else is there stays as it is.
+        """
+        ...
+
     def append_beside(self, suffix: str, data: bytes) -> None:
         """Add to the end of the object whose name is this folder's with a suffix; not atomic."""
         ...

@@ -114,6 +114,13 @@ class RemoteObjects:
         self._before_write()
         return self.write_if(key, b"".join(parts), None) is not None
 
+    def replace(self, key: str, before: bytes, *parts: bytes | memoryview) -> bool:
+        """One request, which stores all or nothing, and nothing if the object is not what it was."""
+        self._before_write()
+        if (found := self.read_version(key)) is None or found[0] != before:
+            return False
+        return self.write_if(key, b"".join(parts), found[1]) is not None
+
     def write_if(self, key: str, data: bytes, version: Any) -> Any:
         """Replace an object if it still has a version, or create it if `version` is None.
 

@@ -1,4 +1,4 @@
-"""How does a store come to be, shard by shard, across interruptions?"""
+"""A store that is written shard by shard, across interruptions."""
 
 import contextlib
 import dataclasses
@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from functa_store.errors import LearningError, StoreFormatError, StoreMismatchError
+from functa_store.errors import LearningError, StoreExistsError, StoreFormatError, StoreMismatchError
 from functa_store.store.begin import create, is_finished, resume
 from functa_store.store.layout import Shard
 from functa_store.store.objects import FileRecord, Location, Objects, record, write_all, write_once
 from functa_store.store.output import check_output
+from functa_store.store.parsing import MOST_JSON_BYTES
 from functa_store.store.receipts import Receipts
 from functa_store.store.skeleton import skeleton, statistics_objects
 from functa_store.store.spec import ROOT, Contents, StoreSpec
@@ -39,6 +40,7 @@ class StoreWriter:
         self._receipts = receipts
         self._skeleton_files = skeleton_files
         self._done = done
+        self._root = store.read(ROOT, MOST_JSON_BYTES)
 
     @classmethod
     @contextlib.contextmanager
@@ -155,7 +157,12 @@ class StoreWriter:
             quality=quality_by_split(mse, metrics, np.asarray(self._contents.split), features.span),
             manifest=self._manifest(statistics),
         )
-        self._store.write(ROOT, spec.to_root())
+        root = spec.to_root()
+        if not self._store.replace(ROOT, self._root, root) and self._store.read(ROOT, MOST_JSON_BYTES) != root:
+            raise StoreExistsError(
+                f"{self._store.name}: another process completed or changed this store meanwhile; leave it to that, and "
+                "look at it with functa verify."
+            )
         self._receipts.clear()
 
     def _read_back(self, scores: Mapping[str, list[np.ndarray]]) -> Iterator[np.ndarray]:

@@ -96,6 +96,9 @@ class Forged:
     def write_new(self, key: str, *parts: bytes | memoryview) -> bool:
         raise NotImplementedError
 
+    def replace(self, key: str, before: bytes, *parts: bytes | memoryview) -> bool:
+        raise NotImplementedError
+
     def append_beside(self, suffix: str, data: bytes) -> None:
         raise NotImplementedError
 

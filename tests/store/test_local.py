@@ -83,6 +83,15 @@ def test_a_file_that_is_created_takes_the_place_of_nothing(store, outside):
     assert sorted(store.sizes()) == ["mse/c/0", "mse/c/1", "mse/c/2"]
 
 
+def test_a_file_is_replaced_only_while_it_is_what_it_was(store):
+    assert not store.replace("mse/c/0", b"other", b"new")
+    assert not store.replace("mse/c/9", b"", b"new")
+    assert store.replace("mse/c/0", b"shard", b"new", b"er")
+    assert not store.replace("mse/c/0", b"shard", b"newest")
+    assert store.read("mse/c/0", 10) == b"newer"
+    assert list(store.sizes()) == ["mse/c/0"]
+
+
 def test_what_is_removed_is_the_link_and_not_what_it_leads_to(store, outside):
     (store.path / "mse/c/1").symlink_to(outside / "mine")
     (store.path / "mse/e").symlink_to(outside)

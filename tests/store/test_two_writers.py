@@ -1,5 +1,6 @@
 """A process that stood still, or lost its lock, neither tears nor replaces what another one wrote."""
 
+import json
 import shutil
 import time
 
@@ -66,6 +67,24 @@ def test_a_duplicate_that_comes_late_changes_nothing(contents, values, tmp_path,
             slow.write(slow.missing_shards()[0], modulations[8:16] + 1, mse[8:16])
     assert read_all(path) == before
     assert not verify(path).damaged
+
+
+def test_a_finished_root_is_not_overwritten_by_a_process_that_stood_still(contents, values, tmp_path, read_all):
+    path, before = tmp_path / "x.functa", {}
+
+    def write_and_be_overtaken() -> None:
+        with StoreWriter.resume_or_create(path, contents) as writer:
+            for shard in writer.missing_shards():
+                writer.write(shard, *(table[shard.start : shard.stop] for table in values))
+            with StoreWriter.resume_or_create(path, contents):
+                pass  # completes it
+            root = json.loads((path / "zarr.json").read_text())
+            (path / "zarr.json").write_text(json.dumps(root))  # as another release words it
+            before.update(read_all(path))
+
+    with pytest.raises(StoreExistsError, match="another process completed or changed"):
+        write_and_be_overtaken()
+    assert read_all(path) == before
 
 
 def test_what_an_interrupted_writer_left_without_a_receipt_is_written_anew(

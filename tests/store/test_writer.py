@@ -245,8 +245,8 @@ def interrupted_after(writes, path, contents, monkeypatch, write_shards):
         return write_or_die
 
     with monkeypatch.context() as patch:
-        patch.setattr(LocalObjects, "write", dying(LocalObjects.write))
-        patch.setattr(LocalObjects, "write_new", dying(LocalObjects.write_new))
+        for name in ("write", "write_new", "replace"):
+            patch.setattr(LocalObjects, name, dying(getattr(LocalObjects, name)))
         for module in (begin, writer_module):
             patch.setattr(module, "write_all", lambda store, files: [store.write(*item) for item in files.items()])
         with pytest.raises(KeyboardInterrupt):
