@@ -23,6 +23,7 @@ removed, at OUT (an absolute path) or at OUT.work. The phases:
 
 import dataclasses
 import os
+import re
 import signal
 import sys
 import threading
@@ -47,7 +48,15 @@ TINY = Preset(
     ),
 )
 
-write, mkdir, replace, unlink, rmdir = os.write, os.mkdir, os.replace, os.unlink, os.rmdir
+write, mkdir, rename, link, unlink, rmdir = os.write, os.mkdir, os.rename, os.link, os.unlink, os.rmdir
+
+PART = re.compile(r"\.[0-9a-f]{16}\.part$")
+
+
+def place(path: str | Path, folder: int | None) -> str:
+    """The whole path of what a call names, which may do so from an open folder."""
+    text = os.fspath(path)
+    return text if folder is None else os.path.join(os.readlink(f"/proc/self/fd/{folder}"), text)
 
 
 class Moments:
@@ -77,16 +86,16 @@ class Moments:
     def pause(self) -> None:
         new, paused, go = (Path(f"{self.trace}.{suffix}") for suffix in ("new", "paused", "go"))
         new.write_text(str(os.getpid()))
-        replace(new, paused)
+        rename(new, paused)
         while not go.exists():
             time.sleep(0.01)
 
     def phase(self, path: str, *, removed: bool = False) -> str:
         """What a conversion does that changes this path."""
         which, store = self.which(path), self.exact if path.startswith(self.exact) else self.out
-        if removed:
+        if removed and not PART.search(path):
             return which + ("clearing" if is_complete(store) or is_complete(self.out) else "preparing")
-        path = path.removesuffix(".part")
+        path = PART.sub("", path)
         if path.startswith(f"{self.work}/learning/"):
             return "tuning" if path.endswith("tuning.npz") else "learning"
         if "/receipts/" in path:
@@ -108,19 +117,26 @@ class Moments:
         self.reach(self.phase(path), "half written", path)
         return half + write(descriptor, data[half:])
 
-    def mkdir(self, path: str | Path, *args, **kwargs) -> None:
-        mkdir(path, *args, **kwargs)
-        if self.concern(os.fspath(path)):
-            self.reach(f"{self.which(os.fspath(path))}preparing", "made", os.fspath(path))
+    def mkdir(self, path: str | Path, *args, dir_fd: int | None = None) -> None:
+        mkdir(path, *args, dir_fd=dir_fd)
+        if self.concern(made := place(path, dir_fd)):
+            self.reach(f"{self.which(made)}preparing", "made", made)
 
-    def replace(self, source: str | Path, target: str | Path) -> None:
-        path = os.fspath(target)
+    def rename(self, source: str | Path, target: str | Path, **kwargs) -> None:
+        self.name(rename, source, target, kwargs)
+
+    def link(self, source: str | Path, target: str | Path, **kwargs) -> None:
+        self.name(link, source, target, kwargs)
+
+    def name(self, call, source: str | Path, target: str | Path, kwargs: dict) -> None:
+        path = place(target, kwargs.get("dst_dir_fd"))
         if not self.concern(path):
-            return replace(source, target)
+            call(source, target, **kwargs)
+            return
         phase = self.phase(path)
         self.reach(phase, "written", path)
-        replace(source, target)
-        return self.reach(phase, "renamed", path)
+        call(source, target, **kwargs)
+        self.reach(phase, "named", path)
 
     def unlink(self, path: str | Path, **kwargs) -> None:
         self.remove(unlink, path, kwargs)
@@ -129,7 +145,7 @@ class Moments:
         self.remove(rmdir, path, kwargs)
 
     def remove(self, call, path: str | Path, kwargs: dict) -> None:
-        text = os.fspath(path)
+        text = place(path, kwargs.get("dir_fd"))
         if not self.concern(text):
             call(path, **kwargs)
             return
@@ -160,8 +176,8 @@ def main() -> int:
     add_preset(sys.argv[2])
     kill_at, pause_at = (os.environ.get(name, "") for name in ("KILL_AT", "KILL_PAUSE"))
     moments = Moments(out_of(sys.argv), os.environ["KILL_TRACE"], kill_at, pause_at)
-    os.write, os.mkdir, os.replace = moments.write, moments.mkdir, moments.replace
-    os.unlink, os.rmdir = moments.unlink, moments.rmdir
+    os.write, os.mkdir, os.rename = moments.write, moments.mkdir, moments.rename
+    os.link, os.unlink, os.rmdir = moments.link, moments.unlink, moments.rmdir
     return cli.main(sys.argv[1:])
 
 
