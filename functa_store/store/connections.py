@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import os
 import threading
 from typing import Any
 
@@ -10,14 +9,14 @@ import obstore.exceptions
 import obstore.store
 
 from functa_store.errors import ConfigError
+from functa_store.store.location import environment_endpoint
 from functa_store.store.objects import StorageOptions, first_line
 
-RETRIES = 9
-"""Times that a request is repeated after an error of the server or the connection, waiting longer each time."""
+CONNECT_SECONDS = 10
+"""Seconds that a connection may take to come about."""
 
-RETRY_SECONDS = 300
-FIRST_WAIT, LONGEST_WAIT = 0.1, 15.0
-READ_TIMEOUT = 60
+NEVER = datetime.timedelta(days=1)
+"""The client's own limit of a request; `Patience` ends requests sooner, and lets those go on that make progress."""
 
 
 def connect(scheme: str, bucket: str, storage: StorageOptions) -> Any:
@@ -28,21 +27,13 @@ def connect(scheme: str, bucket: str, storage: StorageOptions) -> Any:
     """
     if scheme == "memory":
         return _memory(bucket)
-    retry: Any = {
-        "max_retries": RETRIES,
-        "retry_timeout": datetime.timedelta(seconds=RETRY_SECONDS),
-        "backoff": {
-            "init_backoff": datetime.timedelta(seconds=FIRST_WAIT),
-            "max_backoff": datetime.timedelta(seconds=LONGEST_WAIT),
-            "base": 2,
-        },
-    }
-    endpoint = storage.endpoint or (_environment_endpoint() if scheme == "s3" else None)
-    insecure = scheme == "http" or (endpoint or "").startswith("http://")
+    endpoint = _checked_endpoint(scheme, storage)
+    # Requests are repeated by `RemoteObjects`, which asks before each whether this process may still write.
+    retry: Any = {"max_retries": 0, "retry_timeout": NEVER}
     client: Any = {
-        "allow_http": insecure,
-        "timeout": datetime.timedelta(seconds=RETRY_SECONDS),  # of a whole request: 16 MB over a slow line, too
-        "read_timeout": datetime.timedelta(seconds=READ_TIMEOUT),
+        "allow_http": scheme == "http" or (endpoint or "").startswith("http://"),
+        "timeout": NEVER,
+        "connect_timeout": datetime.timedelta(seconds=CONNECT_SECONDS),
     }
     try:
         if scheme == "s3":
@@ -65,11 +56,14 @@ def connect(scheme: str, bucket: str, storage: StorageOptions) -> Any:
             return obstore.store.GCSStore(bucket, client_options=client, retry_config=retry, **options)
         return obstore.store.HTTPStore.from_url(f"{scheme}://{bucket}", client_options=client, retry_config=retry)
     except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
-        raise ConfigError(f"{scheme}://{bucket}: cannot be reached with {storage}: {first_line(error)}") from error
+        said = first_line(error)
+    raise ConfigError(f"{scheme}://{bucket}: cannot be reached with {storage}: {said}")
 
 
-def _environment_endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+def _checked_endpoint(scheme: str, storage: StorageOptions) -> str | None:
+    """The server that is named by an option or the environment; all that the environment names is checked."""
+    named = environment_endpoint(scheme)
+    return storage.endpoint or named if scheme in ("s3", "gs") else None
 
 
 _memories: dict[str, Any] = {}
