@@ -12,8 +12,8 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from functa_store.store.server_errors import SilenceError, TooSlowError
 
@@ -25,7 +25,7 @@ ATTEMPTS_IN_SILENCE = 3
 LONGEST_LOOK_AWAY = 1.0
 """Seconds after which a waiting call looks at the time again."""
 
-SECONDS_TO_STOP = 1.0
+SECONDS_TO_START, SECONDS_TO_STOP = 10.0, 1.0
 
 
 class Patience:
@@ -101,6 +101,11 @@ def wait_for(call: Callable[[], Awaitable[T]], patience: Patience) -> T:
         future.cancel()
         with _waiting_lock:
             _waiting.pop(threading.get_ident(), None)
+
+
+def in_background(call: Coroutine[Any, Any, T]) -> T:
+    """The result of something short that belongs to the thread of the calls, such as to begin to listen."""
+    return asyncio.run_coroutine_threadsafe(call, _loop()).result(SECONDS_TO_START)
 
 
 def give_up_in(thread: threading.Thread) -> None:

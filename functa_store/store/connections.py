@@ -2,13 +2,16 @@
 
 import datetime
 import json
+import os
 import threading
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import obstore.exceptions
 import obstore.store
 
 from functa_store.errors import ConfigError
+from functa_store.store.gate import METADATA_HOSTS, Gate, gate_to
 from functa_store.store.location import environment_endpoint
 from functa_store.store.objects import StorageOptions, first_line
 
@@ -19,14 +22,26 @@ NEVER = datetime.timedelta(days=1)
 """The client's own limit of a request; `Patience` ends requests sooner, and lets those go on that make progress."""
 
 
-def connect(scheme: str, bucket: str, storage: StorageOptions) -> Any:
+class Connection(NamedTuple):
+    """The way to a bucket.
+
+    Attributes:
+        store: The client.
+        gate: What its requests pass; None for a provider's own servers.
+    """
+
+    store: Any
+    gate: Gate | None
+
+
+def connect(scheme: str, bucket: str, storage: StorageOptions) -> Connection:
     """A connection to a bucket; no request is made yet.
 
     Raises:
         ConfigError: If the options make no sense.
     """
     if scheme == "memory":
-        return _memory(bucket)
+        return Connection(_memory(bucket), None)
     endpoint = _checked_endpoint(scheme, storage)
     # Requests are repeated by `RemoteObjects`, which asks before each whether this process may still write.
     retry: Any = {"max_retries": 0, "retry_timeout": NEVER}
@@ -35,12 +50,15 @@ def connect(scheme: str, bucket: str, storage: StorageOptions) -> Any:
         "timeout": NEVER,
         "connect_timeout": datetime.timedelta(seconds=CONNECT_SECONDS),
     }
+    gate = _gate(scheme, bucket, endpoint)
+    if gate is not None:
+        client |= {"proxy_url": gate.url, "proxy_excludes": METADATA_HOSTS}
     try:
         if scheme == "s3":
             options: Any = {"skip_signature": True} if storage.anonymous else {}
             options |= {"endpoint": endpoint} if endpoint else {}
             options |= {"region": storage.region} if storage.region else {}
-            return obstore.store.S3Store(bucket, client_options=client, retry_config=retry, **options)
+            return Connection(obstore.store.S3Store(bucket, client_options=client, retry_config=retry, **options), gate)
         if scheme == "gs":
             options = {"skip_signature": True} if storage.anonymous else {}
             options |= {"base_url": endpoint} if endpoint else {}
@@ -53,8 +71,11 @@ def connect(scheme: str, bucket: str, storage: StorageOptions) -> Any:
                     "private_key_id": "",
                 }
                 options = {"service_account_key": json.dumps(key)}
-            return obstore.store.GCSStore(bucket, client_options=client, retry_config=retry, **options)
-        return obstore.store.HTTPStore.from_url(f"{scheme}://{bucket}", client_options=client, retry_config=retry)
+            return Connection(
+                obstore.store.GCSStore(bucket, client_options=client, retry_config=retry, **options), gate
+            )
+        web = obstore.store.HTTPStore.from_url(f"{scheme}://{bucket}", client_options=client, retry_config=retry)
+        return Connection(web, gate)
     except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
         said = first_line(error)
     raise ConfigError(f"{scheme}://{bucket}: cannot be reached with {storage}: {said}")
@@ -64,6 +85,16 @@ def _checked_endpoint(scheme: str, storage: StorageOptions) -> str | None:
     """The server that is named by an option or the environment; all that the environment names is checked."""
     named = environment_endpoint(scheme)
     return storage.endpoint or named if scheme in ("s3", "gs") else None
+
+
+def _gate(scheme: str, bucket: str, endpoint: str | None) -> Gate | None:
+    """What stands before a server that a stranger may run; web servers get no credentials and may send elsewhere."""
+    if scheme in ("http", "https"):
+        return gate_to(scheme, bucket, follows=True)
+    if endpoint is None or os.environ.get("AWS_PROXY_URL" if scheme == "s3" else "GOOGLE_PROXY_URL"):
+        return None
+    parts = urlsplit(endpoint)
+    return gate_to(parts.scheme, parts.netloc, follows=False)
 
 
 _memories: dict[str, Any] = {}

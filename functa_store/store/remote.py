@@ -16,6 +16,8 @@ import obstore.exceptions
 from functa_store.errors import FunctaStoreError, StorageError, StoreFormatError
 from functa_store.forks import Birthplace
 from functa_store.store.calls import Patience, wait_for
+from functa_store.store.connections import Connection
+from functa_store.store.gate import Trouble
 from functa_store.store.objects import StorageOptions, check_key, open_objects, too_long
 from functa_store.store.ranges import spans_of
 from functa_store.store.server_errors import CutError, is_unsupported, is_worth_repeating, reason, status_of
@@ -36,6 +38,9 @@ PIECE_BYTES = 2**17
 MOST_KEYS = 2_000_000
 """Objects that a listing may name: more than any store has, and few enough for memory."""
 
+MOST_PAGE_BYTES = 2**24
+"""Of a page of a listing: a thousand names of a thousand characters, each written in several."""
+
 BYTES_PER_KEY = 200
 """What an entry of a listing counts as, besides its name, when its pace is judged."""
 
@@ -49,7 +54,7 @@ class RemoteObjects:
     """Objects below a prefix of a bucket; see `Objects`.
 
     Args:
-        store: The connection.
+        connection: The way to it.
         bucket: URL of the bucket, for messages.
         prefix: Folder in it.
         storage: How it was reached.
@@ -66,7 +71,7 @@ class RemoteObjects:
 
     def __init__(
         self,
-        store: Any,
+        connection: Connection,
         bucket: str,
         prefix: str,
         storage: StorageOptions,
@@ -75,7 +80,8 @@ class RemoteObjects:
         requests: collections.Counter[str] | None = None,
         birthplace: Birthplace | None = None,
     ) -> None:
-        self._store, self._bucket, self._storage = store, bucket, storage
+        self._connection, self._bucket, self._storage = connection, bucket, storage
+        self._store = connection.store
         self._prefix = prefix.strip("/")
         self._before_write = before_write or (lambda: None)
         self.requests = collections.Counter[str]() if requests is None else requests
@@ -91,13 +97,21 @@ class RemoteObjects:
 
     def read(self, key: str, at_most: int) -> bytes:
         """All bytes of an object."""
-        return self._ask("get", key, "read", lambda patience: self._fetch(key, at_most, patience)).data
+        return self._ask(
+            "get", key, "read", lambda patience: self._fetch(key, at_most, patience), expected=at_most
+        ).data
 
     def read_ranges(self, key: str, starts: Sequence[int], lengths: Sequence[int]) -> list[memoryview]:
         """Some ranges of an object."""
         spans = spans_of(starts, lengths)
         try:
-            fetched = self._ask("get_ranges", key, "read", lambda patience: self._fetch_spans(key, spans, patience))
+            fetched = self._ask(
+                "get_ranges",
+                key,
+                "read",
+                lambda patience: self._fetch_spans(key, spans, patience),
+                expected=max((stop - start for start, stop in spans), default=0),
+            )
         except _RefusedError as error:  # what begins behind the end
             if max(stop for _, stop in spans) <= (self.size(key) or 0):
                 raise StorageError(str(error)) from None
@@ -183,7 +197,9 @@ class RemoteObjects:
                 f"{self.name}/{below}: a web server does not list what it has; only complete stores can be read"
             )
         folder = f"{self._key(below)}/" if below else f"{self._prefix}/" if self._prefix else ""
-        found = self._ask("list", below, "read", lambda patience: self._list(folder, patience))
+        found = self._ask(
+            "list", below, "read", lambda patience: self._list(folder, patience), expected=MOST_PAGE_BYTES
+        )
         skip = len(self._prefix) + 1 if self._prefix else 0
         # A listing may take "x" for a folder of "x.work", too.
         return {path[skip:]: size for path, size in sorted(found.items()) if path.startswith(folder)}
@@ -210,7 +226,7 @@ class RemoteObjects:
 
     def _at(self, prefix: str, before_write: Callable[[], None]) -> "RemoteObjects":
         return RemoteObjects(
-            self._store,
+            self._connection,
             self._bucket,
             prefix,
             self._storage,
@@ -299,7 +315,7 @@ class RemoteObjects:
         before = self._before_write if asks else None
         try:
             return _version(
-                self._ask("put", key, "written", put, len(data), before=before, conditional=mode != "overwrite")
+                self._ask("put", key, "written", put, sent=len(data), before=before, conditional=mode != "overwrite")
             )
         except _ConflictError:
             return None
@@ -310,8 +326,9 @@ class RemoteObjects:
         key: str,
         action: str,
         call: Callable[[Patience], Awaitable[T]],
-        sent: int = 0,
         *,
+        sent: int = 0,
+        expected: int = 0,
         before: Callable[[], None] | None = None,
         conditional: bool = False,
     ) -> T:
@@ -327,21 +344,31 @@ class RemoteObjects:
             with self._counting:
                 self.requests[kind] += 1
             patience.begin_attempt(sent)
+            gate = self._connection.gate
+            troubles = gate.troubles if gate else 0
             try:
-                return wait_for(lambda: call(patience), patience)
+                with gate.expecting(expected) if gate else contextlib.nullcontext():
+                    return wait_for(lambda: call(patience), patience)
             except FunctaStoreError:
                 raise
             except Exception as error:
+                trouble = gate.last if gate and gate.troubles > troubles else None
                 wait = min(FIRST_WAIT * 2**repeat, LONGEST_WAIT) * random.uniform(0.5, 1.0)
-                ended = repeat == REPEATS or not is_worth_repeating(error) or wait >= patience.left
-                failure = self._failure(key, action, error, conditional) if ended else None
+                hopeless = trouble.final if trouble else not is_worth_repeating(error)
+                ended = hopeless or repeat == REPEATS or wait >= patience.left
+                failure = self._failure(key, action, error, conditional, trouble) if ended else None
             if failure is not None:
                 raise failure
             time.sleep(wait)
         raise AssertionError("unreachable")
 
-    def _failure(self, key: str, action: str, error: Exception, conditional: bool) -> Exception:
+    def _failure(
+        self, key: str, action: str, error: Exception, conditional: bool, trouble: Trouble | None
+    ) -> Exception:
         where = f"{self.name}/{key}" if key else self.name
+        advice = "" if action == "read" else "; what is written stays: mend it and run the same command again"
+        if trouble is not None:
+            return StorageError(f"{where}: cannot be {action}: {trouble.reason}{advice}")
         if isinstance(error, FileNotFoundError) and action == "written":
             return StorageError(f"{where}: cannot be written: the server knows no such bucket or folder; check the URL")
         if isinstance(error, FileNotFoundError):
@@ -350,8 +377,8 @@ class RemoteObjects:
             return _ConflictError()
         if conditional and is_unsupported(error):
             return StorageError(
-                f"{where}: cannot be written: the server does not create objects only if there are none "
-                f"({reason(error)}), without which two processes could write one store; choose a server that knows conditional writes "
+                f"{where}: cannot be written: the server does not create objects only if there are none, without which "
+                f"two processes could write one store ({reason(error)}); choose a server that knows conditional writes "
                 "(If-None-Match)"
             )
         if isinstance(error, obstore.exceptions.PermissionDeniedError | obstore.exceptions.UnauthenticatedError):
@@ -359,7 +386,6 @@ class RemoteObjects:
                 f"{where}: the server refuses access; set its credentials in the environment (such as "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or ask for anonymous access if it is public"
             )
-        advice = "" if action == "read" else "; what is written stays: mend it and run the same command again"
         kind = _RefusedError if action == "read" and _is_refused(error) else StorageError
         return kind(f"{where}: cannot be {action}: {reason(error)}{advice}")
 
