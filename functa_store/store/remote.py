@@ -38,9 +38,6 @@ PIECE_BYTES = 2**17
 MOST_KEYS = 2_000_000
 """Objects that a listing may name: more than any store has, and few enough for memory."""
 
-MOST_PAGE_BYTES = 2**24
-"""Of a page of a listing: a thousand names of a thousand characters, each written in several."""
-
 BYTES_PER_KEY = 200
 """What an entry of a listing counts as, besides its name, when its pace is judged."""
 
@@ -97,9 +94,7 @@ class RemoteObjects:
 
     def read(self, key: str, at_most: int) -> bytes:
         """All bytes of an object."""
-        return self._ask(
-            "get", key, "read", lambda patience: self._fetch(key, at_most, patience), expected=at_most
-        ).data
+        return self._ask("get", key, "read", lambda patience: self._fetch(key, at_most, patience)).data
 
     def read_ranges(self, key: str, starts: Sequence[int], lengths: Sequence[int]) -> list[memoryview]:
         """Some ranges of an object."""
@@ -110,7 +105,6 @@ class RemoteObjects:
                 key,
                 "read",
                 lambda patience: self._fetch_spans(key, spans, patience),
-                expected=max((stop - start for start, stop in spans), default=0),
             )
         except _RefusedError as error:  # what begins behind the end
             if max(stop for _, stop in spans) <= (self.size(key) or 0):
@@ -197,9 +191,7 @@ class RemoteObjects:
                 f"{self.name}/{below}: a web server does not list what it has; only complete stores can be read"
             )
         folder = f"{self._key(below)}/" if below else f"{self._prefix}/" if self._prefix else ""
-        found = self._ask(
-            "list", below, "read", lambda patience: self._list(folder, patience), expected=MOST_PAGE_BYTES
-        )
+        found = self._ask("list", below, "read", lambda patience: self._list(folder, patience))
         skip = len(self._prefix) + 1 if self._prefix else 0
         # A listing may take "x" for a folder of "x.work", too.
         return {path[skip:]: size for path, size in sorted(found.items()) if path.startswith(folder)}
@@ -244,18 +236,23 @@ class RemoteObjects:
         """An object, or some of it, of which no more is taken than was asked for."""
         found = await obstore.get_async(self._store, self._key(key), options={"range": span} if span else None)
         first, last = found.range
+        if span and first != span[0]:
+            raise StoreFormatError(
+                f"{self.name}/{key}: asked for the bytes from {span[0]:,} on, got those from {first:,}"
+            )
         if last - first > at_most:
             raise too_long(self.name, key, last - first, at_most)
         pieces, received = [], 0
         try:
-            async for piece in found.stream(min_chunk_size=PIECE_BYTES):
-                pieces.append(piece)
-                received += len(piece)
-                patience.note(len(piece))
-                if received > last - first:
-                    raise StoreFormatError(
-                        f"{self.name}/{key}: the server sent more than the {last - first:,} bytes that it announced"
-                    )
+            with self._connection.expecting(last - first):
+                async for piece in found.stream(min_chunk_size=PIECE_BYTES):
+                    pieces.append(piece)
+                    received += len(piece)
+                    patience.note(len(piece))
+                    if received > last - first:
+                        raise StoreFormatError(
+                            f"{self.name}/{key}: the server sent more than the {last - first:,} bytes that it announced"
+                        )
         except obstore.exceptions.GenericError:
             raise _cut(received, last - first) from None
         if received < last - first:
@@ -286,7 +283,7 @@ class RemoteObjects:
             count += len(page)
             if count > MOST_KEYS:
                 raise StorageError(
-                    f"{self.name}: the server lists more than {MOST_KEYS:,} objects, none has so many; check the URL"
+                    f"{self.name}: the server lists more than {MOST_KEYS:,} objects, more than a store has"
                 )
             found |= {str(meta["path"]): int(meta["size"]) for meta in page}
             patience.note(sum(len(meta["path"]) + BYTES_PER_KEY for meta in page))
@@ -328,7 +325,6 @@ class RemoteObjects:
         call: Callable[[Patience], Awaitable[T]],
         *,
         sent: int = 0,
-        expected: int = 0,
         before: Callable[[], None] | None = None,
         conditional: bool = False,
     ) -> T:
@@ -347,8 +343,7 @@ class RemoteObjects:
             gate = self._connection.gate
             troubles = gate.troubles if gate else 0
             try:
-                with gate.expecting(expected) if gate else contextlib.nullcontext():
-                    return wait_for(lambda: call(patience), patience)
+                return wait_for(lambda: call(patience), patience)
             except FunctaStoreError:
                 raise
             except Exception as error:
