@@ -27,6 +27,10 @@ LONGEST_LOOK_AWAY = 1.0
 
 SECONDS_TO_START, SECONDS_TO_STOP = 10.0, 1.0
 
+SECONDS_TO_LET_GO = 0.25
+"""Seconds that the client's threads get, after a call ended, to let go of it before Python ends; one that finds no
+Python any more aborts the process."""
+
 
 class Patience:
     """How much longer a request may take: some seconds, and one more for every so many bytes that were moved.
@@ -99,8 +103,14 @@ def wait_for(call: Callable[[], Awaitable[T]], patience: Patience) -> T:
         return future.result()
     finally:
         future.cancel()
+        _note_end()
         with _waiting_lock:
             _waiting.pop(threading.get_ident(), None)
+
+
+def _note_end() -> None:
+    global _last_end  # when any call of the process ended last
+    _last_end = time.monotonic()
 
 
 def in_background(call: Coroutine[Any, Any, T]) -> T:
@@ -124,6 +134,7 @@ _background: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
 _background_lock = threading.Lock()
 _waiting: dict[int, concurrent.futures.Future] = {}
 _waiting_lock = threading.Lock()
+_last_end = float("-inf")
 
 
 def _loop() -> asyncio.AbstractEventLoop:
@@ -146,17 +157,19 @@ def _stop() -> None:
         stopped, _background = _background, None
     if stopped is not None:
         loop, thread = stopped
-        asyncio.run_coroutine_threadsafe(_cancel_all(), loop)
+        asyncio.run_coroutine_threadsafe(_cancel_all(loop), loop)
         thread.join(SECONDS_TO_STOP)
+        time.sleep(max(0.0, min(_last_end + SECONDS_TO_LET_GO - time.monotonic(), SECONDS_TO_LET_GO)))
 
 
-async def _cancel_all() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    if others:
-        await asyncio.wait(others, timeout=SECONDS_TO_STOP / 2)
-    asyncio.get_running_loop().stop()
+async def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    until = time.monotonic() + SECONDS_TO_STOP / 2
+    while (others := asyncio.all_tasks() - {asyncio.current_task()}) and time.monotonic() < until:
+        _note_end()
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others, timeout=SECONDS_TO_STOP / 10)
+    loop.stop()
 
 
 def _forget() -> None:

@@ -20,7 +20,6 @@ import functools
 import ipaddress
 import os
 import re
-import secrets
 import socket
 import ssl
 import threading
@@ -102,8 +101,7 @@ class Gate:
         self._expected: list[int] = []
         self._raised = asyncio.Event()
         self.troubles, self.last = 0, Trouble("", final=False)
-        self._key = secrets.token_hex(16)  # others on this machine find the port, too
-        self.url = f"http://gate:{self._key}@127.0.0.1:{in_background(self._listen())}"
+        self.url = f"http://127.0.0.1:{in_background(self._listen())}"
 
     @contextlib.contextmanager
     def expecting(self, at_most: int) -> Iterator[None]:
@@ -133,20 +131,6 @@ class Gate:
         """
         self.troubles, self.last = self.troubles + 1, Trouble(reason, final)
         raise TroubleError(reason)
-
-    def admit(self, head: bytes) -> bytes:
-        """The head of a request of our client, without the key that it comes with.
-
-        Raises:
-            ValueError: If somebody else sent it.
-        """
-        key = base64.b64encode(f"gate:{self._key}".encode())
-        admitted, count = re.subn(
-            rb"(?i)\r\nproxy-authorization:[ \t]*basic[ \t]+" + re.escape(key) + rb"(?=\r\n)", b"", head
-        )
-        if count != 1:
-            raise ValueError("not our client")
-        return admitted
 
     def here(self, location: str) -> str:
         """The address to which an answer sends the client, as the client is to ask the gate for it."""
@@ -214,29 +198,50 @@ class _Passage:
         self._gate, self._reader, self._writer = gate, reader, writer
         self._server: Streams | None = None
         self._target, self._authorization = "", None
+        self._ahead, self._sent = b"", False
 
     async def serve(self) -> None:
         """Pass requests and answers on until one side closes."""
-        while True:
-            head = await self._reader.readuntil(b"\r\n\r\n")
-            head = self._gate.admit(head)
-            method, url, version = head.partition(b"\r\n")[0].decode("ascii").split(" ")
-            if method == "CONNECT":
-                return await self._tunnel(url.lower())
-            parts = urlsplit(url)
-            server = await self._reach(with_port("http", parts.netloc))
-            if self._authorization is None:
-                url = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            fields = (self._authorization or "").encode() + head.partition(b"\r\n")[2]
-            server[1].write(f"{method} {url} {version}\r\n".encode() + fields)
-            sending = asyncio.ensure_future(_copy(self._reader, server[1], _length(fields) or 0))
-            try:
-                lists = method == "GET" and "list-type=" in parts.query
-                goes_on = await self._answer(server[0], method, lists=lists)
-                if not goes_on or not sending.done():
-                    return None
-            finally:
-                sending.cancel()
+        while await self._pass_one():
+            pass
+
+    async def _pass_one(self) -> bool:
+        """Pass one request and its answer on.
+
+        Returns:
+            Whether the connection may be used again.
+        """
+        ahead, self._ahead = self._ahead, b""
+        head = ahead + await self._reader.readuntil(b"\r\n\r\n")
+        line, _, fields = head.partition(b"\r\n")
+        method, url, version = line.decode("ascii").split(" ")
+        if method == "CONNECT":
+            return await self._tunnel(url.lower())
+        parts = urlsplit(url)
+        server, writer = await self._reach(with_port("http", parts.netloc))
+        if self._authorization is None:
+            url = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        writer.write(f"{method} {url} {version}\r\n{self._authorization or ''}".encode() + fields)
+        lists = method == "GET" and "list-type=" in parts.query
+        answering = asyncio.ensure_future(self._answer(server, method, lists=lists))
+        sending = asyncio.ensure_future(self._send(writer, _length(fields) or 0))
+        try:
+            await asyncio.wait({answering, sending}, return_when=asyncio.FIRST_COMPLETED)
+            return answering.done() and answering.result() and self._sent
+        finally:
+            answering.cancel()
+            sending.cancel()
+            await asyncio.wait({answering, sending})
+
+    async def _send(self, server: asyncio.StreamWriter, length: int) -> None:
+        """Pass the body of a request on, and wait until the client has gone, which ends the request."""
+        self._sent = length == 0
+        if length:
+            await _copy(self._reader, server, length)
+            self._sent = True
+        self._ahead = await self._reader.read(1)
+        if self._ahead:  # of the next request: the client has its answer already
+            await asyncio.Event().wait()
 
     def close(self) -> None:
         """Close both sides."""
@@ -253,7 +258,7 @@ class _Passage:
             self._target = target
         return self._server
 
-    async def _tunnel(self, target: str) -> None:
+    async def _tunnel(self, target: str) -> bool:
         (reader, writer), _ = self._server, _ = await self._gate.reach(target, tunnel=True)
         self._writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         back = asyncio.ensure_future(_copy(reader, self._writer))
@@ -261,6 +266,7 @@ class _Passage:
             await _copy(self._reader, writer)
         finally:
             back.cancel()
+        return False
 
     async def _answer(self, server: asyncio.StreamReader, method: str, *, lists: bool) -> bool:
         """Pass an answer on.

@@ -98,7 +98,12 @@ def _read(connection: socket.socket) -> Request:
 
 def head(status: int = 200, **fields: str | int) -> bytes:
     """The head of an answer, its connection ending after it."""
-    lines = [f"HTTP/1.1 {status} Told", "Connection: close", 'ETag: "1"', "Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT"]
+    lines = [
+        f"HTTP/1.1 {status} Told",
+        "Connection: close",
+        'ETag: "1"',
+        "Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT",
+    ]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
