@@ -33,6 +33,7 @@ from functa_store.sources import Source, check_source, check_unchanged
 from functa_store.store.base import MOMENTA, RATES, base_shapes
 from functa_store.store.begin import create
 from functa_store.store.claim import sole_writer
+from functa_store.store.connections import Connection
 from functa_store.store.layout import Shard, choose_layout
 from functa_store.store.objects import NO_OPTIONS, Location, Objects, StorageOptions
 from functa_store.store.output import already_complete, check_output
@@ -168,7 +169,7 @@ def _check_storable(source: Source, config: ConvertConfig) -> None:
     shapes = base_shapes(network, source.domain.num_inputs, source.features.num_channels)
     shapes |= dict.fromkeys((RATES, MOMENTA), (config.fit.num_steps, size))
     base = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-    memory = RemoteObjects(MemoryStore(), "memory://check", "", NO_OPTIONS)
+    memory = RemoteObjects(Connection(MemoryStore(), None), "memory://check", "", NO_OPTIONS)
     try:
         contents = _contents(source, config, base, {})
         spec = contents.spec()

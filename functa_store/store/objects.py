@@ -1,21 +1,23 @@
 """What is a folder of named objects, wherever it lies: on a disk or in a bucket?"""
 
 import collections
-import concurrent.futures
 import dataclasses
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
-from urllib.parse import unquote, urlsplit
 
 import google_crc32c
 
 from functa_store.errors import ConfigError, StorageError, StoreFormatError, StoreMismatchError
+from functa_store.redaction import redacted
+from functa_store.store.location import check_endpoint, parse_location
 
 REQUESTS_AT_A_TIME = 16
 """Requests to a bucket that may be on their way together."""
 
-SCHEMES = ("s3", "gs", "http", "https", "memory", "file")
+MOST_REASON = 300
+"""Characters of what a library or a server says that a message repeats."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,19 +28,23 @@ class StorageOptions:
         endpoint: URL of a server other than the provider's, such as "http://127.0.0.1:9000".
         region: Region of the bucket; None takes the environment's.
         anonymous: Send no credentials, as public buckets want it.
+        timeout: Seconds after which a request fails, its repetitions included, if the server is silent.
+        least_rate: Bytes per second; a request that moves data may take a second more for every so many bytes.
     """
 
     endpoint: str | None = None
     region: str | None = None
     anonymous: bool = False
+    timeout: float = 120.0
+    least_rate: float = 10_000.0
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.endpoint or "http://")
-        if parts.scheme not in ("http", "https") or "@" in parts.netloc or parts.query or parts.fragment:
-            raise ConfigError(
-                "endpoint: expected http://host:port or https://host:port without credentials, query or fragment; "
-                "credentials belong into the environment"
-            )
+        if self.endpoint is not None:
+            check_endpoint(self.endpoint, "endpoint")
+        for name in ("timeout", "least_rate"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+                raise ConfigError(f"{name} must be above 0 and finite, got {value!r}")
 
 
 NO_OPTIONS = StorageOptions()
@@ -165,37 +171,19 @@ def open_objects(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
         storage: How to reach a bucket.
 
     Raises:
-        ConfigError: If a URL has an unknown scheme, no bucket, or credentials in it.
+        ConfigError: If it is no path, or a URL of an unknown scheme, without a bucket, or with credentials in it.
     """
-    if not isinstance(location, str | os.PathLike):
+    if not isinstance(location, str | os.PathLike) and isinstance(location, Objects):
         return location
     from functa_store.store.local import LocalObjects
 
-    text = os.path.expanduser(os.fspath(location))
-    scheme = text.partition("://")[0].lower() if "://" in text else "file"
-    if scheme not in SCHEMES:
-        raise ConfigError(f"{scheme}://...: unknown scheme {scheme!r}, expected a path or one of {', '.join(SCHEMES)}")
-    if scheme == "file":
-        return LocalObjects(_path_of(text) if "://" in text else text)
+    place = parse_location(location)
+    if isinstance(place, str):
+        return LocalObjects(place)
     from functa_store.store.connections import connect
     from functa_store.store.remote import RemoteObjects
 
-    parts = urlsplit(text)
-    if parts.username is not None or parts.query or parts.fragment:
-        raise ConfigError(
-            f"{scheme}://...: found credentials, a query or a fragment in the URL, expected {scheme}://bucket/path; "
-            "credentials belong into the environment"
-        )
-    if not parts.netloc:
-        raise ConfigError(f"{text}: expected {scheme}://bucket/path")
-    return RemoteObjects(connect(scheme, parts.netloc, storage), f"{scheme}://{parts.netloc}", parts.path, storage)
-
-
-def _path_of(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.netloc not in ("", "localhost") or not parts.path:
-        raise ConfigError(f"{url}: expected file:///path")
-    return unquote(parts.path)
+    return RemoteObjects(connect(place.scheme, place.host, storage), place.bucket, place.prefix, storage)
 
 
 def check_key(key: str) -> str:
@@ -220,9 +208,10 @@ def _is_unicode(text: str) -> bool:
 
 def write_all(objects: Objects, files: Mapping[str, bytes]) -> None:
     """Write many objects, several at a time, each atomically."""
-    with concurrent.futures.ThreadPoolExecutor(REQUESTS_AT_A_TIME, thread_name_prefix="write") as pool:
-        for _ in pool.map(objects.write, files.keys(), files.values()):
-            pass
+    from functa_store.store.threads import map_in_threads
+
+    for _ in map_in_threads(objects.write, files.keys(), files.values(), threads=REQUESTS_AT_A_TIME, name="write"):
+        pass
 
 
 def write_once(objects: Objects, key: str, *parts: bytes | memoryview) -> None:
@@ -262,6 +251,11 @@ def failed(name: str, key: str, action: str, error: Exception) -> StorageError:
 
 
 def first_line(error: Exception) -> str:
-    """What an error of a library says, without its traces."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    """What an error of a library says, short, without its traces, credentials, markup and control characters."""
+    lines = [line.strip() for line in str(error)[:10_000].splitlines() if line.strip()]
+    text = redacted(lines[0]) if lines else ""
+    text = re.sub(r"\x1b(\[[0-?]{0,20}[ -/]{0,20}[@-~]|\][^\x07\x1b]{0,200}(\x07|\x1b\\)?|.)?", "", text)
+    text = re.sub(r"<[^<>]{0,200}>|\[/?[a-z][^\[\]]{0,60}\]|:[a-z0-9_+-]{1,40}:", " ", text, flags=re.IGNORECASE)
+    text = "".join(character if character.isprintable() else " " for character in text)
+    words = redacted(" ".join(text.split()))  # again: what was taken out may have stood inside a credential
+    return f"{words[:MOST_REASON].rstrip()}..." if len(words) > MOST_REASON else words or type(error).__name__

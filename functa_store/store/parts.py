@@ -1,10 +1,11 @@
 """Which rows lie in which part of an array, and how do they come together?"""
 
-import concurrent.futures
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+
+from functa_store.store.threads import map_in_threads
 
 Selection = slice | np.ndarray
 """Rows of an array, at least one: a slice with bounds and a positive step, or integers from 0 on."""
@@ -54,8 +55,7 @@ def _read_all(parts: list[Part], read: Callable[[Part], np.ndarray], threads: in
     if threads == 1:
         yield from map(read, parts)
     else:
-        with concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="read") as pool:
-            yield from pool.map(read, parts)
+        yield from map_in_threads(read, parts, threads=threads, name="read")
 
 
 def by_part(rows: Selection, per_part: int) -> list[Part]:

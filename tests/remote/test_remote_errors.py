@@ -8,7 +8,7 @@ import pytest
 
 from functa_store import cli
 from functa_store.errors import ConfigError, StorageError, StoreFormatError
-from functa_store.store import connections
+from functa_store.store import remote
 from functa_store.store.claim import sole_writer
 from functa_store.store.objects import StorageOptions, open_objects
 from functa_store.store.output import check_output
@@ -42,9 +42,8 @@ def act(request):
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
-    monkeypatch.setattr(connections, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(connections, "RETRIES", 2)
-    monkeypatch.setattr(connections, "RETRY_SECONDS", 1)
+    monkeypatch.setattr(remote, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(remote, "REPEATS", 2)
 
 
 def told(error: BaseException) -> str:
