@@ -1,10 +1,13 @@
 """How does a file take the place of another one only once it is whole?"""
 
 import contextlib
+import functools
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+
+from functa_store.interrupts import removing
 
 
 @contextlib.contextmanager
@@ -23,9 +26,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield Path(path)
         return
     part = target.with_name(f".{secrets.token_hex(8)}.part{target.suffix}")
+    gone = functools.partial(_remove, part)
     try:
-        yield part
-        part.replace(target)
+        with removing(gone):
+            yield part
+            part.replace(target)
     finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        gone()
+
+
+def _remove(part: Path) -> None:
+    with contextlib.suppress(OSError):
+        part.unlink(missing_ok=True)

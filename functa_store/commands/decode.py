@@ -2,17 +2,14 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from functa_store.commands.decoding import FILMS, MESHES, SOUNDS, WRITERS, write
 from functa_store.commands.request import PLACEHOLDERS, Request
 from functa_store.commands.selections import parse_index, parse_region, parse_resolution
 from functa_store.commands.storage import add_storage_arguments, storage_from
-from functa_store.console import write_json_line
+from functa_store.console import for_messages, print_json, show_line
 from functa_store.errors import ConfigError
 from functa_store.store.local import LocalObjects
 from functa_store.store.objects import Objects
@@ -88,10 +85,9 @@ def run(args: argparse.Namespace) -> None:
     )
     facts = write(request)
     if args.json:
-        write_json_line(sys.stdout, {"out": os.fspath(out), "index": request.index, **facts})
+        print_json({"out": os.fspath(out), "index": request.index, **facts})
     elif without := facts.get("without_surface"):
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"note: no file for examples without a surface: {', '.join(map(str, without))}", markup=False)
+        show_line(for_messages(), f"note: no file for examples without a surface: {', '.join(map(str, without))}")
 
 
 def _file(args: argparse.Namespace) -> Path:
