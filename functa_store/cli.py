@@ -8,7 +8,6 @@ if __name__ == "__main__":  # before what follows is imported, which takes a whi
     launch()
 
 import argparse
-import json
 import logging
 import os
 import traceback
@@ -20,7 +19,16 @@ from rich.text import Text
 from functa_store import __version__, interrupts
 from functa_store.commands import convert, decode, export, info, presets, recode, repair, verify
 from functa_store.commands.selections import joined
-from functa_store.console import LogLines, Results, Steady, for_messages, printable, shortened, show_line
+from functa_store.console import (
+    LogLines,
+    Results,
+    Steady,
+    for_messages,
+    printable,
+    shortened,
+    show_line,
+    write_json_line,
+)
 from functa_store.errors import FunctaStoreError
 from functa_store.interrupts import INTERRUPTED
 
@@ -80,9 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parse(sys.argv[1:] if argv is None else list(argv))
         line = getattr(args, "when_interrupted", "interrupted")
-        interrupts.describe(line, _for_programs(args, "Interrupted", line))
+        interrupts.describe(line, for_programs=getattr(args, "json", False))
         code = args.run(args) or 0
-        interrupts.describe("interrupted when the work was done", _for_programs(args, "Interrupted", "interrupted"))
+        interrupts.is_done()
         Results().flush()
         return code
     except KeyboardInterrupt:
@@ -137,14 +145,6 @@ def _fail(args: argparse.Namespace, kind: str, message: str, code: int) -> int:
     console = for_messages()
     console.print(Text("error:", style="bold red"), end=" ")
     show_line(console, " ".join(message.split()))
-    programs = Steady(sys.stdout)
-    programs.write(_for_programs(args, kind, message))
-    programs.flush()
+    if getattr(args, "json", False):
+        write_json_line(Steady(sys.stdout), {"event": "error", "error": kind, "message": shortened(message)})
     return code
-
-
-def _for_programs(args: argparse.Namespace, kind: str, message: str) -> str:
-    """The line about an error, if the arguments ask for JSON."""
-    if not getattr(args, "json", False):
-        return ""
-    return json.dumps({"event": "error", "error": kind, "message": shortened(message)}) + "\n"

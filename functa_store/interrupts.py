@@ -20,6 +20,7 @@ import atexit
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -32,6 +33,8 @@ PATIENCE = 1.0
 
 CLEARING = 0.5
 """Seconds that removing unfinished files may take."""
+
+DONE = "interrupted when the work was done"
 
 _MOMENT = 0.02
 _SHOW_CURSOR = "\r\x1b[K\x1b[?25h"  # and clear the line on which the cursor stands
@@ -47,7 +50,7 @@ class _State:
         ending: Whether nothing is to be written to the terminal any more.
         patient: How many blocks that end at a good place are running.
         line: What is said then.
-        for_programs: What is written to standard output then.
+        for_programs: Whether it is said on standard output, too.
         displayed: Whether bars are on the terminal.
         leftovers: What removes unfinished files.
         words: Held by whoever says why the process ends.
@@ -56,7 +59,7 @@ class _State:
     def __init__(self) -> None:
         self.installed = self.asked = self.overdue = self.ending = self.displayed = False
         self.patient = 0
-        self.line, self.for_programs = "interrupted", b""
+        self.line, self.for_programs = "interrupted", False
         self.leftovers: list[Callable[[], object]] = []
         self.words = _thread.allocate_lock()
 
@@ -78,19 +81,19 @@ def install() -> None:
     _thread.start_new_thread(_watch, (reader, _thread.get_ident()))
 
 
-def describe(line: str, for_programs: str = "") -> None:
+def describe(line: str, *, for_programs: bool) -> None:
     """Set what is said of an interruption from now on.
 
     Args:
-        line: One line for a person.
-        for_programs: Lines for standard output.
+        line: One line of plain words.
+        for_programs: Whether it is said on standard output, too, in JSON.
     """
-    _state.line, _state.for_programs = line, for_programs.encode()
+    _state.line, _state.for_programs = line, for_programs
 
 
-def was_asked() -> bool:
-    """Whether Ctrl-C was pressed in this process of the command line."""
-    return _state.asked
+def is_done() -> None:
+    """Note that an interruption from now on loses nothing."""
+    _state.line = DONE
 
 
 def is_ending() -> bool:
@@ -148,6 +151,7 @@ def stopping_between_events(report: Callable[[Any], None]) -> Iterator[Callable[
     _state.patient += 1
     try:
         yield stopping
+        is_done()
     finally:
         _state.patient -= 1
 
@@ -211,7 +215,7 @@ def _say(said: _thread.LockType) -> None:
         pass
     try:
         if _state.for_programs:
-            os.write(1, _state.for_programs)
+            os.write(1, f'{{"event": "error", "error": "Interrupted", "message": "{_state.line}"}}\n'.encode())
     except OSError:
         pass
     said.release()
@@ -221,4 +225,7 @@ def leave(code: int) -> NoReturn:
     """End a process of the command line, whose libraries may have threads that the interpreter would trip over."""
     if code != INTERRUPTED:
         atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # whoever minds has been told
+                stream.flush()
     os._exit(code)

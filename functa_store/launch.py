@@ -5,24 +5,24 @@ import sys
 
 _INTERRUPTED = 130
 
-try:
-    from typing import NoReturn
 
-    from functa_store import interrupts
-except KeyboardInterrupt:
-    os.write(2, b"error: interrupted\n")
-    os._exit(_INTERRUPTED)
-
-
-def main() -> NoReturn:
-    """Run the command that the words of this process name, and end it.
+def main() -> None:
+    """Run the command that the words of this process name, and end the process.
 
     Exit codes are those of `functa_store.cli.main`, and 1 after an error that nobody foresaw.
     """
-    _open_standard_streams()
-    interrupts.install()
-    if "--json" in sys.argv:
-        interrupts.describe("interrupted", '{"event": "error", "error": "Interrupted", "message": "interrupted"}\n')
+    for_programs = "--json" in sys.argv
+    try:
+        _open_standard_streams()
+        from functa_store import interrupts
+
+        interrupts.describe("interrupted", for_programs=for_programs)
+        interrupts.install()
+    except KeyboardInterrupt:
+        os.write(2, b"error: interrupted\n")
+        if for_programs:
+            os.write(1, b'{"event": "error", "error": "Interrupted", "message": "interrupted"}\n')
+        os._exit(_INTERRUPTED)
     from functa_store import cli
 
     interrupts.leave(cli.run_process(sys.argv[1:]))
