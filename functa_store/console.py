@@ -121,8 +121,9 @@ class Results(_Wrapped):
         Raises:
             StorageError: If what was written does not arrive.
         """
-        with _results():
-            self._stream.flush()
+        if self._stream is not None:
+            with _results():
+                self._stream.flush()
 
 
 @contextlib.contextmanager

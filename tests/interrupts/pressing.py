@@ -146,7 +146,7 @@ class Place:
         """Make everything as it is before a command."""
         for path in self.folder.iterdir():
             if path.name.startswith(("new", ".")):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         if command.made_from:
             shutil.copytree(self.folder / command.made_from, self.folder / command.writes)
 
@@ -154,10 +154,10 @@ class Place:
         """A process that has come to its first line, in which Ctrl-C is not ignored."""
         reader, writer = os.pipe()
         words = [sys.executable, "-c", BEGINNING.format(ready=writer), *command.words.split()]
-        options: dict = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | more
+        options: dict = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        options |= {"env": self.environment} | more
         process = subprocess.Popen(
             words,
-            env=self.environment,
             cwd=self.folder,
             pass_fds=[writer],
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -196,8 +196,10 @@ class Place:
                 process.wait(after)
             early, pressed = process.poll() is not None, time.monotonic()  # as far as can be known
             if not early:
-                for _ in range(times):
-                    process.send_signal(signal.SIGINT)
+                process.send_signal(signal.SIGINT)
+            for _ in range(times - 1):
+                time.sleep(0.1)
+                process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(30)
             seconds = time.monotonic() - pressed

@@ -77,10 +77,9 @@ def test_programs_are_told_in_json(place):
 
 
 def test_a_second_ctrl_c_ends_at_once(place):
-    seconds, _ = place.result(COMMANDS["convert"])
-    pressed = place.press(COMMANDS["convert"], seconds / 2, times=5)
+    pressed = place.press(COMMANDS["convert"], 1, times=2)  # while it imports what takes longest
     assert pressed.problem() is None
-    assert pressed.seconds < 1 + SLACK
+    assert pressed.seconds < 0.4 + SLACK
     place.clear(COMMANDS["convert"])
 
 
@@ -100,12 +99,11 @@ def test_a_reader_that_does_not_read_does_not_hold_ctrl_c_up(place):
 
 
 def test_a_command_that_waits_for_a_file_is_interrupted(place):
-    os.mkfifo(place.folder / "new.functa")
-    pressed = place.press(Command("decode whole.functa --out new.functa/x.png"), 0)
-    assert pressed.early or pressed.problem() is None
-    os.mkfifo(place.folder / "new.zip")
-    pressed = place.press(Command("convert tiny new.zip new2.functa"), 2)
-    assert pressed.early or pressed.problem() is None
+    place.clear(COMMANDS["info"])
+    os.mkfifo(place.folder / "new.npz")
+    pressed = place.press(Command("decode whole.functa --out new.npz"), 6)  # nobody reads it
+    assert not pressed.early
+    assert pressed.problem() is None
     place.clear(COMMANDS["info"])
 
 
