@@ -18,7 +18,7 @@ from rich.text import Text
 
 from functa_store import __version__, interrupts
 from functa_store.commands import convert, decode, export, info, presets, recode, repair, verify
-from functa_store.commands.selections import joined
+from functa_store.commands.selections import MOST_INTEGER, joined
 from functa_store.console import (
     LogLines,
     Results,
@@ -31,8 +31,12 @@ from functa_store.console import (
 )
 from functa_store.errors import FunctaStoreError
 from functa_store.interrupts import INTERRUPTED
+from functa_store.redaction import redacted
 
 UNFORESEEN, FAILED = 1, 2
+
+MOST_OF_A_WORD = 800
+"""Characters of what is said about a word that is wrong."""
 
 WITH_TRACEBACK = "FUNCTA_TRACEBACK"
 """Variable of the environment that asks for more about an error that nobody foresaw."""
@@ -42,7 +46,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong with a command line in one line of characters that can be seen."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(printable(shortened(message)))
+        super().error(printable(shortened(redacted(message), MOST_OF_A_WORD)))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         stream = Results() if file is sys.stdout else Steady(sys.stderr)
@@ -72,7 +76,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     verify.add_parser(commands)
     repair.add_parser(commands)
     recode.add_parser(commands)
-    return parser.parse_args(joined(argv))
+    args = parser.parse_args(joined(argv))
+    for name, value in vars(args).items():
+        if isinstance(value, int) and abs(value) >= MOST_INTEGER:
+            found = f"--{name.replace('_', '-')}: expected a number below 2**32, got {shortened(str(value), 30)}"
+            parser.error(found)
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -132,7 +141,7 @@ def run_process(argv: Sequence[str]) -> int:
         return ended.code if isinstance(ended.code, int) else FAILED * bool(ended.code)
     except Exception as error:
         if os.environ.get(WITH_TRACEBACK):
-            Steady(sys.stderr).write(traceback.format_exc())
+            Steady(sys.stderr).write(redacted(traceback.format_exc()))
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(place.filename)}:{place.lineno}"
         found = f"unforeseen {type(error).__name__} in {where}: {error}"
@@ -142,6 +151,7 @@ def run_process(argv: Sequence[str]) -> int:
 
 def _fail(args: argparse.Namespace, kind: str, message: str, code: int) -> int:
     interrupts.take_words()
+    message = redacted(message)
     console = for_messages()
     console.print(Text("error:", style="bold red"), end=" ")
     show_line(console, " ".join(message.split()))

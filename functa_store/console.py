@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from functa_store import interrupts
 from functa_store.errors import StorageError
 from functa_store.progress import Event, Exported, Fitted, Learned, Note, Report, Surveyed, Tuned, as_json, json_ready
+from functa_store.redaction import redacted
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -182,7 +183,7 @@ class LogLines(logging.Handler):
         except Exception:  # arguments that do not fit; the message alone says enough
             line = str(record.msg)
         stream = Steady(sys.stderr)
-        stream.write(f"{printable(shortened(line))}\n")
+        stream.write(f"{printable(shortened(redacted(line)))}\n")
         stream.flush()
 
 

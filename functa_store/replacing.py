@@ -1,6 +1,7 @@
 """How does a file take the place of another one only once it is whole?"""
 
 import contextlib
+import errno
 import functools
 import os
 import secrets
@@ -33,6 +34,25 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             part.replace(target)
     finally:
         gone()
+
+
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Try whether `replacing` can take a place, before there is anything to write.
+
+    Raises:
+        OSError: If it cannot.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if target.exists() and not target.is_file():
+        if not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return
+    part = target.with_name(f".{secrets.token_hex(8)}.part{target.suffix}")
+    with removing(functools.partial(_remove, part)):
+        part.open("xb").close()
+        part.unlink()
 
 
 def _remove(part: Path) -> None:

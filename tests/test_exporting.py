@@ -302,7 +302,7 @@ def test_what_appeared_meanwhile_is_not_replaced(fs, tmp_path):
 
 
 REFUSED = [
-    ("s3://key:secret@bucket/out.zarr", {}, ConfigError, r"^s3://\.\.\.: .* copy it to a bucket"),
+    ("s3://key:secret@bucket/out.zarr", {}, ConfigError, r"^s3:\.\.\.: .* copy it to a bucket"),
     ("no/such/out.zarr", {}, ConfigError, "create it first"),
     ("there", {}, StoreExistsError, "delete it, or choose another path"),
     ("dangling", {}, StoreExistsError, "exists already"),
