@@ -1,10 +1,9 @@
 """Archives of images, shapes, scenes and fields as functasets: one small vector per example."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
 
+# Not typing's, which takes as long to import as all before it: the command line is to hear Ctrl-C at once.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from functa_store.array_sources import ArraySource as ArraySource
     from functa_store.config import ConvertConfig as ConvertConfig
@@ -72,7 +71,9 @@ _FOUND_IN = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    import importlib
+
     if name not in _FOUND_IN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home, inner_name = _FOUND_IN[name]

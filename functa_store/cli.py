@@ -1,20 +1,57 @@
 """What does `functa` on the command line do?"""
 
-import argparse
-import os
 import sys
+
+if __name__ == "__main__":  # before what follows is imported, which takes a while
+    from functa_store.launch import main as launch
+
+    launch()
+
+import argparse
+import logging
+import os
+import traceback
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
-from rich.console import Console
+from rich.text import Text
 
-from functa_store import __version__
+from functa_store import __version__, interrupts
 from functa_store.commands import convert, decode, export, info, presets, recode, repair, verify
-from functa_store.commands.selections import joined
-from functa_store.console import printable, write_json_line
+from functa_store.commands.selections import MOST_INTEGER, joined
+from functa_store.console import (
+    LogLines,
+    Results,
+    Steady,
+    for_messages,
+    printable,
+    shortened,
+    show_line,
+    write_json_line,
+)
 from functa_store.errors import FunctaStoreError
 from functa_store.interrupts import INTERRUPTED
+from functa_store.redaction import redacted
 
-FAILED = 2
+UNFORESEEN, FAILED = 1, 2
+
+MOST_OF_A_WORD = 800
+"""Characters of what is said about a word that is wrong."""
+
+WITH_TRACEBACK = "FUNCTA_TRACEBACK"
+"""Variable of the environment that asks for more about an error that nobody foresaw."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one line of characters that can be seen."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(shortened(redacted(message), MOST_OF_A_WORD)))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        stream = Results() if file is sys.stdout else Steady(sys.stderr)
+        stream.write(message or "")
+        stream.flush()
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -26,7 +63,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Returns:
         The arguments. Like argparse everywhere, a wrong command line exits with code 2.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="functa", description="Convert archives to functasets, describe, decode, export, verify and repair them."
     )
     parser.add_argument("--version", action="version", version=f"functa-store {__version__}")
@@ -39,7 +76,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     verify.add_parser(commands)
     repair.add_parser(commands)
     recode.add_parser(commands)
-    return parser.parse_args(joined(argv))
+    args = parser.parse_args(joined(argv))
+    for name, value in vars(args).items():
+        if isinstance(value, int) and abs(value) >= MOST_INTEGER:
+            found = f"--{name.replace('_', '-')}: expected a number below 2**32, got {shortened(str(value), 30)}"
+            parser.error(found)
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,29 +93,68 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 done, 2 failed with a message, 130 interrupted; `functa verify` has more.
     """
-    args, code = argparse.Namespace(), 0
+    args = argparse.Namespace()
     try:
         args = parse(sys.argv[1:] if argv is None else list(argv))
-        code = args.run(args)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; the interpreter's own flush must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        line = getattr(args, "when_interrupted", "interrupted")
+        interrupts.describe(line, for_programs=getattr(args, "json", False))
+        code = args.run(args) or 0
+        interrupts.is_done()
+        Results().flush()
+        return code
     except KeyboardInterrupt:
         return _fail(args, "Interrupted", getattr(args, "when_interrupted", "interrupted"), INTERRUPTED)
     except (FunctaStoreError, OSError) as error:
         return _fail(args, type(error).__name__, str(error), FAILED)
-    return code or 0
+    except MemoryError as error:
+        found = _out_of_memory(str(error))
+    except RecursionError:
+        found = "RecursionError", "what was read is nested too deeply; it is no archive or functaset as published"
+    except RuntimeError as error:
+        if not str(error).startswith("RESOURCE_EXHAUSTED"):  # JAX's words for a device's memory
+            raise
+        found = _out_of_memory(str(error))
+    return _fail(args, *found, FAILED)  # what took the memory is gone by now
+
+
+def _out_of_memory(found: str) -> tuple[str, str]:
+    detail = f" ({shortened(found, 300)})" if found else ""
+    advice = "take fewer examples at a time, smaller batches, a lower resolution or a region"
+    return "MemoryError", f"memory does not suffice{detail}; {advice}"
+
+
+def run_process(argv: Sequence[str]) -> int:
+    """Run one command in a process of its own; not even an error that nobody foresaw is a traceback.
+
+    Args:
+        argv: Words after `functa`.
+
+    Returns:
+        Exit code, as from `main`, or 1 after such an error.
+    """
+    logging.raiseExceptions = False
+    if not logging.root.handlers:
+        logging.root.addHandler(LogLines(logging.WARNING))
+    try:
+        return main(argv)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else FAILED * bool(ended.code)
+    except Exception as error:
+        if os.environ.get(WITH_TRACEBACK):
+            Steady(sys.stderr).write(redacted(traceback.format_exc()))
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(place.filename)}:{place.lineno}"
+        found = f"unforeseen {type(error).__name__} in {where}: {error}"
+        more = f"please report it, with what {WITH_TRACEBACK}=1 in the environment shows"
+        return _fail(argparse.Namespace(json="--json" in argv), type(error).__name__, f"{found}; {more}", UNFORESEEN)
 
 
 def _fail(args: argparse.Namespace, kind: str, message: str, code: int) -> int:
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print("error:", style="bold red", end=" ")
-    console.print(printable(" ".join(message.split())), markup=False)
+    interrupts.take_words()
+    message = redacted(message)
+    console = for_messages()
+    console.print(Text("error:", style="bold red"), end=" ")
+    show_line(console, " ".join(message.split()))
     if getattr(args, "json", False):
-        write_json_line(sys.stdout, {"event": "error", "error": kind, "message": message})
+        write_json_line(Steady(sys.stdout), {"event": "error", "error": kind, "message": shortened(message)})
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

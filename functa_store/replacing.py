@@ -1,10 +1,14 @@
 """How does a file take the place of another one only once it is whole?"""
 
 import contextlib
+import errno
+import functools
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+
+from functa_store.interrupts import removing
 
 
 @contextlib.contextmanager
@@ -23,9 +27,34 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield Path(path)
         return
     part = target.with_name(f".{secrets.token_hex(8)}.part{target.suffix}")
+    gone = functools.partial(_remove, part)
     try:
-        yield part
-        part.replace(target)
+        with removing(gone):
+            yield part
+            part.replace(target)
     finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        gone()
+
+
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Try whether `replacing` can take a place, before there is anything to write.
+
+    Raises:
+        OSError: If it cannot.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if target.exists() and not target.is_file():
+        if not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return
+    part = target.with_name(f".{secrets.token_hex(8)}.part{target.suffix}")
+    with removing(functools.partial(_remove, part)):
+        part.open("xb").close()
+        part.unlink()
+
+
+def _remove(part: Path) -> None:
+    with contextlib.suppress(OSError):
+        part.unlink(missing_ok=True)

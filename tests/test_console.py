@@ -6,7 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
-from functa_store.console import Lines, duration, json_lines, shown_on, stage
+from functa_store.console import JsonLines, Lines, duration, shown_on, stage
 from functa_store.progress import Fitted, Learned, Note, Surveyed, json_ready
 
 LEARNED = Learned(
@@ -65,7 +65,7 @@ def test_a_terminal_gets_bars():
 
 def test_events_are_one_json_object_per_line():
     stream = io.StringIO()
-    report = json_lines(stream)
+    report = JsonLines(stream)
     report(LEARNED)
     report(fitted(3))
     learned, second = (json.loads(line) for line in stream.getvalue().splitlines())

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import errno
 import os
+import re
 import subprocess
 import sys
 
@@ -28,6 +29,7 @@ from functa_store.exporting import export as exporting
 from functa_store.exporting import zarr_files
 from functa_store.exporting.export import export
 from functa_store.exporting.filenames import file_names
+from functa_store.exporting.spreadsheets import escaped, unescaped
 from functa_store.exporting.zarr_files import chunk_shape
 from functa_store.grids import CellGrid
 from functa_store.progress import Exported, Note
@@ -207,6 +209,51 @@ def test_harmless_names_lose_their_ending_alone():
 
 def test_names_that_windows_takes_for_devices_are_changed():
     assert file_names(["aux.png", "NUL", "com1.old.png", "console"]) == ["_aux", "_NUL", "_com1.old", "console"]
+    assert file_names(["LPT²", "con.tar.gz"]) == ["_LPT²", "_con.tar"]
+
+
+FORMULAS = [
+    "=cmd|' /C calc'!A0",
+    "+1+1",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "x;=1+1",
+    "x,\n@A1",
+    "'=1",
+    "\uff1d1",
+    "';'=",
+]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_no_cell_begins_as_a_formula_does(text):
+    cell = escaped(text)
+    for part in re.split(r"[;,|\t\r\n]", cell):
+        assert part[:1] not in tuple("=+-@\uff1d")
+    assert unescaped(cell) == text
+
+
+@given(st.text("'=+-@;,|\t\r\nax1.\uff1d", max_size=12))
+def test_cells_are_turned_back_into_their_texts(text):
+    assert unescaped(escaped(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "-3", "+1.5e-3", "007", "a-b", "it's", "n01443537/x=1.png"])
+def test_numbers_and_harmless_texts_stay_as_they_are(text):
+    assert escaped(text) == text
+
+
+def test_a_table_of_a_strangers_examples_runs_nothing(tmp_path):
+    ids = [*FORMULAS, *map(str, range(NUM_EXAMPLES - len(FORMULAS)))][:NUM_EXAMPLES]
+    labels = {"-age": Label(values=np.linspace(-2, 2, NUM_EXAMPLES))}
+    fs = functa_store.open(write_shards(tmp_path / "s.functa", make_contents(ids=ids, labels=labels)))
+    export(fs, tmp_path / "out", 2)
+    rows = rows_of(tmp_path / "out")
+    assert [unescaped(row["id"]) for row in rows] == ids
+    assert not any(row["id"].startswith(tuple("=+-@")) for row in rows)
+    np.testing.assert_allclose([float(row["labels/-age"]) for row in rows], np.linspace(-2, 2, NUM_EXAMPLES), rtol=1e-6)
 
 
 def test_a_strangers_names_stay_in_the_folder(tmp_path):
@@ -302,7 +349,7 @@ def test_what_appeared_meanwhile_is_not_replaced(fs, tmp_path):
 
 
 REFUSED = [
-    ("s3://key:secret@bucket/out.zarr", {}, ConfigError, r"^s3://\.\.\.: .* copy it to a bucket"),
+    ("s3://key:secret@bucket/out.zarr", {}, ConfigError, r"^s3:\.\.\.: .* copy it to a bucket"),
     ("no/such/out.zarr", {}, ConfigError, "create it first"),
     ("there", {}, StoreExistsError, "delete it, or choose another path"),
     ("dangling", {}, StoreExistsError, "exists already"),

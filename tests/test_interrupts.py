@@ -1,44 +1,49 @@
-"""Ctrl-C ends a conversion between two steps."""
+"""Where nothing was installed, Ctrl-C is Python's; files that are left are known."""
 
-import signal
-import subprocess
-import sys
-
-import pytest
-
-from functa_store.interrupts import stopping_between_events
+from functa_store import interrupts
+from functa_store.interrupts import removing, stopping_between_events
 from functa_store.progress import Note
 
 EVENT = Note(message="a step")
 
 
-@pytest.fixture
-def _ctrl_c_interrupts():
-    """As in a program of its own; a process that runs tests for another one may ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_ctrl_c_interrupts")
-def test_ctrl_c_is_raised_by_the_next_event_and_not_before(capsys):
+def test_a_program_of_its_own_gets_its_events_and_keeps_its_handlers():
     seen = []
     with stopping_between_events(seen.append) as report:
         report(EVENT)
-        signal.raise_signal(signal.SIGINT)  # to this thread: os.kill may wake another one first
-        assert "stopping" in capsys.readouterr().err
-        with pytest.raises(KeyboardInterrupt):
+        assert report == seen.append
+    assert seen == [EVENT]
+
+
+def test_ctrl_c_is_raised_by_the_next_event_and_not_before(monkeypatch):
+    state = interrupts._State()
+    state.installed = True
+    monkeypatch.setattr(interrupts, "_state", state)
+    seen = []
+    try:
+        with stopping_between_events(seen.append) as report:
             report(EVENT)
+            interrupts._on_signal(2, None)
+            assert state.patient == 1
+            report(EVENT)
+            raise AssertionError("goes on")
+    except KeyboardInterrupt:
+        pass
     assert seen == [EVENT, EVENT]
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
+    assert (state.patient, state.line) == (0, "interrupted")
 
 
-def test_a_second_ctrl_c_ends_the_process_at_once():
-    code = (
-        "import os, signal\n"
-        "from functa_store.interrupts import stopping_between_events\n"
-        "with stopping_between_events(print):\n"
-        "    [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)]\n"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 130
+def test_work_that_ends_before_the_next_event_is_done(monkeypatch):
+    state = interrupts._State()
+    state.installed = True
+    monkeypatch.setattr(interrupts, "_state", state)
+    with stopping_between_events(print):
+        interrupts._on_signal(2, None)
+    assert state.line == interrupts.DONE
+
+
+def test_what_is_unfinished_is_known_as_long_as_it_is():
+    removed = []
+    with removing(removed.append):
+        assert interrupts._state.leftovers == [removed.append]
+    assert interrupts._state.leftovers == []

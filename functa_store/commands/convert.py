@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import dataclasses
 import logging
-import sys
 from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
@@ -13,7 +12,7 @@ from rich.table import Table
 from functa_store.commands import info
 from functa_store.commands.storage import add_storage_arguments, storage_from
 from functa_store.config import BaseDtype, ConvertConfig, MatmulPrecision, ModulationDtype
-from functa_store.console import StandardOutput, duration, json_lines, shown_on, write_json_line
+from functa_store.console import duration, for_messages, for_results, json_lines, print_json, printable, shown_on
 from functa_store.errors import ConfigError
 from functa_store.interrupts import stopping_between_events
 from functa_store.plugins import Converter, Preset, converters
@@ -171,9 +170,9 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 def _progress(args: argparse.Namespace) -> Any:
-    if args.json:
-        return contextlib.nullcontext(silent if args.quiet else json_lines(sys.stdout))
-    return contextlib.nullcontext(silent) if args.quiet else shown_on(Console(stderr=True, highlight=False))
+    if args.quiet:
+        return contextlib.nullcontext(silent)
+    return json_lines() if args.json else shown_on(for_messages())
 
 
 def _both(first: Report, second: Report) -> Report:
@@ -194,15 +193,15 @@ def _finish(args: argparse.Namespace, source: "Source", config: ConvertConfig) -
     else:
         return
     if args.json:
-        write_json_line(sys.stdout, facts)
+        print_json(facts)
     else:
-        show(facts, StandardOutput())
+        show(facts, for_results())
 
 
 def _show_plan(facts: dict[str, Any], console: Console) -> None:
     table = Table(title="What converting would do; nothing was written", show_header=False)
     for name, value in facts.items():
-        table.add_row(name.replace("_", " "), _in_words(name, value))
+        table.add_row(name.replace("_", " "), printable(_in_words(name, value)))
     console.print(table)
 
 

@@ -2,18 +2,17 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from functa_store.commands.decoding import FILMS, MESHES, SOUNDS, WRITERS, write
 from functa_store.commands.request import PLACEHOLDERS, Request
 from functa_store.commands.selections import parse_index, parse_region, parse_resolution
 from functa_store.commands.storage import add_storage_arguments, storage_from
-from functa_store.console import write_json_line
-from functa_store.errors import ConfigError
+from functa_store.console import for_messages, print_json, show_line
+from functa_store.errors import ConfigError, StorageError
+from functa_store.exporting.checks import local_path
+from functa_store.replacing import check_replaceable
 from functa_store.store.local import LocalObjects
 from functa_store.store.objects import Objects
 
@@ -88,18 +87,15 @@ def run(args: argparse.Namespace) -> None:
     )
     facts = write(request)
     if args.json:
-        write_json_line(sys.stdout, {"out": os.fspath(out), "index": request.index, **facts})
+        print_json({"out": os.fspath(out), "index": request.index, **facts})
     elif without := facts.get("without_surface"):
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"note: no file for examples without a surface: {', '.join(map(str, without))}", markup=False)
+        show_line(for_messages(), f"note: no file for examples without a surface: {', '.join(map(str, without))}")
 
 
 def _file(args: argparse.Namespace) -> Path:
     """The file to write, checked as far as it can be without the store."""
     option, name = ("--out", args.out) if args.mesh is None else ("--mesh", args.mesh)
-    out, kinds = Path(name), tuple(WRITERS) if args.mesh is None else MESHES
-    if "://" in name:
-        raise ConfigError(f"{option} {name}: found an address, expected a file on a disk")
+    out, kinds = local_path(name), tuple(WRITERS) if args.mesh is None else MESHES
     if not out.parent.is_dir():
         raise ConfigError(f"{option} {name}: there is no folder {out.parent}; create it first")
     if args.mesh is not None and (out.is_dir() or not out.suffix):
@@ -112,7 +108,18 @@ def _file(args: argparse.Namespace) -> Path:
             f"{option} {name}: is one file of all examples; {' and '.join(PLACEHOLDERS)} are for meshes and --orbit"
         )
     _check_options(args, suffix, f"{option} {name}")
+    _check_place(out)
     return out
+
+
+def _check_place(out: Path) -> None:
+    """Refuse what cannot be written before examples are decoded for a long time."""
+    has_files = any(placeholder in out.name for placeholder in PLACEHOLDERS)
+    folder = out.parent if out.parent.is_dir() else out.parent.parent
+    try:
+        check_replaceable(folder / f"{out.stem}{out.suffix}" if has_files else out)
+    except OSError as error:
+        raise StorageError(f"{out}: cannot be written: {error.strerror}; choose another place") from error
 
 
 def _check_options(args: argparse.Namespace, suffix: str, written: str) -> None:

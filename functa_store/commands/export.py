@@ -1,16 +1,12 @@
 """How does a functaset become files for those who want arrays?"""
 
 import argparse
-import contextlib
 import os
-import sys
 from typing import TYPE_CHECKING, Any, get_args
-
-from rich.console import Console
 
 from functa_store.commands.selections import keep_split, parse_index, parse_region, parse_resolution
 from functa_store.commands.storage import add_storage_arguments, storage_from
-from functa_store.console import json_lines, printable, shown_on, write_json_line
+from functa_store.console import for_messages, json_lines, print_json, show_line, shown_on
 from functa_store.exporting.dtypes import ExportDtype
 from functa_store.interrupts import stopping_between_events
 from functa_store.sources import SPLITS
@@ -53,17 +49,15 @@ def run(args: argparse.Namespace) -> None:
     resolution = None if args.resolution is None else parse_resolution(args.resolution)
     region = None if args.region is None else parse_region(args.region)
     functaset = open_functaset(args.store, storage=storage_from(args))
-    index, console = _index(args, functaset), Console(stderr=True, highlight=False, soft_wrap=True)
-    progress = contextlib.nullcontext(json_lines(sys.stdout)) if args.json else shown_on(console)
+    index, console = _index(args, functaset), for_messages()
+    progress = json_lines() if args.json else shown_on(console)
     with progress as shown, stopping_between_events(shown) as report:
         options: dict[str, Any] = {"index": index, "clip": args.clip, "dtype": args.dtype, "report": report}
         shape = export(functaset, args.out, resolution, region=region, **options)
     if args.json:
-        write_json_line(sys.stdout, {"out": os.fspath(args.out), "shape": shape})
+        print_json({"out": os.fspath(args.out), "shape": shape})
     else:
-        console.print(
-            f"{printable(args.out)}: {shape[0]:,} examples of {' x '.join(map(str, shape[1:]))}", markup=False
-        )
+        show_line(console, f"{args.out}: {shape[0]:,} examples of {' x '.join(map(str, shape[1:]))}")
 
 
 def _index(args: argparse.Namespace, functaset: "Functaset") -> list[int]:

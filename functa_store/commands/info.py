@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from functa_store.commands.storage import add_storage_arguments, storage_from
-from functa_store.console import StandardOutput, printable, write_json_line
+from functa_store.console import for_results, print_json, printable, shortened, show_line
 from functa_store.progress import json_ready
 from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions
 
@@ -35,9 +34,9 @@ def run(args: argparse.Namespace) -> None:
     """Print what a store holds."""
     found = facts(args.store, storage_from(args))
     if args.json:
-        write_json_line(sys.stdout, found)
+        print_json(found)
     else:
-        show(found, StandardOutput())
+        show(found, for_results())
 
 
 def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any]:
@@ -196,14 +195,14 @@ def _decibels(value: float | None, unit: str = "") -> str:
 
 def _plain(text: Any) -> Text:
     """Text that a stranger may have written, without its control characters and without rich's markup."""
-    return Text(printable(str(text)))
+    return Text(printable(shortened(str(text))))
 
 
 def _show_rejects(rejects: dict[str, Any], console: Console) -> None:
     if rejects["count"]:
-        console.print(f"{rejects['count']:,} members were rejected:")
+        show_line(console, f"{rejects['count']:,} members were rejected:")
     for reject in rejects["list"][:SHOWN_REJECTS]:
-        reject = {field: text[:SHOWN_CHARACTERS] for field, text in reject.items()}
-        console.print(f"  {printable(reject['member'])}: {printable(reject['reason'])}", markup=False)
+        member, reason = (shortened(reject[field], SHOWN_CHARACTERS) for field in ("member", "reason"))
+        show_line(console, f"  {member}: {reason}")
     if rejects["count"] > SHOWN_REJECTS:
-        console.print("  ... (all of them: functa info --json)")
+        show_line(console, "  ... (all of them: functa info --json)")

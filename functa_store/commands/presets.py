@@ -1,13 +1,13 @@
 """Which presets are there, and what do they choose?"""
 
 import argparse
-import sys
 from typing import Any
 
 from rich.table import Column, Table
+from rich.text import Text
 
 from functa_store.config import to_dict
-from functa_store.console import StandardOutput, write_json_line
+from functa_store.console import for_results, print_json, printable, show_line
 from functa_store.plugins import Preset, converters
 
 
@@ -21,12 +21,12 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print every preset by converter."""
     if args.json:
-        write_json_line(sys.stdout, facts())
+        print_json(facts())
         return
-    console = StandardOutput()
+    console = for_results()
     for kind, converter in converters().items():
-        console.print(f"[bold]{kind}[/]: ", end="")
-        console.print(converter.summary, markup=False)
+        console.print(Text(f"{printable(kind)}: ", style="bold"), end="")
+        show_line(console, converter.summary)
         console.print(_table(converter.presets))
 
 
@@ -46,7 +46,7 @@ def _table(presets: Any) -> Table:
     rows = {name: _flat(_values(preset)) for name, preset in presets.items()}
     table = Table(Column("option", no_wrap=True), *rows)
     for option in dict.fromkeys(option for values in rows.values() for option in values):
-        table.add_row(option, *(str(values.get(option, "")) for values in rows.values()))
+        table.add_row(option, *(printable(str(values.get(option, ""))) for values in rows.values()))
     return table
 
 

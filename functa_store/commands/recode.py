@@ -1,13 +1,12 @@
 """How does a store become one of another data type?"""
 
 import argparse
-import sys
 from typing import Any, get_args
 
 from functa_store.commands import info
 from functa_store.commands.storage import add_storage_arguments, storage_from
 from functa_store.config import ModulationDtype
-from functa_store.console import StandardOutput, write_json_line
+from functa_store.console import for_results, print_json
 
 
 def add_parser(commands: Any) -> None:
@@ -29,6 +28,6 @@ def run(args: argparse.Namespace) -> None:
     recode(args.store, args.out, args.dtype, storage=storage)
     found = info.facts(args.out, storage)
     if args.json:
-        write_json_line(sys.stdout, found)
+        print_json(found)
     else:
-        info.show(found, StandardOutput())
+        info.show(found, for_results())

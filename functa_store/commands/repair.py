@@ -1,15 +1,11 @@
 """How are the damaged shards of a store fitted again?"""
 
 import argparse
-import contextlib
-import sys
 from typing import Any
-
-from rich.console import Console
 
 from functa_store.commands.archives import add_archive_arguments, reopen_archive
 from functa_store.commands.storage import add_storage_arguments, storage_from
-from functa_store.console import json_lines, printable, shown_on, write_json_line
+from functa_store.console import for_messages, json_lines, print_json, show_line, shown_on
 from functa_store.errors import ConfigError
 from functa_store.interrupts import stopping_between_events
 from functa_store.store.inventory import take_inventory
@@ -33,18 +29,15 @@ def run(args: argparse.Namespace) -> None:
 
     if args.fit_batch is not None and args.fit_batch < 1:
         raise ConfigError(f"--fit-batch must be at least 1, got {args.fit_batch}")
-    storage, console = storage_from(args), Console(stderr=True, highlight=False, soft_wrap=True)
+    storage, console = storage_from(args), for_messages()
     provenance = take_inventory(open_objects(args.store, storage)).spec.provenance
-    with _progress(args, console) as shown, stopping_between_events(shown) as report:
+    progress = json_lines() if args.json else shown_on(console)
+    with progress as shown, stopping_between_events(shown) as report:
         source = reopen_archive(args.archive, provenance, args.option, report)
         repaired = repair(args.store, source, storage=storage, fit_batch_size=args.fit_batch, report=report)
     if args.json:
-        write_json_line(sys.stdout, {"path": args.store, "repaired": repaired})
+        print_json({"path": args.store, "repaired": repaired})
     else:
-        console.print(f"{printable(args.store)}: {len(repaired):,} objects written again", markup=False)
+        show_line(console, f"{args.store}: {len(repaired):,} objects written again")
         for key in repaired:
-            console.print(f"  {printable(key)}", markup=False)
-
-
-def _progress(args: argparse.Namespace, console: Console) -> Any:
-    return contextlib.nullcontext(json_lines(sys.stdout)) if args.json else shown_on(console)
+            show_line(console, f"  {key}")

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from functa_store.console import shortened
 from functa_store.errors import ConfigError, ExampleIndexError
 
 N = TypeVar("N", int, float)
@@ -13,7 +14,14 @@ N = TypeVar("N", int, float)
 SELECTING = ("--index", "--region")
 """Options whose values may begin with a minus sign, as -3: and -30:30,0:90 do."""
 
+MOST_INTEGER = 2**32
+"""Beyond any number of examples, points or steps, and below what libraries cannot count."""
+
+MOST_OF_A_WORD = 100
+"""Characters of a word in a message."""
+
 _NEGATIVE = re.compile(r"-\.?\d")
+EXPECTED = "integers and slices such as 3, 0:16 or ::100,-1"
 _SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(-?\d+)?)?")
 
 
@@ -44,20 +52,22 @@ def parse_index(text: str, num_examples: int) -> list[int]:
     """
     found = [position for part in text.split(",") for position in _positions(part.strip(), num_examples)]
     if not found:
-        raise ExampleIndexError(f"--index {text} names none of the {num_examples} examples")
+        raise ExampleIndexError(f"--index {_brief(text)} names none of the {num_examples} examples")
     return found
 
 
 def _positions(part: str, num_examples: int) -> list[int]:
     match = _SLICE.fullmatch(part)
     if match:
-        bounds = [None if bound is None else int(bound) for bound in match.groups()]
+        bounds = [None if bound is None else _number(int, bound, "--index", EXPECTED) for bound in match.groups()]
         if bounds[2] == 0:
-            raise ConfigError(f"--index {part}: the step of a slice must not be 0")
+            raise ConfigError(f"--index {_brief(part)}: the step of a slice must not be 0")
         return list(range(num_examples)[slice(*bounds)])
-    position = _number(int, part, "--index", "integers and slices such as 3, 0:16 or ::100,-1")
+    position = _number(int, part, "--index", EXPECTED)
     if not -num_examples <= position < num_examples:
-        raise ExampleIndexError(f"--index {position}: the functaset has {num_examples} examples")
+        raise ExampleIndexError(
+            f"--index {shortened(str(position), MOST_OF_A_WORD)}: the functaset has {num_examples} examples"
+        )
     return [position % num_examples]
 
 
@@ -87,8 +97,8 @@ def parse_resolution(text: str) -> int | tuple[int, ...]:
     """
     expected = "positive integers such as 256 or 256x128 (height x width)"
     sizes = tuple(_number(int, part, "--resolution", expected) for part in text.lower().split("x"))
-    if min(sizes) < 1:
-        raise ConfigError(f"--resolution takes {expected}, got {text!r}")
+    if min(sizes) < 1 or max(sizes) >= MOST_INTEGER:
+        raise ConfigError(f"--resolution takes {expected}, got {_brief(text)}")
     return sizes[0] if len(sizes) == 1 else sizes
 
 
@@ -101,7 +111,7 @@ def parse_region(text: str) -> tuple[tuple[float, float], ...]:
     expected = "low:high for every axis, such as 0.25:0.75,0:0.5 (y, x)"
     bounds = [tuple(_number(float, edge, "--region", expected) for edge in part.split(":")) for part in text.split(",")]
     if any(len(bound) != 2 for bound in bounds):
-        raise ConfigError(f"--region takes {expected}, got {text!r}")
+        raise ConfigError(f"--region takes {expected}, got {_brief(text)}")
     return tuple((bound[0], bound[1]) for bound in bounds)
 
 
@@ -109,4 +119,8 @@ def _number(kind: Callable[[str], N], text: str, option: str, expected: str) -> 
     try:
         return kind(text)
     except ValueError as error:
-        raise ConfigError(f"{option} takes {expected}, got {text!r}") from error
+        raise ConfigError(f"{option} takes {expected}, got {_brief(text)}") from error
+
+
+def _brief(text: str) -> str:
+    return shortened(repr(text), MOST_OF_A_WORD)

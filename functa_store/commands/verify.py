@@ -3,14 +3,13 @@
 import argparse
 import contextlib
 import dataclasses
-import sys
 from typing import Any
 
 from rich.console import Console
 
 from functa_store.commands.archives import add_archive_arguments, reopen_archive
 from functa_store.commands.storage import add_storage_arguments, storage_from
-from functa_store.console import StandardOutput, printable, write_json_line
+from functa_store.console import for_results, print_json, show_line
 from functa_store.errors import ConfigError, NoFunctasetError, StorageError, StoreFormatError
 from functa_store.progress import json_ready, silent
 from functa_store.store.objects import Objects, open_objects
@@ -52,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
         found |= _decode_sample(args)
     code = DAMAGED if found["damaged"] else COMPLETE if found["complete"] else INCOMPLETE
     if args.json:
-        write_json_line(sys.stdout, json_ready({"path": objects.name, "exit_code": code, **found}))
+        print_json(json_ready({"path": objects.name, "exit_code": code, **found}))
     else:
-        _show(objects.name, found, code, StandardOutput(soft_wrap=True))
+        _show(objects.name, found, code, for_results())
     return code
 
 
@@ -98,15 +97,16 @@ def _show(name: str, found: dict[str, Any], code: int, console: Console) -> None
     counts = ""
     if "total" in found:
         counts = f", {found['examples']:,} of {found['total']:,} examples, {found['checked']:,} objects compared"
-    console.print(f"{printable(name)}: {words}{counts}", markup=False)
+    show_line(console, f"{name}: {words}{counts}")
     if decoded := found.get("decoded"):
-        console.print(f"  {decoded['examples']} examples decode to {decoded['worst']:.2g} of the allowed difference")
+        worst = f"{decoded['worst']:.2g} of the allowed difference"
+        show_line(console, f"  {decoded['examples']} examples decode to {worst}")
     for key, problem in found["damaged"].items():
-        console.print(f"  {printable(key)}: {printable(problem)}", markup=False)
+        show_line(console, f"  {key}: {problem}")
     for key in found.get("foreign", [])[:SHOWN_FOREIGN]:
-        console.print(f"  {printable(key)}: is foreign, nothing reads it", markup=False)
+        show_line(console, f"  {key}: is foreign, nothing reads it")
     if code == INCOMPLETE:
-        console.print("  run the command that was interrupted (convert, recode or repair) again to finish it")
+        show_line(console, "  run the command that was interrupted (convert, recode or repair) again to finish it")
     if code == DAMAGED:
         advice = "copy the store again, or convert again" if ROOT in found["damaged"] else "functa repair mends shards"
-        console.print(f"  {advice}")
+        show_line(console, f"  {advice}")

@@ -1,5 +1,6 @@
 """How do examples of video become a film, at any resolution?"""
 
+import math
 import os
 from collections.abc import Sequence
 
@@ -79,7 +80,8 @@ def _frame_rate(functaset: Functaset, frames: int, region: Region | None) -> flo
         seconds = getattr(domain, "lengths", (1.0,))[0]
     else:
         seconds = domain.resolution[0] / FRAMES_PER_SECOND
-    return frames / (seconds * (high - low))
+    lasts = seconds * (high - low)
+    return frames / lasts if lasts > 0 else math.inf
 
 
 def _pictures(

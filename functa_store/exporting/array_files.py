@@ -4,12 +4,13 @@ import concurrent.futures
 import csv
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from functa_store.exporting.chosen import Chosen
 from functa_store.exporting.filenames import file_names
+from functa_store.exporting.spreadsheets import escaped
 from functa_store.sheets import to_image
 
 
@@ -32,7 +33,7 @@ class ArrayFiles(Protocol):
 
 
 class Folder:
-    """One picture (PNG) or array (.npy) per example, and a table of them, `index.csv`.
+    """One picture (PNG) or array (.npy) per example, and a table of them, `index.csv`; see `spreadsheets`.
 
     Args:
         place: An empty folder.
@@ -63,10 +64,17 @@ class Folder:
         """The table."""
         chosen = self._chosen
         columns = {"index": chosen.positions, **chosen.columns, "file": self._names}
-        with (self._place / "index.csv").open("x", newline="", encoding="utf-8") as file:
+        cells = [
+            values if _are_numbers(values) else (escaped(str(text)) for text in values) for values in columns.values()
+        ]
+        with (self._place / "index.csv").open("x", newline="", encoding="utf-8", errors="backslashreplace") as file:
             table = csv.writer(file)
-            table.writerow(columns)
-            table.writerows(zip(*columns.values(), strict=True))
+            table.writerow(map(escaped, columns))
+            table.writerows(zip(*cells, strict=True))
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, np.ndarray) and values.dtype.kind in "biufc"
 
 
 class ArraysInMemory:

@@ -1,6 +1,7 @@
 """Can an export be written where it is to go, and as it is wanted?"""
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import get_args
@@ -10,11 +11,14 @@ from functa_store.errors import ConfigError, StorageError
 from functa_store.exporting.chosen import Chosen
 from functa_store.exporting.dtypes import ExportDtype
 from functa_store.memory import gibibytes
+from functa_store.redaction import SCHEMES, redacted
 from functa_store.store.local import PART_SUFFIX, LocalObjects
 from functa_store.store.objects import Objects
 
 NO_FOLDERS = (".functa", ".png", ".npy", PART_SUFFIX)
 """Endings that a folder of pictures or arrays may not have."""
+
+_ADDRESS = re.compile(rf"\s*([a-z][a-z0-9+.-]{{1,15}}(?=://)|(?:{'|'.join(SCHEMES)})(?=:))", re.I)
 
 
 def check_out(out: str | os.PathLike[str], store: Objects) -> Path:
@@ -23,15 +27,7 @@ def check_out(out: str | os.PathLike[str], store: Objects) -> Path:
     Raises:
         ConfigError: If it is none.
     """
-    text = os.fspath(out) if isinstance(out, os.PathLike) else out
-    if not isinstance(text, str):
-        raise ConfigError(f"expected a path to export to, got {text!r}")
-    if "://" in text:
-        raise ConfigError(
-            f"{text.partition('://')[0]}://...: an export is written to a disk of this machine, expected a path; "
-            "copy it to a bucket afterwards"
-        )
-    path = Path(text)
+    path = local_path(out)
     if path.suffix.lower() in NO_FOLDERS:
         raise ConfigError(f"{path}: expected NAME.zarr, NAME.npz, or the name of a folder, got one in {path.suffix}")
     if not os.path.isdir(path.parent):
@@ -39,6 +35,25 @@ def check_out(out: str | os.PathLike[str], store: Objects) -> Path:
     if isinstance(store, LocalObjects) and path.resolve().is_relative_to(store.path.resolve()):
         raise ConfigError(f"{path}: lies inside the store {store.name}, which would be damaged; choose another path")
     return path
+
+
+def local_path(out: str | os.PathLike[str]) -> Path:
+    """A path on this machine.
+
+    Raises:
+        ConfigError: If it is an address, also one of too few slashes, whose credentials the message does not repeat.
+    """
+    text = os.fspath(out) if isinstance(out, os.PathLike) else out
+    if not isinstance(text, str) or not text:
+        raise ConfigError(f"expected a path to write to, got {text!r}")
+    if "\0" in text:
+        raise ConfigError(f"{redacted(text)!r}: no path has a NUL character in it")
+    if scheme := _ADDRESS.match(text):
+        raise ConfigError(
+            f"{scheme[1]}:...: found an address, expected a file or folder on a disk of this machine; copy it to a "
+            "bucket afterwards, or write ./ before a path that begins so"
+        )
+    return Path(text)
 
 
 def check_values(path: Path, chosen: Chosen, dtype: ExportDtype) -> None:

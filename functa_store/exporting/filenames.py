@@ -8,7 +8,7 @@ LONGEST = 120
 """Bytes of a name in UTF-8, before what keeps it apart and the ending; file systems take 143 to 255 in all."""
 
 _ENDING = re.compile(r"(?<=.)\.[A-Za-z][A-Za-z0-9]{1,4}\Z", re.DOTALL)
-_DEVICE = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d)(\.|\Z)", re.IGNORECASE)  # what Windows takes for no file
+_DEVICE = re.compile(r"(CON|PRN|AUX|NUL|COM[\d¹²³]|LPT[\d¹²³])(\.|\Z)", re.IGNORECASE)  # what Windows takes for no file
 
 
 def file_names(names: Iterable[str]) -> list[str]:

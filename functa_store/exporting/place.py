@@ -1,13 +1,18 @@
 """How does an output appear as a whole, or not at all?"""
 
 import contextlib
+import functools
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from functa_store.errors import FunctaStoreError, StorageError, StoreExistsError
+from functa_store.interrupts import removing
 from functa_store.store.local import PART_SUFFIX
+
+ATTEMPTS = 3
+"""Times that a folder is removed into which threads still write."""
 
 
 def check_free(path: Path) -> None:
@@ -37,9 +42,10 @@ def finished_or_gone(path: Path, *, is_file: bool) -> Iterator[Path]:
     except OSError as error:
         raise StorageError(f"{part}: cannot be made: {error.strerror}; choose another folder") from error
     try:
-        yield part
-        _refuse_existing(path)
-        part.rename(path)
+        with removing(functools.partial(_remove, part)):
+            yield part
+            _refuse_existing(path)
+            part.rename(path)
     except BaseException as error:
         left = _remove(part)
         if isinstance(error, OSError) and not isinstance(error, FunctaStoreError):
@@ -64,6 +70,8 @@ def _refuse_existing(path: Path) -> None:
 
 def _remove(part: Path) -> str:
     """Delete what is unfinished, and say so."""
-    with contextlib.suppress(OSError):
-        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+    for _ in range(ATTEMPTS):
+        with contextlib.suppress(OSError):
+            shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+            break
     return f"delete {part}" if os.path.lexists(part) else "what had been written is removed"

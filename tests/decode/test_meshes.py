@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from functa_store import cli
-from functa_store.decode import meshes
+from functa_store.decode import marching_cubes, meshes
 from functa_store.decode.functaset import Functaset, open_functaset
 from functa_store.errors import ConfigError, GridError
 from functa_store.grids import CellGrid
@@ -78,6 +78,31 @@ def test_every_kind_of_file_is_read_back_with_as_many_faces(ball, tmp_path, suff
     path = tmp_path / f"ball{suffix}"
     _, num_faces = meshes.write_mesh(ball, 0, path, 16)
     assert len(trimesh.load_mesh(path, process=False).faces) == num_faces
+
+
+@pytest.mark.parametrize("points", [1, 24 * 24 * 2, 24 * 24 * 5])
+def test_slabs_have_the_surface_of_the_whole_and_no_seams(monkeypatch, points):
+    march = pytest.importorskip("skimage.measure").marching_cubes
+    values = np.pad(np.random.default_rng(0).normal(size=(22, 22, 22)).astype(np.float32), 1, constant_values=-3)
+    whole, whole_faces = marching_cubes.marching_cubes(march, values, 0.5)
+    monkeypatch.setattr(marching_cubes, "SLAB_POINTS", points)
+    vertices, faces = marching_cubes.marching_cubes(march, values, 0.5)
+    assert (len(vertices), len(faces)) == (len(whole), len(whole_faces))
+    order = np.lexsort(np.round(vertices, 3).T), np.lexsort(np.round(whole, 3).T)
+    np.testing.assert_allclose(vertices[order[0]], whole[order[1]], atol=1e-5)
+    found, expected = (trimesh.Trimesh(*mesh, process=False) for mesh in ((vertices, faces), (whole, whole_faces)))
+    assert found.is_watertight == expected.is_watertight
+    assert found.volume == pytest.approx(expected.volume, rel=1e-5)
+
+
+def test_slabs_without_a_surface_are_passed_over(monkeypatch):
+    march = pytest.importorskip("skimage.measure").marching_cubes
+    monkeypatch.setattr(marching_cubes, "SLAB_POINTS", 1)
+    values = np.zeros((30, 8, 8), np.float32)
+    values[10:12, 3:5, 3:5] = values[20:22, 3:5, 3:5] = 1
+    mesh = trimesh.Trimesh(*marching_cubes.marching_cubes(march, values, 0.5), process=False)
+    assert mesh.is_watertight
+    assert mesh.body_count == 2
 
 
 def test_what_encloses_nothing_or_has_no_such_channel_is_refused(ball, tmp_path):
