@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from converters.array_bounds import in_bounded_memory
 from converters.climate_options import ClimateOptions, Words, add_climate_arguments
 from converters.climate_presets import CLIMATE_PRESETS
 from converters.survey import SurveyOptions
@@ -91,7 +92,8 @@ class ClimateConverter:
 
     def open(self, archive: str, options: Mapping[str, Any], report: Report) -> "ClimateSource":
         """The source that the options describe; see `open_climate`."""
-        return open_climate(archive, report=report, **{k: v for k, v in options.items() if v is not None})
+        with in_bounded_memory(archive):
+            return open_climate(archive, report=report, **{k: v for k, v in options.items() if v is not None})
 
 
 converter = ClimateConverter()

@@ -10,8 +10,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from converters.array_bounds import in_bounded_memory
 from converters.shape_presets import VOXELS_PRESETS
 from converters.survey import SurveyOptions
+from converters.unchanged import stamps_of
 from converters.voxel_arrays import open_arrays
 from converters.voxel_source import VoxelSource
 from functa_store.errors import ConfigError
@@ -57,10 +59,12 @@ def open_voxels(
         raise ConfigError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
     limits = SurveyOptions(limit=limit, max_rejects=max_rejects, check_first=check_first)
     chosen = {"array": array, "labels": labels, "split": split_array}
-    arrays = open_arrays(os.fspath(path), {key: name for key, name in chosen.items() if name is not None})
-    name = os.path.basename(os.path.abspath(path))
+    path = os.path.abspath(path)
+    stamps = stamps_of(path)
+    arrays = open_arrays(path, {key: name for key, name in chosen.items() if name is not None})
+    name = os.path.basename(path)
     facts = {"array": array, "labels": labels, "split_array": split_array, "order": order}
-    return VoxelSource(arrays, name, facts, limits, report)
+    return VoxelSource(arrays, name, facts, limits, report, stamps)
 
 
 class VoxelsConverter:
@@ -78,7 +82,8 @@ class VoxelsConverter:
 
     def open(self, archive: str, options: Mapping[str, Any], report: Report) -> VoxelSource:
         """The source that the options describe; see `open_voxels`."""
-        return open_voxels(archive, report=report, **{k: v for k, v in options.items() if v is not None})
+        with in_bounded_memory(archive):
+            return open_voxels(archive, report=report, **{k: v for k, v in options.items() if v is not None})
 
 
 converter = VoxelsConverter()

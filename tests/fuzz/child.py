@@ -68,7 +68,7 @@ class Watch:
         self.on = False
         self.seen: list[str] = []
         self._mine = f"/proc/{os.getpid()}"
-        self._work = os.path.realpath(work)
+        self._mutable = (os.path.realpath(work),)
         sys.addaudithook(self._hook)
 
     def look_outside(self) -> None:
@@ -101,7 +101,9 @@ class Watch:
             return
         if event == "open":
             self._note_opened(*args)
-        elif event.startswith(_FORBIDDEN) or (event.startswith(_CHANGES) and not self._is_below(args[0], (self._work,))):
+        elif event.startswith(_FORBIDDEN) or (
+            event.startswith(_CHANGES) and not self._is_below(args[0], (self._work,))
+        ):
             self.seen.append(f"{event} {args!r}"[:500])
 
     def _note_opened(self, path: Any, mode: Any, flags: Any) -> None:
