@@ -106,8 +106,8 @@ def read_beside(arrays: ArrayFile, key: str, where: str) -> np.ndarray:
         if len(shape) != 1:
             raise ArchiveError(f"{where}: found shape {shape}, expected one value per example")
         array = arrays[key]
-        if isinstance(array, Hdf5Array) and array.has_texts:
-            return _texts([text.decode(errors="replace") for text in array.read_texts()], where)
+        if isinstance(arrays, Hdf5Arrays) and array.has_texts:
+            return _texts([text.decode(errors="replace") for text in arrays.read_texts(key)], where)
         if isinstance(array, Hdf5Array) and array.dtype.kind == "O":
             raise ArchiveError(f"{where}: holds lists or references, expected a number or text for each example")
         check_beside(where, shape, getattr(array.dtype, "itemsize", 8))

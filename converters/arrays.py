@@ -89,8 +89,28 @@ def open_array_archive(
         ArchiveError: If there is no such array, or it cannot be learned.
     """
     path = os.path.abspath(path)
-    stamps, arrays, name = stamps_of(path), open_arrays(path), os.path.basename(path)
-    array = _only_array(arrays, name) if array is None else array
+    name, axis = os.path.basename(path), _parse_axis(channels_axis)
+    with in_bounded_memory(path):
+        stamps, arrays = stamps_of(path), open_arrays(path)
+        array = _only_array(arrays, name) if array is None else array
+        source = FileArraySource(
+            _examples(arrays, array, axis, name),
+            stamps=stamps,
+            channels_axis=axis,
+            axes=_names(axes),
+            channels=_names(channels),
+            units=_names(units),
+            value_range=_parse_range(value_range),
+            missing=bool(missing),
+            ids=None if ids is None else as_text(_read(arrays, ids, name)).tolist(),
+            split=None if split_from is None else _read(arrays, split_from, name),
+            labels={label: _read(arrays, label, name) for label in _names(labels)},
+            name=name,
+            limit=limit,
+            max_rejects=max_rejects,
+            check_first=check_first,
+            report=report,
+        )
     kept = {
         "array": array or None,
         "channels_axis": str(channels_axis),
@@ -103,26 +123,6 @@ def open_array_archive(
         "ids": ids,
         "split_from": split_from,
     }
-    axis = _parse_axis(channels_axis)
-    values = _examples(arrays, array, axis, name)
-    source = FileArraySource(
-        values,
-        stamps=stamps,
-        channels_axis=axis,
-        axes=_names(axes),
-        channels=_names(channels),
-        units=_names(units),
-        value_range=_parse_range(value_range),
-        missing=bool(missing),
-        ids=None if ids is None else as_text(_read(arrays, ids, name)).tolist(),
-        split=None if split_from is None else _read(arrays, split_from, name),
-        labels={label: _read(arrays, label, name) for label in _names(labels)},
-        name=name,
-        limit=limit,
-        max_rejects=max_rejects,
-        check_first=check_first,
-        report=report,
-    )
     source.provenance = {**source.provenance, "converter": "arrays", **kept}
     return source
 
@@ -210,8 +210,7 @@ class ArraysConverter:
 
     def open(self, archive: str, options: Mapping[str, Any], report: Report) -> ArraySource:
         """The source that the options describe; see `open_array_archive`."""
-        with in_bounded_memory(archive):
-            return open_array_archive(archive, report=report, **{k: v for k, v in options.items() if v is not None})
+        return open_array_archive(archive, report=report, **{k: v for k, v in options.items() if v is not None})
 
 
 converter = ArraysConverter()

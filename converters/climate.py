@@ -77,7 +77,8 @@ def open_climate(
         raise MissingLibraryError(
             f"xarray is not installed; run pip install 'functa-store[climate]': {error}"
         ) from error
-    return ClimateSource(ClimateFiles(path), options, survey, report)
+    with in_bounded_memory(os.fspath(path)):
+        return ClimateSource(ClimateFiles(path), options, survey, report)
 
 
 class ClimateConverter:
@@ -92,8 +93,7 @@ class ClimateConverter:
 
     def open(self, archive: str, options: Mapping[str, Any], report: Report) -> "ClimateSource":
         """The source that the options describe; see `open_climate`."""
-        with in_bounded_memory(archive):
-            return open_climate(archive, report=report, **{k: v for k, v in options.items() if v is not None})
+        return open_climate(archive, report=report, **{k: v for k, v in options.items() if v is not None})
 
 
 converter = ClimateConverter()

@@ -158,11 +158,12 @@ def _checked(path: str, engine: str) -> dict[str, Any]:
         return {"filename_or_obj": path, "engine": engine}
     checked = Hdf5Arrays(path, attributes=True)
     check_all_beside(path, ((name, array.shape, array.item_bytes) for name, array in checked.items()))
-    for array in checked.values():
+    for name, array in checked.items():
         if len(array.shape) < 2:
-            array.measure()
-            if array.has_texts and array.shape:
-                array.read_texts()  # within bounds, before xarray reads them all at once
+            try:
+                array.measure()
+            except MemberError as error:
+                raise ArchiveError(f"{path}/{name}: {error}; fetch it again") from error
     return {"filename_or_obj": CheckedNetcdf.open_checked(path, checked)}
 
 

@@ -5,8 +5,10 @@ plug-ins that it loads from a folder. Of a stranger's file nothing of that is fo
 by filters that are built in.
 """
 
+import io
 import math
 import os
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -51,6 +53,7 @@ FILTERS = {
 _COMPRESSORS = (DEFLATE, SZIP, LZF)
 _DEFLATE_RATIO, _LZF_RATIO = 1032, 90
 _SLACK = 1 << 16
+_HEAP, _HEAP_OBJECT = b"GCOL", struct.Struct("<H6xQ")
 _TEXT_BLOCK_BYTES = 1 << 28
 _FEW_TEXTS = 64
 
@@ -78,7 +81,6 @@ class Hdf5Array:
         self.shape: tuple[int, ...] = tuple(dataset.shape or ())
         self._item_bytes = dataset.id.get_type().get_size()
         self.chunks: tuple[int, ...] | None = dataset.chunks
-        check_promise(where, self.shape, self._item_bytes, file_bytes)
         self._filters = _checked_filters(plist, where)
         self._unmeasured: dict[tuple[int, ...], int] | None = None
         self._lock = threading.Lock()
@@ -87,6 +89,7 @@ class Hdf5Array:
             _check_filter_sizes(self._filters, chunk_bytes, where)
             covered = math.prod(-(-n // size) for n, size in zip(self.shape, self.chunks, strict=True))
             check_number(where, "chunks", covered, file_bytes)
+        check_promise(where, self.shape, self._item_bytes, file_bytes)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -137,7 +140,7 @@ class Hdf5Array:
             found += part.tolist()
             total += sum(map(len, found[start:]))
             if total > max(self._file_bytes, _SLACK):
-                raise MemberError(f"{self._where}: its texts have more bytes than the file; fetch it again")
+                raise MemberError("has texts of more bytes than the file")
         return found
 
     def measure(self, rows: tuple[int, int] | None = None) -> None:
@@ -224,19 +227,31 @@ class Hdf5Arrays(Mapping[str, Hdf5Array]):
         h5py = import_h5py()
         self._path, self.num_bytes = path, os.path.getsize(path)
         self._arrays: dict[str, Hdf5Array] = {}
+        self._names: list[str] = []
         self._attributes_left = MAX_ATTRIBUTES if attributes else None
         try:
+            with CheckedHeaps(path) as checked, h5py.File(checked, "r") as file:
+                self._walk(file)
             self._file = h5py.File(path, "r")
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-            raise ArchiveError(f"{path}: cannot be read: {error}; is it cut off? Fetch it again") from error
-        try:
-            self._walk()
+            for name in self._names:
+                self._arrays[name] = Hdf5Array(self._file[name], f"{path}/{name}", self.num_bytes)
+        except MemberError as error:
+            raise ArchiveError(f"{path}: {error}; is it cut off? Fetch it again") from error
         except ArchiveError:
             raise
         except Exception as error:  # whatever damaged structures make the library raise
             raise ArchiveError(
                 f"{path}: cannot be read: {type(error).__name__}: {error}; is it cut off? Fetch it again"
             ) from error
+
+    def read_texts(self, name: str) -> list[bytes]:
+        """All texts of a small array of texts of any length.
+
+        Raises:
+            MemberError: If they have more bytes than the file, or cannot be read.
+        """
+        with CheckedHeaps(self._path) as checked, import_h5py().File(checked, "r") as file:
+            return Hdf5Array(file[name], f"{self._path}/{name}", self.num_bytes).read_texts()
 
     def __getitem__(self, name: str) -> Hdf5Array:
         return self._arrays[name]
@@ -251,9 +266,11 @@ class Hdf5Arrays(Mapping[str, Hdf5Array]):
         """Of an array."""
         return self._arrays[name].shape
 
-    def _walk(self) -> None:
+    def _walk(self, file: Any) -> None:
         """Go through all groups along hard links, which stay in the file."""
-        ahead: list[tuple[str, Any, int]] = [("", self._file["/"], 0)]
+        if (sizes := file.id.get_create_plist().get_sizes()) != (8, 8):
+            raise ArchiveError(f"{self._path}: tells places and lengths in {sizes} bytes, expected 8; rewrite the file")
+        ahead: list[tuple[str, Any, int]] = [("", file["/"], 0)]
         seen, count, soft = {_address(ahead[0][1])}, 0, list[tuple[Any, str, str]]()
         self._check_attributes(ahead[0][1], self._path)
         while ahead:
@@ -271,7 +288,7 @@ class Hdf5Arrays(Mapping[str, Hdf5Array]):
         for group, name, where in soft:
             if not _leads_somewhere(group, name):
                 raise ArchiveError(f"{self._path}: link {ascii(where)[:200]} leads to nothing, or to itself; remove it")
-        self._arrays = dict(sorted(self._arrays.items()))
+        self._names.sort()
 
     def _is_hard(self, group: Any, name: str, where: str, soft: list[tuple[Any, str, str]]) -> bool:
         """Whether a name is an object of the file; notes links within the file, refuses those out of it."""
@@ -289,7 +306,10 @@ class Hdf5Arrays(Mapping[str, Hdf5Array]):
     def _see(self, item: Any, where: str, depth: int, seen: set[Any], ahead: list[tuple[str, Any, int]]) -> None:
         h5py = import_h5py()
         if isinstance(item, h5py.Dataset):
-            self._arrays[where] = Hdf5Array(item, f"{self._path}/{where}", self.num_bytes)
+            array = Hdf5Array(item, f"{self._path}/{where}", self.num_bytes)
+            if self._attributes_left is not None and array.has_texts and len(array.shape) == 1:
+                array.read_texts()  # within bounds, before a library reads them all at once
+            self._names.append(where)
         elif isinstance(item, h5py.Group) and (address := _address(item)) not in seen:
             seen.add(address)
             ahead.append((where, item, depth + 1))
@@ -317,6 +337,50 @@ class Hdf5Arrays(Mapping[str, Hdf5Array]):
                     f"{where}: attribute {ascii(attribute.name)[:100]} has {num_values} values of {kind.get_size()} "
                     f"bytes, expected at most {MAX_ATTRIBUTE_BYTES} bytes, or {few} texts; remove it"
                 )
+            if is_long:
+                attribute.read(np.empty(attribute.shape, attribute.dtype))  # through `CheckedHeaps`, before others do
+
+
+class CheckedHeaps(io.FileIO):
+    """A file that HDF5 reads through Python, of which heaps of texts are checked before HDF5 goes through them.
+
+    A heap is a row of objects, each of which tells its length. At one without any length HDF5 2.0 stands still for
+    ever, and neither Ctrl-C nor a signal ends that.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "rb")
+        self._checked: set[int] = set()
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read from where the file stands; refuse what is a damaged heap.
+
+        Raises:
+            MemberError: If it is.
+        """
+        start = self.tell()
+        count = super().readinto(buffer)
+        seen = os.pread(self.fileno(), (count or 0) + 2 * len(_HEAP), max(0, start - len(_HEAP)))
+        place = seen.find(_HEAP)
+        while place >= 0:
+            self._check_heap(max(0, start - len(_HEAP)) + place)
+            place = seen.find(_HEAP, place + 1)
+        return count
+
+    def _check_heap(self, start: int) -> None:
+        if start in self._checked:
+            return
+        header = os.pread(self.fileno(), 16, start)
+        size = struct.unpack_from("<Q", header, 8)[0] if len(header) == 16 else 0
+        if size > os.fstat(self.fileno()).st_size - start:
+            raise MemberError("has a damaged heap: it is longer than the file")
+        heap, place = os.pread(self.fileno(), size, start), 16
+        while place + _HEAP_OBJECT.size <= len(heap):
+            number, length = _HEAP_OBJECT.unpack_from(heap, place)
+            if length > len(heap) - place or (number == 0 and length < _HEAP_OBJECT.size):
+                raise MemberError(f"has a damaged heap: object {number} in it has {length} bytes")
+            place += length if number == 0 else _HEAP_OBJECT.size + (length + 7) // 8 * 8
+        self._checked.add(start)
 
 
 def import_h5py() -> Any:

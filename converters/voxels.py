@@ -61,10 +61,10 @@ def open_voxels(
     chosen = {"array": array, "labels": labels, "split": split_array}
     path = os.path.abspath(path)
     stamps = stamps_of(path)
-    arrays = open_arrays(path, {key: name for key, name in chosen.items() if name is not None})
-    name = os.path.basename(path)
     facts = {"array": array, "labels": labels, "split_array": split_array, "order": order}
-    return VoxelSource(arrays, name, facts, limits, report, stamps)
+    with in_bounded_memory(path):
+        arrays = open_arrays(path, {key: name for key, name in chosen.items() if name is not None})
+        return VoxelSource(arrays, os.path.basename(path), facts, limits, report, stamps)
 
 
 class VoxelsConverter:
@@ -82,8 +82,7 @@ class VoxelsConverter:
 
     def open(self, archive: str, options: Mapping[str, Any], report: Report) -> VoxelSource:
         """The source that the options describe; see `open_voxels`."""
-        with in_bounded_memory(archive):
-            return open_voxels(archive, report=report, **{k: v for k, v in options.items() if v is not None})
+        return open_voxels(archive, report=report, **{k: v for k, v in options.items() if v is not None})
 
 
 converter = VoxelsConverter()

@@ -298,7 +298,7 @@ def _zstd_header(packed: bytes, place: int) -> tuple[int | None, int, bool]:
 def _zstd_blocks(packed: bytes, place: int) -> tuple[int, int]:
     """Bytes that the blocks of a frame unpack to at most, and where they end."""
     total, is_last = 0, False
-    while not is_last:
+    while not is_last and place + 3 <= len(packed):  # one that is cut off is unpacked as far as it goes
         low, high = struct.unpack_from("<BH", packed, place)
         header = low | high << 8
         is_last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3

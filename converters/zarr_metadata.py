@@ -300,8 +300,8 @@ class _Walk:
     ) -> None:
         """Refuse what the store cannot hold, or memory cannot."""
         stored = self._files.num_bytes
-        check_promise(where, shape, item_bytes, stored)
         check_chunk(where, inner or chunk, codecs.item_bytes)
+        check_promise(where, shape, item_bytes, stored)
         if len(chunk) != len(shape) or 0 in (chunk if 0 not in shape else ()):
             raise ArchiveError(f"{where}: shape {shape} has chunks of {chunk}, expected a length for each axis")
         check_number(where, "chunks", _count(where, shape, inner or chunk), stored)

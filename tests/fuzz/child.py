@@ -14,6 +14,7 @@ import random
 import re
 import resource
 import shutil
+import struct
 import sys
 import time
 import traceback
@@ -43,6 +44,9 @@ _FORBIDDEN = (
     "webbrowser.open",
 )
 """Audit events of what opening an archive never needs."""
+
+_OWN_PICKLES = ("dask", "xarray")
+"""Packages whose objects dask pickles and unpickles by itself, to copy and name them."""
 
 _CHANGES = ("os.chmod", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -86,18 +90,27 @@ class Watch:
     def stop(self) -> list[str]:
         """What should not have happened."""
         self.on = False
-        if self._touched():
-            self.seen.append(f"a file in {self._outside} was opened, read or changed")
+        if touched := self._touched():
+            self.seen.append(f"in {self._outside} was opened, read or changed: {', '.join(sorted(touched))}")
         return self.seen
 
-    def _touched(self) -> bool:
+    def _touched(self) -> set[str]:
+        """Names of the files outside to which something has happened; "." is the folder itself."""
         try:
-            return bool(os.read(self._events, 1 << 16))
+            events = os.read(self._events, 1 << 16)
         except BlockingIOError:
-            return False
+            return set()
+        names, place = set[str](), 0
+        while place < len(events):
+            _, _, _, length = struct.unpack_from("iIII", events, place)
+            names.add(events[place + 16 : place + 16 + length].rstrip(b"\0").decode(errors="replace") or ".")
+            place += 16 + length
+        return names
 
     def _hook(self, event: str, args: tuple[Any, ...]) -> None:
         if not self.on:
+            return
+        if event == "pickle.find_class" and args[0].partition(".")[0] in _OWN_PICKLES:
             return
         if event == "open":
             self._note_opened(*args)
