@@ -115,7 +115,7 @@ def _check_sizes(files: ClimateFiles, fields: Fields) -> None:
     """
     name = f"{files.name}/{fields.arrays[0].name}"
     field = (len(fields.latitudes), len(fields.longitudes), len(fields.arrays))
-    check_example(name, field, np.dtype(np.float32).itemsize)
+    check_example(name, field, np.dtype(np.float64).itemsize)
     check_number(name, "fields", fields.num_examples, files.num_bytes)
 
 

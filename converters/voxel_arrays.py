@@ -11,7 +11,7 @@ from converters import array_files
 from converters.array_bounds import MAX_EXAMPLE_BYTES, check_examples
 from converters.array_files import ArrayFile, read_beside
 from converters.binvox import MAX_CELLS
-from converters.npy_files import Npz
+from converters.npy_files import MAX_HEADER_BYTES, Npz
 from functa_store.errors import ArchiveError, FunctaStoreError, MemberError
 from functa_store.sources import Reject
 
@@ -119,7 +119,7 @@ def _one_per_shape(group: Npz, path: str) -> Arrays:
     rejects = [Reject(member=name, reason=reason) for name, reason in sorted(group.members.problems.items())]
 
     def read(k: int) -> np.ndarray:
-        if (size := group.size(names[k])) > MAX_EXAMPLE_BYTES:
+        if (size := group.size(names[k])) > MAX_EXAMPLE_BYTES + MAX_HEADER_BYTES:
             raise MemberError(f"has {size} bytes, expected at most {MAX_EXAMPLE_BYTES}")
         return group.read(names[k])
 

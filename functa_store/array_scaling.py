@@ -15,6 +15,8 @@ from functa_store.sources import FeatureSpec
 _STEPS = 256
 """Values that float32 must at least tell apart between the smallest and the largest one of a channel."""
 
+_BYTES_AT_ONCE = 1 << 24
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Scaling:
@@ -32,7 +34,13 @@ class Scaling:
 
     def raw(self, values: np.ndarray) -> np.ndarray:
         """What a source hands out of values: features as float32, or bytes."""
-        return values.astype(np.uint8) if self.as_bytes else ((values - self.low) / self.span).astype(np.float32)
+        if self.as_bytes:
+            return values.astype(np.uint8)
+        features = np.empty(values.shape, np.float32)
+        rows = max(1, _BYTES_AT_ONCE // max(1, 8 * math.prod(values.shape[1:])))
+        for start in range(0, len(values), rows):  # float64 of all at once would be many times the example
+            features[start : start + rows] = (values[start : start + rows] - self.low) / self.span
+        return features
 
     def features(
         self, channels: Sequence[str], units: Sequence[str], *, missing: bool, dtype: np.dtype[Any]
