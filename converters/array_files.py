@@ -1,28 +1,61 @@
-"""Which arrays does a file hold, and how is one of them read without reading it whole?"""
+"""Arrays in .npy, .npz, HDF5 and Zarr files by their names, none of them read whole.
+
+A file is what it begins with, not what it is called. Whatever it asks for is checked before a library reads it: see
+`npy_files`, `hdf5_files` and `zarr_files`.
+"""
 
 import os
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from functa_store.errors import ArchiveError, MissingLibraryError
+from converters.array_bounds import check_beside
+from converters.hdf5_files import MAGIC as HDF5_MAGIC
+from converters.hdf5_files import Hdf5Array, Hdf5Arrays
+from converters.npy_files import MAGIC as NPY_MAGIC
+from converters.npy_files import Npy, Npz, ZipMembers
+from converters.zarr_files import ZarrArrays, open_zarr_store
+from functa_store.array_labels import storable
+from functa_store.errors import ArchiveError, MemberError
 
 EXPECTED = "an .npy, .npz or HDF5 (.h5, .hdf5) file, or a Zarr array or group (.zarr, .zarr.zip)"
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-_ZIP = b"PK\3\4"
-_NPY = b"\x93NUMPY"
+MAX_TEXT_ARRAY_BYTES = 1 << 28
+"""Bytes of an array of texts in memory."""
+
+_ZIP_MAGIC = b"PK\3\4"
 
 
-def open_arrays(path: str | os.PathLike[str]) -> Mapping[str, Any]:
+@runtime_checkable
+class ArrayFile(Protocol):
+    """The arrays of a file by their names; a mapping.
+
+    Attributes:
+        num_bytes: Bytes of the file, or of all files of the folder.
+    """
+
+    num_bytes: int
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of an array, which is not read for that."""
+        ...
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+    def __contains__(self, name: object, /) -> bool: ...
+
+    def __iter__(self) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+
+def open_arrays(path: str | os.PathLike[str]) -> ArrayFile:
     """Every array of a file by its name, none of them read, but for those of an .npz when they are looked up.
 
     The array of an .npy, or of a Zarr store that is one array, is called "".
 
     Raises:
-        ArchiveError: If it cannot be read, is of no kind that is known, or holds Python objects instead of numbers.
+        ArchiveError: If it cannot be read, is of no kind that is known, or would run code, read other files or take
+            any amount of memory.
         MissingLibraryError: If h5py is not installed and is needed.
     """
     path = os.path.abspath(path)
@@ -31,81 +64,80 @@ def open_arrays(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     if not os.path.isfile(path) and not os.path.isdir(path):
         raise ArchiveError(f"{path}: found a pipe or device, expected {EXPECTED}; save it as a file")
     try:
-        return _reader(path)(path)
+        return _open(path)
     except ArchiveError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise ArchiveError(f"{path}: cannot be read: {error}; expected {EXPECTED}") from error
 
 
-def _reader(path: str) -> Callable[[str], Mapping[str, Any]]:
+def _open(path: str) -> ArrayFile:
     if os.path.isdir(path):
-        return _open_zarr
+        return ZarrArrays(open_zarr_store(path))
     with open(path, "rb") as file:
         head = file.read(8)
-    if head.startswith(_NPY):
-        return lambda path: {"": np.load(path, mmap_mode="r", allow_pickle=False)}
-    if head.startswith(_ZIP):
-        with zipfile.ZipFile(path) as archive:
-            return Npz if any(name.endswith(".npy") for name in archive.namelist()) else _open_zarr
-    if head == _HDF5:
-        return _open_hdf5
+    if head.startswith(NPY_MAGIC):
+        return Npy(path)
+    if head.startswith(_ZIP_MAGIC):
+        members = ZipMembers(path)
+        is_npz = any(name.endswith(".npy") for name in [*members.names, *members.problems])
+        return Npz(members) if is_npz else ZarrArrays(open_zarr_store(path))
+    if head == HDF5_MAGIC:
+        return Hdf5Arrays(path)
     raise ArchiveError(f"{path}: starts with {head!r}, expected {EXPECTED}")
 
 
-class Npz(Mapping[str, Any]):
-    """The arrays of an .npz, each read whole when it is looked up; the last one is kept."""
+def read_beside(arrays: ArrayFile, key: str, where: str) -> np.ndarray:
+    """An array of one number or text per example, read whole.
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        with zipfile.ZipFile(path) as archive:
-            self._kept: tuple[str, np.ndarray] | None = None
-            self._names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    Args:
+        arrays: The file.
+        key: Name of the array, which is there.
+        where: File and name, for errors.
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._names:
-            raise KeyError(name)
-        kept = self._kept  # another thread may replace it
-        if kept is not None and kept[0] == name:
-            return kept[1]
-        try:
-            with np.load(self._path, allow_pickle=False) as arrays:
-                values = arrays[name]
-        except (ValueError, OSError, EOFError, MemoryError, OverflowError, zlib.error, zipfile.BadZipFile) as error:
-            raise ArchiveError(f"{self._path}: array {name!r} cannot be read: {error}") from error
-        self._kept = name, values
-        return values
+    Returns:
+        Booleans, integers, floats of at most 8 bytes, or text.
 
-    def __iter__(self) -> Any:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-
-def _open_zarr(path: str) -> Mapping[str, Any]:
-    import zarr
-    from zarr.storage import ZipStore
-
+    Raises:
+        ArchiveError: If it is too large, cannot be read or holds neither numbers nor text.
+    """
     try:
-        found = zarr.open(ZipStore(path, mode="r") if os.path.isfile(path) else path, mode="r")
-    except FileNotFoundError as error:
-        raise ArchiveError(f"{path}: there is no Zarr array or group; expected {EXPECTED}") from error
-    if isinstance(found, zarr.Array):
-        return {"": found}
-    return {name: array for name, array in found.members(max_depth=None) if isinstance(array, zarr.Array)}
+        shape = arrays.shape(key)
+        if len(shape) != 1:
+            raise ArchiveError(f"{where}: found shape {shape}, expected one value per example")
+        array = arrays[key]
+        if isinstance(arrays, Hdf5Arrays) and array.has_texts:
+            return _texts([text.decode(errors="replace") for text in arrays.read_texts(key)], where)
+        if isinstance(array, Hdf5Array) and array.dtype.kind == "O":
+            raise ArchiveError(f"{where}: holds lists or references, expected a number or text for each example")
+        check_beside(where, shape, getattr(array.dtype, "itemsize", 8))
+        return plain_values(np.asarray(array[...]), where)
+    except MemberError as error:
+        raise ArchiveError(f"{where}: cannot be read: {error}") from error
+    except ArchiveError:
+        raise
+    except Exception as error:  # whatever the libraries of four formats stumble over
+        raise ArchiveError(f"{where}: cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _open_hdf5(path: str) -> Mapping[str, Any]:
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingLibraryError("h5py is not installed; run pip install 'functa-store[arrays]'") from error
-    file, found = h5py.File(path, "r"), {}
+def plain_values(values: np.ndarray, where: str) -> np.ndarray:
+    """Numbers that can be stored, or text, of what was read.
 
-    def keep(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            found[name] = item
+    Raises:
+        ArchiveError: If they are neither.
+    """
+    if values.dtype.kind in "biufU":
+        return storable(values)
+    if values.dtype.kind in "ST" or (
+        values.dtype.kind == "O" and all(isinstance(value, str | bytes) for value in values.ravel())
+    ):
+        return _texts([v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values.tolist()], where)
+    raise ArchiveError(f"{where}: holds {ascii(str(values.dtype))[:200]}, expected a number or text for each example")
 
-    file.visititems(keep)
-    return found
+
+def _texts(texts: list[str], where: str) -> np.ndarray:
+    """An array of texts, in which all take as much memory as the longest."""
+    longest = max(map(len, texts), default=0)
+    if 4 * longest * len(texts) > MAX_TEXT_ARRAY_BYTES:
+        raise ArchiveError(f"{where}: one of its {len(texts)} texts has {longest} characters, expected short names")
+    return np.array(texts, np.str_)

@@ -12,15 +12,36 @@ from typing import Any
 
 import numpy as np
 
-from converters.array_files import open_arrays
+from converters.array_bounds import check_examples, in_bounded_memory
+from converters.array_files import ArrayFile, open_arrays, read_beside
 from converters.arrays_presets import ARRAYS_PRESETS
+from converters.unchanged import Stamps, stamps_of
 from functa_store.array_examples import ArrayLike
 from functa_store.array_labels import as_text
 from functa_store.array_sources import ArraySource
 from functa_store.errors import ArchiveError, ConfigError
 from functa_store.progress import Report, silent
 
+_NUM_NAMED = 20
 _AXES = {"last": -1, "first": 1, "none": None}
+
+
+class FileArraySource(ArraySource):
+    """An array of a file; see `ArraySource`.
+
+    Args:
+        values: As for `ArraySource`.
+        stamps: Of the file, taken before it was opened.
+        **options: As for `ArraySource`.
+    """
+
+    def __init__(self, values: ArrayLike, *, stamps: Stamps, **options: Any) -> None:
+        self._stamps = stamps
+        super().__init__(values, **options)
+
+    def check_unchanged(self) -> None:
+        """Compare the file, or all files of the folder, with what they were; see `Source.check_unchanged`."""
+        self._stamps.check()
 
 
 def open_array_archive(
@@ -67,8 +88,29 @@ def open_array_archive(
         ConfigError: If an option is out of range.
         ArchiveError: If there is no such array, or it cannot be learned.
     """
-    arrays, name = open_arrays(path), os.path.basename(os.path.abspath(path))
-    array = _only_array(arrays, name) if array is None else array
+    path = os.path.abspath(path)
+    name, axis = os.path.basename(path), _parse_axis(channels_axis)
+    with in_bounded_memory(path):
+        stamps, arrays = stamps_of(path), open_arrays(path)
+        array = _only_array(arrays, name) if array is None else array
+        source = FileArraySource(
+            _examples(arrays, array, axis, name),
+            stamps=stamps,
+            channels_axis=axis,
+            axes=_names(axes),
+            channels=_names(channels),
+            units=_names(units),
+            value_range=_parse_range(value_range),
+            missing=bool(missing),
+            ids=None if ids is None else as_text(_read(arrays, ids, name)).tolist(),
+            split=None if split_from is None else _read(arrays, split_from, name),
+            labels={label: _read(arrays, label, name) for label in _names(labels)},
+            name=name,
+            limit=limit,
+            max_rejects=max_rejects,
+            check_first=check_first,
+            report=report,
+        )
     kept = {
         "array": array or None,
         "channels_axis": str(channels_axis),
@@ -81,51 +123,45 @@ def open_array_archive(
         "ids": ids,
         "split_from": split_from,
     }
-    source = ArraySource(
-        _find(arrays, array, name),
-        channels_axis=_parse_axis(channels_axis),
-        axes=_names(axes),
-        channels=_names(channels),
-        units=_names(units),
-        value_range=_parse_range(value_range),
-        missing=bool(missing),
-        ids=None if ids is None else as_text(_read(arrays, ids, name)).tolist(),
-        split=None if split_from is None else _read(arrays, split_from, name),
-        labels={label: _read(arrays, label, name) for label in _names(labels)},
-        name=name,
-        limit=limit,
-        max_rejects=max_rejects,
-        check_first=check_first,
-        report=report,
-    )
     source.provenance = {**source.provenance, "converter": "arrays", **kept}
     return source
 
 
-def _only_array(arrays: Mapping[str, Any], name: str) -> str:
-    found = [key for key in arrays if len(arrays[key].shape) >= 2]
+def _only_array(arrays: ArrayFile, name: str) -> str:
+    found = [key for key in arrays if len(arrays.shape(key)) >= 2]
     if len(found) != 1:
+        few = ", ".join(found[:_NUM_NAMED]) + (", ..." if len(found) > _NUM_NAMED else "")
         raise ArchiveError(
-            f"{name}: found {len(found)} arrays of two axes or more ({', '.join(found) or 'none'}), expected one; "
+            f"{name}: found {len(found)} arrays of two axes or more ({few or 'none'}), expected one; "
             "name it with --array"
         )
     return found[0]
 
 
-def _find(arrays: Mapping[str, Any], key: str, name: str) -> ArrayLike:
-    try:
-        return arrays[key]
-    except KeyError:
-        there = ", ".join(found for found in arrays if found) or "an array without a name alone"
-        raise ArchiveError(f"{name}: there is no array {key!r}; found {there}") from None
+def _check_there(arrays: ArrayFile, key: str, name: str) -> None:
+    if key not in arrays:
+        names = [found for found in arrays if found]
+        few = ", ".join(names[:_NUM_NAMED]) + (", ..." if len(names) > _NUM_NAMED else "")
+        raise ArchiveError(f"{name}: there is no array {key!r}; found {few or 'an array without a name alone'}")
 
 
-def _read(arrays: Mapping[str, Any], key: str, name: str) -> np.ndarray:
+def _examples(arrays: ArrayFile, key: str, channels_axis: int | None, name: str) -> ArrayLike:
+    """The array of examples, if a machine can hold them."""
+    _check_there(arrays, key, name)
+    shape = arrays.shape(key)
+    is_axis = channels_axis is not None and -len(shape) <= channels_axis < len(shape)
+    num_channels = shape[channels_axis] if is_axis and channels_axis is not None else 1
+    check_examples(f"{name}/{key}" if key else name, shape, 1, arrays.num_bytes, num_channels)  # before it is read
+    values = arrays[key]
+    item_bytes = getattr(values.dtype, "itemsize", 1)
+    check_examples(f"{name}/{key}" if key else name, shape, item_bytes, arrays.num_bytes, num_channels)
+    return values
+
+
+def _read(arrays: ArrayFile, key: str, name: str) -> np.ndarray:
     """A small array of one value per example."""
-    found = np.asarray(_find(arrays, key, name)[:])
-    if found.ndim != 1:
-        raise ArchiveError(f"{name}: array {key!r} has shape {found.shape}, expected one value per example")
-    return found
+    _check_there(arrays, key, name)
+    return read_beside(arrays, key, f"{name}: array {key!r}")
 
 
 def _names(typed: str | None) -> tuple[str, ...]:

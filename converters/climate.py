@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from converters.array_bounds import in_bounded_memory
 from converters.climate_options import ClimateOptions, Words, add_climate_arguments
 from converters.climate_presets import CLIMATE_PRESETS
 from converters.survey import SurveyOptions
@@ -76,7 +77,8 @@ def open_climate(
         raise MissingLibraryError(
             f"xarray is not installed; run pip install 'functa-store[climate]': {error}"
         ) from error
-    return ClimateSource(ClimateFiles(path), options, survey, report)
+    with in_bounded_memory(os.fspath(path)):
+        return ClimateSource(ClimateFiles(path), options, survey, report)
 
 
 class ClimateConverter:

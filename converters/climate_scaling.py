@@ -6,6 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
+from functa_store.array_scaling import lost_in_float32
 from functa_store.errors import ArchiveError, ConfigError
 from functa_store.sources import FeatureSpec
 
@@ -63,6 +64,22 @@ class Moments:
         return Moments(count=count, mean=mean, square=square, low=low, high=high)
 
 
+def check_rounding(name: str, channel: str, low: float, high: float) -> None:
+    """Refuse values that become one when they are rounded to float32, as fields are.
+
+    Args:
+        name: Of the archive, for errors.
+        channel: The variable.
+        low: Its smallest value, before rounding.
+        high: Its largest one.
+
+    Raises:
+        ArchiveError: If they do.
+    """
+    if problem := lost_in_float32(float(low), float(high), far=False):
+        raise ArchiveError(f"{name}: {channel} {problem}")
+
+
 def features_of(
     name: str, channels: tuple[str, ...], units: tuple[str, ...], training: Moments, scaling: str, *, missing: bool
 ) -> FeatureSpec:
@@ -96,6 +113,9 @@ def features_of(
             f"{name}: training values from {low.tolist()} to {high.tolist()} of {channels} lie too far apart for "
             "float32; are fill values not declared as such?"
         )
+    for channel, one in zip(channels, zip(low.tolist(), high.tolist(), strict=True), strict=True):
+        if problem := lost_in_float32(*one, far=False, close=False):
+            raise ArchiveError(f"{name}: {channel} {problem}")
     scale = np.where(scale > 0, scale, 1)  # of a constant, any will do
     above = low + np.maximum(1, np.abs(low) * 1e-3)  # which 1 alone would not be of huge values
     return FeatureSpec(

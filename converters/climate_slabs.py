@@ -25,12 +25,15 @@ class Slabs:
 
     Attributes:
         steps: Examples of a slab along each example dimension.
+        low: The smallest value of each variable of wider numbers that has been read, before it is rounded to float32.
+        high: The largest one.
     """
 
     def __init__(self, fields: Fields, num_longitudes: int) -> None:
         self._fields, self._num_longitudes = fields, num_longitudes
         points = len(fields.latitudes) * num_longitudes * len(fields.arrays)
         self.steps = _fitting(fields.sizes, _chunks(fields), 4 * points)
+        self.low, self.high = np.full(len(fields.arrays), np.inf), np.full(len(fields.arrays), -np.inf)
         self._kept: collections.OrderedDict[tuple[int, ...], np.ndarray] = collections.OrderedDict()
         self._lock = threading.Lock()
 
@@ -71,6 +74,13 @@ class Slabs:
             read = [array.isel(window).values for array in self._fields.arrays]
         except Exception as error:  # whatever a damaged chunk makes the library under xarray raise
             raise MemberError(f"cannot be read: {type(error).__name__}: {error}") from error
+        for k, values in enumerate(read):
+            if values.dtype.itemsize <= np.dtype(np.float32).itemsize:
+                continue  # it is exact
+            finite = values[np.isfinite(values)]
+            if finite.size:
+                self.low[k] = min(self.low[k], float(finite.min()))
+                self.high[k] = max(self.high[k], float(finite.max()))
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which the survey rejects
             return np.stack([values[..., : self._num_longitudes].astype(np.float32) for values in read], axis=-1)
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float32
 
+from converters.array_bounds import check_example, check_number
 from converters.climate_fields import Fields, find_fields
 from converters.climate_files import ClimateFiles
 from converters.climate_grid import read_grid
 from converters.climate_options import ClimateOptions
-from converters.climate_scaling import features_of
+from converters.climate_scaling import check_rounding, features_of
 from converters.climate_slabs import Slabs
 from converters.climate_survey import FieldSurvey
 from converters.climate_times import labels_of, words
@@ -44,7 +45,9 @@ class ClimateSource(Source):
     """
 
     def __init__(self, files: ClimateFiles, options: ClimateOptions, survey: SurveyOptions, report: Report) -> None:
+        self._files = files
         fields = find_fields(files.name, files.open(), options.variable, options.example_dims, options.select)
+        _check_sizes(files, fields)
         grid, notes = read_grid(files.name, fields.latitudes, fields.longitudes)
         for note in notes:
             report(Note(message=f"{files.name}: {note}"))
@@ -74,6 +77,10 @@ class ClimateSource(Source):
         }
         check_source(self)
 
+    def check_unchanged(self) -> None:
+        """Compare all files of the archive with what they were; see `Source.check_unchanged`."""
+        self._files.check_unchanged()
+
     def _features(self, fields: Fields, seen: FieldSurvey, scaling: str) -> FeatureSpec:
         """What features mean, by the values of the training fields."""
         training = np.zeros(len(seen.moments.count), bool)
@@ -81,6 +88,9 @@ class ClimateSource(Source):
         channels = tuple(str(array.name) for array in fields.arrays)
         units = tuple(str(array.attrs.get("units", "")).strip() or "1" for array in fields.arrays)
         moments = seen.moments.together(training)
+        for k in range(len(channels)):
+            if self._slabs.low[k] <= self._slabs.high[k]:
+                check_rounding(self._name, channels[k], self._slabs.low[k], self._slabs.high[k])
         return features_of(self._name, channels, units, moments, scaling, missing=seen.any_missing)
 
     def read(self, index: int) -> Float32[np.ndarray, "lat lon channel"]:
@@ -95,6 +105,18 @@ class ClimateSource(Source):
             raise MemberError(f"{self._name}/{self.ids[index]}: {error}") from error
         scale, offset = self._scale
         return ((values - offset) / scale).astype(np.float32)
+
+
+def _check_sizes(files: ClimateFiles, fields: Fields) -> None:
+    """Refuse fields that memory could not hold, or more of them than the files can.
+
+    Raises:
+        ArchiveError: If there are.
+    """
+    name = f"{files.name}/{fields.arrays[0].name}"
+    field = (len(fields.latitudes), len(fields.longitudes), len(fields.arrays))
+    check_example(name, field, np.dtype(np.float64).itemsize)
+    check_number(name, "fields", fields.num_examples, files.num_bytes)
 
 
 def names_of(fields: Fields, count: int) -> list[str]:

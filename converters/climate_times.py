@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from functa_store.array_labels import storable
 from functa_store.sources import Label
 
 TIME_NAMES = ("time", "valid_time", "date", "month", "year", "day")
@@ -82,7 +83,7 @@ def labels_of(coordinate: xr.DataArray) -> dict[str, Label]:
         return {"month": Label(values=values.astype(np.int32) - 1, names=MONTHS)}
     if values.dtype.kind in "iufb":
         counted = values.dtype.kind in "iu" and np.array_equal(values, np.arange(len(values)))
-        return {} if counted or not np.isfinite(values).all() else {name: Label(values=values)}
+        return {} if counted or not np.isfinite(values).all() else {name: Label(values=storable(values))}
     classes, number = np.unique(values.astype(str), return_inverse=True)
     return {name: Label(values=number.astype(np.int32), names=tuple(classes.tolist()))}
 

@@ -1,16 +1,17 @@
 """Which arrays of a file of occupancies are what, and how is one example of them read?"""
 
-import io
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from converters import array_files
-from converters.archives import open_archive
+from converters.array_bounds import MAX_EXAMPLE_BYTES, check_examples
+from converters.array_files import ArrayFile, read_beside
 from converters.binvox import MAX_CELLS
+from converters.npy_files import MAX_HEADER_BYTES, Npz
 from functa_store.errors import ArchiveError, FunctaStoreError, MemberError
 from functa_store.sources import Reject
 
@@ -43,7 +44,12 @@ class Arrays(NamedTuple):
     @property
     def grid(self) -> tuple[int, ...]:
         """Shape of an example, without an axis of channels."""
-        return self.shape[1:-1] if len(self.shape) == 5 and self.shape[-1] == 1 else self.shape[1:]
+        return grid_of(self.shape)
+
+
+def grid_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of an example, without an axis of channels."""
+    return shape[1:-1] if len(shape) == 5 and shape[-1] == 1 else shape[1:]
 
 
 def open_arrays(path: str, chosen: Mapping[str, str]) -> Arrays:
@@ -60,8 +66,8 @@ def open_arrays(path: str, chosen: Mapping[str, str]) -> Arrays:
     """
     try:
         group = array_files.open_arrays(path)
-        if isinstance(group, array_files.Npz) and not _holds_one_array(group, chosen):
-            arrays = _one_per_shape(path)
+        if isinstance(group, Npz) and not _holds_one_array(group, chosen):
+            arrays = _one_per_shape(group, path)
         else:
             arrays = _of_group(group, path, chosen)
     except FunctaStoreError:
@@ -72,28 +78,31 @@ def open_arrays(path: str, chosen: Mapping[str, str]) -> Arrays:
     return arrays
 
 
-def _holds_one_array(group: Mapping[str, Any], chosen: Mapping[str, str]) -> bool:
+def _holds_one_array(group: ArrayFile, chosen: Mapping[str, str]) -> bool:
     """Whether all occupancies are in one array, and not each in its own."""
     return "array" in chosen or len(group) < 2 or any(name in group for name in NAMES["array"])
 
 
-def _of_group(group: Mapping[str, Any], path: str, chosen: Mapping[str, str]) -> Arrays:
+def _of_group(group: ArrayFile, path: str, chosen: Mapping[str, str]) -> Arrays:
     """What arrays by name mean; those of occupancies need only `shape` and indexing by a number."""
-    array = group[_name(group, path, "array", chosen)]
+    name = _name(group, path, "array", chosen)
+    where, shape = f"{path}/{name}" if name else path, tuple(group.shape(name))
+    _check_shape(shape, path)
+    check_examples(where, shape, 1, group.num_bytes)  # before it is read
+    array = group[name]
+    if (dtype := np.dtype(array.dtype)).kind not in "biuf":
+        raise ArchiveError(f"{where}: holds {dtype}, expected booleans, integers or floats")
+    check_examples(where, shape, dtype.itemsize, group.num_bytes)
     beside = {
-        key: _values(group[_name(group, path, key, chosen)])
+        key: read_beside(group, found, f"{os.path.basename(path)}: {key}")
         for key in ("labels", "split", "ids")
         if key in chosen or any(name in group for name in NAMES[key])
+        for found in [_name(group, path, key, chosen)]
     }
-    return Arrays(tuple(array.shape), lambda k: np.asarray(array[k]), beside)
+    return Arrays(shape, lambda k: np.asarray(array[k]), beside)
 
 
-def _values(array: Any) -> np.ndarray:
-    """All values of a small array; text of variable length is an object to HDF5."""
-    return np.asarray((array.asstr() if array.dtype.kind == "O" and hasattr(array, "asstr") else array)[...])
-
-
-def _name(group: Mapping[str, Any], path: str, key: str, chosen: Mapping[str, str]) -> str:
+def _name(group: ArrayFile, path: str, key: str, chosen: Mapping[str, str]) -> str:
     wanted = (chosen[key],) if key in chosen else NAMES[key]
     found = [name for name in wanted if name in group]
     if not found and key == "array" and key not in chosen and len(names := list(group)) == 1:
@@ -104,40 +113,44 @@ def _name(group: Mapping[str, Any], path: str, key: str, chosen: Mapping[str, st
     return found[0]
 
 
-def _one_per_shape(path: str) -> Arrays:
+def _one_per_shape(group: Npz, path: str) -> Arrays:
     """An .npz of an array per shape, whose grid is that of the first one that can be read."""
-    archive = open_archive(path)
-    members = [member for member in archive.members if member.endswith(".npy")]
+    names = sorted(name for name in group if not _is_hidden(name))
+    rejects = [Reject(member=name, reason=reason) for name, reason in sorted(group.members.problems.items())]
 
     def read(k: int) -> np.ndarray:
-        return _loaded(archive.read(members[k]))
+        if (size := group.size(names[k])) > MAX_EXAMPLE_BYTES + MAX_HEADER_BYTES:
+            raise MemberError(f"has {size} bytes, expected at most {MAX_EXAMPLE_BYTES}")
+        return group.read(names[k])
 
-    for k in range(len(members)):
+    for k in range(len(names)):
         try:
             shape = read(k).shape
         except MemberError:
             continue  # the survey makes it a reject
-        ids = np.array([member.removesuffix(".npy") for member in members])
-        return Arrays((len(members), *shape), read, {"ids": ids}, archive.rejects)
-    raise ArchiveError(f"{path}: none of its {len(members)} arrays can be read")
+        return Arrays((len(names), *shape), read, {"ids": np.array(names, object)}, rejects)
+    raise ArchiveError(f"{path}: none of its {len(names)} arrays can be read")
 
 
-def _loaded(content: bytes) -> np.ndarray:
-    try:
-        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    except Exception as error:  # a header is Python that NumPy parses, and may ask for any amount of memory
-        raise MemberError(f"is no array that can be read: {type(error).__name__}: {error}") from error
+def _is_hidden(name: str) -> bool:
+    """Whether an archiver has put it there."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def _check_shapes(arrays: Arrays, path: str) -> None:
     name, shape = os.path.basename(os.path.abspath(path)), arrays.shape
-    if len(arrays.grid) != 3 or 0 in shape:
-        raise ArchiveError(f"{name}: occupancies have shape {shape}, expected (examples, z, y, x), none of them 0")
-    if math.prod(arrays.grid) > MAX_CELLS:
-        raise ArchiveError(f"{name}: examples have shape {arrays.grid}, expected at most {MAX_CELLS} cells each")
+    _check_shape(shape, path)
     for key, values in arrays.beside.items():
         if values.shape != shape[:1]:
             raise ArchiveError(f"{name}: {key} have shape {values.shape}, expected one for each of {shape[:1]}")
+
+
+def _check_shape(shape: tuple[int, ...], path: str) -> None:
+    name, grid = os.path.basename(os.path.abspath(path)), grid_of(shape)
+    if len(grid) != 3 or 0 in shape:
+        raise ArchiveError(f"{name}: occupancies have shape {shape}, expected (examples, z, y, x), none of them 0")
+    if math.prod(grid) > MAX_CELLS:
+        raise ArchiveError(f"{name}: examples have shape {grid}, expected at most {MAX_CELLS} cells each")
 
 
 def names_of(values: np.ndarray) -> list[str]:

@@ -1,6 +1,9 @@
 """How do occupancies in an array file become a source, with every example read once beforehand?"""
 
+import contextlib
 import hashlib
+import math
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +13,7 @@ from jaxtyping import Float32, UInt8
 from converters.images import folder_splits_and_classes
 from converters.shape_source import HOLD_OUT_RULE, PERIOD
 from converters.survey import SurveyOptions, in_threads, survey
+from converters.unchanged import Stamps
 from converters.voxel_arrays import Arrays, names_of, splits_of
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.grids import CellGrid
@@ -18,6 +22,9 @@ from functa_store.sources import FeatureSpec, Label, Source, check_source, hold_
 
 BYTES = 255
 """What is inside in occupancies that were saved as a picture."""
+
+_LARGE_CELLS = 1 << 24
+"""Cells of an example beyond which only one is in memory at a time, however many threads there are."""
 
 
 class VoxelSource(Source):
@@ -31,6 +38,7 @@ class VoxelSource(Source):
         facts: Options, for the provenance.
         limits: How much to take and to tolerate.
         report: Told how far the survey is.
+        stamps: Of the file, taken before it was opened.
 
     Raises:
         TooManyRejectsError: If more examples cannot be used than `limits` allow.
@@ -38,9 +46,16 @@ class VoxelSource(Source):
     """
 
     def __init__(
-        self, arrays: Arrays, name: str, facts: Mapping[str, Any], limits: SurveyOptions, report: Report
+        self,
+        arrays: Arrays,
+        name: str,
+        facts: Mapping[str, Any],
+        limits: SurveyOptions,
+        report: Report,
+        stamps: Stamps,
     ) -> None:
-        self._arrays, self._name = arrays, name
+        self._arrays, self._name, self._stamps = arrays, name, stamps
+        self._one_large = threading.Lock() if math.prod(arrays.grid) > _LARGE_CELLS else contextlib.nullcontext()
         self._turn = tuple(facts["order"].index(axis) for axis in "zyx")
         self.domain = CellGrid(axes=("z", "y", "x"), resolution=tuple(arrays.grid[i] for i in self._turn))
         count = len(range(arrays.shape[0])[: limits.limit])
@@ -75,6 +90,10 @@ class VoxelSource(Source):
         except MemberError as error:
             raise MemberError(f"{self._name}/{self.ids[index]}: {error}") from error
 
+    def check_unchanged(self) -> None:
+        """Compare the file, or all files of the folder, with what they were; see `Source.check_unchanged`."""
+        self._stamps.check()
+
     def _example(self, k: int) -> UInt8[np.ndarray, "z y x 1"] | Float32[np.ndarray, "z y x 1"]:
         try:
             raw = self._arrays.read(k)
@@ -94,10 +113,11 @@ class VoxelSource(Source):
 
     def _look(self, k: int) -> tuple[float, bytes]:
         """The highest value and the digest of an example."""
-        raw = self._example(k)
-        if not (highest := float(raw.max())):
-            raise MemberError("is empty: no cell is occupied")
-        return highest, hashlib.sha256(raw.data).digest()
+        with self._one_large:
+            raw = self._example(k)
+            if not (highest := float(raw.max())):
+                raise MemberError("is empty: no cell is occupied")
+            return highest, hashlib.sha256(raw.data).digest()
 
     def _scale(self) -> float:
         highest = max((highest for highest, _ in self._seen.values()), default=1.0)

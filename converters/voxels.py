@@ -10,8 +10,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from converters.array_bounds import in_bounded_memory
 from converters.shape_presets import VOXELS_PRESETS
 from converters.survey import SurveyOptions
+from converters.unchanged import stamps_of
 from converters.voxel_arrays import open_arrays
 from converters.voxel_source import VoxelSource
 from functa_store.errors import ConfigError
@@ -57,10 +59,12 @@ def open_voxels(
         raise ConfigError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
     limits = SurveyOptions(limit=limit, max_rejects=max_rejects, check_first=check_first)
     chosen = {"array": array, "labels": labels, "split": split_array}
-    arrays = open_arrays(os.fspath(path), {key: name for key, name in chosen.items() if name is not None})
-    name = os.path.basename(os.path.abspath(path))
+    path = os.path.abspath(path)
+    stamps = stamps_of(path)
     facts = {"array": array, "labels": labels, "split_array": split_array, "order": order}
-    return VoxelSource(arrays, name, facts, limits, report)
+    with in_bounded_memory(path):
+        arrays = open_arrays(path, {key: name for key, name in chosen.items() if name is not None})
+        return VoxelSource(arrays, os.path.basename(path), facts, limits, report, stamps)
 
 
 class VoxelsConverter:

@@ -153,8 +153,9 @@ def scan(examples: ArrayExamples, count: int, *, missing: bool, progress: Callab
         if problem := _problem(example, missing):
             problems[index] = problem
         else:
-            points = example.reshape(-1, num_channels)
-            low[index], high[index] = np.fmin.reduce(points), np.fmax.reduce(points)
+            low[index] = np.fmin.reduce(example.reshape(-1, num_channels))
+            high[index] = np.fmax.reduce(example.reshape(-1, num_channels))
+        del example  # before the next one, which may be large, is read
         progress(index + 1, len(problems))
     return Scan(low=low, high=high, problems=problems, sha256=digest.hexdigest())
 

@@ -63,8 +63,19 @@ def per_example(
     return PerExample(
         ids=ids,
         split=None if split is None else as_text(np.asarray(split)),
-        labels={key: v if isinstance(v, Label) else as_label(key, np.asarray(v)) for key, v in (labels or {}).items()},
+        labels={key: _label(key, v) for key, v in (labels or {}).items()},
     )
+
+
+def _label(key: str, given: AnyLabel) -> Label:
+    label = given if isinstance(given, Label) else as_label(key, np.asarray(given))
+    return dataclasses.replace(label, values=storable(np.asarray(label.values)))
+
+
+def storable(values: np.ndarray) -> np.ndarray:
+    """Numbers as a store can hold them: the long double of a platform, which no other one reads, as float64."""
+    is_long = values.dtype.kind == "f" and values.dtype.itemsize > np.dtype(np.float64).itemsize
+    return values.astype(np.float64) if is_long else values
 
 
 def as_label(name: str, values: np.ndarray) -> Label:

@@ -1,6 +1,7 @@
 """Which values of an array become which features?"""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from functa_store.sources import FeatureSpec
 
 _STEPS = 256
 """Values that float32 must at least tell apart between the smallest and the largest one of a channel."""
+
+_BYTES_AT_ONCE = 1 << 24
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,7 +34,13 @@ class Scaling:
 
     def raw(self, values: np.ndarray) -> np.ndarray:
         """What a source hands out of values: features as float32, or bytes."""
-        return values.astype(np.uint8) if self.as_bytes else ((values - self.low) / self.span).astype(np.float32)
+        if self.as_bytes:
+            return values.astype(np.uint8)
+        features = np.empty(values.shape, np.float32)
+        rows = max(1, _BYTES_AT_ONCE // max(1, 8 * math.prod(values.shape[1:])))
+        for start in range(0, len(values), rows):  # float64 of all at once would be many times the example
+            features[start : start + rows] = (values[start : start + rows] - self.low) / self.span
+        return features
 
     def features(
         self, channels: Sequence[str], units: Sequence[str], *, missing: bool, dtype: np.dtype[Any]
@@ -80,11 +89,33 @@ def find_scaling(
 
 
 def _check_span(name: str, low: np.ndarray, high: np.ndarray) -> None:
+    for channel in range(len(low)):
+        if problem := lost_in_float32(float(low[channel]), float(high[channel])):
+            raise ArchiveError(f"{name}: channel {channel} {problem}")
+
+
+def lost_in_float32(low: float, high: float, *, far: bool = True, close: bool = True) -> str | None:
+    """Why values of a range cannot be learned and decoded in float32, as all is, and what to do; None if they can.
+
+    Args:
+        low: The smallest value.
+        high: The largest one, which may be the same.
+        far: Whether values may be too far from 0.
+        close: Whether they may be too close to each other.
+    """
     float32 = np.finfo(np.float32)
-    largest = np.maximum(np.abs(low), np.abs(high))
-    coarse = (high > low) & (largest * float32.eps > high / _STEPS - low / _STEPS)
-    for channel in np.flatnonzero(coarse | (largest > float32.max / 4)):
-        raise ArchiveError(
-            f"{name}: channel {channel} goes from {low[channel]!r} to {high[channel]!r}, too far out or too close "
-            "together for float32, in which all is learned and decoded; subtract an offset, or choose another unit"
-        )
+    tiny, largest, span = float(float32.tiny), max(abs(low), abs(high)), high - low
+    if far and largest > float(float32.max) / 4:
+        reason, way_out = "too far out", "subtract an offset, or choose another unit"
+    elif 0 < largest < tiny or 0 < span < _STEPS * tiny:
+        reason, way_out = "too small", f"multiply them, such as by {_power_of_ten(max(span, largest))}"
+    elif close and high > low and largest * float(float32.eps) > span / _STEPS:
+        reason, way_out = "too close together", "subtract an offset, or choose another unit"
+    else:
+        return None
+    return f"goes from {low!r} to {high!r}, {reason} for float32, in which all is learned and decoded; {way_out}"
+
+
+def _power_of_ten(value: float) -> str:
+    """The power of ten that takes a small value to about 1."""
+    return f"1e{-math.floor(math.log10(value))}"

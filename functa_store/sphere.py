@@ -26,6 +26,8 @@ from functa_store.sphere_cells import (
 from functa_store.sphere_covered import Covered, longitudes_within
 from functa_store.sphere_mask import in_missing_run, pack_mask, run_ends
 
+_POINTS_AT_ONCE = 1 << 18
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SphereGrid:
@@ -106,12 +108,21 @@ class SphereGrid:
             "mask": "" if missing is None else pack_mask(missing),
         }
         if not (grid.is_round and (grid.covered.south, grid.covered.north) == (-90, 90)):
-            mesh = np.meshgrid(*grid.axis_coords(), indexing="ij")
-            points = unit_vectors(np.stack(mesh, axis=-1)).reshape(-1, 3)
-            low, high = points.min(axis=0), points.max(axis=0)
+            low, high = grid._ends()
             fields["centre"] = tuple(((low + high) / 2).tolist())
             fields["radius"] = float((high - low).max() / 2)
         return dataclasses.replace(grid, **fields)
+
+    def _ends(self) -> tuple[Float64[np.ndarray, " 3"], Float64[np.ndarray, " 3"]]:
+        """The smallest and the largest x, y and z of all points, a few rows of which are in memory at a time."""
+        latitudes, longitudes = self.axis_coords()
+        low, high = np.full(3, np.inf), np.full(3, -np.inf)
+        rows = max(1, _POINTS_AT_ONCE // len(longitudes))
+        for start in range(0, len(latitudes), rows):
+            mesh = np.meshgrid(latitudes[start : start + rows], longitudes, indexing="ij")
+            points = unit_vectors(np.stack(mesh, axis=-1)).reshape(-1, 3)
+            low, high = np.minimum(low, points.min(axis=0)), np.maximum(high, points.max(axis=0))
+        return low, high
 
     @functools.cached_property
     def _latitudes(self) -> Float64[np.ndarray, " lat"]:

@@ -198,7 +198,7 @@ def test_what_contradicts_the_array_is_refused(tmp_path, arrays, options, words)
 
 @pytest.mark.parametrize("write", [write_npy, write_npz])
 def test_python_objects_are_never_loaded(tmp_path, write):
-    with pytest.raises(ArchiveError, match=r"Object arrays cannot be loaded|Python objects in dtype"):
+    with pytest.raises(ArchiveError, match=r"holds Python objects, which are never loaded"):
         open_array_archive(
             write(tmp_path / "a", values=np.array([[[1, {}]]], object)), array="values" * (write is write_npz)
         )

@@ -300,7 +300,7 @@ def test_a_single_field_trains(write):
         (b"GRIB" + bytes(100), "found GRIB; rewrite it as NetCDF"),
         (b"PK\3\4" + bytes(100), "a zip; unpack it"),
         (b"hello", "starts with b'hello'"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(100), "cannot be opened"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "cannot be read: .*Fetch it again"),
         (b"CDF\1" + bytes(3), "cannot be opened"),
     ],
 )
@@ -435,7 +435,7 @@ def test_pipes_devices_and_dangling_links_are_refused_at_once(write, tmp_path):
         open_climate(tmp_path)
     dataset().to_zarr(tmp_path / "fields.zarr", consolidated=False)
     (tmp_path / "fields.zarr/t2m/gone").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(ArchiveError, match="link to nothing"):
+    with pytest.raises(ArchiveError, match="is a link out of the archive"):
         open_climate(tmp_path / "fields.zarr")
 
 
