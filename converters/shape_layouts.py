@@ -8,7 +8,7 @@ from typing import Literal
 
 from converters.archives import Archive
 from converters.images import folder_splits_and_classes
-from converters.meshes import MESH_SUFFIXES
+from converters.mesh_files import MESH_SUFFIXES
 from converters.shape_archives import StreamedTar
 from functa_store.errors import ArchiveError
 

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from jaxtyping import Int64
 
+from converters.turns import turns
 from functa_store.config import whole
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.progress import Report, Surveyed
@@ -90,9 +91,12 @@ def in_threads(
 
     def outcome(k: int) -> Outcome[T]:
         try:
-            found = inspect(k)
+            with turns():
+                found = inspect(k)
         except MemberError as error:
             return Outcome(position=k, problem=str(error), examples=0)
+        except MemoryError:
+            return Outcome(position=k, problem="takes more memory than there is", examples=0)
         return Outcome(position=k, found=found, examples=examples(found))
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

@@ -177,13 +177,13 @@ def test_the_published_forms_of_intrinsics_are_read(lines):
     ("text", "words"),
     [
         (b"", "expected 'f cx cy"),
-        (b"a b c 0.\n4 4\n", "could not convert"),
+        (b"a b c 0.\n4 4\n", "found b'a b c.*expected numbers"),
         (b"nan 4 4 0.\n8 8\n", "expected finite"),
         (b"-8 4 4 0.\n8 8\n", "f above 0"),
         (b"8 4 4 0.\n0. 0. 0.\n1.\n", "expected height and width"),
         (b"8 4 4 0.\n8.5 8\n", "expected height and width"),
         (b"8 4 4 0.\n8 8\n1\n", "world to camera"),
-        (b"\xff\xfe8", "ascii"),
+        (b"\xff\xfe8", "expected numbers"),
     ],
 )
 def test_other_intrinsics_are_refused(text, words):
