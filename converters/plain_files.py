@@ -13,7 +13,7 @@ _SHOWN = 100
 
 
 def checked_path(path: Any) -> str:
-    """A path of an archive, absolute.
+    """The path of an archive, or of a file beside it, made absolute.
 
     Raises:
         ArchiveError: If it is no path that a system call takes.
@@ -21,17 +21,15 @@ def checked_path(path: Any) -> str:
     try:
         text = os.fspath(path)
     except TypeError as error:
-        raise ArchiveError(f"found {path!r} as the path of an archive, expected a str or os.PathLike") from error
+        raise ArchiveError(f"found {path!r} as a path to read, expected a str or os.PathLike") from error
     if not isinstance(text, str):
-        raise ArchiveError(f"found {text!r} as the path of an archive, expected a str, not bytes")
+        raise ArchiveError(f"found {text!r} as a path to read, expected a str, not bytes")
     if not text or "\0" in text:
-        raise ArchiveError(
-            f"found {shown(text)!r} as the path of an archive, expected one that is not empty, without NUL"
-        )
+        raise ArchiveError(f"found {shown(text)!r} as a path to read, expected one that is not empty, without NUL")
     try:
         os.fsencode(text)
     except UnicodeEncodeError as error:
-        raise ArchiveError(f"found {shown(text)!r} as the path of an archive, which no file system can hold") from error
+        raise ArchiveError(f"found {shown(text)!r} as a path to read, which no file system can hold") from error
     return os.path.abspath(text)
 
 

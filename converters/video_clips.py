@@ -154,10 +154,12 @@ def list_clips(archive: Archive, path: str, options: VideoOptions) -> dict[str, 
     return {clip: clips[clip] for clip in sorted(clips)}
 
 
-def in_time(member: str) -> tuple[list[str | int], str]:
+def in_time(member: str) -> tuple[list[str | tuple[int, str]], str]:
     """What sorts frames: numbers in their names by size, so that frame 10 follows frame 9 and not frame 1."""
     parts: list[str] = re.split(r"([0-9]+)", member)  # text and digits in turn
-    return [int(part) if k % 2 else part for k, part in enumerate(parts)], member
+    digits = [part.lstrip("0") for part in parts[1::2]]  # compared by length first: they may be too long for an int
+    numbers = [(len(number), number) for number in digits]
+    return [numbers[k // 2] if k % 2 else part for k, part in enumerate(parts)], member
 
 
 def _array_clips(name: str, path: str, options: VideoOptions) -> dict[str, Clip]:

@@ -4,9 +4,11 @@ import io
 
 import numpy as np
 import pytest
+import scipy.signal
 import soundfile
 
 from converters.audio import converter, open_audio
+from converters.audio_files import resampled
 from functa_store.commands.archives import reopen_archive
 from functa_store.errors import ArchiveError, ConfigError, TooManyRejectsError
 from functa_store.progress import Surveyed, silent
@@ -232,3 +234,17 @@ def test_a_store_says_how_its_archive_was_read(pack, files, options):
     again = reopen_archive(str(path), source.provenance, [], silent)
     assert again.ids == source.ids
     np.testing.assert_array_equal(again.read(5), source.read(5))
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"), [(44100, 16000), (8000, 48000), (44100, 44099), (7, 3), (3, 1000), (1000, 3)]
+)
+@pytest.mark.parametrize("length", [1, 5, 99_999, 700_001])
+def test_sound_resampled_in_parts_is_the_same_as_resampled_as_a_whole(given, wanted, length):
+    if length * wanted / given > 1e7:
+        length = 5000
+    sound = np.random.default_rng(0).uniform(-1, 1, (length, 2))
+    common = np.gcd(given, wanted)
+    whole = scipy.signal.resample_poly(sound, wanted // common, given // common, axis=0)
+    blocks = iter(np.array_split(sound, min(length, 13)))
+    np.testing.assert_array_equal(np.concatenate(list(resampled(blocks, given, wanted))), whole)
