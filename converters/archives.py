@@ -13,7 +13,7 @@ import numpy as np
 from converters.listing import Listing, check_size
 from converters.packed import DEFLATED, LOCAL_HEADER, Entry, RandomFile, tar_entries, zip_entries
 from converters.plain_files import base_name, checked_path, open_below, open_plain, sha256_of
-from converters.turns import take_turn
+from converters.room import take_room
 from converters.unchanged import FileStamps
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources import Reject
@@ -234,7 +234,7 @@ class ZipArchive:
     def read(self, member: str) -> bytes:
         """All bytes of a member, its checksum verified; see `Archive.read`."""
         offset, stored, size, method, crc = self._listing.place(member)
-        take_turn(stored + 2 * size if method == DEFLATED else stored)  # zlib joins its blocks in the end
+        take_room(stored + 2 * size if method == DEFLATED else stored)  # zlib joins its blocks in the end
         magic, name_length, extra_length = struct.unpack("<4s22x2H", self._file.read_at(offset, LOCAL_HEADER))
         if magic != b"PK\3\4":
             raise MemberError("is damaged inside the zip: its header is missing")
@@ -269,7 +269,7 @@ class TarArchive:
     def read(self, member: str) -> bytes:
         """All bytes of a member; see `Archive.read`."""
         offset, stored, *_ = self._listing.place(member)
-        take_turn(stored)
+        take_room(stored)
         return self._file.read_at(offset, stored)
 
     def sha256(self) -> str:
@@ -299,5 +299,5 @@ def _read_whole(descriptor: int) -> bytes:
     with open(descriptor, "rb") as file:
         size = os.fstat(descriptor).st_size
         check_size(size)
-        take_turn(size)
+        take_room(size)
         return file.read(size)

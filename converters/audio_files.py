@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from converters.turns import take_turn
+from converters.room import take_room
 from functa_store.errors import ConfigError, MemberError, MissingLibraryError
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def read_sound(data: bytes, form: WindowFormat, options: SoundOptions) -> Float3
     with open_sound(data) as file:
         _check_header(file, form, options)
         length = _length(file, form)
-        take_turn(4 * length * form.num_channels)
+        take_room(4 * length * form.num_channels)
         sound, done = np.empty((length, form.num_channels), np.float32), 0
         for block in resampled(_blocks(file, form.num_channels), file.samplerate, form.sample_rate):
             sound[done : done + len(block)] = np.clip(block, -1, 1)
@@ -243,7 +243,7 @@ def resampled(
     common = math.gcd(given, wanted)
     up, down = wanted // common, given // common
     reach = 10 * max(up, down)  # as of resample_poly, which would design its filter anew for each part
-    weights = firwin(2 * reach + 1, 1 / max(up, down), window=("kaiser", 5.0))
+    weights = firwin(2 * reach + 1, 1 / max(up, down), window=("kaiser", 5.0))  # type: ignore[arg-type]
     beside = -(-(reach // up + 2) // down) * down  # multiples of `down` begin a new sample
     part = max(beside, -(-_VALUES_AT_ONCE // down) * down)
     kept, before = np.empty((0, 0)), 0  # what is at hand, and how much of it precedes the next part

@@ -11,8 +11,8 @@ from converters.audio_files import CHANNELS, SoundOptions, WindowFormat, glance,
 from converters.groups import group_labels, group_split
 from converters.kept import Kept
 from converters.listing import has_suffix, not_wanted, nothing_to_convert
+from converters.room import room
 from converters.survey import SurveyOptions, in_threads, survey
-from converters.turns import turns
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.grids import CellGrid
 from functa_store.progress import Report
@@ -87,7 +87,7 @@ class AudioSource(Source):
         """
         file, k = self._places[index]
         try:
-            with turns():
+            with room():
                 return _window(self._sound(file), k, self.format.samples)
         except MemberError as error:
             raise MemberError(f"{self._archive.name}/{file}: {error}") from error

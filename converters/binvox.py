@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from converters.plain_files import shown
-from converters.turns import take_turn
+from converters.room import take_room
 from functa_store.errors import MemberError
 
 MAX_DIM = 1024
@@ -113,7 +113,7 @@ def _run_lengths(content: bytes, start: int, num_cells: int) -> UInt8[np.ndarray
     if (total := int(counts.sum(dtype=np.int64))) != num_cells:
         what = "truncated" if total < num_cells else "damaged, or followed by something else"
         raise MemberError(f"holds {total} cells, but its header promises {num_cells}: {what}")
-    take_turn(2 * num_cells)
+    take_room(2 * num_cells)
     cells, position = np.empty(num_cells, np.uint8), 0
     for first in range(0, len(counts), _RUNS_AT_ONCE):  # in blocks: repeating takes eight bytes for each run
         block = np.repeat(values[first : first + _RUNS_AT_ONCE], counts[first : first + _RUNS_AT_ONCE])

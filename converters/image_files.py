@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageColor, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from converters.plain_files import shown
-from converters.turns import take_turn
+from converters.room import take_room
 from functa_store.errors import ConfigError, MemberError
 
 # Those that cannot be read count too, so that they become rejects and do not vanish.
@@ -22,7 +22,7 @@ _ORIENTATION = 0x0112
 _SCAN = b"\xff\xda"
 _FREE_SCANS = 16  # more than encoders make
 _MOST_SCANNED = 1 << 28
-_BYTES_PER_PIXEL = 8
+_BYTES_PER_PIXEL = 5
 _ROWS = 256
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -111,7 +111,8 @@ def read_sized_image(data: bytes, options: ImageOptions) -> tuple[UInt8[np.ndarr
     image = _open(data, options)
     _check_header(image, data, options)
     size = image.size
-    take_turn(_BYTES_PER_PIXEL * size[0] * size[1])
+    each = 2 * _BYTES_PER_PIXEL if image.has_transparency_data or image.mode == "P" else _BYTES_PER_PIXEL
+    take_room(each * size[0] * size[1])
     try:
         image = _flatten(_turn_upright(image), options)
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged data

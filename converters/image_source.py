@@ -13,8 +13,8 @@ from jaxtyping import UInt8
 from converters.archives import Archive
 from converters.image_files import CHANNELS, IMAGE_SUFFIXES, ImageOptions, read_image
 from converters.listing import has_suffix, not_wanted, nothing_to_convert
+from converters.room import room
 from converters.survey import Survey, SurveyOptions, in_threads, published_split, survey
-from converters.turns import turns
 from functa_store.errors import MemberError
 from functa_store.grids import CellGrid
 from functa_store.progress import Report
@@ -95,7 +95,7 @@ class ImageSource(Source):
             MemberError: If the image cannot be read.
         """
         try:
-            with turns():
+            with room():
                 return read_image(self._archive.read(self.ids[index]), self._options)
         except MemberError as error:
             raise MemberError(f"{self._archive.name}/{self.ids[index]}: {error}") from error

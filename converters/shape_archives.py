@@ -11,8 +11,8 @@ from converters.archives import Archive, file_sha256, open_archive
 from converters.listing import Listing, check_size
 from converters.packed import Entry
 from converters.plain_files import base_name, checked_path, open_plain
+from converters.room import take_room
 from converters.tar_headers import TarMember, tar_members
-from converters.turns import take_turn
 from converters.unchanged import FileStamps
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources import Reject
@@ -160,7 +160,7 @@ class StreamedTar:
         for member, unpacked in self._walk():
             name = _name(member)
             if member.problem is None and name in known:
-                take_turn(2 * member.size)
+                take_room(2 * member.size)
                 yield name, unpacked.content(member)
 
     def sha256(self) -> str:

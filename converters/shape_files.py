@@ -10,8 +10,8 @@ from jaxtyping import Bool
 from converters.binvox import read_binvox
 from converters.mesh_files import read_mesh
 from converters.meshes import filled, turned_up, voxelise
+from converters.room import take_room
 from converters.shape_layouts import Kind
-from converters.turns import take_turn
 from functa_store.config import whole
 from functa_store.errors import ConfigError, MemberError
 
@@ -69,7 +69,7 @@ def read_shape(content: bytes, member: str, kind: Kind, options: ShapeOptions) -
     """
     if kind == "mesh":
         mesh = read_mesh(content, posixpath.splitext(member)[1].lower())
-        take_turn(8 * options.resolution**3)
+        take_room(8 * options.resolution**3)
         mesh = turned_up(mesh) if options.up == "z" else mesh
         return voxelise(mesh, options.resolution, centred=options.centred)
     occupied = read_binvox(content).occupancy.view(bool)

@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from converters.archives import Archive
+from converters.room import room
 from converters.shape_archives import StreamedTar
 from converters.shape_files import ShapeOptions, read_shape
 from converters.shape_layouts import KINDS, SHAPE_SUFFIXES, Kind, Model
 from converters.survey import Outcome, SurveyOptions, in_threads, published_split, survey
-from converters.turns import turns
 from functa_store.errors import MemberError
 from functa_store.grids import CellGrid
 from functa_store.progress import Report
@@ -111,7 +111,7 @@ class ShapeSource(Source):
         if (bits := self._kept.get(member)) is not None:
             return unpacked(bits, self._options.resolution)[..., None].astype(np.uint8)
         try:
-            with turns():
+            with room():
                 occupied = read_shape(self._archive.read(member), member, kind, self._options)
         except MemberError as error:
             raise MemberError(f"{self._archive.name}/{member}: {error}") from error

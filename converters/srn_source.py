@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from converters.archives import Archive
+from converters.room import room
 from converters.srn_options import SceneOptions
 from converters.srn_scenes import list_scenes
 from converters.srn_survey import Seen, cameras_of, survey_scenes
 from converters.srn_views import Views, read_views
 from converters.survey import SurveyOptions
-from converters.turns import turns
 from functa_store.cameras import camera_rays
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.progress import Report
@@ -115,7 +115,7 @@ class SceneSource(Source):
     def _read_views(self, index: int) -> Views:
         scene = self._scenes[index]
         try:
-            with turns():
+            with room():
                 found = read_views(self._archive, scene, self._options, self.volume.image_size[0])
             if found.images.shape[1:3] != self.volume.image_size:
                 raise MemberError(

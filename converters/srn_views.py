@@ -10,9 +10,9 @@ from jaxtyping import Float64, Num, UInt8
 from PIL import Image, PngImagePlugin
 
 from converters.archives import Archive
+from converters.room import take_room
 from converters.srn_options import SceneOptions
 from converters.srn_scenes import INTRINSICS, Scene, numbers
-from converters.turns import take_turn
 from functa_store.cameras import Lens, check_pose
 from functa_store.errors import GridError, MemberError
 from functa_store.scenes import MOST_PIXELS
@@ -94,7 +94,7 @@ def _shape(found: tuple[int, int], size: int | None, promised: tuple[int, int], 
             f"has {num_rays} pixels in {num_views} views, more than the {MOST_RAYS} of an example; lower the "
             "resolution, or take fewer --views"
         )
-    take_turn(_BYTES_PER_RAY * num_rays)
+    take_room(_BYTES_PER_RAY * num_rays)
     return shape
 
 
@@ -149,7 +149,7 @@ def read_png(data: bytes) -> UInt8[np.ndarray, "height width 3"]:
         raise MemberError(f"starts with {data[:8]!r}, expected a PNG")
     try:
         image = PngImagePlugin.PngImageFile(io.BytesIO(data))
-        take_turn(16 * math.prod(image.size))
+        take_room(16 * math.prod(image.size))
         if math.prod(image.size) <= MAX_PIXELS and image.mode in ("L", "LA", "P", "RGB", "RGBA"):
             pixels = image.convert("RGBA")
             return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), pixels).convert("RGB"))

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from jaxtyping import Int64
 
-from converters.turns import turns
+from converters.room import room
 from functa_store.config import whole
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.progress import Report, Surveyed
@@ -91,7 +91,7 @@ def in_threads(
 
     def outcome(k: int) -> Outcome[T]:
         try:
-            with turns():
+            with room():
                 found = inspect(k)
         except MemberError as error:
             return Outcome(position=k, problem=str(error), examples=0)
