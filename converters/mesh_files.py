@@ -104,7 +104,7 @@ class _Parser:
             elif words[0] == b"f":
                 num_vertices = len(self.numbers) // 3
                 named = self._whole([word.partition(b"/")[0] for word in words[1:]])
-                self._add_face([k - 1 if k > 0 else num_vertices + k for k in named])
+                self._add_face([k - 1 if k > 0 else num_vertices + k if k else -1 for k in named])
 
     def read_off(self, content: bytes) -> None:
         """The numbers of vertices and faces, then the vertices, then for each face its number of corners and these."""
@@ -126,7 +126,7 @@ class _Parser:
 
     def _lines(self, content: bytes, continued: bool = False) -> Iterator[list[bytes]]:
         """The words of each line that has some, without comments."""
-        file, kept = io.BytesIO(content), b""
+        file, kept = io.BytesIO(content), bytearray()
         while line := file.readline(_LONGEST_LINE):
             self._line += 1
             if len(line) == _LONGEST_LINE or len(kept) > _LONGEST_LINE:
@@ -135,7 +135,7 @@ class _Parser:
                 kept += line.rstrip(b"\r\n")[:-1]
                 continue
             if kept:
-                line, kept = kept + line, b""
+                line, kept = bytes(kept) + line, bytearray()
             if b"#" in line:
                 line = line.partition(b"#")[0]
             if words := line.split():

@@ -1,8 +1,7 @@
 """Walk over the headers of a tar, with bounds that a hostile one cannot pass.
 
 The standard library's `tarfile` keeps extended headers of any size, recurses through them, follows negative sizes
-backwards and never ends on some (CVE-2025-8194, CVE-2024-6232); of it, only the parsing of one block of 512 bytes is
-used. Every step here goes forward.
+backwards and never ends on some (CVE-2025-8194, CVE-2024-6232). Every step here goes forward.
 """
 
 import tarfile
@@ -19,6 +18,7 @@ _LONG = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _EXTENSIONS = (*_LONG, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 _MOST_DIGITS = 19  # of a number below 2**63, about
 _SPARSE = b"GNU.sparse."
+_NEGATIVE = bytes(range(128, 256))
 
 
 @runtime_checkable
@@ -44,6 +44,14 @@ class Cursor(Protocol):
             ArchiveError: If the tar ends before that.
         """
         ...
+
+
+class _Header(NamedTuple):
+    """One block of a tar that is a header: name, size and type."""
+
+    name: bytes
+    size: int
+    type: bytes
 
 
 class TarMember(NamedTuple):
@@ -86,25 +94,49 @@ def tar_members(cursor: Cursor) -> Iterator[TarMember]:
         cursor.skip_to(stop)
 
 
-def _next_header(cursor: Cursor, extended: bool) -> tarfile.TarInfo | None:
+def _next_header(cursor: Cursor, extended: bool) -> _Header | None:
     """The next block as a header, or None at the end."""
     start = cursor.position
     block = cursor.read(BLOCK)
     if len(block) in (0, BLOCK) and not any(block) and not extended:
         return None
-    try:
-        info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-    except tarfile.TarError as error:
-        raise _damaged(cursor.name, start, str(error)) from error
-    if info.size < 0:
-        raise _damaged(cursor.name, start, f"it has a size of {info.size} bytes")
-    if info.type == tarfile.GNUTYPE_SPARSE and block[482]:
+    if len(block) < BLOCK:
+        raise _damaged(cursor.name, start, "it is truncated")
+    header = _parse(block)
+    if header is None:
+        raise _damaged(cursor.name, start, "its checksum or size is wrong")
+    if header.type == tarfile.GNUTYPE_SPARSE and block[482]:
         while _exactly(cursor, BLOCK)[504]:  # says whether another block of its map follows
             pass
-    return info
+    return header
 
 
-def _extend(fields: dict[bytes, bytes], info: tarfile.TarInfo, cursor: Cursor) -> None:
+def _parse(block: bytes) -> _Header | None:
+    """What a block says, or None if it is no header."""
+    size, checksum = _number(block[124:136]), _number(block[148:156])
+    unsigned = sum(block) - sum(block[148:156]) + 8 * ord(" ")
+    if size is None or checksum is None or not any(block):
+        return None
+    if checksum != unsigned:  # some old writers counted bytes as signed
+        others = block[:148] + block[156:]
+        if checksum != unsigned - 256 * (len(others) - len(others.translate(None, _NEGATIVE))):
+            return None
+    name, kind = block[:100].partition(b"\0")[0], block[156:157]
+    prefix = block[345:500].partition(b"\0")[0]
+    if prefix and kind not in (*_LONG, tarfile.GNUTYPE_SPARSE):
+        name = prefix + b"/" + name
+    return _Header(name, size, kind)
+
+
+def _number(field: bytes) -> int | None:
+    """Octal digits, or the bytes of a number behind one of 128; None for anything else, also a number below 0."""
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
+    digits = field.partition(b"\0")[0].strip(b" ")
+    return None if digits.strip(b"01234567") else int(digits or b"0", 8)
+
+
+def _extend(fields: dict[bytes, bytes], info: _Header, cursor: Cursor) -> None:
     """Note what an extended header says about the member that follows."""
     start, data = cursor.position - BLOCK, _exactly(cursor, info.size)
     if info.type in _LONG:
@@ -125,21 +157,24 @@ def _extend(fields: dict[bytes, bytes], info: tarfile.TarInfo, cursor: Cursor) -
 
 
 def _member(
-    cursor: Cursor, info: tarfile.TarInfo, fields: Mapping[bytes, bytes], problem: str | None
+    cursor: Cursor, info: _Header, fields: Mapping[bytes, bytes], problem: str | None
 ) -> tuple[TarMember | None, int]:
     """The file that a header and what extends it describe, None for a folder, and where the next header is."""
-    name = fields.get(b"GNU.sparse.name") or fields.get(b"path") or info.name.encode("utf-8", "surrogateescape")
+    name = fields.get(b"GNU.sparse.name") or fields.get(b"path") or info.name
     size = info.size
     if digits := fields.get(b"size"):
         if not digits.isdigit() or len(digits) > _MOST_DIGITS:
             raise _damaged(cursor.name, cursor.position - BLOCK, f"it has a size of {digits[:40]!r} bytes")
         size = int(digits)
-    has_data = info.isreg() or info.type not in tarfile.SUPPORTED_TYPES
+    is_file = info.type in tarfile.REGULAR_TYPES
+    has_data = is_file or info.type not in tarfile.SUPPORTED_TYPES
     stop = _end(cursor.position, size) if has_data else cursor.position
-    if info.isdir() or (info.type == tarfile.AREGTYPE and name.endswith(b"/")):
+    if info.type == tarfile.DIRTYPE or (info.type == tarfile.AREGTYPE and name.endswith(b"/")):
         return None, stop
-    if not info.isreg() or info.type == tarfile.GNUTYPE_SPARSE or any(key.startswith(_SPARSE) for key in fields):
+    if not is_file or info.type == tarfile.GNUTYPE_SPARSE or any(key.startswith(_SPARSE) for key in fields):
         problem = problem or "is a link, device or sparse file"
+    elif name.endswith(b"/"):
+        problem = problem or "is a file by the name of a folder"
     return TarMember(name, problem, cursor.position, size), stop
 
 

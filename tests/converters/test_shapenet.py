@@ -285,3 +285,17 @@ def test_presets_name_themselves():
     for name, preset in converter.presets.items():
         assert preset.config.preset == name
         assert preset.source.keys() == {"resolution"}
+
+
+def test_shapes_edited_after_the_survey_are_noticed(tmp_path):
+    path = write_tgz(tmp_path / "vox.tgz", {f"v/1/{k}/model.binvox": BINVOX for k in range(3)})
+    source = open8(path)
+    source.check_unchanged()
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(ArchiveError, match=r"vox\.tgz: was changed while"):
+        source.check_unchanged()
+
+
+def test_thousands_of_classes_are_named_in_linear_time(pack):
+    files = {f"{k:08}/m/model.binvox": BINVOX for k in range(3000)}
+    assert len(open8(pack(files), check_first=0).labels["class"].names) == 3000

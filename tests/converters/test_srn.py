@@ -376,3 +376,11 @@ def test_a_dry_run_of_the_real_scenes_reads_a_few():
     assert (len(source.ids), source.domain.bound, source.domain.near, source.domain.far) == (87, 0.5, 0.8, 1.8)
     assert source.labels["category"].names == ("cars", "chairs")
     assert source.provenance["sha256"] is None
+
+
+def test_a_long_text_is_refused_unread_and_nothing_of_pythons_words_is_passed_on():
+    with pytest.raises(MemberError, match="has 100000 bytes, more than 65536"):
+        read_intrinsics(b"9" * 100_000)
+    with pytest.raises(MemberError, match="expected numbers") as caught:
+        read_pose(b"x" * 60_000)
+    assert len(str(caught.value)) < 200
