@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from converters.room import take_room
+from converters.room import check_wanted, take_room
 from functa_store.errors import ConfigError, MemberError, MissingLibraryError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def open_sound(data: bytes) -> "SoundFile":
     try:
         file = soundfile.SoundFile(io.BytesIO(data))
     except (soundfile.SoundFileError, ValueError, OverflowError) as error:
-        raise MemberError(f"has a damaged header: {error}") from error
+        raise MemberError(f"has a damaged header: {getattr(error, 'error_string', error)}") from error
     if not 1 <= file.samplerate <= _FASTEST or file.frames < 0:
         raise MemberError(
             f"says that it has {file.frames} samples at {file.samplerate} Hz, expected 1 to {_FASTEST} Hz"
@@ -162,10 +162,11 @@ def _blocks(file: "SoundFile", num_channels: int) -> Iterator[Float64[np.ndarray
     """The samples of a file in a row, mixed; all at once they would take eight bytes for each that it promises."""
     done, frames = 0, file.frames
     while done < frames:
+        check_wanted()
         try:
             block = file.read(max(1, _VALUES_AT_ONCE // file.channels), dtype="float64", always_2d=True)
         except _soundfile().SoundFileError as error:
-            raise MemberError(f"cannot be decoded: {error}") from error
+            raise MemberError(f"cannot be decoded: {getattr(error, 'error_string', error)}") from error
         if not len(block):
             raise MemberError(f"is truncated: it has {done} of {frames} samples")
         if not np.isfinite(block).all() or np.abs(block).max() > _LOUDEST:

@@ -17,7 +17,7 @@ from PIL import GifImagePlugin
 
 from converters.film_tables import check_tables
 from converters.plain_files import shown
-from converters.room import take_room
+from converters.room import check_wanted, take_room
 from functa_store.errors import FunctaStoreError, MemberError, MissingLibraryError
 
 MOST_FRAME_PIXELS = 1 << 24
@@ -53,6 +53,7 @@ def film_frames(data: bytes) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     with _decoding():
         left = _FREE_PIXELS + _PIXELS_PER_BYTE * len(data)
         for frame in _gif_frames(data) if _format(data) == "gif" else _av_frames(data):
+            check_wanted()
             left -= frame.shape[0] * frame.shape[1]
             if left < 0:
                 raise MemberError(f"has more pixels in its frames than its {len(data)} bytes can mean")

@@ -111,7 +111,8 @@ def read_sized_image(data: bytes, options: ImageOptions) -> tuple[UInt8[np.ndarr
     image = _open(data, options)
     _check_header(image, data, options)
     size = image.size
-    each = 2 * _BYTES_PER_PIXEL if image.has_transparency_data or image.mode == "P" else _BYTES_PER_PIXEL
+    takes_more = image.has_transparency_data or image.mode == "P" or image.format == "WEBP"
+    each = 2 * _BYTES_PER_PIXEL if takes_more else _BYTES_PER_PIXEL
     take_room(each * size[0] * size[1])
     try:
         image = _flatten(_turn_upright(image), options)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import numpy as np
 
 from converters.packed import Entry
+from converters.plain_files import shown
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources import Reject
 
@@ -19,7 +20,7 @@ MAX_MEMBER_BYTES = 1 << 28
 
 _PLACE = struct.Struct("=5q")
 _FAR = 1 << 61
-_LONGEST_NAME = 4096  # as Linux takes paths
+_LONGEST_NAME = 1024
 _NUM_SHOWN = 100
 _UP = re.compile(r"(^|[/\\])\.\.($|[/\\])")
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
@@ -88,7 +89,7 @@ def has_suffix(member: str, suffixes: Collection[str]) -> bool:
 def nothing_to_convert(name: str, members: Sequence[str], kind: str, expected: str) -> ArchiveError:
     """The error for an archive without a single member of the kind wanted; says what it holds instead."""
     kinds = collections.Counter(posixpath.splitext(member)[1].lower() or "no suffix" for member in members)
-    found = ", ".join(f"{count} {suffix}" for suffix, count in kinds.most_common(5)) or "none that can be used"
+    found = ", ".join(f"{count} {shown(suffix)}" for suffix, count in kinds.most_common(5)) or "none that can be used"
     return ArchiveError(f"{name}: no {kind}; found {found}, expected {expected}")
 
 

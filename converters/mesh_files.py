@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from converters.plain_files import shown
-from converters.room import take_room
+from converters.room import check_wanted, take_room
 from functa_store.errors import MemberError
 
 MESH_SUFFIXES = (".obj", ".off")
@@ -181,4 +181,5 @@ class _Parser:
 def _check_room(numbers: "array.array[Any]", what: str) -> None:
     if len(numbers) > 3 * MOST_TRIANGLES:
         raise _NoMeshError(f"has more than {MOST_TRIANGLES} {what}; simplify the mesh")
+    check_wanted()
     take_room(numbers.itemsize * len(numbers))

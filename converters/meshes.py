@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from converters.mesh_files import Mesh
+from converters.room import check_wanted
 from functa_store.errors import MemberError, MissingLibraryError
 
 _SPACING = 0.5
@@ -85,6 +86,7 @@ def _mark(cells: Bool[np.ndarray, "z y x"], corners: Float64[np.ndarray, "faces 
     weights = _lattice(steps)
     block = max(1, _SAMPLES_AT_ONCE // len(weights))
     for start in range(0, len(corners), block):
+        check_wanted()
         points = weights @ corners[start : start + block]
         x, y, z = np.clip((points.reshape(-1, 3) + _ROUNDING).astype(np.int64), 0, len(cells) - 1).T
         cells[z, y, x] = True

@@ -5,6 +5,8 @@ import os
 import threading
 from collections.abc import Iterator
 
+from functa_store.errors import MemberError
+
 ROOM = 1 << 29
 """Bytes that members of archives take in memory at once, those apart that take more by themselves."""
 
@@ -15,17 +17,32 @@ _thread = threading.local()
 
 
 @contextlib.contextmanager
-def room() -> Iterator[None]:
-    """What takes room in here has it until the end."""
+def room(stop: threading.Event | None = None) -> Iterator[None]:
+    """What takes room in here has it until the end.
+
+    Args:
+        stop: Set when what is done in here is not wanted any more; see `check_wanted`.
+    """
     if getattr(_thread, "holds", None) is not None:  # inside another one
         yield
         return
-    _thread.holds = 0
+    _thread.holds, _thread.stop = 0, stop
     try:
         yield
     finally:
         _give_back()
-        _thread.holds = None
+        _thread.holds = _thread.stop = None
+
+
+def check_wanted() -> None:
+    """Called now and then by what takes long, so that Ctrl-C need not wait for it.
+
+    Raises:
+        MemberError: If the result is not wanted any more; nobody will read the message.
+    """
+    stop: threading.Event | None = getattr(_thread, "stop", None)
+    if stop is not None and stop.is_set():
+        raise MemberError("was not read to its end: the survey stopped")
 
 
 def take_room(num_bytes: int) -> None:

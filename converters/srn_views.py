@@ -10,7 +10,7 @@ from jaxtyping import Float64, Num, UInt8
 from PIL import Image, PngImagePlugin
 
 from converters.archives import Archive
-from converters.room import take_room
+from converters.room import check_wanted, take_room
 from converters.srn_options import SceneOptions
 from converters.srn_scenes import INTRINSICS, Scene, numbers
 from functa_store.cameras import Lens, check_pose
@@ -55,6 +55,8 @@ def read_views(archive: Archive, scene: Scene, options: SceneOptions, size: int 
         MemberError: If a member is missing, damaged or contradicts another one, or all is white; the message is the
             reason alone.
     """
+    if scene.problem is not None:  # which a dry run passes unread
+        raise MemberError(scene.problem)
     context, held_out = options.choose(len(scene.views))
     views = [scene.views[i] for i in (*context, *held_out)]
     focal, centre, (height, width) = read_intrinsics(archive.read(scene.intrinsics))
@@ -63,6 +65,7 @@ def read_views(archive: Archive, scene: Scene, options: SceneOptions, size: int 
     poses = np.stack([_named(view.pose, read_pose, archive) for view in views])
     images, first, white = np.empty((0, 0, 0, 3), np.uint8), (0, 0), True
     for k, view in enumerate(views):
+        check_wanted()
         image = _named(view.image, read_png, archive)
         if not k:
             first = image.shape[:2]

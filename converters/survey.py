@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -88,10 +89,11 @@ def in_threads(
         count: How many.
         examples: How many examples a member gives.
     """
+    stop = threading.Event()
 
     def outcome(k: int) -> Outcome[T]:
         try:
-            with room():
+            with room(stop):
                 found = inspect(k)
         except MemberError as error:
             return Outcome(position=k, problem=str(error), examples=0)
@@ -100,9 +102,12 @@ def in_threads(
         return Outcome(position=k, found=found, examples=examples(found))
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        # In blocks, since a map over everything would queue 200,000 tasks at once.
-        for start in range(0, count, _BLOCK):
-            yield from pool.map(outcome, range(start, min(start + _BLOCK, count)))
+        try:
+            # In blocks, since a map over everything would queue 200,000 tasks at once.
+            for start in range(0, count, _BLOCK):
+                yield from pool.map(outcome, range(start, min(start + _BLOCK, count)))
+        finally:
+            stop.set()
 
 
 def survey(

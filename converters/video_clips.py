@@ -15,7 +15,7 @@ from converters.kept import Kept
 from converters.listing import has_suffix, nothing_to_convert
 from converters.npy_frames import InMemory, NpyFile, open_npy
 from converters.one_file import OneFile
-from converters.room import take_room
+from converters.room import check_wanted, take_room
 from converters.video_frames import ARRAY_SUFFIXES, FILM_SUFFIXES, VideoOptions, check_frames, fit_frame
 from functa_store.errors import ArchiveError, MemberError
 
@@ -56,6 +56,7 @@ class FrameFolder:
         """See `Clip.inspect`."""
         first = None
         for member in self._members:
+            check_wanted()
             data = self._archive.read(member)
             try:
                 _, size = read_sized_image(data, self._options.images)

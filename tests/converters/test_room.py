@@ -5,7 +5,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from converters import room as module
-from converters.room import ROOM, room, take_room
+from converters.room import ROOM, check_wanted, room, take_room
+from converters.survey import in_threads
 
 
 def test_no_more_is_taken_at_once_than_there_is():
@@ -58,3 +59,23 @@ def test_room_is_given_back_after_an_error():
             raise KeyError
     except KeyError:
         assert module._free == ROOM
+
+
+def test_a_survey_that_stops_does_not_wait_for_what_takes_long():
+    started = threading.Event()
+
+    def inspect(k):
+        if k == 0:
+            started.wait(10)
+            return k
+        started.set()
+        for _ in range(6000):
+            check_wanted()
+            time.sleep(0.01)
+        return k
+
+    began = time.monotonic()
+    outcomes = in_threads(inspect, 2)
+    assert next(outcomes).found == 0
+    outcomes.close()
+    assert time.monotonic() - began < 20

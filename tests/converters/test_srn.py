@@ -384,3 +384,11 @@ def test_a_long_text_is_refused_unread_and_nothing_of_pythons_words_is_passed_on
     with pytest.raises(MemberError, match="expected numbers") as caught:
         read_pose(b"x" * 60_000)
     assert len(str(caught.value)) < 200
+
+
+def test_a_scene_that_a_dry_run_passed_unread_is_an_error_in_words_when_it_is_read(pack):
+    files = scene("a") | scene("b") | scene("c")
+    broken = {name: content for name, content in files.items() if not name.startswith("c/pose/")}
+    source = open_srn(pack(broken), resolution=None, check_first=1)
+    with pytest.raises(MemberError, match="images have no pose"):
+        source.read(len(source.ids) - 1)
