@@ -1,5 +1,6 @@
 """How are the members of a folder, zip or tar read in any order without unpacking it?"""
 
+import errno
 import hashlib
 import os
 import posixpath
@@ -122,7 +123,7 @@ class FolderArchive:
 
     def __init__(self, path: str) -> None:
         self.name, self._path = base_name(path), path
-        self._real = os.path.realpath(path)
+        self._real, self._links = os.path.realpath(path), set[str]()
         self._listing, self._stamps = self._list()
         self.members, self.rejects = self._listing.names, self._listing.rejects
 
@@ -162,12 +163,14 @@ class FolderArchive:
             if entry.is_dir():
                 return "is a link to a folder, which is not followed"
             return "is not a regular file but a pipe, socket, device or broken link"
-        if entry.is_symlink() and self._inside(member) is None:
-            return f"{_LEADS_OUT}; replace it by a copy of the file, or convert the folder where the file lies"
+        if entry.is_symlink():
+            if self._inside(member) is None:
+                return f"{_LEADS_OUT}; replace it by a copy of the file, or convert the folder where the file lies"
+            self._links.add(member)
         return None
 
     def _inside(self, member: str) -> str | None:
-        """The name, below the folder, of the file that a member is or links to; None if that is elsewhere."""
+        """The name, below the folder, of the file that a member links to; None if that is elsewhere."""
         real = os.path.realpath(os.path.join(self._real, member))
         inside = os.path.join(self._real, "")
         return real.removeprefix(inside) if real.startswith(inside) else None
@@ -179,10 +182,15 @@ class FolderArchive:
             OSError: If it cannot be opened.
             ArchiveError: If it is no plain file inside the folder.
         """
-        name = self._inside(member)
+        name = self._inside(member) if member in self._links else member
         if name is None:
             raise MemberError(_LEADS_OUT)
-        return open_below(self._real, name)
+        try:
+            return open_below(self._real, name)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise MemberError("is reached through a link, and was not when the folder was listed") from error
+            raise
 
     def read(self, member: str) -> bytes:
         """All bytes of a member; see `Archive.read`."""

@@ -14,7 +14,7 @@ from converters.room import room
 from converters.shape_archives import StreamedTar
 from converters.shape_files import ShapeOptions, read_shape
 from converters.shape_layouts import KINDS, SHAPE_SUFFIXES, Kind, Model
-from converters.survey import Outcome, SurveyOptions, in_threads, published_split, survey
+from converters.survey import NO_MEMORY, Outcome, SurveyOptions, in_threads, published_split, survey
 from functa_store.errors import MemberError
 from functa_store.grids import CellGrid
 from functa_store.progress import Report
@@ -137,6 +137,8 @@ class ShapeSource(Source):
                 yield Outcome(position=k, found=self._look(content, *chosen[k]))
             except MemberError as error:
                 yield Outcome(position=k, problem=str(error), examples=0)
+            except MemoryError:
+                yield Outcome(position=k, problem=NO_MEMORY, examples=0)
             if not position:
                 return
 

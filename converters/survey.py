@@ -19,6 +19,9 @@ from functa_store.sources import Reject, check_rejects
 
 T = TypeVar("T")
 
+NO_MEMORY = "takes more memory than there is"
+"""Why a member is refused whose decoder found no room."""
+
 _BLOCK = 16
 _SECONDS_BETWEEN_REPORTS = 0.5
 
@@ -98,7 +101,7 @@ def in_threads(
         except MemberError as error:
             return Outcome(position=k, problem=str(error), examples=0)
         except MemoryError:
-            return Outcome(position=k, problem="takes more memory than there is", examples=0)
+            return Outcome(position=k, problem=NO_MEMORY, examples=0)
         return Outcome(position=k, found=found, examples=examples(found))
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

@@ -639,7 +639,7 @@ def _write_tgz(rng: random.Random, folder: pathlib.Path, outside: pathlib.Path) 
     if rng.random() < 0.05:
         data += gzip.compress(bytes(1 << 26), 9) * rng.choice((1, 40))
     path = folder / "shapes-a.tgz"
-    path.write_bytes(data if rng.random() < 0.7 else mutations.of_bytes(rng, data))
+    path.write_bytes(data if rng.random() < 0.85 else mutations.of_bytes(rng, data))
     return path
 
 
@@ -694,13 +694,21 @@ def _write_files(wholes: Mapping[str, bytes], kind: str, change: Callable[[rando
             name = rng.choice(names)
             data = wholes[name]
             for _ in range(rng.randint(1, 2)):
-                data = change(rng, data) if data and rng.random() < 0.7 else mutations.of_bytes(rng, data)
+                data = _changed(rng, data, change) if rng.random() < 0.7 else mutations.of_bytes(rng, data)
             if kind == "video" and rng.random() < 0.1:
                 data = rng.choice((b"", data[:12])) + rng.choice(list(playlists(outside).values()))
             (path / f"{k + 1}.{name}").write_bytes(data)
         return path
 
     return write
+
+
+def _changed(rng: random.Random, data: bytes, change: Callable[[random.Random, bytes], bytes]) -> bytes:
+    """The data changed, or damaged if they have been so far already that what is to be changed is not found."""
+    try:
+        return change(rng, data)
+    except (IndexError, ValueError, StopIteration):
+        return mutations.of_bytes(rng, data)
 
 
 def _change_image(rng: random.Random, data: bytes) -> bytes:
