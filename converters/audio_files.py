@@ -2,13 +2,16 @@
 
 import dataclasses
 import io
+import itertools
 import math
 import struct
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from converters.room import check_wanted, take_room
 from functa_store.errors import ConfigError, MemberError, MissingLibraryError
 
 if TYPE_CHECKING:
@@ -19,7 +22,12 @@ MIXES = ("mono", "stereo", "keep")
 
 _FASTEST = 1_000_000
 _LONGEST = 1 << 24
-_MOST_VALUES = 1 << 28  # two gigabytes as they are decoded
+_MOST_VALUES = 1 << 27  # half a gigabyte
+_VALUES_AT_ONCE = 1 << 18
+_MOST_STEPS = 1 << 18  # of a ratio of rates: the filter has twenty times as many weights
+_MOST_CHUNKS = 1 << 12
+_ENCODINGS = (0x01, 0x02, 0x03, 0x06, 0x07, 0x11, 0x31)  # not MP3 and the like
+_EXTENSIBLE = 0xFFFE
 _LOUDEST = 8.0  # 18 dB above full scale; beyond it, numbers are no amplitudes
 _STREAMED = 0x7FFF0000  # what writes to a pipe gives no size, or about the largest one
 
@@ -108,13 +116,18 @@ def open_sound(data: bytes) -> "SoundFile":
         raise MemberError("is empty (0 bytes)")
     if not (data[:4] in (b"RIFF", b"RF64") and data[8:12] == b"WAVE") and not data.startswith(b"fLaC"):
         raise MemberError(f"starts with {data[:8]!r}, expected a WAV or FLAC file")
-    if data.startswith(b"RIFF"):
-        _check_whole(data)
+    if not data.startswith(b"fLaC"):
+        _check_chunks(data)
     soundfile = _soundfile()
     try:
-        return soundfile.SoundFile(io.BytesIO(data))
-    except soundfile.SoundFileError as error:
-        raise MemberError(f"has a damaged header: {error}") from error
+        file = soundfile.SoundFile(io.BytesIO(data))
+    except (soundfile.SoundFileError, ValueError, OverflowError) as error:
+        raise MemberError(f"has a damaged header: {getattr(error, 'error_string', error)}") from error
+    if not 1 <= file.samplerate <= _FASTEST or file.frames < 0:
+        raise MemberError(
+            f"says that it has {file.frames} samples at {file.samplerate} Hz, expected 1 to {_FASTEST} Hz"
+        )
+    return file
 
 
 def read_sound(data: bytes, form: WindowFormat, options: SoundOptions) -> Float32[np.ndarray, "samples channel"]:
@@ -136,19 +149,30 @@ def read_sound(data: bytes, form: WindowFormat, options: SoundOptions) -> Float3
     """
     with open_sound(data) as file:
         _check_header(file, form, options)
-        rate, frames = file.samplerate, file.frames
+        length = _length(file, form)
+        take_room(4 * length * form.num_channels)
+        sound, done = np.empty((length, form.num_channels), np.float32), 0
+        for block in resampled(_blocks(file, form.num_channels), file.samplerate, form.sample_rate):
+            sound[done : done + len(block)] = np.clip(block, -1, 1)
+            done += len(block)
+    return sound
+
+
+def _blocks(file: "SoundFile", num_channels: int) -> Iterator[Float64[np.ndarray, "samples channel"]]:
+    """The samples of a file in a row, mixed; all at once they would take eight bytes for each that it promises."""
+    done, frames = 0, file.frames
+    while done < frames:
+        check_wanted()
         try:
-            sound = file.read(dtype="float64", always_2d=True)
+            block = file.read(max(1, _VALUES_AT_ONCE // file.channels), dtype="float64", always_2d=True)
         except _soundfile().SoundFileError as error:
-            raise MemberError(f"cannot be decoded: {error}") from error
-    if len(sound) < frames:
-        raise MemberError(f"is truncated: it has {len(sound)} of {frames} samples")
-    if not np.isfinite(sound).all() or np.abs(sound).max() > _LOUDEST:
-        raise MemberError(f"holds numbers up to {np.abs(sound).max()}, expected amplitudes in [-1, 1]")
-    sound = _mixed(sound, form.num_channels)
-    if rate != form.sample_rate:
-        sound = _resampled(sound, rate, form.sample_rate)
-    return np.clip(sound, -1, 1).astype(np.float32)
+            raise MemberError(f"cannot be decoded: {getattr(error, 'error_string', error)}") from error
+        if not len(block):
+            raise MemberError(f"is truncated: it has {done} of {frames} samples")
+        if not np.isfinite(block).all() or np.abs(block).max() > _LOUDEST:
+            raise MemberError(f"holds numbers up to {np.abs(block).max()}, expected amplitudes in [-1, 1]")
+        done += len(block)
+        yield _mixed(block, num_channels)
 
 
 def glance(data: bytes, form: WindowFormat, options: SoundOptions) -> int:
@@ -167,12 +191,19 @@ def _length(file: "SoundFile", form: WindowFormat) -> int:
 def _check_header(file: "SoundFile", form: WindowFormat, options: SoundOptions) -> None:
     if file.frames == 0:
         raise MemberError("holds no samples (zero length)")
-    if (values := _length(file, form) * file.channels + file.frames * file.channels) > _MOST_VALUES:
-        raise MemberError(f"says that it has {values} samples, more than the {_MOST_VALUES} that are held in memory")
+    values = max(_length(file, form) * form.num_channels, file.frames * file.channels // 2)
+    if values > _MOST_VALUES:
+        raise MemberError(
+            f"says that it has {values} samples, more than the {_MOST_VALUES} that are held in memory; cut it into "
+            "shorter files"
+        )
     if file.samplerate != form.sample_rate and options.sample_rate is None:
         raise MemberError(
             f"has {file.samplerate} Hz, but the first file has {form.sample_rate}; --sample-rate resamples all"
         )
+    common = math.gcd(file.samplerate, form.sample_rate)
+    if max(file.samplerate, form.sample_rate) // common > _MOST_STEPS:
+        raise MemberError(f"has {file.samplerate} Hz, which takes too long to resample to {form.sample_rate}")
     if options.channels == "keep" and file.channels != form.num_channels:
         raise MemberError(
             f"has {file.channels} channels, but the first file has {form.num_channels}; --channels mono mixes them"
@@ -187,26 +218,74 @@ def _mixed(sound: Float64[np.ndarray, "samples given"], num_channels: int) -> Fl
     return np.repeat(sound, 2, axis=1) if sound.shape[1] == 1 else sound
 
 
-def _resampled(sound: Float64[np.ndarray, "samples channel"], given: int, wanted: int) -> np.ndarray:
+def resampled(
+    blocks: Iterator[Float64[np.ndarray, "samples channel"]], given: int, wanted: int
+) -> Iterator[Float64[np.ndarray, "samples channel"]]:
+    """Samples at another rate, the same as if they were resampled as a whole.
+
+    A sample at the new rate is a sum over some of the old ones around it. Each part is resampled with so many more on
+    either side, which is then cut off.
+
+    Args:
+        blocks: Samples in a row, of any length.
+        given: Their rate.
+        wanted: The new one.
+
+    Raises:
+        MissingLibraryError: If scipy is not installed.
+    """
+    if given == wanted:
+        yield from blocks
+        return
     try:
-        from scipy.signal import resample_poly
+        from scipy.signal import firwin, resample_poly
     except ImportError as error:
         raise MissingLibraryError("scipy is not installed; run pip install 'functa-store[audio]'") from error
     common = math.gcd(given, wanted)
-    return resample_poly(sound, wanted // common, given // common, axis=0)
+    up, down = wanted // common, given // common
+    reach = 10 * max(up, down)  # as of resample_poly, which would design its filter anew for each part
+    weights = firwin(2 * reach + 1, 1 / max(up, down), window=("kaiser", 5.0))  # type: ignore[arg-type]
+    beside = -(-(reach // up + 2) // down) * down  # multiples of `down` begin a new sample
+    part = max(beside, -(-_VALUES_AT_ONCE // down) * down)
+    kept, before = np.empty((0, 0)), 0  # what is at hand, and how much of it precedes the next part
+    for block in itertools.chain(blocks, [None]):
+        if block is not None:
+            kept = np.concatenate([kept, block]) if kept.size else block
+        while len(kept) >= before + part + beside or (block is None and len(kept) > before):
+            last = block is None and len(kept) <= before + part
+            new = resample_poly(kept[: before + part + beside], up, down, axis=0, window=weights)
+            yield new[before * up // down : None if last else (before + part) * up // down]
+            start = before + part - min(before + part, beside)
+            kept, before = kept[start:], before + part - start
 
 
-def _check_whole(data: bytes) -> None:
-    """Refuse a WAV whose samples end before its header says so: libsndfile takes what is there."""
-    position = 12
-    while position + 8 <= len(data):
+def _check_chunks(data: bytes) -> None:
+    """Refuse a WAV that is cut short, of which libsndfile takes what is there, or that needs another decoder."""
+    position, long = 12, None
+    for _ in range(_MOST_CHUNKS):
+        if position + 8 > len(data):
+            raise MemberError("is truncated: its samples (the data chunk) are missing")
         kind, size = struct.unpack_from("<4sL", data, position)
+        body = data[position + 8 : position + 48]
+        if kind == b"ds64" and len(body) >= 16:
+            long = int.from_bytes(body[8:16], "little")
+        if kind == b"fmt " and len(body) >= 2:
+            _check_encoding(body)
         if kind == b"data":
-            if size < _STREAMED and position + 8 + size > len(data):
+            size = long if data.startswith(b"RF64") and size == 0xFFFFFFFF and long is not None else size
+            if (size < _STREAMED or size == long) and position + 8 + size > len(data):
                 raise MemberError(f"is truncated: it has {len(data) - position - 8} of {size} bytes of samples")
             return
         position += 8 + size + size % 2
-    raise MemberError("is truncated: its samples (the data chunk) are missing")
+    raise MemberError(f"has more than {_MOST_CHUNKS} chunks before its samples")
+
+
+def _check_encoding(body: bytes) -> None:
+    tag = int.from_bytes(body[:2], "little")
+    if tag == _EXTENSIBLE and len(body) >= 26:
+        tag = int.from_bytes(body[24:26], "little")
+    if tag not in _ENCODINGS:
+        raise MemberError(f"has encoding {tag:#06x}, expected PCM, float, A-law, mu-law, ADPCM or GSM 6.10")
 
 
 def _soundfile() -> Any:

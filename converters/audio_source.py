@@ -4,13 +4,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from converters.archives import Archive
 from converters.audio_files import CHANNELS, SoundOptions, WindowFormat, glance, read_sound, window_format
 from converters.groups import group_labels, group_split
 from converters.kept import Kept
 from converters.listing import has_suffix, not_wanted, nothing_to_convert
+from converters.room import room
 from converters.survey import SurveyOptions, in_threads, survey
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.grids import CellGrid
@@ -19,6 +20,9 @@ from functa_store.sources import FeatureSpec, Reject, Source, check_source
 
 # The others cannot be read, but become rejects and do not vanish.
 SOUND_SUFFIXES = {".wav", ".wave", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff"}
+
+
+_VALUES_AT_ONCE = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,8 @@ class AudioSource(Source):
             "split": rule,
             "rejects": len(self.rejects),
         }
+        if limits.check_first is None:
+            archive.check_unchanged()
         check_source(self)
 
     def read(self, index: int) -> Float32[np.ndarray, "t channel"]:
@@ -81,9 +87,14 @@ class AudioSource(Source):
         """
         file, k = self._places[index]
         try:
-            return _window(self._sound(file), k, self.format.samples)
+            with room():
+                return _window(self._sound(file), k, self.format.samples)
         except MemberError as error:
             raise MemberError(f"{self._archive.name}/{file}: {error}") from error
+
+    def check_unchanged(self) -> None:
+        """See `Source.check_unchanged`."""
+        self._archive.check_unchanged()
 
     def _survey(
         self, files: Sequence[str], limits: SurveyOptions, report: Report
@@ -103,13 +114,12 @@ class AudioSource(Source):
 
     def _inspect(self, file: str) -> _Windows:
         sound = self._sound(file)
-        count, quiet = self._count(len(sound)), {}
-        for k in range(count):
-            peak = float(np.abs(_window(sound, k, self.format.samples)).max())
-            decibels = -np.inf if peak == 0 else 20 * np.log10(peak)
-            if decibels < self._options.silence:
-                quiet[k] = decibels
-        return _Windows(sounding=[k for k in range(count) if k not in quiet], silent=quiet)
+        peaks = _peaks(sound, self._count(len(sound)), self.format.samples)
+        with np.errstate(divide="ignore"):
+            decibels = 20 * np.log10(peaks)
+        is_quiet = decibels < self._options.silence
+        quiet = {int(k): float(decibels[k]) for k in np.flatnonzero(is_quiet)}
+        return _Windows(sounding=np.flatnonzero(~is_quiet).tolist(), silent=quiet)
 
     def _glance(self, file: str) -> _Windows:
         length = glance(self._archive.read(file), self.format, self._options)
@@ -138,6 +148,17 @@ def _window(sound: Float32[np.ndarray, "samples channel"], k: int, length: int) 
     """A copy, since who keeps it shall not keep the whole file."""
     window = sound[k * length : (k + 1) * length]
     return np.pad(window, ((0, length - len(window)), (0, 0)))
+
+
+def _peaks(sound: Float32[np.ndarray, "samples channel"], count: int, length: int) -> Float64[np.ndarray, " windows"]:
+    """The largest amplitude of each of so many windows."""
+    peaks, at_once = np.empty(count), max(1, _VALUES_AT_ONCE // (length * sound.shape[1]))
+    for first in range(0, count, at_once):
+        last = min(count, first + at_once)
+        part = _window(sound, first, length) if last == first + 1 else sound[first * length : last * length]
+        whole = np.pad(part, ((0, (last - first) * length - len(part)), (0, 0)))
+        peaks[first:last] = np.abs(whole).reshape(last - first, -1).max(axis=1)
+    return peaks
 
 
 def _silent(found: Mapping[str, _Windows], options: SoundOptions) -> list[Reject]:

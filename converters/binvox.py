@@ -11,6 +11,8 @@ import math
 import numpy as np
 from jaxtyping import UInt8
 
+from converters.plain_files import shown
+from converters.room import take_room
 from functa_store.errors import MemberError
 
 MAX_DIM = 1024
@@ -21,6 +23,7 @@ MAX_CELLS = 2**28
 
 _MAGIC = b"#binvox 1"
 _MAX_HEADER = 4096
+_RUNS_AT_ONCE = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,7 +86,7 @@ def _dimensions(header: dict[str, list[str]]) -> tuple[int, int, int]:
     sizes = [int(word) if word.isascii() and word.isdigit() and len(word) < 10 else 0 for word in words]
     if len(sizes) != 3 or not all(1 <= size <= MAX_DIM for size in sizes) or math.prod(sizes) > MAX_CELLS:
         raise MemberError(
-            f"has the line 'dim {' '.join(words)}' in its header, expected three sizes from 1 to {MAX_DIM}, "
+            f"has the line 'dim {shown(' '.join(words))}' in its header, expected three sizes from 1 to {MAX_DIM}, "
             f"at most {MAX_CELLS} cells in all"
         )
     return sizes[0], sizes[1], sizes[2]
@@ -97,7 +100,7 @@ def _numbers(header: dict[str, list[str]], name: str, count: int, default: tuple
     except ValueError:
         values = ()
     if len(values) != count or not all(map(math.isfinite, values)):
-        raise MemberError(f"has the line '{name} {' '.join(header[name])}', expected {count} finite numbers")
+        raise MemberError(f"has the line '{name} {shown(' '.join(header[name]))}', expected {count} finite numbers")
     return values
 
 
@@ -110,4 +113,10 @@ def _run_lengths(content: bytes, start: int, num_cells: int) -> UInt8[np.ndarray
     if (total := int(counts.sum(dtype=np.int64))) != num_cells:
         what = "truncated" if total < num_cells else "damaged, or followed by something else"
         raise MemberError(f"holds {total} cells, but its header promises {num_cells}: {what}")
-    return np.repeat(values, counts)
+    take_room(2 * num_cells)
+    cells, position = np.empty(num_cells, np.uint8), 0
+    for first in range(0, len(counts), _RUNS_AT_ONCE):  # in blocks: repeating takes eight bytes for each run
+        block = np.repeat(values[first : first + _RUNS_AT_ONCE], counts[first : first + _RUNS_AT_ONCE])
+        cells[position : position + len(block)] = block
+        position += len(block)
+    return cells

@@ -111,7 +111,7 @@ def celeba_crop(crop: str | int | float) -> str | float:
     Raises:
         ConfigError: If the pixels are not from 1 to 178.
     """
-    pixels = int(crop) if isinstance(crop, str) and crop.isdecimal() else crop
+    pixels = int(crop) if isinstance(crop, str) and crop.isdecimal() and len(crop) < 10 else crop
     if not isinstance(pixels, int):
         return parse_crop(pixels)
     if not 1 <= pixels <= ALIGNED_WIDTH:

@@ -1,5 +1,6 @@
 """What do CelebA's label files say about each image, and do they fit the archive?"""
 
+import codecs
 import os
 import posixpath
 from collections.abc import Collection, Mapping, Sequence
@@ -8,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int32
 
-from converters.archives import Archive
-from converters.listing import MAX_MEMBER_BYTES
+from converters.archives import Archive, read_file
+from converters.plain_files import checked_path, shown
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources import Label
 
@@ -17,6 +18,8 @@ ATTRIBUTES, PARTITION, IDENTITY = "list_attr_celeba.txt", "list_eval_partition.t
 LABEL_FILES = (ATTRIBUTES, PARTITION, IDENTITY)
 PARTITION_SPLITS = np.array(["train", "validation", "test"], "U10")
 
+_MOST_BYTES, _MOST_LINES, _MOST_VALUES = 1 << 26, 1 << 21, 1 << 26
+_MOST_DIGITS = 18
 _FOLDERS = ("", "Anno", "Eval")  # of the published CelebA
 
 
@@ -49,7 +52,7 @@ def find_label_files(archive: Archive, path: str, labels: str | None) -> dict[st
     if labels == "none":
         return {}
     if labels is not None:
-        found = _in_folder(labels)
+        found = _in_folder(checked_path(labels))
         if not found:
             raise ArchiveError(
                 f"{labels}: no label file found, expected {', '.join(LABEL_FILES[:-1])} or {IDENTITY}, there or in "
@@ -65,10 +68,9 @@ def _in_folder(folder: str) -> dict[str, LabelFile]:
         paths = (os.path.join(folder, below, name) for below in _FOLDERS)
         if path := next(filter(os.path.isfile, paths), None):
             try:
-                with open(path, "rb") as file:
-                    found[name] = LabelFile(path, file.read(MAX_MEMBER_BYTES))
-            except OSError as error:
-                raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from error
+                found[name] = LabelFile(path, _checked(read_file(path)))
+            except MemberError as error:
+                raise ArchiveError(f"{path}: {error}") from error
     return found
 
 
@@ -83,10 +85,18 @@ def _in_archive(archive: Archive) -> dict[str, LabelFile]:
                     f"{where}: found {name} at {found[name].where} as well, expected it once; remove one"
                 )
             try:
-                found[name] = LabelFile(where, archive.read(member))
+                found[name] = LabelFile(where, _checked(archive.read(member)))
             except MemberError as error:
                 raise ArchiveError(f"{where}: {error}") from error
     return found
+
+
+def _checked(content: bytes) -> bytes:
+    if len(content) > _MOST_BYTES or content.count(b"\n") + content.count(b"\r") > _MOST_LINES:
+        raise MemberError(
+            f"has more than {_MOST_BYTES} bytes or {_MOST_LINES} lines, CelebA's own have less than half of that"
+        )
+    return content
 
 
 def read_labels(
@@ -124,16 +134,16 @@ def read_labels(
 
 
 def _lines(file: LabelFile) -> list[tuple[int, str]]:
-    lines = file.content.decode("utf-8-sig", "replace").splitlines()
-    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    lines = file.content.removeprefix(codecs.BOM_UTF8).splitlines()
+    return [(number, line.decode("utf-8", "replace")) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _read_header(file: LabelFile, rows: Sequence[tuple[int, str]]) -> list[str]:
     """Names of the attributes: line 1 counts the rows, line 2 names the columns."""
     count = rows[0][1].strip() if rows else "nothing"
-    if not count.isdecimal() or int(count) != len(rows) - 2:
+    if not count.isdecimal() or len(count) > _MOST_DIGITS or int(count) != len(rows) - 2:
         raise ArchiveError(
-            f"{file.where} line 1: found {count!r}, expected the number of rows below the header, "
+            f"{file.where} line 1: found {shown(count)!r}, expected the number of rows below the header, "
             f"which is {max(0, len(rows) - 2)}; fetch the file again"
         )
     return rows[1][1].split()
@@ -149,7 +159,7 @@ def _check_attributes(file: LabelFile, number: int, names: list[str], given: dic
             expected = "a plain name: no leading '.' or '__', no '/' or NUL, not 'zarr.json'"
         if expected:
             raise ArchiveError(
-                f"{file.where} line {number}: found attribute {name!r}, expected {expected}; "
+                f"{file.where} line {number}: found attribute {shown(name)!r}, expected {expected}; "
                 "rename it or fetch the file again"
             )
         given[name] = "this line"
@@ -163,6 +173,8 @@ def _read_rows(
     num_columns: int,
     allowed: set[int] | None = None,
 ) -> Int32[np.ndarray, "image column"]:
+    if len(position) * num_columns > _MOST_VALUES:
+        raise _misfit(file, f"names {num_columns} columns", f"at most {_MOST_VALUES // len(position)} for each image")
     values = np.zeros((len(position), num_columns), np.int32)
     line_of = np.zeros(len(position), np.int64)
     for number, line in rows:
@@ -172,9 +184,11 @@ def _read_rows(
         if k is None and stem in rejected:
             continue
         if k is None:
-            raise _misfit(file, f"line {number}: found a row for {name}", "an image that is in the archive")
+            raise _misfit(file, f"line {number}: found a row for {shown(name)}", "an image that is in the archive")
         if line_of[k]:
-            raise _misfit(file, f"line {number}: found a second row for {name}", f"only that of line {line_of[k]}")
+            raise _misfit(
+                file, f"line {number}: found a second row for {shown(name)}", f"only that of line {line_of[k]}"
+            )
         values[k], line_of[k] = _parse(file, number, numbers, num_columns, allowed), number
     if not line_of.all():
         lacking = [name for name, k in position.items() if not line_of[k]]
@@ -185,14 +199,14 @@ def _read_rows(
 
 def _parse(file: LabelFile, number: int, numbers: list[str], num_columns: int, allowed: set[int] | None) -> list[int]:
     try:
-        values = [int(n) for n in numbers]
+        values = [int(n) for n in numbers if len(n) <= _MOST_DIGITS]
     except ValueError:
         values = []
     if len(values) != num_columns or (allowed and not allowed.issuperset(values)) or max(map(abs, values)) >= 1 << 31:
         found = " ".join(numbers[:5]) + (" ..." if len(numbers) > 5 else "")
         kind = f"from {sorted(allowed)}" if allowed else "below 2**31"
         raise ArchiveError(
-            f"{file.where} line {number}: found {len(numbers)} values, {found!r}, "
+            f"{file.where} line {number}: found {len(numbers)} values, {shown(found)!r}, "
             f"expected {num_columns} integers {kind}; fetch the file again"
         )
     return values

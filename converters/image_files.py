@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageColor, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
+from converters.plain_files import shown
+from converters.room import take_room
 from functa_store.errors import ConfigError, MemberError
 
 # Those that cannot be read count too, so that they become rejects and do not vanish.
@@ -17,6 +19,11 @@ IMAGE_SUFFIXES = {
 CHANNELS = {"rgb": ("red", "green", "blue"), "grey": ("grey",)}
 
 _ORIENTATION = 0x0112
+_SCAN = b"\xff\xda"
+_FREE_SCANS = 16  # more than encoders make
+_MOST_SCANNED = 1 << 28
+_BYTES_PER_PIXEL = 5
+_ROWS = 256
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -96,20 +103,33 @@ def read_image(data: bytes, options: ImageOptions) -> UInt8[np.ndarray, "y x cha
         MemberError: If it is no such image, damaged, truncated, too large, animated, or has
             colours other than 8-bit grey or RGB; the message is the reason alone.
     """
-    image = _open(data)
+    return read_sized_image(data, options)[0]
+
+
+def read_sized_image(data: bytes, options: ImageOptions) -> tuple[UInt8[np.ndarray, "y x channel"], tuple[int, int]]:
+    """What `read_image` gives, and the width and height of the image as it is in the file; errors as there."""
+    image = _open(data, options)
     _check_header(image, data, options)
+    size = image.size
+    takes_more = image.has_transparency_data or image.mode == "P" or image.format == "WEBP"
+    each = 2 * _BYTES_PER_PIXEL if takes_more else _BYTES_PER_PIXEL
+    take_room(each * size[0] * size[1])
     try:
         image = _flatten(_turn_upright(image), options)
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
-        raise MemberError(f"cannot be decoded: {error}") from error
+        raise MemberError(f"cannot be decoded: {shown(str(error))}") from error
     box = _crop_box(*image.size, options.crop)
     side = options.resolution
     pixels = np.asarray(image.resize((side, side), Image.Resampling.LANCZOS, box=box))
-    return pixels.reshape(side, side, len(CHANNELS[options.mode]))
+    return pixels.reshape(side, side, len(CHANNELS[options.mode])), size
 
 
-def _open(data: bytes) -> ImageFile.ImageFile:
-    """The image with its header read. Not `Image.open`, whose pixel limit is global and warns."""
+def _open(data: bytes, options: ImageOptions) -> ImageFile.ImageFile:
+    """The image with its header read.
+
+    Not by `Image.open`, whose pixel limit is global and warns, and which tries every format that it knows; some run
+    other programs.
+    """
     if not data:
         raise MemberError("is empty (0 bytes)")
     if data.startswith(b"\xff\xd8\xff"):
@@ -118,18 +138,36 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         plugin = PngImagePlugin.PngImageFile
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         plugin = WebPImagePlugin.WebPImageFile
+        _check_pixels(*_webp_size(data), options)  # which it makes room for before it says how many there are
     else:
         raise MemberError(f"starts with {data[:8]!r}, expected a JPEG, PNG or WebP image")
     try:
         return plugin(io.BytesIO(data))
     except Exception as error:  # as above
-        raise MemberError(f"has a damaged header: {error}") from error
+        raise MemberError(f"has a damaged header: {shown(str(error))}") from error
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a WebP image: of its canvas, its key frame or its lossless stream; 0 if there is none."""
+    kind, body = data[12:16], data[20:30].ljust(10, b"\0")
+    if kind == b"VP8X":
+        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+
+
+def _check_pixels(width: int, height: int, options: ImageOptions) -> None:
+    if width * height > options.max_pixels:
+        raise MemberError(f"has {width} x {height} pixels, more than max_pixels={options.max_pixels}")
 
 
 def _check_header(image: ImageFile.ImageFile, data: bytes, options: ImageOptions) -> None:
     width, height = image.size
-    if width * height > options.max_pixels:
-        raise MemberError(f"has {width} x {height} pixels, more than max_pixels={options.max_pixels}")
+    _check_pixels(width, height, options)
+    if image.format == "JPEG" and (scans := data.count(_SCAN)) > _FREE_SCANS and scans * width * height > _MOST_SCANNED:
+        raise MemberError(f"has {scans} scans of {width} x {height} pixels, each of which takes time")
     if (frames := getattr(image, "n_frames", 1)) > 1:
         raise MemberError(f"is an animation of {frames} frames, expected one image")
     if image.format == "PNG" and data[24] == 16:  # bit depth in IHDR; Pillow would drop the low bytes
@@ -147,11 +185,16 @@ def _turn_upright(image: Image.Image) -> Image.Image:
 
 def _flatten(image: Image.Image, options: ImageOptions) -> Image.Image:
     """The image in the mode asked for, transparent pixels composited on the background."""
+    mode = "RGB" if options.mode == "rgb" else "L"
     image.load()
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, options.background), image)
-    return image.convert("RGB" if options.mode == "rgb" else "L")
+    if not image.has_transparency_data:
+        return image if image.mode == mode else image.convert(mode)
+    flat = Image.new(mode, image.size)
+    for top in range(0, image.height, _ROWS):  # in strips: whole images of each step would take four times the memory
+        strip = image.crop((0, top, image.width, min(image.height, top + _ROWS))).convert("RGBA")
+        background = Image.new("RGBA", strip.size, options.background)
+        flat.paste(Image.alpha_composite(background, strip).convert(mode), (0, top))
+    return flat
 
 
 def _crop_box(width: int, height: int, crop: str | int | float) -> tuple[int, int, int, int]:

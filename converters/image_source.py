@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from converters.archives import Archive
 from converters.image_files import CHANNELS, IMAGE_SUFFIXES, ImageOptions, read_image
 from converters.listing import has_suffix, not_wanted, nothing_to_convert
+from converters.room import room
 from converters.survey import Survey, SurveyOptions, in_threads, published_split, survey
 from functa_store.errors import MemberError
 from functa_store.grids import CellGrid
@@ -83,6 +84,8 @@ class ImageSource(Source):
             "rejects": len(self.rejects),
             **catalogue.facts,
         }
+        if limits.check_first is None:
+            archive.check_unchanged()
         check_source(self)
 
     def read(self, index: int) -> UInt8[np.ndarray, "y x channel"]:
@@ -92,9 +95,14 @@ class ImageSource(Source):
             MemberError: If the image cannot be read.
         """
         try:
-            return read_image(self._archive.read(self.ids[index]), self._options)
+            with room():
+                return read_image(self._archive.read(self.ids[index]), self._options)
         except MemberError as error:
             raise MemberError(f"{self._archive.name}/{self.ids[index]}: {error}") from error
+
+    def check_unchanged(self) -> None:
+        """See `Source.check_unchanged`."""
+        self._archive.check_unchanged()
 
 
 def list_images(archive: Archive) -> list[str]:

@@ -102,9 +102,9 @@ def folder_splits_and_classes(images: Sequence[str]) -> tuple[np.ndarray | None,
     else:
         names = {folder: "".join(parts) or "." for folder, parts in below.items()}
     classes = sorted(set(names.values()))
-    number = {folder: classes.index(name) for folder, name in names.items()}
+    number = {name: k for k, name in enumerate(classes)}
     places = [posixpath.dirname(image) for image in images]
-    label = Label(values=np.array([number[p] for p in places], np.int32), names=tuple(classes))
+    label = Label(values=np.array([number[names[p]] for p in places], np.int32), names=tuple(classes))
     return (
         np.array([splits[p] for p in places], "U10") if published else None,
         label if len(classes) > 1 else None,

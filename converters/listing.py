@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import numpy as np
 
 from converters.packed import Entry
+from converters.plain_files import shown
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources import Reject
 
@@ -18,8 +19,12 @@ MAX_MEMBER_BYTES = 1 << 28
 """Longest member that is read, in bytes: a member is held in memory whole."""
 
 _PLACE = struct.Struct("=5q")
+_FAR = 1 << 61
+_LONGEST_NAME = 1024
+_NUM_SHOWN = 100
 _UP = re.compile(r"(^|[/\\])\.\.($|[/\\])")
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # a terminal would obey some
 _HIDDEN = re.compile(r"(^|/)(\.|__MACOSX(/|$))")
 
 
@@ -28,12 +33,18 @@ class Listing:
 
     Hidden files (".DS_Store", "__MACOSX/...") are left out.
 
+    Args:
+        entries: What the archive's directory lists.
+        header_bytes: Bytes before each member that are its own, at least; members that share bytes are refused then,
+            since a directory of megabytes may ask for petabytes by naming the same ones again and again.
+
     Attributes:
         names: In code point order, each unique.
+        places: Of each name: offset, stored bytes, size in bytes, compression method and CRC-32.
         rejects: Entries that cannot be used, sorted by name.
     """
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[Entry], header_bytes: int | None = None) -> None:
         names, places, self.rejects = [], bytearray(), []
         for entry in entries:
             name, problem = _check_name(entry.name)
@@ -46,10 +57,14 @@ class Listing:
                 places += _PLACE.pack(*entry[2:])
         order = sorted(range(len(names)), key=names.__getitem__)
         repeated = {names[a] for a, b in itertools.pairwise(order) if names[a] == names[b]}
-        order = [k for k in order if names[k] not in repeated]
-        self.names = [names[k] for k in order]
-        self._places = np.frombuffer(bytes(places), np.int64).reshape(-1, 5)[order]
         self.rejects += [Reject(member=name, reason="occurs more than once in the archive") for name in repeated]
+        order = [k for k in order if names[k] not in repeated]
+        table = np.frombuffer(places, np.int64).reshape(-1, 5)
+        if header_bytes is not None and (shared := _sharing(table, order, header_bytes)):
+            self.rejects += [Reject(member=names[k], reason="shares its bytes with another member") for k in shared]
+            order = [k for k in order if k not in shared]
+        self.names = [names[k] for k in order]
+        self.places = table[order]
         self.rejects.sort(key=lambda reject: reject.member)
 
     def place(self, member: str) -> list[int]:
@@ -61,7 +76,7 @@ class Listing:
         position = bisect.bisect_left(self.names, member)
         if position == len(self.names) or self.names[position] != member:
             raise MemberError("is not in the archive")
-        place = self._places[position].tolist()
+        place = self.places[position].tolist()
         check_size(max(place[1:3]))
         return place
 
@@ -74,7 +89,7 @@ def has_suffix(member: str, suffixes: Collection[str]) -> bool:
 def nothing_to_convert(name: str, members: Sequence[str], kind: str, expected: str) -> ArchiveError:
     """The error for an archive without a single member of the kind wanted; says what it holds instead."""
     kinds = collections.Counter(posixpath.splitext(member)[1].lower() or "no suffix" for member in members)
-    found = ", ".join(f"{count} {suffix}" for suffix, count in kinds.most_common(5)) or "none that can be used"
+    found = ", ".join(f"{count} {shown(suffix)}" for suffix, count in kinds.most_common(5)) or "none that can be used"
     return ArchiveError(f"{name}: no {kind}; found {found}, expected {expected}")
 
 
@@ -93,6 +108,19 @@ def check_size(num_bytes: int) -> None:
         raise MemberError(f"has {num_bytes} bytes, more than the {MAX_MEMBER_BYTES} that are read at once")
 
 
+def _sharing(places: np.ndarray, kept: Sequence[int], header_bytes: int) -> set[int]:
+    """Those of the kept entries whose bytes, headers included, overlap others'."""
+    if len(kept) < 2:
+        return set()
+    by_start = np.array(kept)[np.argsort(places[kept, 0], kind="stable")]
+    start, stored = np.minimum(places[by_start, :2], _FAR).T  # sums of farther ones would overflow
+    end = start + stored + header_bytes
+    shares = np.zeros(len(by_start), bool)
+    shares[1:] = start[1:] < np.maximum.accumulate(end)[:-1]
+    shares[:-1] |= start[1:] < end[:-1]
+    return set(by_start[shares].tolist())
+
+
 def _check_place(entry: Entry) -> str | None:
     if max(entry[2:]) < 1 << 63:
         return None
@@ -101,6 +129,9 @@ def _check_place(entry: Entry) -> str | None:
 
 def _check_name(raw: bytes) -> tuple[str, str | None]:
     """The name as text, and why it cannot be used, or None."""
+    if len(raw) > _LONGEST_NAME:
+        start = raw[:_NUM_SHOWN].decode("utf-8", "backslashreplace")
+        return f"{start}...", f"has a name of {len(raw)} bytes, more than {_LONGEST_NAME}"
     try:
         name = raw.decode("utf-8").removeprefix("./")
     except UnicodeDecodeError:
@@ -109,4 +140,6 @@ def _check_name(raw: bytes) -> tuple[str, str | None]:
         return name, "has a name that leads out of the archive"
     if _ABSOLUTE.match(name):
         return name, "has an absolute name"
-    return name, "has a name with a NUL byte" if "\0" in name else None
+    if "\0" in name:
+        return name, "has a name with a NUL byte"
+    return name, "has a name with a control character" if _CONTROL.search(name) else None

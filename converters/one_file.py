@@ -5,6 +5,8 @@ from collections.abc import Collection
 
 from converters.archives import Archive, file_sha256, open_archive, read_file
 from converters.listing import has_suffix
+from converters.plain_files import base_name, checked_path
+from converters.unchanged import FileStamps
 from functa_store.errors import ArchiveError
 from functa_store.sources import Reject
 
@@ -13,10 +15,10 @@ class OneFile:
     """A file by itself; see `converters.archives.Archive`."""
 
     def __init__(self, path: str) -> None:
-        self.name = os.path.basename(path)
+        self.name = base_name(path)
         self.members = [self.name]
         self.rejects: list[Reject] = []
-        self._path = path
+        self._path, self._stamps = path, FileStamps([path])
 
     def read(self, member: str) -> bytes:
         """All bytes of the file; see `Archive.read`."""
@@ -29,6 +31,10 @@ class OneFile:
         except OSError as error:
             raise ArchiveError(f"{self._path}: cannot be read: {error.strerror}") from error
 
+    def check_unchanged(self) -> None:
+        """See `Archive.check_unchanged`."""
+        self._stamps.check()
+
 
 def open_archive_or_file(path: str | os.PathLike[str], suffixes: Collection[str]) -> Archive:
     """The archive at a path, which may be one file that ends in one of some suffixes.
@@ -36,5 +42,5 @@ def open_archive_or_file(path: str | os.PathLike[str], suffixes: Collection[str]
     Raises:
         ArchiveError: As for `open_archive`.
     """
-    path = os.path.abspath(path)
+    path = checked_path(path)
     return OneFile(path) if has_suffix(path, suffixes) and os.path.isfile(path) else open_archive(path)

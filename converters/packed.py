@@ -2,11 +2,12 @@
 
 import os
 import struct
-import tarfile
 import weakref
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from converters.plain_files import base_name, open_plain, shown
+from converters.tar_headers import tar_members
 from functa_store.errors import ArchiveError, MemberError
 
 STORED, DEFLATED = 0, 8
@@ -17,6 +18,10 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
 _END = struct.Struct("<4s4H2LH")
 _LONGEST_COMMENT = 0xFFFF
+_LONGEST_RECORD = _CENTRAL.size + 3 * 0xFFFF
+_WINDOW = 1 << 20
+LOCAL_HEADER = 30
+"""Bytes of a zip's header before each member, its name and more of unknown length left out."""
 _IN_EXTRA = 0xFFFFFFFF
 _ENCRYPTED = 0x1
 
@@ -51,8 +56,8 @@ class RandomFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.name = os.path.basename(path)
-        self._handle = os.open(path, os.O_RDONLY)
+        self.name = base_name(path)
+        self._handle = open_plain(path)
         self.size = os.fstat(self._handle).st_size
         weakref.finalize(self, os.close, self._handle)
 
@@ -88,18 +93,23 @@ def zip_entries(file: RandomFile) -> Iterator[Entry]:
         ArchiveError: If the directory is missing or damaged, or a member is encrypted.
     """
     start, size, count, start_of_zip = _find_directory(file)
-    directory, position, found = file.read_at(start, size), 0, 0
-    while position + _CENTRAL.size <= size:
-        fields = _CENTRAL.unpack_from(directory, position)
+    position, found, read, window = 0, 0, 0, b""
+    while True:
+        if len(window) - position < _LONGEST_RECORD and read < size:
+            more = min(_WINDOW, size - read)
+            window, position, read = window[position:] + file.read_at(start + read, more), 0, read + more
+        if len(window) - position < _CENTRAL.size:
+            break
+        fields = _CENTRAL.unpack_from(window, position)
         name_end = position + _CENTRAL.size + fields[10]
         if fields[0] != b"PK\1\2":
             break
-        name = directory[position + _CENTRAL.size : name_end]
-        extra = directory[name_end : name_end + fields[11]]
+        name = window[position + _CENTRAL.size : name_end]
+        extra = window[name_end : name_end + fields[11]]
         position, found = name_end + fields[11] + fields[12], found + 1
         if not name.endswith(b"/"):
             yield _zip_entry(file, name, fields, extra, start_of_zip)
-    if found != count or position != size:
+    if found != count or position != len(window) or read != size:
         raise ArchiveError(f"{file.name}: the zip's directory promises {count} members but lists {found}: damaged")
 
 
@@ -107,7 +117,7 @@ def _zip_entry(file: RandomFile, name: bytes, fields: tuple[Any, ...], extra: by
     flags, method, crc, stored, size, attributes, offset = (*fields[3:5], *fields[7:10], *fields[15:17])
     if flags & _ENCRYPTED:
         raise ArchiveError(
-            f"{file.name}: member {name.decode(errors='backslashreplace')} is encrypted; "
+            f"{file.name}: member {shown(name.decode(errors='backslashreplace'))} is encrypted; "
             "functa-store asks for no passwords: unpack the zip and convert the folder"
         )
     size, stored, offset = _long_fields(extra, [size, stored, offset])
@@ -161,23 +171,31 @@ def _end_records(file: RandomFile) -> tuple[tuple[Any, ...], tuple[Any, ...] | N
     return end, (*_END64.unpack(file.read_at(before, _END64.size)), before)
 
 
+class _FileCursor:
+    """A place in a file; see `converters.tar_headers.Cursor`."""
+
+    def __init__(self, file: RandomFile) -> None:
+        self.name, self.position, self._file = file.name, 0, file
+
+    def read(self, count: int) -> bytes:
+        data = self._file.read_at(self.position, min(count, self._file.size - self.position))
+        self.position += len(data)
+        return data
+
+    def skip_to(self, position: int) -> None:
+        if position > self._file.size:
+            raise ArchiveError(
+                f"{self.name}: the tar is damaged or truncated: a member reaches to byte {position}, but the file "
+                f"ends at {self._file.size}; fetch it again"
+            )
+        self.position = position
+
+
 def tar_entries(file: RandomFile) -> Iterator[Entry]:
     """The files of an uncompressed tar, from one walk over its headers.
 
     Raises:
         ArchiveError: If the tar is damaged or truncated.
     """
-    try:
-        with tarfile.open(file.path, "r:", encoding="utf-8", errors="surrogateescape") as tar:
-            while (info := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # or it keeps a kilobyte per member
-                if not info.isdir():
-                    problem = None if info.isreg() and not info.issparse() else "is a link, device or sparse file"
-                    name = info.name.encode("utf-8", "surrogateescape")
-                    yield Entry(name, problem, info.offset_data, info.size, info.size)
-            stop = tar.offset
-    except (tarfile.TarError, OSError, ValueError) as error:
-        raise ArchiveError(f"{file.name}: the tar is damaged or truncated: {error}; fetch it again") from error
-    # tarfile takes a damaged header for the end, which is a block of zeros or nothing.
-    if stop < file.size and any(file.read_at(stop, min(512, file.size - stop))):
-        raise ArchiveError(f"{file.name}: the tar's header at byte {stop} is damaged; fetch it again")
+    for member in tar_members(_FileCursor(file)):
+        yield Entry(member.name, member.problem, member.offset, member.size, member.size)

@@ -1,25 +1,34 @@
 """How are archives of shapes read that are no plain folder, zip or tar?"""
 
-import contextlib
 import gzip
-import hashlib
 import os
 import posixpath
-import tarfile
 import zlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
-from converters.archives import Archive, open_archive
+from converters.archives import Archive, file_sha256, open_archive
 from converters.listing import Listing, check_size
 from converters.packed import Entry
+from converters.plain_files import base_name, checked_path, open_plain
+from converters.room import take_room
+from converters.tar_headers import TarMember, tar_members
+from converters.unchanged import FileStamps
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources import Reject
 
 TEXT_SUFFIXES = (".json", ".csv")
+MAX_TEXT_BYTES = 1 << 24
+"""Longest text that is read, in bytes: what is made of it takes many times as much memory."""
 
 _GZIP = b"\x1f\x8b"
-_BLOCK = 2**20
-_MAX_TEXT_BYTES = 2**24
+_BLOCK = 1 << 20
+
+# What a compressed tar may become, whatever it says of itself: gzip can make a thousand times as much of nothing.
+_MOST_GROWTH = 200
+_FREE_BYTES = 1 << 27
+_FEWEST_BYTES_PER_MEMBER = 16  # names of models alone take more
+_FREE_MEMBERS = 1 << 16
 
 
 def open_shapes(path: str | os.PathLike[str]) -> "Archive | StreamedTar":
@@ -32,7 +41,7 @@ def open_shapes(path: str | os.PathLike[str]) -> "Archive | StreamedTar":
     Raises:
         ArchiveError: If it is missing, damaged, empty, or holds nothing but zips inside a zip or tar.
     """
-    path = os.path.abspath(path)
+    path = checked_path(path)
     if os.path.isfile(path) and _is_gzip(path):
         return StreamedTar(path)
     archive = open_archive(path)
@@ -51,7 +60,7 @@ def open_shapes(path: str | os.PathLike[str]) -> "Archive | StreamedTar":
 
 def _is_gzip(path: str) -> bool:
     try:
-        with open(path, "rb") as file:
+        with open(open_plain(path), "rb") as file:
             return file.read(len(_GZIP)) == _GZIP
     except OSError as error:
         raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from error
@@ -96,6 +105,10 @@ class FolderOfZips:
         """Digest of the folder: of the content of every file."""
         return self._folder.sha256()
 
+    def check_unchanged(self) -> None:
+        """See `Archive.check_unchanged`."""
+        self._folder.check_unchanged()
+
 
 class StreamedTar:
     """A tar compressed by gzip, which can only be read from front to back.
@@ -116,7 +129,7 @@ class StreamedTar:
     """
 
     def __init__(self, path: str) -> None:
-        self.name, self._path = os.path.basename(path), path
+        self.name, self._path, self._stamps = base_name(path), path, FileStamps([path])
         self._texts: dict[str, bytes] = {}
         listing = Listing(self._entries())
         self.members, self.rejects = listing.names, listing.rejects
@@ -144,59 +157,102 @@ class StreamedTar:
             ArchiveError: If the file is damaged.
         """
         known = set(self.members)
-        for tar, info in self._walk():
-            name = info.name.removeprefix("./")
-            if info.isreg() and name in known:
-                yield name, self._content(tar, info)
+        for member, unpacked in self._walk():
+            name = _name(member)
+            if member.problem is None and name in known:
+                take_room(2 * member.size)
+                yield name, unpacked.content(member)
 
     def sha256(self) -> str:
         """Digest of the file."""
-        with open(self._path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(self._path)
+
+    def check_unchanged(self) -> None:
+        """See `Archive.check_unchanged`."""
+        self._stamps.check()
 
     def _entries(self) -> Iterator[Entry]:
-        for tar, info in self._walk():
-            if info.isdir():
-                continue
-            problem = None if info.isreg() and not info.issparse() else "is a link, device or sparse file"
+        room = MAX_TEXT_BYTES
+        for member, unpacked in self._walk():
+            problem = member.problem
             try:
-                check_size(info.size)
+                check_size(member.size)
             except MemberError as error:
                 problem = problem or str(error)
-            if problem is None and info.name.endswith(TEXT_SUFFIXES) and info.size <= _MAX_TEXT_BYTES:
-                self._texts[info.name.removeprefix("./")] = self._content(tar, info)
-            yield Entry(info.name.encode("utf-8", "surrogateescape"), problem, 0, info.size, info.size)
+            if problem is None and _name(member).endswith(TEXT_SUFFIXES) and member.size <= room:
+                self._texts[_name(member)] = unpacked.content(member)
+                room -= member.size
+            yield Entry(member.name, problem, 0, member.size, member.size)
 
-    def _walk(self) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-        with (
-            self._intact(),
-            gzip.open(self._path) as unpacked,
-            tarfile.open(fileobj=unpacked, mode="r|", encoding="utf-8", errors="surrogateescape") as tar,
-        ):
-            while (info := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # or it keeps a kilobyte per member
-                yield tar, info
+    def _walk(self) -> "Iterator[tuple[TarMember, _Unpacked]]":
+        """Every file, and the tar, which is at its first byte."""
+        try:
+            descriptor = open_plain(self._path)
+        except OSError as error:
+            raise ArchiveError(f"{self._path}: cannot be read: {error.strerror}") from error
+        with open(descriptor, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            unpacked = _Unpacked(self._path, file, _FREE_BYTES + _MOST_GROWTH * size)
+            most = _FREE_MEMBERS + size // _FEWEST_BYTES_PER_MEMBER
+            for count, member in enumerate(tar_members(unpacked)):
+                if count == most:
+                    raise _bomb(self._path, f"more than {most} members")
+                yield member, unpacked
             while block := unpacked.read(_BLOCK):  # to the end, where gzip's checksum is
                 if any(block):
-                    raise tarfile.ReadError("a damaged header")
+                    raise _damaged(self._path, f"something follows the tar's end at byte {unpacked.position}")
 
-    def _content(self, tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-        with self._intact():
-            file = tar.extractfile(info)
-            assert file is not None  # a regular file
-            return file.read()
 
-    @contextlib.contextmanager
-    def _intact(self) -> Iterator[None]:
-        """Whatever the libraries stumble over, numbers of a header that are none included, is damage."""
+class _Unpacked:
+    """A place in what a compressed tar unpacks to; see `converters.tar_headers.Cursor`."""
+
+    def __init__(self, path: str, file: BinaryIO, most: int) -> None:
+        self.name, self.position, self._file, self._most = path, 0, gzip.GzipFile(fileobj=file), most
+
+    def read(self, count: int) -> bytes:
+        """See `Cursor.read`."""
+        parts = []
+        while count and (part := self._some(min(count, _BLOCK))):
+            parts.append(part)
+            count -= len(part)
+            self.position += len(part)
+            if self.position > self._most:
+                raise _bomb(self.name, f"more than {self._most} bytes")
+        return b"".join(parts)
+
+    def skip_to(self, position: int) -> None:
+        """See `Cursor.skip_to`."""
+        while self.position < position:
+            if not self.read(min(_BLOCK, position - self.position)):
+                raise _damaged(self.name, f"it ends at byte {self.position}, before a member's end")
+
+    def content(self, member: TarMember) -> bytes:
+        """The bytes of the member that begins here."""
+        if len(content := self.read(member.size)) < member.size:
+            raise _damaged(self.name, f"it ends at byte {self.position}, before a member's end")
+        return content
+
+    def _some(self, count: int) -> bytes:
         try:
-            yield
-        except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
-            if isinstance(error, ArchiveError):
-                raise
-            raise ArchiveError(
-                f"{self._path}: is no tar, or is damaged or truncated: {error}; fetch it again"
-            ) from error
+            return self._file.read(count)
+        except (OSError, EOFError, zlib.error) as error:
+            raise _damaged(self.name, str(error)) from error
+
+
+def _damaged(path: str, how: str) -> ArchiveError:
+    return ArchiveError(f"{path}: is no tar, or is damaged or truncated: {how}; fetch it again")
+
+
+def _bomb(path: str, what: str) -> ArchiveError:
+    return ArchiveError(
+        f"{path}: unpacks to {what}, which is out of all proportion to its size; if you trust it, unpack it yourself "
+        "and convert the folder"
+    )
+
+
+def _name(member: TarMember) -> str:
+    """As `Listing` has it."""
+    return member.name.decode("utf-8", "backslashreplace").removeprefix("./")
 
 
 def _parents(member: str) -> Iterator[str]:

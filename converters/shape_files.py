@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from converters.binvox import read_binvox
-from converters.meshes import filled, read_mesh, turned_up, voxelise
+from converters.mesh_files import read_mesh
+from converters.meshes import filled, turned_up, voxelise
+from converters.room import take_room
 from converters.shape_layouts import Kind
 from functa_store.config import whole
 from functa_store.errors import ConfigError, MemberError
@@ -18,6 +20,8 @@ Pool = Literal["mean", "any"]
 Up = Literal["y", "z"]
 
 MAX_RESOLUTION = 512
+MAX_SURFACE_CELLS = 1 << 26
+"""Cells of a grid whose surface is filled, which takes about eight bytes for each."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,9 +69,12 @@ def read_shape(content: bytes, member: str, kind: Kind, options: ShapeOptions) -
     """
     if kind == "mesh":
         mesh = read_mesh(content, posixpath.splitext(member)[1].lower())
+        take_room(8 * options.resolution**3)
         mesh = turned_up(mesh) if options.up == "z" else mesh
         return voxelise(mesh, options.resolution, centred=options.centred)
-    occupied = read_binvox(content).occupancy.astype(bool)
+    occupied = read_binvox(content).occupancy.view(bool)
+    if kind == "surface" and occupied.size > MAX_SURFACE_CELLS:
+        raise MemberError(f"is a surface of {occupied.size} cells, more than the {MAX_SURFACE_CELLS} that are filled")
     _check_divides(occupied, options.resolution)
     if not occupied.any():
         raise MemberError("is empty: no cell is occupied")

@@ -1,5 +1,6 @@
 """What do a taxonomy and a split file say about the models of an archive?"""
 
+import collections
 import csv
 import dataclasses
 import hashlib
@@ -11,8 +12,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from converters.archives import Archive
-from converters.shape_archives import StreamedTar
+from converters.archives import Archive, read_file
+from converters.plain_files import checked_path, shown
+from converters.shape_archives import MAX_TEXT_BYTES, StreamedTar
 from converters.shape_layouts import Model
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources import Label
@@ -49,7 +51,7 @@ def find_text(archive: Archive | StreamedTar, path: str | os.PathLike[str], name
     inside = sorted((m for m in archive.members if posixpath.basename(m) == name), key=lambda m: (m.count("/"), m))
     if inside:
         try:
-            return TextFile(where=f"{archive.name}/{inside[0]}", content=archive.read(inside[0]))
+            return TextFile(where=f"{archive.name}/{inside[0]}", content=_short(archive.read(inside[0])))
         except MemberError as error:
             raise ArchiveError(f"{archive.name}/{inside[0]}: {error}; fetch the archive again") from error
     beside = os.path.join(os.path.dirname(os.path.abspath(path)), name)
@@ -62,11 +64,17 @@ def read_text(path: str | os.PathLike[str]) -> TextFile:
     Raises:
         ArchiveError: If it cannot be read.
     """
+    path = checked_path(path)
     try:
-        with open(path, "rb") as file:
-            return TextFile(where=os.fspath(path), content=file.read())
-    except OSError as error:
-        raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from error
+        return TextFile(where=path, content=_short(read_file(path)))
+    except MemberError as error:
+        raise ArchiveError(f"{path}: {error}") from error
+
+
+def _short(content: bytes) -> bytes:
+    if len(content) > MAX_TEXT_BYTES:
+        raise MemberError(f"has {len(content)} bytes, more than the {MAX_TEXT_BYTES} of a taxonomy or split file")
+    return content
 
 
 def class_label(models: Sequence[Model], taxonomy: TextFile | None) -> Label | None:
@@ -115,15 +123,16 @@ def _listed(file: TextFile) -> dict[str, str]:
     """The split of each model that a file lists, by "synset/model"."""
     rows = csv.DictReader(io.StringIO(_decoded(file), newline=""))
     if missing := [column for column in _COLUMNS if column not in (rows.fieldnames or ())]:
-        raise ArchiveError(f"{file.where}: found columns {rows.fieldnames}, expected also {', '.join(missing)}")
+        columns = shown(str(rows.fieldnames))
+        raise ArchiveError(f"{file.where}: found columns {columns}, expected also {', '.join(missing)}")
     found: dict[str, str] = {}
     for row in rows:
         split = _SPLITS.get(row["split"] or "")
         name = f"{(row['synsetId'] or '').zfill(8)}/{row['modelId']}"
         if split is None or found.setdefault(name, split) != split:
             raise ArchiveError(
-                f"{file.where} line {rows.line_num}: found split {row['split']!r} of {name}, expected "
-                + ("one of train, val, test" if split is None else f"{found[name]!r} as in an earlier line")
+                f"{file.where} line {rows.line_num}: found split {shown(str(row['split']))!r} of {shown(name)}, "
+                "expected " + ("one of train, val, test" if split is None else f"{found[name]!r} as in an earlier line")
             )
     return found
 
@@ -133,15 +142,17 @@ def _taxonomy(file: TextFile) -> dict[str, str]:
         entries = json.loads(_decoded(file))
         return {str(entry["synsetId"]): str(entry["name"] or "") for entry in entries}
     except (ValueError, TypeError, KeyError, RecursionError) as error:
+        where = f" (line {error.lineno}: {error.msg})" if isinstance(error, json.JSONDecodeError) else ""
         raise ArchiveError(
-            f"{file.where}: is no taxonomy, a list of objects with synsetId and name: {type(error).__name__}: {error}"
+            f"{file.where}: is no taxonomy{where}, expected a list of objects with synsetId and name; fetch it again"
         ) from error
 
 
 def _names(groups: Sequence[str], taxonomy: Mapping[str, str]) -> tuple[str, ...]:
     """A name for each group, unique: two synsets of one name keep their numbers beside it."""
     short = [taxonomy.get(group, group).split(",")[0].strip() or group for group in groups]
-    return tuple(n if short.count(n) == 1 else f"{n} {g}" for n, g in zip(short, groups, strict=True))
+    count = collections.Counter(short)
+    return tuple(n if count[n] == 1 else f"{n} {g}" for n, g in zip(short, groups, strict=True))
 
 
 def _decoded(file: TextFile) -> str:

@@ -8,7 +8,8 @@ from typing import Literal
 
 from converters.archives import Archive
 from converters.images import folder_splits_and_classes
-from converters.meshes import MESH_SUFFIXES
+from converters.mesh_files import MESH_SUFFIXES
+from converters.plain_files import shown
 from converters.shape_archives import StreamedTar
 from functa_store.errors import ArchiveError
 
@@ -61,7 +62,7 @@ def find_models(archive: Archive | StreamedTar) -> tuple[Layout, list[Model]]:
     if models := _folders([m for m in archive.members if posixpath.splitext(m)[1].lower() in SHAPE_SUFFIXES]):
         return "folders", models
     kinds = collections.Counter(posixpath.splitext(m)[1].lower() or "no suffix" for m in archive.members)
-    found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5)) or "none that can be used"
+    found = ", ".join(f"{count} {shown(kind)}" for kind, count in kinds.most_common(5)) or "none that can be used"
     raise ArchiveError(
         f"{archive.name}: no shapes; found {found}, expected the layout of ShapeNetCore.v2 "
         "(SYNSET/MODEL/models/model_normalized.solid.binvox), ShapeNetVox32 (SYNSET/MODEL/model.binvox), or folders of "

@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from converters.archives import Archive
+from converters.room import room
 from converters.shape_archives import StreamedTar
 from converters.shape_files import ShapeOptions, read_shape
 from converters.shape_layouts import KINDS, SHAPE_SUFFIXES, Kind, Model
-from converters.survey import Outcome, SurveyOptions, in_threads, published_split, survey
+from converters.survey import NO_MEMORY, Outcome, SurveyOptions, in_threads, published_split, survey
 from functa_store.errors import MemberError
 from functa_store.grids import CellGrid
 from functa_store.progress import Report
@@ -96,6 +97,8 @@ class ShapeSource(Source):
         if (label := catalogue.label) is not None:
             self.labels = {"class": dataclasses.replace(label, values=label.values[keep])}
         self.provenance = self._provenance(catalogue, limits)
+        if limits.check_first is None:
+            archive.check_unchanged()
         check_source(self)
 
     def read(self, index: int) -> UInt8[np.ndarray, "z y x 1"]:
@@ -108,10 +111,15 @@ class ShapeSource(Source):
         if (bits := self._kept.get(member)) is not None:
             return unpacked(bits, self._options.resolution)[..., None].astype(np.uint8)
         try:
-            occupied = read_shape(self._archive.read(member), member, kind, self._options)
+            with room():
+                occupied = read_shape(self._archive.read(member), member, kind, self._options)
         except MemberError as error:
             raise MemberError(f"{self._archive.name}/{member}: {error}") from error
         return occupied[..., None].astype(np.uint8)
+
+    def check_unchanged(self) -> None:
+        """See `Source.check_unchanged`."""
+        self._archive.check_unchanged()
 
     def _outcomes(self, chosen: Sequence[tuple[Kind, str]]) -> Iterator[Outcome[bytes | None]]:
         if not isinstance(self._archive, StreamedTar):
@@ -129,6 +137,8 @@ class ShapeSource(Source):
                 yield Outcome(position=k, found=self._look(content, *chosen[k]))
             except MemberError as error:
                 yield Outcome(position=k, problem=str(error), examples=0)
+            except MemoryError:
+                yield Outcome(position=k, problem=NO_MEMORY, examples=0)
             if not position:
                 return
 

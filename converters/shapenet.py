@@ -64,7 +64,7 @@ def open_shapenet(
     Raises:
         ConfigError: If an option is out of range.
         ArchiveError: If the archive cannot be converted.
-        MissingLibraryError: If meshes need trimesh, or surfaces scipy, and it is not installed.
+        MissingLibraryError: If meshes or surfaces need scipy and it is not installed.
     """
     limits = SurveyOptions(limit=limit, max_rejects=max_rejects, check_first=check_first)
     ShapeOptions(resolution=resolution, prefer=prefer, pool=pool, up=up or "y")  # before the archive is read

@@ -13,6 +13,7 @@ SPLITS = {"train": "train", "val": "validation", "validation": "validation", "te
 # "cars_train", "cars_train_val" (new views of the training scenes), or "train" alone.
 _SPLIT_FOLDER = re.compile(r"^(?:(?P<category>.+?)(?:_train)?_)?(?P<split>train|val|validation|test)$")
 _FILE = re.compile(r"^(?P<scene>.+)/(?:(?P<part>rgb|pose)/(?P<name>[^/]+)\.(?P<suffix>[^./]+)|intrinsics\.txt)$")
+_MOST_TEXT, _NUM_SHOWN = 1 << 16, 60
 _SUFFIX = {"rgb": "png", "pose": "txt"}
 
 
@@ -102,8 +103,10 @@ def numbers(text: bytes, what: str) -> list[list[float]]:
     Raises:
         MemberError: If something in it is no number.
     """
+    if len(text) > _MOST_TEXT:
+        raise MemberError(f"{what}: has {len(text)} bytes, more than {_MOST_TEXT}")
     try:
         lines = [[float(word) for word in line.split()] for line in text.decode("ascii").splitlines()]
     except ValueError as error:
-        raise MemberError(f"{what}: {error}") from error
+        raise MemberError(f"{what}: found {text[:_NUM_SHOWN]!r}, expected numbers") from error
     return [line for line in lines if line]

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from converters.archives import Archive
+from converters.room import room
 from converters.srn_options import SceneOptions
 from converters.srn_scenes import list_scenes
 from converters.srn_survey import Seen, cameras_of, survey_scenes
@@ -81,6 +82,8 @@ class SceneSource(Source):
             "split": "every tenth scene held out" if None in splits else "published",
             "rejects": len(self.rejects),
         }
+        if limits.check_first is None:
+            archive.check_unchanged()
         check_source(self)
 
     def read(self, index: int) -> Float32[np.ndarray, "views height width 9"]:
@@ -101,6 +104,10 @@ class SceneSource(Source):
         rays[absent, ..., :6] = rays[0, ..., :6]
         return rays
 
+    def check_unchanged(self) -> None:
+        """See `Source.check_unchanged`."""
+        self._archive.check_unchanged()
+
     def views(self, index: int) -> Views:
         """Images, poses and lens of one scene as it is read: views for the fit first, held-out ones last."""
         return self._kept(index)
@@ -108,7 +115,8 @@ class SceneSource(Source):
     def _read_views(self, index: int) -> Views:
         scene = self._scenes[index]
         try:
-            found = read_views(self._archive, scene, self._options, self.volume.image_size[0])
+            with room():
+                found = read_views(self._archive, scene, self._options, self.volume.image_size[0])
             if found.images.shape[1:3] != self.volume.image_size:
                 raise MemberError(
                     f"its images are {found.images.shape[1:3]} (height, width), but those of other scenes "
@@ -153,5 +161,6 @@ class SceneSource(Source):
 
 def _categories(found: Sequence[str]) -> dict[str, Label]:
     names = sorted(set(found))
-    numbered = np.array([names.index(name) for name in found], np.int32)
+    number = {name: k for k, name in enumerate(names)}
+    numbered = np.array([number[name] for name in found], np.int32)
     return {"category": Label(values=numbered, names=tuple(names))} if len(names) > 1 else {}

@@ -1,6 +1,7 @@
 """Which scenes of an archive can be used, and from where are they looked at?"""
 
-from collections.abc import Iterator, Sequence
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,7 +51,8 @@ def survey_scenes(
     """
     count = len(scenes) if limits.check_first is None else min(len(scenes), max(1, limits.check_first))
     names = [scene.name for scene in scenes]
-    outcomes = _of_one_size(in_threads(lambda k: _inspect(archive, scenes[k], options), count))
+    lost = _lost(archive)
+    outcomes = _of_one_size(in_threads(lambda k: _inspect(archive, scenes[k], options, lost), count))
     made = survey(archive.name, "scenes", names, outcomes, count, limits, report)
     if not made.found:
         first = made.rejects[0]
@@ -67,9 +69,18 @@ def cameras_of(seen: Sequence[Seen]) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in values.items()}
 
 
-def _inspect(archive: Archive, scene: Scene, options: SceneOptions) -> Seen:
-    lost = (f"{r.member} {r.reason}" for r in archive.rejects if r.member.startswith(f"{scene.name}/"))
-    if (problem := next(lost, scene.problem)) is not None:
+def _lost(archive: Archive) -> dict[str, str]:
+    """The first member below each folder that the archive's listing has refused, and why."""
+    lost: dict[str, str] = {}
+    for reject in archive.rejects:
+        folder = reject.member
+        while folder := posixpath.dirname(folder.rstrip("/")):
+            lost.setdefault(folder, f"{reject.member} {reject.reason}")
+    return lost
+
+
+def _inspect(archive: Archive, scene: Scene, options: SceneOptions, lost: Mapping[str, str]) -> Seen:
+    if (problem := lost.get(scene.name, scene.problem)) is not None:
         raise MemberError(problem)
     found = read_views(archive, scene, options, options.resolution)
     return Seen(found.images.shape[1:3], found.poses[:, :3, 3], found.lens.focal / found.images.shape[2])

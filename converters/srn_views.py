@@ -10,6 +10,7 @@ from jaxtyping import Float64, Num, UInt8
 from PIL import Image, PngImagePlugin
 
 from converters.archives import Archive
+from converters.room import check_wanted, take_room
 from converters.srn_options import SceneOptions
 from converters.srn_scenes import INTRINSICS, Scene, numbers
 from functa_store.cameras import Lens, check_pose
@@ -19,6 +20,10 @@ from functa_store.scenes import MOST_PIXELS
 MAX_PIXELS = 1 << 24
 """Largest image that is decoded, by the size in its header."""
 
+MOST_RAYS = 1 << 24
+"""Pixels of all views of an example, 36 bytes each as rays."""
+
+_BYTES_PER_RAY = 36
 _PNG = b"\x89PNG\r\n\x1a\n"
 _WHITE = 255
 
@@ -50,27 +55,50 @@ def read_views(archive: Archive, scene: Scene, options: SceneOptions, size: int 
         MemberError: If a member is missing, damaged or contradicts another one, or all is white; the message is the
             reason alone.
     """
+    if scene.problem is not None:  # which a dry run passes unread
+        raise MemberError(scene.problem)
     context, held_out = options.choose(len(scene.views))
     views = [scene.views[i] for i in (*context, *held_out)]
     focal, centre, (height, width) = read_intrinsics(archive.read(scene.intrinsics))
+    if len(views) > MOST_RAYS:
+        raise MemberError(f"has {len(views)} views, more than can be learned; take fewer with --views")
     poses = np.stack([_named(view.pose, read_pose, archive) for view in views])
-    images = [_named(view.image, read_png, archive) for view in views]
-    sizes = sorted({image.shape[:2] for image in images})
-    if len(sizes) > 1:
-        raise MemberError(f"its images have different sizes: {sizes[0]} and {sizes[1]} (height, width)")
-    found = sizes[0]
-    if found[0] * width != found[1] * height:
-        raise MemberError(f"its images are {found[0]} x {found[1]}, but {INTRINSICS} says {height} x {width}")
-    if all((image == _WHITE).all() for image in images):
+    images, first, white = np.empty((0, 0, 0, 3), np.uint8), (0, 0), True
+    for k, view in enumerate(views):
+        check_wanted()
+        image = _named(view.image, read_png, archive)
+        if not k:
+            first = image.shape[:2]
+            images = np.empty((len(views), *_shape(first, size, (height, width), len(views)), 3), np.uint8)
+        if image.shape[:2] != first:
+            raise MemberError(f"its images have different sizes: {first} and {image.shape[:2]} (height, width)")
+        white = white and bool((image == _WHITE).all())
+        images[k] = shrink(image, images.shape[1:3])  # at once: all of them in full size may take gigabytes
+    if white:
         raise MemberError("all its views are white; there is nothing to see")
+    across, down = images.shape[2] / width, images.shape[1] / height
+    lens = Lens(focal * across, (centre[0] * across, centre[1] * down), focal * down)
+    return Views(images, poses, lens)
+
+
+def _shape(found: tuple[int, int], size: int | None, promised: tuple[int, int], num_views: int) -> tuple[int, int]:
+    """Height and width of views as they are converted; what `read_views` says of it holds."""
+    if found[0] * promised[1] != found[1] * promised[0]:
+        raise MemberError(
+            f"its images are {found[0]} x {found[1]}, but {INTRINSICS} says {promised[0]} x {promised[1]}"
+        )
     shape = found if size is None else (size, max(1, round(size * found[1] / found[0])))
     if shape[0] > found[0]:
         raise MemberError(f"its images have {found[0]} rows, fewer than resolution={size}; lower the resolution")
     if max(shape) > MOST_PIXELS:
         raise MemberError(f"its images are {shape[0]} x {shape[1]}, expected at most {MOST_PIXELS} pixels per edge")
-    across, down = shape[1] / width, shape[0] / height
-    lens = Lens(focal * across, (centre[0] * across, centre[1] * down), focal * down)
-    return Views(np.stack([shrink(image, shape) for image in images]), poses, lens)
+    if (num_rays := num_views * math.prod(shape)) > MOST_RAYS:
+        raise MemberError(
+            f"has {num_rays} pixels in {num_views} views, more than the {MOST_RAYS} of an example; lower the "
+            "resolution, or take fewer --views"
+        )
+    take_room(_BYTES_PER_RAY * num_rays)
+    return shape
 
 
 def read_intrinsics(text: bytes) -> tuple[float, tuple[float, float], tuple[int, int]]:
@@ -124,6 +152,7 @@ def read_png(data: bytes) -> UInt8[np.ndarray, "height width 3"]:
         raise MemberError(f"starts with {data[:8]!r}, expected a PNG")
     try:
         image = PngImagePlugin.PngImageFile(io.BytesIO(data))
+        take_room(16 * math.prod(image.size))
         if math.prod(image.size) <= MAX_PIXELS and image.mode in ("L", "LA", "P", "RGB", "RGBA"):
             pixels = image.convert("RGBA")
             return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), pixels).convert("RGB"))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +11,16 @@ from typing import Generic, TypeVar
 import numpy as np
 from jaxtyping import Int64
 
+from converters.room import room
 from functa_store.config import whole
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.progress import Report, Surveyed
 from functa_store.sources import Reject, check_rejects
 
 T = TypeVar("T")
+
+NO_MEMORY = "takes more memory than there is"
+"""Why a member is refused whose decoder found no room."""
 
 _BLOCK = 16
 _SECONDS_BETWEEN_REPORTS = 0.5
@@ -87,18 +92,25 @@ def in_threads(
         count: How many.
         examples: How many examples a member gives.
     """
+    stop = threading.Event()
 
     def outcome(k: int) -> Outcome[T]:
         try:
-            found = inspect(k)
+            with room(stop):
+                found = inspect(k)
         except MemberError as error:
             return Outcome(position=k, problem=str(error), examples=0)
+        except MemoryError:
+            return Outcome(position=k, problem=NO_MEMORY, examples=0)
         return Outcome(position=k, found=found, examples=examples(found))
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        # In blocks, since a map over everything would queue 200,000 tasks at once.
-        for start in range(0, count, _BLOCK):
-            yield from pool.map(outcome, range(start, min(start + _BLOCK, count)))
+        try:
+            # In blocks, since a map over everything would queue 200,000 tasks at once.
+            for start in range(0, count, _BLOCK):
+                yield from pool.map(outcome, range(start, min(start + _BLOCK, count)))
+        finally:
+            stop.set()
 
 
 def survey(

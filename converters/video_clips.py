@@ -1,32 +1,27 @@
 """Which clips does an archive hold, whichever way they are kept, and how is each read a few frames at a time?"""
 
-import io
 import posixpath
 import re
+from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 
 from converters.archives import Archive
-from converters.image_files import CHANNELS, IMAGE_SUFFIXES, read_image
+from converters.film_files import film_frames, frame_rate
+from converters.image_files import CHANNELS, IMAGE_SUFFIXES, read_image, read_sized_image
 from converters.kept import Kept
 from converters.listing import has_suffix, nothing_to_convert
+from converters.npy_frames import InMemory, NpyFile, open_npy
 from converters.one_file import OneFile
-from converters.video_frames import (
-    ARRAY_SUFFIXES,
-    FILM_SUFFIXES,
-    VideoOptions,
-    check_frames,
-    film_frames,
-    fit_frame,
-    frame_rate,
-    load_npy,
-)
+from converters.room import check_wanted, take_room
+from converters.video_frames import ARRAY_SUFFIXES, FILM_SUFFIXES, VideoOptions, check_frames, fit_frame
 from functa_store.errors import ArchiveError, MemberError
 
 CLIP_SUFFIXES = FILM_SUFFIXES | ARRAY_SUFFIXES
+_MOST_KEPT = 1 << 28
+_MOST_CLIPS = 1 << 20
 _FRAME_SUFFIXES = IMAGE_SUFFIXES - FILM_SUFFIXES
 
 
@@ -61,13 +56,12 @@ class FrameFolder:
         """See `Clip.inspect`."""
         first = None
         for member in self._members:
+            check_wanted()
             data = self._archive.read(member)
             try:
-                read_image(data, self._options.images)
+                _, size = read_sized_image(data, self._options.images)
             except MemberError as error:
                 raise MemberError(f"has a frame {member} that {error}") from error
-            with Image.open(io.BytesIO(data)) as image:
-                size = image.size
             first = first or size
             if size != first:
                 raise MemberError(f"has a frame {member} of {size} pixels, but the first one has {first}")
@@ -84,15 +78,15 @@ class FrameFolder:
 
 
 class ArrayClip:
-    """A clip that is an array (t, y, x, channels) of bytes, perhaps memory-mapped."""
+    """A clip that is an array (t, y, x, channels) of bytes, or one of those that an array holds."""
 
-    def __init__(self, frames: np.ndarray, options: VideoOptions) -> None:
-        check_frames(frames.shape, frames.dtype)
-        self._frames, self._options = frames, options
+    def __init__(self, array: NpyFile, index: tuple[int, ...], options: VideoOptions) -> None:
+        check_frames(array.shape[len(index) :], array.dtype, options)
+        self._array, self._index, self._options = array, index, options
 
     def inspect(self) -> tuple[int, float | None]:
         """See `Clip.inspect`."""
-        return len(self._frames), None
+        return self._array.shape[len(self._index)], None
 
     def glance(self) -> tuple[int, float | None]:
         """See `Clip.glance`."""
@@ -100,7 +94,8 @@ class ArrayClip:
 
     def read(self, start: int, stop: int) -> UInt8[np.ndarray, "t y x channel"]:
         """See `Clip.read`."""
-        return np.stack([fit_frame(np.asarray(frame), self._options) for frame in self._frames[start:stop]])
+        frames = (self._array.read(self._index, k, k + 1)[0] for k in range(start, stop))
+        return np.stack([fit_frame(frame, self._options) for frame in frames])
 
 
 class FilmFile:
@@ -111,7 +106,7 @@ class FilmFile:
 
     def inspect(self) -> tuple[int, float | None]:
         """See `Clip.inspect`."""
-        fps = frame_rate(self._archive.read(self._member), self._member)
+        fps = None if has_suffix(self._member, ARRAY_SUFFIXES) else frame_rate(self._archive.read(self._member))
         return len(self._frames()), fps
 
     def glance(self) -> tuple[int, float | None]:
@@ -126,13 +121,21 @@ class FilmFile:
         return self._kept.get(self._member, self._decode)
 
     def _decode(self) -> UInt8[np.ndarray, "t y x channel"]:
-        fitted, side = [], self._options.resolution
+        data, side = self._archive.read(self._member), self._options.resolution
+        kept = bytearray()
         # One by one: a minute of film in full size takes gigabytes.
-        for frame in film_frames(self._archive.read(self._member), self._member):
-            check_frames((1, *frame.shape), frame.dtype)
-            fitted.append(fit_frame(frame, self._options))
-        shape = (len(fitted), side, side, len(CHANNELS[self._options.mode]))
-        return np.stack(fitted) if fitted else np.empty(shape, np.uint8)
+        for frame in self._npy_frames(data) if has_suffix(self._member, ARRAY_SUFFIXES) else film_frames(data):
+            kept += fit_frame(frame, self._options).data
+            if len(kept) > _MOST_KEPT:
+                raise MemberError(f"has more than {_MOST_KEPT} bytes of frames as examples; cut it into shorter clips")
+            take_room(2 * len(kept))  # which are copied as they become more
+        return np.frombuffer(kept, np.uint8).reshape(-1, side, side, len(CHANNELS[self._options.mode]))
+
+    def _npy_frames(self, data: bytes) -> Iterator[np.ndarray]:
+        array = NpyFile(InMemory(data))
+        check_frames(array.shape, array.dtype, self._options)
+        for k in range(array.shape[0]):
+            yield array.read((), k, k + 1)[0]
 
 
 def list_clips(archive: Archive, path: str, options: VideoOptions) -> dict[str, Clip]:
@@ -154,20 +157,29 @@ def list_clips(archive: Archive, path: str, options: VideoOptions) -> dict[str, 
     return {clip: clips[clip] for clip in sorted(clips)}
 
 
-def in_time(member: str) -> tuple[list[str | int], str]:
+def in_time(member: str) -> tuple[list[str | tuple[int, str]], str]:
     """What sorts frames: numbers in their names by size, so that frame 10 follows frame 9 and not frame 1."""
     parts: list[str] = re.split(r"([0-9]+)", member)  # text and digits in turn
-    return [int(part) if k % 2 else part for k, part in enumerate(parts)], member
+    digits = [part.lstrip("0") for part in parts[1::2]]  # compared by length first: they may be too long for an int
+    numbers = [(len(number), number) for number in digits]
+    return [numbers[k // 2] if k % 2 else part for k, part in enumerate(parts)], member
 
 
 def _array_clips(name: str, path: str, options: VideoOptions) -> dict[str, Clip]:
     try:
-        array = load_npy(path, mmap_mode="r")
+        array = open_npy(path)
     except MemberError as error:
         raise ArchiveError(f"{path}: {error}") from error
-    clips = array if array.ndim == 5 else array[None]
+    except OSError as error:
+        raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from error
+    indices = [()] if len(array.shape) != 5 else [(k,) for k in range(min(array.shape[0], _MOST_CLIPS + 1))]
+    if len(indices) > _MOST_CLIPS:
+        raise ArchiveError(
+            f"{path}: holds {array.shape[0]} clips, more than {_MOST_CLIPS}; split it into several files"
+        )
+    digits = len(str(len(indices)))
     try:
-        return {f"{name}[{k:0{len(str(len(clips)))}}]": ArrayClip(clip, options) for k, clip in enumerate(clips)}
+        return {f"{name}[{k:0{digits}}]": ArrayClip(array, index, options) for k, index in enumerate(indices)}
     except MemberError as error:
         raise ArchiveError(f"{path}: {error}, or clips of these") from error
 

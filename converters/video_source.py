@@ -10,6 +10,7 @@ from converters.archives import Archive
 from converters.groups import group_labels, group_split
 from converters.image_files import CHANNELS
 from converters.listing import not_wanted
+from converters.room import room
 from converters.survey import SurveyOptions, in_threads, survey
 from converters.video_clips import is_clip_or_frame, list_clips
 from converters.video_frames import VideoOptions
@@ -42,7 +43,7 @@ class VideoSource(Source):
     def __init__(
         self, archive: Archive, path: str, options: VideoOptions, limits: SurveyOptions, report: Report
     ) -> None:
-        self._name, self._options = archive.name, options
+        self._archive, self._name, self._options = archive, archive.name, options
         self._clips = list_clips(archive, path, options)
         found, rejects, rate = self._survey(archive, limits, report)
         self._places = [(clip, k) for clip, (length, _) in found.items() for k in range(length // options.frames)]
@@ -63,6 +64,8 @@ class VideoSource(Source):
             "split": rule,
             "rejects": len(self.rejects),
         }
+        if limits.check_first is None:
+            archive.check_unchanged()
         check_source(self)
 
     def read(self, index: int) -> UInt8[np.ndarray, "t y x channel"]:
@@ -74,9 +77,14 @@ class VideoSource(Source):
         clip, k = self._places[index]
         frames = self._options.frames
         try:
-            return self._clips[clip].read(k * frames, (k + 1) * frames)
+            with room():
+                return self._clips[clip].read(k * frames, (k + 1) * frames)
         except MemberError as error:
             raise MemberError(f"{self._name}/{clip}: {error}") from error
+
+    def check_unchanged(self) -> None:
+        """See `Source.check_unchanged`."""
+        self._archive.check_unchanged()
 
     def _survey(
         self, archive: Archive, limits: SurveyOptions, report: Report

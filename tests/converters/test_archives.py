@@ -331,3 +331,169 @@ def test_a_tar_member_beyond_63_bits_is_an_error_in_words(tmp_path, size):
     (tmp_path / "a.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
     with pytest.raises(ArchiveError, match=r"damaged or truncated"):
         open_archive(tmp_path / "a.tar")
+
+
+def test_links_out_of_a_folder_become_rejects_also_where_the_folder_itself_is_a_link(pack, tmp_path):
+    secret = tmp_path / "secret.txt"
+    secret.write_bytes(b"secret")
+    (tmp_path / "archive2").mkdir()
+    (tmp_path / "archive2" / "1.txt").write_bytes(b"beside, with a name that begins alike")
+    path = pack({"1.txt": b"1", "a/2.txt": b"2"}, "folder")
+    targets = {
+        "out.txt": secret,
+        "up.txt": "../secret.txt",
+        "a/up.txt": "../../secret.txt",
+        "beside.txt": "../archive2/1.txt",
+        "in.txt": path / "a/2.txt",
+        "a/in.txt": "../1.txt",
+        "twice.txt": "a/up.txt",
+        "round.txt": "../archive/1.txt",
+    }
+    for link, target in targets.items():
+        (path / link).symlink_to(target)
+    (tmp_path / "named").symlink_to(path)
+    for opened in (path, tmp_path / "named"):
+        archive = open_archive(opened)
+        assert archive.members == ["1.txt", "a/2.txt", "a/in.txt", "in.txt", "round.txt"]
+        assert [archive.read(member) for member in archive.members] == [b"1", b"2", b"1", b"2", b"1"]
+        reasons = {reject.member: reject.reason for reject in archive.rejects}
+        assert reasons.keys() == {"out.txt", "up.txt", "a/up.txt", "beside.txt", "twice.txt"}
+        assert all("leads out of the archive; replace it by a copy" in reason for reason in reasons.values())
+
+
+@pytest.mark.parametrize("replaced", ["2.txt", "a"])
+def test_a_member_replaced_by_a_link_after_the_listing_is_not_followed(pack, tmp_path, replaced):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "2.txt").write_bytes(b"secret")
+    path = pack({"1.txt": b"1", "2.txt": b"2", "a/2.txt": b"2"}, "folder")
+    archive = open_archive(path)
+    (path / replaced).rename(tmp_path / "old")
+    (path / replaced).symlink_to(tmp_path / "outside" / ("2.txt" if replaced == "2.txt" else ""))
+    with pytest.raises(MemberError, match="is reached through a link, and was not when the folder was listed"):
+        archive.read("2.txt" if replaced == "2.txt" else "a/2.txt")
+    assert hashlib.sha256(b"secret").hexdigest() not in archive.sha256()
+
+
+def test_a_link_that_is_turned_elsewhere_after_the_listing_is_not_followed(pack, tmp_path):
+    (tmp_path / "secret.txt").write_bytes(b"secret")
+    path = pack({"1.txt": b"1"}, "folder")
+    (path / "2.txt").symlink_to("1.txt")
+    archive = open_archive(path)
+    assert archive.read("2.txt") == b"1"
+    (path / "2.txt").unlink()
+    (path / "2.txt").symlink_to("../secret.txt")
+    with pytest.raises(MemberError, match="leads out of the archive"):
+        archive.read("2.txt")
+
+
+def test_a_link_that_appears_between_looking_and_opening_is_not_followed(pack, tmp_path, monkeypatch):
+    (tmp_path / "secret.txt").write_bytes(b"secret")
+    path = pack({"a/1.txt": b"1"}, "folder")
+    (path / "2.txt").symlink_to("a/1.txt")
+    archive = open_archive(path)
+    look = archive._inside
+
+    def look_and_replace(member):
+        found = look(member)
+        (path / "a/1.txt").unlink()
+        (path / "a/1.txt").symlink_to(tmp_path / "secret.txt")
+        return found
+
+    monkeypatch.setattr(archive, "_inside", look_and_replace)
+    with pytest.raises(MemberError, match="is reached through a link"):
+        archive.read("2.txt")
+
+
+def test_a_pipe_that_takes_a_members_place_is_not_waited_for(pack):
+    path = pack({"1.txt": b"1", "2.txt": b"2"}, "folder")
+    archive = open_archive(path)
+    (path / "1.txt").unlink()
+    os.mkfifo(path / "1.txt")
+    with pytest.raises(ArchiveError, match="no plain file"):
+        archive.read("1.txt")
+    assert archive.sha256()
+
+
+def test_members_of_a_zip_that_share_bytes_become_rejects(tmp_path):
+    """As in a zip bomb of 10 MB that unpacks to 281 TB, or one of a single member that is listed a million times."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("a.txt", "b.txt", "c.txt", "d.txt", "e.txt"):
+            archive.writestr(name, name * 100)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    starts = [k for k in range(len(content)) if content.startswith(b"PK\1\2", k)]
+    offsets = [struct.unpack_from("<L", content, start + 42)[0] for start in starts]
+    struct.pack_into("<L", content, starts[1] + 42, offsets[0])  # the same bytes as a
+    struct.pack_into("<L", content, starts[3] + 42, offsets[2] + 40)  # inside those of c
+    (tmp_path / "a.zip").write_bytes(content)
+    archive = open_archive(tmp_path / "a.zip")
+    assert archive.members == ["e.txt"]
+    assert archive.read("e.txt") == b"e.txt" * 100
+    assert {(r.member, r.reason) for r in archive.rejects} == {
+        (f"{k}.txt", "shares its bytes with another member") for k in "abcd"
+    }
+
+
+def test_a_zip_member_without_a_header_before_it_is_damaged(pack):
+    path = pack({"1.txt": b"1"})
+    content = bytearray(path.read_bytes())
+    content[:4] = b"PK\3\5"
+    path.write_bytes(b"PK\3\4" + content)
+    with pytest.raises(MemberError, match="its header is missing"):
+        open_archive(path).read("1.txt")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a\x1b[2Jb.txt", "control character"),
+        ("a\nb.txt", "control character"),
+        ("a\x7fb.txt", "control character"),
+        ("a\x9bb.txt", "control character"),
+        ("a" * 5000, "a name of 5000 bytes, more than 1024"),
+    ],
+)
+def test_names_that_no_terminal_or_file_system_takes_become_rejects(pack, kind, name, reason):
+    archive = open_archive(pack({name: b"", "good.txt": b""}, kind))
+    assert archive.members == ["good.txt"]
+    assert reason in archive.rejects[0].reason
+    assert len(archive.rejects[0].member) < 200
+
+
+@pytest.mark.parametrize("path", ["", "a\0b.zip", "\udfff\ud800.zip", None, 5, b"a.zip", ["a.zip"], "a" * 10_000])
+def test_what_is_no_path_is_an_error_in_words(unchecked, path):
+    with pytest.raises(ArchiveError, match=r"as a path to read|no such file") as caught:
+        open_archive(path)
+    assert len(str(caught.value)) < 11_000
+
+
+def edited(path):
+    """Other bytes, as many as before, at another time."""
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 10**9))
+
+
+def test_an_archive_that_is_left_alone_is_unchanged(pack, kind):
+    archive = pickle.loads(pickle.dumps(open_archive(pack(FILES, kind))))
+    archive.read("a/1.txt")
+    archive.check_unchanged()
+
+
+def test_an_archive_that_is_edited_replaced_or_removed_says_so(pack, kind):
+    for change, words in ((edited, "changed"), (os.unlink, "removed")):
+        path = pack(FILES, kind)
+        archive = open_archive(path)
+        change(path / "a/1.txt" if kind == "folder" else path)
+        with pytest.raises(ArchiveError, match=rf"was {words} while|: {words} while"):
+            archive.check_unchanged()
+
+
+def test_a_file_added_to_a_folder_counts_as_change_but_what_a_conversion_writes_does_not(pack):
+    path = pack(FILES, "folder")
+    archive = open_archive(path)
+    pack(dict.fromkeys(("out.functa/zarr.json", "out.functa.log", ".hidden"), b"1"), "folder")
+    archive.check_unchanged()
+    (path / "b" / "new.txt").write_bytes(b"")
+    with pytest.raises(ArchiveError, match=r"b/new\.txt: added while the folder was being converted"):
+        archive.check_unchanged()

@@ -4,9 +4,11 @@ import io
 
 import numpy as np
 import pytest
+import scipy.signal
 import soundfile
 
 from converters.audio import converter, open_audio
+from converters.audio_files import resampled
 from functa_store.commands.archives import reopen_archive
 from functa_store.errors import ArchiveError, ConfigError, TooManyRejectsError
 from functa_store.progress import Surveyed, silent
@@ -232,3 +234,70 @@ def test_a_store_says_how_its_archive_was_read(pack, files, options):
     again = reopen_archive(str(path), source.provenance, [], silent)
     assert again.ids == source.ids
     np.testing.assert_array_equal(again.read(5), source.read(5))
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"), [(44100, 16000), (8000, 48000), (44100, 44099), (7, 3), (3, 1000), (1000, 3)]
+)
+@pytest.mark.parametrize("length", [1, 5, 99_999, 700_001])
+def test_sound_resampled_in_parts_is_the_same_as_resampled_as_a_whole(given, wanted, length):
+    if length * wanted / given > 1e7:
+        length = 5000
+    sound = np.random.default_rng(0).uniform(-1, 1, (length, 2))
+    common = np.gcd(given, wanted)
+    whole = scipy.signal.resample_poly(sound, wanted // common, given // common, axis=0)
+    blocks = iter(np.array_split(sound, min(length, 13)))
+    np.testing.assert_array_equal(np.concatenate(list(resampled(blocks, given, wanted))), whole)
+
+
+def chunk(kind, body):
+    return kind + len(body).to_bytes(4, "little") + body
+
+
+def test_a_wav_of_another_encoding_is_not_handed_to_another_decoder(pack, files):
+    sound = encode(tone())
+    at = sound.index(b"fmt ") + 8
+    bad = {f"{tag}.wav": sound[:at] + tag.to_bytes(2, "little") + sound[at + 2 :] for tag in (0x55, 0x50, 0x92, 0)}
+    source = open_audio(pack(files | bad), seconds=0.25, max_rejects=0.5)
+    assert {r.member for r in source.rejects} == set(bad)
+    assert all("has encoding 0x" in r.reason for r in source.rejects)
+
+
+def test_a_wav_of_very_many_chunks_is_a_reject(pack, files):
+    sound = encode(tone())
+    many = sound[:12] + chunk(b"LIST", b"") * 100_000 + sound[12:]
+    source = open_audio(pack(files | {"99.wav": many}), seconds=0.25, max_rejects=0.5)
+    assert source.rejects[0].reason == "has more than 4096 chunks before its samples"
+
+
+def test_long_files_are_read_with_64_bit_sizes_and_refused_if_they_are_cut(pack, files):
+    long = encode(tone(), fmt="RF64")
+    assert long[:4] == b"RF64"
+    assert len(open_audio(pack(files | {"99.wav": long}), seconds=0.25).ids) == 52
+    source = open_audio(pack(files | {"99.wav": long[:-100]}), seconds=0.25, max_rejects=0.2)
+    assert "is truncated" in source.rejects[0].reason
+
+
+@pytest.mark.parametrize("rate", [0, 1_000_001, (1 << 31) - 1, (1 << 32) - 1])
+@pytest.mark.parametrize("options", [{}, {"sample_rate": RATE}])
+def test_a_rate_that_no_sound_has_is_a_reject_also_of_the_first_file(pack, files, rate, options):
+    sound = encode(tone())
+    at = sound.index(b"fmt ") + 12
+    odd = sound[:at] + rate.to_bytes(4, "little") + sound[at + 4 :]
+    source = open_audio(pack({"0.wav": odd} | files), seconds=0.25, max_rejects=0.2, **options)
+    assert [r.member for r in source.rejects] == ["0.wav"]
+
+
+def test_sounds_of_coprime_rates_that_would_take_for_ever_are_rejects(pack, files):
+    odd = encode(tone(rate=999_983), rate=999_983)
+    source = open_audio(pack(files | {"99.wav": odd}), seconds=0.25, sample_rate=RATE, max_rejects=0.2)
+    assert source.rejects[0].reason == "has 999983 Hz, which takes too long to resample to 8000"
+
+
+def test_sounds_edited_after_the_survey_are_noticed(tmp_path, files):
+    (tmp_path / "a.wav").write_bytes(files["00.wav"])
+    source = open_audio(tmp_path / "a.wav", seconds=0.25)
+    source.check_unchanged()
+    (tmp_path / "a.wav").write_bytes(files["01.wav"] + b"x")
+    with pytest.raises(ArchiveError, match=r"a\.wav: was changed while it was being converted"):
+        source.check_unchanged()

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
 from converters.binvox import read_binvox
+from converters.shape_files import ShapeOptions, read_shape
 from functa_store.errors import MemberError
 from tests.converters.shapes import ball, encode_binvox
 
@@ -60,3 +61,24 @@ def test_trimesh_reads_the_same_cells():
 def test_a_damaged_file_is_refused_with_its_reason(content, reason):
     with pytest.raises(MemberError, match=reason):
         read_binvox(content)
+
+
+def test_very_many_runs_of_nothing_take_no_memory_and_change_nothing():
+    runs = b"\0\0" * 3_000_000 + b"\1\4" + b"\0\0" * 10 + b"\0\4"
+    assert read_binvox(HEADER + runs).occupancy.sum() == 4
+
+
+@pytest.mark.parametrize(
+    "line", [b"dim " + b"9" * 5000 + b" 2 2", b"translate " + b"9" * 3000 + b" 0 x", b"scale " + b"9" * 3000]
+)
+def test_numbers_of_thousands_of_digits_are_refused_in_a_short_message(line):
+    with pytest.raises(MemberError) as caught:
+        read_binvox(b"#binvox 1\ndim 2 2 2\n" + line + b"\ndata\n\1\10")
+    assert len(str(caught.value)) < 300
+
+
+def test_a_surface_that_is_too_large_to_be_filled_is_refused(monkeypatch):
+    monkeypatch.setattr("converters.shape_files.MAX_SURFACE_CELLS", 7)
+    with pytest.raises(MemberError, match="is a surface of 8 cells, more than the 7"):
+        read_shape(HEADER + b"\1\10", "a.binvox", "surface", ShapeOptions(resolution=2))
+    assert read_shape(HEADER + b"\1\10", "a.binvox", "solid", ShapeOptions(resolution=2)).all()

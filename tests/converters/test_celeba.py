@@ -186,3 +186,32 @@ def test_the_faces_archive_converts_as_documented():
     assert [reject.member for reject in source.rejects] == ["SOURCES.csv"]
     assert source.read(0).shape == (64, 64, 3)
     assert source.provenance["sha256"].startswith("9c5fce0a")
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("list_attr_celeba.txt", "9" * 5000 + "\nA B\n0.jpg 1 1\n"),
+        ("list_attr_celeba.txt", "1\nA B\n0.jpg 1 " + "9" * 5000 + "\n"),
+        ("identity_CelebA.txt", "0.jpg " + "9" * 5000),
+        ("identity_CelebA.txt", "9" * 5000),
+        ("list_eval_partition.txt", "0.jpg \0"),
+        ("list_eval_partition.txt", "0.jpg 1" + "\n" * (1 << 22)),
+        ("list_eval_partition.txt", "x" * 100_000 + " 1"),
+    ],
+)
+def test_label_files_of_absurd_numbers_lines_and_names_are_refused_in_words(pack, encode_image, file, text):
+    path = pack({"0.jpg": encode_image(fmt="JPEG"), file: text.encode()})
+    with pytest.raises(ArchiveError, match=r"CelebA|celeba|partition") as caught:
+        open_celeba(path)
+    assert "4300" not in str(caught.value)
+    assert len(str(caught.value)) < 1500
+
+
+@pytest.mark.parametrize("value", ["a\0b", "9" * 5000])
+def test_options_that_are_no_path_or_number_are_errors_in_words(pack, encode_image, value):
+    path = pack({"0.jpg": encode_image(fmt="JPEG")})
+    with pytest.raises((ArchiveError, ConfigError)):
+        open_celeba(path, labels=value)
+    with pytest.raises((ArchiveError, ConfigError)):
+        open_celeba(path, crop=value)

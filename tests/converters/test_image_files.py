@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from converters.image_files import ImageOptions, _crop_box, read_image
-from functa_store.errors import ConfigError, MemberError
+from converters.images import open_images
+from functa_store.errors import ArchiveError, ConfigError, MemberError
 
 
 def png(image):
@@ -168,3 +169,56 @@ def test_a_resolution_beyond_max_pixels_is_refused_before_memory_runs_out():
     with pytest.raises(ConfigError, match=r"resolution=200000 gives 40000000000 pixels, more than max_pixels=67108864"):
         ImageOptions(resolution=200_000)
     assert ImageOptions(resolution=30, max_pixels=900).resolution == 30
+
+
+@pytest.mark.parametrize(
+    ("mode", "fmt"), [("RGBA", "PNG"), ("LA", "PNG"), ("RGB", "PNG"), ("P", "PNG"), ("RGBA", "WEBP")]
+)
+def test_transparent_images_in_strips_are_the_same_as_whole(encode_image, monkeypatch, mode, fmt):
+    data = encode_image(size=(20, 24), mode="RGB" if mode == "P" else mode, fmt=fmt)
+    if mode == "P":
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(data)).quantize(16).save(buffer, "PNG", transparency=3)
+        data = buffer.getvalue()
+    whole = read_image(data, ImageOptions(resolution=8, background="#123456"))
+    monkeypatch.setattr("converters.image_files._ROWS", 5)
+    np.testing.assert_array_equal(read_image(data, ImageOptions(resolution=8, background="#123456")), whole)
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_they_are_decoded(encode_image, monkeypatch):
+    """A scan of a few bytes may go over the whole image once more."""
+    monkeypatch.setattr("converters.image_files._MOST_SCANNED", 10_000)
+    data = encode_image(size=(64, 64), fmt="JPEG", progressive=True)
+    at = data.rindex(b"\xff\xd9")
+    with pytest.raises(MemberError, match=r"has .* scans of 64 x 64 pixels"):
+        read_image(data[:at] + b"\xff\xda" * 20 + data[at:], ImageOptions())
+    read_image(data, ImageOptions())
+
+
+def test_a_webp_that_says_it_is_huge_is_refused_before_room_is_made_for_it(encode_image):
+    plain, lossless = encode_image(fmt="WEBP"), encode_image(fmt="WEBP", lossless=True)
+    extended = encode_image(mode="RGBA", fmt="WEBP")
+    assert (plain[12:16], lossless[12:16], extended[12:16]) == (b"VP8 ", b"VP8L", b"VP8X")
+    for data in (plain, lossless, extended):
+        with pytest.raises(MemberError, match="has 20 x 24 pixels, more than max_pixels=479"):
+            read_image(data, ImageOptions(resolution=8, max_pixels=479))
+    huge = extended[:24] + b"\xff" * 6 + extended[30:]
+    with pytest.raises(MemberError, match="has 16777216 x 16777216 pixels"):
+        read_image(huge, ImageOptions())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        b"%PDF-1.4\n",
+        b"GIF89a\1\0\1\0",
+        b"II*\0\x08\0\0\0",
+        b"\xd7\xcd\xc6\x9a",
+        b"P6 9 9 255\n",
+        b"8BPS\0\1",
+    ],
+)
+def test_an_image_of_another_kind_is_not_tried_whatever_its_name(pack, content):
+    with pytest.raises(ArchiveError, match=r"expected a JPEG, PNG or WebP image"):
+        open_images(pack({"a.png": content}))

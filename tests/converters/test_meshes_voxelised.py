@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 
 from converters.binvox import read_binvox
-from converters.meshes import Mesh, filled, read_mesh, turned_up, voxelise
+from converters.mesh_files import Mesh, read_mesh
+from converters.meshes import filled, turned_up, voxelise
 from functa_store.errors import MemberError
 from tests.converters.shapes import CUBE_CORNERS, CUBE_FACES, ball, encode_obj, encode_off
-
-pytest.importorskip("trimesh")
 
 SHAPES = pathlib.Path(__file__).parents[2].parent / "shared/data/shapes_ldraw10_shapenetcore.zip"
 
@@ -51,7 +50,7 @@ def test_z_up_becomes_y_up_without_mirroring():
 
 
 def test_surfaces_agree_with_trimesh():
-    import trimesh
+    trimesh = pytest.importorskip("trimesh")
 
     ours = trimesh.creation.icosphere(subdivisions=2)
     mesh = Mesh(vertices=np.array(ours.vertices, np.float64), faces=np.array(ours.faces, np.int64))

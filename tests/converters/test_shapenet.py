@@ -113,15 +113,18 @@ def test_a_compressed_tar_cut_inside_its_taxonomy_is_refused(tmp_path, kept):
         open8(path)
 
 
-def test_a_header_of_a_tar_with_a_number_that_is_none_is_damage(tmp_path):
+def test_a_sparse_member_of_a_compressed_tar_is_a_reject(tmp_path):
     path = tmp_path / "vox.tgz"
     with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
-        info = tarfile.TarInfo("v/1/a/model.binvox")
-        info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "many"}
-        info.size = len(BINVOX)
-        archive.addfile(info, io.BytesIO(BINVOX))
-    with pytest.raises(ArchiveError, match="damaged or truncated"):
-        open8(path)
+        for name, headers in (("a", {"GNU.sparse.major": "1", "GNU.sparse.realsize": "many"}), ("b", {})):
+            info = tarfile.TarInfo(f"v/1/{name}/model.binvox")
+            info.pax_headers = headers
+            info.size = len(BINVOX)
+            archive.addfile(info, io.BytesIO(BINVOX))
+    source = open8(path, max_rejects=0.5)
+    assert [(r.member, r.reason) for r in source.rejects] == [
+        ("v/1/a/model.binvox", "is a link, device or sparse file")
+    ]
 
 
 def test_a_dry_run_over_a_compressed_tar_reports_and_reads_also_what_it_did_not_survey(tmp_path):
@@ -282,3 +285,17 @@ def test_presets_name_themselves():
     for name, preset in converter.presets.items():
         assert preset.config.preset == name
         assert preset.source.keys() == {"resolution"}
+
+
+def test_shapes_edited_after_the_survey_are_noticed(tmp_path):
+    path = write_tgz(tmp_path / "vox.tgz", {f"v/1/{k}/model.binvox": BINVOX for k in range(3)})
+    source = open8(path)
+    source.check_unchanged()
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(ArchiveError, match=r"vox\.tgz: was changed while"):
+        source.check_unchanged()
+
+
+def test_thousands_of_classes_are_named_in_linear_time(pack):
+    files = {f"{k:08}/m/model.binvox": BINVOX for k in range(3000)}
+    assert len(open8(pack(files), check_first=0).labels["class"].names) == 3000

@@ -177,13 +177,13 @@ def test_the_published_forms_of_intrinsics_are_read(lines):
     ("text", "words"),
     [
         (b"", "expected 'f cx cy"),
-        (b"a b c 0.\n4 4\n", "could not convert"),
+        (b"a b c 0.\n4 4\n", "found b'a b c.*expected numbers"),
         (b"nan 4 4 0.\n8 8\n", "expected finite"),
         (b"-8 4 4 0.\n8 8\n", "f above 0"),
         (b"8 4 4 0.\n0. 0. 0.\n1.\n", "expected height and width"),
         (b"8 4 4 0.\n8.5 8\n", "expected height and width"),
         (b"8 4 4 0.\n8 8\n1\n", "world to camera"),
-        (b"\xff\xfe8", "ascii"),
+        (b"\xff\xfe8", "expected numbers"),
     ],
 )
 def test_other_intrinsics_are_refused(text, words):
@@ -376,3 +376,19 @@ def test_a_dry_run_of_the_real_scenes_reads_a_few():
     assert (len(source.ids), source.domain.bound, source.domain.near, source.domain.far) == (87, 0.5, 0.8, 1.8)
     assert source.labels["category"].names == ("cars", "chairs")
     assert source.provenance["sha256"] is None
+
+
+def test_a_long_text_is_refused_unread_and_nothing_of_pythons_words_is_passed_on():
+    with pytest.raises(MemberError, match="has 100000 bytes, more than 65536"):
+        read_intrinsics(b"9" * 100_000)
+    with pytest.raises(MemberError, match="expected numbers") as caught:
+        read_pose(b"x" * 60_000)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_scene_that_a_dry_run_passed_unread_is_an_error_in_words_when_it_is_read(pack):
+    files = scene("a") | scene("b") | scene("c")
+    broken = {name: content for name, content in files.items() if not name.startswith("c/pose/")}
+    source = open_srn(pack(broken), resolution=None, check_first=1)
+    with pytest.raises(MemberError, match="images have no pose"):
+        source.read(len(source.ids) - 1)

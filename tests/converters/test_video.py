@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from converters.video import converter, open_video
+from converters.video_clips import in_time
 from functa_store.commands.archives import reopen_archive
 from functa_store.errors import ArchiveError, ConfigError, TooManyRejectsError
 from functa_store.progress import silent
@@ -234,3 +235,69 @@ def test_an_npy_whose_header_promises_too_much_is_a_reject(pack, files):
     header = npy(clip()).replace(b"(8, 16, 16, 3), }        ", b"(99999999999999, 16, 16, 3), }")
     source = open_video(pack(files | {"x.npy": header}), frames=4, resolution=4, max_rejects=0.2)
     assert "is no array of numbers" in source.rejects[0].reason
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+@pytest.mark.parametrize("shape", [(8, 16, 16, 3), (2, 4, 16, 16, 3)])
+def test_an_array_is_read_as_numpy_wrote_it(tmp_path, order, version, shape):
+    array = np.asarray(np.random.default_rng(0).integers(0, 256, shape, np.uint8), order=order)
+    with open(tmp_path / "a.npy", "wb") as file:
+        np.lib.format.write_array(file, array, version)
+    source = open_video(tmp_path / "a.npy", frames=4, resolution=16)
+    np.testing.assert_array_equal(np.stack([source.read(k) for k in range(2)]), array.reshape(2, 4, 16, 16, 3))
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        (b"{'descr': '|u1', 'fortran_order': False, 'shape': (%s, 1, 1, 1), }" % (b"9" * 5000), "its header is"),
+        (b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999999999, 1, 1, 1), }", "it has shape"),
+        (b"{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", "it holds Python objects"),
+        (b"{'descr': [('a', '|O')], 'fortran_order': False, 'shape': (2,), }", "its header is"),
+        (b"{'descr': 'zz', 'fortran_order': False, 'shape': (2,), }", "its header is|it holds"),
+        (b"__import__('os').system('true')", "its header is"),
+        (b"(" * 60_000, "its header is"),
+        (b"x" * 70_000, "its header has 70000 bytes"),
+    ],
+)
+def test_an_array_with_another_header_is_refused_without_the_advice_to_trust_it(tmp_path, pack, files, header, words):
+    data = b"\x93NUMPY\2\0" + len(header).to_bytes(4, "little") + header + bytes(100)
+    (tmp_path / "a.npy").write_bytes(data)
+    with pytest.raises(ArchiveError, match=words) as caught:
+        open_video(tmp_path / "a.npy", frames=4)
+    assert "pickle" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+    source = open_video(pack(files | {"x.npy": data}), frames=4, resolution=4, max_rejects=0.2)
+    assert source.rejects[0].member == "x.npy"
+
+
+def test_an_array_that_is_cut_short_while_it_is_read_is_an_error_and_no_end_of_the_process(tmp_path):
+    np.save(tmp_path / "a.npy", clip(8))
+    source = open_video(tmp_path / "a.npy", frames=4, resolution=16)
+    with open(tmp_path / "a.npy", "r+b") as file:
+        file.truncate(4000)
+    with pytest.raises(ArchiveError, match=r"a\.npy/a\.npy\[0\]: cannot be read: the archive has shrunk"):
+        source.read(1)
+    with pytest.raises(ArchiveError, match=r"a\.npy: was changed while it was being converted"):
+        source.check_unchanged()
+
+
+def test_frames_with_numbers_of_thousands_of_digits_are_in_order(pack):
+    frames = clip(3)
+    zeros = "0" * 200
+    names = [f"a/{zeros}2.png", f"a/{zeros}10.png", "a/" + "9" * 230 + ".png"]
+    files = dict(zip(names, map(png, frames), strict=True))
+    np.testing.assert_array_equal(open_video(pack(files), frames=3, resolution=16).read(0), frames)
+    assert in_time("9" * 5000) > in_time("8" * 5000) > in_time("9" * 4999)
+
+
+def test_a_film_edited_after_the_survey_is_noticed(pack, files):
+    path = pack(files, "folder")
+    source = open_video(path, frames=4, resolution=4)
+    source.check_unchanged()
+    (path / "clip00/000.png").write_bytes(b"")
+    with pytest.raises(ArchiveError, match="changed while the folder"):
+        source.check_unchanged()
+    with pytest.raises(ArchiveError, match=r"archive/clip00: is empty"):
+        source.read(0)

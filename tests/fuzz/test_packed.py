@@ -1,0 +1,19 @@
+"""What a stranger's archive may do: be read, or refused in words."""
+
+import pytest
+
+from tests.fuzz.harness import fuzz
+from tests.fuzz.packed import KINDS
+
+MODULE = "tests.fuzz.packed"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_archive_does_harm(kind):
+    fuzz(MODULE, kind, range(100)).check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_none_of_ten_thousand_archives_does_harm(kind):
+    fuzz(MODULE, kind, range(100, 10_100)).check()
