@@ -69,7 +69,7 @@ def convert(
         path: The store, a path or URL ending in `.functa`. `PATH.work` beside it exists until it is complete,
             `PATH.log` tells times and speeds.
         config: The conversion.
-        storage: How to reach a bucket.
+        storage: How to reach the store.
         fit_batch_size: Examples per call of the fit, rounded up to a multiple of the devices; None takes 16
             per CPU core, or what a short probe finds fastest on an accelerator. Another number may change
             the last bits of modulations.

@@ -48,7 +48,7 @@ def repair(
     Args:
         path: The functaset.
         source: The examples that it was converted from.
-        storage: How to reach a bucket.
+        storage: How to reach the store.
         fit_batch_size: As for `convert`.
         report: Told of the progress.
 

@@ -42,7 +42,7 @@ def open_functaset(
 
     Args:
         path: The store: a path or a URL (s3://, gs://, http(s)://, memory://).
-        storage: How to reach a bucket.
+        storage: How to reach the store.
         verify: Compare the checksum of each shard when it is first touched; everything else always is.
         cache_bytes: Most bytes of decoded grids that are kept in memory, 256 MiB unless given; those that
             were not used for longest go first. 0 keeps none.

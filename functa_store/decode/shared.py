@@ -25,7 +25,7 @@ class Address:
 
     Attributes:
         location: Absolute path, or URL.
-        storage: How to reach a bucket.
+        storage: How to reach the store.
         verify: Whether checksums of shards are compared.
         cache_bytes: Most bytes of decoded grids that are kept.
         identity: The store's fingerprint, and which shards it had while unfinished.

@@ -1,4 +1,4 @@
-"""How are rows read shard by shard?"""
+"""Rows that are read shard by shard."""
 
 import collections
 
@@ -57,8 +57,8 @@ class FileRows:
         return memory.array.view(table.dtype).reshape(-1, *table.row_shape)
 
 
-class BucketRows:
-    """Rows of shards in a bucket; see `rows.RowTable`.
+class RangeRows:
+    """Rows of shards in a bucket, or of files that are not to be mapped; see `rows.RowTable`.
 
     The rows that are asked for are fetched, or, where memory may keep the whole table, a whole shard once reading it
     row by row has cost a quarter of that. A larger table is read best in long slices, as a loader's blocks are.

@@ -41,10 +41,12 @@ class LocalObjects:
         path: The directory; it need not exist.
         inside: How many of the path's last names must be folders, too, and no links to any.
         before_write: Called before every change; raises if this process may not write any more.
+        mapped: Whether readers may map files into memory.
 
     Attributes:
         name: The path, for messages.
         path: The path.
+        mapped: As given.
         writable: True.
         lists: True.
         requests: Always empty.
@@ -54,7 +56,12 @@ class LocalObjects:
     lists = True
 
     def __init__(
-        self, path: str | os.PathLike[str], *, inside: int = 0, before_write: Callable[[], None] | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        inside: int = 0,
+        before_write: Callable[[], None] | None = None,
+        mapped: bool = True,
     ) -> None:
         self.path = Path(path)
         self.name = os.fspath(self.path)
@@ -62,6 +69,7 @@ class LocalObjects:
         self._top = self.path.parents[inside - 1] if inside else self.path
         self._inside = self.path.parts[len(self.path.parts) - inside :]
         self._before_write = before_write
+        self.mapped = mapped
 
     def __repr__(self) -> str:
         return f"<LocalObjects {self.name}>"
@@ -133,7 +141,7 @@ class LocalObjects:
     def append_beside(self, suffix: str, data: bytes) -> None:
         """Add to the end of the file beside this directory."""
         beside = self.sibling(suffix)
-        parent, name = LocalObjects(beside.path.parent, inside=len(beside._inside) - 1), beside.path.name
+        parent, name = self._at(beside.path.parent, len(beside._inside) - 1, None), beside.path.name
         self._check_writable()
         try:
             with parent._entered(()) as folder:
@@ -216,22 +224,25 @@ class LocalObjects:
         """The directory beside this one, wherever links to it lie: receipts and locks are those of the store."""
         if self._inside:
             beside = self.path.with_name(self.path.name + suffix)
-            return LocalObjects(beside, inside=len(self._inside), before_write=self._before_write)
+            return self._at(beside, len(self._inside), self._before_write)
         real = os.path.realpath(self.path)
         if real == os.path.abspath(self.path) and self.path.name not in ("", ".."):
             beside = self.path.with_name(self.path.name + suffix)  # as the user wrote it, for messages
         else:
             beside = Path(real + suffix)
-        return LocalObjects(beside, inside=1, before_write=self._before_write)
+        return self._at(beside, 1, self._before_write)
 
     def below(self, folder: str) -> "LocalObjects":
         """A directory inside this one."""
         inside = len(self._inside) + folder.count("/") + 1
-        return LocalObjects(self.path / check_key(folder), inside=inside, before_write=self._before_write)
+        return self._at(self.path / check_key(folder), inside, self._before_write)
 
     def guarded(self, before_write: Callable[[], None]) -> "LocalObjects":
         """The same files, which ask before every change."""
-        return LocalObjects(self.path, inside=len(self._inside), before_write=before_write)
+        return self._at(self.path, len(self._inside), before_write)
+
+    def _at(self, path: Path, inside: int, before_write: Callable[[], None] | None) -> "LocalObjects":
+        return LocalObjects(path, inside=inside, before_write=before_write, mapped=self.mapped)
 
     def make(self) -> int:
         """Create the directory, if it is not there, and open it.

@@ -1,4 +1,4 @@
-"""What is a folder of named objects, wherever it lies: on a disk or in a bucket?"""
+"""Folders of named objects, on a disk or in a bucket: the protocol `Objects`, and helpers for all of them."""
 
 import collections
 import dataclasses
@@ -22,7 +22,9 @@ MOST_REASON = 300
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StorageOptions:
-    """How to reach a bucket; ignored for paths. Credentials come from the environment alone, and go nowhere else.
+    """How to reach a store. Credentials come from the environment alone, and go nowhere else.
+
+    All but the last are of buckets and ignored for paths.
 
     Attributes:
         endpoint: URL of a server other than the provider's, such as "http://127.0.0.1:9000".
@@ -30,6 +32,8 @@ class StorageOptions:
         anonymous: Send no credentials, as public buckets want it.
         timeout: Seconds after which a request fails, its repetitions included, if the server is silent.
         least_rate: Bytes per second; a request that moves data may take a second more for every so many bytes.
+        mapped: Map the shards of a store on a disk into memory, which is fastest. If another process makes a mapped
+            file shorter, the system ends this one; without, that is an error.
     """
 
     endpoint: str | None = None
@@ -37,6 +41,7 @@ class StorageOptions:
     anonymous: bool = False
     timeout: float = 120.0
     least_rate: float = 10_000.0
+    mapped: bool = True
 
     def __post_init__(self) -> None:
         if self.endpoint is not None:
@@ -168,7 +173,7 @@ def open_objects(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
 
     Args:
         location: See `Location`.
-        storage: How to reach a bucket.
+        storage: How to reach it.
 
     Raises:
         ConfigError: If it is no path, or a URL of an unknown scheme, without a bucket, or with credentials in it.
@@ -179,7 +184,7 @@ def open_objects(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
 
     place = parse_location(location)
     if isinstance(place, str):
-        return LocalObjects(place)
+        return LocalObjects(place, mapped=storage.mapped)
     from functa_store.store.connections import connect
     from functa_store.store.remote import RemoteObjects
 

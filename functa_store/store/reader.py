@@ -37,7 +37,7 @@ class StoreReader:
 
     Args:
         location: The store: a path or a URL.
-        storage: How to reach a bucket.
+        storage: How to reach the store.
         verify: Compare the checksum of each shard when it is first touched; everything else always is.
 
     Attributes:

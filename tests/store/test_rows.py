@@ -1,6 +1,7 @@
 """An array on disk is indexed as numpy indexes one in memory."""
 
 import pickle
+import shutil
 from functools import partial
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functa_store.errors import ExampleIndexError
+from functa_store.errors import ExampleIndexError, StoreFormatError
+from functa_store.store.objects import StorageOptions
 from functa_store.store.reader import StoreReader
 from functa_store.store.rows import Rows
 
@@ -90,3 +92,22 @@ def test_rows_open_nothing_until_they_are_read():
 
     rows = Rows("nothing", (3, 2), np.dtype(np.float32), never)
     assert rows[2:2].shape == rows[[]].shape == (0, 2)
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_files_that_are_not_mapped_give_the_same_rows(store, verify):
+    mapped, read = (StoreReader(store, storage=StorageOptions(mapped=m), verify=verify) for m in (True, False))
+    for key in (slice(None), slice(20, 3, -2), [3, 3, 17, 0], 5, np.arange(21) % 2 == 0):
+        np.testing.assert_array_equal(read.modulations[key], mapped.modulations[key])
+        np.testing.assert_array_equal(read.mse[key], mapped.mse[key])
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read_is_an_error_if_it_is_not_mapped(store, tmp_path):
+    """Mapped, it would end the process."""
+    path = shutil.copytree(store, tmp_path / "x.functa")
+    reader = StoreReader(path, storage=StorageOptions(mapped=False))
+    assert len(reader.modulations[:8]) == 8
+    with (path / "modulations/c/1/0").open("r+b") as file:
+        file.truncate(0)
+    with pytest.raises(StoreFormatError, match=r"modulations/c/1/0: .* torn"):
+        reader.modulations[8:16]
