@@ -13,7 +13,7 @@ SCHEMES = ("s3", "gs", "http", "https", "memory", "file")
 
 ENDPOINT_VARIABLES = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
-    "gs": ("GOOGLE_BASE_URL", "STORAGE_EMULATOR_HOST"),
+    "gs": ("GOOGLE_BASE_URL",),
 }
 """Variables of the environment that name another server than the provider's, the first that is set being used."""
 
