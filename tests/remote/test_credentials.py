@@ -209,5 +209,5 @@ def test_a_process_of_its_own_tells_nothing_either(module, kind, tmp_path):
                 timeout=120,
                 check=False,
             )
-            assert ended.returncode == 2
+            assert ended.returncode in (2, 4)  # verify calls what is no JSON damage
             assert_no_secret(ended.stdout, ended.stderr)
