@@ -13,7 +13,7 @@ SCHEMES = ("s3", "gs", "http", "https", "memory", "file")
 
 ENDPOINT_VARIABLES = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
-    "gs": ("GOOGLE_BASE_URL", "STORAGE_EMULATOR_HOST"),
+    "gs": ("GOOGLE_BASE_URL",),
 }
 """Variables of the environment that name another server than the provider's, the first that is set being used."""
 
@@ -157,15 +157,14 @@ def _path_of(text: str) -> str:
 
 
 def _has_host(parts: SplitResult) -> bool:
-    """Whether an address has a host, and a port in range if any.
-
-    Raises:
-        ValueError: If the port is none.
-    """
-    host, port = parts.netloc, parts.port
-    if (port is not None and port < 1) or not host.isascii():
+    """Whether an address has a host, and a port in range if any."""
+    try:
+        port = parts.port
+    except ValueError:
         return False
-    return _HOST.fullmatch(re.sub(r":\d{1,5}$", "", host)) is not None
+    if (port is not None and port < 1) or not parts.netloc.isascii():
+        return False
+    return _HOST.fullmatch(re.sub(r":\d{1,5}$", "", parts.netloc)) is not None
 
 
 def _hint(host: str) -> str:

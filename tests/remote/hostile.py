@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from functa_store.errors import FunctaStoreError
+
 MOST_SENT = 2**28
 """Bytes of an answer after which even an endless one ends: a client that reads them all has failed already."""
 
@@ -39,6 +41,7 @@ class Server:
     def __init__(self, script: Script) -> None:
         self.script, self.requests, self.sent = script, list[Request](), 0
         self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket.settimeout(0.1)
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._ended = False
@@ -59,7 +62,6 @@ class Server:
         yield b""
 
     def _accept(self) -> None:
-        self._socket.settimeout(0.1)
         while not self._ended:
             with contextlib.suppress(OSError):
                 connection, _ = self._socket.accept()
@@ -128,3 +130,11 @@ def range_of(request: Request) -> tuple[int, int] | None:
     """First and last byte that are asked for."""
     found = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", ""))
     return (int(found[1]), int(found[2])) if found else None
+
+
+def outcome(call: Callable[[], object]) -> object:
+    """What a call returns, or the error of ours that it raises."""
+    try:
+        return call()
+    except (FunctaStoreError, FileNotFoundError) as error:
+        return error
