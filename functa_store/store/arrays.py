@@ -1,10 +1,9 @@
-"""What is in a small array of a store, which may come from a stranger?
+"""Small arrays of a store, which may come from a stranger.
 
 Metadata is believed if it describes an array as this project writes them, and nothing is allocated that was
 not declared and checked before.
 """
 
-import concurrent.futures
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from functa_store.errors import StoreFormatError
 from functa_store.store.chunks import TEXT, codecs_of, numbers_of, packed_limit, text_limit, texts_of
 from functa_store.store.local import LocalObjects
 from functa_store.store.objects import REQUESTS_AT_A_TIME, FileRecord, Objects, record
+from functa_store.store.threads import map_in_threads
 
 MOST_METADATA_BYTES = 16 * 2**20
 MOST_ARRAY_BYTES = 4 * 2**30
@@ -74,9 +74,8 @@ class SmallArrays:
         """Read the metadata of several arrays, of a bucket's at once; see `describe`."""
         if isinstance(self._objects, LocalObjects):
             return
-        with concurrent.futures.ThreadPoolExecutor(REQUESTS_AT_A_TIME, thread_name_prefix="describe") as pool:
-            for _ in pool.map(self.describe, names):
-                pass
+        for _ in map_in_threads(self.describe, names, threads=REQUESTS_AT_A_TIME, name="describe"):
+            pass
 
     def read(self, name: str, data_type: str | None, shape: tuple[int, ...] | None = None) -> np.ndarray:
         """An array of numbers or strings as a whole; see `open`."""

@@ -1,6 +1,5 @@
 """Receipts of the shards of an unfinished store that are done."""
 
-import concurrent.futures
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -8,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functa_store.config import from_dict, to_dict
 from functa_store.store.layout import Shard
 from functa_store.store.objects import REQUESTS_AT_A_TIME, FileRecord, Objects, write_once
+from functa_store.store.threads import map_in_threads
 from functa_store.store.work import RECEIPTS, SKELETON, WORK_SUFFIX, is_of_work
 
 MOST_BYTES = 16 * 2**20
@@ -53,8 +53,8 @@ class Receipts:
         """The files of every shard that is done, by index: it has a receipt, and its files have the sizes it says."""
         names, sizes = self._work.sizes(RECEIPTS), self._store.sizes()
         there = [shard for shard in shards if _name(shard) in names]
-        with concurrent.futures.ThreadPoolExecutor(REQUESTS_AT_A_TIME, thread_name_prefix="receipts") as pool:
-            receipts = zip(there, pool.map(self._read, map(_name, there)), strict=True)
+        read = map_in_threads(self._read, map(_name, there), threads=REQUESTS_AT_A_TIME, name="receipts")
+        receipts = zip(there, read, strict=True)
         return {
             shard.index: files
             for shard, files in receipts

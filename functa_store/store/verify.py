@@ -1,6 +1,5 @@
 """Comparison of a store with what was written."""
 
-import concurrent.futures
 import dataclasses
 from collections.abc import Mapping
 
@@ -18,6 +17,7 @@ from functa_store.store.objects import (
 )
 from functa_store.store.reader import StoreReader
 from functa_store.store.spec import ROOT
+from functa_store.store.threads import map_in_threads
 from functa_store.store.work import SKELETON, WORK_SUFFIX
 
 THREADS = 8
@@ -97,8 +97,8 @@ def damage(objects: Objects, records: Mapping[str, FileRecord]) -> dict[str, str
             )
         return None
 
-    with concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as pool:
-        found = dict(zip(records, pool.map(problem, records), strict=True))
+    problems = map_in_threads(problem, records, threads=THREADS, name="verify")
+    found = dict(zip(records, problems, strict=True))
     return {key: what for key, what in found.items() if what is not None}
 
 
