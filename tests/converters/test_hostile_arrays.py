@@ -246,6 +246,15 @@ def test_texts_whose_number_is_more_than_a_chunk_holds_are_refused(tmp_path):
         open_array_archive(tmp_path / "a.zarr", array="values", channels_axis="none", ids="ids")
 
 
+def test_texts_that_are_long_in_all_chunks_together_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("converters.zarr_files.MAX_TEXT_BYTES", 3 * 2**10)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    group.create_array("values", data=VALUES)
+    group.create_array("ids", shape=(COUNT,), dtype=str, chunks=(1,))[:] = np.array(["x" * 2**10] * COUNT, object)
+    with pytest.raises(ArchiveError, match="its texts have more than 3072 bytes"):
+        open_array_archive(tmp_path / "a.zarr", array="values", channels_axis="none", ids="ids")
+
+
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
