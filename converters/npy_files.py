@@ -35,6 +35,8 @@ _DAMAGE = (
     OSError,
     ValueError,
     EOFError,
+    IndexError,
+    KeyError,
     NotImplementedError,
     RuntimeError,
     struct.error,
