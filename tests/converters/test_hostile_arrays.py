@@ -505,7 +505,7 @@ def test_filters_that_are_built_in_are_let_through(tmp_path, options):
 @functools.cache
 def zeros_of_zlib(num_bytes=300 << 20):
     """A chunk of 300 kB that unpacks to a thousand times as much."""
-    packer = zlib.compressobj(1)
+    packer = zlib.compressobj(6)
     return b"".join([packer.compress(bytes(1 << 20)) for _ in range(num_bytes >> 20)]) + packer.flush()
 
 
