@@ -36,7 +36,7 @@ MAX_RATIO = 1 << 12
 ALWAYS_BYTES = 1 << 28
 """Bytes of values that are believed of any file, however small, such as one of nothing but fill values."""
 
-ALWAYS_EXAMPLES = 1 << 16
+ALWAYS_EXAMPLES = 1 << 13
 """Examples, or chunks, that are believed of any file; beyond, each takes at least a byte of it."""
 
 ALWAYS_CHANNELS = 1 << 24

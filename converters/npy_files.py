@@ -35,6 +35,8 @@ _DAMAGE = (
     OSError,
     ValueError,
     EOFError,
+    IndexError,
+    KeyError,
     NotImplementedError,
     RuntimeError,
     struct.error,
@@ -186,8 +188,8 @@ class ZipMembers:
         try:
             self.num_bytes = os.path.getsize(path)
             self._zip = zipfile.ZipFile(path)
-            entries = [entry for entry in self._zip.infolist() if not entry.is_dir()]
-        except (MemoryError, *_DAMAGE) as error:
+            entries = [entry for entry in self._zip.infolist() if not entry.filename.endswith("/")]
+        except Exception as error:  # whatever a damaged zip makes the library raise
             raise ArchiveError(f"{path}: cannot be read: {error}; is it cut off? Fetch it again") from error
         if len(entries) > MAX_MEMBERS:
             raise ArchiveError(f"{path}: holds {len(entries)} members, expected at most {MAX_MEMBERS}")
@@ -252,6 +254,8 @@ class ZipMembers:
 
 def _bad_name(name: str) -> str | None:
     """Why a name is none of a member, or None."""
+    if not name:
+        return "has no name"
     if name.startswith(("/", "\\")) or (len(name) > 1 and name[1] == ":"):
         return "has an absolute name"
     if ".." in name.replace("\\", "/").split("/"):

@@ -68,12 +68,15 @@ class Codecs:
     packed_bits: int
     has_texts: bool
 
-    def check_packed(self, packed: bytes, num_values: int) -> None:
+    def check_packed(self, packed: bytes, num_values: int) -> int:
         """Refuse a chunk that becomes more than its values when it is unpacked.
 
         Args:
             packed: As it is stored.
             num_values: That a chunk has.
+
+        Returns:
+            Bytes that it becomes.
 
         Raises:
             MemberError: If it does; the message is the reason alone.
@@ -85,6 +88,7 @@ class Codecs:
             raise MemberError(f"has a chunk that unpacks to {found} bytes or more, expected {most} at most")
         if self.has_texts:
             self._check_texts(inner, num_values)
+        return found
 
     def _check_texts(self, inner: bytes, num_values: int) -> None:
         """Refuse texts whose number, for which memory is taken at once, is not that of the chunk."""

@@ -7,6 +7,7 @@ is a regular file below the store's folder, or a member of the zip, and is measu
 import asyncio
 import os
 import stat
+import threading
 import warnings
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Sto
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 
 from converters.npy_files import ZipMembers
+from converters.zarr_codecs import MAX_TEXT_BYTES
 from converters.zarr_metadata import DOCUMENTS, Files, ZarrArray, ZarrMetadata, read_zarr_metadata
 from functa_store.errors import ArchiveError, MemberError
 
@@ -167,6 +169,8 @@ class CheckedStore(Store):
     def __init__(self, files: Files) -> None:
         super().__init__(read_only=True)
         self._files, self.name, self.num_bytes = files, files.name, files.num_bytes
+        self._texts: dict[tuple[str, int | None], int] = {}
+        self._lock = threading.Lock()
         self.metadata: ZarrMetadata = read_zarr_metadata(files)
 
     def __eq__(self, other: object) -> bool:
@@ -257,8 +261,17 @@ class CheckedStore(Store):
         start, length = _start_and_length(byte_range)
         stored = self._files.read(key, min(array.most_stored, MAX_STORED_BYTES), start, length)
         if stored is not None:
-            array.check_stored(stored, is_part=byte_range is not None)
+            num_bytes = array.check_stored(stored, is_part=byte_range is not None)
+            if array.codecs.has_texts:
+                self._count_texts((key, start), num_bytes)
         return stored
+
+    def _count_texts(self, place: tuple[str, int | None], num_bytes: int) -> None:
+        """Refuse texts that are small in each chunk, but not in all of them."""
+        with self._lock:
+            self._texts[place] = num_bytes
+            if sum(self._texts.values()) > MAX_TEXT_BYTES:
+                raise MemberError(f"its texts have more than {MAX_TEXT_BYTES} bytes, expected short names")
 
     def _array_of(self, key: str) -> ZarrArray | None:
         """The array that a chunk belongs to."""

@@ -95,24 +95,25 @@ class ZarrArray:
         texts = (1 << 27) * self.codecs.has_texts
         return 2 * math.prod(self.chunk) * widest + self.index_bytes + texts + (1 << 16)
 
-    def check_stored(self, stored: bytes, is_part: bool) -> None:
+    def check_stored(self, stored: bytes, is_part: bool) -> int:
         """Refuse bytes that would unpack to more than they should.
 
         Args:
             stored: A file of the array, or a part of it.
             is_part: Whether it is a part: of a shard, its index or one of its chunks.
 
+        Returns:
+            Bytes that they unpack to.
+
         Raises:
             MemberError: If they would; the message is the reason alone.
         """
         if self.inner is None:
-            self.codecs.check_packed(stored, math.prod(self.chunk))
-        elif is_part:
-            if len(stored) != self.index_bytes:
-                self.codecs.check_packed(stored, math.prod(self.inner))
-        else:
-            for chunk in self._chunks(stored):
-                self.codecs.check_packed(chunk, math.prod(self.inner))
+            return self.codecs.check_packed(stored, math.prod(self.chunk))
+        num_values = math.prod(self.inner)
+        if not is_part:
+            return sum(self.codecs.check_packed(chunk, num_values) for chunk in self._chunks(stored))
+        return 0 if len(stored) == self.index_bytes else self.codecs.check_packed(stored, num_values)
 
     def _chunks(self, shard: bytes) -> Iterator[bytes]:
         """The chunks that the index of a whole shard tells of."""
