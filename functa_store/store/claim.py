@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from functa_store.errors import ConfigError, StorageError, StoreExistsError
+from functa_store.interrupts import removing
 from functa_store.store.local import LocalObjects
 from functa_store.store.objects import Objects, failed
 from functa_store.store.remote import RemoteObjects
@@ -125,7 +126,8 @@ def _leased(work: RemoteObjects, name: str) -> Iterator[Callable[[], None]]:
     thread = threading.Thread(target=lease.renew_until, args=(ended,), name="lease", daemon=True)
     thread.start()
     try:
-        yield lease.check
+        with removing(lease.give_back):
+            yield lease.check
     finally:
         ended.set()
         thread.join()

@@ -102,14 +102,18 @@ def test_a_writer_may_die_at_any_object(local, monkeypatch):
 
 def die_at_write(monkeypatch, dies) -> None:
     """Interrupt the writer at the first object for which `dies(key, number of objects before it)`."""
-    write, counts = RemoteObjects.write, iter(range(10**6))
+    counts = iter(range(10**6))
 
-    def write_or_die(self, key, *parts):
-        if dies(key, next(counts)):
-            raise KeyboardInterrupt
-        write(self, key, *parts)
+    def dying(write):
+        def write_or_die(self, key, *parts):
+            if dies(key, next(counts)):
+                raise KeyboardInterrupt
+            return write(self, key, *parts)
 
-    monkeypatch.setattr(RemoteObjects, "write", write_or_die)
+        return write_or_die
+
+    for name in ("write", "write_new", "replace"):
+        monkeypatch.setattr(RemoteObjects, name, dying(getattr(RemoteObjects, name)))
 
 
 def test_objects_that_are_not_there_count_as_removed(bucket):

@@ -49,6 +49,16 @@ def test_the_first_creates_and_the_second_changes_nothing(place):
     assert place.read("a/b", 100) == b""
 
 
+def test_an_object_is_replaced_only_while_it_is_what_it_was(place):
+    assert place.replace("a/b", b"", b"new") is False
+    place.write("a/b", b"first")
+    assert place.replace("a/b", b"fir", b"new") is False
+    assert place.replace("a/b", b"first!", b"new") is False
+    assert again(place).replace("a/b", b"first", b"sec", b"ond") is True
+    assert place.replace("a/b", b"first", b"third") is False
+    assert place.read("a/b", 100) == b"second"
+
+
 def test_of_many_at_once_one_creates(place):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         created = list(pool.map(lambda i: place.write_new("a", f"{i}".encode()), range(24)))
