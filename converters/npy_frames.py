@@ -1,24 +1,21 @@
 """Frames of an .npy array, read where they are wanted and not mapped.
 
-A file that is cut short while it is mapped kills the process; one that is read gives an error. The header is parsed
-here, since NumPy's own errors advise to trust the file.
+A file that is cut short while it is mapped kills the process; one that is read gives an error.
 """
 
+import io
 import math
-import re
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from converters.listing import MAX_MEMBER_BYTES
+from converters.npy_files import MAX_HEADER_BYTES, NpyHeader, read_npy_header
 from converters.packed import RandomFile
 from functa_store.errors import MemberError
 
-_MAGIC = b"\x93NUMPY"
-_LONGEST_HEADER = 1 << 16
-_DESCR = re.compile(rb"'descr'\s*:\s*'([<>=|]?[a-zA-Z][0-9]{0,4})'")
-_ORDER = re.compile(rb"'fortran_order'\s*:\s*(True|False)")
-_SHAPE = re.compile(rb"'shape'\s*:\s*\(([0-9, L]{0,200})\)")
+MAGIC_BYTES = 12
+"""What precedes a header at most: magic, version and length."""
 
 
 @runtime_checkable
@@ -61,8 +58,9 @@ class NpyFile:
 
     def __init__(self, file: Bytes) -> None:
         self._file = file
-        self.shape, self.dtype, self._is_fortran, self._start = _header(file)
-        expected = math.prod(self.shape) * self.dtype.itemsize
+        header = _header(file)
+        self.shape, self.dtype = header.shape, header.dtype
+        self._is_fortran, self._start, expected = header.fortran_order, header.offset, header.num_bytes
         if self._is_fortran and expected > MAX_MEMBER_BYTES:
             raise MemberError("is a long array in Fortran's order; save numpy.ascontiguousarray of it instead")
         if self._start + expected > file.size:
@@ -93,28 +91,11 @@ def open_npy(path: str) -> NpyFile:
     return NpyFile(RandomFile(path))
 
 
-def _header(file: Bytes) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
-    """Shape, data type, whether the first axis runs fastest, and first byte of the values."""
-    head = file.read_at(0, min(12, file.size))
+def _header(file: Bytes) -> NpyHeader:
+    head = file.read_at(0, min(file.size, MAX_HEADER_BYTES + MAGIC_BYTES))
     if head.startswith(b"PK"):
         raise MemberError("is an .npz, expected an .npy with one array")
-    if not head.startswith(_MAGIC) or len(head) < 12 or head[6] not in (1, 2, 3):
-        raise MemberError(f"is no array of numbers: starts with {head[:8]!r}, expected an .npy")
-    start, width = 8, 2 if head[6] == 1 else 4
-    length = int.from_bytes(head[start : start + width], "little")
-    if length > _LONGEST_HEADER:
-        raise MemberError(f"is no array of numbers: its header has {length} bytes")
-    text = file.read_at(start + width, min(length, file.size - start - width))
-    descr, order, shape = (pattern.search(text) for pattern in (_DESCR, _ORDER, _SHAPE))
-    if descr is not None and descr[1].endswith(b"O"):
-        raise MemberError("is no array of numbers: it holds Python objects")
-    if descr is None or order is None or shape is None:
-        raise MemberError(f"is no array of numbers: its header is {text[:80]!r}")
-    sizes = [word.strip(b" L") for word in shape[1].split(b",")]
-    if any(len(size) > 18 or not size.isdigit() for size in sizes if size):
-        raise MemberError(f"is no array of numbers: it has shape ({shape[1].decode()})")
     try:
-        dtype = np.dtype(descr[1].decode("ascii"))
-    except (TypeError, ValueError) as error:
-        raise MemberError(f"is no array of numbers: it holds {descr[1]!r}") from error
-    return tuple(int(size) for size in sizes if size), dtype, order[1] == b"True", start + width + length
+        return read_npy_header(io.BytesIO(head))
+    except MemberError as error:
+        raise MemberError(f"is no array of numbers: it {error}") from error

@@ -251,14 +251,20 @@ def test_an_array_is_read_as_numpy_wrote_it(tmp_path, order, version, shape):
 @pytest.mark.parametrize(
     ("header", "words"),
     [
-        (b"{'descr': '|u1', 'fortran_order': False, 'shape': (%s, 1, 1, 1), }" % (b"9" * 5000), "its header is"),
-        (b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999999999, 1, 1, 1), }", "it has shape"),
+        (
+            b"{'descr': '|u1', 'fortran_order': False, 'shape': (%s, 1, 1, 1), }" % (b"9" * 5000),
+            "it has a damaged header",
+        ),
+        (
+            b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999999999, 1, 1, 1), }",
+            "it has a damaged header",
+        ),
         (b"{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", "it holds Python objects"),
-        (b"{'descr': [('a', '|O')], 'fortran_order': False, 'shape': (2,), }", "its header is"),
-        (b"{'descr': 'zz', 'fortran_order': False, 'shape': (2,), }", "its header is|it holds"),
-        (b"__import__('os').system('true')", "its header is"),
-        (b"(" * 60_000, "its header is"),
-        (b"x" * 70_000, "its header has 70000 bytes"),
+        (b"{'descr': [('a', '|O')], 'fortran_order': False, 'shape': (2,), }", "it holds Python objects"),
+        (b"{'descr': 'zz', 'fortran_order': False, 'shape': (2,), }", "it has a damaged header"),
+        (b"__import__('os').system('true')", "it has a damaged header"),
+        (b"(" * 9_000, "it has a damaged header"),
+        (b"x" * 70_000, "it has a header of 70000 bytes"),
     ],
 )
 def test_an_array_with_another_header_is_refused_without_the_advice_to_trust_it(tmp_path, pack, files, header, words):

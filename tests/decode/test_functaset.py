@@ -9,7 +9,6 @@ import pytest
 
 import functa_store
 from functa_store.config import ConvertConfig, NetworkConfig
-from functa_store.decode import memory
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ExampleIndexError, GridError
 from functa_store.grids import AXIS_POINT_BYTES, CellGrid, GridPoints
@@ -161,7 +160,7 @@ def test_scattered_points_each_have_an_example(fs):
 
 def test_what_does_not_fit_into_memory_is_refused_before_work_starts(fs, monkeypatch):
     features_and_axes = 5 * 48 * 3 * 4 + (8 + 6) * AXIS_POINT_BYTES
-    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=features_and_axes))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=features_and_axes))
     fs.decode(slice(0, 5))
     before = fs.tiled_decoder.points_asked
     for call in (

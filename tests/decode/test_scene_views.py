@@ -135,9 +135,9 @@ def test_what_cannot_be_rendered_is_refused(fs, tmp_path):
         render_view(fs, 0, POSE, 4, 4, 4.0, num_samples=0)
     with pytest.raises(GridError, match="num_samples must be a whole number from 1 to 65536"):
         render_view(fs, 0, POSE, 4, 4, 4.0, num_samples=10**6)
-    with pytest.raises(GridError, match="this machine has"):
+    with pytest.raises(GridError, match="this process may take"):
         render_view(fs, 0, POSE, 10**6, 10**6, 4.0)
-    with pytest.raises(GridError, match="this machine has"):
+    with pytest.raises(GridError, match="this process may take"):
         write_orbit(fs, 0, tmp_path / "x.gif", 10**12)
     with pytest.raises(ConfigError, match="too large, expected at most 65535"):
         write_orbit(fs, 0, tmp_path / "x.gif", 2, 10**9)

@@ -153,14 +153,20 @@ class Place:
     def start(self, command: Command, **more) -> subprocess.Popen:
         """A process that has come to its first line, in which Ctrl-C is not ignored."""
         reader, writer = os.pipe()
-        words = [sys.executable, "-c", BEGINNING.format(ready=writer), *command.words.split()]
+        words = [
+            "env",
+            "--default-signal=INT",
+            sys.executable,
+            "-c",
+            BEGINNING.format(ready=writer),
+            *command.words.split(),
+        ]
         options: dict = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         options |= {"env": self.environment} | more
         process = subprocess.Popen(
             words,
             cwd=self.folder,
             pass_fds=[writer],
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             **options,
         )
         os.close(writer)

@@ -12,7 +12,7 @@ from tests.interrupts.pressing import COMMANDS, GOES_ON, SLACK, Command, Place, 
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Ctrl-C is a signal")
 
-FAST = ("convert", "decode arrays", "recode", "verify deeply", "export a group", "repair", "info", "presets")
+FAST = ("convert", "decode arrays", "export a group", "info")
 
 
 @pytest.fixture(scope="module", name="place")
@@ -22,7 +22,7 @@ def _place(tmp_path_factory):
 
 @pytest.mark.parametrize("name", FAST)
 def test_ctrl_c_ends_a_command_soon_with_one_line(place, name):
-    found, problems = place.press_often(COMMANDS[name], 4, seed=0)
+    found, problems = place.press_often(COMMANDS[name], 3, seed=0)
     assert not problems, "\n".join(problems)
     assert not all(pressed.early for pressed in found)
 
@@ -37,7 +37,7 @@ def test_ctrl_c_ends_a_command_at_a_hundred_moments(place, name):
 
 @pytest.mark.parametrize("name", ["info", "convert", "help"])
 def test_ctrl_c_in_the_first_hundredths_of_a_second_is_no_traceback(place, name):
-    for thousandths in range(0, 60, 4):
+    for thousandths in range(0, 60, 10):
         pressed = place.press(COMMANDS[name], thousandths / 1000)
         assert pressed.problem() is None
     place.clear(COMMANDS[name])

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from functa_store.errors import ConfigError, ExampleIndexError, GridError, StoreMismatchError
 from functa_store.loaders import BlockShuffle, DecodeGrid, DecodePoints, Loader, Normalization
-from functa_store.loaders import table as table_module
 
 BLOCKS = BlockShuffle(size=5, mixed=4)
 SHUFFLES = ["full", "none", BLOCKS]
@@ -265,7 +264,7 @@ def test_memory_decides_the_shuffle(fs, bucket, monkeypatch):
     class Memory:
         available = 2 * 90 * 4 * 4
 
-    monkeypatch.setattr(table_module.psutil, "virtual_memory", Memory)
+    monkeypatch.setattr("psutil.virtual_memory", Memory)
     assert Loader(fs, 8).shuffle == Loader(bucket, 8).shuffle == "full"
     Memory.available -= 1
     for functaset in (fs, bucket):

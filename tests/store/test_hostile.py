@@ -124,7 +124,7 @@ def use(objects: Forged, *, thorough: bool) -> None:
         functaset = Functaset(reader)
         repr(functaset)
         assert functaset.psnr.shape == (count,)
-        show(facts(objects), Console(file=io.StringIO()))
+        show(facts(objects), Console(file=io.StringIO(), markup=False, emoji=False))
         verify(objects)
 
 
@@ -540,7 +540,7 @@ def test_what_a_store_says_cannot_harm_a_terminal(stores, phrase):
     PHRASES[phrase](stranger)
     printed = io.StringIO()
     with contextlib.suppress(FunctaStoreError):
-        show(facts(stranger.sealed()), Console(file=printed, width=200))
+        show(facts(stranger.sealed()), Console(file=printed, width=200, markup=False, emoji=False))
     assert "\x1b" not in printed.getvalue()
 
 

@@ -14,6 +14,7 @@ from tests.interrupts.pressing import COMMANDS, Command, Place
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full and a pseudo-terminal")
 
+LAUNCH = "from functa_store.launch import main; main()"
 WORK = ("convert", "export a folder", "repair")
 
 
@@ -24,7 +25,7 @@ def _place(tmp_path_factory):
 
 def shell(place, command, redirections, *, words="", env=None):
     """Exit code, output and messages of a command whose streams a shell has redirected."""
-    line = f'"$0" -c "from functa_store.launch import main; main()" {command.words} {words} {redirections}'
+    line = f'"$0" -c "{LAUNCH}" {command.words} {words} {redirections}'
     done = subprocess.run(
         ["bash", "-c", line, sys.executable],
         cwd=place.folder,
@@ -67,15 +68,13 @@ def test_a_terminal_that_is_closed_costs_nothing(place, name):
     command = COMMANDS[name]
     place.clear(command)
     master, slave = pty.openpty()
-    ignoring = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
     process = subprocess.Popen(
-        [sys.executable, "-c", "from functa_store.launch import main; main()", *command.words.split()],
+        ["env", "--ignore-signal=HUP", sys.executable, "-c", LAUNCH, *command.words.split()],
         cwd=place.folder,
         env=place.environment | {"TERM": "xterm"},
         stdin=slave,
         stderr=slave,
         stdout=slave if name != "convert" else subprocess.DEVNULL,
-        **ignoring,
     )
     os.close(slave)
     os.read(master, 1)  # it has begun to show something
