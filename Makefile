@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint format docs bench clean
+.PHONY: demo test test-slow fuzz lint format docs bench clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -29,6 +29,9 @@ test: $(VENV)/.installed-dev  ## everything but the slow tests
 
 test-slow: $(VENV)/.installed-dev  ## the slow tests alone
 	$(BIN)/python -m pytest -m slow
+
+fuzz: $(VENV)/.installed-dev  ## tens of thousands of hostile archives and planted links, which take hours
+	$(BIN)/python -m pytest -m fuzz
 
 lint: $(VENV)/.installed-dev  ## format, lint, types, import walls
 	$(BIN)/ruff format --check .

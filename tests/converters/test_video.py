@@ -253,17 +253,17 @@ def test_an_array_is_read_as_numpy_wrote_it(tmp_path, order, version, shape):
     [
         (
             b"{'descr': '|u1', 'fortran_order': False, 'shape': (%s, 1, 1, 1), }" % (b"9" * 5000),
-            "it has a damaged header",
+            "damaged header",
         ),
         (
             b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999999999, 1, 1, 1), }",
-            "it has a damaged header",
+            "damaged header",
         ),
         (b"{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", "it holds Python objects"),
         (b"{'descr': [('a', '|O')], 'fortran_order': False, 'shape': (2,), }", "it holds Python objects"),
-        (b"{'descr': 'zz', 'fortran_order': False, 'shape': (2,), }", "it has a damaged header"),
-        (b"__import__('os').system('true')", "it has a damaged header"),
-        (b"(" * 9_000, "it has a damaged header"),
+        (b"{'descr': 'zz', 'fortran_order': False, 'shape': (2,), }", "damaged header"),
+        (b"__import__('os').system('true')", "damaged header"),
+        (b"(" * 9_000, "damaged header"),
         (b"x" * 70_000, "it has a header of 70000 bytes"),
     ],
 )

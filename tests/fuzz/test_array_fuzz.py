@@ -16,7 +16,7 @@ def test_some_mutants_of_array_files_do_no_harm(kind):
     fuzz("tests.fuzz.array_kinds", kind, range(15)).check()
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.parametrize("part", range(10))
 @pytest.mark.parametrize("kind", NAMES)
 def test_ten_thousand_mutants_of_array_files_do_no_harm(kind, part):

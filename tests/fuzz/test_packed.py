@@ -13,7 +13,7 @@ def test_no_archive_does_harm(kind):
     fuzz(MODULE, kind, range(15)).check()
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.parametrize("kind", KINDS)
 def test_none_of_ten_thousand_archives_does_harm(kind):
     fuzz(MODULE, kind, range(15, 10_015)).check()

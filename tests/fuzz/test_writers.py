@@ -209,7 +209,7 @@ def test_links_planted_where_writers_write_change_nothing_outside(states, tmp_pa
         run_one(states, tmp_path / "scratch", seed)
 
 
-@pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.parametrize("first", range(0, SLOW_RUNS, SEEDS_EACH))
 def test_ten_thousand_commands_among_planted_links_change_nothing_outside(states, tmp_path, first):
     for seed in range(first, first + SEEDS_EACH):
