@@ -40,7 +40,7 @@ class FileArraySource(ArraySource):
         super().__init__(values, **options)
 
     def check_unchanged(self) -> None:
-        """Compare the file, or all files of the folder, with what they were; see `Source.check_unchanged`."""
+        """Compare the file, or all files of the folder, with what they were; see `FileSource.check_unchanged`."""
         self._stamps.check()
 
 

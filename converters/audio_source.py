@@ -93,7 +93,7 @@ class AudioSource(Source):
             raise MemberError(f"{self._archive.name}/{file}: {error}") from error
 
     def check_unchanged(self) -> None:
-        """See `Source.check_unchanged`."""
+        """See `FileSource.check_unchanged`."""
         self._archive.check_unchanged()
 
     def _survey(

@@ -78,7 +78,7 @@ class ClimateSource(Source):
         check_source(self)
 
     def check_unchanged(self) -> None:
-        """Compare all files of the archive with what they were; see `Source.check_unchanged`."""
+        """Compare all files of the archive with what they were; see `FileSource.check_unchanged`."""
         self._files.check_unchanged()
 
     def _features(self, fields: Fields, seen: FieldSurvey, scaling: str) -> FeatureSpec:

@@ -101,7 +101,7 @@ class ImageSource(Source):
             raise MemberError(f"{self._archive.name}/{self.ids[index]}: {error}") from error
 
     def check_unchanged(self) -> None:
-        """See `Source.check_unchanged`."""
+        """See `FileSource.check_unchanged`."""
         self._archive.check_unchanged()
 
 

@@ -118,7 +118,7 @@ class ShapeSource(Source):
         return occupied[..., None].astype(np.uint8)
 
     def check_unchanged(self) -> None:
-        """See `Source.check_unchanged`."""
+        """See `FileSource.check_unchanged`."""
         self._archive.check_unchanged()
 
     def _outcomes(self, chosen: Sequence[tuple[Kind, str]]) -> Iterator[Outcome[bytes | None]]:

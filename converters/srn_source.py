@@ -105,7 +105,7 @@ class SceneSource(Source):
         return rays
 
     def check_unchanged(self) -> None:
-        """See `Source.check_unchanged`."""
+        """See `FileSource.check_unchanged`."""
         self._archive.check_unchanged()
 
     def views(self, index: int) -> Views:

@@ -83,7 +83,7 @@ class VideoSource(Source):
             raise MemberError(f"{self._name}/{clip}: {error}") from error
 
     def check_unchanged(self) -> None:
-        """See `Source.check_unchanged`."""
+        """See `FileSource.check_unchanged`."""
         self._archive.check_unchanged()
 
     def _survey(

@@ -91,7 +91,7 @@ class VoxelSource(Source):
             raise MemberError(f"{self._name}/{self.ids[index]}: {error}") from error
 
     def check_unchanged(self) -> None:
-        """Compare the file, or all files of the folder, with what they were; see `Source.check_unchanged`."""
+        """Compare the file, or all files of the folder, with what they were; see `FileSource.check_unchanged`."""
         self._stamps.check()
 
     def _example(self, k: int) -> UInt8[np.ndarray, "z y x 1"] | Float32[np.ndarray, "z y x 1"]:

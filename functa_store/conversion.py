@@ -176,6 +176,8 @@ def _check_storable(source: Source, config: ConvertConfig) -> None:
         create(memory, spec, skeleton(contents, spec), Receipts(memory, spec.fingerprint))
         reader = StoreReader(memory)
         _ = reader.stored_base, reader.rejects
+    except ConfigError:  # of the conversion, and not of the archive
+        raise
     except (ValueError, TypeError, OSError) as error:  # all of ours but those of learning, and of what lies under them
         raise ArchiveError(f"{source.provenance['archive']}: cannot be stored: {error}") from error
 

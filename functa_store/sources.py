@@ -266,13 +266,13 @@ def check_source(source: Source) -> None:
         first = "".join(f"; {r.member} {r.reason}" for r in source.rejects[:1])
         refused = f": {len(source.rejects)} were refused{first}. Repair it, or ask for less" if first else ""
         raise ArchiveError(f"{name}: no examples{refused or '; is this the right archive?'}")
-    (commonest, count), *_ = collections.Counter(source.ids).most_common(1)
     for k, example in enumerate(source.ids):
         if not isinstance(example, str) or not example or "\0" in example or not _is_unicode(example):
             raise ArchiveError(
                 f"{name}: example {k} has the id {example!r:.200}, expected a text of Unicode characters without NUL; "
                 "rename it"
             )
+    (commonest, count), *_ = collections.Counter(source.ids).most_common(1)
     if count > 1:
         raise ArchiveError(f"{name}: {commonest!r} is the id of {count} examples; ids must be unique")
     lengths = {"split": len(source.split)} | {f"labels/{k}": len(v.values) for k, v in source.labels.items()}

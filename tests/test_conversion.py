@@ -399,11 +399,12 @@ def test_labels_that_only_a_writer_would_refuse_are_refused_before_learning(labe
         lambda made: setattr(made, "ids", ["\ud800", *made.ids[1:]]),
         lambda made: setattr(made, "ids", ["a\0", *made.ids[1:]]),
         lambda made: setattr(made, "ids", ["", *made.ids[1:]]),
+        lambda made: setattr(made, "ids", [["a"], *made.ids[1:]]),
         lambda made: setattr(made, "ids", ["x" * 10**7, *made.ids[1:]]),
         lambda made: setattr(made, "provenance", {"archive": "\udcff.zip", "sha256": ""}),
         lambda made: setattr(made, "features", dataclasses.replace(SPEC, units=("\ud800", "1", "1"))),
     ],
-    ids=["surrogate", "NUL", "empty", "long", "archive", "unit"],
+    ids=["surrogate", "NUL", "empty", "list", "long", "archive", "unit"],
 )
 def test_texts_that_only_a_writer_would_refuse_are_refused_before_learning(tmp_path, monkeypatch, change):
     monkeypatch.setattr("functa_store.conversion.meta_learn", lambda *_args, **_kwargs: 1 / 0)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from functa_store.errors import ConfigError, StorageError, StoreExistsError
+from functa_store.errors import ConfigError, StorageError, StoreExistsError, StoreFormatError
 from functa_store.interrupts import removing
 from functa_store.store.local import LocalObjects
 from functa_store.store.objects import Objects, failed
@@ -77,12 +77,19 @@ def _locked(work: LocalObjects, name: str) -> Iterator[Callable[[], None]]:
     try:
         yield check
     finally:
-        if _is_at(work, descriptor):
-            work.delete([key for key in work.sizes() if is_part(key)])  # what a killed writer left behind
-            work.remove_empty_folders(FOLDERS)
-            with contextlib.suppress(OSError):  # it holds something, which is to be kept
-                os.rmdir(work.path)
-        os.close(descriptor)
+        try:
+            if _is_at(work, descriptor):
+                _leave(work)
+        finally:
+            os.close(descriptor)
+
+
+def _leave(work: LocalObjects) -> None:
+    """Remove what a killed writer left half-written, and the folder if nothing else is in it."""
+    with contextlib.suppress(OSError, StoreFormatError):  # what ended the block counts, and the next writer tries again
+        work.delete([key for key in work.sizes() if is_part(key)])
+        work.remove_empty_folders(FOLDERS)
+        os.rmdir(work.path)
 
 
 def _is_at(work: LocalObjects, descriptor: int) -> bool:

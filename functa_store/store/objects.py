@@ -129,6 +129,9 @@ class Objects(Protocol):
     def replace(self, key: str, before: bytes, *parts: bytes | memoryview) -> bool:
         """Replace an object atomically and durably, if it is still what it was.
 
+        A server compares and replaces in one step. On a disk these are two, between which only the lock of whoever
+        writes keeps others out.
+
         Args:
             key: Which.
             before: The bytes that it must have.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from functa_store.checkpoint import Checkpoints, clear
-from functa_store.errors import StoreExistsError, StoreMismatchError
+from functa_store.errors import StorageError, StoreExistsError, StoreMismatchError
 from functa_store.store import claim
 from functa_store.store.claim import sole_writer
 from functa_store.store.local import LocalObjects
@@ -127,3 +127,22 @@ def test_leases_go_by_a_clock_that_goes_on_while_the_machine_sleeps():
     before = claim._now()
     time.sleep(0.01)
     assert claim._now() > before
+
+
+def test_what_ends_a_writer_is_told_and_its_lock_is_gone_even_if_clearing_up_fails(tmp_path, monkeypatch):
+    path = tmp_path / "x.functa"
+
+    def fail(self, below=""):
+        raise StorageError("disk gone")
+
+    def write_in_vain() -> None:
+        with sole_writer(open_objects(path)):
+            monkeypatch.setattr(LocalObjects, "sizes", fail)
+            raise ValueError("the real error")
+
+    with pytest.raises(ValueError, match="the real error"):
+        write_in_vain()
+    monkeypatch.undo()
+    with sole_writer(open_objects(path)):
+        pass
+    assert not list(tmp_path.iterdir())
