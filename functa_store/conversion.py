@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from obstore.store import MemoryStore
 
 from functa_store.behind import one_behind
 from functa_store.checkpoint import INTERVAL, Checkpoints, clear, is_begun
@@ -31,17 +30,13 @@ from functa_store.recoding import write_recoded
 from functa_store.runlog import RunLog
 from functa_store.sources import Source, check_source, check_unchanged
 from functa_store.store.base import MOMENTA, RATES, base_shapes
-from functa_store.store.begin import create
 from functa_store.store.claim import sole_writer
-from functa_store.store.connections import Connection
 from functa_store.store.layout import Shard, choose_layout
 from functa_store.store.objects import NO_OPTIONS, Location, Objects, StorageOptions
 from functa_store.store.output import already_complete, check_output
 from functa_store.store.parsing import load_spec
 from functa_store.store.reader import StoreReader
-from functa_store.store.receipts import Receipts
-from functa_store.store.remote import RemoteObjects
-from functa_store.store.skeleton import skeleton
+from functa_store.store.rehearsal import rehearse
 from functa_store.store.spec import ROOT, Contents, StoreSpec, examples_sha256
 from functa_store.store.work import EXACT_STORE
 from functa_store.store.writer import StoreWriter
@@ -169,13 +164,8 @@ def _check_storable(source: Source, config: ConvertConfig) -> None:
     shapes = base_shapes(network, source.domain.num_inputs, source.features.num_channels)
     shapes |= dict.fromkeys((RATES, MOMENTA), (config.fit.num_steps, size))
     base = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-    memory = RemoteObjects(Connection(MemoryStore(), None), "memory://check", "", NO_OPTIONS)
     try:
-        contents = _contents(source, config, base, {})
-        spec = contents.spec()
-        create(memory, spec, skeleton(contents, spec), Receipts(memory, spec.fingerprint))
-        reader = StoreReader(memory)
-        _ = reader.stored_base, reader.rejects
+        rehearse(_contents(source, config, base, {}))
     except ConfigError:  # of the conversion, and not of the archive
         raise
     except (ValueError, TypeError, OSError) as error:  # all of ours but those of learning, and of what lies under them
