@@ -286,30 +286,24 @@ def test_rounding_scenes_costs_what_is_seen_along_rays(tmp_path):
     assert look(reader.modulations[0:1][0]).shape == (len(weights), 3) == (16, 3)
 
 
-def test_a_finished_exact_store_of_another_seed_or_dataset_is_not_believed(tmp_path, monkeypatch):
-    path = tmp_path / "x.functa"
-    config = dataclasses.replace(CONFIG, modulation_dtype="int8")
-    monkeypatch.setattr("functa_store.conversion.write_recoded", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        functa_store.convert(source(), path, config)
-    monkeypatch.undo()
-    exact = tmp_path / "x.functa.work/exact.functa"
-    shutil.copytree(exact, tmp_path / "mine")
-    others = {
-        "config.seed is 1, expected 0": (source(), dataclasses.replace(CONFIG, seed=1)),
-        "examples.sha256": (ArraySource(VALUES, features=SPEC), CONFIG),
-    }
-    for k, (found, (other, its_config)) in enumerate(others.items()):
-        functa_store.convert(other, tmp_path / f"{k}.functa", its_config)
-        shutil.rmtree(exact)
-        shutil.copytree(tmp_path / f"{k}.functa", exact)
-        with pytest.raises(StoreMismatchError, match=rf"exact\.functa: is a functaset of another .*{found}"):
-            functa_store.convert(source(), path, config)
-    shutil.rmtree(exact)
-    shutil.copytree(tmp_path / "mine", exact)
-    functa_store.convert(source(), path, config)
-    assert functa_store.verify(path).complete
-    assert not path.with_name("x.functa.work").exists()
+OTHERS = {
+    "config.seed is 0, expected 1": (source, dataclasses.replace(CONFIG, seed=1)),
+    "config.network.w0 is 10.0": (source, dataclasses.replace(CONFIG, network=dataclasses.replace(NETWORK, w0=9.0))),
+    "examples.sha256": (lambda: ArraySource(VALUES, features=SPEC), CONFIG),
+}
+
+
+@pytest.mark.parametrize("found", OTHERS)
+def test_a_finished_exact_store_of_another_seed_or_dataset_is_not_believed(tmp_path, store, monkeypatch, found):
+    (make, config), path = OTHERS[found], tmp_path / "x.functa"
+    config = dataclasses.replace(config, modulation_dtype="int8")
+    monkeypatch.setattr("functa_store.conversion.pca_reference", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # it has begun
+        functa_store.convert(make(), path, config)
+    shutil.copytree(store, tmp_path / "x.functa.work/exact.functa")
+    with pytest.raises(StoreMismatchError, match=rf"exact\.functa: is a functaset of another .*{found}"):
+        functa_store.convert(make(), path, config)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(("time_budget", "tuning_steps"), [(None, 0), (0.2, 2)])
@@ -330,14 +324,13 @@ def test_what_is_decided_on_the_way_does_not_make_an_exact_store_anothers(
 
 def test_a_finished_store_of_another_conversion_does_not_end_this_one(tmp_path, store, monkeypatch):
     path, config = tmp_path / "x.functa", dataclasses.replace(CONFIG, seed=1)
-    monkeypatch.setattr("functa_store.conversion.fit_shards", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    monkeypatch.setattr("functa_store.conversion.pca_reference", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # it has begun
         functa_store.convert(source(), path, config)
-    shutil.rmtree(path)
     shutil.copytree(store, path)
     with pytest.raises(StoreExistsError, match="complete functaset"):
         functa_store.convert(source(), path, config)
-    assert (tmp_path / "x.functa.work/learning/learning.npz").exists()
+    assert (tmp_path / "x.functa.work/learning/conversion.json").exists()
 
 
 def test_an_archive_that_was_edited_meanwhile_makes_no_complete_store(tmp_path):
