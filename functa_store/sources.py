@@ -5,6 +5,7 @@ import collections
 import dataclasses
 import json
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -320,10 +321,10 @@ def _check_labels(source: Source) -> None:
             raise ArchiveError(f"{name}: a label {problem}")
     folded: dict[str, str] = {}
     for label in source.labels:
-        if (other := folded.setdefault(label.casefold(), label)) != label:
+        if (other := folded.setdefault(unicodedata.normalize("NFC", label).casefold(), label)) != label:
             raise ArchiveError(
-                f"{name}: labels {other!r} and {label!r} differ in their letters' case alone, which is one folder on "
-                "some disks; rename one of them"
+                f"{name}: labels {other!a} and {label!a} differ in their letters' case, or in how these are composed, "
+                "alone, which is one folder on some disks; rename one of them"
             )
     try:
         json.dumps(dict(source.provenance), allow_nan=False, ensure_ascii=False).encode()

@@ -374,7 +374,8 @@ def test_a_place_that_cannot_be_written_is_refused_before_learning(tmp_path, mon
         ({"x" * 300: np.zeros(40)}, "300 bytes, expected at most 200"),
         ({"kind": np.zeros(40, complex)}, "complex128"),
         ({"kind": np.array(["a"] * 40)}, "<U1"),
-        ({"kind": np.zeros(40), "Kind": np.zeros(40)}, "letters' case alone"),
+        ({"kind": np.zeros(40), "Kind": np.zeros(40)}, "letters' case"),
+        ({"\u00e9": np.zeros(40), "e\u0301": np.zeros(40)}, "letters' case, or in how these are composed"),
     ],
 )
 def test_labels_that_only_a_writer_would_refuse_are_refused_before_learning(labels, found):
