@@ -3,7 +3,10 @@
 import functools
 import io
 import json
+import math
+import multiprocessing
 import os
+import shutil
 import struct
 import time
 import zipfile
@@ -16,7 +19,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from converters import array_bounds
+from converters import array_bounds, hdf5_files
 from converters.arrays import open_array_archive
 from converters.climate import open_climate
 from converters.hdf5_files import Hdf5Arrays
@@ -580,6 +583,90 @@ def test_a_heap_in_which_hdf5_would_stand_still_is_refused(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ArchiveError, match="damaged heap: object 0 in it has 0 bytes"):
         open_array_archive(path, array="values", channels_axis="none", ids="ids")
+
+
+def lists(*values):
+    """An array whose values are arrays."""
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found
+
+
+LISTS = h5py.vlen_dtype("i4")
+IN_HEAPS = {
+    "text": ("x" * 3000, None),
+    "texts": (["x" * 3000], None),
+    "table of texts": ([["x" * 3000] * 2] * 3, None),
+    "lists": (lists(np.full(750, 0x78787878, "i4")), LISTS),
+    "texts in pairs": (np.array([("x" * 3000, 1)], [("text", h5py.string_dtype()), ("n", "i4")]), None),
+    "texts in rows": (np.array([(["x" * 3000, ""],)], [("texts", h5py.string_dtype(), (2,))]), None),
+}
+
+
+def damage_last_heap(path):
+    content = bytearray(path.read_bytes())
+    heap = content.rindex(b"GCOL", 0, content.index(b"x" * 3000))
+    content[heap + 16 : heap + 32] = bytes(16)
+    path.write_bytes(content)
+
+
+def test_no_heap_behind_netcdf_is_read_unchecked(tmp_path):
+    """HDF5 stands still in a damaged one, and so this is tried in another process, which can be killed."""
+    weather().to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    paths = []
+    for kind, (data, dtype) in IN_HEAPS.items():
+        for place in ("coordinate", "attribute"):
+            paths.append(shutil.copy(tmp_path / "a.nc", tmp_path / f"{kind}-{place}.nc"))
+            with h5py.File(paths[-1], "r+") as file:
+                if place == "attribute":
+                    file["t2m"].attrs.create("more", data, dtype=dtype)
+                else:
+                    file.create_dataset("crs", data=data, dtype=dtype)
+                    file["t2m"].attrs["coordinates"] = np.bytes_("crs")
+            damage_last_heap(paths[-1])
+    tried = multiprocessing.get_context("spawn").Process(target=_open_refused, args=(paths,))
+    tried.start()
+    tried.join(60)
+    tried.kill()
+    assert tried.exitcode == 0
+
+
+def _open_refused(paths):
+    for path in paths:
+        with pytest.raises(ArchiveError, match=r"damaged heap|texts or lists within its values"):
+            open_climate(path)
+
+
+def test_texts_and_lists_of_any_shape_beside_fields_are_no_fault(tmp_path):
+    weather().to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    with h5py.File(tmp_path / "a.nc", "r+") as file:
+        file["crs"] = "x" * 3000
+        file["t2m"].attrs["coordinates"] = np.bytes_("crs")
+    assert open_climate(tmp_path / "a.nc").ids
+    with h5py.File(tmp_path / "a.nc", "r+") as file:
+        file.create_dataset("lists", (2, 3), LISTS)[1, 2] = [1, 2]
+        file["table"] = [["a", "b"]] * 3
+        file["none"] = h5py.Empty(h5py.string_dtype())
+        file.create_dataset("empty", (0, 3), h5py.string_dtype())
+    arrays = Hdf5Arrays(str(tmp_path / "a.nc"), attributes=True)
+    found = [arrays.read_texts(name) for name in ("none", "empty", "crs", "table")]
+    assert found == [[], [], [b"x" * 3000], [b"a", b"b"] * 3]
+
+
+def test_pairs_with_texts_are_no_labels(tmp_path):
+    pairs = np.array([("x" * 3000, 1)] * COUNT, [("text", h5py.string_dtype()), ("n", "i4")])
+    path = hdf5(tmp_path / "a.h5", lambda file: file.create_dataset("pairs", data=pairs))
+    with pytest.raises(ArchiveError, match="'pairs': holds lists or references"):
+        open_array_archive(path, array="values", labels="pairs")
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (3, 4), (2, 3, 5), (4, 0, 2), (5, 1)])
+@pytest.mark.parametrize("most", [1, 2, 5, 1000])
+def test_parts_of_an_array_go_through_it_once(shape, most):
+    array = np.arange(math.prod(shape)).reshape(shape)
+    parts = [array[key].ravel().tolist() for key in hdf5_files._parts(shape, most)]
+    assert [value for part in parts for value in part] == array.ravel().tolist()
+    assert max(map(len, parts), default=0) <= most
 
 
 @pytest.mark.parametrize("value", [[f"{k}" for k in range(5000)], np.zeros(2**20)])
