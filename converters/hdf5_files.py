@@ -53,7 +53,13 @@ FILTERS = {
 _COMPRESSORS = (DEFLATE, SZIP, LZF)
 _DEFLATE_RATIO, _LZF_RATIO = 1032, 90
 _SLACK = 1 << 16
-_HEAP, _HEAP_OBJECT = b"GCOL", struct.Struct("<H6xQ")
+_HEAP, _HEAP_VERSION, _HEAP_HEADER, _HEAP_OBJECT = (
+    b"GCOL",
+    b"GCOL\1\0\0\0",
+    struct.Struct("<8xQ"),
+    struct.Struct("<H6xQ"),
+)
+_HEAP_WINDOW = 1 << 12
 _TEXT_BLOCK_BYTES = 1 << 28
 _FEW_TEXTS = 64
 
@@ -366,6 +372,7 @@ class CheckedHeaps(io.FileIO):
     def __init__(self, path: str) -> None:
         super().__init__(path, "rb")
         self._checked: set[int] = set()
+        self._size = self._unclaimed = os.fstat(self.fileno()).st_size
 
     def readinto(self, buffer: Any) -> int | None:
         """Read from where the file stands; refuse what is a damaged heap.
@@ -385,14 +392,19 @@ class CheckedHeaps(io.FileIO):
     def _check_heap(self, start: int) -> None:
         if start in self._checked:
             return
-        header = os.pread(self.fileno(), 16, start)
-        size = struct.unpack_from("<Q", header, 8)[0] if len(header) == 16 else 0
-        if size > os.fstat(self.fileno()).st_size - start:
-            raise MemberError("has a damaged heap: it is longer than the file")
-        heap, place = os.pread(self.fileno(), size, start), 16
-        while place + _HEAP_OBJECT.size <= len(heap):
-            number, length = _HEAP_OBJECT.unpack_from(heap, place)
-            if length > len(heap) - place or (number == 0 and length < _HEAP_OBJECT.size):
+        header = os.pread(self.fileno(), _HEAP_HEADER.size, start)
+        if len(header) < _HEAP_HEADER.size or not header.startswith(_HEAP_VERSION):
+            return  # other bytes that happen to be these
+        (size,) = _HEAP_HEADER.unpack(header)
+        self._unclaimed -= size
+        if size > self._size - start or self._unclaimed < 0:
+            raise MemberError("has a damaged heap: it, or all of them together, are longer than the file")
+        place, window, at = _HEAP_HEADER.size, b"", 0
+        while place + _HEAP_OBJECT.size <= size:
+            if not 0 <= place - at <= len(window) - _HEAP_OBJECT.size:
+                at, window = place, os.pread(self.fileno(), min(_HEAP_WINDOW, size - place), start + place)
+            number, length = _HEAP_OBJECT.unpack_from(window, place - at)
+            if length > size - place or (number == 0 and length < _HEAP_OBJECT.size):
                 raise MemberError(f"has a damaged heap: object {number} in it has {length} bytes")
             place += length if number == 0 else _HEAP_OBJECT.size + (length + 7) // 8 * 8
         self._checked.add(start)

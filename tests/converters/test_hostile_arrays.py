@@ -592,6 +592,35 @@ def lists(*values):
     return found
 
 
+def test_bytes_that_are_called_like_a_heap_are_none(tmp_path):
+    def fill(file):
+        file.attrs["note"] = b"palette GCOL of 1998 and some more text here"
+        file["n"].attrs["note"] = "GCOL"
+
+    path = hdf5(tmp_path / "a.h5", fill)
+    for attributes in (False, True):
+        assert set(Hdf5Arrays(str(path), attributes=attributes)) == {"values", "ids", "n"}
+
+
+def test_heaps_that_overlap_are_not_gone_through_again_and_again(tmp_path, monkeypatch):
+    def fill(file):
+        file.attrs["heaps"] = np.full(60_000, 77, "u1")
+        file["pad"] = np.zeros(1 << 18)
+
+    path = hdf5(tmp_path / "a.h5", fill)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"M" * 60_000)
+    for k in range(start, start + 59_968, 32):  # each is all the rest of the file
+        heap = struct.pack("<8sQHIxxQ", b"GCOL\1\0\0\0", len(content) - k, 0, 0, len(content) - k - 16)
+        content[k : k + len(heap)] = heap
+    path.write_bytes(content)
+    read, pread = [], os.pread
+    monkeypatch.setattr(os, "pread", lambda *given: read.append(found := pread(*given)) or found)
+    with pytest.raises(ArchiveError, match="damaged heap"):
+        Hdf5Arrays(str(path), attributes=True)
+    assert sum(map(len, read)) < 4 * len(content)
+
+
 LISTS = h5py.vlen_dtype("i4")
 IN_HEAPS = {
     "text": ("x" * 3000, None),
