@@ -14,12 +14,12 @@ from converters.npy_files import MAX_HEADER_BYTES, NpyHeader, read_npy_header
 from converters.packed import RandomFile
 from functa_store.errors import MemberError
 
-MAGIC_BYTES = 12
+_MAGIC_BYTES = 12
 """What precedes a header at most: magic, version and length."""
 
 
 @runtime_checkable
-class Bytes(Protocol):
+class ByteSource(Protocol):
     """Bytes at random."""
 
     size: int
@@ -56,7 +56,7 @@ class NpyFile:
         MemberError: If it is none, holds no numbers, or ends too early; the message is the reason alone.
     """
 
-    def __init__(self, file: Bytes) -> None:
+    def __init__(self, file: ByteSource) -> None:
         self._file = file
         header = _header(file)
         self.shape, self.dtype = header.shape, header.dtype
@@ -91,8 +91,8 @@ def open_npy(path: str) -> NpyFile:
     return NpyFile(RandomFile(path))
 
 
-def _header(file: Bytes) -> NpyHeader:
-    head = file.read_at(0, min(file.size, MAX_HEADER_BYTES + MAGIC_BYTES))
+def _header(file: ByteSource) -> NpyHeader:
+    head = file.read_at(0, min(file.size, MAX_HEADER_BYTES + _MAGIC_BYTES))
     if head.startswith(b"PK"):
         raise MemberError("is an .npz, expected an .npy with one array")
     try:
