@@ -170,6 +170,7 @@ class CheckedStore(Store):
         super().__init__(read_only=True)
         self._files, self.name, self.num_bytes = files, files.name, files.num_bytes
         self._texts: dict[tuple[str, int | None], int] = {}
+        self._text_bytes = 0
         self._lock = threading.Lock()
         self.metadata: ZarrMetadata = read_zarr_metadata(files)
 
@@ -269,8 +270,9 @@ class CheckedStore(Store):
     def _count_texts(self, place: tuple[str, int | None], num_bytes: int) -> None:
         """Refuse texts that are small in each chunk, but not in all of them."""
         with self._lock:
+            self._text_bytes += num_bytes - self._texts.get(place, 0)
             self._texts[place] = num_bytes
-            if sum(self._texts.values()) > MAX_TEXT_BYTES:
+            if self._text_bytes > MAX_TEXT_BYTES:
                 raise MemberError(f"its texts have more than {MAX_TEXT_BYTES} bytes, expected short names")
 
     def _array_of(self, key: str) -> ZarrArray | None:

@@ -259,6 +259,23 @@ def test_texts_that_are_long_in_all_chunks_together_are_refused(tmp_path, monkey
         open_array_archive(tmp_path / "a.zarr", array="values", channels_axis="none", ids="ids")
 
 
+def test_texts_that_are_read_again_count_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("converters.zarr_files.MAX_TEXT_BYTES", 3 * 2**10)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    group.create_array("ids", shape=(2,), dtype=str, chunks=(1,))[:] = np.array(["x" * 2**10] * 2, object)
+    store = open_zarr_store(str(tmp_path / "a.zarr"))
+    for k in range(20):
+        assert store.read(f"ids/{k % 2}")
+
+
+def test_texts_in_many_chunks_are_counted_in_no_time(tmp_path):
+    store = open_zarr_store(str(zarr_store(tmp_path / "a.zarr")))
+    start = time.monotonic()
+    for k in range(100_000):
+        store._count_texts((f"ids/{k}", None), 9)
+    assert time.monotonic() - start < 20
+
+
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
