@@ -25,6 +25,7 @@ MAX_STORED_BYTES = 1 << 30
 """Bytes of a chunk or shard as it is stored, if it is read whole."""
 
 _MAX_FOLDERS = 1 << 16
+_MOST_KEPT = 1 << 28
 
 
 class FolderFiles:
@@ -76,6 +77,7 @@ class ZippedFiles:
         self.name = path
         self._members = ZipMembers(path)
         self.num_bytes = self._members.num_bytes
+        self._kept: tuple[str, bytes] | None = None
         for name, problem in self._members.problems.items():
             raise ArchiveError(f"{path}: member {ascii(name)[:200]} {problem}; zip it again")
         self._folders: dict[str, dict[str, None]] = {}
@@ -89,9 +91,24 @@ class ZippedFiles:
         """Bytes of a member; see `zarr_metadata.Files`."""
         if key not in self._members:
             return None
-        content = self._members.read(key, most if start is None and length is None else MAX_STORED_BYTES)
-        begin, end = _range(len(content), start, length)
-        return content[begin:end]
+        begin, end = _range(self._members.size(key), start, length)
+        if end - begin > most:
+            raise MemberError(f"has {end - begin} bytes in {key}, expected at most {most}")
+        if start is None and length is None:
+            return self._members.read(key, most)
+        if self._members.is_stored(key):
+            return self._members.read_part(key, begin, end)
+        return self._unpacked(key)[begin:end]
+
+    def _unpacked(self, key: str) -> bytes:
+        """A packed member, of which no part can be read alone; the last one is kept, since other parts follow."""
+        kept = self._kept  # another thread may replace it
+        if kept is not None and kept[0] == key:
+            return kept[1]
+        content = self._members.read(key, MAX_STORED_BYTES)
+        if len(content) <= _MOST_KEPT:
+            self._kept = key, content
+        return content
 
     def folders(self, key: str) -> Iterator[str]:
         """Names of the folders in a folder."""

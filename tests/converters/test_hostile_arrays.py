@@ -23,6 +23,7 @@ from converters import array_bounds, hdf5_files
 from converters.arrays import open_array_archive
 from converters.climate import open_climate
 from converters.hdf5_files import Hdf5Arrays
+from converters.npy_files import ZipMembers
 from converters.voxels import open_voxels
 from converters.zarr_codecs import ALLOWED, COMPRESSORS, check_codecs
 from converters.zarr_files import ZarrArrays, open_zarr_store
@@ -393,6 +394,23 @@ def test_metadata_behind_a_link_out_of_a_store_are_refused(tmp_path, linked):
     (path / linked).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ArchiveError, match="is a link out of the archive"):
         open_array_archive(path)
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_shard_in_a_zip_is_not_unpacked_for_each_chunk_in_it(tmp_path, method, monkeypatch):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    group.create_array("values", data=VALUES, chunks=(1, 4, 5), shards=(COUNT, 4, 5))
+    with zipfile.ZipFile(tmp_path / "a.zarr.zip", "w", method) as archive:
+        for path in (tmp_path / "a.zarr").rglob("*"):
+            if path.is_file():
+                archive.write(path, path.relative_to(tmp_path / "a.zarr"))
+    unpacked, read = [], ZipMembers.read
+    monkeypatch.setattr(ZipMembers, "read", lambda *given: unpacked.append(given[1]) or read(*given))
+    found = ZarrArrays(open_zarr_store(str(tmp_path / "a.zarr.zip")))["values"]
+    for k in range(COUNT):
+        np.testing.assert_array_equal(found[k], VALUES[k])
+    assert unpacked.count("values/c/0/0/0") == (method == zipfile.ZIP_DEFLATED)
 
 
 @pytest.mark.parametrize("name", ["../a", "values/../../a", "/tmp/a", "..\\a"])
