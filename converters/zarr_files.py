@@ -17,6 +17,7 @@ from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Sto
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 
 from converters.npy_files import ZipMembers
+from converters.plain_files import walk_files
 from converters.zarr_codecs import MAX_TEXT_BYTES
 from converters.zarr_metadata import DOCUMENTS, Files, ZarrArray, ZarrMetadata, read_zarr_metadata
 from functa_store.errors import ArchiveError, MemberError
@@ -38,7 +39,7 @@ class FolderFiles:
     def __init__(self, path: str) -> None:
         self.name = path
         self._root = os.path.realpath(path)
-        self.num_bytes = sum(size for _, size in walk_files(path))
+        self.num_bytes = sum(found.st_size for _, found in walk_files(path))
 
     def read(self, key: str, most: int, start: int | None = None, length: int | None = None) -> bytes | None:
         """Bytes of a file; see `zarr_metadata.Files`."""
@@ -158,14 +159,6 @@ def check_inside(root: str, key: str) -> str:
             f"{key.lstrip('/')!a} is a link out of the archive, to {path!a}; copy the file into the archive"
         )
     return path
-
-
-def walk_files(folder: str) -> Iterator[tuple[str, int]]:
-    """Path and size of all that is in a folder and no folder, links not followed."""
-    for here, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(here, name)
-            yield path, os.lstat(path).st_size
 
 
 class CheckedStore(Store):

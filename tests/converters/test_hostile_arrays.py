@@ -1,5 +1,6 @@
 """Array files of strangers: no code runs, no other file is read, and little memory is taken."""
 
+import errno
 import functools
 import io
 import json
@@ -1019,6 +1020,25 @@ def test_a_store_of_fields_that_changes_is_noticed(tmp_path):
     _touch(tmp_path / "a.zarr/zarr.json")
     with pytest.raises(ArchiveError, match=r"latest is .*zarr\.json"):
         source.check_unchanged()
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(tmp_path, monkeypatch):
+    weather().to_zarr(tmp_path / "a.zarr", consolidated=False)
+    source, scandir = open_climate(tmp_path / "a.zarr"), os.scandir
+
+    def refuse(path):
+        if str(path).endswith("lat"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ArchiveError, match=r"a\.zarr/lat: cannot be read: Permission denied; allow it"):
+        source.check_unchanged()
+    with pytest.raises(ArchiveError, match=r"a\.zarr/lat: cannot be read: Permission denied; allow it"):
+        open_climate(tmp_path / "a.zarr")
+    with pytest.raises(ArchiveError, match=r"a\.zarr/lat: cannot be read: Permission denied; allow it"):
+        open_array_archive(tmp_path / "a.zarr", array="t2m", channels_axis="none")
 
 
 def test_every_codec_that_is_let_through_is_known_to_numcodecs_or_zarr():
