@@ -4,7 +4,6 @@ import errno
 import hashlib
 import os
 import posixpath
-import struct
 import zlib
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
@@ -12,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from converters.listing import Listing, check_size
-from converters.packed import DEFLATED, LOCAL_HEADER, Entry, RandomFile, tar_entries, zip_entries
+from converters.packed import DEFLATED, LOCAL_HEADER, Entry, RandomFile, content_start, tar_entries, zip_entries
 from converters.plain_files import base_name, checked_path, open_below, open_plain, sha256_of
 from converters.room import take_room
 from converters.unchanged import FileStamps
@@ -243,10 +242,7 @@ class ZipArchive:
         """All bytes of a member, its checksum verified; see `Archive.read`."""
         offset, stored, size, method, crc = self._listing.place(member)
         take_room(stored + 2 * size if method == DEFLATED else stored)  # zlib joins its blocks in the end
-        magic, name_length, extra_length = struct.unpack("<4s22x2H", self._file.read_at(offset, LOCAL_HEADER))
-        if magic != b"PK\3\4":
-            raise MemberError("is damaged inside the zip: its header is missing")
-        data = self._file.read_at(offset + LOCAL_HEADER + name_length + extra_length, stored)
+        data = self._file.read_at(content_start(self._file, offset), stored)
         if method == DEFLATED:
             try:
                 data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)

@@ -108,7 +108,7 @@ def read_beside(arrays: ArrayFile, key: str, where: str) -> np.ndarray:
         array = arrays[key]
         if isinstance(arrays, Hdf5Arrays) and array.has_texts:
             return _texts([text.decode(errors="replace") for text in arrays.read_texts(key)], where)
-        if isinstance(array, Hdf5Array) and array.dtype.kind == "O":
+        if isinstance(array, Hdf5Array) and array.dtype.hasobject:
             raise ArchiveError(f"{where}: holds lists or references, expected a number or text for each example")
         check_beside(where, shape, getattr(array.dtype, "itemsize", 8))
         return plain_values(np.asarray(array[...]), where)

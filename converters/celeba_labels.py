@@ -12,7 +12,7 @@ from jaxtyping import Int32
 from converters.archives import Archive, read_file
 from converters.plain_files import checked_path, shown
 from functa_store.errors import ArchiveError, MemberError
-from functa_store.sources import Label
+from functa_store.sources import Label, name_problem
 
 ATTRIBUTES, PARTITION, IDENTITY = "list_attr_celeba.txt", "list_eval_partition.txt", "identity_CelebA.txt"
 LABEL_FILES = (ATTRIBUTES, PARTITION, IDENTITY)
@@ -152,16 +152,11 @@ def _read_header(file: LabelFile, rows: Sequence[tuple[int, str]]) -> list[str]:
 def _check_attributes(file: LabelFile, number: int, names: list[str], given: dict[str, str]) -> None:
     """Refuse names that would overwrite another label or that a store cannot hold."""
     for name in names:
-        expected = None
+        problem = name_problem(name)
         if name in given:
-            expected = f"a name that {given[name]} has not given already"
-        elif name.startswith((".", "__")) or "/" in name or "\0" in name or name == "zarr.json":
-            expected = "a plain name: no leading '.' or '__', no '/' or NUL, not 'zarr.json'"
-        if expected:
-            raise ArchiveError(
-                f"{file.where} line {number}: found attribute {shown(name)!r}, expected {expected}; "
-                "rename it or fetch the file again"
-            )
+            problem = f"has the name {shown(name)!r}, expected one that {given[name]} has not given already"
+        if problem:
+            raise ArchiveError(f"{file.where} line {number}: an attribute {problem}; rename it or fetch the file again")
         given[name] = "this line"
 
 

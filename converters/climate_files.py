@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import os
+import stat
 import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
@@ -15,8 +16,9 @@ from xarray.core import indexing
 from converters.array_bounds import check_all_beside
 from converters.climate_times import decode_times
 from converters.hdf5_files import Hdf5Arrays
+from converters.plain_files import walk_files
 from converters.unchanged import FileStamps, FolderStamps
-from converters.zarr_files import check_inside, open_zarr_store, walk_files
+from converters.zarr_files import check_inside, open_zarr_store
 from functa_store.errors import ArchiveError, MemberError, MissingLibraryError
 
 NETCDF_SUFFIXES = (".nc", ".nc4", ".nc3", ".cdf", ".netcdf", ".h5", ".hdf5")
@@ -303,10 +305,10 @@ def _files(member: str) -> Iterator[tuple[str, int]]:
     if not os.path.isdir(member):
         yield member, os.path.getsize(member) if os.path.isfile(member) else 0
         return
-    for path, num_bytes in walk_files(member):
-        if os.path.islink(path):
+    for path, found in walk_files(member):
+        if stat.S_ISLNK(found.st_mode):
             _check_links(member, [path])
-        yield path, num_bytes
+        yield path, found.st_size
 
 
 def _file_sha256(path: str) -> str:

@@ -53,7 +53,13 @@ FILTERS = {
 _COMPRESSORS = (DEFLATE, SZIP, LZF)
 _DEFLATE_RATIO, _LZF_RATIO = 1032, 90
 _SLACK = 1 << 16
-_HEAP, _HEAP_OBJECT = b"GCOL", struct.Struct("<H6xQ")
+_HEAP, _HEAP_VERSION, _HEAP_HEADER, _HEAP_OBJECT = (
+    b"GCOL",
+    b"GCOL\1\0\0\0",
+    struct.Struct("<8xQ"),
+    struct.Struct("<H6xQ"),
+)
+_HEAP_WINDOW = 1 << 12
 _TEXT_BLOCK_BYTES = 1 << 28
 _FEW_TEXTS = 64
 
@@ -114,7 +120,7 @@ class Hdf5Array:
         import h5py
 
         found = self._dataset.id.get_type()
-        return isinstance(found, h5py.h5t.TypeStringID) and found.is_variable_str()
+        return isinstance(found, h5py.h5t.TypeStringID) and _is_long(found)
 
     def __getitem__(self, key: Any) -> Any:
         self.measure(self._rows(key))
@@ -128,20 +134,37 @@ class Hdf5Array:
         Raises:
             MemberError: If they have more bytes than the file.
         """
+        return list(self._in_heaps())
+
+    def check_heaps(self) -> None:
+        """Read texts or lists of any length once, and keep none.
+
+        Raises:
+            ArchiveError: If they are within other values, where they cannot be told apart.
+            MemberError: If they have more bytes than the file.
+        """
+        kind = self._dataset.id.get_type()
+        if not _is_long(kind):
+            if _has_long(kind):
+                raise ArchiveError(
+                    f"{self._where}: holds texts or lists within its values, expected numbers; remove it"
+                )
+            return
+        for _ in self._in_heaps():
+            pass
+
+    def _in_heaps(self) -> Iterator[Any]:
+        """All values of an array of texts or lists, which lie in heaps, a few at a time."""
         check_beside(self._where, self.shape, self._item_bytes)
         self.measure()
-        found: list[bytes] = []
-        count, total = math.prod(self.shape), 0
-        rows = max(1, min(1024, _TEXT_BLOCK_BYTES // max(1, self._file_bytes)))
-        if len(self.shape) != 1:
-            return [bytes(text) for text in np.asarray(self._dataset[...]).ravel()]
-        for start in range(0, count, rows):
-            part = self._dataset[start : start + rows]
-            found += part.tolist()
-            total += sum(map(len, found[start:]))
+        total = 0
+        for key in _parts(self.shape, max(1, min(1024, _TEXT_BLOCK_BYTES // max(1, self._file_bytes)))):
+            part = self._dataset[key]
+            values = part.ravel().tolist() if key else [] if self._dataset.shape is None else [part]
+            total += sum(value.nbytes if isinstance(value, np.ndarray) else len(value) for value in values)
             if total > max(self._file_bytes, _SLACK):
                 raise MemberError("has texts of more bytes than the file")
-        return found
+            yield from values
 
     def measure(self, rows: tuple[int, int] | None = None) -> None:
         """Refuse chunks that would unpack to more than they should, before any of them is unpacked.
@@ -307,8 +330,8 @@ class Hdf5Arrays(Mapping[str, Hdf5Array]):
         h5py = import_h5py()
         if isinstance(item, h5py.Dataset):
             array = Hdf5Array(item, f"{self._path}/{where}", self.num_bytes)
-            if self._attributes_left is not None and array.has_texts and len(array.shape) == 1:
-                array.read_texts()  # within bounds, before a library reads them all at once
+            if self._attributes_left is not None:
+                array.check_heaps()  # within bounds, before a library reads them all at once
             self._names.append(where)
         elif isinstance(item, h5py.Group) and (address := _address(item)) not in seen:
             seen.add(address)
@@ -329,9 +352,7 @@ class Hdf5Arrays(Mapping[str, Hdf5Array]):
             attribute = h5py.h5a.open(item.id, index=index)
             kind = attribute.get_type()
             num_values = math.prod(attribute.shape or ())
-            is_long = isinstance(kind, h5py.h5t.TypeVlenID) or (
-                isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()
-            )
+            is_long = _has_long(kind)
             if num_values * kind.get_size() > MAX_ATTRIBUTE_BYTES or (is_long and num_values > few):
                 raise ArchiveError(
                     f"{where}: attribute {ascii(attribute.name)[:100]} has {num_values} values of {kind.get_size()} "
@@ -351,6 +372,7 @@ class CheckedHeaps(io.FileIO):
     def __init__(self, path: str) -> None:
         super().__init__(path, "rb")
         self._checked: set[int] = set()
+        self._size = self._unclaimed = os.fstat(self.fileno()).st_size
 
     def readinto(self, buffer: Any) -> int | None:
         """Read from where the file stands; refuse what is a damaged heap.
@@ -370,14 +392,19 @@ class CheckedHeaps(io.FileIO):
     def _check_heap(self, start: int) -> None:
         if start in self._checked:
             return
-        header = os.pread(self.fileno(), 16, start)
-        size = struct.unpack_from("<Q", header, 8)[0] if len(header) == 16 else 0
-        if size > os.fstat(self.fileno()).st_size - start:
-            raise MemberError("has a damaged heap: it is longer than the file")
-        heap, place = os.pread(self.fileno(), size, start), 16
-        while place + _HEAP_OBJECT.size <= len(heap):
-            number, length = _HEAP_OBJECT.unpack_from(heap, place)
-            if length > len(heap) - place or (number == 0 and length < _HEAP_OBJECT.size):
+        header = os.pread(self.fileno(), _HEAP_HEADER.size, start)
+        if len(header) < _HEAP_HEADER.size or not header.startswith(_HEAP_VERSION):
+            return  # other bytes that happen to be these
+        (size,) = _HEAP_HEADER.unpack(header)
+        self._unclaimed -= size
+        if size > self._size - start or self._unclaimed < 0:
+            raise MemberError("has a damaged heap: it, or all of them together, are longer than the file")
+        place, window, at = _HEAP_HEADER.size, b"", 0
+        while place + _HEAP_OBJECT.size <= size:
+            if not 0 <= place - at <= len(window) - _HEAP_OBJECT.size:
+                at, window = place, os.pread(self.fileno(), min(_HEAP_WINDOW, size - place), start + place)
+            number, length = _HEAP_OBJECT.unpack_from(window, place - at)
+            if length > size - place or (number == 0 and length < _HEAP_OBJECT.size):
                 raise MemberError(f"has a damaged heap: object {number} in it has {length} bytes")
             place += length if number == 0 else _HEAP_OBJECT.size + (length + 7) // 8 * 8
         self._checked.add(start)
@@ -394,6 +421,36 @@ def import_h5py() -> Any:
     except ImportError as error:
         raise MissingLibraryError("h5py is not installed; run pip install 'functa-store[arrays]'") from error
     return h5py
+
+
+def _is_long(kind: Any) -> bool:
+    """Whether values of a type are texts or lists of any length, which lie in heaps."""
+    h5t = import_h5py().h5t
+    if isinstance(kind, h5t.TypeVlenID):
+        return not _has_long(kind.get_super())
+    return isinstance(kind, h5t.TypeStringID) and kind.is_variable_str()
+
+
+def _has_long(kind: Any) -> bool:
+    """Whether anything in values of a type lies in heaps."""
+    h5t = import_h5py().h5t
+    if isinstance(kind, h5t.TypeCompoundID):
+        return any(_has_long(kind.get_member_type(k)) for k in range(kind.get_nmembers()))
+    if isinstance(kind, h5t.TypeArrayID):
+        return _has_long(kind.get_super())
+    return isinstance(kind, h5t.TypeVlenID) or _is_long(kind)
+
+
+def _parts(shape: tuple[int, ...], most: int) -> Iterator[tuple[Any, ...]]:
+    """Indices that go through an array once, each of at most so many values."""
+    axis = next((k for k in range(len(shape)) if math.prod(shape[k + 1 :]) <= most), 0)
+    if not shape:
+        yield ()
+        return
+    rows = max(1, most // max(1, math.prod(shape[axis + 1 :])))
+    for before in np.ndindex(shape[:axis]):
+        for start in range(0, shape[axis], rows):
+            yield (*before, slice(start, start + rows))
 
 
 def _address(group: Any) -> Any:

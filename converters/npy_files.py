@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from converters.array_bounds import MAX_DEPTH
+from converters.packed import RandomFile, content_start
 from functa_store.errors import ArchiveError, MemberError
 
 MAGIC = b"\x93NUMPY"
@@ -186,7 +187,8 @@ class ZipMembers:
         self.path = path
         self.problems: dict[str, str] = {}
         try:
-            self.num_bytes = os.path.getsize(path)
+            self._file = RandomFile(path)
+            self.num_bytes = self._file.size
             self._zip = zipfile.ZipFile(path)
             entries = [entry for entry in self._zip.infolist() if not entry.filename.endswith("/")]
         except Exception as error:  # whatever a damaged zip makes the library raise
@@ -250,6 +252,19 @@ class ZipMembers:
             except (MemoryError, *_DAMAGE) as error:
                 raise MemberError(f"is damaged: {error}") from error
         return bytes(found)
+
+    def is_stored(self, name: str) -> bool:
+        """Whether a member lies in the zip as it is, so that a part of it can be read."""
+        entry = self._entries[name]
+        return entry.compress_type == zipfile.ZIP_STORED and entry.compress_size == entry.file_size
+
+    def read_part(self, name: str, begin: int, end: int) -> bytes:
+        """Some bytes of a member that is stored; its checksum, which is of all of them, is not looked at.
+
+        Raises:
+            MemberError: If they cannot be read; the message is the reason alone.
+        """
+        return self._file.read_at(content_start(self._file, self._entries[name].header_offset) + begin, end - begin)
 
 
 def _bad_name(name: str) -> str | None:

@@ -5,21 +5,23 @@ A file that is cut short while it is mapped kills the process; one that is read 
 
 import io
 import math
-from typing import Protocol, runtime_checkable
+import threading
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from converters.listing import MAX_MEMBER_BYTES
 from converters.npy_files import MAX_HEADER_BYTES, NpyHeader, read_npy_header
 from converters.packed import RandomFile
+from converters.room import take_room
 from functa_store.errors import MemberError
 
-MAGIC_BYTES = 12
+_MAGIC_BYTES = 12
 """What precedes a header at most: magic, version and length."""
 
 
 @runtime_checkable
-class Bytes(Protocol):
+class ByteSource(Protocol):
     """Bytes at random."""
 
     size: int
@@ -56,8 +58,9 @@ class NpyFile:
         MemberError: If it is none, holds no numbers, or ends too early; the message is the reason alone.
     """
 
-    def __init__(self, file: Bytes) -> None:
-        self._file = file
+    def __init__(self, file: ByteSource) -> None:
+        self._file, self._lock = file, threading.Lock()
+        self._whole: np.ndarray | None = None
         header = _header(file)
         self.shape, self.dtype = header.shape, header.dtype
         self._is_fortran, self._start, expected = header.fortran_order, header.offset, header.num_bytes
@@ -68,15 +71,17 @@ class NpyFile:
                 f"is no array of numbers: its header promises {expected} bytes, but {file.size - self._start} follow"
             )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NpyFile, (self._file,)
+
     def read(self, index: tuple[int, ...], start: int, stop: int) -> np.ndarray:
         """Some rows along an axis, that which follows the ones in the index.
 
         Raises:
             MemberError: If the file has been cut short.
         """
-        if self._is_fortran:  # of which no part lies in one piece
-            data = self._file.read_at(self._start, math.prod(self.shape) * self.dtype.itemsize)
-            return np.frombuffer(data, self.dtype).reshape(self.shape[::-1]).T[index][start:stop]
+        if self._is_fortran:
+            return self._read_whole()[index][start:stop]
         rest = self.shape[len(index) + 1 :]
         row = math.prod(rest) * self.dtype.itemsize
         first = 0
@@ -85,14 +90,25 @@ class NpyFile:
         data = self._file.read_at(self._start + first * row, (stop - start) * row)
         return np.frombuffer(data, self.dtype).reshape(stop - start, *rest)
 
+    def _read_whole(self) -> np.ndarray:
+        """An array in Fortran's order, of which no part lies in one piece; it is kept."""
+        num_bytes = math.prod(self.shape) * self.dtype.itemsize
+        if self._whole is None:
+            take_room(2 * num_bytes)  # not with the lock: who has room might wait for that
+        with self._lock:
+            if self._whole is None:
+                data = self._file.read_at(self._start, num_bytes)
+                self._whole = np.frombuffer(data, self.dtype).reshape(self.shape[::-1]).T
+            return self._whole
+
 
 def open_npy(path: str) -> NpyFile:
     """An array in a file of its own; errors as for `NpyFile`."""
     return NpyFile(RandomFile(path))
 
 
-def _header(file: Bytes) -> NpyHeader:
-    head = file.read_at(0, min(file.size, MAX_HEADER_BYTES + MAGIC_BYTES))
+def _header(file: ByteSource) -> NpyHeader:
+    head = file.read_at(0, min(file.size, MAX_HEADER_BYTES + _MAGIC_BYTES))
     if head.startswith(b"PK"):
         raise MemberError("is an .npz, expected an .npy with one array")
     try:

@@ -20,7 +20,8 @@ _END = struct.Struct("<4s4H2LH")
 _LONGEST_COMMENT = 0xFFFF
 _LONGEST_RECORD = _CENTRAL.size + 3 * 0xFFFF
 _WINDOW = 1 << 20
-LOCAL_HEADER = 30
+_LOCAL = struct.Struct("<4s22x2H")
+LOCAL_HEADER = _LOCAL.size
 """Bytes of a zip's header before each member, its name and more of unknown length left out."""
 _IN_EXTRA = 0xFFFFFFFF
 _ENCRYPTED = 0x1
@@ -111,6 +112,22 @@ def zip_entries(file: RandomFile) -> Iterator[Entry]:
             yield _zip_entry(file, name, fields, extra, start_of_zip)
     if found != count or position != len(window) or read != size:
         raise ArchiveError(f"{file.name}: the zip's directory promises {count} members but lists {found}: damaged")
+
+
+def content_start(file: RandomFile, offset: int) -> int:
+    """Where the bytes of a zip's member begin.
+
+    Args:
+        file: The zip.
+        offset: Of the member's local header.
+
+    Raises:
+        MemberError: If there is none.
+    """
+    magic, name_length, extra_length = _LOCAL.unpack(file.read_at(offset, LOCAL_HEADER))
+    if magic != b"PK\3\4":
+        raise MemberError("is damaged inside the zip: its header is missing")
+    return offset + LOCAL_HEADER + name_length + extra_length
 
 
 def _zip_entry(file: RandomFile, name: bytes, fields: tuple[Any, ...], extra: bytes, start_of_zip: int) -> Entry:

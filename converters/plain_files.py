@@ -3,7 +3,8 @@
 import hashlib
 import os
 import stat
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NoReturn
 
 from functa_store.errors import ArchiveError
 
@@ -74,6 +75,29 @@ def open_below(folder: str, member: str) -> int:
         return _checked(os.open(name, _READ | os.O_NOFOLLOW, dir_fd=directory), member)
     finally:
         os.close(directory)
+
+
+def walk_files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Path and status of all that is in a folder and no folder, links not followed.
+
+    Raises:
+        ArchiveError: If a folder in it, or a file's status, cannot be read: what is not seen would count as not there.
+    """
+    for here, _, names in os.walk(folder, onerror=_refuse):
+        for name in names:
+            path = os.path.join(here, name)
+            try:
+                found = os.lstat(path)
+            except FileNotFoundError:  # removed meanwhile
+                continue
+            except OSError as error:
+                _refuse(error)
+            else:
+                yield path, found
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise ArchiveError(f"{error.filename}: cannot be read: {error.strerror}; allow it, or move it away") from error
 
 
 def sha256_of(descriptor: int) -> str:

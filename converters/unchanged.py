@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
+from converters.plain_files import walk_files
 from functa_store.errors import ArchiveError
 
 _Stamp = tuple[int, int, int]
@@ -60,6 +61,9 @@ class FolderStamps:
 
     Args:
         folder: Of which all that is in it counts, links not followed.
+
+    Raises:
+        ArchiveError: If it, or a folder in it, cannot be listed.
     """
 
     def __init__(self, folder: str) -> None:
@@ -70,7 +74,8 @@ class FolderStamps:
         """Compare the folder with what it was.
 
         Raises:
-            ArchiveError: If a file in it was changed, replaced, added or removed. Names the latest one.
+            ArchiveError: If a file in it was changed, replaced, added or removed, or a folder in it cannot be
+                listed any more. Names the latest one.
         """
         digest, latest = self._look()
         if digest != self._digest:
@@ -81,19 +86,17 @@ class FolderStamps:
             )
 
     def _look(self) -> tuple[bytes, str]:
-        """A digest of the names, sizes and times of all files, and the one that was changed last."""
+        """A digest of the names, sizes and times of all files, and the one that was changed last.
+
+        Raises:
+            ArchiveError: If a folder cannot be listed.
+        """
         total, latest, newest = 0, "", -1
-        for here, _, names in os.walk(self._folder):
-            for name in names:
-                path = os.path.join(here, name)
-                try:
-                    found = os.lstat(path)
-                except OSError:
-                    continue
-                stamp = f"{path}\0{found.st_ino} {found.st_size} {found.st_mtime_ns}".encode(errors="surrogateescape")
-                total ^= int.from_bytes(hashlib.sha256(stamp).digest())  # in whatever order they are listed
-                if found.st_mtime_ns > newest:
-                    latest, newest = path, found.st_mtime_ns
+        for path, found in walk_files(self._folder):
+            stamp = f"{path}\0{found.st_ino} {found.st_size} {found.st_mtime_ns}".encode(errors="surrogateescape")
+            total ^= int.from_bytes(hashlib.sha256(stamp).digest())  # in whatever order they are listed
+            if found.st_mtime_ns > newest:
+                latest, newest = path, found.st_mtime_ns
         return total.to_bytes(32), latest
 
 

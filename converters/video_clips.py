@@ -135,6 +135,7 @@ class FilmFile:
         array = NpyFile(InMemory(data))
         check_frames(array.shape, array.dtype, self._options)
         for k in range(array.shape[0]):
+            check_wanted()
             yield array.read((), k, k + 1)[0]
 
 

@@ -51,7 +51,6 @@ class Codecs:
     """The codecs of a chunk that were let through.
 
     Attributes:
-        names: All, in the order in which a chunk was packed.
         compressor: The one that makes fewer bytes, or None.
         before: Bytes of checksums before what it has made.
         after: Bytes of checksums after it.
@@ -60,7 +59,6 @@ class Codecs:
         has_texts: Whether values are texts of any length.
     """
 
-    names: tuple[str, ...]
     compressor: str | None
     before: int
     after: int
@@ -145,7 +143,6 @@ def check_codecs(where: str, codecs: list[Any], item_bytes: int) -> Codecs:
         at_end = options.get("location", "end" if name in ("crc32c", "fletcher32") else "start") == "end"
         before, after = (before, after + 4) if at_end else (before + 4, after)
     return Codecs(
-        names=tuple(names),
         compressor=names[compressors[0]] if compressors else None,
         before=before,
         after=after,

@@ -17,6 +17,7 @@ from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Sto
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 
 from converters.npy_files import ZipMembers
+from converters.plain_files import walk_files
 from converters.zarr_codecs import MAX_TEXT_BYTES
 from converters.zarr_metadata import DOCUMENTS, Files, ZarrArray, ZarrMetadata, read_zarr_metadata
 from functa_store.errors import ArchiveError, MemberError
@@ -25,6 +26,7 @@ MAX_STORED_BYTES = 1 << 30
 """Bytes of a chunk or shard as it is stored, if it is read whole."""
 
 _MAX_FOLDERS = 1 << 16
+_MOST_KEPT = 1 << 28
 
 
 class FolderFiles:
@@ -37,7 +39,7 @@ class FolderFiles:
     def __init__(self, path: str) -> None:
         self.name = path
         self._root = os.path.realpath(path)
-        self.num_bytes = sum(size for _, size in walk_files(path))
+        self.num_bytes = sum(found.st_size for _, found in walk_files(path))
 
     def read(self, key: str, most: int, start: int | None = None, length: int | None = None) -> bytes | None:
         """Bytes of a file; see `zarr_metadata.Files`."""
@@ -76,6 +78,7 @@ class ZippedFiles:
         self.name = path
         self._members = ZipMembers(path)
         self.num_bytes = self._members.num_bytes
+        self._kept: tuple[str, bytes] | None = None
         for name, problem in self._members.problems.items():
             raise ArchiveError(f"{path}: member {ascii(name)[:200]} {problem}; zip it again")
         self._folders: dict[str, dict[str, None]] = {}
@@ -89,9 +92,24 @@ class ZippedFiles:
         """Bytes of a member; see `zarr_metadata.Files`."""
         if key not in self._members:
             return None
-        content = self._members.read(key, most if start is None and length is None else MAX_STORED_BYTES)
-        begin, end = _range(len(content), start, length)
-        return content[begin:end]
+        begin, end = _range(self._members.size(key), start, length)
+        if end - begin > most:
+            raise MemberError(f"has {end - begin} bytes in {key}, expected at most {most}")
+        if start is None and length is None:
+            return self._members.read(key, most)
+        if self._members.is_stored(key):
+            return self._members.read_part(key, begin, end)
+        return self._unpacked(key)[begin:end]
+
+    def _unpacked(self, key: str) -> bytes:
+        """A packed member, of which no part can be read alone; the last one is kept, since other parts follow."""
+        kept = self._kept  # another thread may replace it
+        if kept is not None and kept[0] == key:
+            return kept[1]
+        content = self._members.read(key, MAX_STORED_BYTES)
+        if len(content) <= _MOST_KEPT:
+            self._kept = key, content
+        return content
 
     def folders(self, key: str) -> Iterator[str]:
         """Names of the folders in a folder."""
@@ -143,14 +161,6 @@ def check_inside(root: str, key: str) -> str:
     return path
 
 
-def walk_files(folder: str) -> Iterator[tuple[str, int]]:
-    """Path and size of all that is in a folder and no folder, links not followed."""
-    for here, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(here, name)
-            yield path, os.lstat(path).st_size
-
-
 class CheckedStore(Store):
     """A Zarr store for reading, of which nothing is handed out unchecked.
 
@@ -170,6 +180,7 @@ class CheckedStore(Store):
         super().__init__(read_only=True)
         self._files, self.name, self.num_bytes = files, files.name, files.num_bytes
         self._texts: dict[tuple[str, int | None], int] = {}
+        self._text_bytes = 0
         self._lock = threading.Lock()
         self.metadata: ZarrMetadata = read_zarr_metadata(files)
 
@@ -269,8 +280,9 @@ class CheckedStore(Store):
     def _count_texts(self, place: tuple[str, int | None], num_bytes: int) -> None:
         """Refuse texts that are small in each chunk, but not in all of them."""
         with self._lock:
+            self._text_bytes += num_bytes - self._texts.get(place, 0)
             self._texts[place] = num_bytes
-            if sum(self._texts.values()) > MAX_TEXT_BYTES:
+            if self._text_bytes > MAX_TEXT_BYTES:
                 raise MemberError(f"its texts have more than {MAX_TEXT_BYTES} bytes, expected short names")
 
     def _array_of(self, key: str) -> ZarrArray | None:

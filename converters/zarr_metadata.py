@@ -22,7 +22,7 @@ from converters.array_bounds import (
     check_promise,
     check_shape,
 )
-from converters.zarr_codecs import TEXTS, Codecs, check_codecs
+from converters.zarr_codecs import MAX_TEXT_BYTES, TEXTS, Codecs, check_codecs
 from functa_store.errors import ArchiveError, MemberError
 
 MAX_METADATA_BYTES = 1 << 24
@@ -92,7 +92,7 @@ class ZarrArray:
     def most_stored(self) -> int:
         """Bytes that a file of the array may have; incompressible values take a little more than they have."""
         widest = max(self.codecs.item_bytes, _POINTER_BYTES)
-        texts = (1 << 27) * self.codecs.has_texts
+        texts = MAX_TEXT_BYTES * self.codecs.has_texts
         return 2 * math.prod(self.chunk) * widest + self.index_bytes + texts + (1 << 16)
 
     def check_stored(self, stored: bytes, is_part: bool) -> int:
@@ -133,12 +133,10 @@ class ZarrMetadata:
     Attributes:
         documents: Their bytes by key; there is no other one.
         arrays: What those of arrays say, by the array's path; "" is the store itself.
-        groups: Paths of the groups.
     """
 
     documents: Mapping[str, bytes]
     arrays: Mapping[str, ZarrArray]
-    groups: frozenset[str]
 
 
 def read_zarr_metadata(files: Files) -> ZarrMetadata:
@@ -178,9 +176,7 @@ class _Walk:
                 raise ArchiveError(f"{self._files.name}/{path}: {error}") from error
             except RecursionError as error:
                 raise ArchiveError(f"{self._files.name}/{path}: metadata nest too deeply; fetch it again") from error
-        return ZarrMetadata(
-            documents=self._documents, arrays=dict(sorted(self._arrays.items())), groups=frozenset(self._groups)
-        )
+        return ZarrMetadata(documents=self._documents, arrays=dict(sorted(self._arrays.items())))
 
     def _read(self, key: str) -> Any:
         """A document, kept; None if there is none."""

@@ -295,10 +295,11 @@ def check_source(source: Source) -> None:
         )
 
 
-def label_problem(name: Any, label: Label) -> str | None:
-    """What keeps a label from being stored, in words; None if nothing does.
+def name_problem(name: Any) -> str | None:
+    """What keeps a label's name from being that of a Zarr array, and so of folders on disks and objects in buckets.
 
-    Its name becomes that of a Zarr array, and so of folders on disks and of objects in buckets.
+    Returns:
+        In words; None if nothing does.
     """
     if not isinstance(name, str) or not name or not _is_unicode(name) or not name.isprintable():
         return f"has the name {name!r:.200}, expected printable Unicode characters"
@@ -306,6 +307,13 @@ def label_problem(name: Any, label: Label) -> str | None:
         return f"has the name {name!r:.200}, expected none with a slash or backslash, or that begins with . or __"
     if (length := len(name.encode())) > MOST_NAME_BYTES:
         return f"has a name of {length} bytes, expected at most {MOST_NAME_BYTES}: {name[:50]}..."
+    return None
+
+
+def label_problem(name: Any, label: Label) -> str | None:
+    """What keeps a label from being stored, in words; None if nothing does."""
+    if problem := name_problem(name):
+        return problem
     if not isinstance(label.values, np.ndarray) or label.values.dtype.name not in LABEL_DTYPES:
         found = getattr(label.values, "dtype", type(label.values).__name__)
         return f"{name!r} has values of {found}, expected one of {', '.join(LABEL_DTYPES)}; give classes as integers"

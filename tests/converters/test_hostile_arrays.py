@@ -1,9 +1,13 @@
 """Array files of strangers: no code runs, no other file is read, and little memory is taken."""
 
+import errno
 import functools
 import io
 import json
+import math
+import multiprocessing
 import os
+import shutil
 import struct
 import time
 import zipfile
@@ -16,10 +20,11 @@ import pytest
 import xarray as xr
 import zarr
 
-from converters import array_bounds
+from converters import array_bounds, hdf5_files
 from converters.arrays import open_array_archive
 from converters.climate import open_climate
 from converters.hdf5_files import Hdf5Arrays
+from converters.npy_files import ZipMembers
 from converters.voxels import open_voxels
 from converters.zarr_codecs import ALLOWED, COMPRESSORS, check_codecs
 from converters.zarr_files import ZarrArrays, open_zarr_store
@@ -256,6 +261,23 @@ def test_texts_that_are_long_in_all_chunks_together_are_refused(tmp_path, monkey
         open_array_archive(tmp_path / "a.zarr", array="values", channels_axis="none", ids="ids")
 
 
+def test_texts_that_are_read_again_count_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("converters.zarr_files.MAX_TEXT_BYTES", 3 * 2**10)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    group.create_array("ids", shape=(2,), dtype=str, chunks=(1,))[:] = np.array(["x" * 2**10] * 2, object)
+    store = open_zarr_store(str(tmp_path / "a.zarr"))
+    for k in range(20):
+        assert store.read(f"ids/{k % 2}")
+
+
+def test_texts_in_many_chunks_are_counted_in_no_time(tmp_path):
+    store = open_zarr_store(str(zarr_store(tmp_path / "a.zarr")))
+    start = time.monotonic()
+    for k in range(100_000):
+        store._count_texts((f"ids/{k}", None), 9)
+    assert time.monotonic() - start < 20
+
+
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
@@ -373,6 +395,23 @@ def test_metadata_behind_a_link_out_of_a_store_are_refused(tmp_path, linked):
     (path / linked).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ArchiveError, match="is a link out of the archive"):
         open_array_archive(path)
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_shard_in_a_zip_is_not_unpacked_for_each_chunk_in_it(tmp_path, method, monkeypatch):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    group.create_array("values", data=VALUES, chunks=(1, 4, 5), shards=(COUNT, 4, 5))
+    with zipfile.ZipFile(tmp_path / "a.zarr.zip", "w", method) as archive:
+        for path in (tmp_path / "a.zarr").rglob("*"):
+            if path.is_file():
+                archive.write(path, path.relative_to(tmp_path / "a.zarr"))
+    unpacked, read = [], ZipMembers.read
+    monkeypatch.setattr(ZipMembers, "read", lambda *given: unpacked.append(given[1]) or read(*given))
+    found = ZarrArrays(open_zarr_store(str(tmp_path / "a.zarr.zip")))["values"]
+    for k in range(COUNT):
+        np.testing.assert_array_equal(found[k], VALUES[k])
+    assert unpacked.count("values/c/0/0/0") == (method == zipfile.ZIP_DEFLATED)
 
 
 @pytest.mark.parametrize("name", ["../a", "values/../../a", "/tmp/a", "..\\a"])
@@ -580,6 +619,119 @@ def test_a_heap_in_which_hdf5_would_stand_still_is_refused(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ArchiveError, match="damaged heap: object 0 in it has 0 bytes"):
         open_array_archive(path, array="values", channels_axis="none", ids="ids")
+
+
+def lists(*values):
+    """An array whose values are arrays."""
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found
+
+
+def test_bytes_that_are_called_like_a_heap_are_none(tmp_path):
+    def fill(file):
+        file.attrs["note"] = b"palette GCOL of 1998 and some more text here"
+        file["n"].attrs["note"] = "GCOL"
+
+    path = hdf5(tmp_path / "a.h5", fill)
+    for attributes in (False, True):
+        assert set(Hdf5Arrays(str(path), attributes=attributes)) == {"values", "ids", "n"}
+
+
+def test_heaps_that_overlap_are_not_gone_through_again_and_again(tmp_path, monkeypatch):
+    def fill(file):
+        file.attrs["heaps"] = np.full(60_000, 77, "u1")
+        file["pad"] = np.zeros(1 << 18)
+
+    path = hdf5(tmp_path / "a.h5", fill)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"M" * 60_000)
+    for k in range(start, start + 59_968, 32):  # each is all the rest of the file
+        heap = struct.pack("<8sQHIxxQ", b"GCOL\1\0\0\0", len(content) - k, 0, 0, len(content) - k - 16)
+        content[k : k + len(heap)] = heap
+    path.write_bytes(content)
+    read, pread = [], os.pread
+    monkeypatch.setattr(os, "pread", lambda *given: read.append(found := pread(*given)) or found)
+    with pytest.raises(ArchiveError, match="damaged heap"):
+        Hdf5Arrays(str(path), attributes=True)
+    assert sum(map(len, read)) < 4 * len(content)
+
+
+LISTS = h5py.vlen_dtype("i4")
+IN_HEAPS = {
+    "text": ("x" * 3000, None),
+    "texts": (["x" * 3000], None),
+    "table of texts": ([["x" * 3000] * 2] * 3, None),
+    "lists": (lists(np.full(750, 0x78787878, "i4")), LISTS),
+    "texts in pairs": (np.array([("x" * 3000, 1)], [("text", h5py.string_dtype()), ("n", "i4")]), None),
+    "texts in rows": (np.array([(["x" * 3000, ""],)], [("texts", h5py.string_dtype(), (2,))]), None),
+}
+
+
+def damage_last_heap(path):
+    content = bytearray(path.read_bytes())
+    heap = content.rindex(b"GCOL", 0, content.index(b"x" * 3000))
+    content[heap + 16 : heap + 32] = bytes(16)
+    path.write_bytes(content)
+
+
+def test_no_heap_behind_netcdf_is_read_unchecked(tmp_path):
+    """HDF5 stands still in a damaged one, and so this is tried in another process, which can be killed."""
+    weather().to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    paths = []
+    for kind, (data, dtype) in IN_HEAPS.items():
+        for place in ("coordinate", "attribute"):
+            paths.append(shutil.copy(tmp_path / "a.nc", tmp_path / f"{kind}-{place}.nc"))
+            with h5py.File(paths[-1], "r+") as file:
+                if place == "attribute":
+                    file["t2m"].attrs.create("more", data, dtype=dtype)
+                else:
+                    file.create_dataset("crs", data=data, dtype=dtype)
+                    file["t2m"].attrs["coordinates"] = np.bytes_("crs")
+            damage_last_heap(paths[-1])
+    tried = multiprocessing.get_context("spawn").Process(target=_open_refused, args=(paths,))
+    tried.start()
+    tried.join(60)
+    tried.kill()
+    assert tried.exitcode == 0
+
+
+def _open_refused(paths):
+    for path in paths:
+        with pytest.raises(ArchiveError, match=r"damaged heap|texts or lists within its values"):
+            open_climate(path)
+
+
+def test_texts_and_lists_of_any_shape_beside_fields_are_no_fault(tmp_path):
+    weather().to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    with h5py.File(tmp_path / "a.nc", "r+") as file:
+        file["crs"] = "x" * 3000
+        file["t2m"].attrs["coordinates"] = np.bytes_("crs")
+    assert open_climate(tmp_path / "a.nc").ids
+    with h5py.File(tmp_path / "a.nc", "r+") as file:
+        file.create_dataset("lists", (2, 3), LISTS)[1, 2] = [1, 2]
+        file["table"] = [["a", "b"]] * 3
+        file["none"] = h5py.Empty(h5py.string_dtype())
+        file.create_dataset("empty", (0, 3), h5py.string_dtype())
+    arrays = Hdf5Arrays(str(tmp_path / "a.nc"), attributes=True)
+    found = [arrays.read_texts(name) for name in ("none", "empty", "crs", "table")]
+    assert found == [[], [], [b"x" * 3000], [b"a", b"b"] * 3]
+
+
+def test_pairs_with_texts_are_no_labels(tmp_path):
+    pairs = np.array([("x" * 3000, 1)] * COUNT, [("text", h5py.string_dtype()), ("n", "i4")])
+    path = hdf5(tmp_path / "a.h5", lambda file: file.create_dataset("pairs", data=pairs))
+    with pytest.raises(ArchiveError, match="'pairs': holds lists or references"):
+        open_array_archive(path, array="values", labels="pairs")
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (3, 4), (2, 3, 5), (4, 0, 2), (5, 1)])
+@pytest.mark.parametrize("most", [1, 2, 5, 1000])
+def test_parts_of_an_array_go_through_it_once(shape, most):
+    array = np.arange(math.prod(shape)).reshape(shape)
+    parts = [array[key].ravel().tolist() for key in hdf5_files._parts(shape, most)]
+    assert [value for part in parts for value in part] == array.ravel().tolist()
+    assert max(map(len, parts), default=0) <= most
 
 
 @pytest.mark.parametrize("value", [[f"{k}" for k in range(5000)], np.zeros(2**20)])
@@ -868,6 +1020,25 @@ def test_a_store_of_fields_that_changes_is_noticed(tmp_path):
     _touch(tmp_path / "a.zarr/zarr.json")
     with pytest.raises(ArchiveError, match=r"latest is .*zarr\.json"):
         source.check_unchanged()
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.UnstableSpecificationWarning")
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(tmp_path, monkeypatch):
+    weather().to_zarr(tmp_path / "a.zarr", consolidated=False)
+    source, scandir = open_climate(tmp_path / "a.zarr"), os.scandir
+
+    def refuse(path):
+        if str(path).endswith("lat"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ArchiveError, match=r"a\.zarr/lat: cannot be read: Permission denied; allow it"):
+        source.check_unchanged()
+    with pytest.raises(ArchiveError, match=r"a\.zarr/lat: cannot be read: Permission denied; allow it"):
+        open_climate(tmp_path / "a.zarr")
+    with pytest.raises(ArchiveError, match=r"a\.zarr/lat: cannot be read: Permission denied; allow it"):
+        open_array_archive(tmp_path / "a.zarr", array="t2m", channels_axis="none")
 
 
 def test_every_codec_that_is_let_through_is_known_to_numcodecs_or_zarr():

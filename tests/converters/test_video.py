@@ -1,12 +1,15 @@
 """Folders of frames, films and arrays become clips; what is no clip becomes a reject with its reason."""
 
 import io
+import pickle
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 from PIL import Image
 
+from converters.npy_frames import InMemory
+from converters.packed import RandomFile
 from converters.video import converter, open_video
 from converters.video_clips import in_time
 from functa_store.commands.archives import reopen_archive
@@ -219,6 +222,22 @@ def test_frames_beside_folders_of_frames_are_a_clip_of_their_own(pack):
 def test_an_example_that_no_memory_holds_is_refused(pack, files):
     with pytest.raises(ConfigError, match=r"frames=1000000 at resolution=64 are .* pixels per example"):
         open_video(pack(files), frames=1_000_000, resolution=64)
+
+
+def test_an_array_in_fortrans_order_is_read_once(tmp_path, pack, files, monkeypatch):
+    array = clip(8)
+    np.save(tmp_path / "a.npy", np.asfortranarray(array))
+    read, read_at = [], RandomFile.read_at
+    monkeypatch.setattr(RandomFile, "read_at", lambda *given: read.append(given[2]) or read_at(*given))
+    source = pickle.loads(pickle.dumps(open_video(tmp_path / "a.npy", frames=4, resolution=16)))
+    for k in range(8):
+        np.testing.assert_array_equal(source.read(k % 2), array[4 * (k % 2) :][:4])
+    assert read.count(array.nbytes) <= 2  # in each process
+
+    copied, copy_at = [], InMemory.read_at
+    monkeypatch.setattr(InMemory, "read_at", lambda *given: copied.append(given[2]) or copy_at(*given))
+    open_video(pack(files | {"x.npy": (tmp_path / "a.npy").read_bytes()}), frames=4, resolution=16)
+    assert copied.count(array.nbytes) == 1
 
 
 def test_an_npz_by_the_name_of_an_npy_is_no_clip(tmp_path, pack, files):

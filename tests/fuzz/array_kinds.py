@@ -257,6 +257,7 @@ def _dataset() -> xr.Dataset:
         "lat": ("lat", lat, {"units": "degrees_north"}),
         "lon": ("lon", lon, {"units": "degrees_east"}),
         "kind": ("time", np.array(["a", "b"] * (_COUNT // 2))),
+        "crs": np.array("a projection", object),
     }
     return xr.Dataset({"t2m": (("time", "lat", "lon"), fields, {"units": "K"})}, coords, {"title": "a fuzz"})
 
