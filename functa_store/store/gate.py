@@ -60,6 +60,9 @@ METADATA_HOSTS = (
 )
 """Where a machine of a provider asks for its own credentials; reached without the gate."""
 
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
+"""IPv6 addresses whose last four bytes are one of IPv4, which a translator in the network goes to."""
+
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -160,12 +163,14 @@ class Gate:
             self.fail(f"the server sends the request on to {target}, which is not followed; name that one")
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                if (proxy := _proxy_for("https" if secure else "http", target)) is not None:
-                    return await _through(proxy, target, secure=secure, tunnel=tunnel)
                 host, port = _split(target)
-                addresses = await _addresses(host, port)
-                if elsewhere and not all(ipaddress.ip_address(address).is_global for address in addresses):
+                proxy = _proxy_for("https" if secure else "http", target)
+                # Where a stranger sends the request is looked up here even if it is the proxy that goes there.
+                addresses = await _addresses(host, port) if elsewhere or proxy is None else []
+                if elsewhere and not all(map(_is_public, addresses)):
                     self.fail(f"the server sends the request on to {target}, which is not followed; name that one")
+                if proxy is not None:
+                    return await _through(proxy, target, secure=secure, tunnel=tunnel)
                 context = _context() if secure and not tunnel else None
                 return await _connected(addresses, port, context, host if context else None), None
         except ssl.SSLError as error:
@@ -425,6 +430,16 @@ async def _addresses(host: str, port: int) -> list[str]:
 
     threading.Thread(target=ask, name="names", daemon=True).start()
     return await found
+
+
+def _is_public(address: str) -> bool:
+    """Whether an address is one of the internet, also where it holds one of the older kind in it."""
+    found = ipaddress.ip_address(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        translated = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF) if found in _TRANSLATED else None
+        if (inner := found.ipv4_mapped or found.sixtofour or translated) is not None:
+            return _is_public(str(inner))
+    return found.is_global and not found.is_multicast
 
 
 async def _connected(addresses: list[str], port: int, context: ssl.SSLContext | None, host: str | None) -> Streams:

@@ -223,6 +223,49 @@ def test_a_proxy_of_the_environment_is_used_and_gets_its_credentials(monkeypatch
         assert proxy.requests[0].headers["proxy-authorization"] == "Basic c29tZWJvZHk6aHVudGVyMg=="
 
 
+@pytest.fixture
+def behind_a_proxy(monkeypatch):
+    """Lets requests to servers that are not on this machine pass a server as their proxy."""
+
+    def use(proxy):
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("https_proxy", proxy.url)
+        for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+
+    return use
+
+
+PRIVATE = [
+    "10.0.0.1",
+    "192.168.1.1",
+    "127.0.0.2",
+    "0.0.0.0",
+    "100.64.0.1",
+    "224.0.0.1",
+    "0x0a000001",
+    "167772161",
+    "[::1]",
+    "[fd00::1]",
+    "[::ffff:10.0.0.1]",
+    "[64:ff9b::a00:1]",
+    "[2002:a00:1::1]",
+    "localhost",
+    "nowhere.invalid",
+]
+
+
+@pytest.mark.parametrize("host", PRIVATE)
+def test_a_proxy_is_sent_to_no_address_that_is_not_public(host, behind_a_proxy):
+    """The named server, whose name only the proxy knows, sends the request on."""
+    with Server(lambda request: answer(b"", 302, Location=f"http://{host}/stolen")) as proxy:
+        behind_a_proxy(proxy)
+        with pytest.raises(StorageError, match=r"is not followed|name is not known") as caught:
+            open_objects("http://server.invalid/x.functa").read("a", 1000)
+        assert "stolen" not in str(caught.value)
+        assert {request.path for request in proxy.requests} == {"http://server.invalid/x.functa/a"}
+
+
 # Time
 
 
