@@ -60,7 +60,9 @@ def connect(scheme: str, bucket: str, storage: StorageOptions) -> Connection:
     retry: Any = {"max_retries": 0, "retry_timeout": NEVER}
     client: Any = {"timeout": NEVER, "connect_timeout": datetime.timedelta(seconds=CONNECT_SECONDS)}
     if gate is not None:
-        client |= {"proxy_url": gate.url, "proxy_excludes": METADATA_HOSTS}
+        client |= {"proxy_url": gate.url}
+        if scheme not in ("http", "https"):  # which want no credentials
+            client |= {"proxy_excludes": METADATA_HOSTS}
         endpoint = gate.here(endpoint) if endpoint else None
     client["allow_http"] = gate is not None or scheme == "http" or (endpoint or "").startswith("http://")
     try:

@@ -63,6 +63,10 @@ METADATA_HOSTS = (
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 """IPv6 addresses whose last four bytes are one of IPv4, which a translator in the network goes to."""
 
+_ABSOLUTE = re.compile(r"(https?)://((?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?)(?=[/?#]|$)", re.I)
+_RELATIVE = re.compile(r"(?![a-z][a-z0-9+.-]*:|//)[!-\[\]-~]*", re.I)
+"""Addresses that every reader takes for the same: no user, no backslash, no spaces."""
+
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -144,6 +148,25 @@ class Gate:
         self._secure.add(target)
         return parts._replace(scheme="http", netloc=target).geturl()
 
+    def sent_on(self, location: str) -> str:
+        """The address to which a redirect sends the client, as the client is to ask the gate for it.
+
+        Where none to another server is followed, one that may be read as such does not reach the client: it asks
+        `METADATA_HOSTS` without the gate.
+
+        Raises:
+            TroubleError: If it leads to another server and is not followed.
+        """
+        location = location.rstrip(" \t")
+        absolute = _ABSOLUTE.match(location)
+        target = with_port(absolute[1].lower(), absolute[2]) if absolute else "another server"
+        if not self._follows and target != self._target and not _RELATIVE.fullmatch(location):
+            self._refuse(target)
+        try:
+            return self.here(location)
+        except ValueError:
+            self._refuse("another server")
+
     async def reach(self, target: str, *, tunnel: bool = False) -> tuple[Streams, str | None]:
         """A connection to a server, or to the proxy before it.
 
@@ -160,7 +183,7 @@ class Gate:
         elsewhere = target != self._target and not (tunnel and TOKEN_HOSTS.fullmatch(target))
         secure = tunnel or target in self._secure
         if elsewhere and (not self._follows or tunnel or (self._only_secure and not secure)):
-            self.fail(f"the server sends the request on to {target}, which is not followed; name that one")
+            self._refuse(target)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 host, port = _split(target)
@@ -168,7 +191,7 @@ class Gate:
                 # Where a stranger sends the request is looked up here even if it is the proxy that goes there.
                 addresses = await _addresses(host, port) if elsewhere or proxy is None else []
                 if elsewhere and not all(map(_is_public, addresses)):
-                    self.fail(f"the server sends the request on to {target}, which is not followed; name that one")
+                    self._refuse(target)
                 if proxy is not None:
                     return await _through(proxy, target, secure=secure, tunnel=tunnel)
                 context = _context() if secure and not tunnel else None
@@ -182,6 +205,9 @@ class Gate:
             self.fail("the connection was refused; nothing listens there", final=False)
         except (OSError, ValueError, EOFError):
             self.fail("the server cannot be reached", final=False)
+
+    def _refuse(self, target: str) -> NoReturn:
+        self.fail(f"the server sends the request on to {target}, which is not followed; name that one")
 
     async def _listen(self) -> int:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=MOST_HEAD)
@@ -316,9 +342,9 @@ class _Passage:
             if found is None:
                 self._gate.fail("the server's answer makes no sense; it is no web server")
             status = int(found[1])
-        return status, re.sub(
+        return status, fields if status < 300 or status >= 400 else re.sub(
             rb"(?im)^location:[ \t]*([^\r\n]*)",
-            lambda field: b"Location: " + self._gate.here(field[1].decode("latin-1")).encode("latin-1"),
+            lambda field: b"Location: " + self._gate.sent_on(field[1].decode("latin-1")).encode("latin-1"),
             fields,
         )
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from functa_store.errors import FunctaStoreError, StorageError, StoreFormatError
-from functa_store.store import remote
+from functa_store.store import connections, remote
 from functa_store.store.objects import StorageOptions, open_objects
 from tests.remote.hostile import Server, answer, endless, endless_chunks, head, outcome, range_of
 
@@ -194,6 +194,31 @@ def test_no_redirect_takes_a_request_to_another_server(connect, call, status):
             with Server(script) as server, pytest.raises(FunctaStoreError) as caught:
                 CALLS[call](connect(server, timeout=3.0))
             assert "stolen" not in str(caught.value)
+        assert other.requests == []
+
+
+LEADS = [
+    "http://{host}/stolen",
+    "http:///{host}/stolen",
+    "http:\\\\{host}/stolen",
+    "//{host}/stolen",
+    "/\t/{host}/stolen",
+    "\\\\{host}/stolen",
+    "/\\{host}/stolen",
+    "http://127.0.0.1@{host}/stolen",
+    "HTTP://{host}/stolen",
+    " http://{host}/stolen",
+]
+
+
+@pytest.mark.parametrize("location", LEADS)
+def test_no_redirect_leads_around_the_gate(connect, location, monkeypatch):
+    """The client asks some hosts, where a machine's own credentials are, without the gate."""
+    monkeypatch.setattr(connections, "METADATA_HOSTS", "localhost")
+    with Server(lambda request: answer(b"12345")) as other:
+        where = location.format(host=f"localhost:{other.port}")
+        with Server(lambda request: answer(b"", 302, Location=where)) as server, pytest.raises(FunctaStoreError):
+            connect(server, timeout=3.0).read("a", 1000)
         assert other.requests == []
 
 
