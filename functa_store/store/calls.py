@@ -114,8 +114,16 @@ def _note_end() -> None:
 
 
 def in_background(call: Coroutine[Any, Any, T]) -> T:
-    """The result of something short that belongs to the thread of the calls, such as to begin to listen."""
-    return asyncio.run_coroutine_threadsafe(call, _loop()).result(SECONDS_TO_START)
+    """The result of something short that belongs to the thread of the calls, such as to begin to listen.
+
+    Raises:
+        TimeoutError: If it takes longer than `SECONDS_TO_START`.
+    """
+    future = asyncio.run_coroutine_threadsafe(call, _loop())
+    try:
+        return future.result(SECONDS_TO_START)
+    finally:
+        future.cancel()
 
 
 def give_up_in(thread: threading.Thread) -> None:

@@ -51,6 +51,7 @@ def connect(scheme: str, bucket: str, storage: StorageOptions) -> Connection:
 
     Raises:
         ConfigError: If the options make no sense.
+        StorageError: If this process can open no way to a server.
     """
     if scheme == "memory":
         return Connection(_memory(bucket), None)

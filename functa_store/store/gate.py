@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from functa_store.errors import ConfigError, StorageError
 from functa_store.store.calls import in_background
 
 MOST_HEAD = 2**16
@@ -62,6 +63,8 @@ METADATA_HOSTS = (
 
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 """IPv6 addresses whose last four bytes are one of IPv4, which a translator in the network goes to."""
+
+_FIELD = re.compile(rb"[!-9;-~]+:[^\r\n\0]*")
 
 _ABSOLUTE = re.compile(r"(https?)://((?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?)(?=[/?#]|$)", re.I)
 _RELATIVE = re.compile(r"(?![a-z][a-z0-9+.-]*:|//)[!-\[\]-~]*", re.I)
@@ -306,9 +309,10 @@ class _Passage:
             Whether the connection may be used again.
         """
         status, fields = await self._head(server)
-        chunked, length = _is_chunked(fields), _length(fields)
-        if chunked and length is not None:
-            self._gate.fail("the server's answer makes no sense: its length is told twice")
+        try:
+            chunked, length = _framing(fields)
+        except ValueError as error:
+            self._gate.fail(f"the server's answer makes no sense: {error}")
         bodiless = method == "HEAD" or status in (204, 304)
         is_object = method == "GET" and not lists and status < 300
         most = MOST_PAGE_BYTES if lists and status < 300 else MARGIN
@@ -338,9 +342,15 @@ class _Passage:
                 fields = await server.readuntil(b"\r\n\r\n")
             except asyncio.LimitOverrunError:
                 self._gate.fail("the head of the server's answer has no end")
-            found = re.match(rb"HTTP/1\.[01] (\d{3})[ \r]", fields)
+            except asyncio.IncompleteReadError as error:
+                if b"\n\n" not in error.partial:  # it was cut
+                    raise
+                self._gate.fail("the server's answer makes no sense: its lines do not end as those of HTTP do")
+            found = re.match(rb"HTTP/1\.[01] (\d{3})( [^\r\n\0]*)?\r\n", fields)
             if found is None:
                 self._gate.fail("the server's answer makes no sense; it is no web server")
+            if not all(_FIELD.fullmatch(field) for field in fields[found.end() : -4].split(b"\r\n") if field):
+                self._gate.fail("the server's answer makes no sense: a line of its head is no field")
             status = int(found[1])
         return status, fields if status < 300 or status >= 400 else re.sub(
             rb"(?im)^location:[ \t]*([^\r\n]*)",
@@ -365,7 +375,10 @@ class _Passing:
     async def chunks(self, server: asyncio.StreamReader) -> None:
         """Pass on chunks up to the last, and nothing behind it."""
         while True:
-            line = await server.readuntil(b"\r\n")
+            try:
+                line = await server.readuntil(b"\r\n")
+            except asyncio.LimitOverrunError:
+                line = b""
             found = re.match(rb"([0-9a-fA-F]{1,12})[ \t]*[;\r]", line)
             if found is None or len(line) > 256:
                 self._gate.fail("the server's answer makes no sense: a chunk has no length")
@@ -415,22 +428,29 @@ def _length(fields: bytes) -> int | None:
     """The length that a head announces.
 
     Raises:
-        ValueError: If it announces several.
+        ValueError: If it announces several, or one that is no number.
     """
     found = {value.strip() for value in re.findall(rb"(?im)^content-length:([^\r\n]*)", fields)}
-    if not found:
-        return None
-    (value,) = found
-    if not re.fullmatch(rb"\d{1,15}", value):
-        raise ValueError(value)
-    return int(value)
+    if len(found) > 1:
+        raise ValueError("it tells several lengths")
+    if not all(re.fullmatch(rb"\d{1,15}", value) for value in found):
+        raise ValueError("its length is no number")
+    return int(found.pop()) if found else None
 
 
-def _is_chunked(fields: bytes) -> bool:
-    found = re.findall(rb"(?im)^transfer-encoding:[ \t]*([^\r\n]*)", fields)
-    if found and [value.strip().lower() for value in found] != [b"chunked"]:
-        raise ValueError(found)
-    return bool(found)
+def _framing(fields: bytes) -> tuple[bool, int | None]:
+    """Whether the body of an answer comes in chunks, and the length that its head announces.
+
+    Raises:
+        ValueError: If readers may differ in where it ends.
+    """
+    length = _length(fields)
+    encodings = [value.strip().lower() for value in re.findall(rb"(?im)^transfer-encoding:([^\r\n]*)", fields)]
+    if encodings not in ([], [b"chunked"]):
+        raise ValueError("its encoding is none that was asked for")
+    if encodings and length is not None:
+        raise ValueError("its length is told twice")
+    return bool(encodings), length
 
 
 async def _addresses(host: str, port: int) -> list[str]:
@@ -536,14 +556,30 @@ _gates_lock = threading.Lock()
 
 
 def gate_to(scheme: str, authority: str, *, follows: bool) -> Gate | None:
-    """The gate to a server, one per server and process; None behind a proxy of a kind that only the client knows."""
-    proxy = _proxy_for(scheme, with_port(scheme, authority))
+    """The gate to a server, one per server and process; None behind a proxy of a kind that only the client knows.
+
+    Raises:
+        ConfigError: If the environment names a proxy by what is no URL.
+        StorageError: If this process cannot listen on 127.0.0.1.
+    """
+    try:
+        proxy = _proxy_for(scheme, with_port(scheme, authority))
+    except ValueError:
+        raise ConfigError(
+            f"{scheme}_proxy: the environment names a proxy by what is no URL, expected http://host:port"
+        ) from None
     if proxy is not None and proxy.scheme not in ("http", "https"):
         return None
     key = scheme, authority.lower(), follows
     with _gates_lock:
-        if key not in _gates:
-            _gates[key] = Gate(scheme, authority, follows=follows)
+        try:
+            if key not in _gates:
+                _gates[key] = Gate(scheme, authority, follows=follows)
+        except OSError as error:  # TimeoutError is one
+            raise StorageError(
+                f"{scheme}://{authority}: cannot be reached: this process cannot listen on 127.0.0.1, through which it "
+                f"asks servers ({error.strerror or 'it took too long'}); let it open more files, or close some"
+            ) from error
         return _gates[key]
 
 

@@ -177,6 +177,7 @@ def open_objects(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
 
     Raises:
         ConfigError: If it is no path, or a URL of an unknown scheme, without a bucket, or with credentials in it.
+        StorageError: If this process can open no way to a server, as it has too many files open.
     """
     if not isinstance(location, str | os.PathLike) and isinstance(location, Objects):
         return location

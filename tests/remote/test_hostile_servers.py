@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from functa_store.errors import FunctaStoreError, StorageError, StoreFormatError
-from functa_store.store import connections, remote
+from functa_store.errors import ConfigError, FunctaStoreError, StorageError, StoreFormatError
+from functa_store.store import connections, gate, remote
 from functa_store.store.objects import StorageOptions, open_objects
 from tests.remote.hostile import Server, answer, endless, endless_chunks, head, outcome, range_of
 
@@ -176,6 +176,64 @@ def test_statuses_that_make_no_sense_are_errors_of_ours(connect, monkeypatch):
                 found = outcome(lambda call=call, server=server: call(connect(server, timeout=2.0)))
                 assert len(str(found)) < 1000
                 assert getattr(found, "__cause__", None) is None
+
+
+LINE = b"HTTP/1.1 200 OK\r\n"
+
+SMUGGLED = {
+    "two lengths": LINE + b"Content-Length: 5\r\nContent-Length: 3\r\n\r\n12345",
+    "two lengths in one field": LINE + b"Content-Length: 5, 3\r\n\r\n12345",
+    "a length with a sign": LINE + b"Content-Length: +5\r\n\r\n12345",
+    "a length and chunks": LINE + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n",
+    "chunks and a length": LINE + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\n12345\r\n0\r\n\r\n",
+    "chunks twice": LINE + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n",
+    "chunks in disguise": LINE + b"Transfer-Encoding: xchunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n",
+    "packed chunks": LINE + b"Transfer-Encoding: gzip, chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n",
+    "a bare LF after the line": b"HTTP/1.1 200 OK\nContent-Length: 5\r\n\r\n12345",
+    "a bare LF in a field": LINE + b"X: a\nContent-Length: 3\r\nContent-Length: 5\r\n\r\n12345",
+    "bare LFs alone": b"HTTP/1.1 200 OK\nContent-Length: 5\n\n12345",
+    "a bare CR in a field": LINE + b"X: a\rContent-Length: 3\r\nContent-Length: 5\r\n\r\n12345",
+    "a folded length": LINE + b"Content-Length:\r\n 5\r\n\r\n12345",
+    "a folded field": LINE + b"X: a\r\n\tContent-Length: 3\r\nContent-Length: 5\r\n\r\n12345",
+    "a field that begins with a space": LINE + b" X: a\r\nContent-Length: 5\r\n\r\n12345",
+    "a space before a colon": LINE + b"Transfer-Encoding : chunked\r\nContent-Length: 5\r\n\r\n12345",
+    "no colon": LINE + b"X\r\nContent-Length: 5\r\n\r\n12345",
+    "a NUL in a field": LINE + b"X: \0\r\nContent-Length: 5\r\n\r\n12345",
+    "a chunk with a bare LF": LINE + b"Transfer-Encoding: chunked\r\n\r\n5\n12345\r\n0\r\n\r\n",
+    "a chunk with a sign": LINE + b"Transfer-Encoding: chunked\r\n\r\n+5\r\n12345\r\n0\r\n\r\n",
+    "a chunk that is longer": LINE + b"Transfer-Encoding: chunked\r\n\r\n3\r\n12345\r\n0\r\n\r\n",
+    "a line of a chunk without an end": LINE + b"Transfer-Encoding: chunked\r\n\r\n5;" + b"a" * 2**20,
+}
+
+
+@pytest.mark.parametrize("kind", SMUGGLED)
+def test_an_answer_that_can_be_read_in_two_ways_is_refused_at_once(connect, kind):
+    with Server(lambda request: [SMUGGLED[kind]]) as server:
+        with pytest.raises(StorageError, match="the server's answer makes no sense"):
+            connect(server).read("a", 1000)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), TimeoutError()])
+def test_a_process_that_cannot_listen_says_so(connect, error, monkeypatch):
+    def refuse(call):
+        call.close()
+        raise error
+
+    monkeypatch.setattr(gate, "in_background", refuse)
+    with Server(lambda request: answer(b"12345")) as server:
+        with pytest.raises(StorageError, match=r"cannot listen on 127\.0\.0\.1.*(Too many open files|too long)"):
+            connect(server)
+        monkeypatch.undo()
+        assert isinstance(outcome(lambda: connect(server).read("a", 1000)), bytes | StorageError)
+
+
+@pytest.mark.parametrize("proxy", ["http://[", "[", "http://[::1"])
+def test_a_proxy_of_the_environment_that_is_no_url_is_a_wrong_option(connect, proxy, monkeypatch):
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "")
+    with Server(lambda request: answer(b"12345")) as server, pytest.raises(ConfigError, match="http_proxy"):
+        connect(server)
 
 
 # Redirects
