@@ -35,6 +35,9 @@ _SECRET_NAME = re.compile(
 )
 """Names of variables of the environment, and of entries of files, whose values are credentials."""
 
+_PROVIDERS_SECRET = re.compile(r"AWS_(?!ACCESS_KEY_ID$|ACCESS_KEY$)|GOOGLE_")
+"""Beginnings of the names of providers' variables; the name of a key is no secret, and may be that of a bucket, too."""
+
 _JSON_FILES = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH")
 _TOKEN_FILES = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
 _GOOGLE_LOGIN = "~/.config/gcloud/application_default_credentials.json"
@@ -71,8 +74,22 @@ def redacted(text: str) -> str:
         The text without the credentials of the environment, userinfo of addresses, values of headers and parameters
         that sign or authenticate requests, and keys of well-known forms.
     """
+    return _without(text, os.environ)
+
+
+def holds_credentials(address: str) -> bool:
+    """Whether an address looks as if it held credentials.
+
+    Of the environment, it may hold no credential of a provider; the value of any other variable, such as
+    EXPERIMENT_KEY=faces, may be an ordinary word.
+    """
+    own = {name: value for name, value in os.environ.items() if _PROVIDERS_SECRET.match(name)}
+    return _without(address, own) != address
+
+
+def _without(text: str, environment: Mapping[str, str]) -> str:
     text = text[:MOST_CHARACTERS]
-    for secret in sorted(set(_environment_secrets(os.environ)), key=len, reverse=True):
+    for secret in sorted(set(_environment_secrets(environment)), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     text = re.sub(r"\S+", lambda word: _without_userinfo(word[0]) if "@" in word[0] else word[0], text)
     for pattern, replacement in _PATTERNS:
