@@ -48,6 +48,10 @@ class TooSlowError(Exception):
     """All attempts together took too long."""
 
 
+class GivenUpError(Exception):
+    """Nobody wants the result any more."""
+
+
 def status_of(error: Exception) -> int | None:
     """The status with which a server refused a request."""
     found = re.search(r"status code: (\d{3})\b", _head(error))
@@ -73,7 +77,7 @@ def is_unsupported(error: Exception) -> bool:
 
 def reason(error: Exception) -> str:
     """What went wrong, in words."""
-    if isinstance(error, CutError | SilenceError | TooSlowError):
+    if isinstance(error, CutError | SilenceError | TooSlowError | GivenUpError):
         return str(error)
     text = _head(error)
     if (status := status_of(error)) is not None:

@@ -4,12 +4,14 @@ import gzip
 import itertools
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from functa_store.errors import ConfigError, FunctaStoreError, StorageError, StoreFormatError
 from functa_store.store import connections, gate, remote
+from functa_store.store.calls import give_up_in
 from functa_store.store.objects import StorageOptions, open_objects
 from tests.remote.hostile import Server, answer, endless, endless_chunks, head, outcome, range_of
 
@@ -446,6 +448,21 @@ def test_an_ordinary_server_is_asked_once(connect):
 def test_limits_of_time_are_numbers_above_0(name, value):
     with pytest.raises((ValueError, TypeError)):
         StorageOptions(**{name: value})
+
+
+def test_a_call_that_another_thread_gives_up_is_not_made_again():
+    found = []
+    with silent("before the answer") as server:
+        objects = KINDS["s3"](server, timeout=60.0)
+        thread = threading.Thread(target=lambda: found.append(outcome(lambda: objects.read("a", 1000))))
+        thread.start()
+        while not server.requests:
+            time.sleep(0.01)
+        give_up_in(thread)
+        thread.join(5)
+    assert isinstance(found[0], StorageError)
+    assert "cannot be read: it was given up" in str(found[0])
+    assert len(server.requests) == 1
 
 
 # Ctrl-C
