@@ -27,7 +27,7 @@ MOST_CHARACTERS = 20_000
 MOST_FILE_BYTES = 2**16
 """Of a file of credentials; longer ones are none."""
 
-SCHEMES = ("s3", "s3a", "gs", "gcs", "http", "https", "ftp", "az", "abfs", "abfss", "memory", "file")
+ADDRESS_SCHEMES = ("s3", "s3a", "gs", "gcs", "http", "https", "ftp", "az", "abfs", "abfss", "memory", "file")
 """Schemes after which an address begins even where a slash is missing."""
 
 _SECRET_NAME = re.compile(
@@ -61,7 +61,9 @@ _PATTERNS = tuple(
         (r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)", HIDDEN),
     )
 )
-_ADDRESS = re.compile(rf"([a-z][a-z0-9+.-]{{0,20}}:/{{2,}}|(?<![a-z0-9])(?:{'|'.join(SCHEMES)}):/?)(.*)", re.I | re.S)
+_ADDRESS = re.compile(
+    rf"([a-z][a-z0-9+.-]{{0,20}}:/{{2,}}|(?<![a-z0-9])(?:{'|'.join(ADDRESS_SCHEMES)}):/?)(.*)", re.I | re.S
+)
 
 
 def redacted(text: str) -> str:

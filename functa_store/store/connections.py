@@ -12,12 +12,9 @@ import obstore.exceptions
 import obstore.store
 
 from functa_store.errors import ConfigError
-from functa_store.store.gate import METADATA_HOSTS, Gate, gate_to
+from functa_store.store.gate import CONNECT_SECONDS, METADATA_HOSTS, Gate, gate_to
 from functa_store.store.location import environment_endpoint
 from functa_store.store.objects import StorageOptions, first_line
-
-CONNECT_SECONDS = 10
-"""Seconds that a connection may take to come about."""
 
 NEVER = datetime.timedelta(days=1)
 """The client's own limit of a request; `Patience` ends requests sooner, and lets those go on that make progress."""

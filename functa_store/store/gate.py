@@ -47,6 +47,7 @@ MOST_INTERIM = 10
 """Interim answers before an answer."""
 
 CONNECT_SECONDS = 10
+"""Seconds that a connection may take to come about."""
 
 SECONDS_FOR_A_HEAD = 2.0
 """Seconds in which the client reads the head of an answer, after which more of its body is asked for."""
@@ -293,7 +294,8 @@ class _Passage:
         return self._server
 
     async def _tunnel(self, target: str) -> bool:
-        (reader, writer), _ = self._server, _ = await self._gate.reach(target, tunnel=True)
+        self._server, _ = await self._gate.reach(target, tunnel=True)
+        reader, writer = self._server
         self._writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         back = asyncio.ensure_future(_copy(reader, self._writer))
         try:
@@ -325,9 +327,9 @@ class _Passage:
         else:
             passing = _Passing(self._gate, self._writer, None if is_object else most)
             if chunked:
-                await passing.chunks(server)
+                await passing.pass_chunks(server)
             else:
-                await passing.bytes(server, length)
+                await passing.pass_bytes(server, length)
                 closes |= length is None
         return not closes and fields.startswith(b"HTTP/1.1")
 
@@ -372,7 +374,7 @@ class _Passing:
         self._gate, self._writer, self._most = gate, writer, most
         self._received = 0
 
-    async def chunks(self, server: asyncio.StreamReader) -> None:
+    async def pass_chunks(self, server: asyncio.StreamReader) -> None:
         """Pass on chunks up to the last, and nothing behind it."""
         while True:
             try:
@@ -384,14 +386,14 @@ class _Passing:
                 self._gate.fail("the server's answer makes no sense: a chunk has no length")
             length = int(found[1], 16)
             self._writer.write(b"%x\r\n" % length)
-            await self.bytes(server, length)
+            await self.pass_bytes(server, length)
             if await server.readuntil(b"\r\n") != b"\r\n":
                 self._gate.fail("the server's answer makes no sense: a chunk is longer than it says")
             self._writer.write(b"\r\n")
             if length == 0:
                 return await self._writer.drain()
 
-    async def bytes(self, server: asyncio.StreamReader, length: int | None) -> None:
+    async def pass_bytes(self, server: asyncio.StreamReader, length: int | None) -> None:
         """Pass on so many bytes, or all up to the end of the connection."""
         left = length
         while left != 0:

@@ -19,7 +19,7 @@ ENDPOINT_VARIABLES = {
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]")
 _BUCKET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-_SLASH_MISSING = re.compile(rf"\s*({'|'.join((*redaction.SCHEMES, 'sftp', 'ssh', 'hf'))}):(?!//)", re.I)
+_SLASH_MISSING = re.compile(rf"\s*({'|'.join((*redaction.ADDRESS_SCHEMES, 'sftp', 'ssh', 'hf'))}):(?!//)", re.I)
 _CREDENTIALS = "credentials belong into the environment"
 
 
