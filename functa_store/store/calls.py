@@ -130,7 +130,10 @@ def in_background(call: Coroutine[Any, Any, T]) -> T:
 
 
 def give_up_in(thread: threading.Thread) -> None:
-    """Give up the call that a thread waits for, if any; it ends with a GivenUpError there, of which objects make a StorageError."""
+    """Give up the call that a thread waits for, if any.
+
+    It ends with a GivenUpError there, of which objects make a StorageError.
+    """
     with _waiting_lock:
         future = _waiting.get(thread.ident or 0)
     if future is not None:
