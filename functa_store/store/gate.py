@@ -8,8 +8,31 @@ and to nobody else, and passes answers on as far as they are what was asked for.
     client -- HTTP, 127.0.0.1 --> gate -- HTTP or TLS --> [proxy of the environment] --> server
 
 So that it can look at answers, it is the gate that speaks TLS with a server: the client is given the address
-"http://host:443" for "https://host". Providers' own servers (s3:// and gs:// without an endpoint) are reached without
-it.
+"http://host:443" for "https://host". Certificates are checked against those that Python's default context trusts,
+which SSL_CERT_FILE and SSL_CERT_DIR replace. Providers' own servers (s3:// and gs:// without an endpoint) are reached
+without it, and so are those that `METADATA_HOSTS` names, for a client that needs credentials.
+
+Framing. An answer is passed on only if all readers agree on where it ends:
+
+- Its head has lines that end with CR LF and fields that begin with a name and a colon: neither folded ones nor bare
+  line feeds, carriage returns or NULs. It has at most `MOST_HEAD` bytes. Interim answers are left out.
+- Its body ends with one length of digits, with the last chunk, or with the connection; a length besides chunks, two
+  lengths, or any other encoding is refused. Chunks get lines of the gate's own, without extensions.
+- It is at most as long as what is asked for, see `Gate.expecting`, or as a page or an error may be.
+
+What breaks a rule is a `Trouble`, of which `RemoteObjects` makes an error, and the connection ends. The client may
+have read the beginning of the answer by then.
+
+Redirects. With credentials, none to another server reaches the client. Without, one is followed to a host all of
+whose addresses are public, never from TLS to plain; they are looked up on this machine, also where a proxy goes there,
+and a name that is not known here is not followed. What a proxy then takes a name for is the proxy's business.
+
+Not supported: HTTP/2, upgrades, requests whose body comes in chunks, fields behind the last chunk, pipelines, and
+proxies that are not of HTTP, behind which the client goes without a gate.
+
+Who can reach it: every process of this machine, whoever runs it, as long as this one lives. It finds a way to the
+named server, to public ones where redirects are followed, and to those of `TOKEN_HOSTS`, and no credentials but those
+that the environment has for a proxy, which the gate gives to the proxy alone. A forked process has gates of its own.
 """
 
 import asyncio
