@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         line = getattr(args, "when_interrupted", "interrupted")
         interrupts.describe(line, for_programs=getattr(args, "json", False))
         code = args.run(args) or 0
-        interrupts.is_done()
+        interrupts.mark_done()
         Results().flush()
         return code
     except KeyboardInterrupt:
@@ -150,7 +150,7 @@ def run_process(argv: Sequence[str]) -> int:
 
 
 def _fail(args: argparse.Namespace, kind: str, message: str, code: int) -> int:
-    interrupts.take_words()
+    interrupts.claim_last_message()
     message = redacted(message)
     console = for_messages()
     console.print(Text("error:", style="bold red"), end=" ")

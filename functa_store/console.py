@@ -346,8 +346,8 @@ def shown_on(console: Console) -> Iterator[Report]:
     name, facts = "{task.description:9}", "{task.fields[facts]}"
     columns = TextColumn(name, markup=False), BarColumn(bar_width=24), TextColumn(facts, markup=False)
     with Progress(*columns, console=console) as progress:
-        interrupts.is_displayed(True)
+        interrupts.set_displayed(True)
         try:
             yield Bars(progress)
         finally:
-            interrupts.is_displayed(False)
+            interrupts.set_displayed(False)

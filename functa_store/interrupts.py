@@ -91,7 +91,7 @@ def describe(line: str, *, for_programs: bool) -> None:
     _state.line, _state.for_programs = line, for_programs
 
 
-def is_done() -> None:
+def mark_done() -> None:
     """Note that an interruption from now on loses nothing."""
     _state.line = DONE
 
@@ -101,13 +101,13 @@ def is_ending() -> bool:
     return _state.ending
 
 
-def take_words() -> None:
+def claim_last_message() -> None:
     """Be the one to say why the process ends; does not return if that has been said and the process is ending."""
     if _state.installed and not _state.words.acquire(False) and _state.ending:
         time.sleep(60)  # the process ends long before
 
 
-def is_displayed(displayed: bool) -> None:
+def set_displayed(displayed: bool) -> None:
     """Note whether something on the terminal moves, with the cursor hidden."""
     _state.displayed = displayed
 
@@ -151,7 +151,7 @@ def stopping_between_events(report: Callable[[Any], None]) -> Iterator[Callable[
     _state.patient += 1
     try:
         yield stopping
-        is_done()
+        mark_done()
     finally:
         _state.patient -= 1
 

@@ -27,13 +27,16 @@ MOST_CHARACTERS = 20_000
 MOST_FILE_BYTES = 2**16
 """Of a file of credentials; longer ones are none."""
 
-SCHEMES = ("s3", "s3a", "gs", "gcs", "http", "https", "ftp", "az", "abfs", "abfss", "memory", "file")
+ADDRESS_SCHEMES = ("s3", "s3a", "gs", "gcs", "http", "https", "ftp", "az", "abfs", "abfss", "memory", "file")
 """Schemes after which an address begins even where a slash is missing."""
 
 _SECRET_NAME = re.compile(
     r"(SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|_KEY|KEY_ID|AUTHORIZATION|SIGNATURE)$", re.I
 )
 """Names of variables of the environment, and of entries of files, whose values are credentials."""
+
+_PROVIDERS_SECRET = re.compile(r"AWS_(?!ACCESS_KEY_ID$|ACCESS_KEY$)|GOOGLE_")
+"""Beginnings of the names of providers' variables; the name of a key is no secret, and may be that of a bucket, too."""
 
 _JSON_FILES = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH")
 _TOKEN_FILES = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
@@ -58,7 +61,9 @@ _PATTERNS = tuple(
         (r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)", HIDDEN),
     )
 )
-_ADDRESS = re.compile(rf"([a-z][a-z0-9+.-]{{0,20}}:/{{2,}}|(?<![a-z0-9])(?:{'|'.join(SCHEMES)}):/?)(.*)", re.I | re.S)
+_ADDRESS = re.compile(
+    rf"([a-z][a-z0-9+.-]{{0,20}}:/{{2,}}|(?<![a-z0-9])(?:{'|'.join(ADDRESS_SCHEMES)}):/?)(.*)", re.I | re.S
+)
 
 
 def redacted(text: str) -> str:
@@ -71,8 +76,22 @@ def redacted(text: str) -> str:
         The text without the credentials of the environment, userinfo of addresses, values of headers and parameters
         that sign or authenticate requests, and keys of well-known forms.
     """
+    return _without(text, os.environ)
+
+
+def holds_credentials(address: str) -> bool:
+    """Whether an address looks as if it held credentials.
+
+    Of the environment, it may hold no credential of a provider; the value of any other variable, such as
+    EXPERIMENT_KEY=faces, may be an ordinary word.
+    """
+    own = {name: value for name, value in os.environ.items() if _PROVIDERS_SECRET.match(name)}
+    return _without(address, own) != address
+
+
+def _without(text: str, environment: Mapping[str, str]) -> str:
     text = text[:MOST_CHARACTERS]
-    for secret in sorted(set(_environment_secrets(os.environ)), key=len, reverse=True):
+    for secret in sorted(set(_environment_secrets(environment)), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     text = re.sub(r"\S+", lambda word: _without_userinfo(word[0]) if "@" in word[0] else word[0], text)
     for pattern, replacement in _PATTERNS:

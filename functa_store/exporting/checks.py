@@ -11,14 +11,14 @@ from functa_store.errors import ConfigError, StorageError
 from functa_store.exporting.chosen import Chosen
 from functa_store.exporting.dtypes import ExportDtype
 from functa_store.memory import gibibytes
-from functa_store.redaction import SCHEMES, redacted
+from functa_store.redaction import ADDRESS_SCHEMES, redacted
 from functa_store.store.local import PART_SUFFIX, LocalObjects
 from functa_store.store.objects import Objects
 
 NO_FOLDERS = (".functa", ".png", ".npy", PART_SUFFIX)
 """Endings that a folder of pictures or arrays may not have."""
 
-_ADDRESS = re.compile(rf"\s*([a-z][a-z0-9+.-]{{1,15}}(?=://)|(?:{'|'.join(SCHEMES)})(?=:))", re.I)
+_ADDRESS = re.compile(rf"\s*([a-z][a-z0-9+.-]{{1,15}}(?=://)|(?:{'|'.join(ADDRESS_SCHEMES)})(?=:))", re.I)
 
 
 def check_out(out: str | os.PathLike[str], store: Objects) -> Path:

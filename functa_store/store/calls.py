@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from functa_store.store.server_errors import SilenceError, TooSlowError
+from functa_store.store.server_errors import GivenUpError, SilenceError, TooSlowError
 
 T = TypeVar("T")
 
@@ -91,6 +91,7 @@ def wait_for(call: Callable[[], Awaitable[T]], patience: Patience) -> T:
     Raises:
         TooSlowError: If it takes too long.
         SilenceError: If nothing comes for a while.
+        GivenUpError: If another thread gives it up, or the process ends.
     """
     future = asyncio.run_coroutine_threadsafe(_begun(call), _loop())
     with _waiting_lock:
@@ -101,6 +102,8 @@ def wait_for(call: Callable[[], Awaitable[T]], patience: Patience) -> T:
             with contextlib.suppress(TimeoutError):
                 future.result(max(0.01, min(patience.left, patience.left_of_attempt, LONGEST_LOOK_AWAY)))
         return future.result()
+    except concurrent.futures.CancelledError:
+        raise GivenUpError("it was given up, as nobody waits for it any more") from None
     finally:
         future.cancel()
         _note_end()
@@ -114,12 +117,23 @@ def _note_end() -> None:
 
 
 def in_background(call: Coroutine[Any, Any, T]) -> T:
-    """The result of something short that belongs to the thread of the calls, such as to begin to listen."""
-    return asyncio.run_coroutine_threadsafe(call, _loop()).result(SECONDS_TO_START)
+    """The result of something short that belongs to the thread of the calls, such as to begin to listen.
+
+    Raises:
+        TimeoutError: If it takes longer than `SECONDS_TO_START`.
+    """
+    future = asyncio.run_coroutine_threadsafe(call, _loop())
+    try:
+        return future.result(SECONDS_TO_START)
+    finally:
+        future.cancel()
 
 
 def give_up_in(thread: threading.Thread) -> None:
-    """Give up the call that a thread waits for, if any; it ends with a CancelledError there."""
+    """Give up the call that a thread waits for, if any.
+
+    It ends with a GivenUpError there, of which objects make a StorageError.
+    """
     with _waiting_lock:
         future = _waiting.get(thread.ident or 0)
     if future is not None:

@@ -12,12 +12,9 @@ import obstore.exceptions
 import obstore.store
 
 from functa_store.errors import ConfigError
-from functa_store.store.gate import METADATA_HOSTS, Gate, gate_to
+from functa_store.store.gate import CONNECT_SECONDS, METADATA_HOSTS, Gate, gate_to
 from functa_store.store.location import environment_endpoint
 from functa_store.store.objects import StorageOptions, first_line
-
-CONNECT_SECONDS = 10
-"""Seconds that a connection may take to come about."""
 
 NEVER = datetime.timedelta(days=1)
 """The client's own limit of a request; `Patience` ends requests sooner, and lets those go on that make progress."""
@@ -51,6 +48,7 @@ def connect(scheme: str, bucket: str, storage: StorageOptions) -> Connection:
 
     Raises:
         ConfigError: If the options make no sense.
+        StorageError: If this process can open no way to a server.
     """
     if scheme == "memory":
         return Connection(_memory(bucket), None)
@@ -60,7 +58,9 @@ def connect(scheme: str, bucket: str, storage: StorageOptions) -> Connection:
     retry: Any = {"max_retries": 0, "retry_timeout": NEVER}
     client: Any = {"timeout": NEVER, "connect_timeout": datetime.timedelta(seconds=CONNECT_SECONDS)}
     if gate is not None:
-        client |= {"proxy_url": gate.url, "proxy_excludes": METADATA_HOSTS}
+        client |= {"proxy_url": gate.url}
+        if scheme not in ("http", "https"):  # which want no credentials
+            client |= {"proxy_excludes": METADATA_HOSTS}
         endpoint = gate.here(endpoint) if endpoint else None
     client["allow_http"] = gate is not None or scheme == "http" or (endpoint or "").startswith("http://")
     try:

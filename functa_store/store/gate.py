@@ -8,8 +8,31 @@ and to nobody else, and passes answers on as far as they are what was asked for.
     client -- HTTP, 127.0.0.1 --> gate -- HTTP or TLS --> [proxy of the environment] --> server
 
 So that it can look at answers, it is the gate that speaks TLS with a server: the client is given the address
-"http://host:443" for "https://host". Providers' own servers (s3:// and gs:// without an endpoint) are reached without
-it.
+"http://host:443" for "https://host". Certificates are checked against those that Python's default context trusts,
+which SSL_CERT_FILE and SSL_CERT_DIR replace. Providers' own servers (s3:// and gs:// without an endpoint) are reached
+without it, and so are those that `METADATA_HOSTS` names, for a client that needs credentials.
+
+Framing. An answer is passed on only if all readers agree on where it ends:
+
+- Its head has lines that end with CR LF and fields that begin with a name and a colon: neither folded ones nor bare
+  line feeds, carriage returns or NULs. It has at most `MOST_HEAD` bytes. Interim answers are left out.
+- Its body ends with one length of digits, with the last chunk, or with the connection; a length besides chunks, two
+  lengths, or any other encoding is refused. Chunks get lines of the gate's own, without extensions.
+- It is at most as long as what is asked for, see `Gate.expecting`, or as a page or an error may be.
+
+What breaks a rule is a `Trouble`, of which `RemoteObjects` makes an error, and the connection ends. The client may
+have read the beginning of the answer by then.
+
+Redirects. With credentials, none to another server reaches the client. Without, one is followed to a host all of
+whose addresses are public, never from TLS to plain; they are looked up on this machine, also where a proxy goes there,
+and a name that is not known here is not followed. What a proxy then takes a name for is the proxy's business.
+
+Not supported: HTTP/2, upgrades, requests whose body comes in chunks, fields behind the last chunk, pipelines, and
+proxies that are not of HTTP, behind which the client goes without a gate.
+
+Who can reach it: every process of this machine, whoever runs it, as long as this one lives. It finds a way to the
+named server, to public ones where redirects are followed, and to those of `TOKEN_HOSTS`, and no credentials but those
+that the environment has for a proxy, which the gate gives to the proxy alone. A forked process has gates of its own.
 """
 
 import asyncio
@@ -28,6 +51,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from functa_store.errors import ConfigError, StorageError
 from functa_store.store.calls import in_background
 
 MOST_HEAD = 2**16
@@ -46,6 +70,7 @@ MOST_INTERIM = 10
 """Interim answers before an answer."""
 
 CONNECT_SECONDS = 10
+"""Seconds that a connection may take to come about."""
 
 SECONDS_FOR_A_HEAD = 2.0
 """Seconds in which the client reads the head of an answer, after which more of its body is asked for."""
@@ -59,6 +84,15 @@ METADATA_HOSTS = (
     "169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254,fd00:ec2::23,metadata,metadata.google.internal"
 )
 """Where a machine of a provider asks for its own credentials; reached without the gate."""
+
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
+"""IPv6 addresses whose last four bytes are one of IPv4, which a translator in the network goes to."""
+
+_FIELD = re.compile(rb"[!-9;-~]+:[^\r\n\0]*")
+
+_ABSOLUTE = re.compile(r"(https?)://((?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?)(?=[/?#]|$)", re.I)
+_RELATIVE = re.compile(r"(?![a-z][a-z0-9+.-]*:|//)[!-\[\]-~]*", re.I)
+"""Addresses that every reader takes for the same: no user, no backslash, no spaces."""
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -141,6 +175,25 @@ class Gate:
         self._secure.add(target)
         return parts._replace(scheme="http", netloc=target).geturl()
 
+    def sent_on(self, location: str) -> str:
+        """The address to which a redirect sends the client, as the client is to ask the gate for it.
+
+        Where none to another server is followed, one that may be read as such does not reach the client: it asks
+        `METADATA_HOSTS` without the gate.
+
+        Raises:
+            TroubleError: If it leads to another server and is not followed.
+        """
+        location = location.rstrip(" \t")
+        absolute = _ABSOLUTE.match(location)
+        target = with_port(absolute[1].lower(), absolute[2]) if absolute else "another server"
+        if not self._follows and target != self._target and not _RELATIVE.fullmatch(location):
+            self._refuse(target)
+        try:
+            return self.here(location)
+        except ValueError:
+            self._refuse("another server")
+
     async def reach(self, target: str, *, tunnel: bool = False) -> tuple[Streams, str | None]:
         """A connection to a server, or to the proxy before it.
 
@@ -157,15 +210,17 @@ class Gate:
         elsewhere = target != self._target and not (tunnel and TOKEN_HOSTS.fullmatch(target))
         secure = tunnel or target in self._secure
         if elsewhere and (not self._follows or tunnel or (self._only_secure and not secure)):
-            self.fail(f"the server sends the request on to {target}, which is not followed; name that one")
+            self._refuse(target)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                if (proxy := _proxy_for("https" if secure else "http", target)) is not None:
-                    return await _through(proxy, target, secure=secure, tunnel=tunnel)
                 host, port = _split(target)
-                addresses = await _addresses(host, port)
-                if elsewhere and not all(ipaddress.ip_address(address).is_global for address in addresses):
-                    self.fail(f"the server sends the request on to {target}, which is not followed; name that one")
+                proxy = _proxy_for("https" if secure else "http", target)
+                # Where a stranger sends the request is looked up here even if it is the proxy that goes there.
+                addresses = await _addresses(host, port) if elsewhere or proxy is None else []
+                if elsewhere and not all(map(_is_public, addresses)):
+                    self._refuse(target)
+                if proxy is not None:
+                    return await _through(proxy, target, secure=secure, tunnel=tunnel)
                 context = _context() if secure and not tunnel else None
                 return await _connected(addresses, port, context, host if context else None), None
         except ssl.SSLError as error:
@@ -177,6 +232,9 @@ class Gate:
             self.fail("the connection was refused; nothing listens there", final=False)
         except (OSError, ValueError, EOFError):
             self.fail("the server cannot be reached", final=False)
+
+    def _refuse(self, target: str) -> NoReturn:
+        self.fail(f"the server sends the request on to {target}, which is not followed; name that one")
 
     async def _listen(self) -> int:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=MOST_HEAD)
@@ -259,7 +317,8 @@ class _Passage:
         return self._server
 
     async def _tunnel(self, target: str) -> bool:
-        (reader, writer), _ = self._server, _ = await self._gate.reach(target, tunnel=True)
+        self._server, _ = await self._gate.reach(target, tunnel=True)
+        reader, writer = self._server
         self._writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         back = asyncio.ensure_future(_copy(reader, self._writer))
         try:
@@ -275,9 +334,10 @@ class _Passage:
             Whether the connection may be used again.
         """
         status, fields = await self._head(server)
-        chunked, length = _is_chunked(fields), _length(fields)
-        if chunked and length is not None:
-            self._gate.fail("the server's answer makes no sense: its length is told twice")
+        try:
+            chunked, length = _framing(fields)
+        except ValueError as error:
+            self._gate.fail(f"the server's answer makes no sense: {error}")
         bodiless = method == "HEAD" or status in (204, 304)
         is_object = method == "GET" and not lists and status < 300
         most = MOST_PAGE_BYTES if lists and status < 300 else MARGIN
@@ -290,9 +350,9 @@ class _Passage:
         else:
             passing = _Passing(self._gate, self._writer, None if is_object else most)
             if chunked:
-                await passing.chunks(server)
+                await passing.pass_chunks(server)
             else:
-                await passing.bytes(server, length)
+                await passing.pass_bytes(server, length)
                 closes |= length is None
         return not closes and fields.startswith(b"HTTP/1.1")
 
@@ -307,13 +367,19 @@ class _Passage:
                 fields = await server.readuntil(b"\r\n\r\n")
             except asyncio.LimitOverrunError:
                 self._gate.fail("the head of the server's answer has no end")
-            found = re.match(rb"HTTP/1\.[01] (\d{3})[ \r]", fields)
+            except asyncio.IncompleteReadError as error:
+                if b"\n\n" not in error.partial:  # it was cut
+                    raise
+                self._gate.fail("the server's answer makes no sense: its lines do not end as those of HTTP do")
+            found = re.match(rb"HTTP/1\.[01] (\d{3})( [^\r\n\0]*)?\r\n", fields)
             if found is None:
                 self._gate.fail("the server's answer makes no sense; it is no web server")
+            if not all(_FIELD.fullmatch(field) for field in fields[found.end() : -4].split(b"\r\n") if field):
+                self._gate.fail("the server's answer makes no sense: a line of its head is no field")
             status = int(found[1])
-        return status, re.sub(
+        return status, fields if status < 300 or status >= 400 else re.sub(
             rb"(?im)^location:[ \t]*([^\r\n]*)",
-            lambda field: b"Location: " + self._gate.here(field[1].decode("latin-1")).encode("latin-1"),
+            lambda field: b"Location: " + self._gate.sent_on(field[1].decode("latin-1")).encode("latin-1"),
             fields,
         )
 
@@ -331,23 +397,26 @@ class _Passing:
         self._gate, self._writer, self._most = gate, writer, most
         self._received = 0
 
-    async def chunks(self, server: asyncio.StreamReader) -> None:
+    async def pass_chunks(self, server: asyncio.StreamReader) -> None:
         """Pass on chunks up to the last, and nothing behind it."""
         while True:
-            line = await server.readuntil(b"\r\n")
+            try:
+                line = await server.readuntil(b"\r\n")
+            except asyncio.LimitOverrunError:
+                line = b""
             found = re.match(rb"([0-9a-fA-F]{1,12})[ \t]*[;\r]", line)
             if found is None or len(line) > 256:
                 self._gate.fail("the server's answer makes no sense: a chunk has no length")
             length = int(found[1], 16)
             self._writer.write(b"%x\r\n" % length)
-            await self.bytes(server, length)
+            await self.pass_bytes(server, length)
             if await server.readuntil(b"\r\n") != b"\r\n":
                 self._gate.fail("the server's answer makes no sense: a chunk is longer than it says")
             self._writer.write(b"\r\n")
             if length == 0:
                 return await self._writer.drain()
 
-    async def bytes(self, server: asyncio.StreamReader, length: int | None) -> None:
+    async def pass_bytes(self, server: asyncio.StreamReader, length: int | None) -> None:
         """Pass on so many bytes, or all up to the end of the connection."""
         left = length
         while left != 0:
@@ -384,22 +453,29 @@ def _length(fields: bytes) -> int | None:
     """The length that a head announces.
 
     Raises:
-        ValueError: If it announces several.
+        ValueError: If it announces several, or one that is no number.
     """
     found = {value.strip() for value in re.findall(rb"(?im)^content-length:([^\r\n]*)", fields)}
-    if not found:
-        return None
-    (value,) = found
-    if not re.fullmatch(rb"\d{1,15}", value):
-        raise ValueError(value)
-    return int(value)
+    if len(found) > 1:
+        raise ValueError("it tells several lengths")
+    if not all(re.fullmatch(rb"\d{1,15}", value) for value in found):
+        raise ValueError("its length is no number")
+    return int(found.pop()) if found else None
 
 
-def _is_chunked(fields: bytes) -> bool:
-    found = re.findall(rb"(?im)^transfer-encoding:[ \t]*([^\r\n]*)", fields)
-    if found and [value.strip().lower() for value in found] != [b"chunked"]:
-        raise ValueError(found)
-    return bool(found)
+def _framing(fields: bytes) -> tuple[bool, int | None]:
+    """Whether the body of an answer comes in chunks, and the length that its head announces.
+
+    Raises:
+        ValueError: If readers may differ in where it ends.
+    """
+    length = _length(fields)
+    encodings = [value.strip().lower() for value in re.findall(rb"(?im)^transfer-encoding:([^\r\n]*)", fields)]
+    if encodings not in ([], [b"chunked"]):
+        raise ValueError("its encoding is none that was asked for")
+    if encodings and length is not None:
+        raise ValueError("its length is told twice")
+    return bool(encodings), length
 
 
 async def _addresses(host: str, port: int) -> list[str]:
@@ -425,6 +501,16 @@ async def _addresses(host: str, port: int) -> list[str]:
 
     threading.Thread(target=ask, name="names", daemon=True).start()
     return await found
+
+
+def _is_public(address: str) -> bool:
+    """Whether an address is one of the internet, also where it holds one of the older kind in it."""
+    found = ipaddress.ip_address(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        translated = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF) if found in _TRANSLATED else None
+        if (inner := found.ipv4_mapped or found.sixtofour or translated) is not None:
+            return _is_public(str(inner))
+    return found.is_global and not found.is_multicast
 
 
 async def _connected(addresses: list[str], port: int, context: ssl.SSLContext | None, host: str | None) -> Streams:
@@ -495,14 +581,30 @@ _gates_lock = threading.Lock()
 
 
 def gate_to(scheme: str, authority: str, *, follows: bool) -> Gate | None:
-    """The gate to a server, one per server and process; None behind a proxy of a kind that only the client knows."""
-    proxy = _proxy_for(scheme, with_port(scheme, authority))
+    """The gate to a server, one per server and process; None behind a proxy of a kind that only the client knows.
+
+    Raises:
+        ConfigError: If the environment names a proxy by what is no URL.
+        StorageError: If this process cannot listen on 127.0.0.1.
+    """
+    try:
+        proxy = _proxy_for(scheme, with_port(scheme, authority))
+    except ValueError:
+        raise ConfigError(
+            f"{scheme}_proxy: the environment names a proxy by what is no URL, expected http://host:port"
+        ) from None
     if proxy is not None and proxy.scheme not in ("http", "https"):
         return None
     key = scheme, authority.lower(), follows
     with _gates_lock:
-        if key not in _gates:
-            _gates[key] = Gate(scheme, authority, follows=follows)
+        try:
+            if key not in _gates:
+                _gates[key] = Gate(scheme, authority, follows=follows)
+        except OSError as error:  # TimeoutError is one
+            raise StorageError(
+                f"{scheme}://{authority}: cannot be reached: this process cannot listen on 127.0.0.1, through which it "
+                f"asks servers ({error.strerror or 'it took too long'}); let it open more files, or close some"
+            ) from error
         return _gates[key]
 
 

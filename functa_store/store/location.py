@@ -19,7 +19,7 @@ ENDPOINT_VARIABLES = {
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]")
 _BUCKET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-_SLASH_MISSING = re.compile(rf"\s*({'|'.join((*redaction.SCHEMES, 'sftp', 'ssh', 'hf'))}):(?!//)", re.I)
+_SLASH_MISSING = re.compile(rf"\s*({'|'.join((*redaction.ADDRESS_SCHEMES, 'sftp', 'ssh', 'hf'))}):(?!//)", re.I)
 _CREDENTIALS = "credentials belong into the environment"
 
 
@@ -135,7 +135,7 @@ def _address_of(scheme: str, text: str) -> Address:
         raise ConfigError(f"{redaction.redacted(text)}: expected {expected}")
     if not (_has_host(parts) if kind == "host" else _BUCKET.fullmatch(netloc)):
         raise ConfigError(f"{scheme}://...: found no valid {kind} in the URL{_hint(netloc)}, expected {expected}")
-    if redaction.redacted(text) != text:
+    if redaction.holds_credentials(text):
         raise ConfigError(f"{scheme}://...: found what looks like credentials in the URL; {_CREDENTIALS}")
     prefix = parts.path.strip("/")
     if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:

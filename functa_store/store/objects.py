@@ -180,6 +180,7 @@ def open_objects(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
 
     Raises:
         ConfigError: If it is no path, or a URL of an unknown scheme, without a bucket, or with credentials in it.
+        StorageError: If this process can open no way to a server, as it has too many files open.
     """
     if not isinstance(location, str | os.PathLike) and isinstance(location, Objects):
         return location
@@ -259,11 +260,10 @@ def failed(name: str, key: str, action: str, error: Exception) -> StorageError:
 
 
 def first_line(error: Exception) -> str:
-    """What an error of a library says, short, without its traces, credentials, markup and control characters."""
+    """What an error of a library says, short, without its traces, credentials and control characters."""
     lines = [line.strip() for line in str(error)[:10_000].splitlines() if line.strip()]
     text = redacted(lines[0]) if lines else ""
     text = re.sub(r"\x1b(\[[0-?]{0,20}[ -/]{0,20}[@-~]|\][^\x07\x1b]{0,200}(\x07|\x1b\\)?|.)?", "", text)
-    text = re.sub(r"<[^<>]{0,200}>|\[/?[a-z][^\[\]]{0,60}\]|:[a-z0-9_+-]{1,40}:", " ", text, flags=re.IGNORECASE)
     text = "".join(character if character.isprintable() else " " for character in text)
     words = redacted(" ".join(text.split()))  # again: what was taken out may have stood inside a credential
     return f"{words[:MOST_REASON].rstrip()}..." if len(words) > MOST_REASON else words or type(error).__name__

@@ -172,16 +172,18 @@ class RemoteObjects:
     def delete(self, keys: Sequence[str]) -> None:
         """Remove objects."""
         if not keys:
-            return self._before_write()
+            self._before_write()
+            return
         paths = [self._key(key) for key in keys]
         try:
-            return self._ask(
+            self._ask(
                 "delete",
                 keys[0],
                 "removed",
                 lambda _: obstore.delete_async(self._store, paths),
                 before=self._before_write,
             )
+            return
         except FileNotFoundError:  # some servers stop at the first that is gone
             pass
         for key, path in zip(keys, paths, strict=True):
@@ -193,7 +195,6 @@ class RemoteObjects:
                     lambda _, path=path: obstore.delete_async(self._store, path),
                     before=self._before_write,
                 )
-        return None
 
     def sizes(self, below: str = "") -> dict[str, int]:
         """Size of every object below a folder."""

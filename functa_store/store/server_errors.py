@@ -17,6 +17,8 @@ _CAUSES = {
     r"\bConnectionRefused\b|Connection refused": "the connection was refused; nothing listens there",
     r"dns error|failed to lookup": "the server's name is not known; check the URL and the network",
     r"[Cc]ertificate|UnknownIssuer|InvalidContentType|\bTls\b|handshake": "no secure connection could be made (TLS)",
+    r"Header missing from response": "the server's answer makes no sense: it does not tell the length, or another "
+    "field is missing",
     r"NetworkUnreachable|Network is unreachable|HostUnreachable|No route": "the network cannot be reached",
     r"TimedOut|timed out": "the server did not answer in time",
     r"response body|connection ended|IncompleteMessage|ConnectionReset|BodyError|unexpected EOF": (
@@ -46,6 +48,10 @@ class TooSlowError(Exception):
     """All attempts together took too long."""
 
 
+class GivenUpError(Exception):
+    """Nobody wants the result any more."""
+
+
 def status_of(error: Exception) -> int | None:
     """The status with which a server refused a request."""
     found = re.search(r"status code: (\d{3})\b", _head(error))
@@ -59,7 +65,7 @@ def is_worth_repeating(error: Exception) -> bool:
     if (status := status_of(error)) is not None:
         return status in (408, 409, 429) or (status >= 500 and status not in (501, 505))
     text = _head(error)
-    if re.search(r"certificate|UnknownIssuer|InvalidContentType", text):
+    if re.search(r"certificate|UnknownIssuer|InvalidContentType|Header missing from response", text):
         return False
     return re.search(r"HTTP error|error sending request|response body|timed out|TimedOut|Connect", text) is not None
 
@@ -71,7 +77,7 @@ def is_unsupported(error: Exception) -> bool:
 
 def reason(error: Exception) -> str:
     """What went wrong, in words."""
-    if isinstance(error, CutError | SilenceError | TooSlowError):
+    if isinstance(error, CutError | SilenceError | TooSlowError | GivenUpError):
         return str(error)
     text = _head(error)
     if (status := status_of(error)) is not None:

@@ -123,8 +123,8 @@ def test_ctrl_c_after_the_work_says_so(place):
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from functa_store import launch, cli, interrupts\n"
-        "is_done = interrupts.is_done\n"
-        "interrupts.is_done = lambda: [is_done(), signal.raise_signal(signal.SIGINT)]\n"
+        "mark_done = interrupts.mark_done\n"
+        "interrupts.mark_done = lambda: [mark_done(), signal.raise_signal(signal.SIGINT)]\n"
         "sys.argv = ['functa', 'presets', '--json']\n"
         "launch.main()"
     )

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -32,14 +33,20 @@ Script = Callable[[Request], Iterable[bytes]]
 class Server:
     """Sends the pieces of whatever a script makes of a request; one connection per request.
 
+    Args:
+        script: Makes an answer of a request.
+        context: What it speaks TLS by, if it does.
+
     Attributes:
         requests: What it was sent, in order.
+        connections: How many clients came.
         sent: Bytes that clients took from it.
         url: Its endpoint.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, context: ssl.SSLContext | None = None) -> None:
         self.script, self.requests, self.sent = script, list[Request](), 0
+        self.connections, self._context = 0, context
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._socket.settimeout(0.1)
         self.port = self._socket.getsockname()[1]
@@ -65,21 +72,25 @@ class Server:
         while not self._ended:
             with contextlib.suppress(OSError):
                 connection, _ = self._socket.accept()
+                self.connections += 1
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError, ValueError), connection:
-            connection.settimeout(MOST_SECONDS)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)
-            request = _read(connection)
+        connection.settimeout(MOST_SECONDS)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16)
+        with contextlib.suppress(OSError, ValueError), self._secured(connection) as stream:
+            request = _read(stream)
             self.requests.append(request)
             sent = 0
             for piece in self.script(request):
                 if self._ended or sent > MOST_SENT:
                     break
-                connection.sendall(piece)
+                stream.sendall(piece)
                 sent += len(piece)
                 self.sent += len(piece)
+
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        return self._context.wrap_socket(connection, server_side=True) if self._context else connection
 
 
 def _read(connection: socket.socket) -> Request:

@@ -10,6 +10,7 @@ import json
 import random
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -264,9 +265,11 @@ class _FileHandler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def web_server(folder: Path) -> Iterator[int]:
-    """A plain web server of a folder; yields its port."""
+def web_server(folder: Path, context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """A web server of a folder, over TLS if a context is given; yields its port."""
     server = _Server(("127.0.0.1", 0), functools.partial(_FileHandler, directory=str(folder)))
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield server.server_port

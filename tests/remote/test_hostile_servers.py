@@ -4,12 +4,14 @@ import gzip
 import itertools
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from functa_store.errors import FunctaStoreError, StorageError, StoreFormatError
-from functa_store.store import remote
+from functa_store.errors import ConfigError, FunctaStoreError, StorageError, StoreFormatError
+from functa_store.store import connections, gate, remote
+from functa_store.store.calls import give_up_in
 from functa_store.store.objects import StorageOptions, open_objects
 from tests.remote.hostile import Server, answer, endless, endless_chunks, head, outcome, range_of
 
@@ -178,6 +180,64 @@ def test_statuses_that_make_no_sense_are_errors_of_ours(connect, monkeypatch):
                 assert getattr(found, "__cause__", None) is None
 
 
+LINE = b"HTTP/1.1 200 OK\r\n"
+
+SMUGGLED = {
+    "two lengths": LINE + b"Content-Length: 5\r\nContent-Length: 3\r\n\r\n12345",
+    "two lengths in one field": LINE + b"Content-Length: 5, 3\r\n\r\n12345",
+    "a length with a sign": LINE + b"Content-Length: +5\r\n\r\n12345",
+    "a length and chunks": LINE + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n",
+    "chunks and a length": LINE + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\n12345\r\n0\r\n\r\n",
+    "chunks twice": LINE + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n",
+    "chunks in disguise": LINE + b"Transfer-Encoding: xchunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n",
+    "packed chunks": LINE + b"Transfer-Encoding: gzip, chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n",
+    "a bare LF after the line": b"HTTP/1.1 200 OK\nContent-Length: 5\r\n\r\n12345",
+    "a bare LF in a field": LINE + b"X: a\nContent-Length: 3\r\nContent-Length: 5\r\n\r\n12345",
+    "bare LFs alone": b"HTTP/1.1 200 OK\nContent-Length: 5\n\n12345",
+    "a bare CR in a field": LINE + b"X: a\rContent-Length: 3\r\nContent-Length: 5\r\n\r\n12345",
+    "a folded length": LINE + b"Content-Length:\r\n 5\r\n\r\n12345",
+    "a folded field": LINE + b"X: a\r\n\tContent-Length: 3\r\nContent-Length: 5\r\n\r\n12345",
+    "a field that begins with a space": LINE + b" X: a\r\nContent-Length: 5\r\n\r\n12345",
+    "a space before a colon": LINE + b"Transfer-Encoding : chunked\r\nContent-Length: 5\r\n\r\n12345",
+    "no colon": LINE + b"X\r\nContent-Length: 5\r\n\r\n12345",
+    "a NUL in a field": LINE + b"X: \0\r\nContent-Length: 5\r\n\r\n12345",
+    "a chunk with a bare LF": LINE + b"Transfer-Encoding: chunked\r\n\r\n5\n12345\r\n0\r\n\r\n",
+    "a chunk with a sign": LINE + b"Transfer-Encoding: chunked\r\n\r\n+5\r\n12345\r\n0\r\n\r\n",
+    "a chunk that is longer": LINE + b"Transfer-Encoding: chunked\r\n\r\n3\r\n12345\r\n0\r\n\r\n",
+    "a line of a chunk without an end": LINE + b"Transfer-Encoding: chunked\r\n\r\n5;" + b"a" * 2**20,
+}
+
+
+@pytest.mark.parametrize("kind", SMUGGLED)
+def test_an_answer_that_can_be_read_in_two_ways_is_refused_at_once(connect, kind):
+    with Server(lambda request: [SMUGGLED[kind]]) as server:
+        with pytest.raises(StorageError, match="the server's answer makes no sense"):
+            connect(server).read("a", 1000)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), TimeoutError()])
+def test_a_process_that_cannot_listen_says_so(connect, error, monkeypatch):
+    def refuse(call):
+        call.close()
+        raise error
+
+    monkeypatch.setattr(gate, "in_background", refuse)
+    with Server(lambda request: answer(b"12345")) as server:
+        with pytest.raises(StorageError, match=r"cannot listen on 127\.0\.0\.1.*(Too many open files|too long)"):
+            connect(server)
+        monkeypatch.undo()
+        assert isinstance(outcome(lambda: connect(server).read("a", 1000)), bytes | StorageError)
+
+
+@pytest.mark.parametrize("proxy", ["http://[", "[", "http://[::1"])
+def test_a_proxy_of_the_environment_that_is_no_url_is_a_wrong_option(connect, proxy, monkeypatch):
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "")
+    with Server(lambda request: answer(b"12345")) as server, pytest.raises(ConfigError, match="http_proxy"):
+        connect(server)
+
+
 # Redirects
 
 
@@ -194,6 +254,31 @@ def test_no_redirect_takes_a_request_to_another_server(connect, call, status):
             with Server(script) as server, pytest.raises(FunctaStoreError) as caught:
                 CALLS[call](connect(server, timeout=3.0))
             assert "stolen" not in str(caught.value)
+        assert other.requests == []
+
+
+LEADS = [
+    "http://{host}/stolen",
+    "http:///{host}/stolen",
+    "http:\\\\{host}/stolen",
+    "//{host}/stolen",
+    "/\t/{host}/stolen",
+    "\\\\{host}/stolen",
+    "/\\{host}/stolen",
+    "http://127.0.0.1@{host}/stolen",
+    "HTTP://{host}/stolen",
+    " http://{host}/stolen",
+]
+
+
+@pytest.mark.parametrize("location", LEADS)
+def test_no_redirect_leads_around_the_gate(connect, location, monkeypatch):
+    """The client asks some hosts, where a machine's own credentials are, without the gate."""
+    monkeypatch.setattr(connections, "METADATA_HOSTS", "localhost")
+    with Server(lambda request: answer(b"12345")) as other:
+        where = location.format(host=f"localhost:{other.port}")
+        with Server(lambda request: answer(b"", 302, Location=where)) as server, pytest.raises(FunctaStoreError):
+            connect(server, timeout=3.0).read("a", 1000)
         assert other.requests == []
 
 
@@ -221,6 +306,49 @@ def test_a_proxy_of_the_environment_is_used_and_gets_its_credentials(monkeypatch
         assert objects.read("a", 1000) == b"12345"
         assert proxy.requests[0].path == "http://server.invalid/x.functa/a"
         assert proxy.requests[0].headers["proxy-authorization"] == "Basic c29tZWJvZHk6aHVudGVyMg=="
+
+
+@pytest.fixture
+def behind_a_proxy(monkeypatch):
+    """Lets requests to servers that are not on this machine pass a server as their proxy."""
+
+    def use(proxy):
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("https_proxy", proxy.url)
+        for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+
+    return use
+
+
+PRIVATE = [
+    "10.0.0.1",
+    "192.168.1.1",
+    "127.0.0.2",
+    "0.0.0.0",
+    "100.64.0.1",
+    "224.0.0.1",
+    "0x0a000001",
+    "167772161",
+    "[::1]",
+    "[fd00::1]",
+    "[::ffff:10.0.0.1]",
+    "[64:ff9b::a00:1]",
+    "[2002:a00:1::1]",
+    "localhost",
+    "nowhere.invalid",
+]
+
+
+@pytest.mark.parametrize("host", PRIVATE)
+def test_a_proxy_is_sent_to_no_address_that_is_not_public(host, behind_a_proxy):
+    """The named server, whose name only the proxy knows, sends the request on."""
+    with Server(lambda request: answer(b"", 302, Location=f"http://{host}/stolen")) as proxy:
+        behind_a_proxy(proxy)
+        with pytest.raises(StorageError, match=r"is not followed|name is not known") as caught:
+            open_objects("http://server.invalid/x.functa").read("a", 1000)
+        assert "stolen" not in str(caught.value)
+        assert {request.path for request in proxy.requests} == {"http://server.invalid/x.functa/a"}
 
 
 # Time
@@ -320,6 +448,21 @@ def test_an_ordinary_server_is_asked_once(connect):
 def test_limits_of_time_are_numbers_above_0(name, value):
     with pytest.raises((ValueError, TypeError)):
         StorageOptions(**{name: value})
+
+
+def test_a_call_that_another_thread_gives_up_is_not_made_again():
+    found = []
+    with silent("before the answer") as server:
+        objects = KINDS["s3"](server, timeout=60.0)
+        thread = threading.Thread(target=lambda: found.append(outcome(lambda: objects.read("a", 1000))))
+        thread.start()
+        while not server.requests:
+            time.sleep(0.01)
+        give_up_in(thread)
+        thread.join(5)
+    assert isinstance(found[0], StorageError)
+    assert "cannot be read: it was given up" in str(found[0])
+    assert len(server.requests) == 1
 
 
 # Ctrl-C

@@ -10,7 +10,7 @@ from functa_store import cli
 from functa_store.errors import ConfigError, StorageError, StoreFormatError
 from functa_store.store import remote
 from functa_store.store.claim import sole_writer
-from functa_store.store.objects import StorageOptions, open_objects
+from functa_store.store.objects import StorageOptions, first_line, open_objects
 from functa_store.store.output import check_output
 from functa_store.store.reader import StoreReader
 from functa_store.store.verify import verify
@@ -148,3 +148,17 @@ def test_a_url_without_a_bucket_or_of_an_unknown_kind_is_refused(location):
 def test_a_store_in_a_bucket_ends_in_functa(location, storage):
     with pytest.raises(ConfigError, match=r"must end in \.functa"):
         check_output(location, storage)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "at 10:20:30: cannot reach [::1]:9000:x [dim 3]",
+        "expected <Error>, found <html>: see [bold] and :boom: in a[i][j]",
+        "C:/x:y:z [/x] [red]",
+    ],
+)
+def test_what_a_library_says_is_told_as_it_is(said):
+    assert first_line(ValueError(f"\n  {said}\nTraceback")) == said
+    assert first_line(ValueError(f"\x1b[31m{said}\x1b]0;title\x07\a\0")) == said
+    assert len(first_line(ValueError(said * 100))) < 310

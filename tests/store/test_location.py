@@ -184,6 +184,40 @@ def test_ordinary_places_are_taken_as_they_are(location, expected):
     assert parse_location(location) == expected
 
 
+ADDRESSES = ["s3://bucket/faces1.functa", "gs://faces1/x.functa", "https://example.org/faces1/x.functa"]
+
+
+@pytest.mark.parametrize("location", ADDRESSES)
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ANY_KEY", "faces1"),
+        ("MY_PASSWORD", "faces1"),
+        ("HF_TOKEN", "faces1"),
+        ("AWS_ACCESS_KEY_ID", "faces1"),
+        ("http_proxy", "http://user:faces1@127.0.0.1:9"),
+    ],
+)
+def test_a_word_that_is_a_secret_of_something_else_is_no_credential_of_an_address(
+    location, variable, value, monkeypatch
+):
+    monkeypatch.setenv(variable, value)
+    assert parse_location(location) == Address(
+        scheme=location.partition(":")[0],
+        host=location.split("/")[2],
+        prefix="/".join(location.split("/")[3:]),
+    )
+
+
+@pytest.mark.parametrize("variable", ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GOOGLE_SERVICE_ACCOUNT_KEY"])
+@pytest.mark.parametrize("location", ADDRESSES)
+def test_a_secret_of_a_provider_is_none_in_an_address(location, variable, monkeypatch):
+    monkeypatch.setenv(variable, "faces1")
+    with pytest.raises(ConfigError, match="looks like credentials") as caught:
+        parse_location(location)
+    assert "faces1" not in str(caught.value)
+
+
 def test_a_path_with_a_tilde_is_that_of_the_home(monkeypatch):
     monkeypatch.setenv("HOME", "/home/somebody")
     assert isinstance(found := open_objects("~/x.functa"), LocalObjects)
