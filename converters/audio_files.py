@@ -23,6 +23,7 @@ MIXES = ("mono", "stereo", "keep")
 _FASTEST = 1_000_000
 _LONGEST = 1 << 24
 _MOST_VALUES = 1 << 27  # half a gigabyte
+_ALWAYS_WINDOWS = 1 << 13  # of a file, however few bytes it has
 _VALUES_AT_ONCE = 1 << 18
 _MOST_STEPS = 1 << 18  # of a ratio of rates: the filter has twenty times as many weights
 _MOST_CHUNKS = 1 << 12
@@ -150,6 +151,7 @@ def read_sound(data: bytes, form: WindowFormat, options: SoundOptions) -> Float3
     with open_sound(data) as file:
         _check_header(file, form, options)
         length = _length(file, form)
+        _check_windows(length, form, len(data))
         take_room(4 * length * form.num_channels)
         sound, done = np.empty((length, form.num_channels), np.float32), 0
         for block in resampled(_blocks(file, form.num_channels), file.samplerate, form.sample_rate):
@@ -179,7 +181,18 @@ def glance(data: bytes, form: WindowFormat, options: SoundOptions) -> int:
     """Number of samples that `read_sound` gives, from the header alone; errors as there."""
     with open_sound(data) as file:
         _check_header(file, form, options)
-        return _length(file, form)
+        length = _length(file, form)
+        _check_windows(length, form, len(data))
+        return length
+
+
+def _check_windows(length: int, form: WindowFormat, num_bytes: int) -> None:
+    """Refuse a file that unpacks to far more windows than it has bytes: a tone without an end takes hardly any."""
+    if (windows := length // form.samples) > max(_ALWAYS_WINDOWS, num_bytes):
+        raise MemberError(
+            f"would be {windows} windows of {form.samples} samples, but has {num_bytes} bytes, expected at least a "
+            "byte for each; take longer windows"
+        )
 
 
 def _length(file: "SoundFile", form: WindowFormat) -> int:

@@ -221,6 +221,15 @@ def test_a_header_that_promises_more_than_memory_holds_is_a_reject(pack, files):
     assert "more than the" in source.rejects[0].reason
 
 
+def test_a_tone_of_a_few_bytes_does_not_become_millions_of_examples(pack, files):
+    """Five such files of 420 kB took 4.8 GB."""
+    tiny = encode(np.full(2**20, 0.5), fmt="FLAC")
+    assert len(tiny) < 2**15
+    for check_first in (None, 0):
+        with pytest.raises((ArchiveError, TooManyRejectsError), match="windows of 64 samples, but has"):
+            open_audio(pack({"long.flac": tiny}), samples=64, check_first=check_first)
+
+
 def test_a_rate_that_would_blow_a_file_up_is_a_reject(pack, files):
     slow = encode(np.zeros(100_000), rate=1)
     source = open_audio(pack(files | {"99.wav": slow}), seconds=0.1, sample_rate=48_000, max_rejects=0.2)
