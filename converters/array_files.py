@@ -14,7 +14,7 @@ from converters.hdf5_files import MAGIC as HDF5_MAGIC
 from converters.hdf5_files import Hdf5Array, Hdf5Arrays
 from converters.npy_files import MAGIC as NPY_MAGIC
 from converters.npy_files import Npy, Npz, ZipMembers
-from converters.zarr_files import ZarrArrays, open_zarr_store
+from converters.zarr_files import ZarrArrays, ZippedFiles, check_zarr_store, open_zarr_store
 from functa_store.array_labels import storable
 from functa_store.errors import ArchiveError, MemberError
 
@@ -81,7 +81,7 @@ def _open(path: str) -> ArrayFile:
     if head.startswith(_ZIP_MAGIC):
         members = ZipMembers(path)
         is_npz = any(name.endswith(".npy") for name in [*members.names, *members.problems])
-        return Npz(members) if is_npz else ZarrArrays(open_zarr_store(path))
+        return Npz(members) if is_npz else ZarrArrays(check_zarr_store(ZippedFiles(members)))
     if head == HDF5_MAGIC:
         return Hdf5Arrays(path)
     raise ArchiveError(f"{path}: starts with {head!r}, expected {EXPECTED}")

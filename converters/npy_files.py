@@ -3,6 +3,7 @@
 `numpy.load` is not used: it reads a header of any length, takes what a header promises, and advises to allow pickles.
 """
 
+import contextlib
 import io
 import math
 import os
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from converters.array_bounds import MAX_DEPTH
-from converters.packed import RandomFile, content_start
+from converters.packed import RandomFile, content_start, most_members
 from functa_store.errors import ArchiveError, MemberError
 
 MAGIC = b"\x93NUMPY"
@@ -180,21 +181,20 @@ class ZipMembers:
         problems: Why members cannot be used, by name: it leads out of the archive, or occurs twice.
 
     Raises:
-        ArchiveError: If it is damaged.
+        ArchiveError: If it is damaged, or has too many members.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.problems: dict[str, str] = {}
-        try:
+        with _cut_off(path):
             self._file = RandomFile(path)
-            self.num_bytes = self._file.size
+            self.num_bytes, count = self._file.size, most_members(self._file)
+        if count > MAX_MEMBERS:  # before the library takes memory for each
+            raise ArchiveError(f"{path}: holds {count} members, expected at most {MAX_MEMBERS}; split it")
+        with _cut_off(path):
             self._zip = zipfile.ZipFile(path)
             entries = [entry for entry in self._zip.infolist() if not entry.filename.endswith("/")]
-        except Exception as error:  # whatever a damaged zip makes the library raise
-            raise ArchiveError(f"{path}: cannot be read: {error}; is it cut off? Fetch it again") from error
-        if len(entries) > MAX_MEMBERS:
-            raise ArchiveError(f"{path}: holds {len(entries)} members, expected at most {MAX_MEMBERS}")
         self._entries: dict[str, zipfile.ZipInfo] = {}
         for entry in entries:
             if problem := _bad_name(entry.filename):
@@ -265,6 +265,15 @@ class ZipMembers:
             MemberError: If they cannot be read; the message is the reason alone.
         """
         return self._file.read_at(content_start(self._file, self._entries[name].header_offset) + begin, end - begin)
+
+
+@contextlib.contextmanager
+def _cut_off(path: str) -> Iterator[None]:
+    """Whatever a damaged zip makes a library raise becomes an error about it."""
+    try:
+        yield
+    except Exception as error:
+        raise ArchiveError(f"{path}: cannot be read: {error}; is it cut off? Fetch it again") from error
 
 
 def _bad_name(name: str) -> str | None:

@@ -13,6 +13,7 @@ from functa_store.errors import ArchiveError, MemberError
 STORED, DEFLATED = 0, 8
 
 # PKWARE's APPNOTE.TXT, sections 4.3.12, 4.3.14, 4.3.15 and 4.3.16.
+_ENTRY_MAGIC = b"PK\1\2"
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
@@ -103,7 +104,7 @@ def zip_entries(file: RandomFile) -> Iterator[Entry]:
             break
         fields = _CENTRAL.unpack_from(window, position)
         name_end = position + _CENTRAL.size + fields[10]
-        if fields[0] != b"PK\1\2":
+        if fields[0] != _ENTRY_MAGIC:
             break
         name = window[position + _CENTRAL.size : name_end]
         extra = window[name_end : name_end + fields[11]]
@@ -128,6 +129,20 @@ def content_start(file: RandomFile, offset: int) -> int:
     if magic != b"PK\3\4":
         raise MemberError("is damaged inside the zip: its header is missing")
     return offset + LOCAL_HEADER + name_length + extra_length
+
+
+def most_members(file: RandomFile) -> int:
+    """How many members the directory of a zip has at most, whatever its end record says.
+
+    Raises:
+        ArchiveError: If it has no directory.
+    """
+    start, size, _, _ = _find_directory(file)
+    count, overlap = 0, len(_ENTRY_MAGIC) - 1
+    for place in range(0, size, _WINDOW):
+        begin = max(0, place - overlap)
+        count += file.read_at(start + begin, min(size, place + _WINDOW) - begin).count(_ENTRY_MAGIC)
+    return count
 
 
 def _zip_entry(file: RandomFile, name: bytes, fields: tuple[Any, ...], extra: bytes, start_of_zip: int) -> Entry:

@@ -74,13 +74,13 @@ class FolderFiles:
 class ZippedFiles:
     """The members of a zip; see `zarr_metadata.Files`."""
 
-    def __init__(self, path: str) -> None:
-        self.name = path
-        self._members = ZipMembers(path)
+    def __init__(self, members: ZipMembers) -> None:
+        self.name = members.path
+        self._members = members
         self.num_bytes = self._members.num_bytes
         self._kept: tuple[str, bytes] | None = None
         for name, problem in self._members.problems.items():
-            raise ArchiveError(f"{path}: member {ascii(name)[:200]} {problem}; zip it again")
+            raise ArchiveError(f"{members.path}: member {ascii(name)[:200]} {problem}; zip it again")
         self._folders: dict[str, dict[str, None]] = {}
         for name in self._members.names:
             while "/" in name:
@@ -340,12 +340,17 @@ class ZarrArrays(Mapping[str, Any]):
 
 
 def open_zarr_store(path: str) -> CheckedStore:
-    """The store in a folder or zip.
+    """The store in a folder or zip; errors as for `check_zarr_store`."""
+    return check_zarr_store(FolderFiles(path) if os.path.isdir(path) else ZippedFiles(ZipMembers(path)))
+
+
+def check_zarr_store(files: Files) -> CheckedStore:
+    """The store in files.
 
     Raises:
         ArchiveError: If there is none, or it cannot be let through.
     """
-    store = CheckedStore(FolderFiles(path) if os.path.isdir(path) else ZippedFiles(path))
+    store = CheckedStore(files)
     if not store.metadata.arrays:
-        raise ArchiveError(f"{path}: there is no Zarr array or group with arrays")
+        raise ArchiveError(f"{files.name}: there is no Zarr array or group with arrays")
     return store

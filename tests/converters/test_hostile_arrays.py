@@ -21,6 +21,7 @@ import xarray as xr
 import zarr
 
 from converters import array_bounds, hdf5_files
+from converters.array_files import open_arrays
 from converters.arrays import open_array_archive
 from converters.climate import open_climate
 from converters.hdf5_files import Hdf5Arrays
@@ -803,6 +804,28 @@ def test_a_member_that_is_longer_than_the_zip_says_is_cut_off_there(tmp_path):
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(ArchiveError, match=r"promises 480 bytes of values .* but has 72|Bad CRC-32"):
         open_array_archive(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("told", [None, 1])
+def test_a_zip_of_too_many_members_is_not_parsed(tmp_path, monkeypatch, told):
+    monkeypatch.setattr("converters.npy_files.MAX_MEMBERS", 2)
+    np.savez(tmp_path / "a.npz", a=VALUES, b=VALUES, c=VALUES)
+    if told:
+        content = bytearray((tmp_path / "a.npz").read_bytes())
+        content[-14:-10] = struct.pack("<2H", told, told)
+        (tmp_path / "a.npz").write_bytes(content)
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(ArchiveError, match=r"holds 3 members, expected at most 2; split it"):
+        open_array_archive(tmp_path / "a.npz")
+
+
+def test_a_zarr_store_in_a_zip_is_parsed_once(tmp_path, monkeypatch):
+    zarr_store(tmp_path / "a.zarr")
+    shutil.make_archive(str(tmp_path / "a.zarr"), "zip", tmp_path / "a.zarr")
+    opened, parse = [], zipfile.ZipFile
+    monkeypatch.setattr(zipfile, "ZipFile", lambda path: opened.append(path) or parse(path))
+    assert set(open_arrays(tmp_path / "a.zarr.zip")) == {"values", "occupancy", "n"}
+    assert len(opened) == 1
 
 
 def test_npz_members_of_methods_that_inflate_without_bounds_are_refused(tmp_path):
