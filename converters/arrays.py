@@ -128,12 +128,19 @@ def open_array_archive(
 
 
 def _only_array(arrays: ArrayFile, name: str) -> str:
-    found = [key for key in arrays if len(arrays.shape(key)) >= 2]
+    found, unreadable = [], []
+    for key in arrays:
+        try:
+            if len(arrays.shape(key)) >= 2:
+                found.append(key)
+        except ArchiveError as error:  # such as an array of Python objects, beside the one that is meant
+            unreadable.append(str(error))
     if len(found) != 1:
         few = ", ".join(found[:_NUM_NAMED]) + (", ..." if len(found) > _NUM_NAMED else "")
+        beside = f"; {unreadable[0]}" if unreadable else ""
         raise ArchiveError(
             f"{name}: found {len(found)} arrays of two axes or more ({few or 'none'}), expected one; "
-            "name it with --array"
+            f"name it with --array{beside}"
         )
     return found[0]
 

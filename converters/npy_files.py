@@ -31,7 +31,8 @@ MAX_MEMBERS = 1 << 20
 MAX_NPZ_RATIO = 1 << 8
 """How many times smaller than in memory an array of an .npz may be stored, if it is large: it is read whole."""
 
-ALWAYS_NPZ_BYTES = 1 << 28
+ALWAYS_NPZ_BYTES = 1 << 29
+"""Bytes in memory up to which it may be stored in however few: sparse voxels shrink 700 times."""
 
 _DAMAGE = (
     OSError,
@@ -178,7 +179,9 @@ class ZipMembers:
 
     Attributes:
         num_bytes: Bytes of the zip.
-        problems: Why members cannot be used, by name: it leads out of the archive, or occurs twice.
+        problems: Why members cannot be used, by name, such as one that leads out of the archive.
+        repeated: Names of several members each, of which the last one counts, as for every reader of zips: a Zarr
+            store to which something was appended has its metadata more than once.
 
     Raises:
         ArchiveError: If it is damaged, or has too many members.
@@ -187,6 +190,7 @@ class ZipMembers:
     def __init__(self, path: str) -> None:
         self.path = path
         self.problems: dict[str, str] = {}
+        self.repeated: set[str] = set()
         with _cut_off(path):
             self._file = RandomFile(path)
             self.num_bytes, count = self._file.size, most_members(self._file)
@@ -200,11 +204,10 @@ class ZipMembers:
             if problem := _bad_name(entry.filename):
                 self.problems[entry.filename] = problem
             elif entry.filename in self._entries:
-                self.problems[entry.filename] = "occurs more than once in the archive"
+                self.repeated.add(entry.filename)
+                self._entries[entry.filename] = entry
             else:
                 self._entries[entry.filename] = entry
-        for name in self.problems:
-            self._entries.pop(name, None)
 
     @property
     def names(self) -> Iterator[str]:
@@ -321,7 +324,10 @@ class Npz(Mapping[str, Any]):
     def __init__(self, members: ZipMembers) -> None:
         self.members, self.num_bytes = members, members.num_bytes
         self._kept: tuple[str, np.ndarray] | None = None
-        self._names = {name.removesuffix(".npy"): name for name in members.names if name.endswith(".npy")}
+        for name in members.repeated:  # of which nobody can say which one is meant
+            members.problems[name] = "occurs more than once in the archive"
+        usable = (name for name in members.names if name not in members.repeated)
+        self._names = {name.removesuffix(".npy"): name for name in usable if name.endswith(".npy")}
 
     def __getitem__(self, name: str) -> np.ndarray:
         self._names[name]

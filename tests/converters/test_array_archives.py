@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import warnings
 
 import h5py
 import numpy as np
@@ -10,6 +11,7 @@ import xarray as xr
 import zarr
 
 from converters.arrays import converter, open_array_archive
+from converters.voxels import open_voxels
 from functa_store.array_sources import ArraySource
 from functa_store.commands.archives import reopen_archive
 from functa_store.errors import ArchiveError, ConfigError, MemberError, TooManyRejectsError
@@ -437,3 +439,34 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
 def test_an_array_that_says_more_than_its_values_is_refused(values, words):
     with pytest.raises(ArchiveError, match=words):
         ArraySource(values)
+
+
+def test_a_zip_to_which_a_zarr_store_was_written_bit_by_bit_is_read(tmp_path):
+    """It holds metadata more than once, since a zip can only be appended to; the last ones count."""
+    values = np.random.default_rng(0).random((12, 8, 8)).astype(np.float32)
+    dataset = xr.Dataset({"field": (("example", "y", "x"), values)})
+    for version in (2, 3):
+        path = tmp_path / f"{version}.zarr.zip"
+        with warnings.catch_warnings(action="ignore"), zarr.storage.ZipStore(path, mode="w") as store:
+            dataset.to_zarr(store, zarr_format=version)
+        source = open_array_archive(path, array="field", channels_axis="none")
+        np.testing.assert_array_equal(source.read(3), ArraySource(values[..., None]).read(3))
+
+
+def test_an_array_of_objects_beside_the_one_that_is_meant_is_passed_over(tmp_path):
+    values = np.random.default_rng(0).random((12, 8, 8, 1)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", values=values, names=np.array(["a", "bb"] * 6, object))
+    np.testing.assert_array_equal(open_array_archive(tmp_path / "a.npz").read(2), ArraySource(values).read(2))
+    np.savez(tmp_path / "b.npz", names=np.array([["a", "bb"]], object))
+    with pytest.raises(ArchiveError, match=r"found 0 arrays .* name it with --array; .*holds Python objects"):
+        open_array_archive(tmp_path / "b.npz")
+
+
+def test_sparse_occupancies_that_shrink_seven_hundred_times_are_read(tmp_path):
+    occupancy = np.zeros((1100, 64, 64, 64), np.uint8)
+    occupancy[:, 20:40, 20:40, 20:40] = 1
+    occupancy[np.arange(1100), np.arange(1100) % 64] = 1
+    np.savez_compressed(tmp_path / "v.npz", occupancy=occupancy)
+    assert (tmp_path / "v.npz").stat().st_size * 256 < occupancy.nbytes
+    source = open_voxels(tmp_path / "v.npz", limit=2)
+    np.testing.assert_array_equal(source.read(1)[..., 0], occupancy[1])
