@@ -11,7 +11,7 @@ import numpy as np
 
 from converters.array_bounds import check_beside
 from converters.hdf5_files import MAGIC as HDF5_MAGIC
-from converters.hdf5_files import Hdf5Array, Hdf5Arrays
+from converters.hdf5_files import Hdf5Array, Hdf5Arrays, check_user_block
 from converters.npy_files import MAGIC as NPY_MAGIC
 from converters.npy_files import Npy, Npz, ZipMembers
 from converters.zarr_files import ZarrArrays, ZippedFiles, check_zarr_store, open_zarr_store
@@ -84,6 +84,7 @@ def _open(path: str) -> ArrayFile:
         return Npz(members) if is_npz else ZarrArrays(check_zarr_store(ZippedFiles(members)))
     if head == HDF5_MAGIC:
         return Hdf5Arrays(path)
+    check_user_block(path)
     raise ArchiveError(f"{path}: starts with {head!r}, expected {EXPECTED}")
 
 

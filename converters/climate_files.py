@@ -15,7 +15,7 @@ from xarray.core import indexing
 
 from converters.array_bounds import check_all_beside
 from converters.climate_times import decode_times
-from converters.hdf5_files import Hdf5Arrays
+from converters.hdf5_files import Hdf5Arrays, check_user_block
 from converters.plain_files import walk_files
 from converters.unchanged import FileStamps, FolderStamps
 from converters.zarr_files import check_inside, open_zarr_store
@@ -292,6 +292,7 @@ def _engine(path: str) -> str:
         return "h5netcdf"
     if head.startswith((b"CDF\1", b"CDF\2")):
         return "scipy"
+    check_user_block(path)
     kind = next((kind for magic, kind in OTHERS.items() if head.startswith(magic)), f"it starts with {head!r}")
     raise ArchiveError(f"{path}: expected NetCDF or Zarr, found {kind}")
 

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
+_FIRST_PLACE, _LAST_PLACE = 1 << 9, 1 << 24
+"""Bytes that may precede HDF5 in a file: the first, or twice that, and so on."""
+
 MAX_ATTRIBUTES = 1 << 16
 """Attributes of one file."""
 
@@ -408,6 +411,25 @@ class CheckedHeaps(io.FileIO):
                 raise MemberError(f"has a damaged heap: object {number} in it has {length} bytes")
             place += length if number == 0 else _HEAP_OBJECT.size + (length + 7) // 8 * 8
         self._checked.add(start)
+
+
+def check_user_block(path: str) -> None:
+    """Refuse HDF5 that follows something else in its file, as MATLAB writes it; its places are counted from there.
+
+    Raises:
+        ArchiveError: If it does; says how to take that off.
+        OSError: If the file cannot be read.
+    """
+    place = _FIRST_PLACE
+    with open(path, "rb") as file:
+        while place <= _LAST_PLACE:
+            file.seek(place)
+            if file.read(len(MAGIC)) == MAGIC:
+                raise ArchiveError(
+                    f"{path}: is HDF5 behind a user block of {place} bytes, as MATLAB writes it; take that off with "
+                    "`h5unjam -i FILE -o OUT`"
+                )
+            place *= 2
 
 
 def import_h5py() -> Any:

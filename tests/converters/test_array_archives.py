@@ -470,3 +470,10 @@ def test_sparse_occupancies_that_shrink_seven_hundred_times_are_read(tmp_path):
     assert (tmp_path / "v.npz").stat().st_size * 256 < occupancy.nbytes
     source = open_voxels(tmp_path / "v.npz", limit=2)
     np.testing.assert_array_equal(source.read(1)[..., 0], occupancy[1])
+
+
+def test_hdf5_behind_a_user_block_is_named_with_the_way_out(tmp_path):
+    with h5py.File(tmp_path / "matlab.h5", "w", userblock_size=1024) as file:
+        file["x"] = np.zeros((4, 8, 8))
+    with pytest.raises(ArchiveError, match=r"behind a user block of 1024 bytes.*h5unjam"):
+        open_array_archive(tmp_path / "matlab.h5")
