@@ -47,6 +47,7 @@ import socket
 import ssl
 import threading
 import urllib.request
+import weakref
 from collections.abc import Iterator
 from typing import NoReturn
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -135,7 +136,9 @@ class Gate:
         self._expected: list[int] = []
         self._raised = asyncio.Event()
         self.troubles, self.last = 0, Trouble("", final=False)
-        self.url = f"http://127.0.0.1:{in_background(self._listen())}"
+        server = in_background(_listen(weakref.WeakMethod(self._serve)))
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        weakref.finalize(self, _stop_listening, server).atexit = False
 
     @contextlib.contextmanager
     def expecting(self, at_most: int) -> Iterator[None]:
@@ -236,10 +239,6 @@ class Gate:
     def _refuse(self, target: str) -> NoReturn:
         self.fail(f"the server sends the request on to {target}, which is not followed; name that one")
 
-    async def _listen(self) -> int:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=MOST_HEAD)
-        return server.sockets[0].getsockname()[1]
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         passage = _Passage(self, reader, writer)
         # One that is cancelled ends like any other: the process does.
@@ -247,6 +246,23 @@ class Gate:
         with contextlib.suppress(*ends):
             await passage.serve()
         passage.close()
+
+
+async def _listen(serve: weakref.WeakMethod) -> asyncio.Server:
+    """Listen on behalf of a gate, which goes when nothing but this uses it."""
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (method := serve()) is not None:
+            await method(reader, writer)
+        else:
+            writer.close()
+
+    return await asyncio.start_server(serve_one, "127.0.0.1", 0, limit=MOST_HEAD)
+
+
+def _stop_listening(server: asyncio.Server) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended
+        server.get_loop().call_soon_threadsafe(server.close)
 
 
 class _Passage:
@@ -576,12 +592,12 @@ def _split(target: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-_gates: dict[tuple[str, str, bool], Gate] = {}
+_gates = weakref.WeakValueDictionary[tuple[str, str, bool], Gate]()
 _gates_lock = threading.Lock()
 
 
 def gate_to(scheme: str, authority: str, *, follows: bool) -> Gate | None:
-    """The gate to a server, one per server and process; None behind a proxy of a kind that only the client knows.
+    """The gate to a server, one per process while it is in use; None behind a proxy of a kind that only the client knows.
 
     Raises:
         ConfigError: If the environment names a proxy by what is no URL.
@@ -598,14 +614,14 @@ def gate_to(scheme: str, authority: str, *, follows: bool) -> Gate | None:
     key = scheme, authority.lower(), follows
     with _gates_lock:
         try:
-            if key not in _gates:
-                _gates[key] = Gate(scheme, authority, follows=follows)
+            if (gate := _gates.get(key)) is None:
+                gate = _gates[key] = Gate(scheme, authority, follows=follows)
         except OSError as error:  # TimeoutError is one
             raise StorageError(
                 f"{scheme}://{authority}: cannot be reached: this process cannot listen on 127.0.0.1, through which it "
                 f"asks servers ({error.strerror or 'it took too long'}); let it open more files, or close some"
             ) from error
-        return _gates[key]
+        return gate
 
 
 def _forget() -> None:

@@ -46,7 +46,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import IO, Any
 
 MEMORY_BYTES = 1 << 30
 """What opening one mutant may take beside what the child has when it starts."""
@@ -191,13 +191,20 @@ class _Child:
         line, until = b"", time.monotonic() + seconds
         while not line.endswith(b"\n"):
             left = until - time.monotonic()
-            if left <= 0 or not select.select([self._process.stdout], [], [], left)[0]:
+            if left <= 0 or not _is_readable(self._process.stdout, left):
                 return b""
             some = os.read(self._process.stdout.fileno(), 1 << 16)
             if not some:
                 return b""
             line += some
         return line
+
+
+def _is_readable(file: IO[bytes], seconds: float) -> bool:
+    """Whether something comes in time; `select.select` knows the first 1,024 descriptors only."""
+    waiting = select.poll()
+    waiting.register(file, select.POLLIN | select.POLLHUP)
+    return bool(waiting.poll(1000 * seconds))
 
 
 def main() -> None:
