@@ -597,7 +597,7 @@ _gates_lock = threading.Lock()
 
 
 def gate_to(scheme: str, authority: str, *, follows: bool) -> Gate | None:
-    """The gate to a server, one per process while it is in use; None behind a proxy of a kind that only the client knows.
+    """The gate to a server, one per process while in use; None behind a proxy of a kind that only the client knows.
 
     Raises:
         ConfigError: If the environment names a proxy by what is no URL.
