@@ -64,7 +64,7 @@ _LONGEST_MESSAGE = 20_000
 class Watch:
     """Notes what should not happen while a mutant is opened. An audit hook cannot be removed: once for a process."""
 
-    def __init__(self, work: pathlib.Path, outside: pathlib.Path) -> None:
+    def __init__(self, outside: pathlib.Path) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._events = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         self._outside = outside
@@ -72,7 +72,6 @@ class Watch:
         self.on = False
         self.seen: list[str] = []
         self._mine = f"/proc/{os.getpid()}"
-        self._mutable = (os.path.realpath(work),)
         sys.addaudithook(self._hook)
 
     def look_outside(self) -> None:
@@ -115,7 +114,7 @@ class Watch:
         if event == "open":
             self._note_opened(*args)
         elif event.startswith(_FORBIDDEN) or (
-            event.startswith(_CHANGES) and not self._is_below(args[0], (self._work,))
+            event.startswith(_CHANGES) and not self._is_below(args[0], (self.folder,))
         ):
             self.seen.append(f"{event} {args!r}"[:500])
 
@@ -210,9 +209,10 @@ def main(module: str, kind_name: str, folder: str) -> None:
     assert isinstance(kinds, types.ModuleType)
     kind: Kind = kinds.KINDS[kind_name]
     kind.plant(outside)
-    watch = Watch(work, outside)
+    watch = Watch(outside)
     for seed in (-1, -2, -3):  # so that what is imported or started once is there
         _try(kind, seed, work, watch)
+    gc.freeze()  # what has been imported is not looked through again for each mutant
     limit = _status("VmSize") + MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     answers.write("ready\n")

@@ -30,16 +30,17 @@ def test_reading_a_mutant_or_refusing_it_is_in_order():
         ("read outside", "opened .*hostname"),
         ("read outside in C", "outside was opened.*secret.bin"),
         ("write beside", "opened .*beside"),
-        ("remove outside", "os.remove"),
-        ("run", "subprocess.Popen"),
-        ("connect", "socket.connect"),
-        ("unpickle", "pickle.find_class"),
-        ("load a library", "ctypes.dlopen"),
+        ("remove outside", r"os\.remove \("),
+        ("run", r"subprocess\.Popen \("),
+        ("connect", r"socket\.connect \("),
+        ("unpickle", r"pickle\.find_class \("),
+        ("load a library", r"ctypes\.dlopen \("),
         ("take memory", "MemoryError"),
     ],
 )
 def test_whatever_else_a_mutant_does_is_a_fault(misdeed, words, monkeypatch):
-    monkeypatch.setattr(harness, "HANG_SECONDS", 3.0)
+    if misdeed == "hang":
+        monkeypatch.setattr(harness, "HANG_SECONDS", 3.0)
     tally = fuzz("tests.fuzz.misdeeds", misdeed, range(1))
     assert list(tally.faults) == [0]
     with pytest.raises(AssertionError, match=words):
