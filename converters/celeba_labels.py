@@ -134,8 +134,9 @@ def read_labels(
 
 
 def _lines(file: LabelFile) -> list[tuple[int, str]]:
-    lines = file.content.removeprefix(codecs.BOM_UTF8).splitlines()
-    return [(number, line.decode("utf-8", "replace")) for number, line in enumerate(lines, 1) if line.strip()]
+    """Lines by number, without those of nothing but white space, whatever Unicode counts as such."""
+    lines = (line.decode("utf-8", "replace") for line in file.content.removeprefix(codecs.BOM_UTF8).splitlines())
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _read_header(file: LabelFile, rows: Sequence[tuple[int, str]]) -> list[str]:

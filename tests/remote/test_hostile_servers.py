@@ -473,6 +473,7 @@ import os, signal, sys, threading, time
 from functa_store.store.objects import StorageOptions, open_objects, write_all
 from functa_store.store.parts import gather
 from functa_store.store.threads import map_in_threads
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background, it is ignored
 objects = open_objects(sys.argv[1], StorageOptions(endpoint=sys.argv[2], timeout=600.0))
 calls = {
     "read": lambda: objects.read("a", 10**9),
