@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow fuzz lint format docs bench clean
+.PHONY: demo test test-slow test-long lint format docs bench clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -24,14 +24,14 @@ $(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.installed-demo  ## convert a small archive of photographs and look at it
 	$(BIN)/python -m demo
 
-test: $(VENV)/.installed-dev  ## everything but the slow tests
+test: $(VENV)/.installed-dev  ## the tests that take minutes together
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-test-slow: $(VENV)/.installed-dev  ## the slow tests alone
-	$(BIN)/python -m pytest -m slow
+test-slow: $(VENV)/.installed-dev  ## those that take seconds to a minute each; CI runs them, too
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m slow
 
-fuzz: $(VENV)/.installed-dev  ## tens of thousands of hostile archives and planted links, which take hours
-	$(BIN)/python -m pytest -m fuzz
+test-long: $(VENV)/.installed-dev  ## killed and interrupted conversions, hostile inputs by tens of thousands: hours
+	$(BIN)/python -m pytest -m long
 
 lint: $(VENV)/.installed-dev  ## format, lint, types, import walls
 	$(BIN)/ruff format --check .

@@ -35,6 +35,7 @@ def _archive(tmp_path_factory):
     return GeneratedArchive(num_images=40).write(tmp_path_factory.mktemp("archives") / "images.zip")
 
 
+@pytest.mark.slow
 def test_a_sweep_appends_a_row_per_recipe(archive, tmp_path, monkeypatch):
     outer = dataclasses.replace(sweep.START.outer, num_points=16, batch_size=2)
     monkeypatch.setattr(sweep, "START", dataclasses.replace(sweep.START, network=TINY, outer=outer))
@@ -114,6 +115,7 @@ def test_a_mean_psnr_is_a_number_of_json_even_without_an_error():
     assert report.decibels([0.0], 2.0) == pytest.approx(100)
 
 
+@pytest.mark.slow
 def test_fit_compares_every_side(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(peers, "reference_fit", lambda _: peers.plain_fit)
     options = "--sizes", tiny.name, "--matmul-precision", "float32", "bfloat16", "--reference", "checkout"
@@ -145,12 +147,14 @@ def test_fit_compares_the_same_images_in_batches_larger_than_their_number(tiny, 
     assert all(row["batch"] > sides.BATCHES[tiny.name] for row in found)
 
 
+@pytest.mark.slow
 def test_outer_step_compares_speed_and_memory(tiny, tmp_path):
     found = run(outer_step, tmp_path / "outer.json", "--sizes", tiny.name)["steps"]
     assert [row["side"] for row in found] == ["ours", "jitted"]
     assert all(row["seconds_per_image"] > 0 and row["temporary_bytes"] > 0 for row in found)
 
 
+@pytest.mark.slow
 def test_outer_step_compiles_the_papers_network_alone(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(outer_step, "PAPER", tiny)
     monkeypatch.setattr(outer_step, "PAPER_STEPS", (("ours", 4, 4), ("jitted", 4, None)))
@@ -177,6 +181,7 @@ def test_sine_compares_every_function(tmp_path, monkeypatch):
     assert all(row["ours_ns"] > 0 and row["xla_ns"] > 0 for row in found)
 
 
+@pytest.mark.slow
 def test_a_conversion_tells_its_fit_and_memory(archive, monkeypatch):
     config = ConvertConfig(
         network=TINY,
@@ -200,12 +205,13 @@ def test_scaling_has_the_median_of_every_number_of_images(tmp_path, monkeypatch)
     assert (tmp_path / "scaling.png").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_scaling_converts_in_a_process_of_its_own(tmp_path):
     found = run(scaling, tmp_path / "scaling.json", "--images", "40")["conversions"]
     assert found[0]["seconds"] > found[0]["fit_seconds"]
 
 
+@pytest.mark.slow
 def test_all_benchmarks_write_one_report(tmp_path, monkeypatch, capsys):
     commands = {"sine": ["--elements", "64", "--runs", "1"], "decode": ["--sizes", "unheard of"]}
     monkeypatch.setattr(everything, "BENCHMARKS", commands)

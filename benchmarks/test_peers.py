@@ -77,6 +77,7 @@ def test_the_compiled_and_the_eager_fit_are_the_same(case):
         assert_close(ours, expected)
 
 
+@pytest.mark.slow
 def test_the_outer_gradient_goes_through_the_inner_steps(case):
     """Against finite differences of the reference, inner loop and all, along a random direction."""
     params = {"base": case.weights, "rates": case.rates}

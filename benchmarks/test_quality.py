@@ -18,6 +18,7 @@ def _archive(tmp_path_factory):
     return GeneratedArchive(num_images=40).write(tmp_path_factory.mktemp("archives") / "images.zip")
 
 
+@pytest.mark.slow
 def test_time_to_quality_writes_a_curve_per_recipe(archive, tmp_path, monkeypatch):
     for name, config in time_to_quality.RECIPES.items():
         outer = dataclasses.replace(config.outer, batch_size=2, num_points=16, warmup_steps=1)
@@ -38,6 +39,7 @@ def test_time_to_quality_writes_a_curve_per_recipe(archive, tmp_path, monkeypatc
     assert out.with_suffix(".png").exists()
 
 
+@pytest.mark.slow
 def test_an_outer_step_of_both_sides_takes_time(archive, monkeypatch):
     outer = dataclasses.replace(time_to_quality.OURS.outer, batch_size=2, num_points=16)
     monkeypatch.setattr(time_to_quality, "OURS", dataclasses.replace(time_to_quality.OURS, network=TINY, outer=outer))
@@ -46,6 +48,7 @@ def test_an_outer_step_of_both_sides_takes_time(archive, monkeypatch):
     assert min(seconds.values()) > 0
 
 
+@pytest.mark.slow
 def test_schedules_appends_a_row_per_schedule(archive, tmp_path, monkeypatch, capsys):
     outer = dataclasses.replace(schedules.FACES.outer, num_steps=3, batch_size=2, num_points=16)
     monkeypatch.setitem(schedules.CONFIGS, "faces", dataclasses.replace(schedules.FACES, network=TINY, outer=outer))
@@ -57,6 +60,7 @@ def test_schedules_appends_a_row_per_schedule(archive, tmp_path, monkeypatch, ca
     assert capsys.readouterr().out.count("| 2 | ") >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_classify_compares_plain_and_refined_modulations(tmp_path, monkeypatch, capsys):
     config = dataclasses.replace(classify.CONFIG, network=TINY)

@@ -48,6 +48,7 @@ def test_a_format_that_shuffles_itself_reads_every_row_once(name, folder):
     np.testing.assert_array_equal(np.sort(read[:, 0]), np.sort(workload.rows[:, 0]))
 
 
+@pytest.mark.slow
 def test_formats_are_compared_and_those_that_cannot_be_are_named(tmp_path, monkeypatch):
     words = ["--examples", "256", "--size", "16", "--batch", "32", "--seconds", "0.01"]
     words += ["--cold-gigabytes", "0.00001"]
@@ -76,6 +77,7 @@ def test_many_examples_are_written_opened_and_read(tmp_path, monkeypatch):
     assert found["stores"][0]["ratio"] == 1
 
 
+@pytest.mark.slow
 def test_an_epoch_from_a_bucket_takes_fewer_requests_than_zarr_python_sends(tmp_path, monkeypatch):
     pytest.importorskip("moto.server", reason="moto's S3 server is not installed")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):

@@ -46,6 +46,7 @@ def options(archive, folder):
     return ["--archive", str(archive), "--resolution", "8", "--outer-steps", "2", "--folder", str(folder)]
 
 
+@pytest.mark.slow
 def test_scenes_are_measured_on_views_that_the_fit_has_not_seen(archive, tmp_path):
     scenes.main([*options(archive, tmp_path), "--kind", "cars", "--tuning-steps", "1"])
     rows = json.loads((tmp_path / "scenes-cars.json").read_text())["rows"]
@@ -56,6 +57,7 @@ def test_scenes_are_measured_on_views_that_the_fit_has_not_seen(archive, tmp_pat
         assert sheet.width > 4 * SIZE
 
 
+@pytest.mark.slow
 def test_a_sweep_compares_recipes(archive, tmp_path):
     scenes.main([*options(archive, tmp_path), "--tuning-steps", "0", "--fold", "1", "--sweep", "w0 20"])
     rows = json.loads((tmp_path / "scenes-sweep-both-1.json").read_text())["rows"]
@@ -77,6 +79,7 @@ def test_scenes_that_are_not_there_are_missed_before_learning(more, archive, tmp
         scenes.main([*options(archive, tmp_path), *more])
 
 
+@pytest.mark.slow
 def test_no_more_views_are_reported_than_there_are(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(scenes, "CONTEXTS", (6, None))
     scenes.main([*options(archive, tmp_path), "--kind", "cars", "--tuning-steps", "0"])

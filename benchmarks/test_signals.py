@@ -55,6 +55,7 @@ def test_a_truncated_dct_keeps_the_lowest_cosines_of_every_channel():
         np.testing.assert_allclose(kept[count:], 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_functa_and_peers_are_compared_on_held_out_files(archive, tmp_path):
     signals.main(["audio", "--archive", str(archive), "--folder", str(tmp_path)])
     rows = json.loads((tmp_path / "audio.json").read_text())["rows"]
@@ -64,6 +65,7 @@ def test_functa_and_peers_are_compared_on_held_out_files(archive, tmp_path):
     assert psnr["PCA, 4 components"] > psnr["the mean"]
 
 
+@pytest.mark.slow
 def test_the_sweep_looks_at_training_files_alone(archive, tmp_path, read):
     source = signals.open_audio(archive, samples=64)
     training = {name for name, split in zip(source.ids, source.split, strict=True) if split == "train"}

@@ -11,6 +11,7 @@ from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLo
 from functa_store.conversion import convert
 
 
+@pytest.mark.slow
 def test_rounding_costs_something_and_the_store_says_about_as_much(tmp_path):
     archive = GeneratedArchive(num_images=12, size=16).write(tmp_path / "images.zip")
     network = NetworkConfig(width=8, depth=3, modulation_dim=4)

@@ -6,8 +6,11 @@ file holds: compression makes numbers smaller, but not without end.
 
 import contextlib
 import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from functa_store.errors import ArchiveError
 
@@ -176,6 +179,24 @@ def check_examples(where: str, shape: Sequence[int], item_bytes: int, stored: in
                 f"{where}: has {num_channels} channels in each of {shape[0]} examples, expected fewer; is another axis "
                 "the channels'?"
             )
+
+
+def check_code_points(where: str, texts: np.ndarray) -> None:
+    """Refuse texts that Python cannot hold: an array of text is any 32-bit numbers, Unicode ends at 0x10FFFF.
+
+    Args:
+        where: Names the array in an error.
+        texts: Of kind "U".
+
+    Raises:
+        ArchiveError: If one has a number beyond.
+    """
+    numbers = np.ascontiguousarray(texts, texts.dtype.newbyteorder("=")).reshape(-1).view(np.uint32)
+    if numbers.size and (largest := int(numbers.max())) > sys.maxunicode:
+        raise ArchiveError(
+            f"{where}: is text with a code point {largest:#x}, expected at most {sys.maxunicode:#x}, where Unicode "
+            "ends; fetch it again"
+        )
 
 
 @contextlib.contextmanager

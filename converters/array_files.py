@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from converters.array_bounds import check_beside
+from converters.array_bounds import check_beside, check_code_points
 from converters.hdf5_files import MAGIC as HDF5_MAGIC
 from converters.hdf5_files import Hdf5Array, Hdf5Arrays, check_user_block
 from converters.npy_files import MAGIC as NPY_MAGIC
@@ -127,6 +127,8 @@ def plain_values(values: np.ndarray, where: str) -> np.ndarray:
     Raises:
         ArchiveError: If they are neither.
     """
+    if values.dtype.kind == "U":
+        check_code_points(where, values)
     if values.dtype.kind in "biufU":
         return storable(values)
     if values.dtype.kind in "ST" or (

@@ -13,7 +13,7 @@ import xarray as xr
 from xarray.backends import BackendArray, H5NetCDFStore
 from xarray.core import indexing
 
-from converters.array_bounds import check_all_beside
+from converters.array_bounds import check_all_beside, check_code_points
 from converters.climate_times import decode_times
 from converters.hdf5_files import Hdf5Arrays, check_user_block
 from converters.plain_files import walk_files
@@ -133,7 +133,11 @@ def open_member(path: str, *, chunks: str | None = None) -> xr.Dataset:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of attributes that make no sense, of metadata that are not consolidated
             dataset = decode_times(xr.open_dataset(**_checked(path, engine), decode_times=False, chunks=chunks))
-            return dataset.assign_coords({k: along.load() for k, along in dataset.coords.items() if along.ndim < 2})
+            loaded = {name: along.load() for name, along in dataset.coords.items() if along.ndim < 2}
+            for name, along in loaded.items():
+                if along.dtype.kind == "U":
+                    check_code_points(f"{path}/{name}", along.values)
+            return dataset.assign_coords(loaded)
     except (ArchiveError, MissingLibraryError):
         raise
     except ImportError as error:

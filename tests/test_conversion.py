@@ -121,6 +121,7 @@ assert jax.local_device_count() == 4
 ODD = dataclasses.replace(CONFIG, outer=dataclasses.replace(OUTER, batch_size=5))
 
 
+@pytest.mark.slow
 def test_a_batch_that_devices_do_not_divide_is_converted_all_the_same(tmp_path):
     """Five examples go to one of four devices, the fit of 32 to all of them."""
     subprocess.run([sys.executable, "-c", ON_FOUR_DEVICES, tmp_path / "four.functa"], check=True)
@@ -129,6 +130,7 @@ def test_a_batch_that_devices_do_not_divide_is_converted_all_the_same(tmp_path):
     np.testing.assert_allclose(there, here, atol=1e-4 * np.abs(here).max())
 
 
+@pytest.mark.slow
 def test_a_time_budget_becomes_the_number_of_steps_it_took(tmp_path):
     outer = OuterLoopConfig(num_steps=None, time_budget=0.3, batch_size=4, num_points=32, warmup_steps=2)
     path = tmp_path / "timed.functa"
@@ -203,6 +205,7 @@ def test_a_source_that_contradicts_itself_writes_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_shift_modulations_are_stored_and_decoded_like_latent_ones(tmp_path):
     network = NetworkConfig(width=8, depth=3, w0=10.0, modulation="shift", modulation_dim=None)
     config = ConvertConfig(network=network, inner=InnerLoopConfig(learning_rate=1e-3), outer=OUTER)
@@ -273,6 +276,7 @@ def test_what_a_network_cannot_learn_is_refused_before_work_starts(offered, conf
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_rounding_scenes_costs_what_is_seen_along_rays(tmp_path):
     """Their errors are those of colours, not of densities, which are ten times as large."""
     config = dataclasses.replace(
@@ -306,6 +310,7 @@ def test_a_finished_exact_store_of_another_seed_or_dataset_is_not_believed(tmp_p
     assert not path.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("time_budget", "tuning_steps"), [(None, 0), (0.2, 2)])
 def test_what_is_decided_on_the_way_does_not_make_an_exact_store_anothers(
     tmp_path, monkeypatch, time_budget, tuning_steps

@@ -45,7 +45,7 @@ def test_the_archive_repeats_byte_for_byte(tmp_path, monkeypatch):
         assert archive.testzip() is None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_demo_leaves_a_sheet_a_table_and_a_store(tmp_path):
     """Twice, since the second run must replace what the first one left."""
     for _ in range(2):

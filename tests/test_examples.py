@@ -49,6 +49,7 @@ def write_labelled(path, split="test"):
     return str(path)
 
 
+@pytest.mark.slow
 def test_an_example_classifies_held_out_digits(store, classify, capsys):
     accuracies = run(classify, ["--store", str(store), "--label", "digit"])
     assert accuracies["this classifier"] > 0.6
@@ -57,6 +58,7 @@ def test_an_example_classifies_held_out_digits(store, classify, capsys):
     assert "this classifier" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_example_classifies_attributes_of_minus_one_and_one(tmp_path, classify):
     """As CelebA has them."""
     accuracies = run(classify, ["--store", write_labelled(tmp_path / "faces.functa"), "--label", "Smiling"])

@@ -111,7 +111,7 @@ def test_its_errors_are_those_of_functa_store(curves, archive, tmp_path):
         curves.open(str(tmp_path / "bytes.csv"), options, silent)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_installed_package_converts_its_archives(store):
     functaset = functa_store.open(store)
     assert len(functaset) == 39
@@ -121,7 +121,7 @@ def test_an_installed_package_converts_its_archives(store):
     assert functaset.features.value_range == (-1, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_its_presets_are_listed_and_its_archives_read_again(functa, store, archive):
     assert list(functa("presets")["curves"]) == ["curves-fast"]
     assert functa("verify", store, "--deep", "--archive", archive)

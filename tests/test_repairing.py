@@ -52,6 +52,7 @@ def copy(stores, tmp_path):
     return shutil.copytree(stores / "int8.functa", tmp_path / "copy.functa")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
 def test_recoding_gives_the_bytes_of_a_conversion_to_that_dtype(stores, tmp_path, dtype):
     functa_store.recode(stores / "float32.functa", tmp_path / "recoded.functa", dtype)
@@ -59,6 +60,7 @@ def test_recoding_gives_the_bytes_of_a_conversion_to_that_dtype(stores, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["recoded.functa"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_conversion_to_int8_goes_on_to_the_same_bytes(stores, tmp_path, monkeypatch):
     path, config = tmp_path / "again.functa", dataclasses.replace(CONFIG, modulation_dtype="int8")
     for part in ("fit_shards", "write_recoded"):
@@ -95,6 +97,7 @@ def test_losses_add_up(stores, tmp_path):
     assert losses[0] < losses[1] == losses[2]
 
 
+@pytest.mark.slow
 def test_a_base_in_float16_is_what_examples_were_fitted_with(tmp_path):
     functa_store.convert(source(), tmp_path / "half.functa", dataclasses.replace(CONFIG, base_dtype="float16"))
     fs = functa_store.open(tmp_path / "half.functa")
@@ -157,6 +160,7 @@ def test_an_unfinished_conversion_is_not_for_repair(tmp_path, monkeypatch):
         functa_store.repair(path, source())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
 def test_a_conversion_that_died_before_it_cleared_up_is_called_once_more(stores, tmp_path, monkeypatch, dtype):
     path, config = tmp_path / "again.functa", dataclasses.replace(CONFIG, modulation_dtype=dtype)

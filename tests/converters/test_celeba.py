@@ -211,6 +211,12 @@ def test_label_files_of_absurd_numbers_lines_and_names_are_refused_in_words(pack
     assert len(str(caught.value)) < 1500
 
 
+@pytest.mark.parametrize("space", ["", " ", "\t", "\x1c", "\x85", "\u2028"])
+def test_lines_of_white_space_are_blank_whatever_unicode_counts_as_such(pack, encode_image, space):
+    path = pack({"0.jpg": encode_image(fmt="JPEG"), "list_eval_partition.txt": f"{space}\n0.jpg 0\n".encode()})
+    assert open_celeba(path).split.tolist() == ["train"]
+
+
 @pytest.mark.parametrize("value", ["a\0b", "9" * 5000])
 def test_options_that_are_no_path_or_number_are_errors_in_words(pack, encode_image, value):
     path = pack({"0.jpg": encode_image(fmt="JPEG")})

@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 from converters.climate import converter, open_climate
 from functa_store.commands.archives import _kept
@@ -477,3 +478,16 @@ def test_real_archives_become_sources(file, options, expected):
 def test_fields_of_different_dimensions_in_a_real_archive_are_refused():
     with pytest.raises(ArchiveError, match=r"temperature and sea_ice_cover have different dimensions"):
         open_climate(CLIMATE / "era5_tl31_19590102T00_global.nc", variable="temperature,sea_ice_cover")
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have a Zarr V3 specification")
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_coordinate_of_numbers_that_are_no_characters_is_refused(tmp_path, version):
+    texts = np.array([f"member {i}" for i in range(4)])
+    made = dataset(4).assign_coords(member=("time", texts))
+    made.to_zarr(tmp_path / "fields.zarr", zarr_format=version, consolidated=False)
+    assert open_climate(tmp_path / "fields.zarr").labels["member"].names == tuple(texts.tolist())
+    texts.view(np.uint32)[3] = 0x110000
+    zarr.open_group(tmp_path / "fields.zarr", mode="r+")["member"][:] = texts
+    with pytest.raises(ArchiveError, match="member: is text with a code point 0x110000, expected at most 0x10ffff"):
+        open_climate(tmp_path / "fields.zarr")

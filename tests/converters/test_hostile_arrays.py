@@ -980,6 +980,21 @@ def test_one_text_of_a_megabyte_among_thousands_takes_no_gigabytes(tmp_path):
         open_array_archive(tmp_path / "a.h5", array="values", ids="ids")
 
 
+@pytest.mark.parametrize("dtype", ["<U4", ">U4"])
+def test_texts_of_numbers_that_are_no_characters_are_refused(tmp_path, dtype):
+    texts = np.array([f"{i:04}" for i in range(COUNT)], dtype)
+    texts.view(f"{dtype[0]}u4")[2] = 0x110000
+    np.savez(tmp_path / "a.npz", values=VALUES, occupancy=GRIDS, labels=texts)
+    for convert in (
+        lambda: open_array_archive(tmp_path / "a.npz", array="values", labels="labels"),
+        lambda: open_array_archive(tmp_path / "a.npz", array="values", ids="labels"),
+        lambda: open_array_archive(tmp_path / "a.npz", array="values", split_from="labels"),
+        lambda: open_voxels(tmp_path / "a.npz"),
+    ):
+        with pytest.raises(ArchiveError, match="code point 0x110000, expected at most 0x10ffff"):
+            convert()
+
+
 # Archives that change
 
 

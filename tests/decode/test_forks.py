@@ -33,6 +33,7 @@ os.waitpid(child, 0)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
 @pytest.mark.parametrize(
     ("jax_began", "outcome"), [("before", "refused"), ("elsewhere", "refused"), ("never", "decoded")]

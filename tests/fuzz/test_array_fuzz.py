@@ -11,12 +11,13 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks up files 
 NAMES = ("npy", "npz", "hdf5", "netcdf3", "netcdf4", "zarr2", "zarr3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NAMES)
 def test_some_mutants_of_array_files_do_no_harm(kind):
     fuzz("tests.fuzz.array_kinds", kind, range(15)).check()
 
 
-@pytest.mark.fuzz
+@pytest.mark.long
 @pytest.mark.parametrize("part", range(10))
 @pytest.mark.parametrize("kind", NAMES)
 def test_ten_thousand_mutants_of_array_files_do_no_harm(kind, part):

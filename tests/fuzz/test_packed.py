@@ -8,12 +8,13 @@ from tests.fuzz.packed import KINDS
 MODULE = "tests.fuzz.packed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_archive_does_harm(kind):
     fuzz(MODULE, kind, range(15)).check()
 
 
-@pytest.mark.fuzz
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_none_of_ten_thousand_archives_does_harm(kind):
     fuzz(MODULE, kind, range(15, 10_015)).check()

@@ -204,12 +204,13 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_links_planted_where_writers_write_change_nothing_outside(states, tmp_path):
     for seed in range(FAST_RUNS):
         run_one(states, tmp_path / "scratch", seed)
 
 
-@pytest.mark.fuzz
+@pytest.mark.long
 @pytest.mark.parametrize("first", range(0, SLOW_RUNS, SEEDS_EACH))
 def test_ten_thousand_commands_among_planted_links_change_nothing_outside(states, tmp_path, first):
     for seed in range(first, first + SEEDS_EACH):

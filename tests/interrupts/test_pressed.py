@@ -12,7 +12,7 @@ from tests.interrupts.pressing import COMMANDS, GOES_ON, SLACK, Command, Place, 
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Ctrl-C is a signal")
 
-FAST = ("convert", "decode arrays", "export a group", "info")
+FAST = ("convert", "info")
 
 
 @pytest.fixture(scope="module", name="place")
@@ -20,6 +20,7 @@ def _place(tmp_path_factory):
     return Place(tmp_path_factory.mktemp("pressed"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAST)
 def test_ctrl_c_ends_a_command_soon_with_one_line(place, name):
     found, problems = place.press_often(COMMANDS[name], 3, seed=0)
@@ -27,7 +28,7 @@ def test_ctrl_c_ends_a_command_soon_with_one_line(place, name):
     assert not all(pressed.early for pressed in found)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", COMMANDS)
 def test_ctrl_c_ends_a_command_at_a_hundred_moments(place, name):
     found, problems = place.press_often(COMMANDS[name], 100, seed=1)
@@ -57,12 +58,13 @@ def check_going_on(place, name, number, seed):
     assert set(left) <= {"new.functa", "new.functa.log"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["convert", "repair"])
 def test_an_interrupted_command_goes_on_to_the_same_bytes(place, name):
     check_going_on(place, name, 2, seed=2)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", GOES_ON)
 @pytest.mark.parametrize("seed", range(10))
 def test_a_command_that_is_interrupted_often_goes_on_to_the_same_bytes(place, name, seed):

@@ -19,6 +19,7 @@ def _conversions(tmp_path_factory):
     return Conversions(tmp_path_factory.mktemp("references"))
 
 
+@pytest.mark.long
 def test_killed_conversions_end_in_the_same_bytes(conversions, tmp_path):
     plans = [
         Plan("float32", ("learning:100",)),
@@ -85,7 +86,7 @@ def hundred_plans(references):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_hundred_killed_conversions_end_in_the_same_bytes(conversions, tmp_path):
     plans = hundred_plans(conversions.references)
     hits, problems = carry_out_all(conversions, plans, tmp_path)
@@ -137,11 +138,12 @@ def check_full_disk(conversions, folder, dtype, size):
     assert not conversions.problems_at_the_end(dtype, folder / "after/full.functa")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_and_costs_nothing_once_there_is_room(conversions, tmp_path):
     check_full_disk(conversions, tmp_path, "float32", "size=160k")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("dtype", "size"),
     [("float32", f"size={kilobytes}k") for kilobytes in (8, 24, 60, 120, 200, 240)]
@@ -152,7 +154,7 @@ def test_a_disk_of_any_size_may_be_full(conversions, tmp_path, dtype, size):
     check_full_disk(conversions, tmp_path, dtype, size)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("pause", ["learning:60", "shards:9"])
 def test_a_conversion_whose_parent_was_killed_goes_on_alone(conversions, tmp_path, pause):
     out = tmp_path / "orphan.functa"
@@ -166,7 +168,7 @@ def test_a_conversion_whose_parent_was_killed_goes_on_alone(conversions, tmp_pat
     assert not conversions.problems_at_the_end("float32", out)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_conversion_that_was_killed_after_its_parent_goes_on(conversions, tmp_path):
     out = tmp_path / "orphan.functa"
     with conversions.paused("float32", out, "shards:9") as orphan:
@@ -176,7 +178,7 @@ def test_a_conversion_that_was_killed_after_its_parent_goes_on(conversions, tmp_
     assert not conversions.problems_at_the_end("float32", out)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kill", [None, "skeleton:20", "shards:14"])
 def test_of_conversions_started_at_once_one_goes_on(conversions, tmp_path, kill):
     out = tmp_path / "contested.functa"

@@ -49,6 +49,7 @@ def kill_and_go_on(kind: Kind, folder: Path) -> Converted:
     return Converted(conversions.archive, folder / "killed/killed.functa", phases, problems)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_goes_the_whole_way(name, converted: Callable[[str], Converted]):
     """Convert, kill, resume, verify, xarray, decode at twice the resolution, loader."""

@@ -134,6 +134,7 @@ def test_further_steps_repeat_the_last_learned_one():
     assert extend(steps.rates, 2).rates.ravel().tolist() == [1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tiles", [1, 4])
 def test_the_outer_gradient_is_of_second_order(case, tiles):
     """Along a random direction of all weights and rates it equals a float64 difference quotient.

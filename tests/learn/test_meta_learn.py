@@ -71,6 +71,7 @@ def test_an_interrupted_run_goes_on_exactly():
     assert_equal(resumed.learnable, meta_learn(SOURCE, CONFIG).learnable)
 
 
+@pytest.mark.slow
 def test_the_steps_of_a_time_budget_reproduce_it():
     def outer(**length):
         return OuterLoopConfig(batch_size=4, num_points=32, warmup_steps=5, monitor_every=10, **length)
@@ -80,6 +81,7 @@ def test_the_steps_of_a_time_budget_reproduce_it():
     assert_equal(timed.learnable, counted.learnable)
 
 
+@pytest.mark.slow
 def test_learning_that_diverges_gives_up_with_a_reason():
     outer = OuterLoopConfig(num_steps=200, batch_size=4, warmup_steps=0, learning_rate=1e38, monitor_every=10)
     with pytest.raises(LearningError, match="lower the learning rates"):
@@ -142,6 +144,7 @@ def test_learning_that_collapses_goes_back_to_its_best_state_with_half_the_rates
     assert [snapshot.rollbacks for snapshot, _ in states] == [0] * 20 + [1] * 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("monitored_loses", "seen_loses"), [(True, False), (False, True)])
 def test_learning_that_overfits_or_wavers_goes_on(monkeypatch, monitored_loses, seen_loses):
     states = looks_that_lose(monkeypatch, monitored_loses, seen_loses)
@@ -167,6 +170,7 @@ def test_while_learning_overfits_each_best_state_is_looked_at_once(monkeypatch):
     assert len({id(learnable) for learnable in (first_best, at_20, at_30, second_best, at_50)}) == 5
 
 
+@pytest.mark.slow
 def test_a_collapse_is_found_again_after_an_interruption(monkeypatch):
     whole = looks_that_lose(monkeypatch, monitored_loses=True, seen_loses=True)
     uninterrupted = meta_learn(SOURCE, CONFIG)

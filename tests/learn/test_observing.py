@@ -54,6 +54,7 @@ def expected(learnable, of, modulations, weights):
     return np.nansum(squares * counted, axis=(1, 2)) / counted.sum(axis=(1, 2)), squares, counted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("projected", [True, False])
 def test_what_is_missing_counts_in_no_error(stride, projected, monkeypatch):

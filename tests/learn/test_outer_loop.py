@@ -41,6 +41,7 @@ def _start():
     return graph, LearnState(learnable, make_optimizer(CONFIG.outer).init(learnable))
 
 
+@pytest.mark.slow
 def test_losses_are_those_before_the_update_and_fall_with_it(start):
     graph, state = start
     step = make_outer_step(graph, CONFIG, OBSERVER)
@@ -55,6 +56,7 @@ def test_losses_are_those_before_the_update_and_fall_with_it(start):
     assert losses.mean() < 0.9 * first.mean()
 
 
+@pytest.mark.slow
 def test_ones_count_more_in_the_losses(start):
     """Three times as much for a picture of ones, as before for one of zeros; at this inner rate nothing is fitted."""
     graph, state = start
@@ -117,6 +119,7 @@ def test_tiles_give_the_gradient_of_all_points_at_once(start):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_temporaries_hardly_grow_with_the_grid():
     """Four times the points: without tiles, activations would take four times the memory."""
 

@@ -7,6 +7,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from functa_store.array_sources import ArraySource
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
@@ -51,6 +52,7 @@ def converted():
     return base.learnable.rates, *shared.steps, *fit(shared, raw)
 
 
+@pytest.mark.slow
 def test_several_devices_give_what_one_gives(tmp_path, monkeypatch):
     out = tmp_path / "four.npz"
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}

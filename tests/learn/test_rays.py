@@ -173,6 +173,7 @@ def error_of(modulation, views):
     return np.mean((np.asarray(seen, np.float64) - views.reshape(-1, 9)[:, 6:]) ** 2)
 
 
+@pytest.mark.slow
 def test_nothing_of_a_held_out_view_reaches_the_fit_and_only_held_out_views_measure_it():
     other = RAW.copy()
     other[4] = np.random.default_rng(0).permutation(other[4].reshape(-1, 9)).reshape(other[4].shape)
@@ -187,6 +188,7 @@ def test_nothing_of_a_held_out_view_reaches_the_fit_and_only_held_out_views_meas
     assert held_out_2 == pytest.approx(error_of(modulation, other[4:]), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_scene_with_fewer_views_than_others_is_fitted_as_if_it_were_alone():
     padded = RAW.copy()
     padded[2:4, ..., 6:] = np.nan
@@ -248,6 +250,7 @@ def test_a_network_learns_to_show_two_spheres():
     assert losses[-1] < 0.25 * losses[0]
 
 
+@pytest.mark.slow
 def test_it_can_be_learned_through():
     """Second derivatives through rendering are finite."""
     base = init_siren(NETWORK, 3, 4, seed=0)

@@ -35,6 +35,7 @@ def psnr_of(fit, shared, indices):
     return float(np.mean(-10 * np.log10(np.asarray(fit(shared, raw)[1]))))
 
 
+@pytest.mark.slow
 def test_tuned_steps_fit_examples_better_that_they_were_not_tuned_on(base):
     outer = dataclasses.replace(CONFIG.outer, batch_size=16)
     schedule = FitConfig(num_steps=6, stride=1, tuning_steps=60)
@@ -87,6 +88,7 @@ def test_a_verdict_is_not_asked_for_twice(base, monkeypatch):
     assert np.isfinite(first.steps.rates).all()
 
 
+@pytest.mark.slow
 def test_an_interrupted_tuning_goes_on_exactly(base):
     class StopAt(Memory):
         def offer(self, snapshot):
@@ -105,6 +107,7 @@ def test_an_interrupted_tuning_goes_on_exactly(base):
     jax.tree.map(np.testing.assert_array_equal, resumed.steps, straight.steps)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_a_difference_quotient(base):
     """Along a random direction of factors and momenta, in float32 and so to a percent."""
     config = dataclasses.replace(CONFIG, outer=dataclasses.replace(CONFIG.outer, batch_size=2))

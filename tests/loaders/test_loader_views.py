@@ -152,7 +152,8 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("how", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["fork", pytest.param("spawn", marks=pytest.mark.long)])
 def test_workers_of_torch_deliver_the_same_batches(fs, tmp_path, how):
     """In a process of its own, which has not started JAX; forked workers refuse to decode, and say what to do."""
     pytest.importorskip("torch")

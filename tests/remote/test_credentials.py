@@ -194,7 +194,7 @@ def test_representations_and_pickles_hold_no_secret():
             assert_no_secret(repr(thing), pickle.dumps(thing), str(thing))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("module", ["functa_store.cli"])
 @pytest.mark.parametrize("kind", ["200", "403", "in a redirect"])
 def test_a_process_of_its_own_tells_nothing_either(module, kind, tmp_path):

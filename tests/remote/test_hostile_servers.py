@@ -40,7 +40,7 @@ KINDS = {
 }
 
 
-@pytest.fixture(params=["web", "s3", pytest.param("gs", marks=pytest.mark.slow)])
+@pytest.fixture(params=["web", "s3", pytest.param("gs", marks=pytest.mark.long)])
 def connect(request):
     return KINDS[request.param]
 
@@ -170,6 +170,7 @@ def test_ranges_are_what_was_asked_for_or_refused(connect):
         assert isinstance(found, FunctaStoreError), name
 
 
+@pytest.mark.slow
 def test_statuses_that_make_no_sense_are_errors_of_ours(connect, monkeypatch):
     monkeypatch.setattr(remote, "REPEATS", 0)
     for status in (100, 201, 204, 206, 299, 300, 304, 399, 400, 409, 410, 412, 418, 451, 499, 505, 599, 600, 999):
@@ -394,6 +395,7 @@ WAITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", WAITS)
 @pytest.mark.parametrize("kind", SILENT)
 def test_a_silent_or_slow_server_is_given_up(call, kind):
@@ -497,7 +499,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("call", ["read", "read_ranges", "sizes", "write", "write_all", "threads"])
 @pytest.mark.parametrize(
-    "kind", [kind if kind == "before the answer" else pytest.param(kind, marks=pytest.mark.slow) for kind in SILENT]
+    "kind", [kind if kind == "before the answer" else pytest.param(kind, marks=pytest.mark.long) for kind in SILENT]
 )
 def test_ctrl_c_ends_a_wait_at_once_and_the_process_with_it(call, kind):
     with silent(kind) as server:

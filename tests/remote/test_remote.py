@@ -27,6 +27,7 @@ def test_nothing_but_the_store_is_left_in_a_bucket(bucket):
     assert bucket.sibling(".other").sizes() == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("faults", "seed"),
     [
@@ -87,6 +88,7 @@ def test_a_writer_that_died_before_the_root_can_be_resumed(bucket, local, monkey
     assert read_objects(bucket) == read_all(local)
 
 
+@pytest.mark.slow
 def test_a_writer_may_die_at_any_object(local, monkeypatch):
     writes = len(local_writes := read_all(local)) + 5  # a root twice, the receipts of the skeleton and of three shards
     for last in [0, 1, 2, len(local_writes) // 2, *range(writes - 9, writes)]:

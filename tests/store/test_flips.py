@@ -47,6 +47,7 @@ def check_others(files: Files, positions: dict[str, int], value: int) -> None:
     assert verify(Forged(files | changed)).damaged.keys() == positions.keys(), (positions, value)
 
 
+@pytest.mark.slow
 def test_no_flip_is_overlooked(files):
     """Some bytes of every file, one at a time."""
     expected = everything(Forged(files))
@@ -58,7 +59,7 @@ def test_no_flip_is_overlooked(files):
             check_others(files, {key: i}, VALUES[i % 4])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_flip_of_any_byte_is_overlooked(files, tmp_path):
     for key, data in files.items():
         (tmp_path / key).parent.mkdir(parents=True, exist_ok=True)

@@ -50,6 +50,7 @@ def _expected(place):
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirections", ["2>/dev/full", "2>&-", ">&- 2>&-", "0<&- 2>&-", "2> >(exit 0)"])
 @pytest.mark.parametrize("name", WORK)
 def test_messages_that_cannot_be_written_cost_nothing(place, name, redirections):
@@ -62,6 +63,7 @@ def test_messages_that_cannot_be_written_cost_nothing(place, name, redirections)
     check_same(place, command)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORK)
 def test_a_terminal_that_is_closed_costs_nothing(place, name):
     """A session that goes on without it, as under nohup."""
@@ -83,6 +85,7 @@ def test_a_terminal_that_is_closed_costs_nothing(place, name):
     check_same(place, command)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORK)
 def test_lines_for_programs_that_cannot_be_written_cost_the_exit_code_alone(place, name):
     command = COMMANDS[name]
@@ -95,6 +98,7 @@ def test_lines_for_programs_that_cannot_be_written_cost_the_exit_code_alone(plac
     check_same(place, command)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORK)
 def test_a_reader_of_lines_that_has_seen_enough_costs_nothing(place, name):
     command = COMMANDS[name]
@@ -104,6 +108,7 @@ def test_a_reader_of_lines_that_has_seen_enough_costs_nothing(place, name):
     check_same(place, command)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", ["info whole.functa", "info whole.functa --json", "presets", "verify whole.functa", "--help"]
 )
@@ -118,17 +123,20 @@ def test_results_that_cannot_be_written_are_an_error(place, words, redirections)
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["info whole.functa", "presets --json", "--help", "decode --nonsense"])
 @pytest.mark.parametrize("redirections", [">/dev/full 2>/dev/full", ">&- 2>&-", "0<&- >&- 2>&-"])
 def test_where_nothing_can_be_said_the_exit_code_says_it(place, words, redirections):
     assert shell(place, Command(words), redirections) == (2, b"", b"")
 
 
+@pytest.mark.slow
 def test_a_damaged_store_is_said_by_the_exit_code_although_nobody_reads(place):
     command = Command("verify damaged.functa")
     assert shell(place, command, "| true; exit ${PIPESTATUS[0]}")[::2] == (4, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C"}])
 def test_what_an_encoding_cannot_show_is_escaped(place, env):
     env = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", **env}
@@ -144,6 +152,7 @@ def test_what_an_encoding_cannot_show_is_escaped(place, env):
     place.clear(COMMANDS["info"])
 
 
+@pytest.mark.slow
 def test_bars_and_the_last_line_are_readable_on_a_terminal(place):
     """One line about Ctrl-C, and the cursor is shown again."""
     command = COMMANDS["convert"]

@@ -51,6 +51,7 @@ def test_every_scheduler_gives_what_decode_gives(scheduler, chunked, path):
     assert ids.values.tolist() == functa_store.open(path).ids[:].tolist()
 
 
+@pytest.mark.slow
 def test_workers_of_a_cluster_open_and_compile_once_each(chunked, path):
     distributed = pytest.importorskip("distributed")
     with (
