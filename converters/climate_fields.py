@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -105,8 +105,10 @@ def grid_of(name: str, array: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]
     """The latitudes and longitudes of a variable, along one dimension each.
 
     Raises:
-        ArchiveError: If it has none, or they depend on two dimensions.
+        ArchiveError: If it has none, or they depend on two dimensions, or it has a dimension twice.
     """
+    if not _are_distinct(array.dims):
+        raise ArchiveError(f"{name}: {array.name} has dimensions {array.dims}, one of them twice; expected each once")
     latitude, longitude = (_along(array, kind) for kind in AXES)
     if latitude is not None and longitude is not None:
         if latitude.dims != longitude.dims:
@@ -155,7 +157,13 @@ def _rank(coordinate: xr.DataArray, kind: str) -> int:
 
 def _is_field(array: xr.DataArray) -> bool:
     latitude, longitude = (_along(array, kind) for kind in AXES)
-    return array.dtype.kind in "iuf" and latitude is not None and longitude is not None
+    numbers = array.dtype.kind in "iuf" and _are_distinct(array.dims)
+    return numbers and latitude is not None and longitude is not None
+
+
+def _are_distinct(dims: tuple[Hashable, ...]) -> bool:
+    """Whether each dimension is there once; a covariance has one twice."""
+    return len(set(dims)) == len(dims)
 
 
 def _only_field(name: str, dataset: xr.Dataset) -> xr.DataArray:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from functa_store.array_labels import storable
+from functa_store.array_labels import as_text, storable
 from functa_store.sources import Label
 
 TIME_NAMES = ("time", "valid_time", "date", "month", "year", "day")
@@ -59,7 +59,7 @@ def words(coordinate: xr.DataArray) -> list[str]:
         return [f"{t.year:04}-{t.month:02}-{t.day:02}T{t.hour:02}:{t.minute:02}" for t in values]
     if values.dtype.kind == "f":
         return [f"{value:.12g}" for value in values]
-    return [str(value) for value in values]
+    return as_text(values).tolist()
 
 
 def _time_unit(values: np.ndarray) -> Any:
@@ -84,7 +84,7 @@ def labels_of(coordinate: xr.DataArray) -> dict[str, Label]:
     if values.dtype.kind in "iufb":
         counted = values.dtype.kind in "iu" and np.array_equal(values, np.arange(len(values)))
         return {} if counted or not np.isfinite(values).all() else {name: Label(values=storable(values))}
-    classes, number = np.unique(values.astype(str), return_inverse=True)
+    classes, number = np.unique(as_text(values), return_inverse=True)
     return {name: Label(values=number.astype(np.int32), names=tuple(classes.tolist()))}
 
 

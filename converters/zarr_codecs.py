@@ -33,6 +33,7 @@ _BLOCK = 1 << 20
 _SLACK = 1 << 17
 """Of headers, and the last block of a Zstandard frame that does not tell its size."""
 
+_BLOSC_HEADER_BYTES = 16
 _MAX_CODECS = 8
 _TAKES_AND_MAKES: Mapping[str, tuple[str | None, str | None]] = {
     "delta": ("dtype", "astype"),
@@ -257,7 +258,21 @@ def _measure_streams(make: Callable[[], Any]) -> Callable[[bytes, int], int]:
 
 
 def _measure_blosc(packed: bytes, most: int) -> int:
-    return struct.unpack_from("<I", packed, 4)[0] if len(packed) >= 8 else 0
+    """Bytes that the header of a buffer of Blosc promises.
+
+    c-blosc believes the header's number of packed bytes, too, and reads that many, whether they are there or not.
+
+    Raises:
+        MemberError: If the number is another one than there are.
+    """
+    if len(packed) < _BLOSC_HEADER_BYTES:
+        raise MemberError(
+            f"has a chunk of {len(packed)} bytes, expected at least the {_BLOSC_HEADER_BYTES} of a header"
+        )
+    unpacked, _, promised = struct.unpack_from("<3I", packed, 4)
+    if promised != len(packed):
+        raise MemberError(f"has a damaged chunk: it has {len(packed)} bytes, but its header promises {promised}")
+    return unpacked
 
 
 def _measure_lz4(packed: bytes, most: int) -> int:

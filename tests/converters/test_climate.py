@@ -491,3 +491,22 @@ def test_a_coordinate_of_numbers_that_are_no_characters_is_refused(tmp_path, ver
     zarr.open_group(tmp_path / "fields.zarr", mode="r+")["member"][:] = texts
     with pytest.raises(ArchiveError, match="member: is text with a code point 0x110000, expected at most 0x10ffff"):
         open_climate(tmp_path / "fields.zarr")
+
+
+def test_words_in_another_encoding_than_unicode_are_shown_as_far_as_they_are_known(write):
+    texts = np.array([b"\xe7a", b"b", b"c", b"b"])
+    source = open_climate(write(dataset(4).assign_coords(member=("time", texts))))
+    assert source.labels["member"].names == ("b", "c", "\ufffda")
+    made = dataset(4).rename_dims(time="member").drop_vars("time").assign_coords(member=texts[[0, 1, 2, 2]])
+    made["member"] = [b"\xe7a", b"b", b"c", b"d"]
+    assert open_climate(write(made, "members.nc")).ids == ["\ufffda", "b", "c", "d"]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate dimension names")
+def test_a_variable_that_has_a_dimension_twice_is_no_field(write):
+    made = dataset()
+    made["covariance"] = (("lon", "lat", "lon"), np.zeros((12, 9, 12), np.float32))
+    path = write(made)
+    assert len(open_climate(path).ids) == 20
+    with pytest.raises(ArchiveError, match="covariance has dimensions .*one of them twice"):
+        open_climate(path, variable=["covariance"])

@@ -233,6 +233,38 @@ def test_a_chunk_that_unpacks_to_more_than_its_values_is_not_unpacked(tmp_path, 
     assert any(words in source.rejects[0].reason for words in ("unpacks to", "bytes stored in"))
 
 
+SPOILT_BLOSC = {
+    "a byte is missing": lambda content: content[:-1],
+    "no whole header": lambda content: content[:15],
+    "nothing": lambda content: b"",
+    "a byte too many": lambda content: content + b"x",
+    "promises gigabytes": lambda content: content[:12] + struct.pack("<I", 0x66B70038) + content[16:],
+    "promises nothing": lambda content: content[:12] + struct.pack("<I", 0) + content[16:],
+}
+
+
+@pytest.mark.parametrize("damage", SPOILT_BLOSC)
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_chunk_of_blosc_that_is_not_as_long_as_it_says_is_not_unpacked(tmp_path, version, damage):
+    """The library reads as much as the header says: a crash."""
+    path = zarr_store(tmp_path / "a.zarr", version, values=VALUES)
+    content = bytes(numcodecs.Blosc().encode(VALUES[:2]))
+    if version == 2:
+        change(path / "values/.zarray", compressor={"id": "blosc"}, filters=None)
+        chunks = [path / f"values/{k}.0.0" for k in range(3)]
+    else:
+        plain = {"name": "bytes", "configuration": {"endian": "little"}}
+        blosc = {"typesize": 4, "cname": "zstd", "clevel": 5, "shuffle": "shuffle", "blocksize": 0}
+        change(path / "values/zarr.json", codecs=[plain, {"name": "blosc", "configuration": blosc}])
+        chunks = [path / f"values/c/{k}/0/0" for k in range(3)]
+    for chunk in chunks:
+        chunk.write_bytes(content)
+    chunks[1].write_bytes(SPOILT_BLOSC[damage](content))
+    source = open_array_archive(path, channels_axis="none", **TRAIN)
+    assert [reject.member for reject in source.rejects] == ["2", "3"]
+    assert "has a damaged chunk" in source.rejects[0].reason or "of a header" in source.rejects[0].reason
+
+
 def test_zstandard_frames_that_do_not_tell_their_size_are_measured_by_their_blocks():
     codecs = check_codecs("a", [{"id": "zstd"}], 1)
     block = (5 << 3 | 1 << 1).to_bytes(3, "little") + b"x"  # 5 bytes of x, by run length
