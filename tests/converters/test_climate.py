@@ -508,5 +508,5 @@ def test_a_variable_that_has_a_dimension_twice_is_no_field(write):
     made["covariance"] = (("lon", "lat", "lon"), np.zeros((12, 9, 12), np.float32))
     path = write(made)
     assert len(open_climate(path).ids) == 20
-    with pytest.raises(ArchiveError, match="covariance has dimensions .*one of them twice"):
+    with pytest.raises(ArchiveError, match=r"covariance has dimensions .*one of them twice"):
         open_climate(path, variable=["covariance"])
