@@ -421,7 +421,9 @@ def zip_bytes(rng: random.Random, files: Mapping[str, bytes]) -> bytes:
             attributes,
             offset,
         )
-        directory += struct.pack("<4s6H3L5H2L", b"PK\1\2", *numbers) + raw + extra
+        widths = [16] * 6 + [32] * 3 + [16] * 5 + [32] * 2
+        fields = [number % 2**width for number, width in zip(numbers, widths, strict=True)]
+        directory += struct.pack("<4s6H3L5H2L", b"PK\1\2", *fields) + raw + extra
     count = len(entries)
     end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count & 0xFFFF, count & 0xFFFF, len(directory), len(local), 0)
     data = local + directory + end
