@@ -22,15 +22,22 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from functa_store.array_sources import ArraySource
-from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
-from functa_store.feed import Feed
-from functa_store.learn.batches import fit_examples
+from functa_store.config import (
+    ConvertConfig,
+    FitConfig,
+    NetworkConfig,
+    OuterLoopConfig,
+)
+from functa_store.learn.batch_fit import fit_examples
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.tuning import tune
 from functa_store.metrics import psnr_mean
-from functa_store.sources import FeatureSpec, Label, hold_out_every
+from functa_store.sources.array_source import ArraySource
+from functa_store.sources.batch_reader import Feed
+from functa_store.sources.features import FeatureSpec
+from functa_store.sources.source import Label
+from functa_store.sources.splits import hold_out_every
 
 CONFIG = ConvertConfig(
     network=NetworkConfig(width=64, depth=4, w0=10.0, modulation_dim=32),

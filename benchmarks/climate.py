@@ -33,13 +33,12 @@ import functa_store
 from benchmarks import report
 from benchmarks.harmonics import bilinear, principal, truncated
 from benchmarks.recipes import Changes, TrainingPart, validated, with_length
-from converters.climate import open_climate
-from converters.climate_presets import CLIMATE_FAST
+from converters.climate.climate import CLIMATE_FAST, open_climate
 from functa_store.config import ConvertConfig
 from functa_store.decode.functaset import Functaset
+from functa_store.domains.sphere import SphereGrid
 from functa_store.learn.parallel import use_all_cores
-from functa_store.sources import Source
-from functa_store.sphere import SphereGrid
+from functa_store.sources.source import Source
 
 RECIPES: dict[str, Changes] = {
     "preset": {},

@@ -8,8 +8,8 @@ import zipfile
 import numpy as np
 from PIL import Image
 
-from converters.climate import open_climate
-from converters.climate_source import ClimateSource
+from converters.climate.climate import open_climate
+from converters.climate.source import ClimateSource
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.decode [--sizes 128x6 256x10] [--out NAME.json]
 
-Random weights and modulations through functa_store.decode.decoder.TiledDecoder: one example at 1024x1024,
+Random weights and modulations through functa_store.decode.tiled_decoder.TiledDecoder: one example at 1024x1024,
 256 examples at 64x64, and 10,000 random points of 100 random examples. Shares are those of the fastest float32
 matrix product, timed in the same rounds. A second table has the first two calls of a fresh decoder, the second
 one at another resolution.
@@ -17,9 +17,9 @@ import numpy as np
 from benchmarks import report
 from benchmarks.networks import WORKLOADS, Workload
 from benchmarks.timing import Ceiling, Times, interleaved, matmul_ceiling, ratio, timed
-from functa_store.decode.decoder import TiledDecoder
-from functa_store.grids import CellGrid
-from functa_store.learn.cost import forward_flops
+from functa_store.decode.tiled_decoder import TiledDecoder
+from functa_store.domains.cells import CellGrid
+from functa_store.learn.fit import forward_flops
 from functa_store.learn.parallel import use_all_cores
 
 SIZES = ("128x6", "256x10")

@@ -10,7 +10,7 @@ Networks with random initial weights, 64x64 RGB images of random bytes, three st
     reference  the authors' own code, one example, with --reference
 
 No number is given for a float32 fit whose modulations are not those of `jitted`. GFLOP/s count the cost model's
-7 forward passes (functa_store.learn.cost) whatever a side computes; ours computes fewer, as a column of its own
+7 forward passes (functa_store.learn.fit) whatever a side computes; ours computes fewer, as a column of its own
 says. Shares are those of the fastest matrix product, timed in the same rounds. A second table has schedules with
 other steps and points, by their cost alone; `benchmarks.schedules` has their quality.
 """
@@ -27,7 +27,7 @@ from benchmarks.peers import REFERENCE_URL
 from benchmarks.sides import PASSES, Side, fastest_jitted, one_by_one, ours
 from benchmarks.timing import Ceiling, DisagreementError, Times, interleaved, matmul_ceiling, precisions, ratio
 from functa_store.config import FitConfig, MatmulPrecision
-from functa_store.learn.cost import forward_flops
+from functa_store.learn.fit import forward_flops
 from functa_store.learn.parallel import use_all_cores
 
 PUBLISHED = FitConfig(num_steps=NUM_STEPS, stride=1, tuning_steps=0)

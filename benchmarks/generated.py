@@ -5,14 +5,19 @@ from collections.abc import Callable
 import numpy as np
 
 from functa_store.config import ConvertConfig, ModulationDtype, NetworkConfig
-from functa_store.grids import CellGrid
-from functa_store.sources import FeatureSpec
-from functa_store.store.base import RATES, base_shapes
-from functa_store.store.claim import sole_writer
-from functa_store.store.objects import Location, Objects, StorageOptions, open_objects
-from functa_store.store.rounding import choose_rounding
-from functa_store.store.spec import Contents
-from functa_store.store.writer import StoreWriter
+from functa_store.domains.cells import CellGrid
+from functa_store.sources.features import FeatureSpec
+from functa_store.store.format.quantization import choose_rounding
+from functa_store.store.format.side_arrays import RATES, base_shapes
+from functa_store.store.format.spec import Contents
+from functa_store.store.storage.objects import (
+    Location,
+    Objects,
+    StorageOptions,
+    open_objects,
+)
+from functa_store.store.storage.writer_lock import sole_writer
+from functa_store.store.writing.writer import StoreWriter
 
 RANGE = 4.0
 """Generated modulations lie within this distance of 0."""

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 from scipy.special import sph_harm_y
 
-from functa_store.learn.pca import principal_axes
+from functa_store.learn.scores import principal_axes
 
 
 def harmonics(latitudes: np.ndarray, longitudes: np.ndarray, count: int) -> np.ndarray:

@@ -19,7 +19,15 @@ import functa_store
 from benchmarks import report
 from benchmarks.generated import random_table, write_functaset
 from benchmarks.timing import interleaved, ratio
-from functa_store.loaders import Batches, BlockShuffle, Examples, Loader, TorchBatches, TorchExamples, keep_batch
+from functa_store.loaders import (
+    Batches,
+    BlockShuffle,
+    Examples,
+    Loader,
+    TorchBatches,
+    TorchExamples,
+    keep_batch,
+)
 from functa_store.loaders.order import Order, Shuffle
 
 MEMMAP, SLOW = "numpy.memmap, gathered", "grain, Examples one by one"

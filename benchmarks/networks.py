@@ -7,11 +7,11 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.peers import Weights
-from functa_store.array_sources import ArraySource
 from functa_store.config import ConvertConfig, InnerLoopConfig, NetworkConfig
 from functa_store.learn.outer_loop import Learnable, init_learnable
-from functa_store.nets.weights import to_weights
-from functa_store.sources import FeatureSpec
+from functa_store.nets.siren import to_weights
+from functa_store.sources.array_source import ArraySource
+from functa_store.sources.features import FeatureSpec
 
 NUM_STEPS = 3
 """Inner steps of the published algorithm, each on all points."""

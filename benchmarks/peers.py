@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 from functa_store.errors import FunctaStoreError
 
 Weights = Mapping[str, Array]
-"""Base weights by name, as `functa_store.nets.weights.to_weights` gives them, with a map to shifts."""
+"""Base weights by name, as `functa_store.nets.siren.to_weights` gives them, with a map to shifts."""
 
 BatchFit = Callable[[Weights, Array, Array, Array], tuple[Array, Array]]
 ExampleFit = Callable[[Weights, float, Array, Array, Array], tuple[Array, Array]]

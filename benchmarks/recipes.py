@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from functa_store.config import ConvertConfig
-from functa_store.feed import Feed
-from functa_store.learn.batches import mean_psnr
+from functa_store.learn.batch_fit import mean_psnr
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import learned_fit, meta_learn
-from functa_store.sources import Source, hold_out_last
+from functa_store.sources.batch_reader import Feed
+from functa_store.sources.source import Source
+from functa_store.sources.splits import hold_out_last
 
 Changes = dict[str, dict[str, Any]]
 """New values of fields of a configuration's parts: {"network": {"w0": 20.0}}."""

@@ -28,7 +28,7 @@ import functa_store
 from benchmarks import report
 from benchmarks.generated import random_table, write_functaset
 from functa_store.loaders import Loader
-from functa_store.store.objects import StorageOptions
+from functa_store.store.storage.objects import StorageOptions
 from tests.remote.servers import Faults, Proxy, make_s3_bucket, s3_server
 
 BUCKET, STORE = "functasets", "generated.functa"

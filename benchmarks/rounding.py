@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks import report
-from functa_store.commands.archives import reopen_archive
-from functa_store.decode.decoder import TiledDecoder
+from functa_store.cli.reopen import reopen_archive
+from functa_store.conversion.recode import measure_loss
+from functa_store.decode.tiled_decoder import TiledDecoder
 from functa_store.metrics import psnr
 from functa_store.progress import silent
-from functa_store.recoding import measure_loss
-from functa_store.sources import Source
-from functa_store.store.reader import StoreReader
-from functa_store.store.rounding import choose_rounding
+from functa_store.sources.source import Source
+from functa_store.store.format.quantization import choose_rounding
+from functa_store.store.reading.reader import StoreReader
 
 BATCH = 64
 BAND = (25, 30)

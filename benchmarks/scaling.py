@@ -25,9 +25,9 @@ from typing import Any
 from benchmarks import report
 from benchmarks.datasets import GeneratedArchive
 from benchmarks.timing import Machine
-from converters.celeba import open_celeba
+from converters.images.celeba import open_celeba
 from functa_store.config import ConvertConfig, NetworkConfig, OuterLoopConfig
-from functa_store.conversion import convert
+from functa_store.conversion.convert import convert
 from functa_store.progress import Event, Fitted
 
 IMAGES = (1_000, 10_000, 100_000)

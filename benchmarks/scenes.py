@@ -24,24 +24,24 @@ from PIL import Image
 
 from benchmarks.recipes import Changes, changed, with_length
 from benchmarks.report import decibels, publish, table
-from converters.scene_presets import SCENES_FAST
-from converters.srn import open_srn
-from converters.srn_scenes import evenly_spread
-from converters.srn_source import SceneSource
+from converters.scenes.layout import evenly_spread
+from converters.scenes.source import SceneSource
+from converters.scenes.srn import SCENES_FAST, open_srn
 from functa_store.config import ConvertConfig
-from functa_store.decode.rendering import make_renderer
+from functa_store.decode.pictures import comparison_sheet, to_image
+from functa_store.decode.ray_renderer import make_renderer
+from functa_store.domains.scene import SceneVolume
 from functa_store.errors import ArchiveError
-from functa_store.feed import Feed
-from functa_store.learn.batches import Fitted, fit_examples
+from functa_store.learn.batch_fit import Fitted, fit_examples
 from functa_store.learn.inner_loop import Steps
-from functa_store.learn.meta_learn import Base, meta_learn
+from functa_store.learn.meta_learn import meta_learn
+from functa_store.learn.observers import COLOUR
+from functa_store.learn.outer_loop import Base
 from functa_store.learn.parallel import use_all_cores
-from functa_store.learn.rays import COLOUR
 from functa_store.learn.tuning import ReadyFit, tune
-from functa_store.nets.weights import to_weights
-from functa_store.scenes import SceneVolume
-from functa_store.sheets import comparison_sheet, to_image
-from functa_store.sources import Source
+from functa_store.nets.siren import to_weights
+from functa_store.sources.batch_reader import Feed
+from functa_store.sources.source import Source
 
 CONTEXTS = (1, 2, 4, None)
 MOST_HELD_OUT = 8

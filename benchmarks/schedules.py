@@ -23,19 +23,20 @@ from typing import Any
 import numpy as np
 
 from benchmarks.datasets import open_winds
-from converters.celeba import open_celeba
-from converters.presets import CELEBA64_FAST
-from converters.shapenet import open_shapenet
+from converters.images.celeba import open_celeba
+from converters.images.presets import CELEBA64_FAST
+from converters.shapes.shapenet import open_shapenet
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
-from functa_store.feed import Feed
-from functa_store.learn.batches import mean_psnr
+from functa_store.learn.batch_fit import mean_psnr
 from functa_store.learn.fit import Fit, Shared
 from functa_store.learn.inner_loop import extend
-from functa_store.learn.meta_learn import Base, choose_examples, meta_learn
+from functa_store.learn.meta_learn import choose_examples, meta_learn
+from functa_store.learn.outer_loop import Base
 from functa_store.learn.parallel import use_all_cores
-from functa_store.learn.pca import pca_reference
+from functa_store.learn.scores import pca_reference
 from functa_store.learn.tuning import tune
-from functa_store.sources import Source
+from functa_store.sources.batch_reader import Feed
+from functa_store.sources.source import Source
 
 OPEN = {"faces": open_celeba, "voxels": open_shapenet, "globe": open_winds}
 FACES = CELEBA64_FAST.config

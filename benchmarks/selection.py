@@ -23,12 +23,12 @@ from benchmarks.networks import WORKLOADS, Workload
 from benchmarks.timing import DisagreementError, interleaved, ratio
 from functa_store.config import ConvertConfig
 from functa_store.decode.functaset import Functaset
-from functa_store.grids import CellGrid
+from functa_store.domains.cells import CellGrid
 from functa_store.learn.parallel import use_all_cores
-from functa_store.sources import FeatureSpec
-from functa_store.store.base import RATES
-from functa_store.store.objects import open_objects
-from functa_store.store.spec import Contents
+from functa_store.sources.features import FeatureSpec
+from functa_store.store.format.side_arrays import RATES
+from functa_store.store.format.spec import Contents
+from functa_store.store.storage.objects import open_objects
 
 EXAMPLES = (1, 4)
 """Examples that a window is decoded of."""

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from functa_store.feed import Feed
-from functa_store.learn.pca import principal_axes
-from functa_store.sources import Source
+from functa_store.learn.scores import principal_axes
+from functa_store.sources.batch_reader import Feed
+from functa_store.sources.source import Source
 
 THRESHOLDS = np.linspace(0.2, 0.7, 26)
 BATCH = 64

@@ -28,19 +28,20 @@ from benchmarks.recipes import TrainingPart
 from benchmarks.report import table
 from benchmarks.shape_peers import CoarseGrid, Pca, evaluate, summary
 from benchmarks.timing import Machine
-from converters.shape_presets import SHAPES32_FAST, SHAPES64_FAST
-from converters.shapenet import open_shapenet
+from converters.shapes.presets import SHAPES32_FAST, SHAPES64_FAST
+from converters.shapes.shapenet import open_shapenet
 from functa_store.config import ConvertConfig
-from functa_store.conversion import convert
-from functa_store.feed import Feed, evenly
-from functa_store.learn.batches import fit_examples
+from functa_store.conversion.convert import convert
+from functa_store.conversion.recode import recode
+from functa_store.decode.pictures import comparison_sheet, solid_image
+from functa_store.learn.batch_fit import fit_examples
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.tuning import tune
 from functa_store.progress import Event, Learned
-from functa_store.recoding import recode
-from functa_store.sheets import comparison_sheet, solid_image
-from functa_store.sources import Source, hold_out_every
+from functa_store.sources.batch_reader import Feed
+from functa_store.sources.source import Source
+from functa_store.sources.splits import evenly, hold_out_every
 
 NETWORK = ("width", "depth", "w0", "modulation_dim")
 OUTER = ("batch_size", "num_points", "learning_rate", "map_learning_rate", "rates_learning_rate", "decay_fraction")

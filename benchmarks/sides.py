@@ -11,7 +11,7 @@ from benchmarks import peers
 from benchmarks.networks import NUM_STEPS, Workload, feature_batch, raw_batch
 from benchmarks.timing import interleaved, timed
 from functa_store.config import FitConfig, MatmulPrecision
-from functa_store.learn.batches import choose_batch_size
+from functa_store.learn.batch_fit import choose_batch_size
 from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.parallel import one_at_a_time
@@ -24,7 +24,7 @@ PLAIN_BATCHES_ON_ACCELERATOR = (8, 32, 128, 512)
 """Examples per call of `jitted`, of which the fastest is taken."""
 
 PASSES = 2.0 * NUM_STEPS + 1
-"""Forward passes of the published fit by the cost model, `functa_store.learn.cost`."""
+"""Forward passes of the published fit by the cost model, `functa_store.learn.fit`."""
 
 MOST_EXAMPLES = 4096
 

@@ -25,18 +25,17 @@ from scipy.fft import dctn, idctn
 from benchmarks import report
 from benchmarks.harmonics import principal
 from benchmarks.recipes import Changes, TrainingPart, validated, with_length
-from converters.audio import open_audio
-from converters.audio_presets import AUDIO_FAST
-from converters.video import open_video
-from converters.video_presets import VIDEO_FAST
+from converters.signals.audio import AUDIO_FAST, open_audio
+from converters.signals.video import VIDEO_FAST, open_video
 from functa_store.config import ConvertConfig
 from functa_store.errors import ArchiveError
-from functa_store.feed import Feed, evenly
-from functa_store.learn.batches import fit_examples
+from functa_store.learn.batch_fit import fit_examples
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.tuning import tune
-from functa_store.sources import Source
+from functa_store.sources.batch_reader import Feed
+from functa_store.sources.source import Source
+from functa_store.sources.splits import evenly
 
 KINDS = {"audio": (open_audio, AUDIO_FAST), "video": (open_video, VIDEO_FAST)}
 MOST_HELD_OUT = 1024

@@ -20,12 +20,11 @@ import numpy as np
 from benchmarks import report
 from benchmarks.generated import generated_contents, random_table, write_contents
 from benchmarks.timing import interleaved, ratio
-from functa_store.store.layout import Layout
-from functa_store.store.local import LocalObjects
-from functa_store.store.objects import StorageOptions, open_objects, record
-from functa_store.store.reader import StoreReader
-from functa_store.store.rounding import EXACT
-from functa_store.store.tables import tables
+from functa_store.store.format.layout import Layout, tables
+from functa_store.store.format.quantization import EXACT
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.storage.local import LocalObjects
+from functa_store.store.storage.objects import StorageOptions, open_objects, record
 from tests.remote.servers import Faults, Proxy, make_s3_bucket, s3_server
 
 ROWS, SIZE, READ = 16384, 256, 256

@@ -11,10 +11,15 @@ import argparse
 import pathlib
 
 from benchmarks.recipes import Changes, TrainingPart, validated, with_length
-from converters.celeba import open_celeba
-from functa_store.config import ConvertConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
+from converters.images.celeba import open_celeba
+from functa_store.config import (
+    ConvertConfig,
+    InnerLoopConfig,
+    NetworkConfig,
+    OuterLoopConfig,
+)
 from functa_store.learn.parallel import use_all_cores
-from functa_store.learn.pca import pca_reference
+from functa_store.learn.scores import pca_reference
 
 START = ConvertConfig(
     network=NetworkConfig(width=128, depth=6, w0=20.0, modulation_dim=128),

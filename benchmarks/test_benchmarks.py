@@ -24,7 +24,12 @@ from benchmarks import (
     timing,
 )
 from benchmarks.datasets import GeneratedArchive
-from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
+from functa_store.config import (
+    ConvertConfig,
+    FitConfig,
+    NetworkConfig,
+    OuterLoopConfig,
+)
 from functa_store.errors import ConfigError
 
 TINY = NetworkConfig(width=8, depth=3, modulation_dim=4)

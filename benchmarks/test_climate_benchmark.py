@@ -10,7 +10,7 @@ import xarray as xr
 from benchmarks import climate
 from benchmarks.harmonics import bilinear, harmonics, truncated
 from functa_store.config import FitConfig, NetworkConfig
-from functa_store.sphere import SphereGrid
+from functa_store.domains.sphere import SphereGrid
 
 LAT, LON = np.arange(88.0, -89, -4), np.arange(0, 360, 4.0)
 

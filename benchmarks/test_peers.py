@@ -13,8 +13,7 @@ from flax import nnx
 
 from benchmarks import peers
 from functa_store.config import NetworkConfig
-from functa_store.nets.siren import init_siren
-from functa_store.nets.weights import to_weights
+from functa_store.nets.siren import init_siren, to_weights
 from tests.reference import ReferenceSiren
 
 CONFIG = NetworkConfig(width=16, depth=4, w0=20.0, modulation_dim=8)

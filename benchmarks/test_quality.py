@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import classify, schedules, time_to_quality
 from benchmarks.datasets import GeneratedArchive
-from converters.celeba import open_celeba
+from converters.images.celeba import open_celeba
 from functa_store.config import FitConfig, NetworkConfig
 
 TINY = NetworkConfig(width=8, depth=3, modulation_dim=4)

@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks import shapes
 from benchmarks.shape_peers import CoarseGrid, Pca, evaluate, scores
-from converters.shapenet import open_shapenet
-from tests.converters.shapes import ball, encode_binvox
+from converters.shapes.shapenet import open_shapenet
+from tests.converters.shapes.models import ball, encode_binvox
 
 TINY = ["--width", "8", "--depth", "3", "--modulation-dim", "16", "--batch-size", "2", "--num-points", "64"]
 

@@ -6,9 +6,14 @@ import pytest
 
 from benchmarks import rounding, storage
 from benchmarks.datasets import GeneratedArchive
-from converters.celeba import open_celeba
-from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
-from functa_store.conversion import convert
+from converters.images.celeba import open_celeba
+from functa_store.config import (
+    ConvertConfig,
+    FitConfig,
+    NetworkConfig,
+    OuterLoopConfig,
+)
+from functa_store.conversion.convert import convert
 
 
 @pytest.mark.slow

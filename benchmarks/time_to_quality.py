@@ -24,22 +24,27 @@ import optax
 
 from benchmarks import peers
 from benchmarks.timing import RUNS, Machine, interleaved
-from converters.celeba import open_celeba
-from converters.presets import CELEBA64_FAST
+from converters.images.celeba import open_celeba
+from converters.images.presets import CELEBA64_FAST
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig
-from functa_store.feed import Feed
-from functa_store.learn.batches import fit_examples
+from functa_store.learn.batch_fit import fit_examples
 from functa_store.learn.fit import Fit, Shared
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import Snapshot, learned_fit, meta_learn
 from functa_store.learn.observers import observer_of
-from functa_store.learn.outer_loop import LearnState, init_learnable, make_optimizer, make_outer_step
+from functa_store.learn.outer_loop import (
+    LearnState,
+    init_learnable,
+    make_optimizer,
+    make_outer_step,
+)
 from functa_store.learn.parallel import use_all_cores
-from functa_store.learn.pca import pca_reference
+from functa_store.learn.scores import pca_reference
 from functa_store.learn.tuning import tune
 from functa_store.metrics import psnr_mean, psnr_of_mean_mse
-from functa_store.nets.weights import to_weights
-from functa_store.sources import Source
+from functa_store.nets.siren import to_weights
+from functa_store.sources.batch_reader import Feed
+from functa_store.sources.source import Source
 
 OURS = CELEBA64_FAST.config
 

@@ -1,1 +1,1 @@
-"""One module per kind of archive: a source, its presets, and the expected result in its docstring."""
+"""Converters: a folder per kind of archive, with its options, source and presets."""

@@ -1,4 +1,4 @@
-"""Which members of an archive can be read, and what was learned of each on the way?"""
+"""Surveys: every member of an archive read once, on several threads, with rejects and their reasons."""
 
 import dataclasses
 import os
@@ -11,11 +11,11 @@ from typing import Generic, TypeVar
 import numpy as np
 from jaxtyping import Int64
 
-from converters.room import room
+from converters.archives.memory_share import room
 from functa_store.config import whole
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.progress import Report, Surveyed
-from functa_store.sources import Reject, check_rejects
+from functa_store.sources.source import Reject, check_rejects
 
 T = TypeVar("T")
 

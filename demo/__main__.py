@@ -10,12 +10,18 @@ from PIL import Image
 
 from demo.archive import TILE, write_archive
 from demo.table import markdown, rows
-from functa_store import cli, sources
 from functa_store import open as open_functaset
-from functa_store.commands import convert, info
+from functa_store.cli import convert, info
+from functa_store.cli import main as cli
+from functa_store.decode.pictures import comparison_sheet, to_image
 from functa_store.plugins import converters
-from functa_store.progress import Event, Fitted, Learned, silent
-from functa_store.sheets import comparison_sheet, to_image
+from functa_store.progress import (
+    Event,
+    Fitted,
+    Learned,
+    silent,
+)
+from functa_store.sources import source as sources
 
 DEMO_SECONDS = 100
 """Seconds of meta-learning: enough to see, far from enough to compare with published figures."""

@@ -5,16 +5,23 @@ __version__ = "0.1.0"
 # Not typing's, which takes as long to import as all before it: the command line is to hear Ctrl-C at once.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from functa_store.array_sources import ArraySource as ArraySource
     from functa_store.config import ConvertConfig as ConvertConfig
     from functa_store.config import FitConfig as FitConfig
     from functa_store.config import InnerLoopConfig as InnerLoopConfig
     from functa_store.config import NetworkConfig as NetworkConfig
     from functa_store.config import OuterLoopConfig as OuterLoopConfig
-    from functa_store.conversion import convert as convert
-    from functa_store.decode.example import Example as Example
+    from functa_store.conversion.convert import convert as convert
+    from functa_store.conversion.recode import recode as recode
+    from functa_store.conversion.repair import repair as repair
+    from functa_store.decode.functaset import Example as Example
     from functa_store.decode.functaset import Functaset as Functaset
     from functa_store.decode.functaset import open_functaset as open  # noqa: F401
+    from functa_store.domains.cameras import orbit as orbit
+    from functa_store.domains.cameras import other_convention as other_convention
+    from functa_store.domains.cells import CellGrid as CellGrid
+    from functa_store.domains.cells import GridPoints as GridPoints
+    from functa_store.domains.scene import SceneVolume as SceneVolume
+    from functa_store.domains.sphere import SphereGrid as SphereGrid
     from functa_store.errors import ArchiveError as ArchiveError
     from functa_store.errors import ConfigError as ConfigError
     from functa_store.errors import ExampleIndexError as ExampleIndexError
@@ -30,41 +37,51 @@ if TYPE_CHECKING:
     from functa_store.errors import StoreMismatchError as StoreMismatchError
     from functa_store.errors import TooManyRejectsError as TooManyRejectsError
     from functa_store.exporting.export import export as export
-    from functa_store.grids import CellGrid as CellGrid
-    from functa_store.grids import GridPoints as GridPoints
-    from functa_store.recoding import recode as recode
-    from functa_store.repairing import repair as repair
-    from functa_store.scenes import SceneVolume as SceneVolume
-    from functa_store.sources import FeatureSpec as FeatureSpec
-    from functa_store.sources import Label as Label
-    from functa_store.sources import Reject as Reject
-    from functa_store.sources import Source as Source
-    from functa_store.sphere import SphereGrid as SphereGrid
-    from functa_store.store.objects import StorageOptions as StorageOptions
-    from functa_store.store.verify import Verdict as Verdict
-    from functa_store.store.verify import verify as verify
-    from functa_store.xarray_sources import from_xarray as from_xarray
+    from functa_store.media.film import write_film as write_film
+    from functa_store.media.mesh import surface as surface
+    from functa_store.media.mesh import write_meshes as write_meshes
+    from functa_store.media.scene_views import render_view as render_view
+    from functa_store.media.scene_views import write_orbit as write_orbit
+    from functa_store.media.sound import write_sound as write_sound
+    from functa_store.plugins import Converter as Converter
+    from functa_store.plugins import Preset as Preset
+    from functa_store.plugins import converters as converters
+    from functa_store.sources.array_source import ArraySource as ArraySource
+    from functa_store.sources.features import FeatureSpec as FeatureSpec
+    from functa_store.sources.source import Label as Label
+    from functa_store.sources.source import Reject as Reject
+    from functa_store.sources.source import Source as Source
+    from functa_store.sources.xarray_source import from_xarray as from_xarray
+    from functa_store.store.reading.verify import Verdict as Verdict
+    from functa_store.store.reading.verify import verify as verify
+    from functa_store.store.storage.objects import StorageOptions as StorageOptions
 
 # Importing JAX takes seconds; a name is looked up here when it is first used.
 _HOMES = {
-    "array_sources": "ArraySource",
     "config": "ConvertConfig FitConfig InnerLoopConfig NetworkConfig OuterLoopConfig",
-    "conversion": "convert",
-    "decode.example": "Example",
-    "decode.functaset": "Functaset open_functaset:open",
+    "conversion.convert": "convert",
+    "conversion.recode": "recode",
+    "conversion.repair": "repair",
+    "decode.functaset": "Example Functaset open_functaset:open",
+    "domains.cameras": "orbit other_convention",
+    "domains.cells": "CellGrid GridPoints",
+    "domains.scene": "SceneVolume",
+    "domains.sphere": "SphereGrid",
     "errors": "ArchiveError ConfigError ExampleIndexError FunctaStoreError GridError LearningError MemberError "
     "MissingLibraryError NoFunctasetError StorageError StoreExistsError StoreFormatError StoreMismatchError "
     "TooManyRejectsError",
     "exporting.export": "export",
-    "grids": "CellGrid GridPoints",
-    "recoding": "recode",
-    "repairing": "repair",
-    "sources": "FeatureSpec Label Reject Source",
-    "scenes": "SceneVolume",
-    "sphere": "SphereGrid",
-    "store.objects": "StorageOptions",
-    "store.verify": "Verdict verify",
-    "xarray_sources": "from_xarray",
+    "media.film": "write_film",
+    "media.mesh": "surface write_meshes",
+    "media.scene_views": "render_view write_orbit",
+    "media.sound": "write_sound",
+    "plugins": "Converter Preset converters",
+    "sources.array_source": "ArraySource",
+    "sources.features": "FeatureSpec",
+    "sources.source": "Label Reject Source",
+    "sources.xarray_source": "from_xarray",
+    "store.reading.verify": "Verdict verify",
+    "store.storage.objects": "StorageOptions",
 }
 _FOUND_IN = {
     entry.split(":")[-1]: (home, entry.split(":")[0]) for home, names in _HOMES.items() for entry in names.split()

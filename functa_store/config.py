@@ -1,4 +1,4 @@
-"""Which choices make a conversion, and how do they travel through a store?"""
+"""Options of networks, loops, fits and conversions: frozen dataclasses that travel through a store as JSON."""
 
 import dataclasses
 import math
@@ -332,3 +332,7 @@ class ConvertConfig:
         rows = self.rows_per_shard
         if rows is not None and rows & (rows - 1):
             raise ConfigError(f"rows_per_shard must be a power of two, got {rows}")
+
+
+ExportDtype = Literal["float32", "uint8"]
+"""`uint8` has 256 levels over the range of the values, or 255 where values may be missing."""

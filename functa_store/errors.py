@@ -1,6 +1,6 @@
-"""Which errors does functa-store raise on purpose?
+"""The error tree of functa-store.
 
-    FunctaStoreError
+FunctaStoreError
     ├── ConfigError            (ValueError)         an option is out of range or contradicts another
     ├── GridError              (ValueError)         a resolution, region or point is not on the domain
     ├── ArchiveError           (ValueError)         an archive is not what its converter reads

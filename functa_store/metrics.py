@@ -1,4 +1,4 @@
-"""How good is a reconstruction?"""
+"""PSNR, and the names of metrics."""
 
 from collections.abc import Sequence
 from typing import Literal

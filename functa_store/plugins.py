@@ -1,4 +1,4 @@
-"""Which kinds of archive can be converted, and with which presets?"""
+"""Kinds of archives: the Converter protocol, presets, and their discovery by entry point."""
 
 import argparse
 import dataclasses
@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from functa_store.config import ConvertConfig
 from functa_store.progress import Report
-from functa_store.sources import Source
+from functa_store.sources.source import Source
 
 GROUP = "functa_store.converters"
 

@@ -1,4 +1,4 @@
-"""What does a conversion or an export report while it runs?"""
+"""Events that long operations report while they run."""
 
 import dataclasses
 import math

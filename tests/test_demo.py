@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import demo.__main__ as demo
-from converters.celeba import open_celeba
+from converters.images.celeba import open_celeba
 from demo.archive import TEST, TILE, TRAIN, encoded, photographs, tiles, write_archive
 from demo.table import HEADING, markdown, rows
 

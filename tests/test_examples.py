@@ -9,10 +9,15 @@ import pytest
 from benchmarks.generated import generated_contents, random_table
 from examples.command import run
 from examples.digits import digits_functaset
-from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
-from functa_store.sources import Label
-from functa_store.store.objects import open_objects
-from functa_store.store.writer import StoreWriter
+from functa_store.config import (
+    ConvertConfig,
+    FitConfig,
+    NetworkConfig,
+    OuterLoopConfig,
+)
+from functa_store.sources.source import Label
+from functa_store.store.storage.objects import open_objects
+from functa_store.store.writing.writer import StoreWriter
 
 
 @pytest.fixture(scope="module", name="store")

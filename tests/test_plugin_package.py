@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import functa_store
-from functa_store.commands.archives import reopen_archive
+from functa_store.cli.reopen import reopen_archive
 from functa_store.errors import ArchiveError, TooManyRejectsError
 from functa_store.plugins import converters
 from functa_store.progress import silent
-from functa_store.sources import check_source
+from functa_store.sources.source import check_source
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "examples" / "plugin"
@@ -61,7 +61,7 @@ def _functa(installed):
 
     def run(*arguments, code=0):
         paths = os.pathsep.join([str(installed), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        command = [sys.executable, "-m", "functa_store.cli", *map(str, arguments), "--json"]
+        command = [sys.executable, "-m", "functa_store.cli.main", *map(str, arguments), "--json"]
         done = subprocess.run(
             command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False
         )

@@ -14,7 +14,7 @@ BLOCK_BYTES, BLOCKS_MIXED = 2**20, 64
 
 
 def _open_inside(folder: Path) -> Batches:
-    from functa_store.store.reader import StoreReader
+    from functa_store.store.reading.reader import StoreReader
 
     rows: Any = StoreReader(folder / STORE)._open_modulations()
     return each(rows.__getitem__)

@@ -1,0 +1,1 @@
+"""Functasets as readers see them: decoding at any points."""

@@ -1,29 +1,103 @@
-"""How does a reader see a functaset?"""
+"""Functaset and Example: a store as its readers see it."""
 
+import dataclasses
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from functa_store.decode.cache import DEFAULT_CACHE_BYTES, GridCache
-from functa_store.decode.example import Example
-from functa_store.decode.memory import check_memory
-from functa_store.decode.points import Coords, check_points
-from functa_store.decode.stored import Stored
-from functa_store.decode.summary import summary
+from functa_store.config import ConvertConfig
+from functa_store.decode.display import summary
+from functa_store.decode.grid_cache import DEFAULT_CACHE_BYTES, GridCache
+from functa_store.decode.points import Coords, check_memory, check_points
+from functa_store.domains.cells import AXIS_POINT_BYTES, GridPoints, Region
+from functa_store.domains.domain import Domain
 from functa_store.errors import ExampleIndexError, GridError
-from functa_store.forks import check_jax
-from functa_store.grids import AXIS_POINT_BYTES, GridPoints, Region
-from functa_store.store.objects import NO_OPTIONS, Location, StorageOptions
-from functa_store.store.positions import Index, as_array, places_of
-from functa_store.store.reader import StoreReader
+from functa_store.metrics import psnr
+from functa_store.sources.features import FeatureSpec
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.rows import Index, Rows, as_array, places_of
+from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions
+from functa_store.support.forks import check_jax
 
 if TYPE_CHECKING:
-    from functa_store.decode.decoder import TiledDecoder
-    from functa_store.decode.programs import Decoder
+    from functa_store.decode.tiled_decoder import Decoder, TiledDecoder
+
+
+class Stored:
+    """The part of a functaset that is read, not decoded.
+
+    Args:
+        store: The open store.
+
+    Attributes:
+        store: The same; what is not named here is there.
+    """
+
+    def __init__(self, store: StoreReader) -> None:
+        self.store = store
+
+    def __len__(self) -> int:
+        return self.store.num_examples
+
+    @property
+    def modulations(self) -> Rows:
+        """The modulations, (example, modulation); read when indexed."""
+        return self.store.modulations
+
+    @property
+    def mse(self) -> Rows:
+        """Mean squared error of each example's fit, unclipped; read when indexed."""
+        return self.store.mse
+
+    @property
+    def metrics(self) -> Mapping[str, Rows]:
+        """What else is kept of each example's fit, such as "iou"; read when indexed, not a number where it has none."""
+        return self.store.metrics
+
+    @property
+    def psnr(self) -> np.ndarray:
+        """PSNR of each example's fit in decibels."""
+        return psnr(self.mse[:], self.store.features.span)
+
+    @property
+    def ids(self) -> Rows:
+        """Name of each example in its archive."""
+        return self.store.ids
+
+    @property
+    def split(self) -> Rows:
+        """Split of each example: "train", "validation" or "test"."""
+        return self.store.split
+
+    @property
+    def labels(self) -> Mapping[str, Rows]:
+        """Every label by name, one value per example; read when indexed."""
+        return self.store.labels
+
+    @property
+    def base(self) -> dict[str, np.ndarray]:
+        """The base weights by name, such as "sine_0/kernel", and the inner loop's rates."""
+        return self.store.base
+
+    @property
+    def domain(self) -> Domain:
+        """Where the examples were sampled."""
+        return self.store.domain
+
+    @property
+    def features(self) -> FeatureSpec:
+        """What decoded values mean: channels, units, data range."""
+        return self.store.features
+
+    @property
+    def config(self) -> ConvertConfig:
+        """The whole configuration of the conversion."""
+        return self.store.config
+
 
 POINTS_AT_ONCE = 2**18
 """Points that are looked up in a domain's mask together."""
@@ -99,7 +173,7 @@ class Functaset(Stored):
         return f"<Functaset {' · '.join(summary(self))}>"
 
     def _repr_html_(self) -> str:
-        from functa_store.decode.notebook import functaset_html
+        from functa_store.decode.display import functaset_html
 
         return functaset_html(self)
 
@@ -113,7 +187,9 @@ class Functaset(Stored):
             ConfigError: In a process that was forked when JAX had begun.
         """
         check_jax("decoding")
-        from functa_store.decode.programs import make_decoder  # imports JAX, which reading modulations does without
+        from functa_store.decode.tiled_decoder import (
+            make_decoder,  # imports JAX, which reading modulations does without
+        )
 
         return make_decoder(self.config.network, self.domain.num_inputs, self.features.num_channels)
 
@@ -127,7 +203,7 @@ class Functaset(Stored):
         check_jax("decoding")
         with self._lock:  # threads that come together share one
             if self._tiled is None:
-                from functa_store.decode.decoder import TiledDecoder
+                from functa_store.decode.tiled_decoder import TiledDecoder
 
                 self._tiled = TiledDecoder(self.config.network, self.base, self.domain, self.features.num_channels)
             return self._tiled
@@ -226,3 +302,50 @@ class Functaset(Stored):
             part = np.arange(start, min(start + POINTS_AT_ONCE, len(points)))
             values[..., part[self.domain.missing(points[part])], :] = np.nan
         return values
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Example:
+    """One example of a functaset; everything is read when it is asked for.
+
+    Attributes:
+        functaset: Where it is from.
+        index: Its place there.
+    """
+
+    functaset: "Functaset" = dataclasses.field(repr=False)
+    index: int
+
+    @property
+    def id(self) -> str:
+        """Its name in the archive."""
+        return str(self.functaset.ids[self.index])
+
+    @property
+    def split(self) -> str:
+        """Its split."""
+        return str(self.functaset.split[self.index])
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """The value of every label."""
+        return {name: values[self.index] for name, values in self.functaset.labels.items()}
+
+    @property
+    def modulation(self) -> Float32[np.ndarray, " modulation"]:
+        """The modulation."""
+        return self.functaset.modulations[self.index]
+
+    @property
+    def psnr(self) -> float:
+        """PSNR of the fit in decibels."""
+        return float(psnr(self.functaset.mse[self.index], self.functaset.store.features.span))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What else is kept of the fit, such as "iou"; not a number where it has none."""
+        return {name: float(values[self.index]) for name, values in self.functaset.metrics.items()}
+
+    def decode(self, resolution: int | Sequence[int] | None = None, **options: Any) -> np.ndarray:
+        """Values without an examples' axis; arguments as for `Functaset.decode`."""
+        return self.functaset.decode(self.index, resolution, **options)[0]

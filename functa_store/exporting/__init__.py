@@ -1,0 +1,1 @@
+"""Export of decoded examples to files of arrays or pictures."""

@@ -1,4 +1,4 @@
-"""How are features written as a folder of files, or as one file of arrays?"""
+"""Export as a folder of files or as one .npz."""
 
 import concurrent.futures
 import csv
@@ -8,10 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from functa_store.exporting.chosen import Chosen
-from functa_store.exporting.filenames import file_names
-from functa_store.exporting.spreadsheets import escaped
-from functa_store.sheets import to_image
+from functa_store.decode.pictures import to_image
+from functa_store.exporting.filenames import escaped, file_names
+from functa_store.exporting.selection import Chosen
 
 
 class ArrayFiles(Protocol):

@@ -1,4 +1,4 @@
-"""Can an export be written where it is to go, and as it is wanted?"""
+"""Checks of an export before it starts."""
 
 import os
 import re
@@ -6,14 +6,15 @@ import shutil
 from pathlib import Path
 from typing import get_args
 
-from functa_store.decode.memory import check_memory
+from functa_store.config import ExportDtype
+from functa_store.decode.points import check_memory
 from functa_store.errors import ConfigError, StorageError
-from functa_store.exporting.chosen import Chosen
-from functa_store.exporting.dtypes import ExportDtype
-from functa_store.memory import gibibytes
-from functa_store.redaction import ADDRESS_SCHEMES, redacted
-from functa_store.store.local import PART_SUFFIX, LocalObjects
-from functa_store.store.objects import Objects
+from functa_store.exporting.selection import Chosen
+from functa_store.store.storage.local import LocalObjects
+from functa_store.store.storage.objects import Objects
+from functa_store.support.atomic_output import PART_SUFFIX
+from functa_store.support.memory import gibibytes
+from functa_store.support.redaction import ADDRESS_SCHEMES, redacted
 
 NO_FOLDERS = (".functa", ".png", ".npy", PART_SUFFIX)
 """Endings that a folder of pictures or arrays may not have."""

@@ -1,4 +1,4 @@
-"""How do decoded examples become files of arrays or pictures?"""
+"""Export of decoded examples to files of arrays or pictures."""
 
 import functools
 import os
@@ -6,17 +6,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from functa_store.behind import one_behind
+from functa_store.config import ExportDtype
 from functa_store.decode.functaset import Functaset
+from functa_store.domains.cells import Region
 from functa_store.exporting.array_files import ArrayFiles, ArraysInMemory, Folder
 from functa_store.exporting.checks import check_out, check_room, check_values
-from functa_store.exporting.chosen import Chosen, choose
-from functa_store.exporting.dtypes import ExportDtype
-from functa_store.exporting.place import check_free, finished_or_gone
+from functa_store.exporting.selection import Chosen, choose
 from functa_store.exporting.zarr_files import ZarrGroup
-from functa_store.grids import Region
-from functa_store.progress import Exported, Note, Report, silent
-from functa_store.store.positions import Index
+from functa_store.progress import (
+    Exported,
+    Note,
+    Report,
+    silent,
+)
+from functa_store.store.reading.rows import Index
+from functa_store.support.atomic_output import check_free, finished_or_gone
+from functa_store.support.threads import one_behind
 
 BATCH_BYTES = 8 * 2**20
 """Features decoded at once, or one example where that is more; another batch is being written meanwhile."""

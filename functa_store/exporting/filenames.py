@@ -1,4 +1,9 @@
-"""How do names of examples, which a stranger may have chosen, become names of files in one folder?"""
+"""Texts of strangers as file names, and as cells of tables.
+
+An apostrophe is put before a character with which a formula, or a text with an apostrophe, begins, at the start of a
+cell and after what some spreadsheet takes for the end of one; to undo it, remove the apostrophes before such characters
+there. Texts that are numbers stay as they are. See https://owasp.org/www-community/attacks/CSV_Injection.
+"""
 
 import re
 import unicodedata
@@ -45,3 +50,19 @@ def _plain(name: str) -> str:
 def _as_compared(name: str) -> str:
     """The same text for names that some file system takes for one."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+_STARTS = "'=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20"  # the last four are the full-width forms of the signs
+_PLACE = r"(^|[,;|\t\r\n])"
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_ESCAPED, _DANGEROUS = re.compile(rf"{_PLACE}'(?=[{_STARTS}])"), re.compile(rf"{_PLACE}(?=[{_STARTS}])")
+
+
+def escaped(text: str) -> str:
+    """The text as a cell."""
+    return text if _NUMBER.fullmatch(text) else _DANGEROUS.sub(r"\1'", text)
+
+
+def unescaped(cell: str) -> str:
+    """The text of a cell."""
+    return _ESCAPED.sub(r"\1", cell)

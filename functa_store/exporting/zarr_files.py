@@ -1,4 +1,4 @@
-"""How are features written as a Zarr group that xarray opens?"""
+"""Export as a Zarr group that xarray opens."""
 
 import math
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from functa_store.decode.variables import (
+from functa_store.config import ExportDtype
+from functa_store.decode.cf import (
     CHANNEL,
     CHANNEL_ATTRIBUTES,
     EXAMPLE,
@@ -16,10 +17,9 @@ from functa_store.decode.variables import (
     global_attributes,
     names_of,
 )
-from functa_store.exporting.chosen import Chosen
-from functa_store.exporting.dtypes import ExportDtype
-from functa_store.store.arrays import ROWS_PER_CHUNK
-from functa_store.store.chunks import TEXT
+from functa_store.exporting.selection import Chosen
+from functa_store.store.format.side_arrays import TEXT
+from functa_store.store.reading.array_reader import ROWS_PER_CHUNK
 
 MOST_CHUNK_BYTES = 4 * 2**20
 """Bytes of a chunk of the features, before compression, unless one row of points has more."""

@@ -1,0 +1,1 @@
+"""Meta-learning of a base network, and fits of modulations."""

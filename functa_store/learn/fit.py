@@ -1,6 +1,12 @@
-"""How are examples fitted once the base network is learned?"""
+"""The compiled fit of a batch of modulations, base network held still, and what it costs.
+
+The unit is a forward pass: 2 floating-point operations per weight and point. The published fit of n inner
+steps on all points costs 2 n + 1 of them (forward and activation gradient per step, and the final error), a
+second-order outer step about 3 (2 n + 1); `Fit.passes` says what a fit costs here.
+"""
 
 import dataclasses
+import time
 from typing import NamedTuple
 
 import jax
@@ -9,27 +15,40 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Float32, Num
 
-from functa_store.config import ConvertConfig, MatmulPrecision
+from functa_store.config import ConvertConfig, MatmulPrecision, NetworkConfig
 from functa_store.errors import ConfigError
-from functa_store.learn.inner_loop import Steps, descend_safely
-from functa_store.learn.losses import Target, error_and_gradient, reconstruction_error, weigh_ones
-from functa_store.learn.observers import observer_of
-from functa_store.learn.observing import num_step_rows
-from functa_store.learn.parallel import copies, each, on_devices, one_at_a_time, over_devices
-from functa_store.learn.projection import Projection, is_small, project
+from functa_store.learn.inner_loop import (
+    Steps,
+    Target,
+    descend_safely,
+    error_and_gradient,
+    reconstruction_error,
+    weigh_ones,
+)
+from functa_store.learn.observers import num_step_rows, observer_of
+from functa_store.learn.parallel import (
+    copies,
+    each,
+    on_devices,
+    one_at_a_time,
+    over_devices,
+)
 from functa_store.learn.scores import in_order, score
-from functa_store.learn.views import (
+from functa_store.learn.tiling import (
+    Projection,
     View,
     choose_stride,
     flat,
     in_tiles,
+    is_small,
+    project,
     some_rows,
     strided,
     tile_points,
     tile_rows,
     whole,
 )
-from functa_store.sources import Source
+from functa_store.sources.source import Source
 
 MOST_LIFTED_BYTES = 2**28
 """Size up to which the first layer's product with the grid is kept for all examples."""
@@ -204,3 +223,45 @@ class Fit:
         arrays = [jnp.asarray(array) for array in view]
         target = jax.vmap(look)(*arrays) if view.points.ndim > 2 else look(*arrays)
         return target if lifted is None else target._replace(places=target.places._replace(lifted=lifted))
+
+
+EFFICIENCY = 0.6
+"""Share of the matrix-product rate that small networks reach, as seen at 128x6."""
+
+
+def forward_flops(network: NetworkConfig, num_inputs: int, num_channels: int, num_points: int) -> int:
+    """Floating-point operations of one forward pass of one example."""
+    hidden = (network.depth - 2) * network.width**2
+    return 2 * num_points * (num_inputs * network.width + hidden + network.width * num_channels)
+
+
+def estimate_seconds(config: ConvertConfig, source: Source, fit: Fit) -> tuple[float, float]:
+    """Seconds of learning and of fitting, by the cost model and a short probe of this machine.
+
+    Args:
+        config: The conversion.
+        source: The examples, all of which are fitted.
+        fit: How.
+
+    Returns:
+        Learning with tuning (nan under a time budget), and fitting.
+    """
+    rate = EFFICIENCY * matmul_rate()
+    shape, observer = (config.network, source.domain.num_inputs, source.features.num_channels), fit.observer
+    forward = forward_flops(*shape, num_step_rows(observer) * observer.evaluations) / rate
+    rows = min(config.outer.num_points or observer.num_rows, observer.num_rows)
+    update = 3 * (2 * config.inner.num_steps + 1) * forward_flops(*shape, rows * observer.evaluations) / rate
+    updates = config.outer.num_steps or float("nan")
+    learning = config.outer.batch_size * (updates * update + config.fit.tuning_steps * 3 * fit.passes * forward)
+    return learning, len(source.ids) * fit.passes * forward
+
+
+def matmul_rate(size: int = 1024, repeats: int = 8) -> float:
+    """Floating-point operations per second of a float32 matrix product on one device."""
+    product = jax.jit(lambda a: a @ a / size)
+    value = product(jnp.ones((size, size), jnp.float32)).block_until_ready()
+    began = time.perf_counter()
+    for _ in range(repeats):
+        value = product(value)
+    value.block_until_ready()
+    return repeats * 2 * size**3 / (time.perf_counter() - began)

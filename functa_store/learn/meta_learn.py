@@ -1,39 +1,91 @@
-"""How does a base network come to be from a source's training examples?"""
+"""Meta-learning of a base network from the training examples of a source."""
 
 import dataclasses
 import itertools
 import logging
 import math
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
 from flax import nnx
 from jax.stages import Compiled
 
-from functa_store.config import BaseDtype, ConvertConfig, FitConfig
+from functa_store.config import ConvertConfig, FitConfig
 from functa_store.errors import LearningError
-from functa_store.feed import Feed, evenly
-from functa_store.learn.batches import mean_psnr
+from functa_store.learn.batch_fit import mean_psnr
 from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import extend
+from functa_store.learn.memory import compile_within_memory, free_bytes, temporary_bytes
 from functa_store.learn.observers import shares_grid
 from functa_store.learn.outer_loop import (
+    Base,
     Learnable,
     LearnState,
+    fix_num_steps,
     init_learnable,
     make_optimizer,
     make_outer_step,
+    rate_scale,
 )
 from functa_store.learn.parallel import microbatch_sizes, num_devices
-from functa_store.learn.schedule import fix_num_steps, rate_scale
-from functa_store.learn.sizes import compile_within_memory, free_bytes, temporary_bytes
-from functa_store.learn.snapshots import Snapshots, keep
 from functa_store.metrics import psnr_mean
-from functa_store.progress import Learned, Note, Report, silent
-from functa_store.sources import Source
+from functa_store.progress import (
+    Learned,
+    Note,
+    Report,
+    silent,
+)
+from functa_store.sources.batch_reader import Feed
+from functa_store.sources.source import Source
+from functa_store.sources.splits import evenly
+
+S = TypeVar("S", bound=tuple)
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """Keeps the last state of one computation; `checkpoint.py` keeps it on disk.
+
+    A state is a named tuple of arrays, numbers and trees of them.
+    """
+
+    def load(self, like: S) -> S | None:
+        """The last snapshot kept, in the structure of `like`; None if there is none."""
+        ...
+
+    def offer(self, snapshot: tuple) -> None:
+        """Keep the snapshot if enough time has passed since the last one."""
+        ...
+
+    def save(self, snapshot: tuple) -> None:
+        """Keep the snapshot now."""
+        ...
+
+
+def keep(states: Iterable[S], latest: S, snapshots: Snapshots | None) -> S:
+    """Go through the states of a computation, and leave the last one behind whatever ends it.
+
+    Args:
+        states: One state after the other.
+        latest: The state before the first of them.
+        snapshots: Where to leave them; None for nowhere.
+
+    Returns:
+        The last state.
+    """
+    try:
+        for state in states:
+            latest = state
+            if snapshots is not None:
+                snapshots.offer(latest)
+    finally:
+        if snapshots is not None:
+            snapshots.save(latest)
+    return latest
+
 
 logger = logging.getLogger(__name__)
 
@@ -68,28 +120,6 @@ class Snapshot(NamedTuple):
     best_psnr: float
     rollbacks: int
     microbatch_size: int
-
-
-class Base(NamedTuple):
-    """A finished base network.
-
-    Attributes:
-        graph: Structure of the network.
-        learnable: Its weights and the inner loop's rates.
-        num_steps: Outer steps that it took.
-        psnr: Mean PSNR of the monitored examples in decibels.
-    """
-
-    graph: nnx.GraphDef
-    learnable: Learnable
-    num_steps: int
-    psnr: float
-
-
-def round_base(base: Base, dtype: BaseDtype) -> Base:
-    """The base network that its weights are after they were stored as `dtype`; the inner loop's rates stay."""
-    weights = jax.tree.map(lambda array: np.asarray(array, dtype).astype(np.float32), base.learnable.base)
-    return base._replace(learnable=base.learnable._replace(base=weights))
 
 
 def choose_examples(source: Source, num_monitored: int) -> tuple[np.ndarray, np.ndarray]:

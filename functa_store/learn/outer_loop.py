@@ -1,5 +1,12 @@
-"""How does one outer step improve the base network through the inner loops of a batch?"""
+"""The outer loop: one compiled step of a base network, its state and its learning-rate schedule.
 
+The rates rise linearly, stay, and fall along a cosine to zero over the last part of the steps
+(warm-up, stable, decay). Up to the start of the fall a schedule is the same whatever its length:
+a time budget may decide the length only there, and the steps that it took, given as a number,
+reproduce it exactly.
+"""
+
+import math
 from typing import NamedTuple
 
 import jax
@@ -10,12 +17,18 @@ from flax import nnx
 from jax.stages import Wrapped
 from jaxtyping import Array, Float, Float32, Int
 
-from functa_store.config import ConvertConfig, MatmulPrecision, OuterLoopConfig
-from functa_store.learn.inner_loop import descend
-from functa_store.learn.losses import Predict, Target, error_and_gradient, reconstruction_error, weigh_ones
-from functa_store.learn.observing import Observer
+from functa_store.config import BaseDtype, ConvertConfig, MatmulPrecision, OuterLoopConfig
+from functa_store.learn.inner_loop import (
+    Predict,
+    Target,
+    descend,
+    error_and_gradient,
+    reconstruction_error,
+    weigh_ones,
+)
+from functa_store.learn.observers import Observer
 from functa_store.learn.parallel import each, over_devices
-from functa_store.learn.views import in_tiles, tile_rows
+from functa_store.learn.tiling import in_tiles, tile_rows
 from functa_store.nets.siren import init_siren
 
 LOWEST_RATE = 1e-6
@@ -134,3 +147,57 @@ def make_outer_step(
         return LearnState(Learnable(base, jnp.maximum(rates, LOWEST_RATE)), moments), losses
 
     return jax.jit(outer_step)
+
+
+def decay_start(config: OuterLoopConfig, num_steps: int) -> int:
+    """The first outer step of the fall."""
+    return math.floor(num_steps * (1 - config.decay_fraction))
+
+
+def fix_num_steps(config: OuterLoopConfig, step: int, seconds: float) -> int | None:
+    """Outer steps that fit into the time budget, once enough of it has passed to tell.
+
+    Args:
+        config: With the time budget in seconds.
+        step: Outer steps so far.
+        seconds: Time that they took.
+
+    Returns:
+        The number of outer steps, whose fall starts no earlier than `step`; None for not yet.
+    """
+    if config.time_budget is None or step == 0 or seconds < config.time_budget * (1 - config.decay_fraction):
+        return None
+    num_steps = math.ceil(step / (1 - config.decay_fraction))
+    while decay_start(config, num_steps) < step:
+        num_steps += 1
+    return num_steps
+
+
+def rate_scale(config: OuterLoopConfig, step: int, num_steps: int | None, rollbacks: int = 0) -> np.float32:
+    """Factor on every learning rate at an outer step (from 0), in [0, 1]; half as much after each roll-back."""
+    highest = min(1.0, (step + 1) / (config.warmup_steps + 1)) * 0.5**rollbacks
+    if num_steps is None or step < (start := decay_start(config, num_steps)):
+        return np.float32(highest)
+    return np.float32(highest * 0.5 * (1 + math.cos(math.pi * (step - start + 1) / (num_steps - start + 1))))
+
+
+class Base(NamedTuple):
+    """A finished base network.
+
+    Attributes:
+        graph: Structure of the network.
+        learnable: Its weights and the inner loop's rates.
+        num_steps: Outer steps that it took.
+        psnr: Mean PSNR of the monitored examples in decibels.
+    """
+
+    graph: nnx.GraphDef
+    learnable: Learnable
+    num_steps: int
+    psnr: float
+
+
+def round_base(base: Base, dtype: BaseDtype) -> Base:
+    """The base network that its weights are after they were stored as `dtype`; the inner loop's rates stay."""
+    weights = jax.tree.map(lambda array: np.asarray(array, dtype).astype(np.float32), base.learnable.base)
+    return base._replace(learnable=base.learnable._replace(base=weights))

@@ -1,4 +1,4 @@
-"""How is a batch of examples spread over the devices at hand?"""
+"""Spreading of a batch over the devices at hand."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which rates and momenta fit best in a given number of steps, once the base network is learned?
+"""Tuning of a fit's learning rates and momenta for a finished base network.
 
 The base is learned through a few plain gradient steps. More steps, each on a part of the points, fit better
 for the same arithmetic, if their rates and momenta suit them: those are learned here, by the gradient of the
@@ -19,17 +19,28 @@ from jax.stages import Compiled
 from jaxtyping import Array, Float32, Float64
 
 from functa_store.config import ConvertConfig, FitConfig
-from functa_store.feed import Feed
-from functa_store.learn.batches import mean_psnr
+from functa_store.learn.batch_fit import mean_psnr
 from functa_store.learn.fit import Fit, Shared
 from functa_store.learn.inner_loop import Steps, extend
-from functa_store.learn.meta_learn import Base, choose_examples
-from functa_store.learn.parallel import each, microbatch_sizes, num_devices, on_devices, over_devices
-from functa_store.learn.sizes import compile_within_memory, free_bytes
-from functa_store.learn.snapshots import Snapshots, keep
+from functa_store.learn.memory import compile_within_memory, free_bytes
+from functa_store.learn.meta_learn import Snapshots, choose_examples, keep
+from functa_store.learn.outer_loop import Base
+from functa_store.learn.parallel import (
+    each,
+    microbatch_sizes,
+    num_devices,
+    on_devices,
+    over_devices,
+)
 from functa_store.metrics import psnr_mean
-from functa_store.progress import Note, Report, Tuned, silent
-from functa_store.sources import Source
+from functa_store.progress import (
+    Note,
+    Report,
+    Tuned,
+    silent,
+)
+from functa_store.sources.batch_reader import Feed
+from functa_store.sources.source import Source
 
 FACTOR_RATE = 0.05
 """Adam's rate for the logarithms of the factors on the learning rates."""

@@ -1,30 +1,29 @@
-"""Which names turn a functaset into training data, and which module is each one in?"""
+"""Training data from functasets: shuffled, normalised batches for NumPy, JAX, PyTorch, grain and Hugging Face."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from functa_store.loaders.content import DecodeGrid as DecodeGrid
-    from functa_store.loaders.content import DecodePoints as DecodePoints
+    from functa_store.loaders.batch_content import DecodeGrid as DecodeGrid
+    from functa_store.loaders.batch_content import DecodePoints as DecodePoints
+    from functa_store.loaders.datasets import Batches as Batches
+    from functa_store.loaders.datasets import Examples as Examples
+    from functa_store.loaders.datasets import TorchBatches as TorchBatches
+    from functa_store.loaders.datasets import TorchExamples as TorchExamples
+    from functa_store.loaders.datasets import keep_batch as keep_batch
     from functa_store.loaders.huggingface import to_huggingface as to_huggingface
     from functa_store.loaders.loader import Loader as Loader
     from functa_store.loaders.normalization import Normalization as Normalization
     from functa_store.loaders.order import BlockShuffle as BlockShuffle
-    from functa_store.loaders.torch_view import TorchBatches as TorchBatches
-    from functa_store.loaders.torch_view import TorchExamples as TorchExamples
-    from functa_store.loaders.torch_view import keep_batch as keep_batch
-    from functa_store.loaders.views import Batches as Batches
-    from functa_store.loaders.views import Examples as Examples
 
 # PyTorch and datasets are optional; a name is looked up here when it is first used.
 _HOMES = {
-    "content": "DecodeGrid DecodePoints",
+    "batch_content": "DecodeGrid DecodePoints",
+    "datasets": "Batches Examples TorchBatches TorchExamples keep_batch",
     "huggingface": "to_huggingface",
     "loader": "Loader",
     "normalization": "Normalization",
     "order": "BlockShuffle",
-    "torch_view": "TorchBatches TorchExamples keep_batch",
-    "views": "Batches Examples",
 }
 _FOUND_IN = {name: home for home, names in _HOMES.items() for name in names.split()}
 

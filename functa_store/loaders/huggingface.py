@@ -1,11 +1,11 @@
-"""How does a functaset become a dataset of Hugging Face?"""
+"""A functaset as a dataset of Hugging Face."""
 
 from collections.abc import Sequence
 
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, MissingLibraryError
 from functa_store.loaders.selection import names_of, select
-from functa_store.store.positions import Index
+from functa_store.store.reading.rows import Index
 
 try:
     import datasets

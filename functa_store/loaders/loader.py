@@ -1,26 +1,96 @@
-"""How does a functaset become batches to train on?"""
+"""Loader: batches of a functaset to train on, and the state from which it goes on."""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, Literal
 
-from functa_store.config import whole
+from functa_store.config import differences, from_dict, whole
 from functa_store.decode.functaset import Functaset
-from functa_store.errors import ConfigError
-from functa_store.loaders.ahead import made_ahead
-from functa_store.loaders.content import Batch, Content, Decode
-from functa_store.loaders.converted import View
+from functa_store.errors import ConfigError, StoreMismatchError
+from functa_store.loaders.batch_content import Batch, Content, Decode
 from functa_store.loaders.normalization import Normalization
-from functa_store.loaders.order import Order, Shuffle
-from functa_store.loaders.reading import Reading
+from functa_store.loaders.order import BlockShuffle, Order, Shuffle
 from functa_store.loaders.selection import select
-from functa_store.loaders.state import describe, place_in, shuffle_in
-from functa_store.loaders.table import SelectedRows
-from functa_store.store.positions import Index
+from functa_store.loaders.windows import Reading, SelectedRows
+from functa_store.store.reading.rows import Index
+from functa_store.support.threads import made_ahead
 
 if TYPE_CHECKING:
     import jax
+
+
+class View:
+    """The batches of a loader, converted; iterating moves the loader on.
+
+    Args:
+        loader: The loader.
+        deliver: Begins an iteration over converted batches.
+    """
+
+    def __init__(self, loader: Sized, deliver: Callable[[], Iterator[Any]]) -> None:
+        self._loader, self._deliver = loader, deliver
+
+    def __len__(self) -> int:
+        """Batches that iterating gives from the beginning."""
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._deliver()
+
+
+KEYS = {"functaset", "options", "epoch", "batch"}
+
+
+def describe(functaset: Functaset, reading: Reading, place: tuple[int, int]) -> dict[str, Any]:
+    """The state of a loader, plain JSON; the rank is left out, since all ranks move together."""
+    order = dataclasses.asdict(reading.order)
+    del order["rank"]
+    state = {
+        "functaset": {"fingerprint": functaset.store.spec.fingerprint, "examples": len(functaset)},
+        "options": order | {"examples": reading.table.fingerprint} | reading.content.options(),
+        "epoch": place[0],
+        "batch": place[1],
+    }
+    return json.loads(json.dumps(state))  # compared with one that was read from JSON, where a tuple is a list
+
+
+def place_in(state: Mapping[str, Any], expected: Mapping[str, Any], num_batches: int) -> tuple[int, int]:
+    """Epoch and batch at which a state goes on.
+
+    Args:
+        state: What is to be restored.
+        expected: The state of the loader that it is to be restored into.
+        num_batches: Batches of an epoch.
+
+    Raises:
+        StoreMismatchError: If it was taken of another functaset.
+        ConfigError: If it was taken with other options, or holds no such place.
+    """
+    if found := "; ".join(differences(state["functaset"], expected["functaset"], "functaset")):
+        raise StoreMismatchError(f"the state of another functaset: {found}; open the functaset that it was taken of")
+    if found := "; ".join(differences(state["options"], expected["options"])):
+        raise ConfigError(f"the state of a loader with other options: {found}; make the loader as it was then")
+    epoch, batch = state["epoch"], state["batch"]
+    if type(epoch) is not int or type(batch) is not int or epoch < 0 or not 0 <= batch < num_batches:
+        raise ConfigError(f"no place of {num_batches} batches per epoch: epoch {epoch!r}, batch {batch!r}")
+    return epoch, batch
+
+
+def shuffle_in(state: Mapping[str, Any]) -> Shuffle:
+    """The order that a state was taken in.
+
+    Raises:
+        ConfigError: If it is no state of a loader.
+    """
+    options = state["options"] if isinstance(state, Mapping) and state.keys() == KEYS else None
+    found = options.get("shuffle") if isinstance(options, Mapping) else None
+    if found == "full" or found == "none":
+        return found
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"not the state of a loader: expected what Loader.state() returned, got {str(state)[:200]}")
+    return from_dict(BlockShuffle, found)
 
 
 class Loader:
@@ -150,7 +220,7 @@ class Loader:
         Raises:
             ConfigError: If a batch cannot be divided so, or labels do not fit into the 32 bits that JAX keeps.
         """
-        from functa_store.loaders.jax_view import check_labels, put
+        from functa_store.loaders.jax_arrays import check_labels, put
 
         check_labels(self.reading.content)
         return self.converted(put(sharding, self.reading.order), prefetch=prefetch)
@@ -164,7 +234,7 @@ class Loader:
         Raises:
             MissingLibraryError: If torch is not installed.
         """
-        from functa_store.loaders.torch_view import to_tensors
+        from functa_store.loaders.datasets import to_tensors
 
         return self.converted(to_tensors, prefetch=prefetch)
 

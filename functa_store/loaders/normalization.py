@@ -1,4 +1,4 @@
-"""How do modulations get mean 0 and standard deviation 1, and back?"""
+"""Normalization of modulations to mean 0 and standard deviation 1, and back."""
 
 import functools
 import hashlib
@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError
 from functa_store.loaders.selection import of_split
-from functa_store.store.summary import moments
+from functa_store.store.writing.statistics import moments
 
 A = TypeVar("A")
 

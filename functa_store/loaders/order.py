@@ -1,4 +1,4 @@
-"""Which example comes when?"""
+"""Order of examples in epochs."""
 
 import dataclasses
 from typing import Literal, NamedTuple
@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from functa_store.errors import ConfigError
-from functa_store.loaders.options import keep_whole
+from functa_store.loaders.selection import keep_whole
 
 _EPOCH, _WINDOW, _POINTS = range(3)
 """What a stream of random numbers is for, so that no two are the same."""

@@ -1,12 +1,14 @@
-"""Which examples, and which of their labels, does a caller mean?"""
+"""Selection of examples by split or index, and checks of a loader's options."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from functa_store.config import whole
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError
-from functa_store.store.positions import Index, as_array, places_of
+from functa_store.store.reading.rows import Index, as_array, places_of
 
 
 def select(functaset: Functaset, split: str | None, index: Index | None) -> np.ndarray | None:
@@ -57,3 +59,20 @@ def names_of(functaset: Functaset, labels: Sequence[str] | None) -> tuple[str, .
     if unknown := [name for name in names if name not in functaset.labels]:
         raise ConfigError(f"{functaset.store.path}: no labels {unknown}, there are {sorted(functaset.labels)}")
     return names
+
+
+def keep_whole(config: Any, lowest: int, *names: str) -> None:
+    """Check options of a frozen dataclass, and keep them as Python integers, which JSON takes.
+
+    Raises:
+        ConfigError: See `whole`.
+    """
+    for name in names:
+        object.__setattr__(config, name, whole(name, getattr(config, name), lowest))
+
+
+def plain(value: Any) -> Any:
+    """Python's own numbers, in tuples."""
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
+        return tuple(map(plain, value))
+    return value.item() if isinstance(value, np.generic) else value

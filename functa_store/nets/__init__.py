@@ -1,0 +1,1 @@
+"""Modulated SIRENs and volume rendering."""

@@ -1,15 +1,37 @@
-"""Which function does a modulation stand for?"""
+"""Modulated SIREN: layers, modulations, heads, and its weights by name."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from functa_store.config import MatmulPrecision, NetworkConfig
-from functa_store.nets.heads import HEADS
-from functa_store.nets.product import product
+from functa_store.config import Head, MatmulPrecision, NetworkConfig
+from functa_store.nets.matmul import product
 from functa_store.nets.sine import sin
+
+HIGHEST_DENSITY = 10.0
+DENSITY_ALPHA = 0.1
+
+
+def linear(numbers: Float[Array, "*points channels"]) -> Float[Array, "*points channels"]:
+    """Features about [0, 1]: the numbers, which start around zero, plus 0.5."""
+    return numbers + 0.5
+
+
+def radiance(numbers: Float[Array, "*points 4"]) -> Float[Array, "*points 4"]:
+    """Red, green and blue about [0, 1], and the density elu(x, alpha 0.1) + 0.1, clipped to [0, 10] (functa, NeRF)."""
+    colour, density = numbers[..., :3], numbers[..., 3:]
+    density = jnp.clip(jax.nn.elu(density, DENSITY_ALPHA) + DENSITY_ALPHA, 0, HIGHEST_DENSITY)
+    return jnp.concatenate([colour + 0.5, density], axis=-1)
+
+
+HEADS: Mapping[Head, Callable[[Array], Array]] = {"linear": linear, "radiance": radiance}
 
 
 class ModulatedSiren(nnx.Module):
@@ -97,3 +119,30 @@ def _linear(fan_in: int, fan_out: int, bound: float, rngs: nnx.Rngs) -> nnx.Line
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return nnx.Linear(fan_in, fan_out, kernel_init=uniform, rngs=rngs)
+
+
+def structure(config: NetworkConfig, num_inputs: int, num_channels: int) -> tuple[nnx.GraphDef, nnx.State]:
+    """Structure and array shapes of a base network, without computing weights."""
+    return nnx.split(nnx.eval_shape(lambda: init_siren(config, num_inputs, num_channels, seed=0)))
+
+
+def to_weights(base: nnx.State) -> dict[str, Any]:
+    """Base weights by name, such as "sine_0/kernel" (in, out) or "map/bias" (shifts)."""
+    return flatten_dict(nnx.to_pure_dict(base), sep="/")
+
+
+def from_weights(
+    config: NetworkConfig, num_inputs: int, num_channels: int, weights: Mapping[str, jax.Array | np.ndarray]
+) -> ModulatedSiren:
+    """The base network that `to_weights` named; traceable, so that weights may be differentiated.
+
+    Args:
+        config: The network.
+        num_inputs: Numbers that the network takes of a point.
+        num_channels: Features at a point.
+        weights: Arrays by name; names that are no weights of the network are ignored.
+    """
+    graph, state = structure(config, num_inputs, num_channels)
+    names = to_weights(state)
+    nnx.replace_by_pure_dict(state, unflatten_dict({name: weights[name] for name in names}, sep="/"))
+    return nnx.merge(graph, state)

@@ -1,4 +1,4 @@
-"""What does xarray need to know about the engine `functa`?"""
+"""The engine `functa` of xarray."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
-from functa_store.decode.cache import DEFAULT_CACHE_BYTES
-from functa_store.decode.shared import open_shared
+from functa_store.decode.grid_cache import DEFAULT_CACHE_BYTES
+from functa_store.decode.shared_functaset import open_shared
+from functa_store.domains.cells import Region
 from functa_store.errors import ConfigError
-from functa_store.grids import Region
-from functa_store.store.objects import NO_OPTIONS, StorageOptions
+from functa_store.store.storage.objects import NO_OPTIONS, StorageOptions
 from functa_store.xarray_backend.dataset import Opened, open_dataset
 
 

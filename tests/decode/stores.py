@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from functa_store.config import ConvertConfig, NetworkConfig
-from functa_store.grids import CellGrid
-from functa_store.sources import FeatureSpec, Label
-from functa_store.store.base import base_shapes
-from functa_store.store.objects import Objects
-from functa_store.store.spec import Contents
-from functa_store.store.writer import StoreWriter
+from functa_store.domains.cells import CellGrid
+from functa_store.sources.features import FeatureSpec
+from functa_store.sources.source import Label
+from functa_store.store.format.side_arrays import base_shapes
+from functa_store.store.format.spec import Contents
+from functa_store.store.storage.objects import Objects
+from functa_store.store.writing.writer import StoreWriter
 
 NETWORK = NetworkConfig(width=8, depth=3, w0=5.0, modulation_dim=4)
 IMAGES = CellGrid(axes=("y", "x"), resolution=(8, 6))

@@ -10,12 +10,13 @@ import pytest
 import functa_store
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.decode.functaset import Functaset
+from functa_store.domains.cells import AXIS_POINT_BYTES, CellGrid, GridPoints
 from functa_store.errors import ExampleIndexError, GridError
-from functa_store.grids import AXIS_POINT_BYTES, CellGrid, GridPoints
-from functa_store.sources import FeatureSpec, Label
-from functa_store.store.base import base_shapes
-from functa_store.store.spec import Contents
-from functa_store.store.writer import StoreWriter
+from functa_store.sources.features import FeatureSpec
+from functa_store.sources.source import Label
+from functa_store.store.format.side_arrays import base_shapes
+from functa_store.store.format.spec import Contents
+from functa_store.store.writing.writer import StoreWriter
 from tests.decode.stores import write_store
 
 COUNT = 12

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from functa_store.commands.pictures import pictures_of
-from functa_store.commands.request import Request
+from functa_store.cli.decode_request import Request
+from functa_store.cli.decode_writers import pictures_of
+from functa_store.domains.cells import CellGrid
+from functa_store.domains.scene import SceneVolume
+from functa_store.domains.sphere import SphereGrid
 from functa_store.errors import ConfigError, GridError
-from functa_store.grids import CellGrid
-from functa_store.scenes import SceneVolume
-from functa_store.sources import FeatureSpec
-from functa_store.sphere import SphereGrid
+from functa_store.sources.features import FeatureSpec
 
 WINDS = FeatureSpec(channels=("u", "z"), value_ranges=((-90.0, 90.0), (0.0, 360.0)))
 LATITUDES, LONGITUDES = tuple(np.linspace(-80.0, 80.0, 9)), tuple(np.arange(0.0, 360.0, 20.0))

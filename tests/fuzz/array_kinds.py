@@ -21,9 +21,9 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from converters.arrays import converter as arrays
-from converters.climate import converter as climate
-from converters.voxels import converter as voxels
+from converters.arrays.arrays import converter as arrays
+from converters.climate.climate import converter as climate
+from converters.shapes.voxels import converter as voxels
 from functa_store.progress import silent
 from tests.fuzz import mutations
 from tests.fuzz.harness import Kind

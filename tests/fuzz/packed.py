@@ -15,13 +15,13 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from converters.audio import open_audio
-from converters.celeba import open_celeba
-from converters.images import open_images
-from converters.shapenet import open_shapenet
-from converters.srn import open_srn
-from converters.video import open_video
-from functa_store.sources import Source
+from converters.images.celeba import open_celeba
+from converters.images.images import open_images
+from converters.scenes.srn import open_srn
+from converters.shapes.shapenet import open_shapenet
+from converters.signals.audio import open_audio
+from converters.signals.video import open_video
+from functa_store.sources.source import Source
 from tests.fuzz import mutations
 from tests.fuzz.harness import Kind
 

@@ -17,11 +17,19 @@ import numpy as np
 import pytest
 
 import functa_store
-from functa_store import cli, conversion, repairing
-from functa_store.array_sources import ArraySource
-from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
+from functa_store.cli import main as cli
+from functa_store.config import (
+    ConvertConfig,
+    FitConfig,
+    InnerLoopConfig,
+    NetworkConfig,
+    OuterLoopConfig,
+)
+from functa_store.conversion import convert as conversion
+from functa_store.conversion import repair as repairing
 from functa_store.errors import FunctaStoreError
-from functa_store.sources import Label
+from functa_store.sources.array_source import ArraySource
+from functa_store.sources.source import Label
 
 CONFIG = ConvertConfig(
     network=NetworkConfig(width=8, depth=3, w0=10.0, modulation_dim=4),

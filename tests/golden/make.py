@@ -9,18 +9,25 @@ from pathlib import Path
 
 import numpy as np
 
-from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
-from functa_store.domains import Domain
-from functa_store.grids import CellGrid
-from functa_store.scenes import SceneVolume
-from functa_store.sources import FeatureSpec, Label, Reject
-from functa_store.sphere import SphereGrid
-from functa_store.store.base import MOMENTA, RATES, base_shapes
-from functa_store.store.claim import sole_writer
-from functa_store.store.objects import open_objects
-from functa_store.store.rounding import Rounding, choose_rounding
-from functa_store.store.spec import FORMAT_VERSION, Contents, RoundingLoss
-from functa_store.store.writer import StoreWriter
+from functa_store.config import (
+    ConvertConfig,
+    FitConfig,
+    InnerLoopConfig,
+    NetworkConfig,
+    OuterLoopConfig,
+)
+from functa_store.domains.cells import CellGrid
+from functa_store.domains.domain import Domain
+from functa_store.domains.scene import SceneVolume
+from functa_store.domains.sphere import SphereGrid
+from functa_store.sources.features import FeatureSpec
+from functa_store.sources.source import Label, Reject
+from functa_store.store.format.quantization import Rounding, choose_rounding
+from functa_store.store.format.side_arrays import MOMENTA, RATES, base_shapes
+from functa_store.store.format.spec import FORMAT_VERSION, Contents, RoundingLoss
+from functa_store.store.storage.objects import open_objects
+from functa_store.store.storage.writer_lock import sole_writer
+from functa_store.store.writing.writer import StoreWriter
 
 GOLDEN = Path(__file__).parent
 INNER = InnerLoopConfig(learning_rate=1e-2)

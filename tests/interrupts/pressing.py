@@ -18,12 +18,12 @@ BEGINNING = """
 import os, sys
 begun = []
 def hook(event, arguments):
-    if event == "exec" and not begun and arguments[0].co_filename.endswith("functa_store/launch.py"):
+    if event == "exec" and not begun and arguments[0].co_filename.endswith("functa_store/cli/launch.py"):
         begun.append(True)
     elif event == "import" and begun == [True]:
         begun.append(os.write({ready}, b"x"))
 sys.addaudithook(hook)
-from functa_store.launch import main
+from functa_store.cli.launch import main
 main()
 """
 """What a process does; it says when the first lines of the command line's are run."""
@@ -106,7 +106,7 @@ GOES_ON = ("convert", "convert to int8", "recode", "repair")
 """Commands that go on where they were interrupted."""
 
 PLUGIN = """
-from converters.images import converter as images
+from converters.images.images import converter as images
 from tests.kill.convert_once import TINY
 
 class Tiny:

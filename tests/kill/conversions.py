@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from functa_store.store.reader import StoreReader
-from functa_store.store.verify import verify
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.verify import verify
 from tests.kinds.archives import KINDS, Kind, png, write_zip
 
 ROOT = Path(__file__).parents[2]

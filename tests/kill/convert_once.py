@@ -32,8 +32,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from functa_store import cli
-from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
+from functa_store.cli import main as cli
+from functa_store.config import (
+    ConvertConfig,
+    FitConfig,
+    InnerLoopConfig,
+    NetworkConfig,
+    OuterLoopConfig,
+)
 from functa_store.plugins import Preset, converters
 
 TINY = Preset(

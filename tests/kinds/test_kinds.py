@@ -12,7 +12,7 @@ import xarray as xr
 
 import functa_store
 from functa_store import loaders
-from functa_store.cli import main
+from functa_store.cli.main import main
 from tests.kill.conversions import AT_ONCE, Conversions, Plan
 from tests.kinds.archives import EXAMPLES, KINDS, Kind
 

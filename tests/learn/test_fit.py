@@ -8,18 +8,23 @@ import numpy as np
 import pytest
 
 import functa_store.learn.fit as fit_module
-import functa_store.learn.projection as projection_module
-from functa_store.array_sources import ArraySource
+import functa_store.learn.tiling as projection_module
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.errors import ConfigError
-from functa_store.feed import Feed
-from functa_store.learn.batches import choose_batch_size, fit_batches, in_batches, mean_psnr
+from functa_store.learn.batch_fit import (
+    choose_batch_size,
+    fit_batches,
+    in_batches,
+    mean_psnr,
+)
 from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import Steps
 from functa_store.learn.outer_loop import init_learnable
 from functa_store.metrics import psnr_mean
-from functa_store.nets.weights import to_weights
-from functa_store.sources import FeatureSpec
+from functa_store.nets.siren import to_weights
+from functa_store.sources.array_source import ArraySource
+from functa_store.sources.batch_reader import Feed
+from functa_store.sources.features import FeatureSpec
 from tests.reference import ReferenceSiren
 
 BATCH = 8

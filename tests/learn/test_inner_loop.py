@@ -7,12 +7,18 @@ import pytest
 from flax import nnx
 
 from functa_store.config import NetworkConfig
-from functa_store.learn.inner_loop import Steps, descend, descend_safely, extend
-from functa_store.learn.losses import Target, error_and_gradient, reconstruction_error
-from functa_store.learn.observing import Points, at_points
+from functa_store.learn.inner_loop import (
+    Steps,
+    Target,
+    descend,
+    descend_safely,
+    error_and_gradient,
+    extend,
+    reconstruction_error,
+)
+from functa_store.learn.observers import Points, at_points
 from functa_store.learn.outer_loop import Learnable, loss_after_inner_loop
-from functa_store.nets.siren import init_siren
-from functa_store.nets.weights import to_weights
+from functa_store.nets.siren import init_siren, to_weights
 from tests.reference import ReferenceSiren
 
 STEPS, POINTS = 3, 64

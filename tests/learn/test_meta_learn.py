@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 import functa_store.learn.meta_learn as meta_learn_module
-from functa_store.array_sources import ArraySource
 from functa_store.config import ConvertConfig, NetworkConfig, OuterLoopConfig
 from functa_store.errors import LearningError
 from functa_store.learn.meta_learn import choose_examples, meta_learn
 from functa_store.progress import Learned
+from functa_store.sources.array_source import ArraySource
 
 NETWORK = NetworkConfig(width=16, depth=3, w0=10.0, modulation_dim=8)
 OUTER = OuterLoopConfig(num_steps=40, batch_size=4, num_points=32, warmup_steps=5, monitor_every=10, learning_rate=1e-3)

@@ -9,10 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
-from functa_store.grids import CellGrid
-from functa_store.learn.losses import Target
-from functa_store.learn.observing import GridObserver, Points, at_points, sample_points
+from functa_store.config import (
+    ConvertConfig,
+    FitConfig,
+    NetworkConfig,
+    OuterLoopConfig,
+)
+from functa_store.domains.cells import CellGrid
+from functa_store.learn.inner_loop import Target
+from functa_store.learn.memory import temporary_bytes
+from functa_store.learn.observers import (
+    GridObserver,
+    Points,
+    at_points,
+    sample_points,
+)
 from functa_store.learn.outer_loop import (
     LOWEST_RATE,
     LearnState,
@@ -21,8 +32,7 @@ from functa_store.learn.outer_loop import (
     make_optimizer,
     make_outer_step,
 )
-from functa_store.learn.sizes import temporary_bytes
-from functa_store.sources import FeatureSpec
+from functa_store.sources.features import FeatureSpec
 
 DOMAIN = CellGrid(axes=("y", "x"), resolution=(8, 8))
 SPEC = FeatureSpec(channels=("r", "g", "b"), scale=1 / 255)

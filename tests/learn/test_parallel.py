@@ -9,12 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from functa_store.array_sources import ArraySource
-from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
+from functa_store.config import (
+    ConvertConfig,
+    FitConfig,
+    NetworkConfig,
+    OuterLoopConfig,
+)
 from functa_store.learn import parallel
 from functa_store.learn.meta_learn import meta_learn
-from functa_store.learn.parallel import each, microbatch_sizes, num_devices, over_devices
+from functa_store.learn.parallel import (
+    each,
+    microbatch_sizes,
+    num_devices,
+    over_devices,
+)
 from functa_store.learn.tuning import tune
+from functa_store.sources.array_source import ArraySource
 
 ON_FOUR = """
 import jax, numpy as np, sys

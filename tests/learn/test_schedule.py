@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functa_store.config import OuterLoopConfig
-from functa_store.learn.schedule import decay_start, fix_num_steps, rate_scale
+from functa_store.learn.outer_loop import decay_start, fix_num_steps, rate_scale
 
 FRACTIONS = st.floats(0.05, 0.95)
 

@@ -7,9 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from functa_store.config import ConvertConfig, FitConfig, NetworkConfig, OuterLoopConfig
+from functa_store.config import (
+    ConvertConfig,
+    FitConfig,
+    NetworkConfig,
+    OuterLoopConfig,
+)
+from functa_store.conversion.fit_shards import compare_precision
 from functa_store.learn import tuning
-from functa_store.learn.comparison import compare_precision
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import choose_examples, meta_learn
 from functa_store.learn.tuning import _Tuner, tune

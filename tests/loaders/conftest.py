@@ -9,13 +9,14 @@ import pytest
 import functa_store
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.decode.functaset import Functaset
-from functa_store.grids import CellGrid
-from functa_store.sources import FeatureSpec, Label
-from functa_store.store.base import base_shapes
-from functa_store.store.objects import open_objects
-from functa_store.store.rounding import choose_rounding
-from functa_store.store.spec import Contents
-from functa_store.store.writer import StoreWriter
+from functa_store.domains.cells import CellGrid
+from functa_store.sources.features import FeatureSpec
+from functa_store.sources.source import Label
+from functa_store.store.format.quantization import choose_rounding
+from functa_store.store.format.side_arrays import base_shapes
+from functa_store.store.format.spec import Contents
+from functa_store.store.storage.objects import open_objects
+from functa_store.store.writing.writer import StoreWriter
 
 COUNT, SIZE = 90, 4
 NETWORK = NetworkConfig(width=8, depth=3, w0=5.0, modulation_dim=SIZE)

@@ -12,8 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functa_store.errors import ConfigError, ExampleIndexError, GridError, StoreMismatchError
-from functa_store.loaders import BlockShuffle, DecodeGrid, DecodePoints, Loader, Normalization
+from functa_store.errors import (
+    ConfigError,
+    ExampleIndexError,
+    GridError,
+    StoreMismatchError,
+)
+from functa_store.loaders import (
+    BlockShuffle,
+    DecodeGrid,
+    DecodePoints,
+    Loader,
+    Normalization,
+)
 
 BLOCKS = BlockShuffle(size=5, mixed=4)
 SHUFFLES = ["full", "none", BLOCKS]

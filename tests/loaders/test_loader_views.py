@@ -11,7 +11,14 @@ import pytest
 import functa_store
 from functa_store import loaders
 from functa_store.errors import ConfigError, ExampleIndexError
-from functa_store.loaders import Batches, BlockShuffle, DecodeGrid, DecodePoints, Examples, Loader
+from functa_store.loaders import (
+    Batches,
+    BlockShuffle,
+    DecodeGrid,
+    DecodePoints,
+    Examples,
+    Loader,
+)
 
 
 def test_every_public_name_is_found():
@@ -112,7 +119,7 @@ def test_an_example_of_torch_is_one_of_numpy_in_tensors(fs):
 
 def test_tensors_share_the_memory_of_arrays(fs):
     torch = pytest.importorskip("torch")
-    from functa_store.loaders.torch_view import to_tensors
+    from functa_store.loaders.datasets import to_tensors
 
     batch = next(iter(Loader(fs, 8)))
     tensors = to_tensors(batch)

@@ -6,8 +6,7 @@ import pytest
 from flax import nnx
 
 from functa_store.config import NetworkConfig
-from functa_store.nets.siren import init_siren
-from functa_store.nets.weights import from_weights, to_weights
+from functa_store.nets.siren import from_weights, init_siren, to_weights
 from tests.reference import ReferenceSiren
 
 NETWORKS = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from functa_store.store.objects import Objects, StorageOptions, open_objects
+from functa_store.store.storage.objects import Objects, StorageOptions, open_objects
 from tests.remote.servers import GcsProxy, Proxy, gcs_server, make_gcs_bucket, make_s3_bucket, s3_server
 from tests.store.conftest import make_contents, write_shards
 

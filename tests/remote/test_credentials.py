@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 import functa_store
-from functa_store import cli
+from functa_store.cli import main as cli
 from functa_store.errors import FunctaStoreError
-from functa_store.store import remote
-from functa_store.store.objects import StorageOptions, open_objects
-from functa_store.store.output import check_output
-from functa_store.store.verify import verify
+from functa_store.store.reading.verify import verify
+from functa_store.store.storage import remote
+from functa_store.store.storage.objects import StorageOptions, open_objects
+from functa_store.store.writing.destination import check_output
 from tests.remote.hostile import Server, answer
 from tests.remote.servers import free_port
 
@@ -195,7 +195,7 @@ def test_representations_and_pickles_hold_no_secret():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("module", ["functa_store.cli"])
+@pytest.mark.parametrize("module", ["functa_store.cli.main"])
 @pytest.mark.parametrize("kind", ["200", "403", "in a redirect"])
 def test_a_process_of_its_own_tells_nothing_either(module, kind, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "RUST_LOG": "trace", "RUST_BACKTRACE": "1"}

@@ -9,10 +9,16 @@ import time
 
 import pytest
 
-from functa_store.errors import ConfigError, FunctaStoreError, StorageError, StoreFormatError
-from functa_store.store import connections, gate, remote
-from functa_store.store.calls import give_up_in
-from functa_store.store.objects import StorageOptions, open_objects
+from functa_store.errors import (
+    ConfigError,
+    FunctaStoreError,
+    StorageError,
+    StoreFormatError,
+)
+from functa_store.store.storage import connections, remote
+from functa_store.store.storage import proxy as gate
+from functa_store.store.storage.objects import StorageOptions, open_objects
+from functa_store.store.storage.server_calls import give_up_in
 from tests.remote.hostile import Server, answer, endless, endless_chunks, head, outcome, range_of
 
 MEGABYTE = 2**20
@@ -472,9 +478,9 @@ def test_a_call_that_another_thread_gives_up_is_not_made_again():
 
 INTERRUPTED = """
 import os, signal, sys, threading, time
-from functa_store.store.objects import StorageOptions, open_objects, write_all
-from functa_store.store.parts import gather
-from functa_store.store.threads import map_in_threads
+from functa_store.store.storage.objects import StorageOptions, open_objects, write_all
+from functa_store.store.reading.rows import gather
+from functa_store.store.storage.server_calls import map_in_threads
 signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background, it is ignored
 objects = open_objects(sys.argv[1], StorageOptions(endpoint=sys.argv[2], timeout=600.0))
 calls = {

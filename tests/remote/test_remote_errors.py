@@ -6,15 +6,15 @@ import traceback
 
 import pytest
 
-from functa_store import cli
+from functa_store.cli import main as cli
 from functa_store.errors import ConfigError, StorageError, StoreFormatError
-from functa_store.store import remote
-from functa_store.store.claim import sole_writer
-from functa_store.store.objects import StorageOptions, first_line, open_objects
-from functa_store.store.output import check_output
-from functa_store.store.reader import StoreReader
-from functa_store.store.verify import verify
-from functa_store.store.work import WORK_SUFFIX
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.verify import verify
+from functa_store.store.storage import remote
+from functa_store.store.storage.objects import StorageOptions, first_line, open_objects
+from functa_store.store.storage.work_folder import WORK_SUFFIX
+from functa_store.store.storage.writer_lock import sole_writer
+from functa_store.store.writing.destination import check_output
 from tests.remote.conftest import KEY, SECRET, read_objects
 from tests.remote.servers import Faults, free_port
 from tests.store.conftest import make_contents, write_shards

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import functa_store
-from functa_store import cli
+from functa_store.cli import main as cli
 from functa_store.config import ConvertConfig
-from functa_store.store import by_shard
-from functa_store.store.claim import sole_writer
-from functa_store.store.objects import open_objects
-from functa_store.store.reader import StoreReader
-from functa_store.store.writer import StoreWriter
+from functa_store.store.reading import bucket_rows as by_shard
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.storage.objects import open_objects
+from functa_store.store.storage.writer_lock import sole_writer
+from functa_store.store.writing.writer import StoreWriter
 from tests.store.conftest import NETWORK, make_contents, write_shards
 
 SHARDS, ROWS = 8, 64

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from functa_store.errors import StorageError
-from functa_store.store import gate, remote
-from functa_store.store.objects import StorageOptions, open_objects
-from functa_store.store.verify import verify
+from functa_store.store.reading.verify import verify
+from functa_store.store.storage import proxy as gate
+from functa_store.store.storage import remote
+from functa_store.store.storage.objects import StorageOptions, open_objects
 from tests.remote.hostile import Server, answer
 from tests.remote.servers import web_server
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from functa_store.errors import ConfigError, FunctaStoreError, StoreFormatError
-from functa_store.store.output import check_output
-from functa_store.store.reader import StoreReader
-from functa_store.store.verify import verify
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.verify import verify
+from functa_store.store.writing.destination import check_output
 from tests.remote.servers import web_server
 from tests.store.conftest import NUM_EXAMPLES, make_contents, make_values, write_shards
 

@@ -5,8 +5,8 @@ import concurrent.futures
 import pytest
 
 from functa_store.errors import StorageError, StoreExistsError
-from functa_store.store import remote
-from functa_store.store.objects import StorageOptions, open_objects
+from functa_store.store.storage import remote
+from functa_store.store.storage.objects import StorageOptions, open_objects
 from tests.remote.conftest import again
 from tests.remote.hostile import Server, answer
 from tests.remote.servers import Faults, Proxy

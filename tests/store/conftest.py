@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from functa_store.config import ConvertConfig, NetworkConfig
-from functa_store.grids import CellGrid
-from functa_store.sources import FeatureSpec, Label, Reject
-from functa_store.store.base import base_shapes
-from functa_store.store.claim import sole_writer
-from functa_store.store.objects import open_objects
-from functa_store.store.spec import Contents
-from functa_store.store.writer import StoreWriter
+from functa_store.domains.cells import CellGrid
+from functa_store.sources.features import FeatureSpec
+from functa_store.sources.source import Label, Reject
+from functa_store.store.format.side_arrays import base_shapes
+from functa_store.store.format.spec import Contents
+from functa_store.store.storage.objects import open_objects
+from functa_store.store.storage.writer_lock import sole_writer
+from functa_store.store.writing.writer import StoreWriter
 
 NETWORK = NetworkConfig(width=8, depth=3, w0=20.0, modulation_dim=4)
 NUM_EXAMPLES = 21

@@ -22,11 +22,15 @@ import numpy as np
 from numcodecs.zstd import Zstd
 
 from functa_store.errors import FunctaStoreError, StoreFormatError
-from functa_store.store.base import describe_array
-from functa_store.store.chunks import zstd_size
-from functa_store.store.objects import check_key, record, too_long
-from functa_store.store.reader import StoreReader
-from functa_store.store.spec import FORMAT_VERSION, IDENTITY, ROOT, sha256_json
+from functa_store.store.format.side_arrays import describe_array, zstd_size
+from functa_store.store.format.spec import (
+    FORMAT_VERSION,
+    IDENTITY,
+    ROOT,
+    sha256_json,
+)
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.storage.objects import check_key, record, too_long
 
 Files = dict[str, bytes]
 
@@ -68,7 +72,7 @@ def forge(store: Path, change: Callable[[dict[str, Any]], None] = lambda functa:
 
 
 class Forged:
-    """Objects in memory, as strict as a disk; see `functa_store.store.objects.Objects`."""
+    """Objects in memory, as strict as a disk; see `functa_store.store.storage.objects.Objects`."""
 
     def __init__(self, files: Files, work: Files | None = None, name: str = "forged") -> None:
         self.name, self.files, self.work = name, files, work or {}

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functa_store.errors import StoreFormatError
-from functa_store.store import skeleton
-from functa_store.store.local import LocalObjects
-from functa_store.store.reader import StoreReader
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.storage.local import LocalObjects
+from functa_store.store.writing import skeleton
 from tests.store.conftest import NUM_EXAMPLES, make_contents, write_shards
 
 CHUNK = 4

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from functa_store.errors import StoreFormatError
-from functa_store.store.spec import ROOT
-from functa_store.store.verify import verify
+from functa_store.store.format.spec import ROOT
+from functa_store.store.reading.verify import verify
 from tests.store.conftest import make_contents, write_shards
 from tests.store.forging import Files, Forged, equal, everything, read_files, unchecked
 from tests.store.test_golden import GOLDEN

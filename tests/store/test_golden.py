@@ -10,11 +10,11 @@ import pytest
 import zarr
 
 from functa_store.decode.functaset import Functaset
-from functa_store.grids import CellGrid
-from functa_store.sources import FeatureSpec
-from functa_store.store.reader import StoreReader
-from functa_store.store.spec import FORMAT_VERSION
-from functa_store.store.verify import verify
+from functa_store.domains.cells import CellGrid
+from functa_store.sources.features import FeatureSpec
+from functa_store.store.format.spec import FORMAT_VERSION
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.verify import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 VERSIONS = sorted(path.stem for path in GOLDEN.glob("v*.functa"))

@@ -18,13 +18,13 @@ import pytest
 from numcodecs.zstd import Zstd
 from rich.console import Console
 
-from functa_store.commands.info import facts, show
+from functa_store.cli.info import facts, show
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import FunctaStoreError, StoreFormatError
-from functa_store.store.chunks import numbers_of
-from functa_store.store.reader import StoreReader
-from functa_store.store.spec import FORMAT_VERSION, ROOT
-from functa_store.store.verify import verify
+from functa_store.store.format.side_arrays import numbers_of
+from functa_store.store.format.spec import FORMAT_VERSION, ROOT
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.verify import verify
 from tests.reference import ReferenceSiren
 from tests.store.conftest import make_contents, write_shards
 from tests.store.forging import (
@@ -490,7 +490,7 @@ def test_a_root_that_describes_nothing_is_a_clear_error(stores, found):
 
 
 def test_a_root_longer_than_any_store_needs_is_not_read(stores, monkeypatch):
-    monkeypatch.setattr("functa_store.store.parsing.MOST_JSON_BYTES", 20_000)
+    monkeypatch.setattr("functa_store.store.format.load_spec.MOST_JSON_BYTES", 20_000)
     root = stores["v5"][0][ROOT]
     everything(Forged(stores["v5"][0] | {ROOT: root + b" " * (20_000 - len(root))}))
     with pytest.raises(StoreFormatError, match="has 20,001 bytes, expected at most 20,000"):
@@ -677,13 +677,13 @@ def test_a_base_that_inflates_to_more_than_weights_do_is_refused_before_it_is_re
 
 
 def test_a_base_beyond_the_memory_of_this_process_is_refused(store, monkeypatch):
-    monkeypatch.setattr("functa_store.store.reader.available_bytes", lambda: 100)
+    monkeypatch.setattr("functa_store.store.reading.reader.available_bytes", lambda: 100)
     with pytest.raises(StoreFormatError, match=r"its base needs .* of memory, this process may take"):
         _ = StoreReader(store).base
 
 
 def test_a_long_sparse_shard_is_verified_block_by_block(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("functa_store.store.verify.BLOCK_BYTES", 64)
+    monkeypatch.setattr("functa_store.store.reading.verify.BLOCK_BYTES", 64)
     assert not verify(store).damaged
     copied = shutil.copytree(store, tmp_path / "x.functa")
     with (copied / "modulations/c/0/0").open("r+b") as file:

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functa_store.errors import StoreFormatError
-from functa_store.store.layout import choose_layout
-from functa_store.store.tables import Table
+from functa_store.store.format.layout import Table, choose_layout
 
 powers = st.integers(0, 4).map(lambda exponent: 2**exponent)
 

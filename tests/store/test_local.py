@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from functa_store.errors import StorageError, StoreExistsError, StoreFormatError
-from functa_store.store.local import NO_FILE, LocalObjects
+from functa_store.store.storage.local import NO_FILE, LocalObjects
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 import functa_store
-from functa_store import cli
+from functa_store.cli import main as cli
 from functa_store.errors import ConfigError, FunctaStoreError
-from functa_store.store.local import LocalObjects
-from functa_store.store.location import Address, parse_location
-from functa_store.store.objects import StorageOptions, open_objects
-from functa_store.store.output import check_output
-from functa_store.store.reader import StoreReader
-from functa_store.store.verify import verify
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.verify import verify
+from functa_store.store.storage.local import LocalObjects
+from functa_store.store.storage.location import Address, parse_location
+from functa_store.store.storage.objects import StorageOptions, open_objects
+from functa_store.store.writing.destination import check_output
 
 NO_URLS = [
     "http://[",

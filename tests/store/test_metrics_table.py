@@ -10,16 +10,16 @@ import tensorstore
 import xarray as xr
 import zarr
 
-from functa_store.commands.info import facts
+from functa_store.cli.info import facts
+from functa_store.conversion.recode import recode
+from functa_store.decode.display import summary
 from functa_store.decode.functaset import Functaset
-from functa_store.decode.summary import summary
 from functa_store.errors import LearningError, StoreFormatError
-from functa_store.recoding import recode
-from functa_store.sources import FeatureSpec
-from functa_store.store import reader as reader_module
-from functa_store.store.reader import StoreReader
-from functa_store.store.verify import verify
-from functa_store.store.writer import StoreWriter
+from functa_store.sources.features import FeatureSpec
+from functa_store.store.reading import reader as reader_module
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.verify import verify
+from functa_store.store.writing.writer import StoreWriter
 from tests.store.conftest import make_contents, make_metrics, write_shards
 
 FEATURES = FeatureSpec(

@@ -8,10 +8,10 @@ import pytest
 import zarr
 
 from functa_store.errors import ExampleIndexError, StoreFormatError
-from functa_store.sources import Reject
-from functa_store.store.reader import StoreReader
-from functa_store.store.spec import FORMAT_VERSION
-from functa_store.store.verify import verify
+from functa_store.sources.source import Reject
+from functa_store.store.format.spec import FORMAT_VERSION
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.verify import verify
 from tests.store.forging import forge
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from functa_store.errors import StoreFormatError
-from functa_store.store.objects import Objects
-from functa_store.store.rehearsal import MemoryObjects, rehearse
+from functa_store.store.storage.objects import Objects
+from functa_store.store.writing.rehearsal import MemoryObjects, rehearse
 from tests.store.conftest import make_contents
 
 

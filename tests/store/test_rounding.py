@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as arrays
 
 from functa_store.config import ConvertConfig
 from functa_store.errors import ConfigError, LearningError
-from functa_store.store.reader import StoreReader
-from functa_store.store.rounding import Rounding, choose_rounding
+from functa_store.store.format.quantization import Rounding, choose_rounding
+from functa_store.store.reading.reader import StoreReader
 from tests.store.conftest import NETWORK
 
 tables = arrays.arrays(

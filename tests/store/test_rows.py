@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functa_store.errors import ExampleIndexError, StoreFormatError
-from functa_store.store.objects import StorageOptions
-from functa_store.store.reader import StoreReader
-from functa_store.store.rows import Rows
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.rows import Rows
+from functa_store.store.storage.objects import StorageOptions
 
 NUM = 21
 ends = st.none() | st.integers(-30, 30)

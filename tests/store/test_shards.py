@@ -13,15 +13,13 @@ from hypothesis import strategies as st
 
 from functa_store.config import ConvertConfig
 from functa_store.errors import StorageError, StoreFormatError, StoreMismatchError
-from functa_store.store import row_tables
-from functa_store.store.address_range import MOST_FILES, AddressRange
-from functa_store.store.by_shard import FileRows
-from functa_store.store.claim import sole_writer
-from functa_store.store.mapped import MappedRows
-from functa_store.store.objects import open_objects
-from functa_store.store.parts import by_part
-from functa_store.store.reader import StoreReader
-from functa_store.store.writer import StoreWriter
+from functa_store.store.reading import reader as row_tables
+from functa_store.store.reading.local_rows import MOST_FILES, AddressRange, FileRows, MappedRows
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.rows import by_part
+from functa_store.store.storage.objects import open_objects
+from functa_store.store.storage.writer_lock import sole_writer
+from functa_store.store.writing.writer import StoreWriter
 from tests.store.conftest import NETWORK, make_contents
 
 PAGES = 4096

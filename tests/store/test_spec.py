@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from functa_store.config import ConvertConfig, NetworkConfig
+from functa_store.domains.cells import CellGrid
 from functa_store.errors import ConfigError, StoreFormatError
-from functa_store.grids import CellGrid
-from functa_store.sources import FeatureSpec, Label
-from functa_store.store.parsing import parse_spec
-from functa_store.store.spec import FORMAT_VERSION
+from functa_store.sources.features import FeatureSpec
+from functa_store.sources.source import Label
+from functa_store.store.format.load_spec import parse_spec
+from functa_store.store.format.spec import FORMAT_VERSION
 
 PATH = "pets.functa"
 

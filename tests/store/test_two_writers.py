@@ -7,14 +7,14 @@ import time
 import numpy as np
 import pytest
 
-from functa_store.checkpoint import Checkpoints, clear
+from functa_store.conversion.checkpoints import Checkpoints, clear
 from functa_store.errors import StorageError, StoreExistsError, StoreMismatchError
-from functa_store.store import claim
-from functa_store.store.claim import sole_writer
-from functa_store.store.local import LocalObjects
-from functa_store.store.objects import open_objects, record, write_once
-from functa_store.store.verify import verify
-from functa_store.store.writer import StoreWriter
+from functa_store.store.reading.verify import verify
+from functa_store.store.storage import writer_lock as claim
+from functa_store.store.storage.local import LocalObjects
+from functa_store.store.storage.objects import open_objects, record, write_once
+from functa_store.store.storage.writer_lock import sole_writer
+from functa_store.store.writing.writer import StoreWriter
 
 CONVERSION = {"config": {"seed": 0}}
 

@@ -12,17 +12,23 @@ import zarr
 from numcodecs.zstd import Zstd
 
 from functa_store.config import ConvertConfig, NetworkConfig
-from functa_store.errors import ConfigError, LearningError, StoreExistsError, StoreFormatError, StoreMismatchError
-from functa_store.sources import Label
-from functa_store.store import begin
-from functa_store.store import writer as writer_module
-from functa_store.store.claim import sole_writer
-from functa_store.store.local import LocalObjects
-from functa_store.store.objects import open_objects, record
-from functa_store.store.reader import StoreReader
-from functa_store.store.receipts import Receipts
-from functa_store.store.verify import verify
-from functa_store.store.writer import StoreWriter
+from functa_store.errors import (
+    ConfigError,
+    LearningError,
+    StoreExistsError,
+    StoreFormatError,
+    StoreMismatchError,
+)
+from functa_store.sources.source import Label
+from functa_store.store.format.receipts import Receipts
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.verify import verify
+from functa_store.store.storage.local import LocalObjects
+from functa_store.store.storage.objects import open_objects, record
+from functa_store.store.storage.writer_lock import sole_writer
+from functa_store.store.writing import writer as begin
+from functa_store.store.writing import writer as writer_module
+from functa_store.store.writing.writer import StoreWriter
 
 
 def work_path(path):

@@ -10,15 +10,23 @@ import numpy as np
 import pytest
 from rich.table import Table
 
-from functa_store import cli
-from functa_store.commands import archives
-from functa_store.commands.archives import reopen_archive
-from functa_store.commands.selections import parse_index, parse_region, parse_resolution
+from functa_store.cli import main as cli
+from functa_store.cli import reopen as archives
+from functa_store.cli.arguments import parse_index, parse_region, parse_resolution
+from functa_store.cli.console import (
+    LogLines,
+    for_messages,
+    for_results,
+    printable,
+    shortened,
+    shown_on,
+)
+from functa_store.cli.reopen import reopen_archive
 from functa_store.config import ConvertConfig
-from functa_store.console import LogLines, for_messages, for_results, printable, shortened, shown_on
 from functa_store.errors import ConfigError, FunctaStoreError, StoreMismatchError
 from functa_store.progress import Note, silent
-from functa_store.sources import FeatureSpec, Label, Reject
+from functa_store.sources.features import FeatureSpec
+from functa_store.sources.source import Label, Reject
 from tests.store.conftest import NETWORK, NUM_EXAMPLES, make_contents, write_shards
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J \u202egnp.exe\u202c a\u200bb\u2066 \x9b31m \r\nerror: fine \t :100: [red]x[/red] [link=http://x]y[/link]"
@@ -223,7 +231,7 @@ def test_memory_and_recursion_that_do_not_suffice_are_one_line(error, words, wor
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("functa_store.commands.info.facts", fail)
+    monkeypatch.setattr("functa_store.cli.info.facts", fail)
     assert cli.main(words_of.split()) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
@@ -235,7 +243,7 @@ def test_an_error_that_nobody_foresaw_is_one_line_with_its_place(monkeypatch, ca
     def fail(*_):
         raise ZeroDivisionError(HOSTILE)
 
-    monkeypatch.setattr("functa_store.commands.info.facts", fail)
+    monkeypatch.setattr("functa_store.cli.info.facts", fail)
     monkeypatch.setattr(logging, "raiseExceptions", True)
     monkeypatch.delenv(cli.WITH_TRACEBACK, raising=False)
     assert cli.run_process(["info", "x", "--json"]) == 1

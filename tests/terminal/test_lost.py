@@ -14,7 +14,7 @@ from tests.interrupts.pressing import COMMANDS, Command, Place
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full and a pseudo-terminal")
 
-LAUNCH = "from functa_store.launch import main; main()"
+LAUNCH = "from functa_store.cli.launch import main; main()"
 WORK = ("convert", "export a folder", "repair")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from functa_store.sources import Label
+from functa_store.sources.source import Label
 from tests.decode.stores import write_store
 
 COUNT = 11

@@ -6,7 +6,7 @@ import xarray as xr
 
 import functa_store
 from functa_store.errors import GridError, StoreMismatchError
-from functa_store.xarray_backend import origin
+from functa_store.xarray_backend import accessor as origin
 from tests.decode.stores import write_store
 from tests.xarray_backend.conftest import COUNT, LABELS
 

@@ -9,10 +9,10 @@ import pytest
 import xarray as xr
 
 import functa_store
+from functa_store.domains.cells import CellGrid
 from functa_store.errors import ConfigError, GridError, NoFunctasetError
-from functa_store.grids import CellGrid
-from functa_store.sources import Label
-from functa_store.store.objects import open_objects
+from functa_store.sources.source import Label
+from functa_store.store.storage.objects import open_objects
 from functa_store.xarray_backend import FunctaBackend
 from tests.decode.stores import write_store
 

@@ -8,8 +8,9 @@ import xarray as xr
 from xarray.core import indexing
 
 import functa_store
-from functa_store.decode.decoder import SCATTERED_TILE_POINTS
-from functa_store.xarray_backend import arrays, chunks
+from functa_store.decode.tiled_decoder import SCATTERED_TILE_POINTS
+from functa_store.xarray_backend import dataset as chunks
+from functa_store.xarray_backend import lazy_arrays as arrays
 
 RNG = np.random.default_rng(0)
 POINTS, OTHERS = xr.DataArray(RNG.integers(0, 6, 9), dims="p"), xr.DataArray(RNG.integers(0, 6, 9), dims="p")

@@ -1,0 +1,1 @@
+"""Folders, zips and tars, opened as a stranger's."""

@@ -1,0 +1,356 @@
+"""Members of a folder, zip, tar or single file, read in any order without unpacking."""
+
+import errno
+import hashlib
+import os
+import posixpath
+import zlib
+from collections.abc import Collection, Iterator
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from converters.archives.listing import Listing, check_size, has_suffix
+from converters.archives.memory_share import take_room
+from converters.archives.packed import (
+    DEFLATED,
+    LOCAL_HEADER,
+    Entry,
+    RandomFile,
+    content_start,
+    tar_entries,
+    zip_entries,
+)
+from converters.archives.plain_files import (
+    FileStamps,
+    base_name,
+    checked_path,
+    open_below,
+    open_plain,
+    sha256_of,
+)
+from functa_store.errors import ArchiveError, MemberError
+from functa_store.sources.source import Reject
+
+_COMPRESSED = {
+    b"\x1f\x8b": ("gzip", "gunzip -k"),
+    b"BZh": ("bzip2", "bunzip2 -k"),
+    b"\xfd7zXZ": ("xz", "unxz -k"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
+}
+_LEADS_OUT = "is a link that leads out of the archive"
+_SIGNED = (1 << 63) - 1
+# What a conversion into the folder itself writes, which a resumed one must not take for its archive.
+_OUTPUTS = (".functa", ".functa.work", ".functa.log")
+
+
+@runtime_checkable
+class Archive(Protocol):
+    """Random access to named members.
+
+    Hidden files (".DS_Store", "__MACOSX/...") are no members.
+
+    Attributes:
+        name: Last part of the archive's path.
+        members: Names in code point order, "/" between folders, each unique.
+        rejects: Files whose names cannot be used or that cannot be read by their kind.
+    """
+
+    name: str
+    members: list[str]
+    rejects: list[Reject]
+
+    def read(self, member: str) -> bytes:
+        """All bytes of a member. Safe to call from threads.
+
+        Raises:
+            MemberError: If it is missing, damaged or too long; the message is the reason alone.
+        """
+        ...
+
+    def sha256(self) -> str:
+        """Hexadecimal digest that tells whether another copy is the same archive."""
+        ...
+
+    def check_unchanged(self) -> None:
+        """Compare sizes and times of the files with what they were when the archive was opened.
+
+        Raises:
+            ArchiveError: If one was changed, added or removed meanwhile.
+        """
+        ...
+
+
+def open_archive(path: str | os.PathLike[str]) -> Archive:
+    """The archive at a path, whichever kind it is.
+
+    Args:
+        path: A folder (taken recursively), a zip, or an uncompressed tar.
+
+    Returns:
+        The archive; only its listing has been read.
+
+    Raises:
+        ArchiveError: If the path is missing, is no archive, or the archive is empty, truncated,
+            encrypted or compressed as a whole.
+    """
+    path = checked_path(path)
+    if not os.path.exists(path):
+        raise ArchiveError(f"{path}: no such file or folder")
+    if not os.path.isdir(path) and not os.path.isfile(path):
+        raise ArchiveError(f"{path}: found a pipe or device, expected a folder, a .zip or a .tar; save it as a file")
+    try:
+        archive = FolderArchive(path) if os.path.isdir(path) else _open_file(RandomFile(path))
+    except OSError as error:
+        raise ArchiveError(f"{error.filename or path}: cannot be read: {error.strerror}") from error
+    except MemberError as error:
+        raise ArchiveError(f"{path}: {error}") from error
+    if not archive.members and not archive.rejects:
+        raise ArchiveError(f"{path}: the archive is empty")
+    return archive
+
+
+def _open_file(file: RandomFile) -> Archive:
+    if file.size == 0:
+        raise ArchiveError(f"{file.path}: the file is empty; fetch it again")
+    head = file.read_at(0, min(512, file.size))
+    for magic, (kind, command) in _COMPRESSED.items():
+        if head.startswith(magic):
+            raise ArchiveError(
+                f"{file.path}: {kind} offers no random access, which learning needs; take off the compression "
+                f"with `{command} {file.name}` and convert the .tar, which is read in place"
+            )
+    if head.startswith((b"PK\3\4", b"PK\5\6")):
+        return ZipArchive(file)
+    if head[257:262] == b"ustar" or file.name.endswith(".tar"):
+        return TarArchive(file)
+    raise ArchiveError(f"{file.path}: starts with {head[:8]!r}, expected a folder, a .zip or a .tar")
+
+
+class FolderArchive:
+    """A folder and all folders below it, links to folders and what conversions wrote apart; see `Archive`.
+
+    The folder itself may be reached through links. A member may be a link to a plain file inside of it; one that leads
+    out of it is a reject: an archive from a stranger shall not make a functaset of other files.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.name, self._path = base_name(path), path
+        self._real, self._links = os.path.realpath(path), set[str]()
+        self._listing, self._stamps = self._list()
+        self.members, self.rejects = self._listing.names, self._listing.rejects
+
+    def _list(self) -> "tuple[Listing, np.ndarray]":
+        """The members, and what tells whether they were changed, in their order."""
+        listing = Listing(self._entries())
+        return listing, listing.places[:, [0, 1, 4]]
+
+    def _entries(self) -> Iterator[Entry]:
+        """Each file, its number in the place of its offset and its time in that of its checksum."""
+        folders = [""]
+        while folders:
+            below = folders.pop()
+            with os.scandir(os.path.join(self._real, below)) as entries:
+                for entry in entries:
+                    member = posixpath.join(below, entry.name)
+                    if entry.name.startswith(".") or entry.name.endswith(_OUTPUTS):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(member)
+                    else:
+                        yield self._entry(entry, member)
+
+    def _entry(self, entry: os.DirEntry[str], member: str) -> Entry:
+        name = os.fsencode(member)
+        try:
+            if problem := self._problem(entry, member):
+                return Entry(name, problem, 0, 0, 0)
+            found = entry.stat()
+        except OSError as error:  # such as a link to itself
+            return Entry(name, f"cannot be read: {error.strerror}", 0, 0, 0)
+        return Entry(name, None, found.st_ino & _SIGNED, found.st_size, found.st_size, crc=found.st_mtime_ns)
+
+    def _problem(self, entry: os.DirEntry[str], member: str) -> str | None:
+        """Why something in the folder cannot be read as a file, or None; opening a pipe would wait for ever."""
+        if not entry.is_file():
+            if entry.is_dir():
+                return "is a link to a folder, which is not followed"
+            return "is not a regular file but a pipe, socket, device or broken link"
+        if entry.is_symlink():
+            if self._inside(member) is None:
+                return f"{_LEADS_OUT}; replace it by a copy of the file, or convert the folder where the file lies"
+            self._links.add(member)
+        return None
+
+    def _inside(self, member: str) -> str | None:
+        """The name, below the folder, of the file that a member links to; None if that is elsewhere."""
+        real = os.path.realpath(os.path.join(self._real, member))
+        inside = os.path.join(self._real, "")
+        return real.removeprefix(inside) if real.startswith(inside) else None
+
+    def open(self, member: str) -> int:
+        """A descriptor of a member.
+
+        Raises:
+            OSError: If it cannot be opened.
+            ArchiveError: If it is no plain file inside the folder.
+        """
+        name = self._inside(member) if member in self._links else member
+        if name is None:
+            raise MemberError(_LEADS_OUT)
+        try:
+            return open_below(self._real, name)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise MemberError("is reached through a link, and was not when the folder was listed") from error
+            raise
+
+    def read(self, member: str) -> bytes:
+        """All bytes of a member; see `Archive.read`."""
+        self._listing.place(member)  # or it is missing, or too long
+        try:
+            return _read_whole(self.open(member))
+        except OSError as error:
+            raise MemberError(f"cannot be read: {error.strerror}") from error
+
+    def sha256(self) -> str:
+        """Digest over the lines "name, NUL, sha256 of the content" of every member, sorted by name."""
+        digest = hashlib.sha256()
+        for member in self.members:
+            try:
+                content = sha256_of(self.open(member))
+            except (OSError, ArchiveError):
+                content = "unreadable"  # the survey rejects it
+            digest.update(f"{member}\0{content}\n".encode())
+        return digest.hexdigest()
+
+    def check_unchanged(self) -> None:
+        """See `Archive.check_unchanged`; files that are no members do not count."""
+        try:
+            listing, stamps = self._list()
+        except OSError as error:
+            raise ArchiveError(f"{error.filename or self._path}: cannot be read any more: {error.strerror}") from error
+        before, now = set(self.members), set(listing.names)
+        changes = {"removed": sorted(before - now), "added": sorted(now - before), "changed": list[str]()}
+        if listing.names == self.members:
+            changes["changed"] = [self.members[k] for k in np.flatnonzero((stamps != self._stamps).any(axis=1))]
+        for what, members in changes.items():
+            if members:
+                more = f", and {len(members) - 1} other files" if len(members) > 1 else ""
+                raise ArchiveError(
+                    f"{os.path.join(self._path, members[0])}{more}: {what} while the folder was being converted, so "
+                    "that the functaset would be of no archive that exists; convert again into an empty path"
+                )
+
+
+class ZipArchive:
+    """A zip file; see `Archive`. Keeps a name and 40 bytes per member, nothing else."""
+
+    def __init__(self, file: RandomFile) -> None:
+        self.name = file.name
+        self._file, self._stamps = file, FileStamps([file.path])
+        self._listing = Listing(zip_entries(file), LOCAL_HEADER)
+        self.members, self.rejects = self._listing.names, self._listing.rejects
+
+    def read(self, member: str) -> bytes:
+        """All bytes of a member, its checksum verified; see `Archive.read`."""
+        offset, stored, size, method, crc = self._listing.place(member)
+        take_room(stored + 2 * size if method == DEFLATED else stored)  # zlib joins its blocks in the end
+        data = self._file.read_at(content_start(self._file, offset), stored)
+        if method == DEFLATED:
+            try:
+                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
+            except zlib.error as error:
+                raise MemberError(f"is damaged inside the zip: {error}") from error
+        if len(data) != size or zlib.crc32(data) != crc:
+            raise MemberError(f"is damaged inside the zip: {len(data)} of {size} bytes, or its checksum is wrong")
+        return data
+
+    def sha256(self) -> str:
+        """Digest of the file."""
+        return file_sha256(self._file.path)
+
+    def check_unchanged(self) -> None:
+        """See `Archive.check_unchanged`."""
+        self._stamps.check()
+
+
+class TarArchive:
+    """An uncompressed tar file; see `Archive`."""
+
+    def __init__(self, file: RandomFile) -> None:
+        self.name = file.name
+        self._file, self._stamps = file, FileStamps([file.path])
+        self._listing = Listing(tar_entries(file))
+        self.members, self.rejects = self._listing.names, self._listing.rejects
+
+    def read(self, member: str) -> bytes:
+        """All bytes of a member; see `Archive.read`."""
+        offset, stored, *_ = self._listing.place(member)
+        take_room(stored)
+        return self._file.read_at(offset, stored)
+
+    def sha256(self) -> str:
+        """Digest of the file."""
+        return file_sha256(self._file.path)
+
+    def check_unchanged(self) -> None:
+        """See `Archive.check_unchanged`."""
+        self._stamps.check()
+
+
+def read_file(path: str) -> bytes:
+    """All bytes of a file; errors as for `Archive.read`."""
+    try:
+        return _read_whole(open_plain(path))
+    except OSError as error:
+        raise MemberError(f"cannot be read: {error.strerror}") from error
+
+
+def file_sha256(path: str) -> str:
+    """Hexadecimal digest of a file."""
+    return sha256_of(open_plain(path))
+
+
+def _read_whole(descriptor: int) -> bytes:
+    """All bytes of an opened file, which is closed."""
+    with open(descriptor, "rb") as file:
+        size = os.fstat(descriptor).st_size
+        check_size(size)
+        take_room(size)
+        return file.read(size)
+
+
+class OneFile:
+    """A file by itself; see `converters.archives.archive.Archive`."""
+
+    def __init__(self, path: str) -> None:
+        self.name = base_name(path)
+        self.members = [self.name]
+        self.rejects: list[Reject] = []
+        self._path, self._stamps = path, FileStamps([path])
+
+    def read(self, member: str) -> bytes:
+        """All bytes of the file; see `Archive.read`."""
+        return read_file(self._path)
+
+    def sha256(self) -> str:
+        """Digest of the file."""
+        try:
+            return file_sha256(self._path)
+        except OSError as error:
+            raise ArchiveError(f"{self._path}: cannot be read: {error.strerror}") from error
+
+    def check_unchanged(self) -> None:
+        """See `Archive.check_unchanged`."""
+        self._stamps.check()
+
+
+def open_archive_or_file(path: str | os.PathLike[str], suffixes: Collection[str]) -> Archive:
+    """The archive at a path, which may be one file that ends in one of some suffixes.
+
+    Raises:
+        ArchiveError: As for `open_archive`.
+    """
+    path = checked_path(path)
+    return OneFile(path) if has_suffix(path, suffixes) and os.path.isfile(path) else open_archive(path)

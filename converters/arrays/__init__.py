@@ -1,0 +1,1 @@
+"""Arrays of NumPy, HDF5 and Zarr files."""

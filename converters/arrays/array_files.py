@@ -1,0 +1,151 @@
+"""Arrays of .npy, .npz, HDF5 and Zarr files by their names, none of them read whole.
+
+A file is what it begins with, not what it is called. Whatever it asks for is checked before a library reads it: see
+`npy_files`, `hdf5_files` and `zarr_files`.
+"""
+
+import os
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from converters.arrays.bounds import check_beside, check_code_points
+from converters.arrays.hdf5_files import MAGIC as HDF5_MAGIC
+from converters.arrays.hdf5_files import Hdf5Array, Hdf5Arrays, check_user_block
+from converters.arrays.npy_files import MAGIC as NPY_MAGIC
+from converters.arrays.npy_files import Npy, Npz, ZipMembers
+from converters.arrays.zarr_files import (
+    ZarrArrays,
+    ZippedFiles,
+    check_zarr_store,
+    open_zarr_store,
+)
+from functa_store.errors import ArchiveError, MemberError
+from functa_store.sources.array_labels import storable
+
+EXPECTED = "an .npy, .npz or HDF5 (.h5, .hdf5) file, or a Zarr array or group (.zarr, .zarr.zip)"
+MAX_TEXT_ARRAY_BYTES = 1 << 28
+"""Bytes of an array of texts in memory."""
+
+_ZIP_MAGIC = b"PK\3\4"
+
+
+@runtime_checkable
+class ArrayFile(Protocol):
+    """The arrays of a file by their names; a mapping.
+
+    Attributes:
+        num_bytes: Bytes of the file, or of all files of the folder.
+    """
+
+    num_bytes: int
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of an array, which is not read for that."""
+        ...
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+    def __contains__(self, name: object, /) -> bool: ...
+
+    def __iter__(self) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+
+def open_arrays(path: str | os.PathLike[str]) -> ArrayFile:
+    """Every array of a file by its name, none of them read, but for those of an .npz when they are looked up.
+
+    The array of an .npy, or of a Zarr store that is one array, is called "".
+
+    Raises:
+        ArchiveError: If it cannot be read, is of no kind that is known, or would run code, read other files or take
+            any amount of memory.
+        MissingLibraryError: If h5py is not installed and is needed.
+    """
+    path = os.path.abspath(path)
+    if not os.path.exists(path):
+        raise ArchiveError(f"{path}: no such file or folder")
+    if not os.path.isfile(path) and not os.path.isdir(path):
+        raise ArchiveError(f"{path}: found a pipe or device, expected {EXPECTED}; save it as a file")
+    try:
+        return _open(path)
+    except ArchiveError:
+        raise
+    except (OSError, ValueError) as error:
+        raise ArchiveError(f"{path}: cannot be read: {error}; expected {EXPECTED}") from error
+
+
+def _open(path: str) -> ArrayFile:
+    if os.path.isdir(path):
+        return ZarrArrays(open_zarr_store(path))
+    with open(path, "rb") as file:
+        head = file.read(8)
+    if head.startswith(NPY_MAGIC):
+        return Npy(path)
+    if head.startswith(_ZIP_MAGIC):
+        members = ZipMembers(path)
+        is_npz = any(name.endswith(".npy") for name in [*members.names, *members.problems])
+        return Npz(members) if is_npz else ZarrArrays(check_zarr_store(ZippedFiles(members)))
+    if head == HDF5_MAGIC:
+        return Hdf5Arrays(path)
+    check_user_block(path)
+    raise ArchiveError(f"{path}: starts with {head!r}, expected {EXPECTED}")
+
+
+def read_beside(arrays: ArrayFile, key: str, where: str) -> np.ndarray:
+    """An array of one number or text per example, read whole.
+
+    Args:
+        arrays: The file.
+        key: Name of the array, which is there.
+        where: File and name, for errors.
+
+    Returns:
+        Booleans, integers, floats of at most 8 bytes, or text.
+
+    Raises:
+        ArchiveError: If it is too large, cannot be read or holds neither numbers nor text.
+    """
+    try:
+        shape = arrays.shape(key)
+        if len(shape) != 1:
+            raise ArchiveError(f"{where}: found shape {shape}, expected one value per example")
+        array = arrays[key]
+        if isinstance(arrays, Hdf5Arrays) and array.has_texts:
+            return _texts([text.decode(errors="replace") for text in arrays.read_texts(key)], where)
+        if isinstance(array, Hdf5Array) and array.dtype.hasobject:
+            raise ArchiveError(f"{where}: holds lists or references, expected a number or text for each example")
+        check_beside(where, shape, getattr(array.dtype, "itemsize", 8))
+        return plain_values(np.asarray(array[...]), where)
+    except MemberError as error:
+        raise ArchiveError(f"{where}: cannot be read: {error}") from error
+    except ArchiveError:
+        raise
+    except Exception as error:  # whatever the libraries of four formats stumble over
+        raise ArchiveError(f"{where}: cannot be read: {type(error).__name__}: {error}") from error
+
+
+def plain_values(values: np.ndarray, where: str) -> np.ndarray:
+    """Numbers that can be stored, or text, of what was read.
+
+    Raises:
+        ArchiveError: If they are neither.
+    """
+    if values.dtype.kind == "U":
+        check_code_points(where, values)
+    if values.dtype.kind in "biufU":
+        return storable(values)
+    if values.dtype.kind in "ST" or (
+        values.dtype.kind == "O" and all(isinstance(value, str | bytes) for value in values.ravel())
+    ):
+        return _texts([v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values.tolist()], where)
+    raise ArchiveError(f"{where}: holds {ascii(str(values.dtype))[:200]}, expected a number or text for each example")
+
+
+def _texts(texts: list[str], where: str) -> np.ndarray:
+    """An array of texts, in which all take as much memory as the longest."""
+    longest = max(map(len, texts), default=0)
+    if 4 * longest * len(texts) > MAX_TEXT_ARRAY_BYTES:
+        raise ArchiveError(f"{where}: one of its {len(texts)} texts has {longest} characters, expected short names")
+    return np.array(texts, np.str_)

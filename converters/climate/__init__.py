@@ -1,0 +1,1 @@
+"""Fields over latitude and longitude."""

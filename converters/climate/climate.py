@@ -1,0 +1,134 @@
+"""Converter of fields over latitude and longitude, such as those of ERA5 and CMIP.
+
+Expected result: one example per time, level, member and so on, named by them ("1959-01-02T00:00/500"), variables as
+channels in their units; labels `month` and `year` where there are times, and every numeric coordinate. The last tenth
+of the times is held out.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from converters.arrays.bounds import in_bounded_memory
+from converters.climate.options import ClimateOptions, Words, add_climate_arguments
+from converters.paper_recipe import of_the_papers
+from converters.survey import SurveyOptions
+from functa_store.config import ConvertConfig, NetworkConfig, OuterLoopConfig
+from functa_store.errors import MissingLibraryError
+from functa_store.plugins import Preset
+from functa_store.progress import Report, silent
+
+if TYPE_CHECKING:
+    from converters.climate.source import ClimateSource
+
+
+CLIMATE_FAST = Preset(
+    summary="fields on the sphere, for a few CPU cores",
+    config=ConvertConfig(
+        preset="climate-fast",
+        network=NetworkConfig(width=128, depth=5, w0=20.0, modulation_dim=64),
+        outer=OuterLoopConfig(
+            num_steps=2000,
+            batch_size=8,
+            num_points=1024,
+            learning_rate=5e-4,
+            map_learning_rate=5e-3,
+            monitor_every=100,
+        ),
+    ),
+)
+
+# Dupont et al. 2022, "COIN++: Neural Compression Across Modalities", and configs/config_era5.txt in
+# https://github.com/EmilienDupont/coinpp: SIREN of 10 layers of 384, w0 = 50, 8 dimensions, points of the unit sphere,
+# temperatures scaled to [0, 1] by their smallest and largest one, 3 inner steps of rate 1e-2 on all points, Adam 3e-6
+# for everything, batches of 32, 800 epochs over 8,510 fields of 46 x 90 points. Two things differ from the code: its
+# first layer keeps w0 = 30, and its inner rate is not learned.
+CLIMATE_PAPER = Preset(
+    summary="fields on the sphere as ERA5 temperatures in COIN++: 212,800 outer steps, for accelerators",
+    config=ConvertConfig(
+        preset="climate-paper",
+        network=NetworkConfig(width=384, depth=10, w0=50.0, modulation_dim=8),
+        **of_the_papers(num_steps=212_800, batch_size=32, num_points=None),
+    ),
+)
+
+CLIMATE_PRESETS = {"climate-fast": CLIMATE_FAST, "climate-paper": CLIMATE_PAPER}
+
+
+def open_climate(
+    path: str | os.PathLike[str],
+    *,
+    variable: Words = None,
+    example_dims: Words = None,
+    select: Words = None,
+    scaling: str = "minmax",
+    missing: str = "nan",
+    area_weighting: bool | str = False,
+    split: str = "last",
+    limit: int | None = None,
+    max_rejects: float = 0.01,
+    check_first: int | None = None,
+    report: Report = silent,
+) -> "ClimateSource":
+    """A source over fields of NetCDF files or Zarr stores.
+
+    Args:
+        path: A NetCDF file, a Zarr store, a folder of NetCDF files along time, or a pattern such as "era5/*.nc".
+        variable: One or more variables on one grid, which become channels; None takes the only field that there is.
+        example_dims: Dimensions that make examples; None takes all but latitude and longitude.
+        select: "level=500", or several such; values as ids name them, times by how they begin.
+        scaling: "minmax" or "standard", per variable, from the training examples.
+        missing: "nan" decodes points that are missing in every example to not a number; "fill" decodes the function.
+        area_weighting: Whether points count by the area of their cell.
+        split: "last" or "every": the tenth that is held out.
+        limit: Examples at most, the first ones.
+        max_rejects: Fraction of the examples that may be unusable.
+        check_first: Examples to read now, for a dry run; None reads all.
+        report: Told how far the survey is.
+
+    Returns:
+        The source, every field read once.
+
+    Raises:
+        ConfigError: If an option is out of range, or fits nothing in the archive.
+        ArchiveError: If the archive cannot be converted.
+        MissingLibraryError: If xarray is not installed.
+    """
+    options = ClimateOptions.from_words(
+        variable=variable,
+        example_dims=example_dims,
+        select=select,
+        scaling=scaling,
+        missing=missing,
+        area_weighting={"True": True, "False": False}.get(str(area_weighting), area_weighting),  # as a store has it
+        split=split,
+    )
+    survey = SurveyOptions(limit=limit, max_rejects=max_rejects, check_first=check_first)
+    try:
+        from converters.climate.files import ClimateFiles  # imports xarray, which listing converters does without
+        from converters.climate.source import ClimateSource
+    except ImportError as error:
+        raise MissingLibraryError(
+            f"xarray is not installed; run pip install 'functa-store[climate]': {error}"
+        ) from error
+    with in_bounded_memory(os.fspath(path)):
+        return ClimateSource(ClimateFiles(path), options, survey, report)
+
+
+class ClimateConverter:
+    """Converts fields over latitude and longitude; see `functa_store.plugins.Converter`."""
+
+    summary = "fields over latitude and longitude: NetCDF files or Zarr"
+    presets = CLIMATE_PRESETS
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options that only this kind of archive has."""
+        add_climate_arguments(parser)
+
+    def open(self, archive: str, options: Mapping[str, Any], report: Report) -> "ClimateSource":
+        """The source that the options describe; see `open_climate`."""
+        return open_climate(archive, report=report, **{k: v for k, v in options.items() if v is not None})
+
+
+converter = ClimateConverter()

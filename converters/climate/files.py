@@ -1,0 +1,330 @@
+"""NetCDF files and Zarr stores of an archive, opened as one dataset."""
+
+import glob
+import hashlib
+import os
+import stat
+import warnings
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray, H5NetCDFStore
+from xarray.core import indexing
+
+from converters.archives.plain_files import FileStamps, FolderStamps, walk_files
+from converters.arrays.bounds import check_all_beside, check_code_points
+from converters.arrays.hdf5_files import Hdf5Arrays, check_user_block
+from converters.arrays.zarr_files import check_inside, open_zarr_store
+from converters.climate.times import decode_times
+from functa_store.errors import ArchiveError, MemberError, MissingLibraryError
+
+NETCDF_SUFFIXES = (".nc", ".nc4", ".nc3", ".cdf", ".netcdf", ".h5", ".hdf5")
+ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata")
+OTHERS = {
+    b"CDF\5": "NetCDF of 64-bit data (CDF-5); rewrite it with `nccopy -k nc4`",
+    b"GRIB": "GRIB; rewrite it as NetCDF, such as with cfgrib's `to_netcdf` command",
+    b"PK\3\4": "a zip; unpack it and convert the folder",
+    b"\x1f\x8b": "gzip; unpack it first",
+}
+
+
+class ClimateFiles:
+    """The files of an archive.
+
+    Args:
+        path: A NetCDF file, a Zarr store, a folder of NetCDF files, or a pattern with * for several of either.
+
+    Attributes:
+        name: Last part of the path.
+        members: Paths of the NetCDF files or Zarr stores, sorted.
+
+    Raises:
+        ArchiveError: If there is none.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._whole = whole = os.path.abspath(path)
+        self.name = os.path.basename(whole)
+        self.members = self._list()
+        self._folder = os.path.dirname(os.path.commonpath([*self.members, whole]) if len(self.members) > 1 else whole)
+        if not self.members:
+            raise ArchiveError(
+                f"{whole}: found no such file or no NetCDF in it, expected a NetCDF file, a Zarr store, a folder of "
+                f"files ending in {', '.join(NETCDF_SUFFIXES)}, or a pattern"
+            )
+
+        self._stamps = [
+            FolderStamps(member) if os.path.isdir(member) else FileStamps([member]) for member in self.members
+        ]
+        self.num_bytes = sum(num_bytes for member in self.members for _, num_bytes in _files(member))
+
+    def check_unchanged(self) -> None:
+        """Compare all files with what they were.
+
+        Raises:
+            ArchiveError: If one was changed, added or removed.
+        """
+        if (now := self._list()) != self.members:
+            differ = sorted(set(now) ^ set(self.members))
+            raise ArchiveError(
+                f"{self._whole}: {differ[0]!a} was {'added' if differ[0] in now else 'removed'} while it was being "
+                "converted, so that the functaset would be of no archive that exists; convert again into an empty path"
+            )
+        for stamps in self._stamps:
+            stamps.check()
+
+    def _list(self) -> list[str]:
+        """Paths of the files or stores that there are now, sorted."""
+        if os.path.lexists(self._whole):
+            return _members(self._whole)
+        found = sorted(glob.glob(self._whole)) if glob.has_magic(self._whole) else []
+        fixed = self._whole[: min(self._whole.find(magic) % (len(self._whole) + 1) for magic in "*?[")]
+        _check_links(os.path.dirname(fixed), found)
+        return found
+
+    def open(self) -> xr.Dataset:
+        """All members as one dataset, of which no field has been read; several are put together along time.
+
+        Raises:
+            ArchiveError: If a member cannot be opened, or they do not agree.
+            MissingLibraryError: If a library that reads them is not installed.
+        """
+        if len(self.members) == 1:
+            return open_member(self.members[0])
+        opened = [open_member(member, chunks="auto") for member in self.members]
+        _check_units(self.members, opened)
+        try:
+            return xr.combine_by_coords(  # type: ignore[return-value]  # datasets, not arrays, were given
+                opened, data_vars="all", coords="minimal", compat="override", join="exact", combine_attrs="override"
+            )
+        except (ValueError, TypeError, xr.MergeError) as error:  # TypeError: of times in different calendars
+            raise ArchiveError(
+                f"{self.name}: {len(self.members)} files cannot be put together along time, the first one "
+                f"{os.path.basename(self.members[0])}; they must have the same grid and different times: {error}"
+            ) from error
+
+    def sha256(self) -> str:
+        """Digest of the only file, or over the lines "name, NUL, sha256 of the content" of all, sorted by name."""
+        if len(self.members) == 1 and os.path.isfile(self.members[0]):
+            return _file_sha256(self.members[0])
+        digest = hashlib.sha256()
+        for path in sorted(file for member in self.members for file, _ in _files(member)):
+            name = os.path.relpath(path, self._folder).replace(os.sep, "/")
+            digest.update(f"{name}\0{_file_sha256(path)}\n".encode())
+        return digest.hexdigest()
+
+
+def open_member(path: str, *, chunks: str | None = None) -> xr.Dataset:
+    """One NetCDF file or Zarr store; packed values are decoded as they are read, times now.
+
+    Args:
+        path: Where it is.
+        chunks: "auto" makes dask arrays, which can be put together unread; None only reads lazily, which is faster.
+
+    Raises:
+        ArchiveError: If it cannot be opened.
+        MissingLibraryError: If the library that reads it is not installed.
+    """
+    engine = "zarr" if os.path.isdir(path) else _engine(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of attributes that make no sense, of metadata that are not consolidated
+            dataset = decode_times(xr.open_dataset(**_checked(path, engine), decode_times=False, chunks=chunks))
+            loaded = {name: along.load() for name, along in dataset.coords.items() if along.ndim < 2}
+            for name, along in loaded.items():
+                if along.dtype.kind == "U":
+                    check_code_points(f"{path}/{name}", along.values)
+            return dataset.assign_coords(loaded)
+    except (ArchiveError, MissingLibraryError):
+        raise
+    except ImportError as error:
+        raise MissingLibraryError(f"{path}: {error}; run pip install 'functa-store[climate]'") from error
+    except Exception as error:  # whatever a damaged file makes the library under xarray raise
+        raise ArchiveError(
+            f"{path}: cannot be opened with xarray's engine {engine!r}: {type(error).__name__}: {error}; fetch it again"
+        ) from error
+
+
+def _checked(path: str, engine: str) -> dict[str, Any]:
+    """What xarray is to open, once it is known to do no harm.
+
+    Raises:
+        ArchiveError: If it would run code, read other files or take any amount of memory. Names the array.
+    """
+    if engine == "zarr":
+        store = open_zarr_store(path)
+        arrays = store.metadata.arrays
+        check_all_beside(path, ((name, array.shape, array.codecs.item_bytes) for name, array in arrays.items()))
+        return {"filename_or_obj": store, "engine": engine}
+    if engine == "scipy":
+        _check_netcdf3(path)
+        return {"filename_or_obj": path, "engine": engine}
+    checked = Hdf5Arrays(path, attributes=True)
+    check_all_beside(path, ((name, array.shape, array.item_bytes) for name, array in checked.items()))
+    for name, array in checked.items():
+        if len(array.shape) < 2:
+            try:
+                array.measure()
+            except MemberError as error:
+                raise ArchiveError(f"{path}/{name}: {error}; fetch it again") from error
+    return {"filename_or_obj": CheckedNetcdf.open_checked(path, checked)}
+
+
+def _check_netcdf3(path: str) -> None:
+    """Refuse a NetCDF-3 file whose coordinates take more memory than they may; several can lie in the same bytes.
+
+    Raises:
+        ArchiveError: If it is.
+    """
+    from scipy.io import netcdf_file
+
+    with netcdf_file(path, "r", mmap=True) as file:
+        found = [(name, tuple(v.data.shape), v.data.dtype.itemsize) for name, v in file.variables.items()]
+    check_all_beside(path, found)
+
+
+class CheckedNetcdf(H5NetCDFStore):
+    """A NetCDF-4 file as xarray reads it, the chunks of each variable measured before they are unpacked."""
+
+    __slots__ = ("_arrays",)
+
+    @classmethod
+    def open_checked(cls, path: str, arrays: Hdf5Arrays) -> "CheckedNetcdf":
+        """The file, of which `arrays` are the checked ones."""
+        store = cls.open(path, phony_dims="access")
+        store._arrays = arrays
+        return store
+
+    def open_store_variable(self, name: str, var: Any) -> xr.Variable:
+        """A variable whose values are read through `_Measured`."""
+        found = super().open_store_variable(name, var)
+        data = indexing.LazilyIndexedArray(_Measured(found, self._arrays.get(name)))
+        return xr.Variable(found.dims, data, found.attrs, found.encoding)
+
+
+class _Measured(BackendArray):
+    """The values of a variable, read as xarray reads them once the chunks that are needed have been measured."""
+
+    def __init__(self, variable: xr.Variable, array: Any) -> None:
+        self.shape, self.dtype = variable.shape, variable.dtype
+        self._variable, self._array = variable, array
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> Any:
+        if self._array is not None:
+            self._array.measure(_rows(key[0], self.shape[0]) if key else None)
+        return self._variable[key].values
+
+
+def _rows(key: Any, length: int) -> tuple[int, int]:
+    """First and last but one index of what a key takes along an axis."""
+    if isinstance(key, slice):
+        start, stop, step = key.indices(length)
+        return (start, stop) if step > 0 else (stop + 1, start + 1)
+    places = np.atleast_1d(key) % max(1, length)
+    return (int(places.min()), int(places.max()) + 1) if places.size else (0, 0)
+
+
+def _members(path: str) -> list[str]:
+    if os.path.isfile(path) or _is_zarr(path):
+        return [path]
+    try:
+        entries = list(os.scandir(path))
+    except OSError as error:  # a pipe or a device, too
+        raise ArchiveError(f"{path}: cannot be listed: {error.strerror}; expected a file or a folder") from error
+    named = (entry.path for entry in entries if not entry.name.startswith("."))
+    found = sorted(path for path in named if path.lower().endswith(NETCDF_SUFFIXES) or _is_zarr(path))
+    _check_links(path, found)
+    return found
+
+
+def _check_links(folder: str, members: Sequence[str]) -> None:
+    """Refuse members that are links out of the folder.
+
+    Raises:
+        ArchiveError: If one is.
+    """
+    root = os.path.realpath(folder)
+    for member in members:
+        try:
+            check_inside(root, os.path.relpath(member, folder))
+        except MemberError as error:
+            raise ArchiveError(f"{folder}: {error}") from error
+
+
+def _check_units(members: Sequence[str], opened: Sequence[xr.Dataset]) -> None:
+    """Refuse files that give one variable in different units; put together, they would all have the first one's.
+
+    Raises:
+        ArchiveError: If some do.
+    """
+    first: dict[Hashable, tuple[str, str]] = {}
+    for member, dataset in zip(members, opened, strict=True):
+        for name, array in dataset.data_vars.items():
+            units = str(array.attrs.get("units", ""))
+            known, where = first.setdefault(name, (units, member))
+            if units != known:
+                raise ArchiveError(
+                    f"{member}: {name} is in {units!r}, but in {known!r} in {os.path.basename(where)}; expected one "
+                    "unit in all files: rewrite one of them"
+                )
+
+
+def _is_zarr(path: str) -> bool:
+    return os.path.isdir(path) and any(os.path.exists(os.path.join(path, name)) for name in ZARR_FILES)
+
+
+def _engine(path: str) -> str:
+    """What reads a file, by how it begins.
+
+    Raises:
+        ArchiveError: If nothing does.
+    """
+    if not os.path.isfile(path):
+        raise ArchiveError(f"{path}: expected a file, found a pipe, a device, or a link to nothing")
+    try:
+        with open(path, "rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from error
+    if head == b"\x89HDF\r\n\x1a\n":
+        return "h5netcdf"
+    if head.startswith((b"CDF\1", b"CDF\2")):
+        return "scipy"
+    check_user_block(path)
+    kind = next((kind for magic, kind in OTHERS.items() if head.startswith(magic)), f"it starts with {head!r}")
+    raise ArchiveError(f"{path}: expected NetCDF or Zarr, found {kind}")
+
+
+def _files(member: str) -> Iterator[tuple[str, int]]:
+    """Path and size of each file of a member; a link out of it is refused.
+
+    Raises:
+        ArchiveError: If there is one.
+    """
+    if not os.path.isdir(member):
+        yield member, os.path.getsize(member) if os.path.isfile(member) else 0
+        return
+    for path, found in walk_files(member):
+        if stat.S_ISLNK(found.st_mode):
+            _check_links(member, [path])
+        yield path, found.st_size
+
+
+def _file_sha256(path: str) -> str:
+    """Digest of a file's content.
+
+    Raises:
+        ArchiveError: If it cannot be read.
+    """
+    if not os.path.isfile(path):  # a pipe would be waited for
+        raise ArchiveError(f"{path}: is no file, but a pipe, a device, or a link to nothing; remove it")
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from error

@@ -1,0 +1,235 @@
+"""Fields as a source, surveyed once beforehand."""
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+
+from converters.arrays.bounds import check_example, check_number
+from converters.climate.fields import Fields, find_fields, read_grid
+from converters.climate.files import ClimateFiles
+from converters.climate.options import ClimateOptions
+from converters.climate.scaling import Moments, check_rounding, features_of
+from converters.climate.slabs import Slabs
+from converters.climate.times import labels_of, words
+from converters.survey import SurveyOptions
+from functa_store.domains.sphere import SphereGrid
+from functa_store.errors import ArchiveError, MemberError
+from functa_store.progress import Note, Report, Surveyed
+from functa_store.sources.features import FeatureSpec
+from functa_store.sources.source import Label, Reject, Source, check_rejects, check_source
+from functa_store.sources.splits import hold_out_every, hold_out_last
+
+SECONDS_BETWEEN_REPORTS = 0.5
+NUM_NAMED = 5
+
+
+class FieldSurvey:
+    """What one pass over some examples finds.
+
+    Args:
+        archive: Name of the archive, for errors.
+        slabs: Its fields.
+        names: Of the examples to take, the first ones.
+        shape: Of a field: (lat, lon, channel).
+
+    Attributes:
+        moments: Of each channel of each example that can be used.
+        present: Points at which some channel of some example has a value.
+        any_missing: Whether a value is missing anywhere.
+        kept: Examples that can be used.
+        rejects: The others, and why.
+    """
+
+    def __init__(self, archive: str, slabs: Slabs, names: Sequence[str], shape: tuple[int, ...]) -> None:
+        self.moments = Moments.empty(len(names), shape[-1])
+        self.present: Bool[np.ndarray, "lat lon"] = np.zeros(shape[:2], bool)
+        self.any_missing = False
+        self.kept: Int64[np.ndarray, " kept"] = np.arange(len(names))
+        self.rejects: list[Reject] = []
+        self._archive, self._slabs, self._names = archive, slabs, names
+
+    def read_all(self, survey: SurveyOptions, report: Report) -> None:
+        """Read every example, or the first few.
+
+        Args:
+            survey: How many to read and how many may be unusable.
+            report: Told every half second how far the survey is.
+
+        Raises:
+            TooManyRejectsError: As soon as more are unusable than `survey` allows.
+            ArchiveError: If none can be used.
+        """
+        order = list(itertools.islice(self._slabs.in_order(len(self._names)), survey.check_first))
+        problems: dict[int, str] = {}
+        reported = time.monotonic()
+        for done, example in enumerate(order, 1):
+            if (problem := self._see(example)) is not None:
+                problems[example] = problem
+                check_rejects(self._archive, "fields", self._rejects(problems), len(self._names), survey.max_rejects)
+            if done == len(order) or time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
+                report(Surveyed(done=done, total=len(order), rejects=len(problems)))
+                reported = time.monotonic()
+        self.kept = np.array([k for k in range(len(self._names)) if k not in problems], np.int64)
+        self.rejects = self._rejects(dict(sorted(problems.items())))
+        if not len(self.kept):
+            raise ArchiveError(f"{self._archive}: none of {len(self._names)} fields can be used: {self._few(problems)}")
+
+    def _see(self, example: int) -> str | None:
+        """Enter an example, or say why it cannot be used."""
+        try:
+            values: Float32[np.ndarray, "lat lon channel"] = self._slabs.read(example)
+        except MemberError as error:
+            return str(error)
+        present = ~np.isnan(values)
+        if np.isinf(values).any():
+            return "holds infinite values"
+        if not present.any():
+            return "has no value at all"
+        self.any_missing |= not present.all()
+        self.present |= present.any(axis=-1)
+        self.moments.see(example, values, present)
+        return None
+
+    def _rejects(self, problems: Mapping[int, str]) -> list[Reject]:
+        return [Reject(member=self._names[k], reason=reason) for k, reason in problems.items()]
+
+    def _few(self, problems: Mapping[int, str]) -> str:
+        return "; ".join(f"{self._names[k]} {reason}" for k, reason in itertools.islice(problems.items(), NUM_NAMED))
+
+
+PERIOD = 10
+SPLIT_RULES = {"last": "last tenth of the times, or of the examples without times, held out", "every": "every tenth"}
+
+
+class ClimateSource(Source):
+    """Fields over latitude and longitude; see `functa_store.sources.source.Source`.
+
+    Every field is read once here, so that damage shows before hours of learning, and the training fields decide what
+    takes values to features. Raw values are features already; what is decoded has the archive's units.
+
+    Args:
+        files: The archive.
+        options: What to take of it, and how.
+        survey: How much to take and to tolerate.
+        report: Told how far the survey is.
+
+    Raises:
+        TooManyRejectsError: If more fields are unusable than `survey` allows.
+        ArchiveError: If the archive has no such fields, or nothing is left to learn from.
+        ConfigError: If an option fits nothing in the archive.
+    """
+
+    def __init__(self, files: ClimateFiles, options: ClimateOptions, survey: SurveyOptions, report: Report) -> None:
+        self._files = files
+        fields = find_fields(files.name, files.open(), options.variable, options.example_dims, options.select)
+        _check_sizes(files, fields)
+        grid, notes = read_grid(files.name, fields.latitudes, fields.longitudes)
+        for note in notes:
+            report(Note(message=f"{files.name}: {note}"))
+        self._name, self._slabs = files.name, Slabs(fields, len(grid.longitudes))
+        names = names_of(fields, min(fields.num_examples, survey.limit or fields.num_examples))
+        seen = FieldSurvey(files.name, self._slabs, names, (*grid.resolution, len(fields.arrays)))
+        seen.read_all(survey, report)
+        self.rejects, self._kept = seen.rejects, seen.kept
+        self.ids = [names[int(k)] for k in self._kept]
+        self.split = split_of(fields, options.split, self._kept)
+        self.labels = _labels(fields, self._kept)
+        self.features = self._features(fields, seen, options.scaling)
+        self._scale = np.array(self.features.value_scale), np.array(self.features.value_offset)
+        whole = survey.check_first is None
+        hidden = ~seen.present if seen.any_missing and options.missing == "nan" and whole else None
+        self.domain = SphereGrid.around(
+            np.array(grid.latitudes), np.array(grid.longitudes), area_weighting=options.area_weighting, missing=hidden
+        )
+        self.provenance = {
+            "archive": files.name,
+            "sha256": files.sha256() if whole else None,
+            "converter": "climate",
+            **options.to_words(self.features.channels),
+            "limit": survey.limit,
+            "split_rule": SPLIT_RULES[options.split],
+            "rejects": len(self.rejects),
+        }
+        check_source(self)
+
+    def check_unchanged(self) -> None:
+        """Compare all files of the archive with what they were; see `FileSource.check_unchanged`."""
+        self._files.check_unchanged()
+
+    def _features(self, fields: Fields, seen: FieldSurvey, scaling: str) -> FeatureSpec:
+        """What features mean, by the values of the training fields."""
+        training = np.zeros(len(seen.moments.count), bool)
+        training[self._kept[self.split == "train"]] = True
+        channels = tuple(str(array.name) for array in fields.arrays)
+        units = tuple(str(array.attrs.get("units", "")).strip() or "1" for array in fields.arrays)
+        moments = seen.moments.together(training)
+        for k in range(len(channels)):
+            if self._slabs.low[k] <= self._slabs.high[k]:
+                check_rounding(self._name, channels[k], self._slabs.low[k], self._slabs.high[k])
+        return features_of(self._name, channels, units, moments, scaling, missing=seen.any_missing)
+
+    def read(self, index: int) -> Float32[np.ndarray, "lat lon channel"]:
+        """Features of one example, not a number where a value is missing. Safe to call from threads.
+
+        Raises:
+            MemberError: If the archive cannot be read there.
+        """
+        try:
+            values = self._slabs.read(int(self._kept[index]))
+        except MemberError as error:
+            raise MemberError(f"{self._name}/{self.ids[index]}: {error}") from error
+        scale, offset = self._scale
+        return ((values - offset) / scale).astype(np.float32)
+
+
+def _check_sizes(files: ClimateFiles, fields: Fields) -> None:
+    """Refuse fields that memory could not hold, or more of them than the files can.
+
+    Raises:
+        ArchiveError: If there are.
+    """
+    name = f"{files.name}/{fields.arrays[0].name}"
+    field = (len(fields.latitudes), len(fields.longitudes), len(fields.arrays))
+    check_example(name, field, np.dtype(np.float64).itemsize)
+    check_number(name, "fields", fields.num_examples, files.num_bytes)
+
+
+def names_of(fields: Fields, count: int) -> list[str]:
+    """The ids of the first examples: their coordinates, from the first dimension on, joined by slashes."""
+    if not fields.dims:
+        return ["+".join(str(array.name) for array in fields.arrays)]
+    along = []
+    for dim, size in zip(fields.dims, fields.sizes, strict=True):
+        own = fields.coordinates.get(dim)
+        along.append([str(i) for i in range(size)] if own is None else words(own))
+    return ["/".join(parts) for parts in itertools.islice(itertools.product(*along), count)]
+
+
+def split_of(fields: Fields, rule: str, kept: np.ndarray) -> np.ndarray:
+    """The split of the examples that are kept.
+
+    With times, all examples of a time share their split; else each counts by itself. A single one trains.
+    """
+    hold_out: Callable[[int], np.ndarray] = {"last": hold_out_last, "every": lambda n: hold_out_every(n, PERIOD)}[rule]
+    number = kept
+    if fields.time_dim is not None:
+        number = np.unravel_index(kept, fields.sizes)[fields.dims.index(fields.time_dim)]
+    values, place = np.unique(number, return_inverse=True)
+    return hold_out(len(values))[place] if len(values) > 1 else np.full(len(kept), "train", "U10")
+
+
+def _labels(fields: Fields, kept: np.ndarray) -> dict[str, Label]:
+    found: dict[str, Label] = {}
+    if not fields.dims:
+        return found
+    places = np.unravel_index(kept, fields.sizes)
+    for coordinate in fields.coordinates.values():
+        along = places[fields.dims.index(str(coordinate.dims[0]))]
+        for name, label in labels_of(coordinate).items():
+            if not name.startswith((".", "_")) and "/" not in name:
+                found.setdefault(name, dataclasses.replace(label, values=label.values[along]))
+    return found

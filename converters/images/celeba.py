@@ -1,0 +1,373 @@
+"""Converter of CelebA and CelebA-HQ, with their label files.
+
+Expected result: one example per image, 202,599 for CelebA with its published splits (162,770 train, 19,867
+validation, 19,962 test), 40 attributes and `identity`; 30,000 for CelebA-HQ, the last tenth held out.
+"""
+
+import argparse
+import codecs
+import os
+import posixpath
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int32
+
+from converters.archives.archive import Archive, open_archive, read_file
+from converters.archives.plain_files import checked_path, shown
+from converters.images.image_files import ImageOptions, parse_crop
+from converters.images.image_source import (
+    Catalogue,
+    ImageSource,
+    add_image_arguments,
+    content_sha256,
+    is_image,
+    list_images,
+)
+from converters.images.presets import CELEBA_PRESETS
+from converters.survey import SurveyOptions
+from functa_store.errors import ArchiveError, ConfigError, MemberError
+from functa_store.progress import Report, silent
+from functa_store.sources.source import Label, name_problem
+from functa_store.sources.splits import hold_out_last
+
+ATTRIBUTES, PARTITION, IDENTITY = "list_attr_celeba.txt", "list_eval_partition.txt", "identity_CelebA.txt"
+LABEL_FILES = (ATTRIBUTES, PARTITION, IDENTITY)
+PARTITION_SPLITS = np.array(["train", "validation", "test"], "U10")
+
+_MOST_BYTES, _MOST_LINES, _MOST_VALUES = 1 << 26, 1 << 21, 1 << 26
+_MOST_DIGITS = 18
+_FOLDERS = ("", "Anno", "Eval")  # of the published CelebA
+
+
+class LabelFile(NamedTuple):
+    """A label file as found.
+
+    Attributes:
+        where: What messages call it.
+        content: Its bytes.
+    """
+
+    where: str
+    content: bytes
+
+
+def find_label_files(archive: Archive, path: str, labels: str | None) -> dict[str, LabelFile]:
+    """CelebA's label files, by their published names.
+
+    Args:
+        archive: Searched first, in all its folders.
+        path: Where the archive lies; its folder, and Anno/ and Eval/ in there, are searched next.
+        labels: A folder to search instead, together with its Anno/ and Eval/; "none" searches nowhere.
+
+    Returns:
+        Those that exist; none is fine unless `labels` asked for them.
+
+    Raises:
+        ArchiveError: If `labels` names a folder without label files, or one lies in the archive twice.
+    """
+    if labels == "none":
+        return {}
+    if labels is not None:
+        found = _in_folder(checked_path(labels))
+        if not found:
+            raise ArchiveError(
+                f"{labels}: no label file found, expected {', '.join(LABEL_FILES[:-1])} or {IDENTITY}, there or in "
+                "its Anno/ or Eval/; name their folder, or leave the labels option out"
+            )
+        return found
+    return _in_folder(os.path.dirname(os.path.abspath(path))) | _in_archive(archive)
+
+
+def _in_folder(folder: str) -> dict[str, LabelFile]:
+    found = {}
+    for name in LABEL_FILES:
+        paths = (os.path.join(folder, below, name) for below in _FOLDERS)
+        if path := next(filter(os.path.isfile, paths), None):
+            try:
+                found[name] = LabelFile(path, _checked(read_file(path)))
+            except MemberError as error:
+                raise ArchiveError(f"{path}: {error}") from error
+    return found
+
+
+def _in_archive(archive: Archive) -> dict[str, LabelFile]:
+    found: dict[str, LabelFile] = {}
+    for member in archive.members:
+        name = posixpath.basename(member)
+        if name in LABEL_FILES:
+            where = f"{archive.name}/{member}"
+            if name in found:
+                raise ArchiveError(
+                    f"{where}: found {name} at {found[name].where} as well, expected it once; remove one"
+                )
+            try:
+                found[name] = LabelFile(where, _checked(archive.read(member)))
+            except MemberError as error:
+                raise ArchiveError(f"{where}: {error}") from error
+    return found
+
+
+def _checked(content: bytes) -> bytes:
+    if len(content) > _MOST_BYTES or content.count(b"\n") + content.count(b"\r") > _MOST_LINES:
+        raise MemberError(
+            f"has more than {_MOST_BYTES} bytes or {_MOST_LINES} lines, CelebA's own have less than half of that"
+        )
+    return content
+
+
+def read_labels(
+    files: Mapping[str, LabelFile], position: Mapping[str, int], rejected: Collection[str]
+) -> tuple[dict[str, Label], np.ndarray | None]:
+    """Labels and published split of every image.
+
+    Args:
+        files: From `find_label_files`.
+        position: Number of each image by its name without folder and suffix: the label files
+            say .jpg also where the images are published as .png.
+        rejected: Names, written alike, of images that the archive lists but cannot give; their
+            rows are ignored.
+
+    Returns:
+        The 40 attributes as int8 of -1 and 1 by their names, and `identity` as int32; and one of
+        train, validation and test per image, or None without a partition file.
+
+    Raises:
+        ArchiveError: If a file is malformed, or its rows are not exactly those of the images,
+            or an attribute has a name that a store cannot hold.
+    """
+    labels: dict[str, Label] = {}
+    if file := files.get(ATTRIBUTES):
+        rows = _lines(file)
+        names = _read_header(file, rows)
+        _check_attributes(file, rows[1][0], names, {"identity": IDENTITY} if IDENTITY in files else {})
+        values = _read_rows(file, rows[2:], position, rejected, len(names), {-1, 1})
+        labels |= {n: Label(values=v.astype(np.int8)) for n, v in zip(names, values.T, strict=True)}
+    if file := files.get(IDENTITY):
+        labels["identity"] = Label(values=_read_rows(file, _lines(file), position, rejected, 1)[:, 0])
+    if file := files.get(PARTITION):
+        return labels, PARTITION_SPLITS[_read_rows(file, _lines(file), position, rejected, 1, {0, 1, 2})[:, 0]]
+    return labels, None
+
+
+def _lines(file: LabelFile) -> list[tuple[int, str]]:
+    """Lines by number, without those of nothing but white space, whatever Unicode counts as such."""
+    lines = (line.decode("utf-8", "replace") for line in file.content.removeprefix(codecs.BOM_UTF8).splitlines())
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _read_header(file: LabelFile, rows: Sequence[tuple[int, str]]) -> list[str]:
+    """Names of the attributes: line 1 counts the rows, line 2 names the columns."""
+    count = rows[0][1].strip() if rows else "nothing"
+    if not count.isdecimal() or len(count) > _MOST_DIGITS or int(count) != len(rows) - 2:
+        raise ArchiveError(
+            f"{file.where} line 1: found {shown(count)!r}, expected the number of rows below the header, "
+            f"which is {max(0, len(rows) - 2)}; fetch the file again"
+        )
+    return rows[1][1].split()
+
+
+def _check_attributes(file: LabelFile, number: int, names: list[str], given: dict[str, str]) -> None:
+    """Refuse names that would overwrite another label or that a store cannot hold."""
+    for name in names:
+        problem = name_problem(name)
+        if name in given:
+            problem = f"has the name {shown(name)!r}, expected one that {given[name]} has not given already"
+        if problem:
+            raise ArchiveError(f"{file.where} line {number}: an attribute {problem}; rename it or fetch the file again")
+        given[name] = "this line"
+
+
+def _read_rows(
+    file: LabelFile,
+    rows: Sequence[tuple[int, str]],
+    position: Mapping[str, int],
+    rejected: Collection[str],
+    num_columns: int,
+    allowed: set[int] | None = None,
+) -> Int32[np.ndarray, "image column"]:
+    if len(position) * num_columns > _MOST_VALUES:
+        raise _misfit(file, f"names {num_columns} columns", f"at most {_MOST_VALUES // len(position)} for each image")
+    values = np.zeros((len(position), num_columns), np.int32)
+    line_of = np.zeros(len(position), np.int64)
+    for number, line in rows:
+        name, *numbers = line.split()
+        stem = posixpath.splitext(name)[0]
+        k = position.get(stem)
+        if k is None and stem in rejected:
+            continue
+        if k is None:
+            raise _misfit(file, f"line {number}: found a row for {shown(name)}", "an image that is in the archive")
+        if line_of[k]:
+            raise _misfit(
+                file, f"line {number}: found a second row for {shown(name)}", f"only that of line {line_of[k]}"
+            )
+        values[k], line_of[k] = _parse(file, number, numbers, num_columns, allowed), number
+    if not line_of.all():
+        lacking = [name for name, k in position.items() if not line_of[k]]
+        end = f"line {rows[-1][0] if rows else 1}: found the end of the file"
+        raise _misfit(file, end, f"a row for image {lacking[0]}", len(lacking))
+    return values
+
+
+def _parse(file: LabelFile, number: int, numbers: list[str], num_columns: int, allowed: set[int] | None) -> list[int]:
+    try:
+        values = [int(n) for n in numbers if len(n) <= _MOST_DIGITS]
+    except ValueError:
+        values = []
+    if len(values) != num_columns or (allowed and not allowed.issuperset(values)) or max(map(abs, values)) >= 1 << 31:
+        found = " ".join(numbers[:5]) + (" ..." if len(numbers) > 5 else "")
+        kind = f"from {sorted(allowed)}" if allowed else "below 2**31"
+        raise ArchiveError(
+            f"{file.where} line {number}: found {len(numbers)} values, {shown(found)!r}, "
+            f"expected {num_columns} integers {kind}; fetch the file again"
+        )
+    return values
+
+
+def _misfit(file: LabelFile, found: str, expected: str, count: int = 1) -> ArchiveError:
+    more = f" and {count - 1} other images" if count > 1 else ""
+    return ArchiveError(
+        f"{file.where} {found}, expected {expected}{more}; is the archive complete, and are the labels its own? "
+        "The labels option names another folder of label files, or 'none'"
+    )
+
+
+ALIGNED_WIDTH = 178
+"""Width in pixels of CelebA's aligned images, which are 178 x 218."""
+
+_ALIGNED_FOLDER = "img_align_celeba"
+
+
+def open_celeba(
+    path: str | os.PathLike[str],
+    *,
+    resolution: int = 64,
+    crop: str | int | float = "square",
+    mode: str = "rgb",
+    background: str = "white",
+    max_pixels: int = ImageOptions.max_pixels,
+    labels: str | os.PathLike[str] | None = None,
+    limit: int | None = None,
+    max_rejects: float = 0.01,
+    check_first: int | None = None,
+    report: Report = silent,
+) -> ImageSource:
+    """A source over CelebA as published, or over CelebA-HQ as images.
+
+    Label files (list_attr_celeba.txt, list_eval_partition.txt, identity_CelebA.txt) are taken from the
+    archive, else from beside it, there also from Anno/ and Eval/. Without a partition file the last tenth
+    of the images is held out.
+
+    Args:
+        path: A folder, zip or tar, such as img_align_celeba.zip or data128x128/.
+        resolution: Pixels per side of every example.
+        crop: See `celeba_crop`.
+        mode: "rgb" or "grey".
+        background: Colour behind transparent pixels.
+        max_pixels: Largest image that is decoded.
+        labels: Folder of the label files instead; "none" for no labels.
+        limit: Images at most, the first ones in sorted order.
+        max_rejects: Fraction of the images that may be unreadable.
+        check_first: Images to read now, for a dry run; None reads all.
+        report: Told how far the survey is.
+
+    Returns:
+        The source, every image read once.
+
+    Raises:
+        ConfigError: If an option is out of range.
+        ArchiveError: If the archive cannot be converted, or labels and images do not fit.
+    """
+    options = ImageOptions(
+        resolution=resolution, crop=celeba_crop(crop), mode=mode, background=background, max_pixels=max_pixels
+    )
+    survey = SurveyOptions(limit=limit, max_rejects=max_rejects, check_first=check_first)
+    archive = open_archive(path)
+    images = _aligned(list_images(archive))
+    files = find_label_files(archive, os.fspath(path), None if labels is None else os.fspath(labels))
+    rejected = {_stem(reject.member) for reject in archive.rejects if is_image(reject.member)}
+    values, published = read_labels(files, _positions(archive.name, images), rejected)
+    digests = {name: content_sha256(file.content) for name, file in files.items()}
+    catalogue = Catalogue(
+        images=images,
+        labels=values,
+        published=published,
+        rule=hold_out_last,
+        rule_name="last tenth held out",
+        facts={"converter": "celeba", "crop": str(crop), "label_files": digests},
+        label_files=LABEL_FILES,
+    )
+    return ImageSource(archive, catalogue, options, survey, report)
+
+
+def celeba_crop(crop: str | int | float) -> str | float:
+    """The crop that an option means, in the words of `ImageOptions`.
+
+    An integer counts pixels of the published 178 x 218 images and scales with an image's own size.
+    The literature takes a centred square of 108 (DCGAN), 128, 140 (NCSN, DDIM), 148 (VAE/GAN) or 178
+    pixels, which is "square", the whole width; scores compare only at the same crop.
+
+    Args:
+        crop: "square", "none", pixels such as 140 or "140", or a fraction of the whole width such as 0.8.
+
+    Returns:
+        "square", "none", or a fraction.
+
+    Raises:
+        ConfigError: If the pixels are not from 1 to 178.
+    """
+    pixels = int(crop) if isinstance(crop, str) and crop.isdecimal() and len(crop) < 10 else crop
+    if not isinstance(pixels, int):
+        return parse_crop(pixels)
+    if not 1 <= pixels <= ALIGNED_WIDTH:
+        raise ConfigError(f"crop must be from 1 to {ALIGNED_WIDTH} pixels of a 178 x 218 image, got {pixels}")
+    return pixels / ALIGNED_WIDTH
+
+
+def _aligned(images: list[str]) -> list[str]:
+    """The aligned images if there are any, not those "in the wild" that may lie beside them."""
+    return [image for image in images if _ALIGNED_FOLDER in posixpath.dirname(image)] or images
+
+
+def _positions(name: str, images: Sequence[str]) -> dict[str, int]:
+    positions: dict[str, int] = {}
+    for k, image in enumerate(images):
+        stem = _stem(image)
+        if (other := positions.get(stem)) is not None:
+            raise ArchiveError(
+                f"{name}: found {images[other]} and {image}, expected each image once, or one would be learned "
+                "from and held out; name the folder that holds one of them"
+            )
+        positions[stem] = k
+    return positions
+
+
+def _stem(member: str) -> str:
+    """Name without folder and suffix; a name that is rejected may have its folders behind backslashes."""
+    return posixpath.splitext(posixpath.basename(member.replace("\\", "/")))[0]
+
+
+class CelebaConverter:
+    """Converts CelebA and CelebA-HQ; see `functa_store.plugins.Converter`."""
+
+    summary = "CelebA as published (with labels and splits), or CelebA-HQ as images"
+    presets = CELEBA_PRESETS
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options that only this kind of archive has."""
+        add_image_arguments(parser)
+        parser.add_argument(
+            "--crop",
+            metavar="CROP",
+            help="square (default), none, pixels of a 178 x 218 image such as 140, or a fraction such as 0.8",
+        )
+        parser.add_argument("--labels", metavar="DIR", help="folder of the label files, or none")
+
+    def open(self, archive: str, options: Mapping[str, Any], report: Report) -> ImageSource:
+        """The source that the options describe; see `open_celeba`."""
+        return open_celeba(archive, report=report, **{k: v for k, v in options.items() if v is not None})
+
+
+converter = CelebaConverter()

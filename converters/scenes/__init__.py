@@ -1,0 +1,1 @@
+"""Scenes seen from many sides."""

@@ -1,0 +1,114 @@
+"""Converter of the scenes of Scene Representation Networks: ShapeNet cars and chairs seen from many sides.
+
+Expected result: one example per scene, in the order of sorted folders. Folders named `cars_train`, `cars_val`,
+`cars_test` or the like are the splits and the categories; without them every tenth scene is held out.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from converters.archives.archive import open_archive
+from converters.paper_recipe import of_the_papers
+from converters.scenes.options import SceneOptions
+from converters.scenes.source import SceneSource
+from converters.survey import SurveyOptions
+from functa_store.config import (
+    ConvertConfig,
+    FitConfig,
+    InnerLoopConfig,
+    NetworkConfig,
+    OuterLoopConfig,
+)
+from functa_store.plugins import Preset
+from functa_store.progress import Report, silent
+
+# docs/explanation/kinds.md has the sweep (`python -m benchmarks.scenes --sweep`): higher rates and w0 are ahead after
+# 150 steps at 32x32; after a thousand at 64x64 folds of the training scenes cannot tell SIREN 5e-4 or w0 20 from this.
+SCENES_FAST = Preset(
+    summary="views of scenes at 64x64, for a few CPU cores",
+    config=ConvertConfig(
+        preset="scenes-fast",
+        network=NetworkConfig(width=128, depth=5, w0=12.0, modulation_dim=128, head="radiance"),
+        inner=InnerLoopConfig(num_steps=3, learning_rate=0.2),
+        outer=OuterLoopConfig(num_steps=1000, batch_size=4, num_points=256, num_monitored=8, monitor_every=250),
+        fit=FitConfig(tuning_steps=20),  # an update through 17 steps of rays costs as much as some thirty outer steps
+    ),
+    source={"resolution": 64},
+)
+
+# Dupont et al. 2022, "From data to functa", and get_config() in
+# https://github.com/google-deepmind/functa/blob/main/experiment_meta_learning.py for its data set "srn_cars": SIREN
+# of 15 layers of 512, w0 = 30, 128 dimensions, 3 inner steps with rates from 1e-2, Adam 3e-6 for everything, a batch
+# of one scene per device, 1,024 rays of each of 8 views, 32 samples along each, 5e5 steps, no schedule. There, the
+# rates start at random in (0.005, 0.1), the network sees the world's coordinates instead of [0, 1] over the cube,
+# all steps of an example see the same rays, and the gradient is not clipped.
+SRN_PAPER = Preset(
+    summary="views of scenes at 128x128 as in the functa code: 500,000 outer steps, for accelerators",
+    config=ConvertConfig(
+        preset="srn-paper",
+        network=NetworkConfig(width=512, depth=15, w0=30.0, modulation_dim=128, head="radiance"),
+        **of_the_papers(num_steps=500_000, batch_size=8, num_points=8 * 1024, num_monitored=10),
+    ),
+    source={"resolution": 128},
+)
+
+SRN_PRESETS = {"scenes-fast": SCENES_FAST, "srn-paper": SRN_PAPER}
+
+
+def open_srn(
+    path: str | os.PathLike[str],
+    *,
+    limit: int | None = None,
+    max_rejects: float = 0.01,
+    check_first: int | None = None,
+    report: Report = silent,
+    **options: Any,
+) -> SceneSource:
+    """A source over an archive in SRN's layout.
+
+    Args:
+        path: A folder, zip or tar with folders of scenes: `rgb/*.png`, `pose/*.txt` and `intrinsics.txt` in each.
+        limit: Scenes at most, the first ones in sorted order.
+        max_rejects: Fraction of the scenes that may be unusable.
+        check_first: Scenes to read now, for a dry run; None reads all.
+        report: Told how far the survey is.
+        **options: Those of `SceneOptions`.
+
+    Returns:
+        The source, every view read once.
+
+    Raises:
+        ConfigError: If an option is out of range.
+        ArchiveError: If the archive cannot be converted.
+    """
+    limits = SurveyOptions(limit=limit, max_rejects=max_rejects, check_first=check_first)
+    return SceneSource(open_archive(path), SceneOptions(**options), limits, report)
+
+
+class SrnConverter:
+    """Converts scenes in SRN's layout; see `functa_store.plugins.Converter`."""
+
+    summary = "scenes in SRN's layout (cars, chairs): views with poses, as radiance fields"
+    presets = SRN_PRESETS
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options that only this kind of archive has."""
+        parser.add_argument("--resolution", type=int, metavar="N", help="height of a view in pixels")
+        parser.add_argument("--views", type=int, metavar="N", help="views per scene at most (default: all)")
+        parser.add_argument("--context-views", type=int, metavar="N", help="views that a fit sees (default: all)")
+        parser.add_argument(
+            "--held-out-views", type=int, metavar="N", help="views at most, of the rest, that a fit is measured on"
+        )
+        parser.add_argument("--bound", type=float, metavar="X", help="the scene lies in [-X, X] along every axis")
+        parser.add_argument("--near", type=float, metavar="X", help="distance at which samples along a ray begin")
+        parser.add_argument("--far", type=float, metavar="X", help="distance at which samples along a ray end")
+        parser.add_argument("--num-samples", type=int, metavar="N", help="samples per ray (default: 32)")
+
+    def open(self, archive: str, options: Mapping[str, Any], report: Report) -> SceneSource:
+        """The source that the options describe; see `open_srn`."""
+        return open_srn(archive, report=report, **{k: v for k, v in options.items() if v is not None})
+
+
+converter = SrnConverter()

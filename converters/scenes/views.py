@@ -1,0 +1,189 @@
+"""Images, poses and lens of one scene."""
+
+import io
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Num, UInt8
+from PIL import Image, PngImagePlugin
+
+from converters.archives.archive import Archive
+from converters.archives.memory_share import check_wanted, take_room
+from converters.scenes.layout import INTRINSICS, Scene, numbers
+from converters.scenes.options import SceneOptions
+from functa_store.domains.cameras import Lens, check_pose
+from functa_store.domains.scene import MOST_PIXELS
+from functa_store.errors import GridError, MemberError
+
+MAX_PIXELS = 1 << 24
+"""Largest image that is decoded, by the size in its header."""
+
+MOST_RAYS = 1 << 24
+"""Pixels of all views of an example, 36 bytes each as rays."""
+
+_BYTES_PER_RAY = 36
+_PNG = b"\x89PNG\r\n\x1a\n"
+_WHITE = 255
+
+
+class Views(NamedTuple):
+    """Some views of a scene.
+
+    Attributes:
+        images: sRGB on white, 0 to 255.
+        poses: Camera to world, of OpenCV's convention.
+        lens: Of all of them, in pixels of these images.
+    """
+
+    images: UInt8[np.ndarray, "views height width 3"]
+    poses: Float64[np.ndarray, "views 4 4"]
+    lens: Lens
+
+
+def read_views(archive: Archive, scene: Scene, options: SceneOptions, size: int | None) -> Views:
+    """Read the views of a scene that are wanted, those for its fit first.
+
+    Args:
+        archive: Where the scene is.
+        scene: Which one.
+        options: Which of its views.
+        size: Pixels of a view's height; None keeps the archive's.
+
+    Raises:
+        MemberError: If a member is missing, damaged or contradicts another one, or all is white; the message is the
+            reason alone.
+    """
+    if scene.problem is not None:  # which a dry run passes unread
+        raise MemberError(scene.problem)
+    context, held_out = options.choose(len(scene.views))
+    views = [scene.views[i] for i in (*context, *held_out)]
+    focal, centre, (height, width) = read_intrinsics(archive.read(scene.intrinsics))
+    if len(views) > MOST_RAYS:
+        raise MemberError(f"has {len(views)} views, more than can be learned; take fewer with --views")
+    poses = np.stack([_named(view.pose, read_pose, archive) for view in views])
+    images, first, white = np.empty((0, 0, 0, 3), np.uint8), (0, 0), True
+    for k, view in enumerate(views):
+        check_wanted()
+        image = _named(view.image, read_png, archive)
+        if not k:
+            first = image.shape[:2]
+            images = np.empty((len(views), *_shape(first, size, (height, width), len(views)), 3), np.uint8)
+        if image.shape[:2] != first:
+            raise MemberError(f"its images have different sizes: {first} and {image.shape[:2]} (height, width)")
+        white = white and bool((image == _WHITE).all())
+        images[k] = shrink(image, images.shape[1:3])  # at once: all of them in full size may take gigabytes
+    if white:
+        raise MemberError("all its views are white; there is nothing to see")
+    across, down = images.shape[2] / width, images.shape[1] / height
+    lens = Lens(focal * across, (centre[0] * across, centre[1] * down), focal * down)
+    return Views(images, poses, lens)
+
+
+def _shape(found: tuple[int, int], size: int | None, promised: tuple[int, int], num_views: int) -> tuple[int, int]:
+    """Height and width of views as they are converted; what `read_views` says of it holds."""
+    if found[0] * promised[1] != found[1] * promised[0]:
+        raise MemberError(
+            f"its images are {found[0]} x {found[1]}, but {INTRINSICS} says {promised[0]} x {promised[1]}"
+        )
+    shape = found if size is None else (size, max(1, round(size * found[1] / found[0])))
+    if shape[0] > found[0]:
+        raise MemberError(f"its images have {found[0]} rows, fewer than resolution={size}; lower the resolution")
+    if max(shape) > MOST_PIXELS:
+        raise MemberError(f"its images are {shape[0]} x {shape[1]}, expected at most {MOST_PIXELS} pixels per edge")
+    if (num_rays := num_views * math.prod(shape)) > MOST_RAYS:
+        raise MemberError(
+            f"has {num_rays} pixels in {num_views} views, more than the {MOST_RAYS} of an example; lower the "
+            "resolution, or take fewer --views"
+        )
+    take_room(_BYTES_PER_RAY * num_rays)
+    return shape
+
+
+def read_intrinsics(text: bytes) -> tuple[float, tuple[float, float], tuple[int, int]]:
+    """Focal length, principal point (column, row), and height and width, all in pixels, of SRN's `intrinsics.txt`.
+
+    Line 1 is "f cx cy 0.", line 2 the scene's barycentre, then come the near plane and the scale, of which published
+    archives have one or both, and a line with height and width. A last line of 1 says that poses are world to camera.
+
+    Raises:
+        MemberError: If it is no such file.
+    """
+    lines = numbers(text, INTRINSICS)
+    if len(lines) < 2 or len(lines[0]) < 3:
+        raise MemberError(f"{INTRINSICS}: found {len(lines)} lines, expected 'f cx cy 0.' first, 'height width' last")
+    if len(lines) > 2 and len(lines[-1]) == 1 and len(lines[-2]) == 2:
+        if lines[-1][0]:
+            raise MemberError(f"{INTRINSICS}: poses are world to camera, expected camera to world; invert them")
+        lines.pop()
+    (focal, *centre), size = lines[0][:3], lines[-1]
+    if not 0 < focal < math.inf or not all(map(math.isfinite, centre)):
+        raise MemberError(f"{INTRINSICS}: found f, cx, cy = {lines[0][:3]}, expected finite numbers and f above 0")
+    if len(size) != 2 or not all(number >= 1 and number % 1 == 0 for number in size):
+        raise MemberError(f"{INTRINSICS}: found {size} in the last line, expected height and width in pixels")
+    return focal, (centre[0], centre[1]), (int(size[0]), int(size[1]))
+
+
+def read_pose(text: bytes) -> Float64[np.ndarray, "4 4"]:
+    """The 16 numbers of a pose, row by row, on one line or several.
+
+    Raises:
+        MemberError: If they are no rigid motion.
+    """
+    found = [number for line in numbers(text, "a pose") for number in line]
+    if len(found) != 16:
+        raise MemberError(f"found {len(found)} numbers, expected the 16 of a 4x4 matrix")
+    pose = np.array(found, np.float64).reshape(4, 4)
+    try:
+        check_pose(pose)
+    except GridError as error:
+        raise MemberError(str(error)) from error
+    return pose
+
+
+def read_png(data: bytes) -> UInt8[np.ndarray, "height width 3"]:
+    """Pixels of a PNG, transparent ones on white.
+
+    Raises:
+        MemberError: If it is no 8-bit PNG, damaged or too large.
+    """
+    if not data.startswith(_PNG):
+        raise MemberError(f"starts with {data[:8]!r}, expected a PNG")
+    try:
+        image = PngImagePlugin.PngImageFile(io.BytesIO(data))
+        take_room(16 * math.prod(image.size))
+        if math.prod(image.size) <= MAX_PIXELS and image.mode in ("L", "LA", "P", "RGB", "RGBA"):
+            pixels = image.convert("RGBA")
+            return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), pixels).convert("RGB"))
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
+        raise MemberError(f"cannot be decoded: {error}") from error
+    raise MemberError(f"has {image.size} pixels of mode {image.mode}, expected at most {MAX_PIXELS} of 8-bit colour")
+
+
+def shrink(image: UInt8[np.ndarray, "height width 3"], shape: tuple[int, int]) -> UInt8[np.ndarray, "rows columns 3"]:
+    """The image at a lower resolution: every pixel is the mean colour of the area that it covers."""
+    if image.shape[:2] == shape:
+        return image
+    return np.rint(_means(_means(image, 0, shape[0]), 1, shape[1])).astype(np.uint8)
+
+
+def _means(values: Num[np.ndarray, "height width 3"], axis: int, count: int) -> Float64[np.ndarray, "rows columns 3"]:
+    """Means over each of `count` equal parts of an axis, at most as many as its cells; parts share those between them.
+
+    A product of matrices would do, but takes all cores for every image, of which a survey reads eight at a time: on 16
+    cores it took eight times as long.
+    """
+    length = values.shape[axis]
+    cells, rest = np.divmod(np.arange(count) * length, count)  # where each part begins
+    shares = np.expand_dims(rest / count, [other for other in range(values.ndim) if other != axis])
+    cut = shares * values.take(cells, axis)  # belongs to the part before
+    sums = np.add.reduceat(values, cells, axis, dtype=np.float64) + np.diff(cut, axis=axis, append=0)
+    return sums * (count / length)
+
+
+def _named(member: str, read: Callable[[bytes], np.ndarray], archive: Archive) -> np.ndarray:
+    try:
+        return read(archive.read(member))
+    except MemberError as error:
+        raise MemberError(f"{'/'.join(member.split('/')[-2:])}: {error}") from error

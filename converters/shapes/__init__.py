@@ -1,0 +1,1 @@
+"""Shapes as voxels or meshes."""

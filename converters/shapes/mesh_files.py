@@ -1,0 +1,276 @@
+"""Triangles of OBJ and OFF files, and the cells of a grid that a mesh fills.
+
+Only vertices and faces are read: no material, texture or other file that an OBJ names is looked for. Memory grows with
+the triangles, of which there is a limit, and time with the bytes.
+"""
+
+import array
+import dataclasses
+import io
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from converters.archives.memory_share import check_wanted, take_room
+from converters.archives.plain_files import shown
+from functa_store.errors import MemberError, MissingLibraryError
+
+MESH_SUFFIXES = (".obj", ".off")
+MOST_TRIANGLES = 1 << 22
+"""Triangles of a mesh, and vertices, at most: 100 MB each."""
+
+_LONGEST_LINE = 1 << 20
+_MOST_DIGITS = 18  # of a number below 2**63
+_CHECKED = 3 << 16  # numbers after which their count is looked at
+_OFF_HEADER = re.compile(rb"\A\s*(?:ST)?(?:C)?(?:N)?OFF(?![A-Za-z0-9])|\A\s*C?OFF(?=-?[0-9])", re.IGNORECASE)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Mesh:
+    """Triangles in space; they need not enclose anything.
+
+    Attributes:
+        vertices: x, y, z of each corner.
+        faces: Corners of each triangle.
+    """
+
+    vertices: Float64[np.ndarray, "vertices 3"]
+    faces: Int64[np.ndarray, "faces 3"]
+
+    def bounds(self) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:
+        """Lower and upper corner of the box around the triangles."""
+        corners = self.vertices[self._used()]
+        return corners.min(axis=0), corners.max(axis=0)
+
+    def is_finite(self) -> bool:
+        """Whether all corners of triangles are finite."""
+        return bool(np.isfinite(self.vertices[self._used()]).all())
+
+    def _used(self) -> np.ndarray:
+        used = np.zeros(len(self.vertices), bool)
+        used[self.faces] = True
+        return used
+
+
+def read_mesh(content: bytes, suffix: str) -> Mesh:
+    """Decode a mesh.
+
+    Polygons become fans of triangles. Some OFF files of ModelNet40 have the numbers of vertices and faces on the line
+    of "OFF" itself, glued to it.
+
+    Args:
+        content: The whole file.
+        suffix: One of `MESH_SUFFIXES`.
+
+    Raises:
+        MemberError: If it cannot be read, or has no triangle; the message is the reason alone.
+    """
+    parser = _Parser()
+    try:
+        (parser.read_off if suffix == ".off" else parser.read_obj)(content)
+    except _NoMeshError as error:
+        raise MemberError(f"is no mesh that can be read: {error}") from error
+    vertices = np.frombuffer(parser.numbers, np.float64).reshape(-1, 3)
+    faces = np.frombuffer(parser.corners, np.int64).reshape(-1, 3)
+    if not len(faces):
+        raise MemberError("is a mesh without faces")
+    if (wrong := (faces < 0) | (faces >= len(vertices))).any():
+        raise MemberError(f"has a face that names vertex {faces[wrong][0]} of {len(vertices)}: damaged")
+    mesh = Mesh(vertices=vertices, faces=faces)
+    if not mesh.is_finite():
+        raise MemberError("has a vertex that is not finite")
+    return mesh
+
+
+class _NoMeshError(ValueError):
+    """What is wrong with a mesh, and in which line."""
+
+
+class _Parser:
+    """Numbers of vertices, and corners of triangles, as they are met."""
+
+    def __init__(self) -> None:
+        self.numbers, self.corners = array.array("d"), array.array("q")
+        self._line, self._words = 0, list[bytes]()
+
+    def read_obj(self, content: bytes) -> None:
+        """Lines "v x y z" and "f 1/1/1 2/2/2 3/3/3"; numbers below 0 count from the last vertex backwards."""
+        for words in self._lines(content, continued=True):
+            if words[0] == b"v":
+                self._add_vertex(words[1:4])
+            elif words[0] == b"f":
+                num_vertices = len(self.numbers) // 3
+                named = self._whole([word.partition(b"/")[0] for word in words[1:]])
+                self._add_face([k - 1 if k > 0 else num_vertices + k if k else -1 for k in named])
+
+    def read_off(self, content: bytes) -> None:
+        """The numbers of vertices and faces, then the vertices, then for each face its number of corners and these."""
+        header = _OFF_HEADER.match(content)
+        if header is None:
+            raise _NoMeshError(f"starts with {content[:8]!r}, expected OFF")
+        lines = self._lines(content[header.end() :])
+        counts = self._whole(self._next(lines, "the numbers of vertices and faces")[:2])
+        if len(counts) < 2 or not 0 <= min(counts) <= max(counts) <= len(content):
+            raise self._wrong("the numbers of vertices and faces")
+        for _ in range(counts[0]):
+            self._add_vertex(self._next(lines, "another vertex")[:3])
+        for _ in range(counts[1]):
+            words = self._next(lines, "another face")
+            (size,) = self._whole(words[:1])
+            if not 0 <= size < len(words):
+                raise self._wrong("a number of corners, and the corners")
+            self._add_face(self._whole(words[1 : size + 1]))
+
+    def _lines(self, content: bytes, continued: bool = False) -> Iterator[list[bytes]]:
+        """The words of each line that has some, without comments."""
+        file, kept = io.BytesIO(content), bytearray()
+        while line := file.readline(_LONGEST_LINE):
+            self._line += 1
+            if len(line) == _LONGEST_LINE or len(kept) > _LONGEST_LINE:
+                raise _NoMeshError(f"line {self._line}: has {_LONGEST_LINE} bytes or more")
+            if continued and line.endswith((b"\\\n", b"\\\r\n")):
+                kept += line.rstrip(b"\r\n")[:-1]
+                continue
+            if kept:
+                line, kept = bytes(kept) + line, bytearray()
+            if b"#" in line:
+                line = line.partition(b"#")[0]
+            if words := line.split():
+                self._words = words
+                yield words
+
+    def _next(self, lines: Iterator[list[bytes]], expected: str) -> list[bytes]:
+        if (words := next(lines, None)) is None:
+            raise _NoMeshError(f"ends after line {self._line}, expected {expected}")
+        return words
+
+    def _add_vertex(self, words: list[bytes]) -> None:
+        try:
+            x, y, z = map(float, words)
+        except ValueError as error:
+            raise self._wrong("three numbers of a vertex") from error
+        self.numbers.extend((x, y, z))
+        if not len(self.numbers) % _CHECKED:
+            _check_room(self.numbers, "vertices")
+
+    def _add_face(self, corners: list[int]) -> None:
+        if len(corners) == 3:
+            self.corners.extend(corners)
+        else:
+            for k in range(1, len(corners) - 1):
+                self.corners.extend((corners[0], corners[k], corners[k + 1]))
+        if len(corners) != 3 or not len(self.corners) % _CHECKED:
+            _check_room(self.corners, "triangles")
+
+    def _whole(self, words: list[bytes]) -> list[int]:
+        if any(len(word) > _MOST_DIGITS for word in words):
+            raise self._wrong("whole numbers")
+        try:
+            return [int(word) for word in words]
+        except ValueError as error:
+            raise self._wrong("whole numbers") from error
+
+    def _wrong(self, expected: str) -> _NoMeshError:
+        found = b" ".join(self._words[:20])[:1000].decode("ascii", "backslashreplace")
+        return _NoMeshError(f"line {self._line}: found {shown(found)!r}, expected {expected}")
+
+
+def _check_room(numbers: "array.array[Any]", what: str) -> None:
+    if len(numbers) > 3 * MOST_TRIANGLES:
+        raise _NoMeshError(f"has more than {MOST_TRIANGLES} {what}; simplify the mesh")
+    check_wanted()
+    take_room(numbers.itemsize * len(numbers))
+
+
+_SPACING = 0.5
+"""Samples of a face lie at most this far apart, in cells: close enough that no line of cells passes between them."""
+
+_SAMPLES_AT_ONCE = 2**20
+"""Samples in memory together, 50 bytes each."""
+
+_FACES_AT_ONCE = 2**16
+_MOST_SAMPLES, _MORE_SAMPLES = 2**24, 2**7  # of a mesh; and so many more for each cell of a side of the cube
+_EXTENTS = 1e-100, 1e100  # beyond them, dividing by an extent overflows
+_ROUNDING = 1e-6  # cells; or one face on the border of two cells would lie half in the one, half in the other
+
+
+def turned_up(mesh: Mesh) -> Mesh:
+    """A mesh whose z is up, as those of ModelNet, turned about x so that its y is up."""
+    return Mesh(vertices=np.ascontiguousarray(mesh.vertices[:, [0, 2, 1]] * (1, 1, -1)), faces=mesh.faces)
+
+
+def voxelise(mesh: Mesh, resolution: int, *, centred: bool) -> Bool[np.ndarray, "z y x"]:
+    """Cells that a mesh passes through, and those that it hides from the outside.
+
+    Most published meshes are not closed, so that the number of faces that a ray crosses tells nothing; what
+    cannot be reached from outside through faces of free cells is inside.
+
+    Args:
+        mesh: The triangles.
+        resolution: Cells per axis of the cube around the mesh, whose side is its longest extent.
+        centred: Whether the mesh lies in the middle of the cube, or at its lower corner, where binvox puts it.
+
+    Raises:
+        MemberError: If the mesh has no extent, or an absurd one.
+    """
+    low, high = mesh.bounds()
+    with np.errstate(over="ignore"):
+        side = float((high - low).max())
+        centred_low = (low + high - side) / 2
+    if not _EXTENTS[0] <= side <= _EXTENTS[1] or not np.isfinite(centred_low).all():
+        raise MemberError(f"is a mesh without extent, or of an absurd one: its longest side is {side:g}")
+    if centred:
+        low = centred_low
+    return filled(_surface(mesh, low, resolution / side, resolution))
+
+
+def filled(surface: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
+    """The surface and everything that cannot be reached from outside through faces of free cells.
+
+    Raises:
+        MissingLibraryError: If scipy is not installed.
+    """
+    try:
+        from scipy import ndimage
+    except ImportError as error:
+        raise MissingLibraryError("scipy is not installed; run pip install 'functa-store[shapes]'") from error
+    regions, _ = ndimage.label(~np.pad(surface, 1))  # type: ignore[misc]  # with no `output` it gives two
+    return (regions != regions[0, 0, 0])[1:-1, 1:-1, 1:-1]
+
+
+def _surface(mesh: Mesh, low: Float64[np.ndarray, "3"], scale: float, resolution: int) -> Bool[np.ndarray, "z y x"]:
+    """Cells that triangles pass through, the cell at `low` being the first one and each 1 / scale wide."""
+    most = _MOST_SAMPLES + _MORE_SAMPLES * resolution**2
+    cells, left = np.zeros((resolution,) * 3, bool), most
+    for start in range(0, len(mesh.faces), _FACES_AT_ONCE):
+        corners = (mesh.vertices[mesh.faces[start : start + _FACES_AT_ONCE]] - low) * scale
+        edges = corners - np.roll(corners, 1, axis=1)
+        steps = np.maximum(1, np.ceil(np.linalg.norm(edges, axis=2).max(axis=1) / _SPACING)).astype(np.int64)
+        left -= int(((steps + 1) * (steps + 2) // 2).sum())
+        if left < 0:
+            raise MemberError(
+                f"has {len(mesh.faces)} faces that would take more than {most} samples: simplify the mesh"
+            )
+        for count in np.unique(steps):
+            _mark(cells, corners[steps == count], int(count))
+    return cells
+
+
+def _mark(cells: Bool[np.ndarray, "z y x"], corners: Float64[np.ndarray, "faces 3 3"], steps: int) -> None:
+    """Set the cells in which samples of triangles lie, so many steps along an edge."""
+    weights = _lattice(steps)
+    block = max(1, _SAMPLES_AT_ONCE // len(weights))
+    for start in range(0, len(corners), block):
+        check_wanted()
+        points = weights @ corners[start : start + block]
+        x, y, z = np.clip((points.reshape(-1, 3) + _ROUNDING).astype(np.int64), 0, len(cells) - 1).T
+        cells[z, y, x] = True
+
+
+def _lattice(steps: int) -> Float64[np.ndarray, "samples 3"]:
+    """Barycentric coordinates of an even triangular lattice, corners included."""
+    i, j = np.triu_indices(steps + 1)
+    return np.stack([i, j - i, steps - j], axis=1) / steps

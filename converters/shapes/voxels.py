@@ -1,0 +1,391 @@
+"""Converter of occupancies in an array file.
+
+Expected result: one example per shape, as the array has them, along (z, y, x) unless the user says that its axes are
+others; labels as they are; splits as they are, else every tenth example held out.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import itertools
+import math
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from converters.archives.plain_files import Stamps, stamps_of
+from converters.arrays import array_files
+from converters.arrays.array_files import ArrayFile, read_beside
+from converters.arrays.bounds import MAX_EXAMPLE_BYTES, check_examples, in_bounded_memory
+from converters.arrays.npy_files import MAX_HEADER_BYTES, Npz
+from converters.shapes.presets import VOXELS_PRESETS
+from converters.shapes.shape_files import MAX_CELLS
+from converters.shapes.shape_source import HOLD_OUT_RULE, PERIOD
+from converters.splits import folder_splits_and_classes
+from converters.survey import SurveyOptions, in_threads, survey
+from functa_store.domains.cells import CellGrid
+from functa_store.errors import ArchiveError, ConfigError, FunctaStoreError, MemberError
+from functa_store.progress import Report, silent
+from functa_store.sources.features import FeatureSpec
+from functa_store.sources.source import Label, Reject, Source, check_source
+from functa_store.sources.splits import hold_out_every
+
+NAMES = {
+    "array": ("occupancy", "occupancies", "voxels", "values"),
+    "labels": ("labels", "label", "class"),
+    "split": ("split",),
+    "ids": ("ids", "id"),
+}
+"""What arrays are called if the user does not say, first the likeliest."""
+
+_OPTIONS = {"array": "--array", "labels": "--labels", "split": "--split-array"}
+
+
+class Arrays(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        shape: Of all examples together: (examples, *grid), or (examples, *grid, 1).
+        read: One example. Safe to call from threads.
+        beside: Arrays of one value per example, by the keys of `NAMES`, but for "array".
+        rejects: What cannot be used, by its kind or name.
+    """
+
+    shape: tuple[int, ...]
+    read: Callable[[int], np.ndarray]
+    beside: Mapping[str, np.ndarray]
+    rejects: Sequence[Reject] = ()
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Shape of an example, without an axis of channels."""
+        return grid_of(self.shape)
+
+
+def grid_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of an example, without an axis of channels."""
+    return shape[1:-1] if len(shape) == 5 and shape[-1] == 1 else shape[1:]
+
+
+def open_arrays(path: str, chosen: Mapping[str, str]) -> Arrays:
+    """The arrays of a file; occupancies are read as they are asked for, but for those of an .npz in one array.
+
+    Args:
+        path: .npy (memory-mapped), .npz, HDF5 or Zarr.
+        chosen: Names of arrays by the keys of `NAMES`; those that are not chosen go by the names there.
+
+    Raises:
+        ArchiveError: If the file, or an array that was chosen, is not there or cannot be read, or shapes are none of
+            occupancies and what is said of them.
+        MissingLibraryError: If HDF5 needs h5py, and it is not installed.
+    """
+    try:
+        group = array_files.open_arrays(path)
+        if isinstance(group, Npz) and not _holds_one_array(group, chosen):
+            arrays = _one_per_shape(group, path)
+        else:
+            arrays = _of_group(group, path, chosen)
+    except FunctaStoreError:
+        raise
+    except Exception as error:  # whatever the libraries of four formats stumble over
+        raise ArchiveError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
+    _check_shapes(arrays, path)
+    return arrays
+
+
+def _holds_one_array(group: ArrayFile, chosen: Mapping[str, str]) -> bool:
+    """Whether all occupancies are in one array, and not each in its own."""
+    return "array" in chosen or len(group) < 2 or any(name in group for name in NAMES["array"])
+
+
+def _of_group(group: ArrayFile, path: str, chosen: Mapping[str, str]) -> Arrays:
+    """What arrays by name mean; those of occupancies need only `shape` and indexing by a number."""
+    name = _name(group, path, "array", chosen)
+    where, shape = f"{path}/{name}" if name else path, tuple(group.shape(name))
+    _check_shape(shape, path)
+    check_examples(where, shape, 1, group.num_bytes)  # before it is read
+    array = group[name]
+    if (dtype := np.dtype(array.dtype)).kind not in "biuf":
+        raise ArchiveError(f"{where}: holds {dtype}, expected booleans, integers or floats")
+    check_examples(where, shape, dtype.itemsize, group.num_bytes)
+    beside = {
+        key: read_beside(group, found, f"{os.path.basename(path)}: {key}")
+        for key in ("labels", "split", "ids")
+        if key in chosen or any(name in group for name in NAMES[key])
+        for found in [_name(group, path, key, chosen)]
+    }
+    return Arrays(shape, lambda k: np.asarray(array[k]), beside)
+
+
+def _name(group: ArrayFile, path: str, key: str, chosen: Mapping[str, str]) -> str:
+    wanted = (chosen[key],) if key in chosen else NAMES[key]
+    found = [name for name in wanted if name in group]
+    if not found and key == "array" and key not in chosen and len(names := list(group)) == 1:
+        found = names
+    if not found:
+        names = ", ".join(list(group)[:10]) or "none"
+        raise ArchiveError(f"{path}: found arrays {names}, expected {' or '.join(wanted)}; name it by {_OPTIONS[key]}")
+    return found[0]
+
+
+def _one_per_shape(group: Npz, path: str) -> Arrays:
+    """An .npz of an array per shape, whose grid is that of the first one that can be read."""
+    names = sorted(name for name in group if not _is_hidden(name))
+    rejects = [Reject(member=name, reason=reason) for name, reason in sorted(group.members.problems.items())]
+
+    def read(k: int) -> np.ndarray:
+        if (size := group.size(names[k])) > MAX_EXAMPLE_BYTES + MAX_HEADER_BYTES:
+            raise MemberError(f"has {size} bytes, expected at most {MAX_EXAMPLE_BYTES}")
+        return group.read(names[k])
+
+    for k in range(len(names)):
+        try:
+            shape = read(k).shape
+        except MemberError:
+            continue  # the survey makes it a reject
+        return Arrays((len(names), *shape), read, {"ids": np.array(names, object)}, rejects)
+    raise ArchiveError(f"{path}: none of its {len(names)} arrays can be read")
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether an archiver has put it there."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def _check_shapes(arrays: Arrays, path: str) -> None:
+    name, shape = os.path.basename(os.path.abspath(path)), arrays.shape
+    _check_shape(shape, path)
+    for key, values in arrays.beside.items():
+        if values.shape != shape[:1]:
+            raise ArchiveError(f"{name}: {key} have shape {values.shape}, expected one for each of {shape[:1]}")
+
+
+def _check_shape(shape: tuple[int, ...], path: str) -> None:
+    name, grid = os.path.basename(os.path.abspath(path)), grid_of(shape)
+    if len(grid) != 3 or 0 in shape:
+        raise ArchiveError(f"{name}: occupancies have shape {shape}, expected (examples, z, y, x), none of them 0")
+    if math.prod(grid) > MAX_CELLS:
+        raise ArchiveError(f"{name}: examples have shape {grid}, expected at most {MAX_CELLS} cells each")
+
+
+def names_of(values: np.ndarray) -> list[str]:
+    """Text of each value, whether it is stored as text or as bytes."""
+    return [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values.tolist()]
+
+
+def splits_of(names: Sequence[str]) -> np.ndarray:
+    """Splits by their usual names: "val" and "valid" are "validation"."""
+    usual = {"val": "validation", "valid": "validation"}
+    return np.array([usual.get(name.lower(), name.lower()) for name in names])
+
+
+BYTES = 255
+"""What is inside in occupancies that were saved as a picture."""
+
+_LARGE_CELLS = 1 << 24
+"""Cells of an example beyond which only one is in memory at a time, however many threads there are."""
+
+
+class VoxelSource(Source):
+    """Occupancies of an array file; see `functa_store.sources.source.Source`.
+
+    Every example is read once here, and again whenever it is asked for.
+
+    Args:
+        arrays: What the file holds.
+        name: The file.
+        facts: Options, for the provenance.
+        limits: How much to take and to tolerate.
+        report: Told how far the survey is.
+        stamps: Of the file, taken before it was opened.
+
+    Raises:
+        TooManyRejectsError: If more examples cannot be used than `limits` allow.
+        ArchiveError: If shapes or values are none of occupancies, or nothing is left to learn from.
+    """
+
+    def __init__(
+        self,
+        arrays: Arrays,
+        name: str,
+        facts: Mapping[str, Any],
+        limits: SurveyOptions,
+        report: Report,
+        stamps: Stamps,
+    ) -> None:
+        self._arrays, self._name, self._stamps = arrays, name, stamps
+        self._one_large = threading.Lock() if math.prod(arrays.grid) > _LARGE_CELLS else contextlib.nullcontext()
+        self._turn = tuple(facts["order"].index(axis) for axis in "zyx")
+        self.domain = CellGrid(axes=("z", "y", "x"), resolution=tuple(arrays.grid[i] for i in self._turn))
+        count = len(range(arrays.shape[0])[: limits.limit])
+        ids = names_of(arrays.beside["ids"]) if "ids" in arrays.beside else [str(k) for k in range(count)]
+        num_read = len(range(count)[: limits.check_first])
+        outcomes = in_threads(self._look, num_read)
+        seen = survey(name, "examples", ids[:count], outcomes, num_read, limits, report, arrays.rejects)
+        self._keep, self._seen, self.rejects = seen.kept, seen.found, seen.rejects
+        self.features = FeatureSpec(channels=("occupancy",), scale=self._scale(), metrics=("iou", "accuracy"))
+        self.ids = [ids[int(k)] for k in self._keep]
+        published, self.labels = self._described(ids)
+        self.split = hold_out_every(len(self.ids), PERIOD) if published is None else published[self._keep]
+        self.provenance = {
+            "archive": name,
+            "sha256": self._sha256() if limits.check_first is None else None,
+            **facts,
+            "limit": limits.limit,
+            "split": HOLD_OUT_RULE if published is None else "published",
+            "rejects": len(self.rejects),
+            "converter": "voxels",
+        }
+        check_source(self)
+
+    def read(self, index: int) -> UInt8[np.ndarray, "z y x 1"] | Float32[np.ndarray, "z y x 1"]:
+        """Raw occupancy of one example. Safe to call from threads.
+
+        Raises:
+            MemberError: If it cannot be read.
+        """
+        try:
+            return self._example(int(self._keep[index]))
+        except MemberError as error:
+            raise MemberError(f"{self._name}/{self.ids[index]}: {error}") from error
+
+    def check_unchanged(self) -> None:
+        """Compare the file, or all files of the folder, with what they were; see `FileSource.check_unchanged`."""
+        self._stamps.check()
+
+    def _example(self, k: int) -> UInt8[np.ndarray, "z y x 1"] | Float32[np.ndarray, "z y x 1"]:
+        try:
+            raw = self._arrays.read(k)
+        except MemberError:
+            raise
+        except Exception as error:  # whatever the library of the format stumbles over
+            raise MemberError(f"cannot be read: {type(error).__name__}: {error}") from error
+        grid = self._arrays.grid
+        if raw.size != np.prod(grid) or raw.shape[:3] != grid:
+            raise MemberError(f"has shape {raw.shape}, expected {grid} as the first one")
+        if raw.dtype.kind not in "biuf" or not np.isfinite(raw).all():
+            raise MemberError(f"holds {raw.dtype} values that are no finite numbers")
+        if raw.min() < 0 or raw.max() > (1 if raw.dtype.kind == "f" else BYTES):
+            raise MemberError(f"holds values from {raw.min()} to {raw.max()}, expected [0, 1], or bytes")
+        turned = raw.reshape(grid).transpose(self._turn)[..., None]
+        return np.ascontiguousarray(turned, np.float32 if raw.dtype.kind == "f" else np.uint8)
+
+    def _look(self, k: int) -> tuple[float, bytes]:
+        """The highest value and the digest of an example."""
+        with self._one_large:
+            raw = self._example(k)
+            if not (highest := float(raw.max())):
+                raise MemberError("is empty: no cell is occupied")
+            return highest, hashlib.sha256(raw.data).digest()
+
+    def _scale(self) -> float:
+        highest = max((highest for highest, _ in self._seen.values()), default=1.0)
+        if highest <= 1:
+            return 1.0
+        if highest == BYTES:
+            return 1 / BYTES
+        raise ArchiveError(
+            f"{self._name}: occupancies go up to {highest:g}, expected 0 and 1, or 0 to {BYTES}; "
+            "are these classes or distances? Compare them with a threshold first"
+        )
+
+    def _sha256(self) -> str:
+        digest = hashlib.sha256()
+        for _, (_, content) in sorted(self._seen.items()):
+            digest.update(content)
+        for key, values in sorted(self._arrays.beside.items()):
+            digest.update(f"{key} {values.tolist()}".encode())
+        return digest.hexdigest()
+
+    def _described(self, ids: Sequence[str]) -> tuple[np.ndarray | None, dict[str, Label]]:
+        """Splits of all examples, and labels of those that are kept."""
+        beside, published, label = self._arrays.beside, None, None
+        if any("/" in name for name in ids):
+            published, label = folder_splits_and_classes(ids)
+        if "split" in beside:
+            published = splits_of(names_of(beside["split"]))
+        if "labels" in beside:
+            label = _label(beside["labels"])
+        labels = {} if label is None else {"class": Label(values=label.values[self._keep], names=label.names)}
+        return published, labels
+
+
+def _label(values: np.ndarray) -> Label:
+    """Numbers as they are, text as class numbers in the order of the sorted names."""
+    if values.dtype.kind in "biuf":
+        return Label(values=values)
+    names, numbers = np.unique(names_of(values), return_inverse=True)
+    return Label(values=numbers.astype(np.int32), names=tuple(names.tolist()))
+
+
+ORDERS = tuple("".join(order) for order in itertools.permutations("zyx"))
+
+
+def open_voxels(
+    path: str | os.PathLike[str],
+    *,
+    array: str | None = None,
+    labels: str | None = None,
+    split_array: str | None = None,
+    order: str = "zyx",
+    limit: int | None = None,
+    max_rejects: float = 0.01,
+    check_first: int | None = None,
+    report: Report = silent,
+) -> VoxelSource:
+    """A source over occupancies in .npy, .npz, HDF5 or Zarr.
+
+    Values are false or true, 0 or 1, 0 to 255 (if 255 occurs), or floats in [0, 1]. An .npz may hold an array per
+    shape, too, whose names become ids, and their folders classes and splits.
+
+    Args:
+        path: The file, or a Zarr folder.
+        array: Name of the occupancies, shape (examples, *axes) or (examples, *axes, 1).
+        labels: Name of the labels: integers, floats or text, one per example.
+        split_array: Name of the splits: text, one per example.
+        order: The array's axes, such as "xyz"; examples are turned into (z, y, x).
+        limit: Examples at most, the first ones.
+        max_rejects: Fraction of the examples that may be unusable.
+        check_first: Examples to read now, for a dry run; None reads all.
+        report: Told how far the survey is.
+
+    Raises:
+        ConfigError: If an option is out of range.
+        ArchiveError: If the file cannot be converted.
+        MissingLibraryError: If HDF5 needs h5py, and it is not installed.
+    """
+    if order not in ORDERS:
+        raise ConfigError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
+    limits = SurveyOptions(limit=limit, max_rejects=max_rejects, check_first=check_first)
+    chosen = {"array": array, "labels": labels, "split": split_array}
+    path = os.path.abspath(path)
+    stamps = stamps_of(path)
+    facts = {"array": array, "labels": labels, "split_array": split_array, "order": order}
+    with in_bounded_memory(path):
+        arrays = open_arrays(path, {key: name for key, name in chosen.items() if name is not None})
+        return VoxelSource(arrays, os.path.basename(path), facts, limits, report, stamps)
+
+
+class VoxelsConverter:
+    """Converts array files of occupancies; see `functa_store.plugins.Converter`."""
+
+    summary = "occupancies in .npy, .npz, HDF5 or Zarr"
+    presets = VOXELS_PRESETS
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options that only this kind of archive has."""
+        parser.add_argument("--array", metavar="NAME", help="occupancies (default: occupancy, or the only array)")
+        parser.add_argument("--labels", metavar="NAME", help="labels (default: labels, if there are any)")
+        parser.add_argument("--split-array", metavar="NAME", help="splits (default: split, if there are any)")
+        parser.add_argument("--order", choices=ORDERS, help="axes of the array (default: zyx)")
+
+    def open(self, archive: str, options: Mapping[str, Any], report: Report) -> VoxelSource:
+        """The source that the options describe; see `open_voxels`."""
+        return open_voxels(archive, report=report, **{k: v for k, v in options.items() if v is not None})
+
+
+converter = VoxelsConverter()

@@ -1,0 +1,258 @@
+"""Clips of an archive, whichever way they are kept, and their frames, read a few at a time."""
+
+import dataclasses
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from converters.archives.archive import Archive, OneFile
+from converters.archives.listing import has_suffix, nothing_to_convert
+from converters.archives.memory_share import check_wanted, take_room
+from converters.images.image_files import (
+    CHANNELS,
+    IMAGE_SUFFIXES,
+    ImageOptions,
+    read_image,
+    read_sized_image,
+)
+from converters.signals.films import film_frames, frame_rate
+from converters.signals.npy_frames import InMemory, NpyFile, open_npy
+from functa_store.errors import ArchiveError, ConfigError, MemberError
+from functa_store.support.lru_cache import Kept
+
+FILM_SUFFIXES = {".gif", ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"}
+ARRAY_SUFFIXES = {".npy"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VideoOptions:
+    """How every clip of an archive becomes examples of equal shape.
+
+    Attributes:
+        frames: Frames per example: a longer clip gives several, what is left over is dropped.
+        resolution: Pixels per side of every frame, of its largest centred square.
+        mode: "rgb", or "grey" for one channel.
+        fps: Frames per second, for all clips; None takes what the first film says.
+    """
+
+    frames: int = 16
+    resolution: int = 32
+    mode: str = "rgb"
+    fps: float | int | None = None
+
+    def __post_init__(self) -> None:
+        if self.frames < 2:
+            raise ConfigError(f"frames must be at least 2, got {self.frames}; single images are for `convert images`")
+        if self.fps is not None and not 0 < self.fps < float("inf"):
+            raise ConfigError(f"fps must be positive and finite, got {self.fps}")
+        values = self.frames * self.resolution**2
+        if values > self.images.max_pixels:
+            raise ConfigError(
+                f"frames={self.frames} at resolution={self.resolution} are {values} pixels per example, more than the "
+                f"{self.images.max_pixels} that can be learned; lower one of them"
+            )
+
+    @property
+    def images(self) -> ImageOptions:
+        """How a frame that is an image file is read."""
+        return ImageOptions(resolution=self.resolution, mode=self.mode)
+
+
+def check_frames(shape: tuple[int, ...], dtype: np.dtype[Any], options: VideoOptions) -> None:
+    """Refuse an array that is no clip.
+
+    Raises:
+        MemberError: If it is not (t, y, x, channels) of bytes with 1, 3 or 4 channels, or its frames are too large.
+    """
+    if len(shape) != 4 or shape[-1] not in (1, 3, 4) or dtype != np.uint8 or 0 in shape:
+        raise MemberError(
+            f"holds {dtype} of shape {shape}, expected uint8 (t, y, x, channels) with 1, 3 or 4 channels, 0 to 255"
+        )
+    if shape[1] * shape[2] > options.images.max_pixels:
+        raise MemberError(f"has frames of {shape[2]} x {shape[1]} pixels, more than {options.images.max_pixels}")
+
+
+def fit_frame(
+    frame: UInt8[np.ndarray, "height width given"], options: VideoOptions
+) -> UInt8[np.ndarray, "y x channel"]:
+    """The largest centred square of a frame, resized as images are; alpha is dropped."""
+    side, mode = options.resolution, "RGB" if options.mode == "rgb" else "L"
+    image = Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame[..., :3]).convert(mode)
+    fitted = ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
+    return np.asarray(fitted).reshape(side, side, len(CHANNELS[options.mode]))
+
+
+CLIP_SUFFIXES = FILM_SUFFIXES | ARRAY_SUFFIXES
+_MOST_KEPT = 1 << 28
+_MOST_CLIPS = 1 << 20
+_FRAME_SUFFIXES = IMAGE_SUFFIXES - FILM_SUFFIXES
+
+
+@runtime_checkable
+class Clip(Protocol):
+    """Frames in a row, read a few at a time, by threads."""
+
+    def inspect(self) -> tuple[int, float | None]:
+        """Number of frames, each of which has been read once, and how many there are per second, if it is known.
+
+        Raises:
+            MemberError: If one cannot be read, or they differ in size.
+        """
+        ...
+
+    def glance(self) -> tuple[int, float | None]:
+        """The same without reading more than is needed."""
+        ...
+
+    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "t y x channel"]:
+        """Some frames, cropped and resized."""
+        ...
+
+
+class FrameFolder:
+    """A clip whose frames are image files in one folder, in the order given."""
+
+    def __init__(self, archive: Archive, members: list[str], options: VideoOptions) -> None:
+        self._archive, self._members, self._options = archive, members, options
+
+    def inspect(self) -> tuple[int, float | None]:
+        """See `Clip.inspect`."""
+        first = None
+        for member in self._members:
+            check_wanted()
+            data = self._archive.read(member)
+            try:
+                _, size = read_sized_image(data, self._options.images)
+            except MemberError as error:
+                raise MemberError(f"has a frame {member} that {error}") from error
+            first = first or size
+            if size != first:
+                raise MemberError(f"has a frame {member} of {size} pixels, but the first one has {first}")
+        return len(self._members), None
+
+    def glance(self) -> tuple[int, float | None]:
+        """See `Clip.glance`."""
+        return len(self._members), None
+
+    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "t y x channel"]:
+        """See `Clip.read`."""
+        frames = [read_image(self._archive.read(m), self._options.images) for m in self._members[start:stop]]
+        return np.stack(frames)
+
+
+class ArrayClip:
+    """A clip that is an array (t, y, x, channels) of bytes, or one of those that an array holds."""
+
+    def __init__(self, array: NpyFile, index: tuple[int, ...], options: VideoOptions) -> None:
+        check_frames(array.shape[len(index) :], array.dtype, options)
+        self._array, self._index, self._options = array, index, options
+
+    def inspect(self) -> tuple[int, float | None]:
+        """See `Clip.inspect`."""
+        return self._array.shape[len(self._index)], None
+
+    def glance(self) -> tuple[int, float | None]:
+        """See `Clip.glance`."""
+        return self.inspect()
+
+    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "t y x channel"]:
+        """See `Clip.read`."""
+        frames = (self._array.read(self._index, k, k + 1)[0] for k in range(start, stop))
+        return np.stack([fit_frame(frame, self._options) for frame in frames])
+
+
+class FilmFile:
+    """A clip that is one member: a GIF, a film such as an MP4, or an .npy array."""
+
+    def __init__(self, archive: Archive, member: str, options: VideoOptions, kept: Kept) -> None:
+        self._archive, self._member, self._options, self._kept = archive, member, options, kept
+
+    def inspect(self) -> tuple[int, float | None]:
+        """See `Clip.inspect`."""
+        fps = None if has_suffix(self._member, ARRAY_SUFFIXES) else frame_rate(self._archive.read(self._member))
+        return len(self._frames()), fps
+
+    def glance(self) -> tuple[int, float | None]:
+        """See `Clip.glance`; only decoding tells how many frames a film has."""
+        return self.inspect()
+
+    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "t y x channel"]:
+        """See `Clip.read`; a copy, since who keeps it shall not keep the whole film."""
+        return self._frames()[start:stop].copy()
+
+    def _frames(self) -> UInt8[np.ndarray, "t y x channel"]:
+        return self._kept.get(self._member, self._decode)
+
+    def _decode(self) -> UInt8[np.ndarray, "t y x channel"]:
+        data, side = self._archive.read(self._member), self._options.resolution
+        kept = bytearray()
+        # One by one: a minute of film in full size takes gigabytes.
+        for frame in self._npy_frames(data) if has_suffix(self._member, ARRAY_SUFFIXES) else film_frames(data):
+            kept += fit_frame(frame, self._options).data
+            if len(kept) > _MOST_KEPT:
+                raise MemberError(f"has more than {_MOST_KEPT} bytes of frames as examples; cut it into shorter clips")
+            take_room(2 * len(kept))  # which are copied as they become more
+        return np.frombuffer(kept, np.uint8).reshape(-1, side, side, len(CHANNELS[self._options.mode]))
+
+    def _npy_frames(self, data: bytes) -> Iterator[np.ndarray]:
+        array = NpyFile(InMemory(data))
+        check_frames(array.shape, array.dtype, self._options)
+        for k in range(array.shape[0]):
+            check_wanted()
+            yield array.read((), k, k + 1)[0]
+
+
+def list_clips(archive: Archive, path: str, options: VideoOptions) -> dict[str, Clip]:
+    """Every clip by its name, in sorted order."""
+    if isinstance(archive, OneFile) and has_suffix(archive.name, ARRAY_SUFFIXES):
+        return _array_clips(archive.name, path, options)
+    kept, films = Kept(), [member for member in archive.members if has_suffix(member, CLIP_SUFFIXES)]
+    clips: dict[str, Clip] = {member: FilmFile(archive, member, options, kept) for member in films}
+    folders: dict[str, list[str]] = {}
+    for member in archive.members:
+        if has_suffix(member, _FRAME_SUFFIXES):
+            folders.setdefault(posixpath.dirname(member), []).append(member)
+    if root := folders.pop("", []):
+        folders["." if archive.name in folders else archive.name] = root
+    clips |= {folder: FrameFolder(archive, sorted(names, key=in_time), options) for folder, names in folders.items()}
+    if not clips:
+        expected = "folders of .jpg or .png frames, .gif, .mp4 or .npy members"
+        raise nothing_to_convert(archive.name, archive.members, "clips", expected)
+    return {clip: clips[clip] for clip in sorted(clips)}
+
+
+def in_time(member: str) -> tuple[list[str | tuple[int, str]], str]:
+    """What sorts frames: numbers in their names by size, so that frame 10 follows frame 9 and not frame 1."""
+    parts: list[str] = re.split(r"([0-9]+)", member)  # text and digits in turn
+    digits = [part.lstrip("0") for part in parts[1::2]]  # compared by length first: they may be too long for an int
+    numbers = [(len(number), number) for number in digits]
+    return [numbers[k // 2] if k % 2 else part for k, part in enumerate(parts)], member
+
+
+def _array_clips(name: str, path: str, options: VideoOptions) -> dict[str, Clip]:
+    try:
+        array = open_npy(path)
+    except MemberError as error:
+        raise ArchiveError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from error
+    indices = [()] if len(array.shape) != 5 else [(k,) for k in range(min(array.shape[0], _MOST_CLIPS + 1))]
+    if len(indices) > _MOST_CLIPS:
+        raise ArchiveError(
+            f"{path}: holds {array.shape[0]} clips, more than {_MOST_CLIPS}; split it into several files"
+        )
+    digits = len(str(len(indices)))
+    try:
+        return {f"{name}[{k:0{digits}}]": ArrayClip(array, index, options) for k, index in enumerate(indices)}
+    except MemberError as error:
+        raise ArchiveError(f"{path}: {error}, or clips of these") from error
+
+
+def is_clip_or_frame(member: str) -> bool:
+    """Whether a member's name says that it is a clip, or a frame of one."""
+    return has_suffix(member, CLIP_SUFFIXES | _FRAME_SUFFIXES)

@@ -1,0 +1,229 @@
+"""`functa convert`."""
+
+import argparse
+import contextlib
+import dataclasses
+import logging
+from typing import TYPE_CHECKING, Any, get_args
+
+from rich.console import Console
+from rich.table import Table
+
+from functa_store.cli import info
+from functa_store.cli.arguments import add_storage_arguments, storage_from
+from functa_store.cli.console import (
+    duration,
+    for_messages,
+    for_results,
+    json_lines,
+    print_json,
+    printable,
+    shown_on,
+)
+from functa_store.config import (
+    BaseDtype,
+    ConvertConfig,
+    MatmulPrecision,
+    ModulationDtype,
+)
+from functa_store.errors import ConfigError
+from functa_store.plugins import Converter, Preset, converters
+from functa_store.progress import Event, Report, silent
+from functa_store.store.writing.destination import check_output
+from functa_store.support.interrupts import stopping_between_events
+
+if TYPE_CHECKING:
+    from functa_store.sources.source import Source
+
+
+CHECKED_BY_DRY_RUN = 16
+"""Members that a dry run reads to see whether the archive is what it should be."""
+
+logger = logging.getLogger(__name__)
+
+
+def add_parser(commands: Any, *, with_kinds: bool) -> None:
+    """Add `functa convert`, with one sub-command per kind of archive if wanted.
+
+    Finding the kinds imports every installed converter, which the other commands need not wait for.
+    """
+    parser = commands.add_parser("convert", help="convert an archive to a functaset")
+    if not with_kinds:
+        return
+    kinds = parser.add_subparsers(metavar="KIND", dest="kind", required=True)
+    for kind, converter in converters().items():
+        try:
+            _add_kind(kinds, kind, converter)
+        except Exception as error:  # a plugin must not take the others with it
+            logger.warning("converter %s is left out: its options fail (%s: %s)", kind, type(error).__name__, error)
+
+
+def _add_kind(kinds: Any, kind: str, converter: Converter) -> None:
+    own = argparse.ArgumentParser(add_help=False)
+    converter.add_arguments(own)
+    parents = [_options_of_every_kind(converter), own]
+    argparse.ArgumentParser(parents=parents)  # fails here, and not half-way through, if options clash
+    parser = kinds.add_parser(kind, help=converter.summary, description=converter.summary, parents=parents)
+    parser.set_defaults(
+        run=run,
+        converter=converter,
+        own_options=[action.dest for action in own._actions],
+        when_interrupted="interrupted; run the same command again to go on from here",
+    )
+
+
+def _options_of_every_kind(converter: Converter) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("archive", metavar="ARCHIVE", help="the archive as published")
+    parser.add_argument("out", metavar="OUT", help="the functaset: a path, s3:// or gs://, ending in .functa")
+    names = list(converter.presets)
+    parser.add_argument("--preset", choices=names, default=names[0], help=f"(default: {names[0]}; see functa presets)")
+    parser.add_argument("--modulation-dim", type=int, metavar="D", help="numbers stored per example")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--outer-steps", type=int, metavar="N", help="updates of the base network")
+    length.add_argument("--time-budget", type=float, metavar="SECONDS", help="seconds of learning instead")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="examples per update")
+    parser.add_argument(
+        "--microbatch", type=int, metavar="N", help="examples that a device takes together while learning"
+    )
+    parser.add_argument(
+        "--fit-steps", type=int, metavar="N", help="gradient steps per example: more fit better, slower"
+    )
+    parser.add_argument(
+        "--fit-stride", type=int, metavar="N", help="later steps look at every N-th point along an axis"
+    )
+    parser.add_argument("--fit-batch", type=int, metavar="N", help="examples per call of the fit")
+    parser.add_argument("--tile-points", type=int, metavar="N", help="points evaluated at once; bounds memory")
+    parser.add_argument(
+        "--matmul-precision", choices=get_args(MatmulPrecision), help="of hidden layers' products (default: float32)"
+    )
+    parser.add_argument("--dtype", choices=get_args(ModulationDtype), help="of stored modulations (default: float32)")
+    parser.add_argument("--base-dtype", choices=get_args(BaseDtype), help="of stored base weights (default: float32)")
+    parser.add_argument(
+        "--snapshot-every", type=float, metavar="SECONDS", help="learning that a crash may cost (default: 60)"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="decides everything random")
+    parser.add_argument("--limit", type=int, metavar="N", help="take at most N examples")
+    parser.add_argument(
+        "--max-rejects", type=float, default=0.01, metavar="F", help="fraction of unreadable members (default: 0.01)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done and what it would cost")
+    add_storage_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print events and the result as JSON lines")
+    parser.add_argument("--quiet", action="store_true", help="print no progress and no summary")
+    return parser
+
+
+def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
+    """Convert, or say what converting would cost.
+
+    Args:
+        args: Arguments as `functa_store.cli.main.parse` gives them.
+        watch: Is told every event, too.
+    """
+    preset = args.converter.presets[args.preset]
+    config = config_from(args, preset)
+    if not 0 <= args.max_rejects <= 1:
+        raise ConfigError(f"--max-rejects must be a fraction in [0, 1], got {args.max_rejects}")
+    if args.limit is not None and args.limit < 1:
+        raise ConfigError(f"--limit must be at least 1, got {args.limit}")
+    if args.fit_batch is not None and args.fit_batch < 1:
+        raise ConfigError(f"--fit-batch must be at least 1, got {args.fit_batch}")
+    if args.snapshot_every is not None and not args.snapshot_every >= 0:
+        raise ConfigError(f"--snapshot-every must not be negative, got {args.snapshot_every}")
+    storage = storage_from(args)
+    check_output(args.out, storage)
+    with _progress(args) as shown, stopping_between_events(_both(shown, watch)) as report:
+        source = args.converter.open(args.archive, options_from(args, preset), report)
+        if not args.dry_run:
+            from functa_store.conversion.convert import convert  # imports JAX
+
+            rare = _given(snapshot_seconds=args.snapshot_every)
+            convert(source, args.out, config, storage=storage, fit_batch_size=args.fit_batch, report=report, **rare)
+    _finish(args, source, config)
+
+
+def config_from(args: argparse.Namespace, preset: Preset) -> ConvertConfig:
+    """The preset's configuration, overlaid by what the user typed.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
+    outer = _given(batch_size=args.batch_size, microbatch_size=args.microbatch)
+    fit = _given(num_steps=args.fit_steps, stride=args.fit_stride, tile_points=args.tile_points)
+    if args.outer_steps is not None:
+        outer |= {"num_steps": args.outer_steps, "time_budget": None}
+    if args.time_budget is not None:
+        outer |= {"num_steps": None, "time_budget": args.time_budget}
+    config = preset.config
+    return dataclasses.replace(
+        config,
+        preset=args.preset,
+        network=dataclasses.replace(config.network, **_given(modulation_dim=args.modulation_dim)),
+        outer=dataclasses.replace(config.outer, **outer),
+        fit=dataclasses.replace(config.fit, **fit),
+        **_given(seed=args.seed, matmul_precision=args.matmul_precision),
+        **_given(modulation_dtype=args.dtype, base_dtype=args.base_dtype),
+    )
+
+
+def options_from(args: argparse.Namespace, preset: Preset) -> dict[str, Any]:
+    """Options for the converter: its preset's, overlaid by what the user typed."""
+    typed = {name: getattr(args, name) for name in args.own_options}
+    return {
+        **preset.source,
+        **_given(**typed),
+        "limit": args.limit,
+        "max_rejects": args.max_rejects,
+        "check_first": CHECKED_BY_DRY_RUN if args.dry_run else None,
+    }
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _progress(args: argparse.Namespace) -> Any:
+    if args.quiet:
+        return contextlib.nullcontext(silent)
+    return json_lines() if args.json else shown_on(for_messages())
+
+
+def _both(first: Report, second: Report) -> Report:
+    def report(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return report
+
+
+def _finish(args: argparse.Namespace, source: "Source", config: ConvertConfig) -> None:
+    if args.dry_run:
+        from functa_store.conversion.convert import plan  # imports JAX
+
+        facts, show = plan(source, config), _show_plan
+    elif args.json or not args.quiet:
+        facts, show = info.facts(args.out, storage_from(args)), info.show
+    else:
+        return
+    if args.json:
+        print_json(facts)
+    else:
+        show(facts, for_results())
+
+
+def _show_plan(facts: dict[str, Any], console: Console) -> None:
+    table = Table(title="What converting would do; nothing was written", show_header=False)
+    for name, value in facts.items():
+        table.add_row(name.replace("_", " "), printable(_in_words(name, value)))
+    console.print(table)
+
+
+def _in_words(name: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_in_words(name, inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return " x ".join(str(inner) for inner in value)
+    if name.endswith("seconds"):
+        return f"about {duration(float(value))}"
+    return f"{value:,}" if isinstance(value, int | float) else str(value)

@@ -1,0 +1,215 @@
+"""`functa info`."""
+
+import argparse
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from functa_store.cli.arguments import add_storage_arguments, storage_from
+from functa_store.cli.console import (
+    for_results,
+    print_json,
+    printable,
+    shortened,
+    show_line,
+)
+from functa_store.progress import json_ready
+from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions
+
+if TYPE_CHECKING:
+    from functa_store.store.reading.reader import StoreReader
+
+
+SHOWN_REJECTS, SHOWN_CHARACTERS, SHOWN_CHANNELS = 10, 500, 10
+
+
+def add_parser(commands: Any) -> None:
+    """Add `functa info`."""
+    parser = commands.add_parser("info", help="describe a functaset: size, quality, what was rejected")
+    parser.add_argument("store", metavar="STORE", help="path or URL of a functaset")
+    add_storage_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print what a store holds."""
+    found = facts(args.store, storage_from(args))
+    if args.json:
+        print_json(found)
+    else:
+        show(found, for_results())
+
+
+def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any]:
+    """JSON-ready description of a store.
+
+    Raises:
+        StoreFormatError: If the path holds no functaset that this release reads.
+        StorageError: If the place cannot be read.
+    """
+    from functa_store.store.reading.reader import StoreReader  # only this command pays for it
+
+    reader = StoreReader(path, storage=storage)
+    return json_ready(
+        {
+            "path": reader.path,
+            "format_version": reader.format_version,
+            "complete": reader.complete,
+            "domain": {
+                "kind": reader.domain.kind,
+                "axes": reader.domain.axes,
+                "resolution": reader.domain.resolution,
+            },
+            "channels": reader.features.channels,
+            "units": reader.features.units,
+            "preset": reader.config.preset,
+            "examples": reader.num_total,
+            "fitted": reader.num_examples,
+            "modulation_shape": reader.modulations.shape[1:],
+            "dtype": reader.config.modulation_dtype,
+            "base_dtype": reader.config.base_dtype,
+            "bytes_total": reader.bytes_total,
+            "bytes_base": reader.bytes_base,
+            "bytes_per_example": reader.bytes_per_example,
+            "bytes_per_example_with_base": _with_base(reader),
+            "rounding_loss": None
+            if reader.spec.rounding_loss is None
+            else dataclasses.asdict(reader.spec.rounding_loss),
+            **_quality(reader),
+            "rejects": {
+                "count": len(reader.rejects),
+                "list": [{"member": reject.member, "reason": reject.reason} for reject in reader.rejects],
+            },
+            "reference": reader.reference,
+            "provenance": reader.provenance,
+        }
+    )
+
+
+def _with_base(reader: "StoreReader") -> float:
+    """Bytes of a modulation and of its share of the base."""
+    return reader.bytes_per_example + reader.bytes_base / reader.num_total
+
+
+def _quality(reader: "StoreReader") -> dict[str, Any]:
+    from functa_store.store.format.side_arrays import summary_units
+
+    units = summary_units(reader.features)
+    names, counts = np.unique(np.asarray(reader.split), return_counts=True)
+    return {
+        "splits": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
+        "psnr_mean": {name: quality.psnr_mean for name, quality in reader.quality.items()},
+        "psnr_of_mean_mse": {name: quality.psnr_of_mean_mse for name, quality in reader.quality.items()},
+        "metric_units": units,
+        **{
+            f"{column}_mean": {name: quality.metrics[column] for name, quality in reader.quality.items()}
+            for column in units
+        },
+    }
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """Print a store's description for a person."""
+    points = " x ".join(str(size) for size in found["domain"]["resolution"])
+    table = Table(title=_plain(found["path"]), show_header=False)
+    state = "complete" if found["complete"] else f"unfinished, {found['fitted']:,} of {found['examples']:,} fitted"
+    table.add_row("state", state)
+    table.add_row("format version", str(found["format_version"]))
+    table.add_row("preset", _plain(found["preset"]))
+    table.add_row("examples", f"{found['examples']:,} of {points} points, {len(found['channels'])} channels")
+    table.add_row("domain", _plain(f"{found['domain']['kind']} ({', '.join(found['domain']['axes'])})"))
+    table.add_row("channels", _plain(_channels(found)))
+    table.add_row("modulations", _plain(f"{found['modulation_shape']} {found['dtype']}"))
+    with_base = f"{found['bytes_per_example_with_base']:,.0f} with its share of the base"
+    table.add_row("bytes per example", f"{found['bytes_per_example']:,}, {with_base}")
+    table.add_row("bytes of the base", f"{found['bytes_base']:,} in {found['base_dtype']}")
+    table.add_row("bytes in all", f"{found['bytes_total']:,}")
+    if loss := found["rounding_loss"]:
+        table.add_row("lost by rounding", f"{loss['psnr_loss']:.4f} dB on {loss['examples']:,} examples")
+    if reduced := found["reference"].get("matmul_precision"):
+        precision = reduced.get("precision") if isinstance(reduced, Mapping) else None
+        table.add_row(_plain(f"fit in {precision}"), _cost_of_precision(reduced))
+    console.print(table)
+    console.print(_quality_table(found))
+    if found["metric_units"]:
+        console.print(_metrics_table(found))
+    _show_rejects(found["rejects"], console)
+
+
+def _quality_table(found: dict[str, Any]) -> Table:
+    headings = (
+        "split",
+        "examples",
+        "PSNR, mean (dB)",
+        "PSNR of mean MSE (dB)",
+        "PCA, mean (dB)",
+        "PCA, of mean MSE (dB)",
+    )
+    table = Table(*headings, title="Quality; PCA with as many components as a modulation has numbers")
+    for split, count in found["splits"].items():
+        figures = (in_decibels(kind, split) for kind in (found, found["reference"]))
+        table.add_row(_plain(split), f"{count:,}", *(figure for pair in figures for figure in pair))
+    return table
+
+
+def _metrics_table(found: dict[str, Any]) -> Table:
+    """A row for each metric; there may be many, of which a terminal is not wide enough for columns."""
+    table = Table("metric, mean")
+    for split in found["splits"]:
+        table.add_column(_plain(split))
+    for column, unit in found["metric_units"].items():
+        means = (figure(found, f"{column}_mean", split) for split in found["splits"])
+        table.add_row(_plain(_with_unit(column, unit)), *("-" if mean is None else f"{mean:.4g}" for mean in means))
+    return table
+
+
+def _channels(found: dict[str, Any]) -> str:
+    channels = list(zip(found["channels"], found["units"], strict=True))
+    left_out = ["..."] if len(channels) > SHOWN_CHANNELS else []
+    return ", ".join([_with_unit(*channel) for channel in channels[:SHOWN_CHANNELS]] + left_out)
+
+
+def _with_unit(name: str, unit: str) -> str:
+    return name if unit == "1" else f"{name} ({unit})"
+
+
+def _cost_of_precision(reduced: Any) -> str:
+    here, exact = (_decibels(figure(reduced, name), " dB") for name in ("psnr_mean", "psnr_mean_in_float32"))
+    return f"{here}, in float32 {exact}, on {figure(reduced, 'examples') or 0:,.0f} training or validation examples"
+
+
+def in_decibels(quality: Mapping[str, Any], split: str) -> tuple[str, str]:
+    """Both kinds of PSNR of a split in words, a dash where there is none."""
+    return _decibels(figure(quality, "psnr_mean", split)), _decibels(figure(quality, "psnr_of_mean_mse", split))
+
+
+def figure(tree: Any, *path: str) -> float | None:
+    """A number inside JSON that anyone may have written; None if there is none."""
+    for name in path:
+        tree = tree.get(name) if isinstance(tree, Mapping) else None
+    return float(tree) if isinstance(tree, int | float) and abs(tree) < 1e9 else None
+
+
+def _decibels(value: float | None, unit: str = "") -> str:
+    return "-" if value is None else f"{value:.2f}{unit}"
+
+
+def _plain(text: Any) -> Text:
+    """Text that a stranger may have written, without its control characters and without rich's markup."""
+    return Text(printable(shortened(str(text))))
+
+
+def _show_rejects(rejects: dict[str, Any], console: Console) -> None:
+    if rejects["count"]:
+        show_line(console, f"{rejects['count']:,} members were rejected:")
+    for reject in rejects["list"][:SHOWN_REJECTS]:
+        member, reason = (shortened(reject[field], SHOWN_CHARACTERS) for field in ("member", "reason"))
+        show_line(console, f"  {member}: {reason}")
+    if rejects["count"] > SHOWN_REJECTS:
+        show_line(console, "  ... (all of them: functa info --json)")

@@ -1,0 +1,160 @@
+"""The command line: parsing, running, exit codes."""
+
+import argparse
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from rich.text import Text
+
+from functa_store import __version__
+from functa_store.cli import convert, decode, export, info, presets, recode, repair, verify
+from functa_store.cli.arguments import MOST_INTEGER, joined
+from functa_store.cli.console import (
+    LogLines,
+    Results,
+    Steady,
+    for_messages,
+    printable,
+    shortened,
+    show_line,
+    write_json_line,
+)
+from functa_store.errors import FunctaStoreError
+from functa_store.support import interrupts
+from functa_store.support.interrupts import INTERRUPTED
+from functa_store.support.redaction import redacted
+
+if __name__ == "__main__":  # before what follows is imported, which takes a while
+    from functa_store.cli.launch import main as launch
+
+    launch()
+
+UNFORESEEN, FAILED = 1, 2
+
+MOST_OF_A_WORD = 800
+"""Characters of what is said about a word that is wrong."""
+
+WITH_TRACEBACK = "FUNCTA_TRACEBACK"
+"""Variable of the environment that asks for more about an error that nobody foresaw."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one line of characters that can be seen."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(shortened(redacted(message), MOST_OF_A_WORD)))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        stream = Results() if file is sys.stdout else Steady(sys.stderr)
+        stream.write(message or "")
+        stream.flush()
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command line, its command's function as `run`.
+
+    Args:
+        argv: Words after `functa`.
+
+    Returns:
+        The arguments. Like argparse everywhere, a wrong command line exits with code 2.
+    """
+    parser = _Parser(
+        prog="functa", description="Convert archives to functasets, describe, decode, export, verify and repair them."
+    )
+    parser.add_argument("--version", action="version", version=f"functa-store {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    convert.add_parser(commands, with_kinds="convert" in argv[:1])
+    presets.add_parser(commands)
+    info.add_parser(commands)
+    decode.add_parser(commands)
+    export.add_parser(commands)
+    verify.add_parser(commands)
+    repair.add_parser(commands)
+    recode.add_parser(commands)
+    args = parser.parse_args(joined(argv))
+    for name, value in vars(args).items():
+        if isinstance(value, int) and abs(value) >= MOST_INTEGER:
+            found = f"--{name.replace('_', '-')}: expected a number below 2**32, got {shortened(str(value), 30)}"
+            parser.error(found)
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Words after `functa`; None takes those of the process.
+
+    Returns:
+        Exit code: 0 done, 2 failed with a message, 130 interrupted; `functa verify` has more.
+    """
+    args = argparse.Namespace()
+    try:
+        args = parse(sys.argv[1:] if argv is None else list(argv))
+        line = getattr(args, "when_interrupted", "interrupted")
+        interrupts.describe(line, for_programs=getattr(args, "json", False))
+        code = args.run(args) or 0
+        interrupts.mark_done()
+        Results().flush()
+        return code
+    except KeyboardInterrupt:
+        return _fail(args, "Interrupted", getattr(args, "when_interrupted", "interrupted"), INTERRUPTED)
+    except (FunctaStoreError, OSError) as error:
+        return _fail(args, type(error).__name__, str(error), FAILED)
+    except MemoryError as error:
+        found = _out_of_memory(str(error))
+    except RecursionError:
+        found = "RecursionError", "what was read is nested too deeply; it is no archive or functaset as published"
+    except RuntimeError as error:
+        if not str(error).startswith("RESOURCE_EXHAUSTED"):  # JAX's words for a device's memory
+            raise
+        found = _out_of_memory(str(error))
+    return _fail(args, *found, FAILED)  # what took the memory is gone by now
+
+
+def _out_of_memory(found: str) -> tuple[str, str]:
+    detail = f" ({shortened(found, 300)})" if found else ""
+    advice = "take fewer examples at a time, smaller batches, a lower resolution or a region"
+    return "MemoryError", f"memory does not suffice{detail}; {advice}"
+
+
+def run_process(argv: Sequence[str]) -> int:
+    """Run one command in a process of its own; not even an error that nobody foresaw is a traceback.
+
+    Args:
+        argv: Words after `functa`.
+
+    Returns:
+        Exit code, as from `main`, or 1 after such an error.
+    """
+    logging.raiseExceptions = False
+    if not logging.root.handlers:
+        logging.root.addHandler(LogLines(logging.WARNING))
+    try:
+        return main(argv)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else FAILED * bool(ended.code)
+    except Exception as error:
+        if os.environ.get(WITH_TRACEBACK):
+            Steady(sys.stderr).write(redacted(traceback.format_exc()))
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(place.filename)}:{place.lineno}"
+        found = f"unforeseen {type(error).__name__} in {where}: {error}"
+        more = f"please report it, with what {WITH_TRACEBACK}=1 in the environment shows"
+        return _fail(argparse.Namespace(json="--json" in argv), type(error).__name__, f"{found}; {more}", UNFORESEEN)
+
+
+def _fail(args: argparse.Namespace, kind: str, message: str, code: int) -> int:
+    interrupts.claim_last_message()
+    message = redacted(message)
+    console = for_messages()
+    console.print(Text("error:", style="bold red"), end=" ")
+    show_line(console, " ".join(message.split()))
+    if getattr(args, "json", False):
+        write_json_line(Steady(sys.stdout), {"event": "error", "error": kind, "message": shortened(message)})
+    return code

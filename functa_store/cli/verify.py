@@ -1,0 +1,117 @@
+"""`functa verify`."""
+
+import argparse
+import contextlib
+import dataclasses
+from typing import Any
+
+from rich.console import Console
+
+from functa_store.cli.arguments import add_storage_arguments, storage_from
+from functa_store.cli.console import for_results, print_json, show_line
+from functa_store.cli.reopen import add_archive_arguments, reopen_archive
+from functa_store.errors import (
+    ConfigError,
+    NoFunctasetError,
+    StorageError,
+    StoreFormatError,
+)
+from functa_store.progress import json_ready, silent
+from functa_store.store.format.spec import ROOT
+from functa_store.store.storage.objects import Objects, open_objects
+
+COMPLETE, INCOMPLETE, DAMAGED = 0, 3, 4
+SHOWN_FOREIGN = 5
+
+
+def add_parser(commands: Any) -> None:
+    """Add `functa verify`."""
+    parser = commands.add_parser(
+        "verify",
+        help="compare every byte of a functaset with its checksums",
+        description="Compare every byte of a functaset with its checksums. Exit code: 0 complete, 3 incomplete, "
+        "4 damaged, 2 not readable at all.",
+    )
+    parser.add_argument("store", metavar="STORE", help="path or URL of a functaset")
+    parser.add_argument(
+        "--deep", action="store_true", help="decode a sample, too, and compare its errors with the stored ones"
+    )
+    add_archive_arguments(parser, required=False)
+    add_storage_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Verify a store and print what was found.
+
+    Returns:
+        Exit code.
+    """
+    if args.deep != (args.archive is not None):
+        raise ConfigError("--deep and --archive go together: a sample is compared with the archive")
+    objects = open_objects(args.store, storage_from(args))
+    found = _look(objects)
+    if args.deep and not found["damaged"]:
+        found |= _decode_sample(args)
+    code = DAMAGED if found["damaged"] else COMPLETE if found["complete"] else INCOMPLETE
+    if args.json:
+        print_json(json_ready({"path": objects.name, "exit_code": code, **found}))
+    else:
+        _show(objects.name, found, code, for_results())
+    return code
+
+
+def _look(objects: Objects) -> dict[str, Any]:
+    """What was found, JSON-ready.
+
+    Raises:
+        NoFunctasetError: If there is nothing to verify.
+    """
+    from functa_store.store.reading.verify import verify  # takes a moment to import
+
+    try:
+        return dataclasses.asdict(verify(objects))
+    except NoFunctasetError as error:
+        with contextlib.suppress(StorageError):
+            if any(key.startswith(("modulations/", "base/")) for key in objects.sizes()):
+                return {"complete": False, "damaged": {ROOT: f"is missing, or is no functaset's: {error}"}}
+        raise
+    except StoreFormatError as error:
+        return {"complete": False, "damaged": {ROOT: str(error)}}
+
+
+def _decode_sample(args: argparse.Namespace) -> dict[str, Any]:
+    from functa_store.conversion.deep_verify import check_same_archive, worst_disagreement
+    from functa_store.decode.functaset import open_functaset  # imports JAX
+
+    functaset = open_functaset(args.store, storage=storage_from(args))
+    source = reopen_archive(args.archive, functaset.store.provenance, args.option, silent)
+    check_same_archive(args.store, functaset.store.spec, source)
+    found = worst_disagreement(functaset, source)
+    damaged = {}
+    if not found.worst <= 1:
+        damaged = {
+            "modulations": f"example {found.id!r} does not decode to what its error says ({found.worst:.3g} times)"
+        }
+    return {"decoded": dataclasses.asdict(found), "damaged": damaged}
+
+
+def _show(name: str, found: dict[str, Any], code: int, console: Console) -> None:
+    words = {COMPLETE: "complete", INCOMPLETE: "incomplete", DAMAGED: "damaged"}[code]
+    counts = ""
+    if "total" in found:
+        counts = f", {found['examples']:,} of {found['total']:,} examples, {found['checked']:,} objects compared"
+    show_line(console, f"{name}: {words}{counts}")
+    if decoded := found.get("decoded"):
+        worst = f"{decoded['worst']:.2g} of the allowed difference"
+        show_line(console, f"  {decoded['examples']} examples decode to {worst}")
+    for key, problem in found["damaged"].items():
+        show_line(console, f"  {key}: {problem}")
+    for key in found.get("foreign", [])[:SHOWN_FOREIGN]:
+        show_line(console, f"  {key}: is foreign, nothing reads it")
+    if code == INCOMPLETE:
+        show_line(console, "  run the command that was interrupted (convert, recode or repair) again to finish it")
+    if code == DAMAGED:
+        advice = "copy the store again, or convert again" if ROOT in found["damaged"] else "functa repair mends shards"
+        show_line(console, f"  {advice}")

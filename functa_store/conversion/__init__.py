@@ -1,0 +1,1 @@
+"""Conversion of sources, recoding, repair and deep verification."""

@@ -1,0 +1,139 @@
+"""Snapshots of learning and tuning, with which an interrupted conversion goes on."""
+
+import io
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from functa_store.config import differences
+from functa_store.errors import StoreFormatError, StoreMismatchError
+from functa_store.learn.meta_learn import S
+from functa_store.store.format.spec import ROOT, sha256_json
+from functa_store.store.storage.objects import Objects
+from functa_store.store.storage.work_folder import (
+    CONVERSION,
+    EXACT_STORE,
+    LEARNING,
+    LEASE,
+    is_of_work,
+)
+
+INTERVAL = 60.0
+MOST_BYTES, MOST_JSON_BYTES = 2**36, 2**24
+
+IDENTITY = "conversion"
+"""Name of the array in a snapshot that says which conversion it is of."""
+
+
+def is_begun(work: Objects, conversion: Mapping[str, Any]) -> bool:
+    """Whether this conversion was begun in a work folder, and has not cleared it.
+
+    Raises:
+        StoreMismatchError: If another one was.
+        StoreFormatError: If that cannot be told.
+    """
+    try:
+        described = json.loads(work.read(CONVERSION, MOST_JSON_BYTES))
+    except FileNotFoundError:
+        return False
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, StoreFormatError):
+            raise
+        raise StoreFormatError(
+            f"{work.name}/{CONVERSION}: no valid JSON ({error}); delete {work.name} to start anew"
+        ) from error
+    if different := list(differences(described, json.loads(json.dumps(conversion)))):
+        raise StoreMismatchError(
+            f"{work.name}: an unfinished conversion differs from this one: {'; '.join(different[:5])}. "
+            f"Convert as before to finish it, or delete {work.name} and the store beside it to start anew."
+        )
+    return True
+
+
+def clear(work: Objects) -> None:
+    """Remove what a finished conversion left in its work folder, and nothing else; what says whose it is goes last."""
+    work.delete([f"{EXACT_STORE}/{ROOT}"])  # first: what has a root is a whole store
+    work.delete([key for key in work.sizes() if is_of_work(key) and key not in (LEASE, CONVERSION)])
+    work.delete([CONVERSION])
+
+
+class Checkpoints:
+    """Keeps the last snapshot of one stage of one conversion beside its store.
+
+    Args:
+        work: The conversion's work folder.
+        stage: Name of the stage.
+        conversion: JSON-ready description of the conversion; snapshots of another are refused.
+        interval: Seconds between two snapshots that are merely offered.
+
+    Raises:
+        StoreMismatchError: If the folder holds snapshots of another conversion.
+    """
+
+    def __init__(self, work: Objects, stage: str, conversion: Mapping[str, Any], *, interval: float = INTERVAL) -> None:
+        self._work, self._stage, self._key = work, stage, f"{LEARNING}/{stage}.npz"
+        self._identity = sha256_json(conversion)
+        self._interval = interval
+        self._last = time.monotonic()
+        if not is_begun(work, conversion):
+            work.write(CONVERSION, json.dumps(conversion, indent=1).encode())
+
+    def load(self, like: S) -> S | None:
+        """The last snapshot, in the structure of `like`; None if there is none.
+
+        Raises:
+            StoreFormatError: If it is damaged, or one of another stage.
+            StoreMismatchError: If it is one of another conversion.
+        """
+        try:
+            kept_bytes = self._work.read(self._key, MOST_BYTES)
+        except FileNotFoundError:
+            return None
+        leaves, structure = jax.tree.flatten(like)
+        try:
+            with np.load(io.BytesIO(kept_bytes), allow_pickle=False) as kept:
+                identity = str(kept[IDENTITY])
+                # As numpy, so that JAX may place them on all devices again.
+                arrays = [kept[str(i)] for i in range(len(leaves))]
+        except Exception as error:  # zipfile and NumPy raise nearly anything on damaged bytes
+            raise self._damaged(f"{type(error).__name__} while reading it") from error
+        if identity != self._identity:
+            raise StoreMismatchError(
+                f"{self._work.name}/{self._key}: is a snapshot of the conversion {identity[:16]}, expected one of "
+                f"{self._identity[:16]}; another process wrote it. Delete it to repeat {self._stage}"
+            )
+        for array, leaf in zip(arrays, leaves, strict=True):
+            if array.ndim != np.ndim(leaf) or (array.ndim > 1 and array.shape != np.shape(leaf)):
+                raise self._damaged(f"an array of shape {array.shape}, expected {np.shape(leaf)}")
+            expected = np.asarray(leaf).dtype
+            if array.dtype.kind != expected.kind or (array.ndim and array.dtype != expected):
+                raise self._damaged(f"an array of {array.dtype}, expected {expected}")
+        restored = [array.item() if np.isscalar(leaf) else array for array, leaf in zip(arrays, leaves, strict=True)]
+        return jax.tree.unflatten(structure, restored)
+
+    def _damaged(self, found: str) -> StoreFormatError:
+        return StoreFormatError(
+            f"{self._work.name}/{self._key}: no snapshot of this conversion ({found}); "
+            f"delete it to repeat {self._stage}"
+        )
+
+    def offer(self, snapshot: tuple) -> None:
+        """Keep the snapshot if the interval has passed since the last one."""
+        if time.monotonic() - self._last >= self._interval:
+            self.save(snapshot)
+
+    def save(self, snapshot: tuple) -> None:
+        """Keep the snapshot now, in place of the last one; a crash leaves either of them whole.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        arrays = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(snapshot))}
+        file = io.BytesIO()
+        np.savez(file, **arrays, **{IDENTITY: np.array(self._identity)})  # type: ignore[arg-type]  # none is "file"
+        self._work.write(self._key, file.getbuffer())
+        self._last = time.monotonic()

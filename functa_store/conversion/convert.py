@@ -1,0 +1,304 @@
+"""Conversion of a source to a functaset (learn, tune, fit, store), and its plan without doing it."""
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+from typing import Any
+
+import numpy as np
+
+from functa_store.config import (
+    CHANNELS_OF_HEAD,
+    ConvertConfig,
+    ModulationDtype,
+    differences,
+    to_dict,
+)
+from functa_store.conversion.checkpoints import (
+    INTERVAL,
+    Checkpoints,
+    clear,
+    is_begun,
+)
+from functa_store.conversion.fit_shards import check_batch, compare_precision, fit_shards
+from functa_store.conversion.recode import write_recoded
+from functa_store.conversion.run_log import RunLog
+from functa_store.errors import ArchiveError, ConfigError, StoreMismatchError
+from functa_store.learn.fit import Fit, estimate_seconds
+from functa_store.learn.meta_learn import meta_learn
+from functa_store.learn.observers import check_domain
+from functa_store.learn.outer_loop import Base, round_base
+from functa_store.learn.parallel import use_all_cores
+from functa_store.learn.scores import pca_reference
+from functa_store.learn.tuning import ReadyFit, tune
+from functa_store.nets.siren import structure, to_weights
+from functa_store.progress import Report, silent
+from functa_store.sources.source import Source, check_source, check_unchanged
+from functa_store.store.format.layout import choose_layout
+from functa_store.store.format.load_spec import load_spec
+from functa_store.store.format.side_arrays import MOMENTA, RATES, base_shapes
+from functa_store.store.format.spec import (
+    ROOT,
+    Contents,
+    StoreSpec,
+    examples_sha256,
+)
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.storage.objects import (
+    NO_OPTIONS,
+    Location,
+    Objects,
+    StorageOptions,
+)
+from functa_store.store.storage.work_folder import EXACT_STORE
+from functa_store.store.storage.writer_lock import sole_writer
+from functa_store.store.writing.destination import already_complete, check_output
+from functa_store.store.writing.rehearsal import rehearse
+from functa_store.store.writing.writer import StoreWriter
+from functa_store.support.threads import one_behind
+
+STAGES = ("learning", "tuning")
+LIBRARIES = ("functa-store", "jax", "jaxlib", "flax", "optax", "numpy", "pillow", "zarr")
+
+
+def convert(
+    source: Source,
+    path: Location,
+    config: ConvertConfig,
+    *,
+    storage: StorageOptions = NO_OPTIONS,
+    fit_batch_size: int | None = None,
+    snapshot_seconds: float = INTERVAL,
+    report: Report = silent,
+) -> None:
+    """Meta-learn a base network on a source and write its functaset.
+
+    Interrupted at any moment, the same call goes on where it stopped, and ends in the same bytes.
+
+    Args:
+        source: The examples.
+        path: The store, a path or URL ending in `.functa`. `PATH.work` beside it exists until it is complete,
+            `PATH.log` tells times and speeds.
+        config: The conversion.
+        storage: How to reach the store.
+        fit_batch_size: Examples per call of the fit, rounded up to a multiple of the devices; None takes 16
+            per CPU core, or what a short probe finds fastest on an accelerator. Another number may change
+            the last bits of modulations.
+        snapshot_seconds: Seconds of learning that a crash may cost.
+        report: Told of the progress.
+
+    Raises:
+        ArchiveError: If the source contradicts itself, an example cannot be read any more, or the archive was changed
+            meanwhile.
+        ConfigError: If the path does not end in `.functa`, a number is out of range, or memory does not hold a single
+            example.
+        StoreExistsError: If the path holds a finished store or something foreign, or another process
+            is writing it.
+        StoreMismatchError: If another conversion was left unfinished at the path.
+        LearningError: If meta-learning diverges.
+        StorageError: If the disk is full, or the place cannot be reached or written; what is written stays.
+    """
+    check_conversion(source, config)
+    check_batch(fit_batch_size)
+    if not snapshot_seconds >= 0:
+        raise ConfigError(f"snapshot_seconds must be at least 0, got {snapshot_seconds}")
+    use_all_cores()
+    with sole_writer(check_output(path, storage)) as (store, work), RunLog(store, report) as log:
+        check_output(store)  # another process may have finished it meanwhile
+        conversion = _identify(source, config)
+        exact = store if config.modulation_dtype == "float32" else work.below(EXACT_STORE)
+        begun = is_begun(work, conversion)
+        if (spec := _complete_spec(store)) is not None:
+            if not begun or _other_conversion(spec, source, config, config.modulation_dtype):
+                raise already_complete(store)
+            clear(work)  # all that was left to do
+            return
+        if (spec := _complete_spec(exact)) is None:
+            _fit_into(exact, work, conversion, source, config, fit_batch_size, snapshot_seconds, log)
+        elif found := _other_conversion(spec, source, config, "float32"):
+            raise StoreMismatchError(
+                f"{exact.name}: is a functaset of another conversion: {'; '.join(found[:5])}. Delete it to fit the "
+                "examples of this one."
+            )
+        if exact is not store:
+            write_recoded(StoreReader(exact, verify=True), store, config.modulation_dtype)
+        clear(work)
+
+
+def _fit_into(
+    store: Objects,
+    work: Objects,
+    conversion: dict[str, Any],
+    source: Source,
+    config: ConvertConfig,
+    fit_batch_size: int | None,
+    snapshot_seconds: float,
+    log: RunLog,
+) -> None:
+    """Learn a base network, and write the store of exact modulations."""
+    learning, tuning = (Checkpoints(work, stage, conversion, interval=snapshot_seconds) for stage in STAGES)
+    reference = pca_reference(source, config.network.modulation_size)
+    base = round_base(meta_learn(source, config, report=log, snapshots=learning), config.base_dtype)
+    ready = tune(base, source, config, report=log, snapshots=tuning)
+    reference |= compare_precision(base, ready, source, config)
+    contents = describe(source, base, ready, config, reference)
+    with StoreWriter.resume_or_create(store, contents) as writer, one_behind(writer.write) as write:
+        if missing := writer.missing_shards():
+            for fitted in fit_shards(source, ready, missing, config, fit_batch_size, log):
+                write(*fitted)
+        check_unchanged(source)
+
+
+def check_conversion(source: Source, config: ConvertConfig) -> None:
+    """Check what can be known before work starts.
+
+    Raises:
+        ArchiveError: If the source contradicts itself, or says what cannot be stored.
+        ConfigError: If its domain is unknown, or it or its channels need another kind of network.
+    """
+    check_source(source)
+    check_domain(source.domain)
+    name = source.provenance["archive"]
+    if source.domain.head != (head := config.network.head):
+        raise ConfigError(
+            f"{name}: the network's head is {head!r}, but this kind of example needs {source.domain.head!r}; give "
+            f"NetworkConfig(head={source.domain.head!r}), or take one of the presets"
+        )
+    channels = source.features.channels
+    if len(channels) != (expected := CHANNELS_OF_HEAD.get(head, len(channels))):
+        raise ConfigError(f"{name}: has the channels {channels}, expected {expected} for a network's head {head!r}")
+    _check_storable(source, config)
+
+
+def _check_storable(source: Source, config: ConvertConfig) -> None:
+    """Write an empty store of the source to memory, and open it: better refused now than after hours of learning.
+
+    Raises:
+        ArchiveError: If a writer or a reader refuses it.
+    """
+    network, size = config.network, config.network.modulation_size
+    shapes = base_shapes(network, source.domain.num_inputs, source.features.num_channels)
+    shapes |= dict.fromkeys((RATES, MOMENTA), (config.fit.num_steps, size))
+    base = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    try:
+        rehearse(_contents(source, config, base, {}))
+    except ConfigError:  # of the conversion, and not of the archive
+        raise
+    except (ValueError, TypeError, OSError) as error:  # all of ours but those of learning, and of what lies under them
+        raise ArchiveError(f"{source.provenance['archive']}: cannot be stored: {error}") from error
+
+
+def _complete_spec(store: Objects) -> StoreSpec | None:
+    """What a store says about itself, if it is complete."""
+    if store.size(ROOT) is None or not (spec := load_spec(store)).complete:
+        return None
+    return spec
+
+
+def _other_conversion(
+    spec: StoreSpec, source: Source, config: ConvertConfig, modulation_dtype: ModulationDtype
+) -> list[str]:
+    """In what a complete store differs from what a conversion makes, but for what is decided on its way."""
+    outer, fit = spec.config.outer, spec.config.fit
+    decided = {name: value for name, value in to_dict(fit).items() if getattr(config.fit, name) is None}
+    if fit.tuning_steps == 0:  # none of the steps that were tuned was better
+        decided["tuning_steps"] = 0
+    expected = dataclasses.replace(
+        config,
+        outer=dataclasses.replace(config.outer, num_steps=config.outer.num_steps or outer.num_steps, time_budget=None),
+        fit=dataclasses.replace(config.fit, **decided),
+        modulation_dtype=modulation_dtype,
+    )
+    found = {
+        "config": to_dict(spec.config),
+        "domain": to_dict(spec.domain),
+        "features": to_dict(spec.features),
+        "examples": to_dict(spec.examples),
+        "provenance": spec.provenance,
+    }
+    return list(differences(json.loads(json.dumps(found)), json.loads(json.dumps(_identify(source, expected)))))
+
+
+def describe(source: Source, base: Base, ready: ReadyFit, config: ConvertConfig, reference: dict[str, Any]) -> Contents:
+    """Everything about the functaset that is known before its examples are fitted.
+
+    Its modulations are exact, in float32, whatever they become in the end. What was decided on the way replaces
+    what was left open, since it reproduces the store: the number of outer steps for a time budget, the stride and
+    the tiles of the fit, and whether tuned steps were taken.
+    """
+    outer = dataclasses.replace(config.outer, num_steps=base.num_steps, time_budget=None)
+    steps = ready.shared.steps
+    weights = {name: np.asarray(array, config.base_dtype) for name, array in to_weights(base.learnable.base).items()}
+    weights |= {RATES: np.asarray(steps.rates), MOMENTA: np.asarray(steps.momenta)}
+    decided = dataclasses.replace(config, outer=outer, fit=ready.config)
+    return _contents(source, decided, weights, reference)
+
+
+def _contents(
+    source: Source, config: ConvertConfig, base: dict[str, np.ndarray], reference: dict[str, Any]
+) -> Contents:
+    return Contents(
+        domain=source.domain,
+        features=source.features,
+        config=dataclasses.replace(config, modulation_dtype="float32"),
+        base=base,
+        ids=source.ids,
+        split=source.split,
+        labels=source.labels,
+        rejects=source.rejects,
+        provenance={**source.provenance, "versions": _versions()},
+        reference=reference,
+    )
+
+
+def _identify(source: Source, config: ConvertConfig) -> dict[str, Any]:
+    """What must agree for an interrupted conversion to go on."""
+    return {
+        "config": to_dict(config),
+        "domain": to_dict(source.domain),
+        "features": to_dict(source.features),
+        "examples": {"count": len(source.ids), "sha256": examples_sha256(source)},
+        "provenance": {**source.provenance, "versions": _versions()},
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return versions | {"python": platform.python_version()}
+
+
+def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
+    """What a conversion would do, without doing it.
+
+    Args:
+        source: The examples.
+        config: The conversion.
+
+    Returns:
+        JSON-ready: `examples` by split, `resolution`, `base_parameters`, `modulation_size`,
+        `rows_per_shard`, `store_bytes`, and estimates of the `learning_seconds` (the time budget, if
+        there is one) and `fitting_seconds` on this machine, from the cost model.
+    """
+    check_conversion(source, config)
+    use_all_cores()
+    network, num_examples = config.network, len(source.ids)
+    graph, state = structure(network, source.domain.num_inputs, source.features.num_channels)
+    parameters = sum(int(np.prod(array.shape)) for array in to_weights(state).values())
+    metrics = source.features.columns
+    weight_bytes = np.dtype(config.base_dtype).itemsize
+    inner_loop = 2 * config.fit.num_steps * network.modulation_size
+    row_bytes = network.modulation_size * np.dtype(config.modulation_dtype).itemsize
+    layout = choose_layout(num_examples, row_bytes, config.rows_per_shard)
+    rows = len(layout.shards(num_examples)) * layout.rows_per_shard
+    learning, fitting = estimate_seconds(config, source, Fit(graph, config, source))
+    return {
+        "examples": {str(name): int(np.sum(source.split == name)) for name in np.unique(source.split)},
+        "resolution": list(source.domain.resolution),
+        "base_parameters": parameters,
+        "modulation_size": network.modulation_size,
+        "rows_per_shard": layout.rows_per_shard,
+        "store_bytes": weight_bytes * parameters + 4 * inner_loop + rows * (row_bytes + 4 * (1 + len(metrics))),
+        "learning_seconds": config.outer.time_budget or learning,
+        "fitting_seconds": fitting,
+    }

@@ -1,0 +1,192 @@
+"""Datasets of examples and of ready batches, for grain, PyTorch and plain indexing."""
+
+import operator
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from functa_store.decode.functaset import Functaset
+from functa_store.errors import ConfigError, ExampleIndexError, MissingLibraryError
+from functa_store.loaders.batch_content import (
+    Batch,
+    Content,
+    DecodeGrid,
+    DecodePoints,
+)
+from functa_store.loaders.loader import Loader
+from functa_store.loaders.normalization import Normalization
+from functa_store.loaders.selection import select
+from functa_store.loaders.windows import OpenWindow, SelectedRows
+from functa_store.store.reading.rows import Index, as_array, places_of
+
+WINDOWS_KEPT = 2
+"""Threads that take batches in turns are in two windows at most, if each takes less than a window."""
+
+
+class Examples:
+    """Examples by number, such as grain's `RandomAccessDataSource` and samplers want them.
+
+    An element is what a batch of `Loader` holds of one example, without the batch axis. May be shared by threads, and
+    pickled.
+
+    Args:
+        functaset: Where they are.
+        split: Only the examples of this split.
+        index: Only these examples: a slice, integers or a mask.
+        normalize: As for `Loader`.
+        labels: As for `Loader`.
+        decode: A grid to decode each example on; needs JAX.
+
+    Raises:
+        ConfigError: If there is no such split or label, or an option is of another kind or size.
+        ExampleIndexError: If `index` names one that is not there.
+        GridError: If the grid does not fit the domain.
+        StoreFormatError: If the store is unfinished and `normalize` is True, or it is damaged.
+    """
+
+    def __init__(
+        self,
+        functaset: Functaset,
+        *,
+        split: str | None = None,
+        index: Index | None = None,
+        normalize: bool | Normalization = True,
+        labels: Sequence[str] | None = None,
+        decode: DecodeGrid | None = None,
+    ) -> None:
+        if isinstance(decode, DecodePoints):
+            raise ConfigError("DecodePoints are drawn for a whole batch; decode on a DecodeGrid, or use Batches")
+        self._name = functaset.store.path
+        self._table = SelectedRows(functaset, select(functaset, split, index))
+        self._content = Content(functaset, normalize, labels, decode)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._name}: {len(self)}, {self._table.fingerprint[:8]}>"
+
+    def __getitem__(self, index: int) -> Batch:
+        """One example.
+
+        Raises:
+            ExampleIndexError: If there is none of that number.
+        """
+        return _first(self._batch([operator.index(index)]))
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """A whole batch of several.
+
+        Raises:
+            ExampleIndexError: If there is none of a number.
+        """
+        return self._batch(indices)
+
+    def _batch(self, indices: Sequence[int]) -> Batch:
+        positions = as_array(places_of(f"the examples of {self._name}", indices, len(self)))
+        return self._content.batch(self._table.indices(positions), self._table[positions])
+
+
+class Batches:
+    """The batches of a loader by number, for workers that take them in turns: grain's, or those of PyTorch.
+
+    Element i is the i-th batch that the loader delivers, from the beginning of its first epoch to the end of its
+    `num_epochs`. May be shared by threads, and pickled. With a `BlockShuffle`, each process reads every window.
+
+    Args:
+        loader: The loader, whose place stays as it is.
+
+    Raises:
+        ConfigError: If the loader never ends.
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        if loader.num_epochs is None:
+            raise ConfigError("the batches of a loader with num_epochs=None have no number; give it a number of epochs")
+        self._reading, self._length, self._name = loader.reading, len(loader), repr(loader)
+        self._windows: list[OpenWindow] = []
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._name}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_lock"} | {"_windows": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    def __getitem__(self, index: int) -> Batch:
+        """One batch.
+
+        Raises:
+            ExampleIndexError: If there is none of that number.
+        """
+        if not -len(self) <= operator.index(index) < len(self):
+            raise ExampleIndexError(f"{self._name}: batch {index} does not exist; there are {len(self)}, from 0 on")
+        epoch, number = divmod(operator.index(index) % len(self), self._reading.order.num_batches)
+        return self._reading.batch(self._window(epoch, number // self._reading.order.batches_per_window), number)
+
+    def _window(self, epoch: int, number: int) -> OpenWindow:
+        with self._lock:
+            for opened in self._windows:
+                if (opened.epoch, opened.number) == (epoch, number):
+                    return opened
+            opened = self._reading.open_window(epoch, number)
+            self._windows = [*self._windows, opened][-WINDOWS_KEPT:]
+            return opened
+
+
+def _first(batch: Batch) -> Batch:
+    return {name: _first(values) if isinstance(values, dict) else values[0] for name, values in batch.items()}
+
+
+try:
+    import torch
+    from torch.utils.data import Dataset
+except ImportError as error:
+    raise MissingLibraryError("PyTorch is not installed; run pip install 'functa-store[torch]'") from error
+
+
+def to_tensors(batch: Batch) -> Batch:
+    """The same arrays as tensors, without a copy."""
+    return {name: to_tensors(v) if isinstance(v, dict) else torch.as_tensor(v) for name, v in batch.items()}
+
+
+def keep_batch(batch: Batch) -> Batch:
+    """What `DataLoader` takes as `collate_fn` for `TorchExamples`, which collate each batch themselves."""
+    return batch
+
+
+class TorchExamples(Examples, Dataset[Batch]):
+    """Examples as tensors, for a `torch.utils.data.DataLoader` with samplers of PyTorch's.
+
+    `DataLoader(TorchExamples(functaset), batch_size=256, shuffle=True, collate_fn=keep_batch)` gathers each batch at
+    once. Without `collate_fn=keep_batch` torch takes the batch for a list of examples, and fails with `KeyError: 0`.
+    Works in forked and spawned workers; from a bucket, and with `decode` once JAX has begun, in spawned ones alone.
+    Arguments and errors are those of `Examples`.
+    """
+
+    def __getitem__(self, index: int) -> Batch:
+        """One example, without a batch axis."""
+        return to_tensors(super().__getitem__(index))
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """A whole batch, which `DataLoader` must not collate again: give it `collate_fn=keep_batch`."""
+        return to_tensors(super().__getitems__(indices))
+
+
+class TorchBatches(Batches, Dataset[Batch]):
+    """The batches of a loader as tensors, for workers of a `torch.utils.data.DataLoader`.
+
+    `DataLoader(TorchBatches(loader), batch_size=None, num_workers=2)` delivers the batches of the loader, in its order.
+    Worth it where batches take long to make; else `loader.to_torch()` is faster. Arguments and errors are those of
+    `Batches`.
+    """
+
+    def __getitem__(self, index: int) -> Any:
+        """One batch."""
+        return to_tensors(super().__getitem__(index))

@@ -1,0 +1,1 @@
+"""Pictures, surfaces, films and sounds of decoded examples."""

@@ -1,0 +1,227 @@
+"""The Source protocol: what an archive offers so that it can become a functaset, and checks of it."""
+
+import abc
+import collections
+import dataclasses
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from functa_store.domains.domain import Domain
+from functa_store.errors import ArchiveError, TooManyRejectsError
+from functa_store.sources.features import FeatureSpec
+from functa_store.sources.splits import SPLITS
+
+MOST_NAME_BYTES = 200
+"""Of a label: its name is that of a folder on a disk, which takes 255, and of objects in a bucket."""
+
+LABEL_DTYPES = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)))
+LABEL_DTYPES += ("float16", "float32", "float64")
+
+_NUM_NAMED = 5
+_MOST_CHARACTERS = 1000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Label:
+    """One label of every example.
+
+    Attributes:
+        values: One integer or float per example.
+        names: What the integers 0, 1, ... stand for, if they are class numbers.
+    """
+
+    values: np.ndarray
+    names: tuple[str, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reject:
+    """A member of an archive that was skipped, and why.
+
+    Of either up to 1,000 characters are kept; what is no Unicode, as in a name of another encoding, is escaped.
+    """
+
+    member: str
+    reason: str
+
+    def __post_init__(self) -> None:
+        for field in ("member", "reason"):
+            text = str(getattr(self, field))[:_MOST_CHARACTERS].encode("utf-8", "backslashreplace").decode()
+            object.__setattr__(self, field, text)
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Random access to the examples of an archive.
+
+    Attributes:
+        domain: Where each example is sampled.
+        features: What its values mean.
+        ids: One unique name per example, in the archive's order.
+        split: One of `SPLITS` per example.
+        labels: Named labels, one value per example.
+        rejects: Members that were skipped.
+        provenance: JSON-ready facts about the archive: at least `archive` (its name) and `sha256`.
+    """
+
+    domain: Domain
+    features: FeatureSpec
+    ids: Sequence[str]
+    split: np.ndarray
+    labels: Mapping[str, Label]
+    rejects: Sequence[Reject]
+    provenance: Mapping[str, Any]
+
+    @abc.abstractmethod
+    def read(self, index: int) -> np.ndarray:
+        """Raw values of one example, shape (*domain.observed, channels). Safe to call from threads.
+
+        Raises:
+            MemberError: If the member cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
+class FileSource(Protocol):
+    """What a source of files may have beside the methods of `Source`."""
+
+    def check_unchanged(self) -> None:
+        """Compare the archive's files with what they were when they were opened.
+
+        Raises:
+            ArchiveError: If one of them was changed, added or removed meanwhile.
+        """
+        ...
+
+
+def check_unchanged(source: Source) -> None:
+    """Refuse to complete a functaset of an archive that was changed while it was converted.
+
+    Raises:
+        ArchiveError: If it was, as far as the source can tell; see `FileSource`.
+    """
+    if isinstance(source, FileSource):
+        source.check_unchanged()
+
+
+def check_rejects(name: str, kind: str, rejects: Sequence[Reject], total: int, max_rejects: float) -> None:
+    """Refuse an archive of which too much cannot be used.
+
+    Args:
+        name: The archive's.
+        kind: What its members are, in the plural.
+        rejects: Those that cannot be used, so far.
+        total: How many there are.
+        max_rejects: Fraction of them that may be rejected.
+
+    Raises:
+        TooManyRejectsError: If there are more; names the first ones with their reasons.
+    """
+    if len(rejects) > max_rejects * total:
+        first = "; ".join(f"{r.member} {r.reason}" for r in rejects[:_NUM_NAMED])
+        more = f"; and {len(rejects) - _NUM_NAMED} more" if len(rejects) > _NUM_NAMED else ""
+        raise TooManyRejectsError(
+            f"{name}: {len(rejects)} of {total} {kind} cannot be used so far, more than the {max_rejects:.1%} that "
+            f"max_rejects allows: {first}{more}. Repair the archive or raise max_rejects."
+        )
+
+
+def check_source(source: Source) -> None:
+    """Check what every conversion relies on.
+
+    Raises:
+        ArchiveError: If ids repeat, lengths or shapes differ, a label or the provenance cannot be
+            stored, a split has no known name, or none is "train".
+    """
+    name, n = source.provenance["archive"], len(source.ids)
+    if n == 0:
+        first = "".join(f"; {r.member} {r.reason}" for r in source.rejects[:1])
+        refused = f": {len(source.rejects)} were refused{first}. Repair it, or ask for less" if first else ""
+        raise ArchiveError(f"{name}: no examples{refused or '; is this the right archive?'}")
+    for k, example in enumerate(source.ids):
+        if not isinstance(example, str) or not example or "\0" in example or not _is_unicode(example):
+            raise ArchiveError(
+                f"{name}: example {k} has the id {example!r:.200}, expected a text of Unicode characters without NUL; "
+                "rename it"
+            )
+    (commonest, count), *_ = collections.Counter(source.ids).most_common(1)
+    if count > 1:
+        raise ArchiveError(f"{name}: {commonest!r} is the id of {count} examples; ids must be unique")
+    lengths = {"split": len(source.split)} | {f"labels/{k}": len(v.values) for k, v in source.labels.items()}
+    for what, length in lengths.items():
+        if length != n:
+            raise ArchiveError(f"{name}: {what} has {length} values for {n} examples")
+    _check_labels(source)
+    observed, found = source.domain.observed, source.read(0).shape
+    expected = (*observed, source.domain.num_columns(source.features.num_channels))
+    if found != expected:
+        raise ArchiveError(f"{name}: the first example has shape {found}, expected (*observed, channels) = {expected}")
+    unknown = set(np.unique(source.split)) - set(SPLITS)
+    if unknown:
+        raise ArchiveError(f"{name}: unknown splits {sorted(unknown)}, expected some of {SPLITS}")
+    if "train" not in np.asarray(source.split):
+        raise ArchiveError(
+            f"{name}: none of {n} examples is in the split 'train', so there is nothing to learn from; "
+            "take more examples, or another split"
+        )
+
+
+def name_problem(name: Any) -> str | None:
+    """What keeps a label's name from being that of a Zarr array, and so of folders on disks and objects in buckets.
+
+    Returns:
+        In words; None if nothing does.
+    """
+    if not isinstance(name, str) or not name or not _is_unicode(name) or not name.isprintable():
+        return f"has the name {name!r:.200}, expected printable Unicode characters"
+    if name == "zarr.json" or name.startswith((".", "__")) or "/" in name or "\\" in name:
+        return f"has the name {name!r:.200}, expected none with a slash or backslash, or that begins with . or __"
+    if (length := len(name.encode())) > MOST_NAME_BYTES:
+        return f"has a name of {length} bytes, expected at most {MOST_NAME_BYTES}: {name[:50]}..."
+    return None
+
+
+def label_problem(name: Any, label: Label) -> str | None:
+    """What keeps a label from being stored, in words; None if nothing does."""
+    if problem := name_problem(name):
+        return problem
+    if not isinstance(label.values, np.ndarray) or label.values.dtype.name not in LABEL_DTYPES:
+        found = getattr(label.values, "dtype", type(label.values).__name__)
+        return f"{name!r} has values of {found}, expected one of {', '.join(LABEL_DTYPES)}; give classes as integers"
+    if label.names is not None and not all(isinstance(text, str) and _is_unicode(text) for text in label.names):
+        return f"{name!r} has a class whose name is no Unicode text: {label.names!r:.200}"
+    return None
+
+
+def _check_labels(source: Source) -> None:
+    name = source.provenance["archive"]
+    for label, described in source.labels.items():
+        if problem := label_problem(label, described):
+            raise ArchiveError(f"{name}: a label {problem}")
+    folded: dict[str, str] = {}
+    for label in source.labels:
+        if (other := folded.setdefault(unicodedata.normalize("NFC", label).casefold(), label)) != label:
+            raise ArchiveError(
+                f"{name}: labels {other!a} and {label!a} differ in their letters' case, or in how these are composed, "
+                "alone, which is one folder on some disks; rename one of them"
+            )
+    try:
+        json.dumps(dict(source.provenance), allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArchiveError(
+            f"{name!r}: the archive's name and its provenance must hold plain, finite JSON values of Unicode text: "
+            f"{error}"
+        ) from error
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, as Python makes of a name in another encoding
+        return False
+    return True

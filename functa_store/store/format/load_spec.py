@@ -1,0 +1,238 @@
+"""Reading and checking of a store's root, and migration of older format versions."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from functa_store.config import (
+    FitConfig,
+    NetworkConfig,
+    differences,
+    from_dict,
+    to_dict,
+)
+from functa_store.errors import NoFunctasetError, StorageError, StoreFormatError
+from functa_store.sources.features import FeatureSpec
+from functa_store.store.format.quantization import Rounding
+from functa_store.store.format.side_arrays import summary_units
+from functa_store.store.format.spec import (
+    FORMAT_VERSION,
+    IDENTITY,
+    ROOT,
+    StoreSpec,
+    sha256_json,
+)
+from functa_store.store.storage.objects import Objects, check_key
+from functa_store.store.storage.work_folder import CONVERSION, EXACT_STORE, WORK_SUFFIX
+
+MOST_EXAMPLES, MOST_SHARDS, MOST_CHUNKS, MOST_NUMBERS = 10**12, 10**6, 2**20, 2**31
+"""Far more examples, shards, chunks of a shard, and numbers of a base network or modulation than can be meant."""
+
+CHECKSUMMED = range(3, FORMAT_VERSION + 1)
+"""Versions whose root has a checksum."""
+
+MOST_EXPLAINED_BYTES = 2**15
+"""Longest metadata of which all problems are looked for."""
+
+MOST_JSON_BYTES = 256 * 2**20
+"""Longest metadata that is read; a million shards take half of it."""
+
+
+def load_spec(objects: Objects) -> StoreSpec:
+    """Read and check the attributes of a store.
+
+    Raises:
+        StoreFormatError: If there is no functaset that this release can read.
+        StorageError: If the place cannot be read.
+    """
+    name = objects.name
+    try:
+        data = objects.read(ROOT, MOST_JSON_BYTES)
+        root = json.loads(data)
+    except FileNotFoundError as error:
+        raise _nothing(objects) from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, StoreFormatError):
+            raise
+        raise StoreFormatError(f"{name}/{ROOT}: no valid JSON ({error}); copy or convert again.") from error
+    attributes = root.get("attributes") if isinstance(root, dict) else None
+    attributes = attributes.get("functa") if isinstance(attributes, dict) else None
+    if not isinstance(attributes, dict):
+        raise NoFunctasetError(
+            f"{name}: a Zarr node, but no functaset: its attributes lack the key 'functa'. Open it with zarr.open."
+        )
+    checksum = attributes.pop("checksum", None)
+    if attributes.get("format_version") in CHECKSUMMED and checksum != _sha256(name, root):
+        raise StoreFormatError(f"{name}/{ROOT}: damaged: its checksum is not that of what it says. Copy it again.")
+    return parse_spec(name, attributes, brief=len(data) > MOST_EXPLAINED_BYTES)
+
+
+def _nothing(objects: Objects) -> NoFunctasetError:
+    """What is at a path where no store is."""
+    work = objects.sibling(WORK_SUFFIX)
+    found = "no Zarr v3 group" if _holds_something(objects) else "nothing"
+    if _is_there(work, CONVERSION):
+        found = "a conversion that is learning or was interrupted (the same command goes on with it)"
+        if _is_there(work, f"{EXACT_STORE}/{ROOT}"):
+            found += f"; what is fitted so far is at {work.name}/{EXACT_STORE}"
+    return NoFunctasetError(f"{objects.name}: found {found}, expected a functaset; check the path.")
+
+
+def _holds_something(objects: Objects) -> bool:
+    try:
+        return bool(objects.sizes())
+    except (StorageError, StoreFormatError):  # it is no folder, or a web server, which lists nothing
+        return True
+
+
+def _is_there(work: Objects, key: str) -> bool:
+    try:
+        return work.size(key) is not None
+    except (StorageError, StoreFormatError):
+        return False
+
+
+def parse_spec(name: str, attributes: Mapping[str, Any], *, brief: bool = False) -> StoreSpec:
+    """Turn the attribute `functa` into a specification, refusing whatever it would not write itself.
+
+    Args:
+        name: Where it is from, for messages.
+        attributes: Without the checksum.
+        brief: Name the first problem only; see `from_dict`.
+
+    Raises:
+        StoreFormatError: If the format is newer, or an attribute is missing, unknown, malformed or absurd.
+    """
+    version = attributes.get("format_version")
+    if type(version) is not int or version < 1:
+        raise StoreFormatError(
+            f"{name}: format_version is {repr(version)[:100]}, expected a positive integer; convert again."
+        )
+    if version > FORMAT_VERSION:
+        raise NoFunctasetError(
+            f"{name}: format version {str(version)[:100]}, but this release reads versions up to {FORMAT_VERSION}. "
+            "Upgrade functa-store."
+        )
+    try:
+        current = _from_version_1(attributes) if version == 1 else dict(attributes)
+        current = _from_version_2(current) if version <= 2 else current
+        current = _from_version_3(current) if version <= 3 else current
+        current = _from_version_4(current) if version <= 4 else current
+        spec = from_dict(StoreSpec, current, brief=brief)
+        damage = next(differences(current, spec.to_attributes()["functa"]), None) or next(_absurdities(spec), None)
+    except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError) as error:
+        raise _damaged(name, str(error)) from error
+    if damage:
+        raise _damaged(name, damage)
+    if spec.fingerprint != _sha256(name, {key: attributes[key] for key in IDENTITY if key in attributes}):
+        raise _damaged(name, "the fingerprint does not belong to the other attributes; they were edited")
+    return spec
+
+
+def _sha256(name: str, value: Any) -> str:
+    """That of a stranger's JSON, which may be deeper than can be written, or hold text that is no Unicode."""
+    try:
+        return sha256_json(value)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(name, str(error)) from error
+
+
+def _damaged(name: str, what: str) -> StoreFormatError:
+    return StoreFormatError(f"{name}/{ROOT}: damaged attributes: {what[:500]}. Copy or convert again.")
+
+
+def _absurdities(spec: StoreSpec) -> Iterator[str]:
+    """What no writer would write, and no reader can read; sizes first, since others multiply them."""
+    network, layout, count = spec.config.network, spec.layout, spec.examples.count
+    rows = (layout.rows_per_shard, layout.rows_per_chunk, layout.mse_rows_per_chunk)
+    if not 1 <= count <= MOST_EXAMPLES:
+        yield f"examples.count is {count}, expected 1 to {MOST_EXAMPLES}"
+    elif any(n < 1 or n & (n - 1) or n > rows[0] for n in rows):
+        yield f"layout has {rows} rows, expected powers of two, none larger than a shard's"
+    elif rows[0] // min(rows[1:]) > MOST_CHUNKS:
+        yield f"layout has {rows} rows, expected at most {MOST_CHUNKS} chunks in a shard"
+    elif layout.num_shards(count) > MOST_SHARDS:
+        yield f"{count} examples in shards of {rows[0]} are more than {MOST_SHARDS} shards"
+    elif not _numbers(network, spec) <= MOST_NUMBERS or rows[0] * _longest_row(spec) > MOST_NUMBERS:
+        yield f"a network or shard has more than {MOST_NUMBERS} numbers"
+    else:
+        yield from _contradictions(spec)
+
+
+def _numbers(network: NetworkConfig, spec: StoreSpec) -> int:
+    """At least as many numbers as the base network has."""
+    inputs = network.width + spec.domain.num_inputs + spec.features.num_channels + network.modulation_size
+    return network.depth * network.width * (inputs + 1)
+
+
+def _longest_row(spec: StoreSpec) -> int:
+    return max(spec.config.network.modulation_size, len(spec.features.columns))
+
+
+def _contradictions(spec: StoreSpec) -> Iterator[str]:
+    stored = spec.config.modulation_dtype
+    expected = {name: to_dict(array) for name, array in spec.rounding.items()}
+    size = spec.config.network.modulation_size
+    wanted = ("offset", "scale") if stored == "int8" else ()
+    if tuple(sorted(spec.rounding)) != wanted or any(
+        (array.dtype, array.shape) != ("float32", (size,)) for array in spec.rounding.values()
+    ):
+        yield f"rounding describes {expected}, but modulations are {stored}"
+    columns = summary_units(spec.features).keys()
+    for split, quality in spec.quality.items():
+        if quality.metrics.keys() != columns:
+            yield f"quality.{split}.metrics has {list(quality.metrics)}, expected {list(columns)}"
+    head = spec.config.network.head
+    if spec.domain.head != head:
+        yield f"the network's head is {head!r}, expected {spec.domain.head!r}, since the head is that of the domain"
+    for key in spec.manifest:
+        check_key(key)
+    if spec.complete:
+        described, shards = spec.tables(Rounding(stored)), range(spec.layout.num_shards(spec.examples.count))
+        for key, table in ((table.key(i), table) for table in described.values() for i in shards):
+            if key not in spec.manifest or spec.manifest[key].bytes != table.shard_bytes:
+                yield f"the manifest has {spec.manifest.get(key)} for {key}, expected {table.shard_bytes} bytes"
+
+
+def _from_version_1(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what version 1 left unsaid: examples were fitted by the steps of learning, each on the whole grid."""
+    config = attributes["config"]
+    fit = to_dict(FitConfig(num_steps=config["inner"]["num_steps"], stride=1, tuning_steps=0))
+    outer = _with(config["outer"], "config.outer", microbatch_size=None)
+    config = _with({**config, "outer": outer}, "config", fit=fit, matmul_precision="float32")
+    return {**attributes, "config": config}
+
+
+def _from_version_2(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what version 2 left unsaid: nothing is rounded."""
+    config = _with(attributes["config"], "config", modulation_dtype="float32", base_dtype="float32")
+    return _with({**attributes, "config": config}, "functa", rounding={}, rounding_loss=None)
+
+
+def _from_version_3(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what version 3 left unsaid: grids of cells have no physical length, values are features."""
+    axes, features = attributes["domain"]["axes"], dict(attributes["features"])
+    physical = {"lengths": [1.0] * len(axes), "units": ["1"] * len(axes)}
+    domain = _with(attributes["domain"], "domain", kind="cells", **physical)
+    features["units"] = [features["units"]] * len(features["channels"])
+    features = json.loads(json.dumps(to_dict(from_dict(FeatureSpec, features)))) | features
+    network = _with(attributes["config"]["network"], "config.network", head="linear")
+    config = {**attributes["config"], "network": network}
+    quality = {split: {"metrics": {}, **figures} for split, figures in attributes["quality"].items()}
+    return {**attributes, "domain": domain, "features": features, "config": config, "quality": quality}
+
+
+def _from_version_4(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what version 4 left unsaid: features of 1 counted as much as those of 0."""
+    return {**attributes, "config": _with(attributes["config"], "config", weight_of_ones=1.0)}
+
+
+def _with(fields: Mapping[str, Any], where: str, **new: Any) -> dict[str, Any]:
+    """Fields and what a later version says beside them.
+
+    Raises:
+        ValueError: If they say it already, which no writer of their version did.
+    """
+    if unknown := sorted(fields.keys() & new.keys()):
+        raise ValueError(f"{where}.{unknown[0]} is there, but no field of this version")
+    return {**fields, **new}

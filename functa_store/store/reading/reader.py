@@ -1,0 +1,376 @@
+"""An open store: its inventory, and what of it can be read."""
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from functa_store.errors import StorageError, StoreFormatError, StoreMismatchError
+from functa_store.sources.source import Reject
+from functa_store.store.format.layout import Shard, Table
+from functa_store.store.format.load_spec import load_spec
+from functa_store.store.format.quantization import EXACT, Rounding
+from functa_store.store.format.receipts import Receipts
+from functa_store.store.format.side_arrays import TEXT, base_problems, describe_array, description_problems
+from functa_store.store.format.spec import ROOT, StoreSpec
+from functa_store.store.reading.array_reader import Column, ColumnInMemory, MetricColumn, SmallArrays
+from functa_store.store.reading.bucket_rows import RangeRows
+from functa_store.store.reading.local_rows import FileRows, MappedRows, are_whole_pages
+from functa_store.store.reading.rows import Rows, RowTable
+from functa_store.store.reading.shard_files import Shards, Values
+from functa_store.store.storage.local import LocalObjects
+from functa_store.store.storage.objects import (
+    NO_OPTIONS,
+    FileRecord,
+    Location,
+    Objects,
+    StorageOptions,
+    open_objects,
+)
+from functa_store.support.memory import available_bytes, gibibytes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inventory:
+    """What is there of a store.
+
+    Attributes:
+        spec: What it says about itself.
+        shards: The shards that are written, in order: all of them if it is complete.
+        records: Size and checksum of every object but the root, by the manifest, or by the receipts of an
+            unfinished store.
+        knows_skeleton: Whether they cover more than shards.
+    """
+
+    spec: StoreSpec
+    shards: list[Shard]
+    records: Mapping[str, FileRecord]
+    knows_skeleton: bool
+
+
+def take_inventory(objects: Objects) -> Inventory:
+    """Find out what is there, reading nothing but metadata.
+
+    Raises:
+        StoreFormatError: If there is no functaset that this release can read.
+        StorageError: If the place cannot be read.
+    """
+    spec = load_spec(objects)
+    if not spec.complete:
+        receipts, count = Receipts(objects, spec.fingerprint), spec.examples.count
+        shards = [spec.layout.shard(i, count) for i in receipts.indices() if i < spec.layout.num_shards(count)]
+        done, skeleton = receipts.done(shards), receipts.read_skeleton()
+        tables = spec.tables(Rounding(spec.config.modulation_dtype)).values()
+        done = {i: files for i, files in done.items() if all(_holds(files, table, i) for table in tables)}
+        if not (spec := load_spec(objects)).complete:  # else it became so meanwhile, and its receipts went
+            records = {key: file for key, file in (skeleton or {}).items() if key != ROOT}
+            for files in done.values():
+                records |= files
+            return Inventory(
+                spec=spec,
+                shards=[shard for shard in shards if shard.index in done],
+                records=records,
+                knows_skeleton=skeleton is not None,
+            )
+    shards = spec.layout.shards(spec.examples.count)
+    return Inventory(spec=spec, shards=shards, records=spec.manifest, knows_skeleton=True)
+
+
+def _holds(files: Mapping[str, FileRecord], table: Table, shard: int) -> bool:
+    """Whether a receipt is for a shard of the size that the store's description gives it."""
+    return (file := files.get(table.key(shard))) is not None and file.bytes == table.shard_bytes
+
+
+def open_rows(shards: Shards, to_values: Values) -> RowTable:
+    """The rows of some shards; nothing is read yet.
+
+    Args:
+        shards: The shards.
+        to_values: Turns stored rows into what is returned.
+    """
+    if not isinstance(shards.objects, LocalObjects) or not shards.objects.mapped:
+        return RangeRows(shards, to_values)
+    if are_whole_pages(shards):
+        with contextlib.suppress(StorageError):  # the process may not have so many addresses or files
+            return MappedRows(shards, shards.objects, to_values)
+    return FileRows(shards, shards.objects, to_values)
+
+
+MOST_PROBLEMS = 10
+"""Problems that one message names."""
+
+
+class StoreReader:
+    """An open functaset, checked against its own description; reads arrays when they are asked for.
+
+    An unfinished store is the functaset of the examples that were finished when it was opened.
+
+    Args:
+        location: The store: a path or a URL.
+        storage: How to reach the store.
+        verify: Compare the checksum of each shard when it is first touched; everything else always is.
+
+    Attributes:
+        objects: Where it lies.
+        path: Its path or URL.
+        spec: All it says about itself.
+        shards: The shards that can be read, in order.
+        format_version: Version of the format.
+        complete: Whether every example has been fitted.
+        num_total: Number of examples, the unfinished ones included.
+        domain: Where the examples were sampled.
+        features: What their values mean.
+        config: The conversion.
+        provenance: Facts about the archive.
+        reference: Figures to compare with.
+        quality: Examples, PSNR and means of metrics by split; empty while unfinished.
+        modulations: One modulation per example, float32 however they are stored.
+        mse: Mean squared error of each fit, float32, in the squared unit of the features.
+        metrics: The columns of `features` by name, one float32 per example, not a number where it has none.
+        metrics_table: The same in one, (example, metric); None if there are none.
+        ids: Name of each example.
+        split: Split of each example.
+        labels: Named labels, one value per example.
+        label_names: What the integers 0, 1, ... of a label stand for, where it has names.
+
+    Raises:
+        StoreFormatError: If there is no functaset that this release can read.
+        StorageError: If the place cannot be read.
+    """
+
+    def __init__(self, location: Location, *, storage: StorageOptions = NO_OPTIONS, verify: bool = False) -> None:
+        self.objects = open_objects(location, storage)
+        self.path = self.objects.name
+        self._stamp = self._root_stamp()
+        there = take_inventory(self.objects)
+        self.spec = spec = there.spec
+        self.shards = there.shards
+        self._records, self._knows_skeleton, self._verify = there.records, there.knows_skeleton, verify
+        self._small = SmallArrays(self.objects, there.records if there.knows_skeleton else None)
+        self.format_version, self.complete = spec.format_version, spec.complete
+        self.num_total = spec.examples.count
+        self.domain, self.features, self.config = spec.domain, spec.features, spec.config
+        self.provenance, self.reference, self.quality = spec.provenance, spec.reference, spec.quality
+        size, n = self.config.network.modulation_size, self.num_examples
+        columns = ["id", "split", *(f"labels/{name}" for name in self._label_names())]
+        self._small.describe_all([*spec.tables(EXACT), *columns])
+        self._check_tables()
+        self.modulations = Rows(f"{self.path}/modulations", (n, size), np.dtype(np.float32), self._open_modulations)
+        self.mse = Rows(f"{self.path}/mse", (n,), np.dtype(np.float32), self._open_mse)
+        self.metrics_table, self.metrics = self._metrics()
+        self.ids, self.split = self._column("id"), self._column("split")
+        labels = {column.removeprefix("labels/"): column for column in columns[2:]}
+        self.labels: Mapping[str, Rows] = {name: self._column(column) for name, column in labels.items()}
+        names = {name: self._small.describe(column)["attributes"].get("names") for name, column in labels.items()}
+        self.label_names: Mapping[str, tuple[str, ...]] = {
+            name: tuple(map(str, values)) for name, values in names.items() if isinstance(values, list)
+        }
+
+    def __repr__(self) -> str:
+        state = "complete" if self.complete else f"{self.num_examples} of {self.num_total} examples"
+        return f"<StoreReader {self.path}: {state}>"
+
+    def __len__(self) -> int:
+        return self.num_examples
+
+    @property
+    def num_examples(self) -> int:
+        """Number of examples that can be read."""
+        return sum(map(len, self.shards))
+
+    @functools.cached_property
+    def base(self) -> dict[str, np.ndarray]:
+        """The base weights and inner-loop rates by name, float32 however they are stored; see `stored_base`."""
+        return _for_reading({name: array.astype(np.float32, copy=False) for name, array in self.stored_base.items()})
+
+    @functools.cached_property
+    def stored_base(self) -> dict[str, np.ndarray]:
+        """The base as it is stored, checked against its SHA-256.
+
+        Raises:
+            StoreFormatError: If an array is missing, damaged or not of this network.
+        """
+        sizes = self.config.network, self.domain.num_inputs, self.features.num_channels
+        described = self.spec.base
+        kinds = {name: (array.dtype, array.shape) for name, array in described.items()}
+        self._refuse(description_problems(kinds, *sizes))  # before anything of that size is read
+        self._check_memory(sum(math.prod(shape) * (4 + np.dtype(dtype).itemsize) for dtype, shape in kinds.values()))
+        base = {name: self._small.read(f"base/{name}", *kind) for name, kind in kinds.items()}
+        self._refuse(f"base/{name} is damaged" for name in base if describe_array(base[name]) != described[name])
+        self._refuse(base_problems(base, *sizes))
+        return _for_reading(base)
+
+    def _check_memory(self, needed: int) -> None:
+        """Refuse a base that does not fit into memory, as stored and in float32."""
+        if needed > (free := available_bytes()):
+            raise StoreFormatError(
+                f"{self.path}: its base needs {gibibytes(needed)} of memory, this process may take {gibibytes(free)}; "
+                "use a machine or limits with more, if you trust the store."
+            )
+
+    def _refuse(self, problems: Iterable[str]) -> None:
+        if found := "; ".join(itertools.islice(problems, MOST_PROBLEMS))[:2000]:
+            raise StoreFormatError(f"{self.path}: {found}. Copy the store again, or convert again.")
+
+    @functools.cached_property
+    def rounding(self) -> Rounding:
+        """How modulations are stored.
+
+        Raises:
+            StoreFormatError: If `scale` or `offset` are missing or damaged.
+        """
+        arrays = {name: self._small.read(name, array.dtype, array.shape) for name, array in self.spec.rounding.items()}
+        for name, array in arrays.items():
+            if describe_array(array) != self.spec.rounding[name] or not np.isfinite(array).all():
+                raise StoreFormatError(f"{self.path}/{name}: damaged. Copy the store again, or convert again.")
+        rounding = Rounding(self.config.modulation_dtype, **arrays)
+        if not rounding.is_finite:
+            raise StoreFormatError(f"{self.path}: scale and offset lead beyond float32, or a scale is not positive.")
+        return rounding
+
+    @functools.cached_property
+    def statistics(self) -> dict[str, np.ndarray]:
+        """Per dimension of the modulations over all examples: `mean`, `std` (population), `min`, `max`, float32.
+
+        Raises:
+            StoreFormatError: If the store is unfinished, or they are missing or damaged.
+        """
+        if not self.complete:
+            raise StoreFormatError(
+                f"{self.path}: unfinished store, which has no statistics. Run the command that was interrupted "
+                "(convert, recode or repair) again to finish it."
+            )
+        shape = (self.config.network.modulation_size,)
+        return _for_reading(
+            {name: self._small.read(f"statistics/{name}", "float32", shape) for name in ("mean", "std", "min", "max")}
+        )
+
+    @functools.cached_property
+    def rejects(self) -> list[Reject]:
+        """The members of the archive that were skipped."""
+        fields = [self._small.read(f"rejects/{field}", "string") for field in ("member", "reason")]
+        if fields[0].shape != fields[1].shape:
+            raise StoreFormatError(f"{self.path}/rejects: members and reasons differ in number. Copy the store again.")
+        return [Reject(member=str(member), reason=str(reason)) for member, reason in zip(*fields, strict=True)]
+
+    @property
+    def bytes_total(self) -> int:
+        """Bytes of all files of the store, as far as they are recorded."""
+        return sum(file.bytes for file in self._records.values()) + (self.objects.size(ROOT) or 0)
+
+    @property
+    def bytes_base(self) -> int:
+        """Bytes of the base's files, compressed as they are."""
+        return sum(file.bytes for key, file in self._records.items() if key.startswith("base/"))
+
+    @property
+    def bytes_per_example(self) -> int:
+        """Bytes of one stored modulation: what another example costs."""
+        return self.config.network.modulation_size * np.dtype(self.config.modulation_dtype).itemsize
+
+    def _open_modulations(self) -> RowTable:
+        return open_rows(self._shards_of("modulations"), self.rounding.to_values)
+
+    def _open_mse(self) -> RowTable:
+        return open_rows(self._shards_of("mse"), np.asarray)
+
+    def _metrics(self) -> tuple[Rows | None, Mapping[str, Rows]]:
+        columns, n = self.features.columns, self.num_examples
+        if not columns:
+            return None, {}
+        dtype = np.dtype(np.float32)
+        table = Rows(f"{self.path}/metrics", (n, len(columns)), dtype, self._open_metrics)
+        opening = [functools.partial(MetricColumn, table, i) for i in range(len(columns))]
+        return table, {
+            column: Rows(f"{self.path}/metrics, {column}", (n,), dtype, open_column)
+            for column, open_column in zip(columns, opening, strict=True)
+        }
+
+    def _open_metrics(self) -> RowTable:
+        return open_rows(self._shards_of("metrics"), np.asarray)
+
+    def _shards_of(self, name: str) -> Shards:
+        table = self.spec.tables(Rounding(self.config.modulation_dtype))[name]
+        return Shards(
+            self.objects,
+            table,
+            [shard.index for shard in self.shards],
+            self._records,
+            verify=self._verify,
+            check_store=self.check_unchanged,
+        )
+
+    def check_unchanged(self) -> None:
+        """Compare what lies at the path with what was opened; on a disk alone, where that costs nothing.
+
+        Raises:
+            StoreMismatchError: If the store was replaced by another one.
+            StoreFormatError: If there is none any more.
+        """
+        if (stamp := self._root_stamp()) == self._stamp:
+            return
+        if (found := load_spec(self.objects).fingerprint) != self.spec.fingerprint:
+            raise StoreMismatchError(
+                f"{self.path}: found the store {found[:16]}, expected {self.spec.fingerprint[:16]}, which was there "
+                "when it was opened; it was replaced. Open it again."
+            )
+        self._stamp = stamp
+
+    def _root_stamp(self) -> tuple[int, int, int] | None:
+        return self.objects.stamp(ROOT) if isinstance(self.objects, LocalObjects) else None
+
+    def _column(self, name: str) -> Rows:
+        """A small per-example array, described; read chunk by chunk when it is asked for."""
+        described = self._small.describe(name)
+        if described["shape"] != (self.num_total,):
+            raise self._unexpected(name, f"shape {described['shape']}", f"({self.num_total},)")
+        is_text, wanted = described["data_type"] == "string", name in ("id", "split")
+        if is_text != wanted:
+            raise self._unexpected(name, described["data_type"], "string" if wanted else "numbers")
+        dtype = TEXT if is_text else np.dtype(described["data_type"])
+        return Rows(f"{self.path}/{name}", (self.num_examples,), dtype, functools.partial(self._open_column, name))
+
+    def _open_column(self, name: str) -> RowTable:
+        array = self._small.open(name, None)
+        if self.complete:
+            return Column(array)
+        values = array.read()
+        return ColumnInMemory(np.concatenate([values[:0], *(values[s.start : s.stop] for s in self.shards)]))
+
+    def _label_names(self) -> list[str]:
+        suffix = "/zarr.json"
+        files = self._records if self._knows_skeleton else self.objects.sizes("labels")
+        found = [key.removeprefix("labels/").removesuffix(suffix) for key in files if key.startswith("labels/")]
+        return sorted(name for name in found if "/" not in name and f"labels/{name}{suffix}" in files)
+
+    def _check_tables(self) -> None:
+        """Compare what other Zarr readers are told about the tables with what they are."""
+        for name, table in self.spec.tables(Rounding(self.config.modulation_dtype)).items():
+            described = self._small.describe(name)
+            expected: dict[str, Any] = {
+                "shape": (self.num_total, *table.row_shape),
+                "data_type": table.dtype.name,
+                "chunks": (table.rows_per_shard, *table.row_shape),
+                "codecs": table.codecs,
+            }
+            found = {key: described[key] for key in expected}
+            if found != expected:
+                raise self._unexpected(name, str(found), str(expected))
+
+    def _unexpected(self, name: str, found: str, expected: str) -> StoreFormatError:
+        return StoreFormatError(
+            f"{self.path}/{name}: {found[:1000]}, expected {expected}; two conversions were mixed. "
+            "Convert again into an empty path."
+        )
+
+
+def _for_reading(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays that are handed out again and again, and must not be changed."""
+    for array in arrays.values():
+        array.setflags(write=False)
+    return arrays

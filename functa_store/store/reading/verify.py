@@ -1,0 +1,121 @@
+"""Comparison of all bytes of a store with the checksums of what was written."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from functa_store.errors import StoreFormatError
+from functa_store.store.format.spec import ROOT
+from functa_store.store.reading.reader import Inventory, StoreReader, take_inventory
+from functa_store.store.storage.objects import (
+    NO_OPTIONS,
+    FileRecord,
+    Location,
+    Objects,
+    StorageOptions,
+    open_objects,
+    record,
+    record_parts,
+)
+from functa_store.store.storage.server_calls import map_in_threads
+from functa_store.store.storage.work_folder import SKELETON, WORK_SUFFIX
+
+THREADS = 8
+
+BLOCK_BYTES = 2**26
+"""Bytes that a thread holds at a time; an object may be far longer, such as a stranger's sparse file."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What was found in a store.
+
+    Attributes:
+        complete: Whether every example has been fitted.
+        examples: Examples that should be readable.
+        total: Examples of the archive.
+        checked: Objects whose bytes were compared with what was written.
+        damaged: Objects that are missing or not what was written, and what is wrong with each.
+        foreign: Objects that no functaset has; nothing reads them.
+    """
+
+    complete: bool
+    examples: int
+    total: int
+    checked: int
+    damaged: dict[str, str]
+    foreign: list[str]
+
+
+def verify(location: Location, *, storage: StorageOptions = NO_OPTIONS) -> Verdict:
+    """Read every object of a store and compare it with the manifest; of an unfinished one, with the receipts.
+
+    Raises:
+        StoreFormatError: If the root, which describes the rest, is missing or damaged.
+        StorageError: If the place cannot be read.
+    """
+    objects = open_objects(location, storage)
+    there = take_inventory(objects)
+    damaged = damage(objects, there.records)
+    if not there.knows_skeleton:
+        damaged[SKELETON] = (
+            f"is missing beside the store, in {objects.sibling(WORK_SUFFIX).name}: only shards could be compared"
+        )
+    if not damaged:
+        try:
+            reader = StoreReader(objects)
+            _ = reader.base, reader.rounding
+        except StoreFormatError as error:  # right checksums, wrong content
+            damaged = {ROOT: str(error)}
+    return Verdict(
+        complete=there.spec.complete,
+        examples=sum(map(len, there.shards)),
+        total=there.spec.examples.count,
+        checked=len(there.records) + 1,
+        damaged=damaged,
+        foreign=_foreign(objects, there),
+    )
+
+
+def damage(objects: Objects, records: Mapping[str, FileRecord]) -> dict[str, str]:
+    """The objects that are missing or not what was written, and what is wrong with each.
+
+    Raises:
+        StorageError: If the place cannot be read.
+    """
+
+    def problem(key: str) -> str | None:
+        try:
+            found = _record_of(objects, key, records[key].bytes)
+        except FileNotFoundError:
+            return "is missing"
+        except StoreFormatError as error:
+            return str(error)
+        if found != records[key]:
+            return f"has {found.bytes} bytes with checksum {found.crc32c}, expected {records[key].bytes} with " + (
+                records[key].crc32c
+            )
+        return None
+
+    problems = map_in_threads(problem, records, threads=THREADS, name="verify")
+    found = dict(zip(records, problems, strict=True))
+    return {key: what for key, what in found.items() if what is not None}
+
+
+def _record_of(objects: Objects, key: str, num_bytes: int) -> FileRecord:
+    """Size and checksum of an object that should have so many bytes."""
+    if num_bytes <= BLOCK_BYTES:
+        return record(objects.read(key, num_bytes))
+    if (found := objects.size(key)) is None:
+        raise FileNotFoundError(key)
+    if found != num_bytes:
+        raise StoreFormatError(f"has {found:,} bytes, expected {num_bytes:,}")
+    starts = range(0, num_bytes, BLOCK_BYTES)
+    return record_parts(objects.read_ranges(key, [s], [min(BLOCK_BYTES, num_bytes - s)])[0] for s in starts)
+
+
+def _foreign(objects: Objects, there: Inventory) -> list[str]:
+    if not objects.lists:
+        return []
+    known = {ROOT, *there.records}
+    unfinished = () if there.spec.complete else ("modulations/c/", "mse/c/", "metrics/c/", "statistics/")
+    return [key for key in objects.sizes() if key not in known and not key.startswith(unfinished)]

@@ -1,0 +1,1 @@
+"""Where a store lies: disks, buckets, servers, and the lock of its writer."""

@@ -1,0 +1,1 @@
+"""Writing of a store, across interruptions."""

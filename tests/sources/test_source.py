@@ -1,0 +1,60 @@
+"""What every source must offer."""
+
+import numpy as np
+import pytest
+
+from functa_store.errors import ArchiveError, TooManyRejectsError
+from functa_store.sources.array_source import ArraySource
+from functa_store.sources.source import (
+    Label,
+    Reject,
+    Source,
+    check_rejects,
+)
+from functa_store.sources.splits import hold_out_every, hold_out_last
+
+VALUES = np.zeros((20, 4, 5, 3), np.float32)
+
+
+def test_an_array_is_a_source():
+    source = ArraySource(VALUES)
+    assert isinstance(source, Source)
+    assert source.domain.resolution == (4, 5)
+    assert source.read(3).shape == (4, 5, 3)
+
+
+def test_every_tenth_example_is_held_out():
+    assert np.flatnonzero(hold_out_every(25, 10) == "test").tolist() == [9, 19]
+
+
+def test_the_last_tenth_is_held_out():
+    assert np.sum(hold_out_last(1302) == "train") == 1171
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ids": ["a"] * 20}, "'a' is the id of 20 examples"),
+        ({"ids": ["a", "b"]}, "ids has 2 values for 20 examples"),
+        ({"split": np.array(["train"] * 19)}, "split has 19 values"),
+        ({"split": np.array(["dev"] * 20)}, "unknown splits"),
+        ({"split": np.array(["test"] * 20)}, "nothing to learn from"),
+        ({"labels": {"kind": Label(values=np.zeros(3))}}, "label kind has 3 values"),
+        ({"axes": ("t",)}, "expected"),
+    ],
+)
+def test_a_source_that_contradicts_itself_is_refused(options, words):
+    with pytest.raises(ArchiveError, match=words):
+        ArraySource(VALUES, **options)
+
+
+def test_an_empty_source_is_refused():
+    with pytest.raises(ArchiveError, match="no examples"):
+        ArraySource(VALUES[:0])
+
+
+def test_too_many_rejects_name_the_first_five_with_their_reasons():
+    rejects = [Reject(member=f"{k}.png", reason="is empty") for k in range(7)]
+    check_rejects("a.zip", "images", rejects, 70, 0.1)
+    with pytest.raises(TooManyRejectsError, match=r"7 of 69 images .* 10\.0%.* 0\.png is empty; .* 4\.png .* 2 more"):
+        check_rejects("a.zip", "images", rejects, 69, 0.1)
