@@ -1,4 +1,4 @@
-"""How well do functa keep fields on the globe, on the grid, between its points and across its seam?
+"""Quality of fields on the globe: on the grid, between its points and across its seam.
 
     python -m benchmarks.climate --archive FILE --variable NAME [--time-budget 300] [--folder bench-output]
 

@@ -1,4 +1,4 @@
-"""Which data do the benchmarks run on?"""
+"""Data that the benchmarks run on."""
 
 import dataclasses
 import io

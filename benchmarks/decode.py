@@ -1,4 +1,4 @@
-"""How many points per second are decoded, and does a new resolution compile anew?
+"""Points decoded per second, and compilations that a new resolution costs.
 
     python -m benchmarks.decode [--sizes 128x6 256x10] [--out NAME.json]
 

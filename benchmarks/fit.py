@@ -1,4 +1,4 @@
-"""How fast are examples fitted, against plain programs of the published algorithm?
+"""Speed of a fit, against plain programs of the published algorithm.
 
     python -m benchmarks.fit [--sizes 128x6 256x10 512x15] [--reference CHECKOUT] [--out NAME.json]
 

@@ -1,4 +1,4 @@
-"""How is a functaset of any size made in seconds, without learning?"""
+"""Functasets of any size, made in seconds without learning."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What do spherical harmonics, bilinear interpolation and principal components make of fields on the globe?"""
+"""Spherical harmonics, bilinear interpolation and principal components of fields on the globe."""
 
 import itertools
 

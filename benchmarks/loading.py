@@ -1,4 +1,4 @@
-"""How fast do training batches come, and how well are they shuffled?
+"""Speed of training batches, and how well they are shuffled.
 
     python -m benchmarks.loading [--examples 200000] [--size 256] [--batch 256] [--runs 5] [--out NAME.json]
 

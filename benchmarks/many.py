@@ -1,4 +1,4 @@
-"""What do ten million examples cost to write, to open and to read?
+"""Cost of writing, opening and reading ten million examples.
 
     python -m benchmarks.many [--runs 7] [--examples 100000 10000000] [--size 64] [--batch 256] [--out NAME.json]
 

@@ -1,4 +1,4 @@
-"""On which networks and images are fit, outer step and decoder timed?"""
+"""Networks and images on which fit, outer step and decoder are timed."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""How long does it take until the first modulations are there?
+"""Time until the first modulations are there.
 
     python -m benchmarks.opening [--runs 15] [--examples 20000] [--size 256] [--batch 256] [--out NAME.json]
 

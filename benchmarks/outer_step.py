@@ -1,4 +1,4 @@
-"""How fast is an outer step on all points, and how much memory does it take, against a plain one?
+"""Speed and memory of an outer step on all points, against a plain one.
 
     python -m benchmarks.outer_step [--sizes 128x6 256x10] [--memory-only] [--out NAME.json]
 

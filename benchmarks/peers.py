@@ -1,4 +1,4 @@
-"""Which plain programs of the published method are our fit and outer step compared with?
+"""Plain programs of the published method, with which fit and outer step are compared.
 
 Algorithm 1 of functa (Dupont, Kim et al., ICML 2022) with meta-SGD, on the whole grid in every step, in
 jax.numpy alone, so that a fault of the library cannot hide in its own peer. Matrix products have JAX's

@@ -1,4 +1,4 @@
-"""How fast is a shuffled epoch read, beside other formats and numpy's memory map?
+"""Speed of a shuffled epoch, beside other formats and numpy's memory map.
 
     python -m benchmarks.reading [--runs 7] [--python LitData=FOLDER/bin/python] [--make-environments FOLDER]
         [--only NAME ...] [--cold-gigabytes 4] [--out NAME.json]

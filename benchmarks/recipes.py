@@ -1,4 +1,4 @@
-"""How are recipes, changes of one configuration, compared without a look at what is held out?"""
+"""Comparison of recipes, changes of one configuration, without a look at what is held out."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""How long does a shuffled epoch from a bucket take, and how many requests?
+"""Time and requests of a shuffled epoch from a bucket.
 
     python -m benchmarks.remote_reading [--runs 3] [--examples 20000] [--size 256] [--delay 0.02] [--out NAME.json]
 

@@ -1,4 +1,4 @@
-"""How does a benchmark take its options and tell its results?"""
+"""Options and tables of results of all benchmarks."""
 
 import argparse
 import dataclasses

@@ -1,4 +1,4 @@
-"""What do fewer bits per number cost, against the images themselves?
+"""Cost of fewer bits per number, against the images themselves.
 
     python -m benchmarks.rounding STORE.functa ARCHIVE [--out NAME.json]
 

@@ -1,4 +1,4 @@
-"""How do time and memory of a conversion grow with the number of images?
+"""Growth of a conversion's time and memory with the number of images.
 
     python -m benchmarks.scaling [--images 1000 10000 100000] [--preset] [--out NAME.json]
 

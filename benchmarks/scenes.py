@@ -1,4 +1,4 @@
-"""How well does a functaset of scenes show views that its fit has not seen, from one view, two, four and all?
+"""Quality of views that a fit has not seen, from one view, two, four and all.
 
     python -m benchmarks.scenes --archive FILE [--kind cars|chairs|both] [--time-budget 900] [--folder bench-output]
     python -m benchmarks.scenes --archive FILE --sweep [NAME ...] [--fold 3] [--outer-steps 150]

@@ -1,4 +1,4 @@
-"""Which schedule of steps and points fits best for its arithmetic, on images, voxels and a globe?
+"""Schedules of steps and points that fit best for their arithmetic, on images, voxels and a globe.
 
     python -m benchmarks.schedules WORKLOAD DATA OUT [--outer-steps N] [--inner-steps 3]
 

@@ -1,4 +1,4 @@
-"""What does it cost to select lazily, through xarray, over decoding just those points?
+"""Cost of selecting lazily through xarray, over decoding just those points.
 
     python -m benchmarks.selection [--size 128x6] [--resolution 1024] [--runs 15] [--out NAME.json]
 

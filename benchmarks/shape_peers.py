@@ -1,4 +1,4 @@
-"""How well do other codes of as many numbers, or bytes, keep shapes?"""
+"""Other codes of as many numbers, or bytes, for shapes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any

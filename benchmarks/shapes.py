@@ -1,4 +1,4 @@
-"""How well are held-out shapes kept, against a PCA of as many numbers and a coarse grid of as many bytes?
+"""Quality of held-out shapes, against a PCA of as many numbers and a coarse grid of as many bytes.
 
     python -m benchmarks.shapes --archive ARCHIVE [--resolution 32] [--time-budget 1200] [--w0 12] [--sweep]
 

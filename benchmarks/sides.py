@@ -1,4 +1,4 @@
-"""Which ways to fit are timed beside each other?"""
+"""Ways to fit that are timed beside each other."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How well are sound and video kept, against as many principal components and as many cosines?
+"""Quality of sound and video, against as many principal components and as many cosines.
 
     python -m benchmarks.signals audio|video --archive ARCHIVE [--limit N] [--outer-steps N] [--sweep [RECIPE ...]]
 

@@ -1,4 +1,4 @@
-"""Is our sine faster than XLA's on this device?
+"""Speed of our sine, against XLA's on this device.
 
     python -m benchmarks.sine [--elements 65536 16777216] [--out NAME.json]
 

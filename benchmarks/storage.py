@@ -1,4 +1,4 @@
-"""What does it cost to write a shard, and how many requests does a bucket see?
+"""Cost of writing a shard, and the requests that a bucket sees.
 
     python -m benchmarks.storage [--runs 15] [--out NAME.json]
 

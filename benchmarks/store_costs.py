@@ -1,4 +1,4 @@
-"""What does one functaset cost to write, or to open, in a process of its own?
+"""Cost of writing, or opening, one functaset in a process of its own.
 
     python -m benchmarks.store_costs write PATH EXAMPLES SIZE
     python -m benchmarks.store_costs open PATH BATCH

@@ -1,4 +1,4 @@
-"""Which recipe is best after a given number of outer steps?
+"""Comparison of recipes after a given number of outer steps.
 
     python -m benchmarks.sweep ARCHIVE OUT [--outer-steps 600]
 

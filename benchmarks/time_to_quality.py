@@ -1,4 +1,4 @@
-"""How fast does held-out PSNR rise, against the plain recipe of the literature?
+"""Held-out PSNR over time, against the plain recipe of the literature.
 
     python -m benchmarks.time_to_quality ARCHIVE OUT [--minutes 6] [--plain-minutes 30]
 

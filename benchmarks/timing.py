@@ -1,4 +1,4 @@
-"""How long do programs take beside each other, and how fast could this machine be?
+"""Timing of programs beside each other, and of what this machine could do.
 
 Sides that are compared take turns in one process, so that what else the machine does meets them alike;
 their ratio is the median over the rounds. First calls, which compile, are a number of their own.

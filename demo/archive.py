@@ -1,4 +1,4 @@
-"""Where does the demo get a small archive in CelebA's layout from, without a download?"""
+"""A small archive in CelebA's layout, made without a download."""
 
 import dataclasses
 import io

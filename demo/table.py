@@ -1,4 +1,4 @@
-"""How does the demo's functaset compare with the archive and with other ways to store it?"""
+"""Table of the demo: its functaset beside the archive and other ways to store it."""
 
 import io
 from collections.abc import Sequence

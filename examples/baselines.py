@@ -1,4 +1,4 @@
-"""How well do methods classify that need no training loop?"""
+"""Classifiers that need no training loop."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""How is a classifier trained on modulations in JAX?
+"""Classifier on modulations, trained in JAX.
 
     python -m examples.classify_jax                                       # handwritten digits, converted on the spot
     python -m examples.classify_jax --store faces.functa --label Smiling  # any functaset with a label of classes

@@ -1,4 +1,4 @@
-"""How is a classifier trained on modulations in PyTorch?
+"""Classifier on modulations, trained in PyTorch.
 
     python -m examples.classify_torch                                       # handwritten digits, converted on the spot
     python -m examples.classify_torch --store faces.functa --label Smiling  # any functaset with a label of classes

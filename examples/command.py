@@ -1,4 +1,4 @@
-"""How is an example that classifies run from the command line, on any label of any functaset?"""
+"""Command line of the examples that classify, for any label of any functaset."""
 
 import argparse
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""How do the handwritten digits of scikit-learn become a functaset?"""
+"""The handwritten digits of scikit-learn as a functaset."""
 
 from pathlib import Path
 from typing import Any

@@ -39,13 +39,15 @@ if TYPE_CHECKING:
     from functa_store.exporting.export import export as export
     from functa_store.media.film import write_film as write_film
     from functa_store.media.mesh import surface as surface
-    from functa_store.media.mesh import write_meshes as write_meshes
+    from functa_store.media.mesh import write_mesh as write_mesh
     from functa_store.media.scene_views import render_view as render_view
     from functa_store.media.scene_views import write_orbit as write_orbit
     from functa_store.media.sound import write_sound as write_sound
     from functa_store.plugins import Converter as Converter
     from functa_store.plugins import Preset as Preset
     from functa_store.plugins import converters as converters
+    from functa_store.plugins import read_preset as read_preset
+    from functa_store.plugins import write_preset as write_preset
     from functa_store.sources.array_source import ArraySource as ArraySource
     from functa_store.sources.features import FeatureSpec as FeatureSpec
     from functa_store.sources.source import Label as Label
@@ -72,10 +74,10 @@ _HOMES = {
     "TooManyRejectsError",
     "exporting.export": "export",
     "media.film": "write_film",
-    "media.mesh": "surface write_meshes",
+    "media.mesh": "surface write_mesh",
     "media.scene_views": "render_view write_orbit",
     "media.sound": "write_sound",
-    "plugins": "Converter Preset converters",
+    "plugins": "Converter Preset converters read_preset write_preset",
     "sources.array_source": "ArraySource",
     "sources.features": "FeatureSpec",
     "sources.source": "Label Reject Source",

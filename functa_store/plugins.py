@@ -4,14 +4,18 @@ import argparse
 import dataclasses
 import importlib.metadata
 import logging
+import os
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from functa_store.config import ConvertConfig
+from functa_store.config import ConvertConfig, from_dict, to_dict
+from functa_store.errors import ConfigError
 from functa_store.progress import Report
 from functa_store.sources.source import Source
 
 GROUP = "functa_store.converters"
+
+_SECTIONS = "the sections config and source; see functa presets --write"
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +62,90 @@ class Converter(Protocol):
             ArchiveError: If the archive cannot be converted.
         """
         ...
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration's values overlaid by some; of two that exclude each other, the new one stays.
+
+    Args:
+        values: Like those of `config.to_dict`.
+        changes: Some of them, nested likewise.
+    """
+    found = dict(values)
+    for name, value in changes.items():
+        inner = found.get(name)
+        found[name] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    for given, dropped in (("time_budget", "num_steps"), ("num_steps", "time_budget")):
+        if changes.get(given) is not None and dropped in values and dropped not in changes and given in values:
+            found[dropped] = None
+    if changes.get("modulation") == "shift" and "modulation_dim" not in changes:
+        found["modulation_dim"] = None
+    return found
+
+
+def read_preset(path: str | os.PathLike[str], preset: Preset) -> Preset:
+    """A preset overlaid by a file of choices.
+
+    Args:
+        path: A YAML file, or a TOML file where its name ends in .toml, with some of what `write_preset` writes: the
+            sections `config` (fields of `ConvertConfig`) and `source` (options of the converter).
+        preset: What holds where the file says nothing.
+
+    Raises:
+        ConfigError: If it cannot be read, has other keys, or a value is out of range.
+    """
+    found = _read(os.fspath(path))
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"{path}: found {type(found).__name__}, expected {_SECTIONS}")
+    if unknown := sorted(map(str, found.keys() - {"summary", "config", "source"})):
+        raise ConfigError(f"{path}: found the keys {', '.join(unknown)}, expected {_SECTIONS}")
+    parts = {name: found.get(name) or {} for name in ("config", "source")}
+    for name, part in parts.items():
+        if not isinstance(part, Mapping):
+            raise ConfigError(f"{path}: {name} is {part!r}, expected names and values")
+    try:
+        config = from_dict(ConvertConfig, merged(to_dict(preset.config), parts["config"]))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return Preset(
+        summary=str(found.get("summary", preset.summary)),
+        config=dataclasses.replace(config, preset=preset.config.preset),
+        source={**preset.source, **parts["source"]},
+    )
+
+
+def write_preset(path: str | os.PathLike[str], preset: Preset) -> None:
+    """Write every choice of a preset to a YAML file that `read_preset` and `functa convert --config` take.
+
+    Raises:
+        ConfigError: If the name ends in something else than .yaml or .yml.
+        OSError: If something is there already, or it cannot be written.
+    """
+    import yaml
+
+    if not os.fspath(path).endswith((".yaml", ".yml")):
+        raise ConfigError(f"{path}: presets are written as YAML, expected a name that ends in .yaml")
+    with open(path, "x", encoding="utf-8") as file:
+        yaml.safe_dump(preset_values(preset), file, sort_keys=False, allow_unicode=True)
+
+
+def preset_values(preset: Preset) -> dict[str, Any]:
+    """Everything that a preset says, as plain JSON types."""
+    return {"summary": preset.summary, "source": dict(preset.source), "config": to_dict(preset.config)}
+
+
+def _read(path: str) -> Any:
+    import tomllib
+
+    import yaml
+
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file) if path.endswith(".toml") else yaml.safe_load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: is no {'TOML' if path.endswith('.toml') else 'YAML'}: {error}") from error
 
 
 def converters() -> dict[str, Converter]:

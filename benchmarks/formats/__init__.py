@@ -1,1 +1,1 @@
-"""How do other formats read shuffled batches of vectors, each in its own fast way?"""
+"""Shuffled batches of vectors from other formats, each in its own fast way."""

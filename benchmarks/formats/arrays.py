@@ -1,4 +1,4 @@
-"""How are rows read from formats that hold arrays?"""
+"""Rows read from formats that hold arrays."""
 
 from collections.abc import Callable
 from pathlib import Path

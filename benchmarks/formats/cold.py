@@ -1,4 +1,4 @@
-"""How fast is a shuffled epoch of a table that is not in memory?"""
+"""Speed of a shuffled epoch of a table that is not in memory."""
 
 import gc
 import mmap

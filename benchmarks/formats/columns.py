@@ -1,4 +1,4 @@
-"""How are rows read from formats that hold columns?"""
+"""Rows read from formats that hold columns."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How fast does a format read a shuffled epoch beside numpy's memory map?
+"""Speed of a shuffled epoch of a format, beside numpy's memory map.
 
     python -m benchmarks.formats.measure "LitData" [--examples 200000] [--size 256] [--batch 256] [--runs 7]
 

@@ -1,4 +1,4 @@
-"""How are rows read from a functaset?"""
+"""Rows read from a functaset."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is a format that vectors are read from?"""
+"""Protocol of a format that vectors are read from."""
 
 import dataclasses
 import importlib.util

@@ -1,4 +1,4 @@
-"""How are rows read from formats that hold records?"""
+"""Rows read from formats that hold records."""
 
 import importlib
 import itertools

@@ -25,7 +25,8 @@ from converters.arrays.bounds import (
     check_promise,
 )
 from converters.arrays.zarr_codecs import measure_deflate
-from functa_store.errors import ArchiveError, MemberError, MissingLibraryError
+from functa_store.errors import ArchiveError, MemberError
+from functa_store.support.optional import require
 
 if TYPE_CHECKING:
     import h5py
@@ -439,11 +440,7 @@ def import_h5py() -> Any:
     Raises:
         MissingLibraryError: If it is not installed.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingLibraryError("h5py is not installed; run pip install 'functa-store[arrays]'") from error
-    return h5py
+    return require("h5py", extra="arrays")
 
 
 def _is_long(kind: Any) -> bool:

@@ -110,7 +110,7 @@ def open_climate(
         from converters.climate.source import ClimateSource
     except ImportError as error:
         raise MissingLibraryError(
-            f"xarray is not installed; run pip install 'functa-store[climate]': {error}"
+            f"a library that reads climate archives is not installed; run pip install 'functa-store[climate]': {error}"
         ) from error
     with in_bounded_memory(os.fspath(path)):
         return ClimateSource(ClimateFiles(path), options, survey, report)

@@ -36,5 +36,9 @@ IMAGES64_FAST = Preset(
     source={"resolution": 64, "crop": "square"},
 )
 
-CELEBA_PRESETS = {"celeba64-fast": CELEBA64_FAST, "celeba64-paper": CELEBA64_PAPER}
-IMAGES_PRESETS = {"images64-fast": IMAGES64_FAST}
+_FACES = {"celeba64-fast": CELEBA64_FAST, "celeba64-paper": CELEBA64_PAPER}
+_ANY = {"images64-fast": IMAGES64_FAST}
+CELEBA_PRESETS = {**_FACES, **_ANY}
+"""All presets of images work with each of their converters; the first one is its default."""
+
+IMAGES_PRESETS = {**_ANY, **_FACES}

@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float64, Int64
 
 from converters.archives.memory_share import check_wanted, take_room
 from converters.archives.plain_files import shown
-from functa_store.errors import MemberError, MissingLibraryError
+from functa_store.errors import MemberError
+from functa_store.support.optional import require
 
 MESH_SUFFIXES = (".obj", ".off")
 MOST_TRIANGLES = 1 << 22
@@ -233,11 +234,7 @@ def filled(surface: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
     Raises:
         MissingLibraryError: If scipy is not installed.
     """
-    try:
-        from scipy import ndimage
-    except ImportError as error:
-        raise MissingLibraryError("scipy is not installed; run pip install 'functa-store[shapes]'") from error
-    regions, _ = ndimage.label(~np.pad(surface, 1))  # type: ignore[misc]  # with no `output` it gives two
+    regions, _ = require("scipy.ndimage", extra="shapes").label(~np.pad(surface, 1))
     return (regions != regions[0, 0, 0])[1:-1, 1:-1, 1:-1]
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from converters.archives.memory_share import check_wanted, take_room
-from functa_store.errors import ConfigError, MemberError, MissingLibraryError
+from functa_store.errors import ConfigError, MemberError
+from functa_store.support.optional import require
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
@@ -251,14 +252,11 @@ def resampled(
     if given == wanted:
         yield from blocks
         return
-    try:
-        from scipy.signal import firwin, resample_poly
-    except ImportError as error:
-        raise MissingLibraryError("scipy is not installed; run pip install 'functa-store[audio]'") from error
+    signal = require("scipy.signal", extra="audio")
     common = math.gcd(given, wanted)
     up, down = wanted // common, given // common
     reach = 10 * max(up, down)  # as of resample_poly, which would design its filter anew for each part
-    weights = firwin(2 * reach + 1, 1 / max(up, down), window=("kaiser", 5.0))  # type: ignore[arg-type]
+    weights = signal.firwin(2 * reach + 1, 1 / max(up, down), window=("kaiser", 5.0))
     beside = -(-(reach // up + 2) // down) * down  # multiples of `down` begin a new sample
     part = max(beside, -(-_VALUES_AT_ONCE // down) * down)
     kept, before = np.empty((0, 0)), 0  # what is at hand, and how much of it precedes the next part
@@ -267,7 +265,7 @@ def resampled(
             kept = np.concatenate([kept, block]) if kept.size else block
         while len(kept) >= before + part + beside or (block is None and len(kept) > before):
             last = block is None and len(kept) <= before + part
-            new = resample_poly(kept[: before + part + beside], up, down, axis=0, window=weights)
+            new = signal.resample_poly(kept[: before + part + beside], up, down, axis=0, window=weights)
             yield new[before * up // down : None if last else (before + part) * up // down]
             start = before + part - min(before + part, beside)
             kept, before = kept[start:], before + part - start
@@ -303,8 +301,4 @@ def _check_encoding(body: bytes) -> None:
 
 
 def _soundfile() -> Any:
-    try:
-        import soundfile
-    except (ImportError, OSError) as error:  # OSError: libsndfile itself is not there
-        raise MissingLibraryError("soundfile is not installed; run pip install 'functa-store[audio]'") from error
-    return soundfile
+    return require("soundfile", extra="audio")

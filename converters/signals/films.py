@@ -23,7 +23,8 @@ from PIL import GifImagePlugin
 
 from converters.archives.memory_share import check_wanted, take_room
 from converters.archives.plain_files import shown
-from functa_store.errors import FunctaStoreError, MemberError, MissingLibraryError
+from functa_store.errors import FunctaStoreError, MemberError
+from functa_store.support.optional import require
 
 MOST_SAMPLES = 1 << 21
 """Samples of all tracks of a film, a frame or a piece of sound each: nineteen hours of frames."""
@@ -281,8 +282,5 @@ def _decoding() -> Iterator[None]:
 
 
 def _av() -> Any:
-    try:
-        import av.video.reformatter
-    except ImportError as error:
-        raise MissingLibraryError("PyAV is not installed; run pip install 'functa-store[video]'") from error
-    return av
+    require("av.video.reformatter", extra="video", name="PyAV")
+    return require("av", extra="video", name="PyAV")

@@ -1,22 +1,13 @@
-"""How is a text file converted that holds a curve per line, as numbers in [-1, 1] between commas?"""
+"""Converter of text files that hold a curve per line, as numbers in [-1, 1] between commas."""
 
 import hashlib
 import pathlib
 
 import numpy as np
 
-from functa_store import (
-    ArchiveError,
-    CellGrid,
-    ConvertConfig,
-    FeatureSpec,
-    NetworkConfig,
-    OuterLoopConfig,
-    Reject,
-)
+from functa_store import ArchiveError, CellGrid, ConvertConfig, FeatureSpec, NetworkConfig, OuterLoopConfig, Reject
 from functa_store.plugins import Preset
-from functa_store.sources.source import check_rejects
-from functa_store.sources.splits import hold_out_every
+from functa_store.sources import check_rejects, hold_out_every
 
 
 class CurveSource:

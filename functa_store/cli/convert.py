@@ -4,13 +4,14 @@ import argparse
 import contextlib
 import dataclasses
 import logging
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from functa_store.cli import info
 from functa_store.cli.arguments import add_storage_arguments, storage_from
+from functa_store.cli.config_options import add_config_arguments, typed_config
 from functa_store.cli.console import (
     duration,
     for_messages,
@@ -20,14 +21,9 @@ from functa_store.cli.console import (
     printable,
     shown_on,
 )
-from functa_store.config import (
-    BaseDtype,
-    ConvertConfig,
-    MatmulPrecision,
-    ModulationDtype,
-)
+from functa_store.config import ConvertConfig, from_dict, to_dict
 from functa_store.errors import ConfigError
-from functa_store.plugins import Converter, Preset, converters
+from functa_store.plugins import Converter, Preset, converters, merged, read_preset
 from functa_store.progress import Event, Report, silent
 from functa_store.store.writing.destination import check_output
 from functa_store.support.interrupts import stopping_between_events
@@ -78,31 +74,12 @@ def _options_of_every_kind(converter: Converter) -> argparse.ArgumentParser:
     parser.add_argument("out", metavar="OUT", help="the functaset: a path, s3:// or gs://, ending in .functa")
     names = list(converter.presets)
     parser.add_argument("--preset", choices=names, default=names[0], help=f"(default: {names[0]}; see functa presets)")
-    parser.add_argument("--modulation-dim", type=int, metavar="D", help="numbers stored per example")
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--outer-steps", type=int, metavar="N", help="updates of the base network")
-    length.add_argument("--time-budget", type=float, metavar="SECONDS", help="seconds of learning instead")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="examples per update")
-    parser.add_argument(
-        "--microbatch", type=int, metavar="N", help="examples that a device takes together while learning"
-    )
-    parser.add_argument(
-        "--fit-steps", type=int, metavar="N", help="gradient steps per example: more fit better, slower"
-    )
-    parser.add_argument(
-        "--fit-stride", type=int, metavar="N", help="later steps look at every N-th point along an axis"
-    )
+    parser.add_argument("--config", metavar="FILE", help="choices in a YAML or TOML file; see functa presets --write")
+    add_config_arguments(parser)
     parser.add_argument("--fit-batch", type=int, metavar="N", help="examples per call of the fit")
-    parser.add_argument("--tile-points", type=int, metavar="N", help="points evaluated at once; bounds memory")
-    parser.add_argument(
-        "--matmul-precision", choices=get_args(MatmulPrecision), help="of hidden layers' products (default: float32)"
-    )
-    parser.add_argument("--dtype", choices=get_args(ModulationDtype), help="of stored modulations (default: float32)")
-    parser.add_argument("--base-dtype", choices=get_args(BaseDtype), help="of stored base weights (default: float32)")
     parser.add_argument(
         "--snapshot-every", type=float, metavar="SECONDS", help="learning that a crash may cost (default: 60)"
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="decides everything random")
     parser.add_argument("--limit", type=int, metavar="N", help="take at most N examples")
     parser.add_argument(
         "--max-rejects", type=float, default=0.01, metavar="F", help="fraction of unreadable members (default: 0.01)"
@@ -121,8 +98,7 @@ def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
         args: Arguments as `functa_store.cli.main.parse` gives them.
         watch: Is told every event, too.
     """
-    preset = args.converter.presets[args.preset]
-    config = config_from(args, preset)
+    preset = preset_from(args)
     if not 0 <= args.max_rejects <= 1:
         raise ConfigError(f"--max-rejects must be a fraction in [0, 1], got {args.max_rejects}")
     if args.limit is not None and args.limit < 1:
@@ -139,32 +115,26 @@ def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
             from functa_store.conversion.convert import convert  # imports JAX
 
             rare = _given(snapshot_seconds=args.snapshot_every)
-            convert(source, args.out, config, storage=storage, fit_batch_size=args.fit_batch, report=report, **rare)
-    _finish(args, source, config)
+            convert(
+                source, args.out, preset.config, storage=storage, fit_batch_size=args.fit_batch, report=report, **rare
+            )
+    _finish(args, source, preset.config)
 
 
-def config_from(args: argparse.Namespace, preset: Preset) -> ConvertConfig:
-    """The preset's configuration, overlaid by what the user typed.
+def preset_from(args: argparse.Namespace) -> Preset:
+    """The preset that was named, overlaid by the file of choices and then by what was typed.
 
     Raises:
-        ConfigError: If a value is out of range.
+        ConfigError: If the file cannot be read, or a value is out of range.
     """
-    outer = _given(batch_size=args.batch_size, microbatch_size=args.microbatch)
-    fit = _given(num_steps=args.fit_steps, stride=args.fit_stride, tile_points=args.tile_points)
-    if args.outer_steps is not None:
-        outer |= {"num_steps": args.outer_steps, "time_budget": None}
-    if args.time_budget is not None:
-        outer |= {"num_steps": None, "time_budget": args.time_budget}
-    config = preset.config
-    return dataclasses.replace(
-        config,
-        preset=args.preset,
-        network=dataclasses.replace(config.network, **_given(modulation_dim=args.modulation_dim)),
-        outer=dataclasses.replace(config.outer, **outer),
-        fit=dataclasses.replace(config.fit, **fit),
-        **_given(seed=args.seed, matmul_precision=args.matmul_precision),
-        **_given(modulation_dtype=args.dtype, base_dtype=args.base_dtype),
-    )
+    preset = args.converter.presets[args.preset]
+    if args.config is not None:
+        preset = read_preset(args.config, preset)
+        if unknown := sorted(preset.source.keys() - set(args.own_options)):
+            names = ", ".join(sorted(args.own_options))
+            raise ConfigError(f"{args.config}: source has {', '.join(unknown)}, expected some of {names}")
+    config = from_dict(ConvertConfig, merged(to_dict(preset.config), typed_config(args)))
+    return dataclasses.replace(preset, config=dataclasses.replace(config, preset=args.preset))
 
 
 def options_from(args: argparse.Namespace, preset: Preset) -> dict[str, Any]:

@@ -28,11 +28,6 @@ from functa_store.support import interrupts
 from functa_store.support.interrupts import INTERRUPTED
 from functa_store.support.redaction import redacted
 
-if __name__ == "__main__":  # before what follows is imported, which takes a while
-    from functa_store.cli.launch import main as launch
-
-    launch()
-
 UNFORESEEN, FAILED = 1, 2
 
 MOST_OF_A_WORD = 800

@@ -1,62 +1,85 @@
 """`functa presets`."""
 
 import argparse
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Column, Table
-from rich.text import Text
 
-from functa_store.cli.console import (
-    for_results,
-    print_json,
-    printable,
-    show_line,
-)
+from functa_store.cli.config_options import option_of
+from functa_store.cli.console import for_results, print_json, printable
 from functa_store.config import to_dict
-from functa_store.plugins import Preset, converters
+from functa_store.errors import ConfigError
+from functa_store.plugins import Preset, converters, preset_values, write_preset
 
 
 def add_parser(commands: Any) -> None:
     """Add `functa presets`."""
-    parser = commands.add_parser("presets", help="list the presets of every converter, with every value")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = commands.add_parser("presets", help="list presets, show one, or write one to a file for editing")
+    parser.add_argument("name", metavar="NAME", nargs="?", help="show every value of this one")
+    parser.add_argument("--write", metavar="FILE", help="write it to a .yaml for functa convert --config")
+    parser.add_argument("--json", action="store_true", help="print one JSON object with every value")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print every preset by converter."""
+    """Print every preset in a line, or one with every value.
+
+    Raises:
+        ConfigError: If no converter has a preset of that name.
+    """
+    if args.write is not None:
+        if args.name is None:
+            raise ConfigError("--write needs the name of a preset; functa presets lists them")
+        write_preset(args.write, _find(args.name))
     if args.json:
-        print_json(facts())
-        return
-    console = for_results()
-    for kind, converter in converters().items():
-        console.print(Text(f"{printable(kind)}: ", style="bold"), end="")
-        show_line(console, converter.summary)
-        console.print(_table(converter.presets))
+        print_json(facts() if args.name is None else preset_values(_find(args.name)))
+    elif args.name is not None and args.write is None:
+        for_results().print(_values(_find(args.name)))
+    elif args.name is None:
+        for_results().print(_list())
 
 
 def facts() -> dict[str, Any]:
     """JSON-ready summary and values of every preset, by converter and name."""
     return {
-        kind: {name: _values(preset) for name, preset in converter.presets.items()}
+        kind: {name: preset_values(preset) for name, preset in converter.presets.items()}
         for kind, converter in converters().items()
     }
 
 
-def _values(preset: Preset) -> dict[str, Any]:
-    return {"summary": preset.summary, "source": dict(preset.source), "config": to_dict(preset.config)}
+def _find(name: str) -> Preset:
+    found = {name: preset for converter in converters().values() for name, preset in converter.presets.items()}
+    if name not in found:
+        raise ConfigError(f"{printable(name)}: no such preset, expected one of {', '.join(sorted(found))}")
+    return found[name]
 
 
-def _table(presets: Any) -> Table:
-    rows = {name: _flat(_values(preset)) for name, preset in presets.items()}
-    table = Table(Column("option", no_wrap=True), *rows)
-    for option in dict.fromkeys(option for values in rows.values() for option in values):
-        table.add_row(option, *(printable(str(values.get(option, ""))) for values in rows.values()))
+def _list() -> Table:
+    table = Table("kind", Column("preset", no_wrap=True), "summary")
+    for kind, converter in converters().items():
+        for name, preset in converter.presets.items():
+            table.add_row(printable(kind), printable(name), printable(preset.summary))
     return table
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _values(preset: Preset) -> Table:
+    table = Table(Column("option of functa convert", no_wrap=True), printable(preset.summary))
+    for name, value in preset.source.items():
+        table.add_row(option_of(name), _shown(value))
+    for path, value in _flat(to_dict(preset.config)):
+        table.add_row(option_of(path), _shown(value))
+    return table
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else printable(str(value))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values by their dotted names."""
     for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

@@ -8,22 +8,23 @@ if TYPE_CHECKING:
     from functa_store.loaders.batch_content import DecodePoints as DecodePoints
     from functa_store.loaders.datasets import Batches as Batches
     from functa_store.loaders.datasets import Examples as Examples
-    from functa_store.loaders.datasets import TorchBatches as TorchBatches
-    from functa_store.loaders.datasets import TorchExamples as TorchExamples
-    from functa_store.loaders.datasets import keep_batch as keep_batch
     from functa_store.loaders.huggingface import to_huggingface as to_huggingface
     from functa_store.loaders.loader import Loader as Loader
     from functa_store.loaders.normalization import Normalization as Normalization
     from functa_store.loaders.order import BlockShuffle as BlockShuffle
+    from functa_store.loaders.torch_datasets import TorchBatches as TorchBatches
+    from functa_store.loaders.torch_datasets import TorchExamples as TorchExamples
+    from functa_store.loaders.torch_datasets import keep_batch as keep_batch
 
 # PyTorch and datasets are optional; a name is looked up here when it is first used.
 _HOMES = {
     "batch_content": "DecodeGrid DecodePoints",
-    "datasets": "Batches Examples TorchBatches TorchExamples keep_batch",
+    "datasets": "Batches Examples",
     "huggingface": "to_huggingface",
     "loader": "Loader",
     "normalization": "Normalization",
     "order": "BlockShuffle",
+    "torch_datasets": "TorchBatches TorchExamples keep_batch",
 }
 _FOUND_IN = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -234,7 +234,7 @@ class Loader:
         Raises:
             MissingLibraryError: If torch is not installed.
         """
-        from functa_store.loaders.datasets import to_tensors
+        from functa_store.loaders.torch_datasets import to_tensors
 
         return self.converted(to_tensors, prefetch=prefetch)
 

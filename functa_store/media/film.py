@@ -14,9 +14,10 @@ from PIL import Image
 from functa_store.decode.functaset import Functaset
 from functa_store.decode.points import check_memory
 from functa_store.domains.cells import Region
-from functa_store.errors import ConfigError, MissingLibraryError, StorageError
+from functa_store.errors import ConfigError, StorageError
 from functa_store.store.reading.rows import Index, as_array, places_of
 from functa_store.support.atomic_output import replacing
+from functa_store.support.optional import require
 
 MOST_PIXELS = {".gif": 65535, ".mp4": 16384}
 """Along an edge: what 16 bits hold, and what libx264 takes."""
@@ -118,13 +119,7 @@ def _write_mp4(path: Path, frames: np.ndarray, rate: float) -> None:
 
 
 def _av() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise MissingLibraryError(
-            "PyAV is not installed; run pip install 'functa-store[video]', or write a .gif"
-        ) from error
-    return av
+    return require("av", extra="video", name="PyAV", otherwise="or write a .gif")
 
 
 FRAMES_PER_SECOND = 10.0

@@ -1,7 +1,6 @@
 """Surfaces of decoded shapes as .ply, .obj and .glb files, by marching cubes."""
 
 import dataclasses
-import importlib
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -15,8 +14,9 @@ from functa_store.decode.functaset import Functaset
 from functa_store.decode.points import check_memory
 from functa_store.domains.cells import Region
 from functa_store.domains.scene import SceneVolume
-from functa_store.errors import ConfigError, MissingLibraryError, StorageError
+from functa_store.errors import ConfigError, StorageError
 from functa_store.support.atomic_output import replacing
+from functa_store.support.optional import require
 
 SLAB_POINTS = 2**21
 """Points of a slab: a fifth of a second."""
@@ -219,7 +219,7 @@ def write_mesh(
     """
     if (suffix := Path(path).suffix.lower()) not in SUFFIXES:
         raise ConfigError(f"{os.fspath(path)}: expected a name that ends in {', '.join(SUFFIXES)}, found {suffix!r}")
-    trimesh = _library("trimesh")
+    trimesh = require("trimesh", extra="shapes")
     found = surface(functaset, index, resolution, region=region)
     if not len(found.faces):
         return 0, 0
@@ -246,16 +246,7 @@ def _write_obj(path: Path, vertices: np.ndarray, faces: np.ndarray) -> None:
 
 def _marching_cubes(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Corners in units of points along (z, y, x), and faces that are counter-clockwise once corners are (x, y, z)."""
-    measure = _library("skimage.measure", "scikit-image")
+    measure = require("skimage.measure", extra="shapes", name="scikit-image")
     if not values.max() > level:
         return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)
     return marching_cubes(measure.marching_cubes, values, level)
-
-
-def _library(module: str, package: str | None = None) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingLibraryError(
-            f"meshes need {package or module}, which is not installed: pip install 'functa-store[shapes]'"
-        ) from error

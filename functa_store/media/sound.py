@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from functa_store.decode.functaset import Functaset
-from functa_store.errors import ConfigError, MissingLibraryError, StorageError
+from functa_store.errors import ConfigError, StorageError
 from functa_store.store.reading.rows import Index, as_array, places_of
 from functa_store.support.atomic_output import replacing
+from functa_store.support.optional import require
 
 SUFFIXES = (".wav", ".flac")
 SUBTYPE = "PCM_16"
@@ -78,8 +79,4 @@ def _check(functaset: Functaset, path: str | os.PathLike[str]) -> float:
 
 
 def _soundfile() -> Any:
-    try:
-        import soundfile
-    except (ImportError, OSError) as error:  # OSError: libsndfile itself is not there
-        raise MissingLibraryError("soundfile is not installed; run pip install 'functa-store[audio]'") from error
-    return soundfile
+    return require("soundfile", extra="audio")

@@ -22,7 +22,8 @@ from functa_store.cli.arguments import (
     parse_region,
     parse_resolution,
 )
-from functa_store.cli.convert import config_from
+from functa_store.cli.config_options import SHORT, _fields
+from functa_store.cli.convert import preset_from
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.errors import ArchiveError, ConfigError, ExampleIndexError
 from functa_store.plugins import Preset
@@ -63,6 +64,7 @@ def converter(monkeypatch):
     found = FakeConverter()
     kinds = {"broken": BrokenConverter(), "fake": found}
     monkeypatch.setattr("functa_store.cli.convert.converters", lambda: kinds)
+    monkeypatch.setattr("functa_store.cli.presets.converters", lambda: kinds)
     return found
 
 
@@ -78,8 +80,7 @@ def conversion(monkeypatch):
 
     fake.convert = convert
     fake.plan = lambda source, config: {"parameters": 1234, "store_bytes": 5678}
-    for module in ("conversion", "planning"):
-        monkeypatch.setitem(sys.modules, f"functa_store.{module}", fake)
+    monkeypatch.setitem(sys.modules, "functa_store.conversion.convert", fake)
     monkeypatch.setattr(info, "facts", lambda path, storage: {"examples": 3})
     return fake
 
@@ -106,7 +107,7 @@ def test_a_broken_plugin_leaves_the_others_usable(converter, conversion, caplog,
 
 def test_a_preset_is_overlaid_by_what_was_typed(converter):
     words = ["--modulation-dim", "7", "--time-budget", "30", "--batch-size", "5", "--seed", "3"]
-    config = config_from(cli.parse(convert_words(*words)), PRESET)
+    config = preset_from(cli.parse(convert_words(*words))).config
     assert config.preset == "tiny"
     assert (config.network.modulation_dim, config.network.width) == (7, 8)
     assert (config.outer.time_budget, config.outer.num_steps, config.outer.batch_size) == (30.0, None, 5)
@@ -115,7 +116,7 @@ def test_a_preset_is_overlaid_by_what_was_typed(converter):
 
 def test_speed_and_memory_are_set_from_the_command_line(converter):
     words = ["--fit-steps", "33", "--fit-stride", "2", "--fit-batch", "8", "--tile-points", "256", "--microbatch", "2"]
-    config = config_from(cli.parse(convert_words(*words, "--matmul-precision", "bfloat16")), PRESET)
+    config = preset_from(cli.parse(convert_words(*words, "--matmul-precision", "bfloat16"))).config
     assert config.fit == FitConfig(num_steps=33, stride=2, tile_points=256)
     assert (config.outer.microbatch_size, config.matmul_precision) == (2, "bfloat16")
 
@@ -126,7 +127,7 @@ def test_a_batch_of_nothing_is_refused(converter, conversion, capsys):
 
 
 def test_an_option_left_out_keeps_the_presets_value(converter):
-    config = config_from(cli.parse(convert_words()), PRESET)
+    config = preset_from(cli.parse(convert_words())).config
     assert config == dataclasses.replace(PRESET.config, preset="tiny")
 
 
@@ -207,7 +208,7 @@ def test_info_of_what_is_no_store_fails_cleanly(tmp_path, capsys):
 @pytest.mark.parametrize("words", ["--help", "presets", "info nothing.functa", "convert --help"])
 def test_commands_that_do_not_compute_do_not_import_jax(words):
     code = (
-        "import sys\nfrom functa_store import cli\n"
+        "import sys\nfrom functa_store.cli import main as cli\n"
         f"try: cli.main({words.split()!r})\nexcept SystemExit: pass\n"
         "sys.exit('jax' in sys.modules)"
     )
@@ -223,7 +224,93 @@ def test_presets_are_listed_with_every_value(capsys):
             assert preset["summary"]
             assert preset["config"]["network"]["width"] > 0
     assert cli.main(["presets"]) == 0
-    assert "config.outer.learning_rate" in capsys.readouterr().out
+    assert "images64-fast" in capsys.readouterr().out
+
+
+def test_a_preset_is_shown_with_the_options_that_change_it(capsys):
+    assert cli.main(["presets", "images64-fast"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"{option} " in shown for option in ("--resolution", "--network.width", "--dtype", "--rows-per-shard"))
+    assert cli.main(["presets", "images64-fast", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["config"]["network"]["width"] == 192
+    assert cli.main(["presets", "nothing"]) == 2
+    assert "no such preset, expected one of" in capsys.readouterr().err
+
+
+def test_every_choice_of_a_conversion_is_an_option(converter):
+    words = ["--network.width", "64", "--network.modulation", "shift", "--outer.num_points", "none"]
+    words += [
+        "--inner.learning_rate",
+        "0.5",
+        "--weight-of-ones",
+        "2",
+        "--rows-per-shard",
+        "8",
+        "--outer.num_steps",
+        "9",
+    ]
+    config = preset_from(cli.parse(convert_words(*words))).config
+    assert config.network == NetworkConfig(width=64, depth=3, modulation="shift", modulation_dim=None)
+    assert (config.outer.num_points, config.outer.num_steps, config.inner.learning_rate) == (None, 9, 0.5)
+    assert (config.weight_of_ones, config.rows_per_shard) == (2.0, 8)
+    shown = {path for path, _ in _fields(ConvertConfig)}
+    assert {name for name in SHORT if "." not in name} | {
+        "weight_of_ones",
+        "rows_per_shard",
+        "inner.num_steps",
+    } <= shown
+
+
+@pytest.mark.parametrize("words", [["--network.width", "x"], ["--network.widht", "3"], ["--network.head", "round"]])
+def test_a_choice_that_is_none_is_refused(converter, words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.parse(convert_words(*words))
+    assert ended.value.code == 2
+    assert words[0] in capsys.readouterr().err
+
+
+def test_a_preset_is_written_edited_and_taken(converter, tmp_path, capsys):
+    path = tmp_path / "mine.yaml"
+    assert cli.main(["presets", "tiny", "--write", str(path)]) == 0
+    same = preset_from(cli.parse(convert_words("--config", str(path))))
+    assert same == dataclasses.replace(PRESET, config=dataclasses.replace(PRESET.config, preset="tiny"))
+    assert cli.main(["presets", "tiny", "--write", str(path)]) == 2  # it is there
+    path.write_text(path.read_text().replace("width: 8", "width: 24").replace("resolution: 8", "resolution: 4"))
+    words = convert_words("--config", str(path), "--network.depth", "5")
+    edited = preset_from(cli.parse(words))
+    assert (edited.config.network.width, edited.config.network.depth, edited.source) == (24, 5, {"resolution": 4})
+
+
+def test_a_file_says_only_what_differs(converter, tmp_path):
+    (tmp_path / "mine.toml").write_text("[config.outer]\ntime_budget = 30.0\n[source]\ncrop = 3\n")
+    preset = preset_from(cli.parse(convert_words("--config", str(tmp_path / "mine.toml"))))
+    assert (preset.config.outer.time_budget, preset.config.outer.num_steps) == (30.0, None)
+    assert preset.source == {"resolution": 8, "crop": 3}
+    assert preset.config.network == PRESET.config.network
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.yaml", "config: {network: {widht: 3}}", "widht"),
+        ("b.yaml", "config: {network: {width: -3}}", "width must be at least 1"),
+        ("c.yaml", "confg: {}", "the keys confg, expected the sections config and source"),
+        ("d.yaml", "- 1", "found list"),
+        ("e.yaml", "config: 3", "config is 3"),
+        ("f.yaml", "a: [", "is no YAML"),
+        ("g.toml", "a = [", "is no TOML"),
+        ("h.yaml", "source: {resolutoin: 3}", "source has resolutoin, expected some of crop, resolution"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_refused_before_work(converter, conversion, tmp_path, capsys, name, text, words):
+    (tmp_path / name).write_text(text)
+    assert cli.main(convert_words("--config", str(tmp_path / name))) == 2
+    found = capsys.readouterr().err
+    assert words in found
+    assert name in found
+    assert converter.opened is None
+    assert cli.main(convert_words("--config", str(tmp_path / "nothing.yaml"))) == 2
+    assert "cannot be read" in capsys.readouterr().err
 
 
 def test_a_reader_that_stops_early_causes_no_noise():

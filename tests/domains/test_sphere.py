@@ -17,7 +17,7 @@ from functa_store.domains.sphere import SphereGrid
 from functa_store.domains.sphere_geometry import pack_mask
 from functa_store.errors import GridError
 
-GOLDEN = str(pathlib.Path(__file__).parent / "golden/v5_sphere.functa")
+GOLDEN = str(pathlib.Path(__file__).parents[1] / "golden/v5_sphere.functa")
 GLOBE = SphereGrid.around(np.linspace(90, -90, 37), np.arange(0, 360, 5.0))
 UK = SphereGrid.around(np.arange(58, 49.9, -0.25), np.arange(-10, 2.1, 0.25))
 GAUSSIAN = SphereGrid.around(np.degrees(np.arcsin(np.polynomial.legendre.leggauss(32)[0])), np.arange(64) * 5.625)

@@ -100,7 +100,10 @@ def test_a_dataset_of_hugging_face_holds_the_table_with_names_of_classes(fs):
 
 @pytest.mark.parametrize(
     ("library", "name", "words"),
-    [("torch", "torch_view", r"functa-store\[torch\]"), ("datasets", "huggingface", r"functa-store\[huggingface\]")],
+    [
+        ("torch", "torch_datasets", r"functa-store\[torch\]"),
+        ("datasets", "huggingface", r"functa-store\[huggingface\]"),
+    ],
 )
 def test_a_library_that_is_not_there_is_named_with_what_to_type(monkeypatch, library, name, words):
     monkeypatch.setitem(sys.modules, library, None)
@@ -119,7 +122,7 @@ def test_an_example_of_torch_is_one_of_numpy_in_tensors(fs):
 
 def test_tensors_share_the_memory_of_arrays(fs):
     torch = pytest.importorskip("torch")
-    from functa_store.loaders.datasets import to_tensors
+    from functa_store.loaders.torch_datasets import to_tensors
 
     batch = next(iter(Loader(fs, 8)))
     tensors = to_tensors(batch)
