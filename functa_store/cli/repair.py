@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     progress = json_lines() if args.json else shown_on(console)
     with progress as shown, stopping_between_events(shown) as report:
         source = reopen_archive(args.archive, provenance, args.option, report)
-        repaired = repair(args.store, source, storage=storage, fit_batch_size=args.fit_batch, report=report)
+        repaired = repair(source, args.store, storage=storage, fit_batch_size=args.fit_batch, report=report)
     if args.json:
         print_json({"path": args.store, "repaired": repaired})
     else:

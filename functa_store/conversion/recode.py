@@ -97,7 +97,7 @@ def recode(
     Interrupted at any moment, the same call goes on where it stopped.
 
     Args:
-        path: A complete functaset.
+        path: A complete functaset, open or not.
         out: The new one.
         modulation_dtype: How it is to store modulations.
         storage: How to reach buckets.

@@ -38,8 +38,8 @@ from functa_store.store.writing.writer import StoreWriter
 
 
 def repair(
-    path: Location,
     source: Source,
+    path: Location,
     *,
     storage: StorageOptions = NO_OPTIONS,
     fit_batch_size: int | None = None,
@@ -53,8 +53,8 @@ def repair(
     the same call goes on where it stopped.
 
     Args:
-        path: The functaset.
         source: The examples that it was converted from.
+        path: The functaset, open or not.
         storage: How to reach the store.
         fit_batch_size: As for `convert`.
         report: Told of the progress.

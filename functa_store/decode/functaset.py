@@ -20,7 +20,7 @@ from functa_store.metrics import psnr
 from functa_store.sources.features import FeatureSpec
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.rows import Index, Rows, as_array, places_of
-from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions
+from functa_store.store.storage.objects import NO_OPTIONS, Location, Objects, StorageOptions
 from functa_store.support.forks import check_jax
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ class Stored:
 
     def __len__(self) -> int:
         return self.store.num_examples
+
+    @property
+    def objects(self) -> Objects:
+        """Where the store lies."""
+        return self.store.objects
 
     @property
     def modulations(self) -> Rows:

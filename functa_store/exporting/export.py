@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from functa_store.config import ExportDtype
-from functa_store.decode.functaset import Functaset
+from functa_store.decode.functaset import Functaset, open_functaset
 from functa_store.domains.cells import Region
 from functa_store.exporting.array_files import ArrayFiles, ArraysInMemory, Folder
 from functa_store.exporting.checks import check_out, check_room, check_values
@@ -20,6 +20,7 @@ from functa_store.progress import (
     silent,
 )
 from functa_store.store.reading.rows import Index
+from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions
 from functa_store.support.atomic_output import check_free, finished_or_gone
 from functa_store.support.threads import one_behind
 
@@ -28,7 +29,7 @@ BATCH_BYTES = 8 * 2**20
 
 
 def export(
-    functaset: Functaset,
+    functaset: Functaset | Location,
     out: str | os.PathLike[str],
     resolution: int | Sequence[int] | None = None,
     *,
@@ -36,6 +37,7 @@ def export(
     index: Index = slice(None),
     clip: bool = True,
     dtype: ExportDtype = "float32",
+    storage: StorageOptions = NO_OPTIONS,
     report: Report = silent,
 ) -> tuple[int, ...]:
     """Decode examples into files for those who want arrays.
@@ -45,7 +47,7 @@ def export(
     interruption included, removes it.
 
     Args:
-        functaset: An unfinished one exports the examples that are finished.
+        functaset: An open one, or where it is. An unfinished one exports the examples that are finished.
         out: NAME.zarr is a Zarr v3 group, NAME.npz one file of arrays, any other name a folder with a picture
             (8-bit PNG: images of 1, 3 or 4 channels) or an array (.npy) per example and a table, `index.csv`.
         resolution: Points inside the region, one number for all axes or one per axis; None keeps the spacing
@@ -55,6 +57,7 @@ def export(
         clip: Clip to the ranges of the values; pictures always are.
         dtype: Of values in NAME.zarr: `uint8` has 256 levels over the range of all channels, or 255 and one for points
             without a value where the domain has such.
+        storage: How to reach a store that is not open.
         report: Told every batch.
 
     Returns:
@@ -67,6 +70,8 @@ def export(
         StoreExistsError: If there is something at `out` already.
         StorageError: If the disk cannot be written, or is too small, or the store cannot be read.
     """
+    if not isinstance(functaset, Functaset):
+        functaset = open_functaset(functaset, storage=storage)
     path = check_out(out, functaset.store.objects)
     check_free(path)
     chosen = choose(functaset, index, resolution, region, clip=clip)

@@ -140,9 +140,9 @@ def test_repair_writes_what_is_damaged_as_it_was(copy, lost):
     for key in lost:
         (copy / key).write_bytes(before[key][:-3])
     assert sorted(functa_store.verify(copy).damaged) == sorted(lost)
-    assert functa_store.repair(copy, source()) == sorted(lost)
+    assert functa_store.repair(source(), copy) == sorted(lost)
     assert files(copy) == before
-    assert functa_store.repair(copy, source()) == []
+    assert functa_store.repair(source(), copy) == []
     assert not copy.with_name("copy.functa.work").exists()
 
 
@@ -153,14 +153,14 @@ def interrupted_repair(store, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(repairing, "fit_shards", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            functa_store.repair(store, source())
+            functa_store.repair(source(), store)
     return before
 
 
 def test_an_interrupted_repair_loses_nothing_and_goes_on(copy, monkeypatch):
     before = interrupted_repair(copy, monkeypatch)
     assert len(functa_store.open(copy)) == 32
-    assert functa_store.repair(copy, source()) == ["modulations/c/1/0"]
+    assert functa_store.repair(source(), copy) == ["modulations/c/1/0"]
     assert files(copy) == before
     assert not copy.with_name("copy.functa.work").exists()
 
@@ -168,11 +168,11 @@ def test_an_interrupted_repair_loses_nothing_and_goes_on(copy, monkeypatch):
 def test_an_unfinished_conversion_is_not_for_repair(tmp_path, monkeypatch):
     path = tmp_path / "begun.functa"
     with monkeypatch.context() as patch:
-        patch.setattr("functa_store.conversion.fit_shards.fit_shards", lambda *_: 1 / 0)
+        patch.setattr("functa_store.conversion.convert.fit_shards", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             functa_store.convert(source(), path, CONFIG)
     with pytest.raises(StoreMismatchError, match="run the command that was interrupted"):
-        functa_store.repair(path, source())
+        functa_store.repair(source(), path)
 
 
 @pytest.mark.slow
@@ -195,12 +195,12 @@ def test_a_conversion_that_died_before_it_cleared_up_is_called_once_more(stores,
 def test_what_cannot_be_repaired_is_said(copy):
     (copy / "mse/c/0").unlink()
     with pytest.raises(StoreMismatchError, match=r"another archive.*sha256"):
-        functa_store.repair(copy, source(values=VALUES[::-1]))
+        functa_store.repair(source(values=VALUES[::-1]), copy)
     with pytest.raises(StoreMismatchError, match=r"features\.scale"):
-        functa_store.repair(copy, source(features=dataclasses.replace(SPEC, scale=1.0)))
+        functa_store.repair(source(features=dataclasses.replace(SPEC, scale=1.0)), copy)
     (copy / "base/map/kernel/c/0/0").unlink()
     with pytest.raises(StoreFormatError, match="without its base, the archive must be converted again"):
-        functa_store.repair(copy, source())
+        functa_store.repair(source(), copy)
 
 
 def test_a_store_of_an_older_version_is_repaired_into_a_new_one(stores, tmp_path):
@@ -225,7 +225,7 @@ def test_a_store_of_an_older_version_is_repaired_into_a_new_one(stores, tmp_path
     (path / "zarr.json").write_text(json.dumps(root))
     assert functa_store.open(path).store.format_version == 2
     (path / "modulations/c/2/0").unlink()
-    functa_store.repair(path, source())
+    functa_store.repair(source(), path)
     assert files(path) == files(stores / "float32.functa")
 
 
@@ -306,7 +306,7 @@ def test_a_store_behind_a_link_is_the_store_itself(copy, monkeypatch):
     for path in (link, "."):
         assert len(functa_store.open(path)) == 32
         assert functa_store.verify(path).damaged == {}
-    functa_store.repair(link, source())
+    functa_store.repair(source(), link)
     assert files(copy) == before
     assert sorted(path.name for path in copy.parent.iterdir()) == ["copy.functa", "link.functa"]
 
@@ -317,7 +317,7 @@ def test_an_interrupted_recoding_is_not_for_repair(stores, tmp_path, monkeypatch
         with pytest.raises(ZeroDivisionError):
             functa_store.recode(stores / "float32.functa", tmp_path / "out.functa", "int8")
     with pytest.raises(StoreMismatchError, match="run the command that was interrupted"):
-        functa_store.repair(tmp_path / "out.functa", source())
+        functa_store.repair(source(), tmp_path / "out.functa")
     functa_store.recode(stores / "float32.functa", tmp_path / "out.functa", "int8")
     assert files(tmp_path / "out.functa") == files(stores / "int8.functa")
 

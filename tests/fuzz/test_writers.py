@@ -173,7 +173,7 @@ def plant(folder: Path, outside: Path, dice: random.Random) -> str:
 COMMANDS: dict[str, Callable[[Path], object]] = {
     "convert": lambda folder: functa_store.convert(source(), folder / "x.functa", CONFIG),
     "convert to int8": lambda folder: functa_store.convert(source(), folder / "x.functa", INT8),
-    "repair": lambda folder: functa_store.repair(folder / "x.functa", source()),
+    "repair": lambda folder: functa_store.repair(source(), folder / "x.functa"),
     "recode": lambda folder: cli.main(["recode", f"{folder}/x.functa", f"{folder}/y.functa", "--dtype", "int8"]),
     "verify": lambda folder: cli.main(["verify", f"{folder}/x.functa"]),
     "info": lambda folder: cli.main(["info", f"{folder}/x.functa"]),

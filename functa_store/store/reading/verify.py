@@ -46,14 +46,18 @@ class Verdict:
     foreign: list[str]
 
 
-def verify(location: Location, *, storage: StorageOptions = NO_OPTIONS) -> Verdict:
+def verify(path: Location, *, storage: StorageOptions = NO_OPTIONS) -> Verdict:
     """Read every object of a store and compare it with the manifest; of an unfinished one, with the receipts.
+
+    Args:
+        path: The store, or a functaset that is open.
+        storage: How to reach the store.
 
     Raises:
         StoreFormatError: If the root, which describes the rest, is missing or damaged.
         StorageError: If the place cannot be read.
     """
-    objects = open_objects(location, storage)
+    objects = open_objects(path, storage)
     there = take_inventory(objects)
     damaged = damage(objects, there.records)
     if not there.knows_skeleton:

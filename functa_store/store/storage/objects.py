@@ -172,8 +172,20 @@ class Objects(Protocol):
         ...
 
 
-Location = str | os.PathLike[str] | Objects
-"""A path, a URL (s3://, gs://, http(s)://, memory://), or objects that are open already."""
+@runtime_checkable
+class Opened(Protocol):
+    """A store that is open already: a functaset, or the reader of one.
+
+    Attributes:
+        objects: Where it lies.
+    """
+
+    @property
+    def objects(self) -> Objects: ...  # noqa: D102  # above
+
+
+Location = str | os.PathLike[str] | Objects | Opened
+"""A path, a URL (s3://, gs://, http(s)://, memory://), or a functaset or objects that are open already."""
 
 
 def open_objects(location: Location, storage: StorageOptions = NO_OPTIONS) -> Objects:
@@ -187,8 +199,11 @@ def open_objects(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
         ConfigError: If it is no path, or a URL of an unknown scheme, without a bucket, or with credentials in it.
         StorageError: If this process can open no way to a server, as it has too many files open.
     """
-    if not isinstance(location, str | os.PathLike) and isinstance(location, Objects):
-        return location
+    if not isinstance(location, str | os.PathLike):
+        if isinstance(location, Objects):
+            return location
+        if isinstance(location, Opened):
+            return location.objects
     from functa_store.store.storage.local import LocalObjects
 
     place = parse_location(location)
