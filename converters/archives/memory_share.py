@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 from functa_store.errors import MemberError
 
+DECODED_BYTES = 64 << 20
+"""Bytes of decoded files that stay in memory, so that the examples cut from one do not each decode it."""
+
 ROOM = 1 << 29
 """Bytes that members of archives take in memory at once, those apart that take more by themselves."""
 

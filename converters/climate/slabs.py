@@ -1,6 +1,5 @@
 """Reading of one field after another without unpacking a stored chunk again for each."""
 
-import collections
 import itertools
 import math
 import threading
@@ -11,6 +10,7 @@ from jaxtyping import Float32
 
 from converters.climate.fields import Fields
 from functa_store.errors import MemberError
+from functa_store.support.lru_cache import LRUCache
 
 SLAB_BYTES = 2**26
 CACHE_BYTES = 2**28
@@ -34,7 +34,7 @@ class Slabs:
         points = len(fields.latitudes) * num_longitudes * len(fields.arrays)
         self.steps = _fitting(fields.sizes, _chunks(fields), 4 * points)
         self.low, self.high = np.full(len(fields.arrays), np.inf), np.full(len(fields.arrays), -np.inf)
-        self._kept: collections.OrderedDict[tuple[int, ...], np.ndarray] = collections.OrderedDict()
+        self._kept = LRUCache[np.ndarray](CACHE_BYTES, keeps_last=True)
         self._lock = threading.Lock()
 
     def read(self, example: int) -> Float32[np.ndarray, "lat lon channel"]:
@@ -47,11 +47,7 @@ class Slabs:
         key = tuple(int(i) // step for i, step in zip(place, self.steps, strict=True))
         within = tuple(int(i) % step for i, step in zip(place, self.steps, strict=True))
         with self._lock:  # the libraries under it read one thing at a time, too
-            slab = self._kept.pop(key, None)
-            slab = self._load(key) if slab is None else slab
-            self._kept[key] = slab
-            while len(self._kept) > 1 and sum(kept.nbytes for kept in self._kept.values()) > CACHE_BYTES:
-                self._kept.popitem(last=False)
+            slab = self._kept.get_or_make(key, lambda: self._load(key), lambda slab: slab.nbytes)
         return slab[within]
 
     def in_order(self, num_examples: int) -> Iterator[int]:

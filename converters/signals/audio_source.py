@@ -8,7 +8,7 @@ from jaxtyping import Float32, Float64
 
 from converters.archives.archive import Archive
 from converters.archives.listing import has_suffix, not_wanted, nothing_to_convert
-from converters.archives.memory_share import room
+from converters.archives.memory_share import DECODED_BYTES, room
 from converters.signals.audio_files import (
     CHANNELS,
     SoundOptions,
@@ -24,7 +24,7 @@ from functa_store.errors import ArchiveError, MemberError
 from functa_store.progress import Report
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Reject, Source, check_source
-from functa_store.support.lru_cache import Kept
+from functa_store.support.lru_cache import LRUCache
 
 # The others cannot be read, but become rejects and do not vanish.
 SOUND_SUFFIXES = {".wav", ".wave", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff"}
@@ -60,7 +60,7 @@ class AudioSource(Source):
         if not files:
             raise nothing_to_convert(archive.name, archive.members, "sound files", ".wav or .flac members")
         self.format = form = _first_format(archive, files, options)
-        self._kept = Kept()
+        self._kept = LRUCache[np.ndarray](DECODED_BYTES, keeps_last=True)
         found, rejects = self._survey(files, limits, report)
         self._places = [(file, k) for file, windows in found.items() for k in windows.sounding][: limits.limit]
         self.rejects = [*rejects, *_silent(found, options), *([] if limits.limit else _no_sounds(archive))]
@@ -117,7 +117,9 @@ class AudioSource(Source):
         return {files[k]: windows for k, windows in made.found.items()}, made.rejects
 
     def _sound(self, file: str) -> Float32[np.ndarray, "samples channel"]:
-        return self._kept.get(file, lambda: read_sound(self._archive.read(file), self.format, self._options))
+        return self._kept.get_or_make(
+            file, lambda: read_sound(self._archive.read(file), self.format, self._options), lambda sound: sound.nbytes
+        )
 
     def _inspect(self, file: str) -> _Windows:
         sound = self._sound(file)

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from converters.archives.archive import Archive, OneFile
 from converters.archives.listing import has_suffix, nothing_to_convert
-from converters.archives.memory_share import check_wanted, take_room
+from converters.archives.memory_share import DECODED_BYTES, check_wanted, take_room
 from converters.images.image_files import (
     CHANNELS,
     IMAGE_SUFFIXES,
@@ -23,7 +23,7 @@ from converters.images.image_files import (
 from converters.signals.films import film_frames, frame_rate
 from converters.signals.npy_frames import InMemory, NpyFile, open_npy
 from functa_store.errors import ArchiveError, ConfigError, MemberError
-from functa_store.support.lru_cache import Kept
+from functa_store.support.lru_cache import LRUCache
 
 FILM_SUFFIXES = {".gif", ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"}
 ARRAY_SUFFIXES = {".npy"}
@@ -169,7 +169,7 @@ class ArrayClip:
 class FilmFile:
     """A clip that is one member: a GIF, a film such as an MP4, or an .npy array."""
 
-    def __init__(self, archive: Archive, member: str, options: VideoOptions, kept: Kept) -> None:
+    def __init__(self, archive: Archive, member: str, options: VideoOptions, kept: LRUCache[np.ndarray]) -> None:
         self._archive, self._member, self._options, self._kept = archive, member, options, kept
 
     def inspect(self) -> tuple[int, float | None]:
@@ -186,7 +186,7 @@ class FilmFile:
         return self._frames()[start:stop].copy()
 
     def _frames(self) -> UInt8[np.ndarray, "t y x channel"]:
-        return self._kept.get(self._member, self._decode)
+        return self._kept.get_or_make(self._member, self._decode, lambda frames: frames.nbytes)
 
     def _decode(self) -> UInt8[np.ndarray, "t y x channel"]:
         data, side = self._archive.read(self._member), self._options.resolution
@@ -211,7 +211,8 @@ def list_clips(archive: Archive, path: str, options: VideoOptions) -> dict[str, 
     """Every clip by its name, in sorted order."""
     if isinstance(archive, OneFile) and has_suffix(archive.name, ARRAY_SUFFIXES):
         return _array_clips(archive.name, path, options)
-    kept, films = Kept(), [member for member in archive.members if has_suffix(member, CLIP_SUFFIXES)]
+    kept = LRUCache[np.ndarray](DECODED_BYTES, keeps_last=True)
+    films = [member for member in archive.members if has_suffix(member, CLIP_SUFFIXES)]
     clips: dict[str, Clip] = {member: FilmFile(archive, member, options, kept) for member in films}
     folders: dict[str, list[str]] = {}
     for member in archive.members:

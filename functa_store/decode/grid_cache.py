@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from functa_store.config import whole
-from functa_store.support.lru_cache import Recent
+from functa_store.support.lru_cache import LRUCache
 
 DEFAULT_CACHE_BYTES = 256 * 2**20
 """Bytes of decoded grids that an open functaset keeps."""
@@ -30,7 +30,7 @@ class GridCache:
     """
 
     def __init__(self, limit: int = DEFAULT_CACHE_BYTES) -> None:
-        self._kept: Recent[np.ndarray] = Recent(whole("cache_bytes", limit, 0))
+        self._kept: LRUCache[np.ndarray] = LRUCache(whole("cache_bytes", limit, 0))
 
     @property
     def limit(self) -> int:

@@ -1,28 +1,28 @@
-"""Thread-safe LRU caches bounded by total cost."""
+"""Thread-safe LRU cache bounded by total cost."""
 
 import collections
 import threading
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-import numpy as np
-
 V = TypeVar("V")
 
 
-class Recent(Generic[V]):
+class LRUCache(Generic[V]):
     """Values by key, of which those that were used last are kept; may be shared by threads.
 
     Args:
         limit: Most that the kept values may cost together, in whatever unit `put` is told; 0 keeps nothing.
+        keeps_last: Keep the last value whatever it costs, so that what is cut from one large value makes it once.
 
     Attributes:
         cost: What the kept values cost together.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, keeps_last: bool = False) -> None:
         self.limit = limit
         self.cost = 0
+        self._least = int(keeps_last)
         self._kept: collections.OrderedDict[Hashable, tuple[V, int]] = collections.OrderedDict()
         self._lock = threading.Lock()
 
@@ -38,43 +38,22 @@ class Recent(Generic[V]):
             return self._kept[key][0]
 
     def put(self, key: Hashable, value: V, cost: int) -> None:
-        """Keep a value in place of those that were not used for longest; one that costs more than all is not kept."""
+        """Keep a value in place of those that were not used for longest."""
         with self._lock:
             _, before = self._kept.pop(key, (None, 0))
             self.cost -= before
-            if cost > self.limit:
+            if cost > self.limit and not self._least:
                 return
             self._kept[key] = value, cost
             self.cost += cost
-            while self.cost > self.limit:
+            while self.cost > self.limit and len(self._kept) > self._least:
                 _, (_, dropped) = self._kept.popitem(last=False)
                 self.cost -= dropped
 
-
-KEPT_BYTES = 64 << 20
-"""Bytes of decoded files that stay at most, unless a single one has more."""
-
-
-class Kept:
-    """The decoded files that were used last; safe to use from threads."""
-
-    def __init__(self, limit: int = KEPT_BYTES) -> None:
-        self._limit = limit
-        self._files: collections.OrderedDict[str, np.ndarray] = collections.OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, name: str, decode: Callable[[], np.ndarray]) -> np.ndarray:
-        """A file as it is kept, or else decoded; two threads that want the same one at once both decode it."""
-        with self._lock:
-            if (kept := self._files.get(name)) is not None:
-                self._files.move_to_end(name)
-                return kept
-        decoded = decode()
-        with self._lock:
-            if name not in self._files:
-                self._files[name] = decoded
-                self._bytes += decoded.nbytes
-            while len(self._files) > 1 and self._bytes > self._limit:
-                self._bytes -= self._files.popitem(last=False)[1].nbytes
-        return decoded
+    def get_or_make(self, key: Hashable, make: Callable[[], V], cost: Callable[[V], int]) -> V:
+        """The value, made and kept if it is not there; two threads that want the same one at once both make it."""
+        if (kept := self.get(key)) is not None:
+            return kept
+        value = make()
+        self.put(key, value, cost(value))
+        return value

@@ -1,7 +1,7 @@
 """Reading and checking of a store's root, and migration of older format versions."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from functa_store.config import (
@@ -114,10 +114,9 @@ def parse_spec(name: str, attributes: Mapping[str, Any], *, brief: bool = False)
             "Upgrade functa-store."
         )
     try:
-        current = _from_version_1(attributes) if version == 1 else dict(attributes)
-        current = _from_version_2(current) if version <= 2 else current
-        current = _from_version_3(current) if version <= 3 else current
-        current = _from_version_4(current) if version <= 4 else current
+        current = dict(attributes)
+        for older in range(version, FORMAT_VERSION):
+            current = _MIGRATIONS[older](current)
         spec = from_dict(StoreSpec, current, brief=brief)
         damage = next(differences(current, spec.to_attributes()["functa"]), None) or next(_absurdities(spec), None)
     except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError) as error:
@@ -236,3 +235,12 @@ def _with(fields: Mapping[str, Any], where: str, **new: Any) -> dict[str, Any]:
     if unknown := sorted(fields.keys() & new.keys()):
         raise ValueError(f"{where}.{unknown[0]} is there, but no field of this version")
     return {**fields, **new}
+
+
+_MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    1: _from_version_1,
+    2: _from_version_2,
+    3: _from_version_3,
+    4: _from_version_4,
+}
+"""What makes the description of a version one of the next."""

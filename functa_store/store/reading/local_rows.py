@@ -19,7 +19,7 @@ from functa_store.store.reading.rows import (
 )
 from functa_store.store.reading.shard_files import Shards, Values
 from functa_store.store.storage.local import LocalObjects
-from functa_store.support.lru_cache import Recent
+from functa_store.support.lru_cache import LRUCache
 
 MOST_FILES = 16_384
 """Files that the large ranges of a process map together; Linux allows it 65,530 mappings, and others need some."""
@@ -135,7 +135,7 @@ class FileRows:
 
     def __init__(self, shards: Shards, objects: LocalObjects, to_values: Values) -> None:
         self._shards, self._objects, self._to_values = shards, objects, to_values
-        self._mapped = Recent[np.ndarray](MOST_FILES_MAPPED)
+        self._mapped = LRUCache[np.ndarray](MOST_FILES_MAPPED)
 
     def __getitem__(self, rows: Selection) -> np.ndarray:
         """The values of some rows, in the order asked for."""
