@@ -34,7 +34,7 @@ from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.tuning import tune
 from functa_store.metrics import psnr_mean
 from functa_store.sources.array_source import ArraySource
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Label
 from functa_store.sources.splits import hold_out_every
@@ -82,7 +82,7 @@ def results(source: ArraySource, config: ConvertConfig) -> dict[str, dict[str, f
     found = {PIXELS: accuracies(np.asarray(source.values).reshape(len(source.ids), -1), source, config.seed)}
     for name, schedule in SCHEDULES.items():
         ready = tune(base, source, dataclasses.replace(config, fit=schedule))
-        modulations, mse, _ = fit_examples(ready.fit, ready.shared, Feed(source), np.arange(len(source.ids)))
+        modulations, mse, _ = fit_examples(ready.fit, ready.shared, BatchReader(source), np.arange(len(source.ids)))
         psnr = psnr_mean(mse[source.split == "test"])
         found[name] = {"psnr_mean": psnr, **accuracies(modulations, source, config.seed)}
     return found

@@ -10,7 +10,7 @@ from functa_store.config import ConvertConfig
 from functa_store.learn.batch_fit import mean_psnr
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import learned_fit, meta_learn
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 from functa_store.sources.splits import hold_out_last
 
@@ -68,4 +68,4 @@ def validation_psnr(source: Source, config: ConvertConfig) -> float:
     base = meta_learn(source, config)
     fit = learned_fit(base.graph, config, source)
     shared = fit.prepare(base.learnable.base, extend(base.learnable.rates, config.inner.num_steps))
-    return mean_psnr(fit, shared, Feed(source), np.flatnonzero(source.split == "test"))
+    return mean_psnr(fit, shared, BatchReader(source), np.flatnonzero(source.split == "test"))

@@ -32,7 +32,7 @@ from functa_store.decode.pictures import comparison_sheet, to_image
 from functa_store.decode.ray_renderer import make_renderer
 from functa_store.domains.scene import SceneVolume
 from functa_store.errors import ArchiveError
-from functa_store.learn.batch_fit import Fitted, fit_examples
+from functa_store.learn.batch_fit import FittedExamples, fit_examples
 from functa_store.learn.inner_loop import Steps
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.observers import COLOUR
@@ -40,7 +40,7 @@ from functa_store.learn.outer_loop import Base
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.nets.siren import to_weights
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 
 CONTEXTS = (1, 2, 4, None)
@@ -162,12 +162,12 @@ def tuned(base: Base, config: ConvertConfig, train: Chosen, test: FewViews) -> R
     return tune(base, FewViews(train.whole, train.indices[train.split == "train"], test.volume), config)
 
 
-def fitted(ready: ReadyFit, test: FewViews) -> Fitted:
+def fitted(ready: ReadyFit, test: FewViews) -> FittedExamples:
     """All test scenes, fitted."""
-    return fit_examples(ready.fit, ready.shared, Feed(test), np.arange(len(test.ids)))
+    return fit_examples(ready.fit, ready.shared, BatchReader(test), np.arange(len(test.ids)))
 
 
-def without_modulation(base: Base, ready: ReadyFit, test: FewViews) -> Fitted:
+def without_modulation(base: Base, ready: ReadyFit, test: FewViews) -> FittedExamples:
     """All test scenes, not fitted at all."""
     still = jax.tree.map(jnp.zeros_like, Steps(*jax.device_get(ready.shared.steps)))
     return fitted(ready._replace(shared=ready.fit.prepare(base.learnable.base, still)), test)

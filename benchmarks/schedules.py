@@ -35,7 +35,7 @@ from functa_store.learn.outer_loop import Base
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.scores import pca_reference
 from functa_store.learn.tuning import tune
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 
 OPEN = {"faces": open_celeba, "voxels": open_shapenet, "globe": open_winds}
@@ -78,7 +78,7 @@ def schedules(chosen: list[int] | None) -> list[FitConfig]:
 
 def evaluate(fit: Fit, shared: Shared, source: Source, indices: np.ndarray) -> tuple[float, float]:
     """Mean PSNR of some examples, and seconds per example of a second pass over them."""
-    feed = Feed(source, cache_bytes=2**30)
+    feed = BatchReader(source, cache_bytes=2**30)
     mean_psnr(fit, shared, feed, indices)
     began = time.perf_counter()
     psnr = mean_psnr(fit, shared, feed, indices)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from functa_store.learn.scores import principal_axes
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 
 THRESHOLDS = np.linspace(0.2, 0.7, 26)
@@ -20,7 +20,7 @@ Blocks = Iterator[tuple[np.ndarray, np.ndarray]]
 def blocks(source: Source, indices: np.ndarray, batch: int = BATCH) -> Blocks:
     """The examples of a source, a few at a time."""
     parts = np.split(indices, range(batch, len(indices), batch))
-    for part, raw in zip(parts, Feed(source, cache_bytes=0).batches(parts), strict=True):
+    for part, raw in zip(parts, BatchReader(source, cache_bytes=0).batches(parts), strict=True):
         yield part, raw[..., 0] * source.features.scale + source.features.offset > 0.5
 
 

@@ -39,7 +39,7 @@ from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.tuning import tune
 from functa_store.progress import Event, Learned
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 from functa_store.sources.splits import evenly, hold_out_every
 
@@ -167,7 +167,7 @@ def validated(source: Source, config: ConvertConfig) -> dict[str, float]:
     base = meta_learn(source, config)
     ready = tune(base, source, config)
     held_out = evenly(np.flatnonzero(source.split == "test"), VALIDATED)
-    iou, accuracy = fit_examples(ready.fit, ready.shared, Feed(source), held_out).metrics.mean(axis=0)
+    iou, accuracy = fit_examples(ready.fit, ready.shared, BatchReader(source), held_out).metrics.mean(axis=0)
     return {"outer_steps": base.num_steps, "iou": float(iou), "accuracy": float(accuracy)}
 
 

@@ -33,7 +33,7 @@ from functa_store.learn.batch_fit import fit_examples
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.tuning import tune
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 from functa_store.sources.splits import evenly
 
@@ -87,7 +87,7 @@ def fitted_errors(source: Source, config: ConvertConfig, indices: np.ndarray) ->
     """Mean squared error of each of some examples by a base that is learned on the training split."""
     base = meta_learn(source, config)
     ready = tune(base, source, config)
-    return fit_examples(ready.fit, ready.shared, Feed(source), indices).mse
+    return fit_examples(ready.fit, ready.shared, BatchReader(source), indices).mse
 
 
 def compare(source: Source, config: ConvertConfig) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ from functa_store.learn.scores import pca_reference
 from functa_store.learn.tuning import tune
 from functa_store.metrics import psnr_mean, psnr_of_mean_mse
 from functa_store.nets.siren import to_weights
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 
 OURS = CELEBA64_FAST.config
@@ -134,7 +134,7 @@ def curve(source: Source, config: ConvertConfig, interval: int, seconds: float) 
 
 def held_out(source: Source, fit: Fit, shared: Shared) -> dict[str, float]:
     """Both kinds of PSNR of the test split."""
-    mse = fit_examples(fit, shared, Feed(source), np.flatnonzero(source.split == "test")).mse
+    mse = fit_examples(fit, shared, BatchReader(source), np.flatnonzero(source.split == "test")).mse
     return {"psnr_mean": psnr_mean(mse), "psnr_of_mean_mse": psnr_of_mean_mse(mse)}
 
 

@@ -10,11 +10,11 @@ from functa_store.errors import ArchiveError, ConfigError
 from functa_store.sources.array_scaling import lost_in_float32
 from functa_store.sources.features import FeatureSpec
 
-Scaling = Literal["minmax", "standard"]
+FieldScaling = Literal["minmax", "standard"]
 """`minmax`: the smallest training value is 0, the largest 1. `standard`: the training mean is 0.5, and 1 is three
 standard deviations above it, so that features lie about [0, 1], too, and outliers squeeze nothing."""
 
-SCALINGS = get_args(Scaling)
+SCALINGS = get_args(FieldScaling)
 DEVIATIONS = 6
 
 
@@ -90,7 +90,7 @@ def features_of(
         channels: Name of each variable.
         units: Unit of each.
         training: Moments of the training examples.
-        scaling: See `Scaling`.
+        scaling: See `FieldScaling`.
         missing: Whether values are missing.
 
     Raises:

@@ -131,7 +131,7 @@ class ClimateSource(Source):
         for note in notes:
             report(Note(message=f"{files.name}: {note}"))
         self._name, self._slabs = files.name, Slabs(fields, len(grid.longitudes))
-        names = names_of(fields, min(fields.num_examples, survey.limit or fields.num_examples))
+        names = example_ids(fields, min(fields.num_examples, survey.limit or fields.num_examples))
         seen = FieldSurvey(files.name, self._slabs, names, (*grid.resolution, len(fields.arrays)))
         seen.read_all(survey, report)
         self.rejects, self._kept = seen.rejects, seen.kept
@@ -198,7 +198,7 @@ def _check_sizes(files: ClimateFiles, fields: Fields) -> None:
     check_number(name, "fields", fields.num_examples, files.num_bytes)
 
 
-def names_of(fields: Fields, count: int) -> list[str]:
+def example_ids(fields: Fields, count: int) -> list[str]:
     """The ids of the first examples: their coordinates, from the first dimension on, joined by slashes."""
     if not fields.dims:
         return ["+".join(str(array.name) for array in fields.arrays)]

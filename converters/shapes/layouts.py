@@ -22,7 +22,7 @@ from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Label
 
 Kind = Literal["solid", "surface", "mesh"]
-Layout = Literal["core", "vox", "folders"]
+ShapeLayout = Literal["core", "vox", "folders"]
 KINDS: tuple[Kind, ...] = ("solid", "surface", "mesh")
 SHAPE_SUFFIXES = (".binvox", *MESH_SUFFIXES)
 
@@ -50,7 +50,7 @@ class Model:
     split: str | None = None
 
 
-def find_models(archive: Archive | StreamedTar) -> tuple[Layout, list[Model]]:
+def find_models(archive: Archive | StreamedTar) -> tuple[ShapeLayout, list[Model]]:
     """How an archive is laid out, and its models, sorted by id.
 
     - "core", ShapeNetCore.v2: SYNSET/MODEL/models/model_normalized.{solid.binvox,surface.binvox,obj};

@@ -17,8 +17,8 @@ from converters.archives.streamed import StreamedTar, open_shapes
 from converters.shapes.layouts import (
     SPLIT_FILE,
     TAXONOMY,
-    Layout,
     Model,
+    ShapeLayout,
     class_label,
     find_models,
     find_text,
@@ -95,7 +95,7 @@ def open_shapenet(
 def _catalogue(
     archive: Archive | StreamedTar,
     path: str | os.PathLike[str],
-    layout: Layout,
+    layout: ShapeLayout,
     models: Sequence[Model],
     split: str | os.PathLike[str] | None,
 ) -> ShapeCatalogue:

@@ -30,6 +30,7 @@ from converters.survey import SurveyOptions, in_threads, survey
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import ArchiveError, ConfigError, FunctaStoreError, MemberError
 from functa_store.progress import Report, silent
+from functa_store.sources.array_labels import as_text
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Label, Reject, Source, check_source
 from functa_store.sources.splits import hold_out_every
@@ -63,15 +64,15 @@ class Arrays(NamedTuple):
     @property
     def grid(self) -> tuple[int, ...]:
         """Shape of an example, without an axis of channels."""
-        return grid_of(self.shape)
+        return cells_of(self.shape)
 
 
-def grid_of(shape: tuple[int, ...]) -> tuple[int, ...]:
+def cells_of(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of an example, without an axis of channels."""
     return shape[1:-1] if len(shape) == 5 and shape[-1] == 1 else shape[1:]
 
 
-def open_arrays(path: str, chosen: Mapping[str, str]) -> Arrays:
+def open_voxel_arrays(path: str, chosen: Mapping[str, str]) -> Arrays:
     """The arrays of a file; occupancies are read as they are asked for, but for those of an .npz in one array.
 
     Args:
@@ -165,16 +166,11 @@ def _check_shapes(arrays: Arrays, path: str) -> None:
 
 
 def _check_shape(shape: tuple[int, ...], path: str) -> None:
-    name, grid = os.path.basename(os.path.abspath(path)), grid_of(shape)
+    name, grid = os.path.basename(os.path.abspath(path)), cells_of(shape)
     if len(grid) != 3 or 0 in shape:
         raise ArchiveError(f"{name}: occupancies have shape {shape}, expected (examples, z, y, x), none of them 0")
     if math.prod(grid) > MAX_CELLS:
         raise ArchiveError(f"{name}: examples have shape {grid}, expected at most {MAX_CELLS} cells each")
-
-
-def names_of(values: np.ndarray) -> list[str]:
-    """Text of each value, whether it is stored as text or as bytes."""
-    return [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values.tolist()]
 
 
 def splits_of(names: Sequence[str]) -> np.ndarray:
@@ -222,7 +218,7 @@ class VoxelSource(Source):
         self._turn = tuple(facts["order"].index(axis) for axis in "zyx")
         self.domain = CellGrid(axes=("z", "y", "x"), resolution=tuple(arrays.grid[i] for i in self._turn))
         count = len(range(arrays.shape[0])[: limits.limit])
-        ids = names_of(arrays.beside["ids"]) if "ids" in arrays.beside else [str(k) for k in range(count)]
+        ids = as_text(arrays.beside["ids"]).tolist() if "ids" in arrays.beside else [str(k) for k in range(count)]
         num_read = len(range(count)[: limits.check_first])
         outcomes = in_threads(self._look, num_read)
         seen = survey(name, "examples", ids[:count], outcomes, num_read, limits, report, arrays.rejects)
@@ -307,7 +303,7 @@ class VoxelSource(Source):
         if any("/" in name for name in ids):
             published, label = folder_splits_and_classes(ids)
         if "split" in beside:
-            published = splits_of(names_of(beside["split"]))
+            published = splits_of(as_text(beside["split"]).tolist())
         if "labels" in beside:
             label = _label(beside["labels"])
         labels = {} if label is None else {"class": Label(values=label.values[self._keep], names=label.names)}
@@ -318,7 +314,7 @@ def _label(values: np.ndarray) -> Label:
     """Numbers as they are, text as class numbers in the order of the sorted names."""
     if values.dtype.kind in "biuf":
         return Label(values=values)
-    names, numbers = np.unique(names_of(values), return_inverse=True)
+    names, numbers = np.unique(as_text(values), return_inverse=True)
     return Label(values=numbers.astype(np.int32), names=tuple(names.tolist()))
 
 
@@ -366,7 +362,7 @@ def open_voxels(
     stamps = stamps_of(path)
     facts = {"array": array, "labels": labels, "split_array": split_array, "order": order}
     with in_bounded_memory(path):
-        arrays = open_arrays(path, {key: name for key, name in chosen.items() if name is not None})
+        arrays = open_voxel_arrays(path, {key: name for key, name in chosen.items() if name is not None})
         return VoxelSource(arrays, os.path.basename(path), facts, limits, report, stamps)
 
 

@@ -12,9 +12,9 @@ from functa_store.decode.functaset import Functaset
 from functa_store.errors import StoreMismatchError
 from functa_store.learn.inner_loop import reconstruction_error
 from functa_store.learn.observers import num_step_rows, observer_of
-from functa_store.learn.tiling import tile_points, tile_rows, whole
+from functa_store.learn.tiling import all_points, tile_points, tile_rows
 from functa_store.nets.siren import from_weights
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 from functa_store.store.format.spec import StoreSpec, examples_sha256
 
@@ -96,7 +96,7 @@ def worst_disagreement(functaset: Functaset, source: Source) -> Disagreement:
 def _errors(functaset: Functaset, source: Source, examples: np.ndarray, places: Sequence[int]) -> np.ndarray:
     """Mean squared error of each example over what its fit saw, which lies at a place of the source."""
     observer, network = observer_of(source.domain, source.features), functaset.config.network
-    view = whole(num_step_rows(observer), tile_rows(tile_points(functaset.config.fit.tile_points), observer))
+    view = all_points(num_step_rows(observer), tile_rows(tile_points(functaset.config.fit.tile_points), observer))
     sizes = source.domain.num_inputs, source.features.num_channels
     graph, state = nnx.split(from_weights(network, *sizes, functaset.base))
 
@@ -106,6 +106,6 @@ def _errors(functaset: Functaset, source: Source, examples: np.ndarray, places: 
         target = observer.look(raw, view.points, view.weights, None)
         return reconstruction_error(observer.predict, base, base.shifts(modulation), target)
 
-    batches = Feed(source, cache_bytes=0).batches(np.array([place]) for place in places)
+    batches = BatchReader(source, cache_bytes=0).batches(np.array([place]) for place in places)
     pairs = zip(functaset.modulations[examples], batches, strict=True)
     return np.array([error(state, modulation, raw[0]) for modulation, raw in pairs], np.float64)

@@ -25,7 +25,7 @@ from functa_store.learn.outer_loop import Base
 from functa_store.learn.tuning import ReadyFit
 from functa_store.metrics import psnr
 from functa_store.progress import Fitted, Report, silent
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 from functa_store.store.format.layout import Shard, choose_layout
 
@@ -47,7 +47,7 @@ def compare_precision(base: Base, ready: ReadyFit, source: Source, config: Conve
         "psnr_mean": (ready.fit, ready.shared),
         "psnr_mean_in_float32": (exact, exact.prepare(base.learnable.base, ready.shared.steps)),
     }
-    found, feed = {}, Feed(source)
+    found, feed = {}, BatchReader(source)
     for name, (fit, shared) in fits.items():
         psnr = mean_psnr(fit, shared, feed, monitored)
         found[name] = round(psnr, 3) if np.isfinite(psnr) else None
@@ -84,7 +84,7 @@ def fit_shards(
     batch_size = choose_batch_size(ready.fit, ready.shared, source, fit_batch_size, most)
     # No batch holds examples of two shards: whichever are missing, an example meets the same ones.
     batches = [(shard, part) for shard in shards for part in in_batches(shard.start, shard.stop, batch_size)]
-    feed = Feed(source, cache_bytes=0)
+    feed = BatchReader(source, cache_bytes=0)
     fitted = fit_batches(ready.fit, ready.shared, feed, [part for _, part in batches], batch_size)
     tally = _Tally(num_examples - left, num_examples, source.features.span, report)
     for shard, of_shard in itertools.groupby(zip(batches, fitted, strict=True), key=lambda pair: pair[0][0]):

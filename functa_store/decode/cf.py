@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from functa_store.store.format.side_arrays import column_attributes as metric_attributes
+from functa_store.store.format.side_arrays import metric_attributes
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.rows import Rows
 
@@ -20,21 +20,21 @@ EXAMPLE_ATTRIBUTES = {"long_name": "place of the example in the functaset"}
 CHANNEL_ATTRIBUTES = {"long_name": "name of the channel"}
 
 
-def columns_of(store: StoreReader) -> dict[str, Rows]:
+def example_columns(store: StoreReader) -> dict[str, Rows]:
     """One value per example in each column: "id", "split", "mse", every "metrics/NAME", and every "labels/NAME"."""
     columns = {"id": store.ids, "split": store.split, "mse": store.mse}
     columns |= {f"metrics/{name}": rows for name, rows in store.metrics.items()}
     return columns | {f"labels/{name}": rows for name, rows in store.labels.items()}
 
 
-def names_of(store: StoreReader) -> dict[str, str]:
+def variable_names(store: StoreReader) -> dict[str, str]:
     """Name of each axis ("axis/y"), of the "features", and of each column.
 
     Spaces and slashes, which files of arrays do not take in a name, become underscores; dots and double underscores
     at its beginning, which hide it, are left out. A name that an earlier one has already gets underscores at its
     end: dimensions come first, labels last.
     """
-    keys = [*(f"axis/{axis}" for axis in store.domain.axes), "features", *columns_of(store)]
+    keys = [*(f"axis/{axis}" for axis in store.domain.axes), "features", *example_columns(store)]
     names, taken = {}, {EXAMPLE, CHANNEL, "zarr.json"}
     for key in keys:
         name = _plain(store.domain.quantity if key == "features" else key.partition("/")[2] or key)
@@ -66,7 +66,7 @@ def features_attributes(store: StoreReader, clip: bool) -> dict[str, Any]:
     }
 
 
-def column_attributes(store: StoreReader, column: str) -> dict[str, Any]:
+def attributes_of_column(store: StoreReader, column: str) -> dict[str, Any]:
     """Of "id", "split", "mse", "metrics/NAME" or "labels/NAME"; classes of the latter get the flags of CF."""
     known: dict[str, dict[str, Any]] = {
         "id": {"long_name": "name in the archive"},

@@ -13,7 +13,7 @@ DEFAULT_CACHE_BYTES = 256 * 2**20
 
 Features = Float32[np.ndarray, "examples points channels"]
 
-Decode = Callable[[np.ndarray, np.ndarray], None]
+DecodeRows = Callable[[np.ndarray, np.ndarray], None]
 """Writes some of the examples into some rows of features."""
 
 
@@ -51,7 +51,7 @@ class GridCache:
         features: Features,
         examples: Int[np.ndarray, " examples"],
         grid: Hashable | None,
-        decode: Decode,
+        decode: DecodeRows,
     ) -> None:
         """Write examples on a grid into an array; only those that are not kept are decoded, each once.
 
@@ -71,7 +71,7 @@ class GridCache:
         for row in np.flatnonzero(first[same] != np.arange(len(examples))):
             features[row] = features[first[same[row]]]
 
-    def _keep(self, features: Features, of_row: dict[int, int], grid: Hashable, decode: Decode) -> None:
+    def _keep(self, features: Features, of_row: dict[int, int], grid: Hashable, decode: DecodeRows) -> None:
         """Write the example of each row, and keep those that were not kept."""
         missing = [row for row, example in of_row.items() if not self._write(features, row, (example, grid))]
         if missing:

@@ -20,7 +20,7 @@ to `cache_bytes`) and, from a bucket, the shards that its reader keeps. Opening 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Address:
+class StoreAddress:
     """Where a functaset is, how it was opened, and which one was found there; small, and the same in every process.
 
     Attributes:
@@ -65,7 +65,7 @@ class SharedFunctaset:
         functaset: The same, where it is open already.
     """
 
-    def __init__(self, address: Address, functaset: Functaset | None = None) -> None:
+    def __init__(self, address: StoreAddress, functaset: Functaset | None = None) -> None:
         self.address = address
         self._functaset = functaset
 
@@ -100,7 +100,7 @@ def open_shared(
     text = os.fspath(location)
     place = text if "://" in text else os.path.abspath(text)
     functaset = open_functaset(place, storage=storage, verify=verify, cache_bytes=cache_bytes)
-    address = Address(
+    address = StoreAddress(
         location=place,
         storage=storage,
         verify=verify,
@@ -115,21 +115,21 @@ class _Open:
     """The open functasets of this process: those in use, and the ones that were asked for last."""
 
     def __init__(self) -> None:
-        self._in_use: weakref.WeakValueDictionary[Address, Functaset] = weakref.WeakValueDictionary()
+        self._in_use: weakref.WeakValueDictionary[StoreAddress, Functaset] = weakref.WeakValueDictionary()
         self._last: LRUCache[Functaset] = LRUCache(MOST_OPEN)
         self._lock = threading.Lock()
 
-    def get(self, address: Address) -> Functaset:
+    def get(self, address: StoreAddress) -> Functaset:
         with self._lock:  # also while opening: whoever comes second waits for the first
             functaset = self._in_use.get(address)
             return self._keep(address, address.open() if functaset is None else functaset)
 
-    def keep(self, address: Address, functaset: Functaset) -> None:
+    def keep(self, address: StoreAddress, functaset: Functaset) -> None:
         """Give this one to all that arrive from now on: it shows what is at the address now."""
         with self._lock:
             self._keep(address, functaset)
 
-    def _keep(self, address: Address, functaset: Functaset) -> Functaset:
+    def _keep(self, address: StoreAddress, functaset: Functaset) -> Functaset:
         self._in_use[address] = functaset
         self._last.put(address, functaset, cost=1)
         return functaset

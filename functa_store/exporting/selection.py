@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from functa_store.decode.cf import columns_of
+from functa_store.decode.cf import example_columns
 from functa_store.decode.functaset import Functaset
 from functa_store.decode.points import check_memory
 from functa_store.domains.cells import Region
@@ -85,5 +85,5 @@ def choose(
         shape=(*shape, num_channels),
         clip=clip,
         coords=dict(zip(domain.axes, domain.axis_coords(resolution, region), strict=True)),
-        columns={column: rows[positions] for column, rows in columns_of(store).items()},
+        columns={column: rows[positions] for column, rows in example_columns(store).items()},
     )

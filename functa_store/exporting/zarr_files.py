@@ -12,10 +12,10 @@ from functa_store.decode.cf import (
     CHANNEL_ATTRIBUTES,
     EXAMPLE,
     EXAMPLE_ATTRIBUTES,
-    column_attributes,
+    attributes_of_column,
     features_attributes,
     global_attributes,
-    names_of,
+    variable_names,
 )
 from functa_store.exporting.selection import Chosen
 from functa_store.store.format.side_arrays import TEXT
@@ -48,7 +48,7 @@ class ZarrGroup:
         self._masked = chosen.store.domain.masked
         self._levels = LEVELS - self._masked
         self._step = (high - self._low) / self._levels
-        names = names_of(chosen.store)
+        names = variable_names(chosen.store)
         root = zarr.create_group(place, zarr_format=3, attributes=global_attributes(chosen.store))
         for name, (values, dimension, attributes) in _coordinates(chosen, names).items():
             root.create_array(
@@ -110,7 +110,7 @@ def _coordinates(chosen: Chosen, names: dict[str, str]) -> dict[str, tuple[np.nd
         name = names[f"axis/{axis}"]
         found[name] = (values, name, chosen.store.domain.axis_attributes(axis))
     for column, values in chosen.columns.items():
-        found[names[column]] = (values, EXAMPLE, column_attributes(chosen.store, column))
+        found[names[column]] = (values, EXAMPLE, attributes_of_column(chosen.store, column))
     return found
 
 

@@ -11,11 +11,11 @@ from jaxtyping import Array, Float32
 from functa_store.learn.fit import Fit, Shared
 from functa_store.learn.memory import FIT_BATCH, fit_batch_size, timed
 from functa_store.metrics import psnr_mean
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 
 
-class Fitted(NamedTuple):
+class FittedExamples(NamedTuple):
     """Some examples, fitted.
 
     Attributes:
@@ -39,7 +39,7 @@ def choose_batch_size(fit: Fit, shared: Shared, source: Source, wanted: int | No
         wanted: What the user asked for.
         most: Examples that are fitted in a row.
     """
-    example = next(Feed(source, cache_bytes=0).batches([np.zeros(1, np.int64)]))[0]
+    example = next(BatchReader(source, cache_bytes=0).batches([np.zeros(1, np.int64)]))[0]
 
     def time_of(size: int) -> float:
         return timed(fit, shared, np.repeat(example[None], size, axis=0))
@@ -52,7 +52,7 @@ def in_batches(start: int, stop: int, batch_size: int) -> list[np.ndarray]:
     return np.split(np.arange(start, stop), range(batch_size, stop - start, batch_size))
 
 
-def fit_examples(fit: Fit, shared: Shared, feed: Feed, indices: np.ndarray) -> Fitted:
+def fit_examples(fit: Fit, shared: Shared, feed: BatchReader, indices: np.ndarray) -> FittedExamples:
     """A few examples, all at once in memory; see `fit_batches`."""
     devices = jax.local_device_count()
     batch_size = devices * min(FIT_BATCH, -(-len(indices) // devices))
@@ -60,19 +60,19 @@ def fit_examples(fit: Fit, shared: Shared, feed: Feed, indices: np.ndarray) -> F
     return join(fit_batches(fit, shared, feed, batches, batch_size))
 
 
-def join(fitted: Iterable[Fitted]) -> Fitted:
+def join(fitted: Iterable[FittedExamples]) -> FittedExamples:
     """Some examples after the others."""
-    return Fitted(*map(np.concatenate, zip(*fitted, strict=True)))
+    return FittedExamples(*map(np.concatenate, zip(*fitted, strict=True)))
 
 
-def mean_psnr(fit: Fit, shared: Shared, feed: Feed, indices: np.ndarray) -> float:
+def mean_psnr(fit: Fit, shared: Shared, feed: BatchReader, indices: np.ndarray) -> float:
     """Mean PSNR of a few examples in decibels."""
     return psnr_mean(fit_examples(fit, shared, feed, indices).mse, fit.span)
 
 
 def fit_batches(
-    fit: Fit, shared: Shared, feed: Feed, batches: Sequence[np.ndarray], batch_size: int
-) -> Iterator[Fitted]:
+    fit: Fit, shared: Shared, feed: BatchReader, batches: Sequence[np.ndarray], batch_size: int
+) -> Iterator[FittedExamples]:
     """Fit batches of examples with one compilation; the next one starts while one is consumed.
 
     Args:
@@ -94,5 +94,5 @@ def fit_batches(
         yield _fetch(*started.popleft())
 
 
-def _fetch(count: int, fitted: tuple[Array, Array, Array]) -> Fitted:
-    return Fitted(*(np.asarray(array)[:count] for array in fitted))
+def _fetch(count: int, fitted: tuple[Array, Array, Array]) -> FittedExamples:
+    return FittedExamples(*(np.asarray(array)[:count] for array in fitted))

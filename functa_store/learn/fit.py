@@ -36,7 +36,8 @@ from functa_store.learn.parallel import (
 from functa_store.learn.scores import in_order, score
 from functa_store.learn.tiling import (
     Projection,
-    View,
+    Tiles,
+    all_points,
     choose_stride,
     flat,
     in_tiles,
@@ -46,7 +47,6 @@ from functa_store.learn.tiling import (
     strided,
     tile_points,
     tile_rows,
-    whole,
 )
 from functa_store.sources.source import Source
 
@@ -107,7 +107,7 @@ class Fit:
         # Without a grid that all share, the first step costs as much as another one, so it looks at a part, too.
         self._first_strided = int(on_grid)
         further = config.fit.num_steps - self._first_strided
-        self._whole = whole(num_rows, tile)
+        self._whole = all_points(num_rows, tile)
         self._phases = strided(shape, stride, max(further, 1), tile)
         self._held_out = (
             in_tiles(np.arange(num_rows, observer.num_rows), tile) if observer.num_rows > num_rows else None
@@ -212,11 +212,11 @@ class Fit:
 
         return each(one, shared, self.inputs(shared, raw), 1 if one_at_a_time() else len(raw))
 
-    def _minimised(self, raw: Array, view: View, lifted: Array | None) -> Target:
+    def _minimised(self, raw: Array, view: Tiles, lifted: Array | None) -> Target:
         """What the steps see of an example; what is kept of its error and metrics, `_score` sees."""
         return weigh_ones(self._look(raw, view, lifted), self._weight_of_ones)
 
-    def _look(self, raw: Array, view: View, lifted: Array | None) -> Target:
+    def _look(self, raw: Array, view: Tiles, lifted: Array | None) -> Target:
         def look(rows: Array, weights: Array) -> Target:
             return self.observer.look(raw, rows, weights, None)
 

@@ -38,7 +38,7 @@ from functa_store.progress import (
     Report,
     silent,
 )
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 from functa_store.sources.splits import evenly
 
@@ -181,7 +181,7 @@ class _Learning:
     """The compiled functions and fixed choices of one meta-learning."""
 
     def __init__(self, source: Source, config: ConvertConfig, report: Report) -> None:
-        self.config, self.report, self.feed = config, report, Feed(source)
+        self.config, self.report, self.feed = config, report, BatchReader(source)
         self.span = source.features.span
         self.train, self.monitored = choose_examples(source, config.outer.num_monitored)
         self.batch_size = min(config.outer.batch_size, len(self.train))

@@ -16,7 +16,7 @@ from functa_store.learn.inner_loop import (
 from functa_store.learn.observers import shares_grid
 from functa_store.metrics import Metric, psnr_mean, psnr_of_mean_mse
 from functa_store.nets.siren import ModulatedSiren
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Source
 from functa_store.sources.splits import evenly
@@ -133,7 +133,7 @@ def pca_reference(source: Source, components: int) -> dict[str, Any]:
     others = [name for name in np.unique(source.split) if name != "train"]
     if len(train) <= components or not others:
         return {}
-    feed = Feed(source)
+    feed = BatchReader(source)
     mean, axes = principal_axes(_features(source, feed, train), components)
     mse = {}
     for name in others:
@@ -177,7 +177,7 @@ def _errors(rows: np.ndarray, mean: np.ndarray, axes: np.ndarray) -> np.ndarray:
     return np.mean((rows - rows @ axes @ axes.T) ** 2, axis=1)
 
 
-def _features(source: Source, feed: Feed, indices: np.ndarray) -> np.ndarray:
+def _features(source: Source, feed: BatchReader, indices: np.ndarray) -> np.ndarray:
     rows = np.empty((len(indices), source.domain.num_points * source.features.num_channels), np.float32)
     for start, raw in enumerate(feed.batches(np.split(indices, range(BATCH, len(indices), BATCH)))):
         rows[start * BATCH : start * BATCH + len(raw)] = raw.reshape(len(raw), -1)

@@ -33,7 +33,7 @@ NUMBERS_PER_NUMBER = 4
 """Numbers per step and number of the modulation that a stride must leave."""
 
 
-class View(NamedTuple):
+class Tiles(NamedTuple):
     """Points of a grid in tiles of one size, the last one filled up.
 
     Attributes:
@@ -55,7 +55,7 @@ def tile_rows(wanted: int | None, observer: Observer) -> int:
     return max(1, tile_points(wanted) // observer.evaluations)
 
 
-def in_tiles(points: Int[np.ndarray, "*phases points"], tile: int, counts: np.ndarray | None = None) -> View:
+def in_tiles(points: Int[np.ndarray, "*phases points"], tile: int, counts: np.ndarray | None = None) -> Tiles:
     """Cut points into as few tiles as possible, all of one size and none longer than `tile`.
 
     Args:
@@ -70,28 +70,28 @@ def in_tiles(points: Int[np.ndarray, "*phases points"], tile: int, counts: np.nd
     count = np.full(points.shape[:-1], num_points) if counts is None else counts
     weights = (np.arange(tiles * size) < count[..., None]) / count[..., None]
     shape = (*points.shape[:-1], tiles, size)
-    return View(padded.reshape(shape).astype(np.int32), weights.reshape(shape).astype(np.float32))
+    return Tiles(padded.reshape(shape).astype(np.int32), weights.reshape(shape).astype(np.float32))
 
 
-def whole(num_points: int, tile: int) -> View:
+def all_points(num_points: int, tile: int) -> Tiles:
     """All points of a grid."""
     return in_tiles(np.arange(num_points), tile)
 
 
-def flat(view: View) -> View:
+def flat(view: Tiles) -> Tiles:
     """A view of all points without its tiles and filling."""
     count = np.count_nonzero(view.weights)
-    return View(*(array.ravel()[:count] for array in view))
+    return Tiles(*(array.ravel()[:count] for array in view))
 
 
-def some_rows(num_rows: int, most: int, tile: int) -> View:
+def some_rows(num_rows: int, most: int, tile: int) -> Tiles:
     """All rows, or a random choice of so many, always the same one: a pattern would be that of a step."""
     if num_rows <= most:
-        return whole(num_rows, tile)
+        return all_points(num_rows, tile)
     return in_tiles(np.sort(np.random.default_rng(0).choice(num_rows, most, replace=False)), tile)
 
 
-def strided(shape: tuple[int, ...], stride: int, phases: int, tile: int) -> View:
+def strided(shape: tuple[int, ...], stride: int, phases: int, tile: int) -> Tiles:
     """Every stride-th point along each axis, once per phase of that pattern.
 
     Consecutive phases lie far apart; all of them together are the grid.
@@ -173,7 +173,7 @@ def is_small(num_points: int, num_channels: int, modulation_size: int) -> bool:
 
 
 def project(
-    base: ModulatedSiren, coords: Float[Array, "points axes"], view: View, precision: MatmulPrecision
+    base: ModulatedSiren, coords: Float[Array, "points axes"], view: Tiles, precision: MatmulPrecision
 ) -> Projection:
     """The projection of a base network, tile by tile; costs about as much as fitting ten examples.
 

@@ -39,7 +39,7 @@ from functa_store.progress import (
     Tuned,
     silent,
 )
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 
 FACTOR_RATE = 0.05
@@ -143,7 +143,7 @@ class _Tuner:
     """The compiled update and fixed choices of one tuning."""
 
     def __init__(self, fit: Fit, shared: Shared, source: Source, config: ConvertConfig, report: Report) -> None:
-        self.fit, self.start, self.config, self.report, self.feed = fit, shared, config, report, Feed(source)
+        self.fit, self.start, self.config, self.report, self.feed = fit, shared, config, report, BatchReader(source)
         self.train, self.monitored = choose_examples(source, config.outer.num_monitored)
         self.batch_size = min(config.outer.batch_size, len(self.train))
         devices = num_devices(self.batch_size)

@@ -11,7 +11,7 @@ from functa_store.decode.functaset import Functaset
 from functa_store.domains.cells import Region
 from functa_store.errors import ConfigError
 from functa_store.loaders.normalization import Normalization
-from functa_store.loaders.selection import keep_whole, names_of, plain
+from functa_store.loaders.selection import keep_whole, label_names, plain
 
 Batch = dict[str, Any]
 """`modulations`, `index`, `labels` by name, and `features` and `coords` if they are decoded: arrays of one library."""
@@ -89,7 +89,7 @@ class Content:
         elif decode is not None and not isinstance(decode, DecodePoints):
             raise ConfigError(f"decode must be a DecodeGrid or DecodePoints, got {decode!r}")
         self._functaset, self._decode = functaset, decode
-        self._names, self._normalization = names_of(functaset, labels), _normalization(functaset, normalize)
+        self._names, self._normalization = label_names(functaset, labels), _normalization(functaset, normalize)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "labels"}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, MissingLibraryError
-from functa_store.loaders.selection import names_of, select
+from functa_store.loaders.selection import label_names, select
 from functa_store.store.reading.rows import Index
 
 try:
@@ -42,7 +42,7 @@ def to_huggingface(
         ExampleIndexError: If `index` names one that is not there.
         StoreFormatError: If rows are missing or damaged.
     """
-    names = names_of(functaset, labels)
+    names = label_names(functaset, labels)
     if taken := [name for name in names if name in COLUMNS]:
         raise ConfigError(
             f"{functaset.store.path}: cannot export labels {taken}, since {COLUMNS} are columns already; choose others "

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import jax
 
 
-class View:
+class ConvertedBatches:
     """The batches of a loader, converted; iterating moves the loader on.
 
     Args:
@@ -209,7 +209,7 @@ class Loader:
         """The epoch that the next batch is of, from 0."""
         return self._place[0]
 
-    def to_jax(self, *, prefetch: int = 2, sharding: "jax.sharding.Sharding | None" = None) -> View:
+    def to_jax(self, *, prefetch: int = 2, sharding: "jax.sharding.Sharding | None" = None) -> ConvertedBatches:
         """Batches of JAX arrays, put on the device by a thread before they are asked for.
 
         Args:
@@ -225,7 +225,7 @@ class Loader:
         check_labels(self.reading.content)
         return self.converted(put(sharding, self.reading.order), prefetch=prefetch)
 
-    def to_torch(self, *, prefetch: int = 0) -> View:
+    def to_torch(self, *, prefetch: int = 0) -> ConvertedBatches:
         """Batches of torch tensors on the CPU, which share the memory of the NumPy arrays.
 
         Args:
@@ -238,7 +238,7 @@ class Loader:
 
         return self.converted(to_tensors, prefetch=prefetch)
 
-    def converted(self, convert: Callable[[Batch], Any], *, prefetch: int = 0) -> View:
+    def converted(self, convert: Callable[[Batch], Any], *, prefetch: int = 0) -> ConvertedBatches:
         """Batches of any other kind; `to_jax` and `to_torch` are made of it.
 
         Args:
@@ -248,7 +248,7 @@ class Loader:
         Raises:
             ConfigError: If `prefetch` is out of range.
         """
-        return View(self, functools.partial(self._deliver, convert, whole("prefetch", prefetch, 0)))
+        return ConvertedBatches(self, functools.partial(self._deliver, convert, whole("prefetch", prefetch, 0)))
 
     def _deliver(self, convert: Callable[[Batch], Any], prefetch: int) -> Iterator[Any]:
         self._iteration += 1

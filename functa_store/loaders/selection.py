@@ -47,7 +47,7 @@ def of_split(functaset: Functaset, split: str) -> np.ndarray:
     return found
 
 
-def names_of(functaset: Functaset, labels: Sequence[str] | None) -> tuple[str, ...]:
+def label_names(functaset: Functaset, labels: Sequence[str] | None) -> tuple[str, ...]:
     """Names of the labels that a caller means; None stands for all.
 
     Raises:

@@ -17,7 +17,7 @@ AHEAD, AHEAD_BYTES = 4, 2**28
 """Batches that are read ahead at most, and the raw values of those beyond the first."""
 
 
-class Feed:
+class BatchReader:
     """Reads batches of a source in threads, a few ahead of whoever consumes them.
 
     The first examples read stay in memory up to `cache_bytes`, so that a small archive is decoded

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from functa_store.decode.cf import CHANNEL, EXAMPLE, columns_of
+from functa_store.decode.cf import CHANNEL, EXAMPLE, example_columns
 from functa_store.domains.cells import Region
 from functa_store.domains.domain import Domain
 from functa_store.errors import ExampleIndexError, GridError, StoreMismatchError
@@ -27,7 +27,7 @@ def holds_examples_of(opened: Opened, dataset: xr.Dataset) -> bool:
         opened: The functaset.
         dataset: With the coordinate `example`.
     """
-    examples, columns = dataset[EXAMPLE].variable, columns_of(opened.store)
+    examples, columns = dataset[EXAMPLE].variable, example_columns(opened.store)
     named = {column: columns[column] for column in ("id", "mse")}
     if any(opened.names[column] not in dataset.variables for column in named):
         return False

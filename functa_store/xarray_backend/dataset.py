@@ -16,11 +16,11 @@ from functa_store.decode.cf import (
     CHANNEL_ATTRIBUTES,
     EXAMPLE,
     EXAMPLE_ATTRIBUTES,
-    column_attributes,
-    columns_of,
+    attributes_of_column,
+    example_columns,
     features_attributes,
     global_attributes,
-    names_of,
+    variable_names,
 )
 from functa_store.decode.shared_functaset import SharedFunctaset
 from functa_store.domains.cells import Region
@@ -68,8 +68,8 @@ class Opened:
 
     @functools.cached_property
     def names(self) -> dict[str, str]:
-        """Name in the dataset of each axis, column, and of the features; see `names_of`."""
-        return names_of(self.store)
+        """Name in the dataset of each axis, column, and of the features; see `variable_names`."""
+        return variable_names(self.store)
 
     @functools.cached_property
     def axes(self) -> tuple[str, ...]:
@@ -142,10 +142,10 @@ def open_dataset(opened: Opened, resolution: int | Sequence[int] | None, region:
         names[column]: xr.Variable(
             (EXAMPLE,),
             _lazy(ColumnArray(opened.shared, column), cached=False),
-            column_attributes(store, column),
+            attributes_of_column(store, column),
             {"preferred_chunks": {EXAMPLE: chunk[0]}},
         )
-        for column in columns_of(store)
+        for column in example_columns(store)
     }
     dataset = xr.Dataset({names["features"]: features}, attrs=global_attributes(store))
     numbers = _indexed(EXAMPLE, examples, EXAMPLE_ATTRIBUTES)

@@ -9,7 +9,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from functa_store.decode.cf import CHANNEL, columns_of
+from functa_store.decode.cf import CHANNEL, example_columns
 from functa_store.decode.points import check_memory
 from functa_store.decode.shared_functaset import SharedFunctaset
 from functa_store.domains.cells import GridPoints
@@ -104,7 +104,7 @@ class ColumnArray(BackendArray):
 
     @property
     def _rows(self) -> Rows:
-        return columns_of(self.shared.functaset.store)[self.column]
+        return example_columns(self.shared.functaset.store)[self.column]
 
 
 def _keys_by_dimension(

@@ -23,7 +23,7 @@ from functa_store.learn.outer_loop import init_learnable
 from functa_store.metrics import psnr_mean
 from functa_store.nets.siren import to_weights
 from functa_store.sources.array_source import ArraySource
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.features import FeatureSpec
 from tests.reference import ReferenceSiren
 
@@ -56,7 +56,7 @@ class Case:
         self.modulations, self.mse, _ = self(in_batches(0, len(VALUES), BATCH))
 
     def __call__(self, batches):
-        fitted = fit_batches(self.fit, self.shared, Feed(SOURCE), batches, BATCH)
+        fitted = fit_batches(self.fit, self.shared, BatchReader(SOURCE), batches, BATCH)
         return tuple(np.concatenate(parts) for parts in zip(*fitted, strict=True))
 
     def expected(self, index, views):
@@ -163,7 +163,7 @@ def test_the_device_is_one_batch_ahead_of_whoever_consumes(monkeypatch):
         return call(self, shared, raw)
 
     monkeypatch.setattr(Fit, "__call__", counting)
-    fitted = fit_batches(case.fit, case.shared, Feed(SOURCE), [np.arange(4)] * 4, BATCH)
+    fitted = fit_batches(case.fit, case.shared, BatchReader(SOURCE), [np.arange(4)] * 4, BATCH)
     next(fitted)
     assert started == [BATCH, BATCH]
     assert len(list(fitted)) == 3
@@ -180,4 +180,4 @@ def test_a_batch_is_as_large_as_wanted_and_no_larger_than_there_are_examples():
     case, devices = Case(NETWORKS["latent"], PLAIN), jax.local_device_count()
     assert choose_batch_size(case.fit, case.shared, SOURCE, 4 * devices, 13 * devices) == 4 * devices
     assert choose_batch_size(case.fit, case.shared, SOURCE, None, 5 * devices) == 5 * devices
-    assert mean_psnr(case.fit, case.shared, Feed(SOURCE), np.arange(3)) == pytest.approx(psnr_mean(case.mse[:3]))
+    assert mean_psnr(case.fit, case.shared, BatchReader(SOURCE), np.arange(3)) == pytest.approx(psnr_mean(case.mse[:3]))

@@ -18,7 +18,7 @@ from functa_store.learn.outer_loop import init_learnable
 from functa_store.learn.scores import SCORES
 from functa_store.nets.siren import to_weights
 from functa_store.sources.array_source import ArraySource
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.features import FeatureSpec
 from tests.reference import ReferenceSiren
 
@@ -41,7 +41,7 @@ def fitted(of, **fit):
     graph, learnable = init_learnable(config, of.domain.num_inputs, 2)
     ready = Fit(graph, config, of)
     shared = ready.prepare(learnable.base, extend(learnable.rates, config.fit.num_steps))
-    return fit_examples(ready, shared, Feed(of), np.arange(4)), learnable
+    return fit_examples(ready, shared, BatchReader(of), np.arange(4)), learnable
 
 
 def expected(learnable, of, modulations, weights):

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functa_store.learn.tiling import (
+    all_points,
     choose_stride,
     in_tiles,
     strided,
-    whole,
 )
 
 RESOLUTIONS = st.lists(st.integers(1, 9), min_size=1, max_size=3).map(tuple)
@@ -26,7 +26,7 @@ def counted(view):
 
 @given(st.integers(1, 200), st.integers(1, 50))
 def test_tiles_hold_every_point_once_with_equal_weight(num_points, tile):
-    view = whole(num_points, tile)
+    view = all_points(num_points, tile)
     assert view.points.shape[-1] <= tile
     assert counted(view) == [list(range(num_points))]
     np.testing.assert_allclose(view.weights[view.weights > 0], 1 / num_points, rtol=1e-6)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from functa_store.errors import MemberError
 from functa_store.sources import batch_reader as feed
 from functa_store.sources.array_source import ArraySource
-from functa_store.sources.batch_reader import Feed
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.splits import evenly
 
@@ -34,7 +34,7 @@ class CountingSource(ArraySource):
 
 @given(st.lists(st.lists(st.integers(14, 29), min_size=1, max_size=5), max_size=12), st.integers(0, 500))
 def test_batches_arrive_in_order_whatever_the_cache(batches, cache_bytes):
-    feed = Feed(ArraySource(VALUES), cache_bytes=cache_bytes)
+    feed = BatchReader(ArraySource(VALUES), cache_bytes=cache_bytes)
     got = list(feed.batches(np.array(batch) for batch in batches))
     assert len(got) == len(batches)
     for values, batch in zip(got, batches, strict=True):
@@ -43,7 +43,7 @@ def test_batches_arrive_in_order_whatever_the_cache(batches, cache_bytes):
 
 def test_what_fits_into_the_cache_is_read_once():
     source = CountingSource(VALUES)
-    feed = Feed(source, cache_bytes=5 * VALUES[0].nbytes)
+    feed = BatchReader(source, cache_bytes=5 * VALUES[0].nbytes)
     for _ in range(4):
         list(feed.batches([np.arange(5)]))
     assert source.reads == 5
@@ -53,7 +53,7 @@ def test_what_fits_into_the_cache_is_read_once():
 
 def test_an_endless_feed_reads_only_a_few_batches_ahead():
     source = CountingSource(VALUES)
-    batches = Feed(source, cache_bytes=0).batches(np.array([1]) for _ in iter(int, 1))
+    batches = BatchReader(source, cache_bytes=0).batches(np.array([1]) for _ in iter(int, 1))
     next(batches)
     batches.close()
     assert source.reads <= 6
@@ -61,7 +61,7 @@ def test_an_endless_feed_reads_only_a_few_batches_ahead():
 
 def test_an_example_that_cannot_be_read_stops_the_feed():
     with pytest.raises(MemberError, match="damaged"):
-        list(Feed(CountingSource(VALUES)).batches([np.array([12, 13])]))
+        list(BatchReader(CountingSource(VALUES)).batches([np.array([12, 13])]))
 
 
 @given(st.integers(0, 50), st.integers(0, 60))
@@ -73,14 +73,14 @@ def test_evenly_chosen_indices_are_distinct_and_as_many_as_asked(total, most):
 def test_integers_of_64_bits_do_not_wrap_around():
     values = np.full((2, 2, 2, 1), 6_000_000_000)
     source = ArraySource(values, features=FeatureSpec(channels=("grey",), scale=1 / 6e9))
-    (raw,) = Feed(source).batches([np.array([0])])
+    (raw,) = BatchReader(source).batches([np.array([0])])
     np.testing.assert_allclose(raw * source.features.scale, 1, rtol=1e-6)
 
 
 def test_what_overflows_float32_is_refused():
     source = ArraySource(np.full((2, 2, 2, 1), 1e300), features=FeatureSpec(channels=("grey",)))
     with pytest.raises(MemberError, match="not finite in float32"):
-        list(Feed(source).batches([np.array([0])]))
+        list(BatchReader(source).batches([np.array([0])]))
 
 
 class Odd(ArraySource):
@@ -105,13 +105,13 @@ class Odd(ArraySource):
 )
 def test_an_example_that_is_none_is_named(odd, problem):
     with pytest.raises(MemberError, match=problem):
-        list(Feed(Odd(odd)).batches([np.array([6, 7])]))
+        list(BatchReader(Odd(odd)).batches([np.array([6, 7])]))
 
 
 def test_large_batches_are_read_only_one_ahead(monkeypatch):
     monkeypatch.setattr(feed, "AHEAD_BYTES", VALUES[0].nbytes)
     source = CountingSource(VALUES)
-    batches = Feed(source, cache_bytes=0).batches(np.array([1]) for _ in iter(int, 1))
+    batches = BatchReader(source, cache_bytes=0).batches(np.array([1]) for _ in iter(int, 1))
     for _ in range(5):
         next(batches)
     batches.close()

@@ -93,7 +93,7 @@ LONG_NAMES: Mapping[Metric, str] = {
 }
 
 
-def column_attributes(spec: FeatureSpec) -> dict[str, dict[str, str]]:
+def metric_attributes(spec: FeatureSpec) -> dict[str, dict[str, str]]:
     """`long_name` and `units` of each column, in order."""
     found = {
         column: {"long_name": LONG_NAMES[metric], "units": "1"}
@@ -108,7 +108,7 @@ def column_attributes(spec: FeatureSpec) -> dict[str, dict[str, str]]:
 
 def summary_units(spec: FeatureSpec) -> dict[str, str]:
     """The unit of every number that a store keeps of a whole split: its columns, and the PSNR of what was held out."""
-    units = {column: attributes["units"] for column, attributes in column_attributes(spec).items()}
+    units = {column: attributes["units"] for column, attributes in metric_attributes(spec).items()}
     return units | ({PSNR_HELD_OUT: "dB"} if HELD_OUT in units else {})
 
 

@@ -37,7 +37,7 @@ IDENTITY = ("format_version", "domain", "features", "config", "layout", "base", 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Examples:
+class ExamplesSummary:
     """How many examples there are, and the SHA-256 of their ids, splits, labels and rejects."""
 
     count: int
@@ -49,7 +49,7 @@ class Quality:
     """How well one split was fitted.
 
     Attributes:
-        examples: Examples of the split.
+        examples: ExamplesSummary of the split.
         psnr_mean: Mean of their PSNRs in decibels; None if one has no error at all.
         psnr_of_mean_mse: PSNR of their mean error in decibels; None if there is no error at all.
         metrics: Mean of each column of the table `metrics` over those that have a number there, and of the PSNRs of
@@ -98,7 +98,7 @@ class StoreSpec:
     layout: Layout
     base: dict[str, BaseArray]
     rounding: dict[str, BaseArray]
-    examples: Examples
+    examples: ExamplesSummary
     provenance: dict[str, Any]
     reference: dict[str, Any]
     rounding_loss: RoundingLoss | None

@@ -173,7 +173,7 @@ class Objects(Protocol):
 
 
 @runtime_checkable
-class Opened(Protocol):
+class HasObjects(Protocol):
     """A store that is open already: a functaset, or the reader of one.
 
     Attributes:
@@ -184,7 +184,7 @@ class Opened(Protocol):
     def objects(self) -> Objects: ...  # noqa: D102  # above
 
 
-Location = str | os.PathLike[str] | Objects | Opened
+Location = str | os.PathLike[str] | Objects | HasObjects
 """A path, a URL (s3://, gs://, http(s)://, memory://), or a functaset or objects that are open already."""
 
 
@@ -202,7 +202,7 @@ def open_objects(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
     if not isinstance(location, str | os.PathLike):
         if isinstance(location, Objects):
             return location
-        if isinstance(location, Opened):
+        if isinstance(location, HasObjects):
             return location.objects
     from functa_store.store.storage.local import LocalObjects
 

@@ -10,7 +10,7 @@ from zarr.storage import MemoryStore
 
 from functa_store.errors import ConfigError
 from functa_store.store.format.layout import Table
-from functa_store.store.format.side_arrays import TEXT, column_attributes, text_limit
+from functa_store.store.format.side_arrays import TEXT, metric_attributes, text_limit
 from functa_store.store.format.spec import ROOT, Contents, StoreSpec
 from functa_store.store.reading.array_reader import ROWS_PER_CHUNK
 
@@ -66,7 +66,7 @@ def _objects(files: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def _create_table(root: zarr.Group, name: str, table: Table, contents: Contents) -> None:
-    columns = column_attributes(contents.features)
+    columns = metric_attributes(contents.features)
     attributes: dict[str, dict[str, Any]] = {
         "modulations": {"long_name": "the modulation of each example", "units": "1"},
         "mse": {"long_name": "mean squared error of each fit, of features", "units": "1"},
