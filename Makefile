@@ -28,7 +28,7 @@ test: $(VENV)/.installed-dev  ## the tests that take minutes together
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(VENV)/.installed-dev  ## those that take seconds to a minute each; CI runs them, too
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "slow and not long"
 
 test-long: $(VENV)/.installed-dev  ## killed and interrupted conversions, hostile inputs by tens of thousands: hours
 	$(BIN)/python -m pytest -m long

@@ -46,7 +46,7 @@ def options(archive, folder):
     return ["--archive", str(archive), "--resolution", "8", "--outer-steps", "2", "--folder", str(folder)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_scenes_are_measured_on_views_that_the_fit_has_not_seen(archive, tmp_path):
     scenes.main([*options(archive, tmp_path), "--kind", "cars", "--tuning-steps", "1"])
     rows = json.loads((tmp_path / "scenes-cars.json").read_text())["rows"]

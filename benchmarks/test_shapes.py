@@ -64,7 +64,7 @@ def test_the_benchmark_writes_its_tables_and_a_picture(archive, tmp_path):
     assert (tmp_path / "shapes.png").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_sweep_appends_a_row_per_recipe(archive, tmp_path, monkeypatch):
     tiny = {"width": 8, "depth": 3, "modulation_dim": 16, "batch_size": 2, "num_points": 64}
     monkeypatch.setattr(shapes, "RECIPES", {"small": tiny, "smaller": tiny | {"width": 4}})

@@ -121,7 +121,7 @@ ON_FOUR_DEVICES = """
 import jax, sys
 jax.config.update("jax_num_cpu_devices", 4)
 import functa_store
-from tests import test_conversion as t
+from tests.conversion import test_convert as t
 functa_store.convert(t.source(), sys.argv[1], t.ODD)
 assert jax.local_device_count() == 4
 """

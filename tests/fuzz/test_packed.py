@@ -8,8 +8,11 @@ from tests.fuzz.packed import KINDS
 MODULE = "tests.fuzz.packed"
 
 
+FIRST = ("zip", "film", "binvox")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [k if k in FIRST else pytest.param(k, marks=pytest.mark.long) for k in KINDS])
 def test_no_archive_does_harm(kind):
     fuzz(MODULE, kind, range(15)).check()
 

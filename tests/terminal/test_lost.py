@@ -16,6 +16,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full
 
 LAUNCH = "from functa_store.cli.launch import main; main()"
 WORK = ("convert", "export a folder", "repair")
+MOST_OFTEN = [name if name == "convert" else pytest.param(name, marks=pytest.mark.long) for name in WORK]
+"""All of them, of which CI tries the longest."""
+
+CLOSED = ["2>/dev/full", ">&- 2>&-", *(pytest.param(words, marks=pytest.mark.long) for words in ("2>&-", "0<&- 2>&-"))]
+CLOSED += [pytest.param("2> >(exit 0)", marks=pytest.mark.long)]
 
 
 @pytest.fixture(scope="module", name="place")
@@ -51,8 +56,8 @@ def _expected(place):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("redirections", ["2>/dev/full", "2>&-", ">&- 2>&-", "0<&- 2>&-", "2> >(exit 0)"])
-@pytest.mark.parametrize("name", WORK)
+@pytest.mark.parametrize("redirections", CLOSED)
+@pytest.mark.parametrize("name", MOST_OFTEN)
 def test_messages_that_cannot_be_written_cost_nothing(place, name, redirections):
     command = COMMANDS[name]
     place.clear(command)
@@ -64,7 +69,7 @@ def test_messages_that_cannot_be_written_cost_nothing(place, name, redirections)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WORK)
+@pytest.mark.parametrize("name", MOST_OFTEN)
 def test_a_terminal_that_is_closed_costs_nothing(place, name):
     """A session that goes on without it, as under nohup."""
     command = COMMANDS[name]
@@ -86,7 +91,7 @@ def test_a_terminal_that_is_closed_costs_nothing(place, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WORK)
+@pytest.mark.parametrize("name", MOST_OFTEN)
 def test_lines_for_programs_that_cannot_be_written_cost_the_exit_code_alone(place, name):
     command = COMMANDS[name]
     place.clear(command)
@@ -99,7 +104,7 @@ def test_lines_for_programs_that_cannot_be_written_cost_the_exit_code_alone(plac
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WORK)
+@pytest.mark.parametrize("name", MOST_OFTEN)
 def test_a_reader_of_lines_that_has_seen_enough_costs_nothing(place, name):
     command = COMMANDS[name]
     place.clear(command)
