@@ -90,7 +90,7 @@ def test_the_benchmark_writes_its_tables_and_a_picture(archive, tmp_path, capsys
     assert "t (K), by area" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_sweep_compares_recipes_on_training_fields(archive, tmp_path):
     climate.main(["--archive", str(archive), "--folder", str(tmp_path), "--sweep", "w0 10"])
     rows = json.loads((tmp_path / "climate-t-sweep.json").read_text())["rows"]

@@ -79,7 +79,7 @@ def test_scenes_that_are_not_there_are_missed_before_learning(more, archive, tmp
         scenes.main([*options(archive, tmp_path), *more])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_more_views_are_reported_than_there_are(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(scenes, "CONTEXTS", (6, None))
     scenes.main([*options(archive, tmp_path), "--kind", "cars", "--tuning-steps", "0"])

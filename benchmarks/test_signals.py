@@ -65,7 +65,7 @@ def test_functa_and_peers_are_compared_on_held_out_files(archive, tmp_path):
     assert psnr["PCA, 4 components"] > psnr["the mean"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_sweep_looks_at_training_files_alone(archive, tmp_path, read):
     source = signals.open_audio(archive, samples=64)
     training = {name for name, split in zip(source.ids, source.split, strict=True) if split == "train"}

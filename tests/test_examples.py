@@ -63,7 +63,7 @@ def test_an_example_classifies_held_out_digits(store, classify, capsys):
     assert "this classifier" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_example_classifies_attributes_of_minus_one_and_one(tmp_path, classify):
     """As CelebA has them."""
     accuracies = run(classify, ["--store", write_labelled(tmp_path / "faces.functa"), "--label", "Smiling"])

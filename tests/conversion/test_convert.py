@@ -128,7 +128,7 @@ assert jax.local_device_count() == 4
 ODD = dataclasses.replace(CONFIG, outer=dataclasses.replace(OUTER, batch_size=5))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_batch_that_devices_do_not_divide_is_converted_all_the_same(tmp_path):
     """Five examples go to one of four devices, the fit of 32 to all of them."""
     subprocess.run([sys.executable, "-c", ON_FOUR_DEVICES, tmp_path / "four.functa"], check=True)

@@ -112,7 +112,7 @@ def test_losses_add_up(stores, tmp_path):
     assert losses[0] < losses[1] == losses[2]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_base_in_float16_is_what_examples_were_fitted_with(tmp_path):
     functa_store.convert(source(), tmp_path / "half.functa", dataclasses.replace(CONFIG, base_dtype="float16"))
     fs = functa_store.open(tmp_path / "half.functa")

@@ -138,7 +138,7 @@ def check_full_disk(conversions, folder, dtype, size):
     assert not conversions.problems_at_the_end(dtype, folder / "after/full.functa")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_full_disk_is_named_and_costs_nothing_once_there_is_room(conversions, tmp_path):
     check_full_disk(conversions, tmp_path, "float32", "size=160k")
 

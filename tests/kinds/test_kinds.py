@@ -50,7 +50,9 @@ def kill_and_go_on(kind: Kind, folder: Path) -> Converted:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name", [name if name in ("images", "climate") else pytest.param(name, marks=pytest.mark.long) for name in KINDS]
+)
 def test_every_kind_goes_the_whole_way(name, converted: Callable[[str], Converted]):
     """Convert, kill, resume, verify, xarray, decode at twice the resolution, loader."""
     kind, done = KINDS[name], converted(name)

@@ -129,7 +129,7 @@ def test_tiles_give_the_gradient_of_all_points_at_once(start):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_temporaries_hardly_grow_with_the_grid():
     """Four times the points: without tiles, activations would take four times the memory."""
 

@@ -62,7 +62,7 @@ def converted():
     return base.learnable.rates, *shared.steps, *fit(shared, raw)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_several_devices_give_what_one_gives(tmp_path, monkeypatch):
     out = tmp_path / "four.npz"
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}

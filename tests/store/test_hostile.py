@@ -639,7 +639,7 @@ def test_no_name_in_the_manifest_crashes_a_reader(copy, name, folder):
         everything(copy)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_folders_in_folders_are_no_way_down(copy):
     """Deeper than Python may recurse, as far as a path may be long."""
     where = os.getcwd()

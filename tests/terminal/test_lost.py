@@ -128,7 +128,7 @@ def test_results_that_cannot_be_written_are_an_error(place, words, redirections)
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("words", ["info whole.functa", "presets --json", "--help", "decode --nonsense"])
 @pytest.mark.parametrize("redirections", [">/dev/full 2>/dev/full", ">&- 2>&-", "0<&- >&- 2>&-"])
 def test_where_nothing_can_be_said_the_exit_code_says_it(place, words, redirections):

@@ -107,7 +107,7 @@ def test_a_long_link_target_is_passed_over(opened):
     assert archive.members == ["a.txt"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ten_thousand_extended_headers_in_a_row_are_no_recursion(opened):
     archive = opened(pax(record(b"path", b"b.txt")) * 10_000 + member("a.txt", b"1"))
     assert archive.members == ["b.txt"]
