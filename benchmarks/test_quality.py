@@ -60,7 +60,7 @@ def test_schedules_appends_a_row_per_schedule(archive, tmp_path, monkeypatch, ca
     assert capsys.readouterr().out.count("| 2 | ") >= 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_classify_compares_plain_and_refined_modulations(tmp_path, monkeypatch, capsys):
     config = dataclasses.replace(classify.CONFIG, network=TINY)

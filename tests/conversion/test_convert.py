@@ -283,7 +283,7 @@ def test_what_a_network_cannot_learn_is_refused_before_work_starts(offered, conf
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rounding_scenes_costs_what_is_seen_along_rays(tmp_path):
     """Their errors are those of colours, not of densities, which are ten times as large."""
     config = dataclasses.replace(

@@ -67,7 +67,7 @@ def copy(stores, tmp_path):
     return shutil.copytree(stores / "int8.functa", tmp_path / "copy.functa")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
 def test_recoding_gives_the_bytes_of_a_conversion_to_that_dtype(stores, tmp_path, dtype):
     functa_store.recode(stores / "float32.functa", tmp_path / "recoded.functa", dtype)
