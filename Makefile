@@ -27,8 +27,9 @@ demo: $(VENV)/.installed-demo  ## convert a small archive of photographs and loo
 test: $(VENV)/.installed-dev  ## the tests that take minutes together
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-test-slow: $(VENV)/.installed-dev  ## those that take seconds to a minute each; CI runs them, too
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "slow and not long"
+TESTS :=
+test-slow: $(VENV)/.installed-dev  ## those that take seconds to a minute each, or some: TESTS="tests/kinds ..."
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "slow and not long" $(TESTS)
 
 test-long: $(VENV)/.installed-dev  ## killed and interrupted conversions, hostile inputs by tens of thousands: hours
 	$(BIN)/python -m pytest -m long
