@@ -13,10 +13,10 @@ from functa_store.errors import ConfigError, FunctaStoreError
 
 C = TypeVar("C")
 MatmulPrecision = Literal["float32", "tensorfloat32", "bfloat16"]
-"""Precision of the products between hidden layers while learning and fitting; see `nets.product`."""
+"""Precision of the products between hidden layers while learning and fitting; see `nets.matmul`."""
 
 ModulationDtype = Literal["float32", "float16", "int8"]
-"""How modulations are stored; see `store.rounding`."""
+"""How modulations are stored; see `store.format.quantization`."""
 
 BaseDtype = Literal["float32", "float16"]
 """How base weights are stored."""
@@ -265,7 +265,7 @@ class FitConfig:
         num_steps: Gradient steps.
         stride: All steps but the first look at every `stride`-th point along each axis, each step at
             the next phase of that pattern. The first one looks at all points, which costs next to nothing.
-            None takes the largest of 1, 2 and 4 that leaves a step enough points; see `learn.views`.
+            None takes the largest of 1, 2 and 4 that leaves a step enough points; see `learn.tiling`.
         tuning_steps: Updates of rates and momenta; 0 keeps the learned rates (the last row for any
             further step) and no momentum.
         tile_points: Points evaluated at once, while learning, too; None takes what suits the device. Bounds
@@ -332,6 +332,34 @@ class ConvertConfig:
         rows = self.rows_per_shard
         if rows is not None and rows & (rows - 1):
             raise ConfigError(f"rows_per_shard must be a power of two, got {rows}")
+
+
+def overlaid(config: ConvertConfig, changes: Mapping[str, Any]) -> ConvertConfig:
+    """A configuration with some of its values changed; of two that exclude each other, the new one stays.
+
+    Args:
+        config: What holds where `changes` say nothing.
+        changes: Some values, nested like those of `to_dict`.
+
+    Raises:
+        ConfigError: If a key is unknown, or a value is refused.
+    """
+    values = _merged(to_dict(config), changes)
+    outer, network = (part if isinstance(part := changes.get(name), Mapping) else {} for name in ("outer", "network"))
+    for given, dropped in (("time_budget", "num_steps"), ("num_steps", "time_budget")):
+        if outer.get(given) is not None and dropped not in outer:
+            values["outer"][dropped] = None
+    if network.get("modulation") == "shift" and "modulation_dim" not in network:
+        values["network"]["modulation_dim"] = None
+    return from_dict(ConvertConfig, values)
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(values)
+    for name, value in changes.items():
+        inner = found.get(name)
+        found[name] = _merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return found
 
 
 ExportDtype = Literal["float32", "uint8"]

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from functa_store.config import ConvertConfig, from_dict, to_dict
+from functa_store.config import ConvertConfig, overlaid, to_dict
 from functa_store.errors import ConfigError
 from functa_store.progress import Report
 from functa_store.sources.source import Source
@@ -64,25 +64,6 @@ class Converter(Protocol):
         ...
 
 
-def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration's values overlaid by some; of two that exclude each other, the new one stays.
-
-    Args:
-        values: Like those of `config.to_dict`.
-        changes: Some of them, nested likewise.
-    """
-    found = dict(values)
-    for name, value in changes.items():
-        inner = found.get(name)
-        found[name] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
-    for given, dropped in (("time_budget", "num_steps"), ("num_steps", "time_budget")):
-        if changes.get(given) is not None and dropped in values and dropped not in changes and given in values:
-            found[dropped] = None
-    if changes.get("modulation") == "shift" and "modulation_dim" not in changes:
-        found["modulation_dim"] = None
-    return found
-
-
 def read_preset(path: str | os.PathLike[str], preset: Preset) -> Preset:
     """A preset overlaid by a file of choices.
 
@@ -104,7 +85,7 @@ def read_preset(path: str | os.PathLike[str], preset: Preset) -> Preset:
         if not isinstance(part, Mapping):
             raise ConfigError(f"{path}: {name} is {part!r}, expected names and values")
     try:
-        config = from_dict(ConvertConfig, merged(to_dict(preset.config), parts["config"]))
+        config = overlaid(preset.config, parts["config"])
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return Preset(

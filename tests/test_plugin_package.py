@@ -61,7 +61,7 @@ def _functa(installed):
 
     def run(*arguments, code=0):
         paths = os.pathsep.join([str(installed), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        command = [sys.executable, "-m", "functa_store.cli.main", *map(str, arguments), "--json"]
+        command = [sys.executable, "-m", "functa_store.cli", *map(str, arguments), "--json"]
         done = subprocess.run(
             command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False
         )

@@ -29,7 +29,6 @@ SHORT = {
 """Option, metavar (None where choices are shown) and help of the usual choices, by field."""
 
 _DEST = "config."
-_NONE = "none"
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +67,7 @@ def typed_config(args: argparse.Namespace) -> dict[str, Any]:
             place = found
             for key in above:
                 place = place.setdefault(key, {})
-            place[field] = None if value == _NONE else value
+            place[field] = value
     return found
 
 
@@ -88,12 +87,12 @@ def _choices(kind: Any) -> tuple[str, ...] | None:
 
 
 def _parser_of(kind: Any) -> Callable[[str], Any]:
-    """What makes a value of a word: a number, or "none" where None is one of the type's values."""
+    """What makes a value of a word: a number, or None of "none" where that is one of the type's values."""
     optional = isinstance(kind, types.UnionType)
     number = next(one for one in get_args(kind) if one is not type(None)) if optional else kind
 
     def parse(word: str) -> Any:
-        return _NONE if optional and word.lower() == _NONE else number(word)
+        return None if optional and word.lower() == "none" else number(word)
 
     parse.__name__ = number.__name__  # which argparse says in its message
     return parse

@@ -21,9 +21,9 @@ from functa_store.cli.console import (
     printable,
     shown_on,
 )
-from functa_store.config import ConvertConfig, from_dict, to_dict
+from functa_store.config import ConvertConfig, overlaid
 from functa_store.errors import ConfigError
-from functa_store.plugins import Converter, Preset, converters, merged, read_preset
+from functa_store.plugins import Converter, Preset, converters, read_preset
 from functa_store.progress import Event, Report, silent
 from functa_store.store.writing.destination import check_output
 from functa_store.support.interrupts import stopping_between_events
@@ -133,7 +133,7 @@ def preset_from(args: argparse.Namespace) -> Preset:
         if unknown := sorted(preset.source.keys() - set(args.own_options)):
             names = ", ".join(sorted(args.own_options))
             raise ConfigError(f"{args.config}: source has {', '.join(unknown)}, expected some of {names}")
-    config = from_dict(ConvertConfig, merged(to_dict(preset.config), typed_config(args)))
+    config = overlaid(preset.config, typed_config(args))
     return dataclasses.replace(preset, config=dataclasses.replace(config, preset=args.preset))
 
 

@@ -144,7 +144,7 @@ def write_recoded(reader: StoreReader, store: Objects, modulation_dtype: Modulat
 
 
 def measure_loss(reader: StoreReader, rounding: Rounding) -> RoundingLoss | None:
-    """What rounding costs, from what is decoded before and after it, as `decode.compared` looks at a functaset.
+    """What rounding costs, from what is decoded before and after it, as `compared` looks at a functaset.
 
     The error of a rounded example is taken as its stored error plus that difference: on average over examples
     the two are uncorrelated, since rounding errors do not depend on what a fit has left over. Scenes are looked at

@@ -30,7 +30,7 @@ class FittedExamples(NamedTuple):
 
 
 def choose_batch_size(fit: Fit, shared: Shared, source: Source, wanted: int | None, most: int) -> int:
-    """Examples per call of a fit, a multiple of the number of devices; see `sizes.fit_batch_size`.
+    """Examples per call of a fit, a multiple of the number of devices; see `memory.fit_batch_size`.
 
     Args:
         fit: The compiled fit.

@@ -47,7 +47,7 @@ S = TypeVar("S", bound=tuple)
 
 @runtime_checkable
 class Snapshots(Protocol):
-    """Keeps the last state of one computation; `checkpoint.py` keeps it on disk.
+    """Keeps the last state of one computation; `conversion/checkpoints.py` keeps it on disk.
 
     A state is a named tuple of arrays, numbers and trees of them.
     """

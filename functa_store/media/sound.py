@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -45,7 +44,7 @@ def write_sound(
         raise ConfigError(
             f"the sample rate must be at most {HIGHEST_RATE} Hz and give a sample or more in {seconds} s, got {rate}"
         )
-    soundfile = _soundfile()
+    soundfile = require("soundfile", extra="audio")
     examples = as_array(places_of(functaset.store.path, index, len(functaset)))
     # A window may end between two samples; rounding each by itself would drift from the time of the whole.
     edges = np.rint(np.arange(len(examples) + 1) * (rate * seconds)).astype(np.int64)
@@ -76,7 +75,3 @@ def _check(functaset: Functaset, path: str | os.PathLike[str]) -> float:
             f"[{low:g}, {high:g}], which is no sound; expected an axis t in seconds and 1 or 2 channels in [-1, 1]"
         )
     return float(np.asarray(getattr(domain, "lengths", (1.0,))[0]))
-
-
-def _soundfile() -> Any:
-    return require("soundfile", extra="audio")

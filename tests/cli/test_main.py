@@ -314,7 +314,7 @@ def test_a_file_that_makes_no_sense_is_refused_before_work(converter, conversion
 
 
 def test_a_reader_that_stops_early_causes_no_noise():
-    command = f"{sys.executable} -m functa_store.cli.main presets --json | true"
+    command = f"{sys.executable} -m functa_store.cli presets --json | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
     assert done.stderr == b""
 

@@ -195,7 +195,7 @@ def test_representations_and_pickles_hold_no_secret():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("module", ["functa_store.cli.main"])
+@pytest.mark.parametrize("module", ["functa_store.cli"])
 @pytest.mark.parametrize("kind", ["200", "403", "in a redirect"])
 def test_a_process_of_its_own_tells_nothing_either(module, kind, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "RUST_LOG": "trace", "RUST_BACKTRACE": "1"}
