@@ -31,10 +31,10 @@ from functa_store.config import (
 from functa_store.learn.batch_fit import fit_examples
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.parallel import use_all_cores
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune
 from functa_store.metrics import psnr_mean
 from functa_store.sources.array_source import ArraySource
-from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Label
 from functa_store.sources.splits import hold_out_every
@@ -78,11 +78,12 @@ def accuracies(rows: np.ndarray, source: ArraySource, seed: int) -> dict[str, fl
 
 def results(source: ArraySource, config: ConvertConfig) -> dict[str, dict[str, float]]:
     """PSNR and accuracies of every schedule on one base."""
-    base = meta_learn(source, config)
+    training = TrainingSet(source, config)
+    base = meta_learn(training, config)
     found = {PIXELS: accuracies(np.asarray(source.values).reshape(len(source.ids), -1), source, config.seed)}
     for name, schedule in SCHEDULES.items():
-        ready = tune(base, source, dataclasses.replace(config, fit=schedule))
-        modulations, mse, _ = fit_examples(ready.fit, ready.shared, BatchReader(source), np.arange(len(source.ids)))
+        ready = tune(base, training, dataclasses.replace(config, fit=schedule))
+        modulations, mse, _ = fit_examples(ready.fit, ready.shared, training.reader, np.arange(len(source.ids)))
         psnr = psnr_mean(mse[source.split == "test"])
         found[name] = {"psnr_mean": psnr, **accuracies(modulations, source, config.seed)}
     return found

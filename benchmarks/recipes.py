@@ -10,7 +10,7 @@ from functa_store.config import ConvertConfig
 from functa_store.learn.batch_fit import mean_psnr
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import learned_fit, meta_learn
-from functa_store.sources.batch_reader import BatchReader
+from functa_store.learn.training_set import TrainingSet
 from functa_store.sources.source import Source
 from functa_store.sources.splits import hold_out_last
 
@@ -65,7 +65,8 @@ def validated(source: Source, start: ConvertConfig, recipes: Mapping[str, Change
 
 def validation_psnr(source: Source, config: ConvertConfig) -> float:
     """Mean PSNR in decibels of the examples held out, fitted by the inner loop as it was learned, untuned."""
-    base = meta_learn(source, config)
+    training = TrainingSet(source, config)
+    base = meta_learn(training, config)
     fit = learned_fit(base.graph, config, source)
     shared = fit.prepare(base.learnable.base, extend(base.learnable.rates, config.inner.num_steps))
-    return mean_psnr(fit, shared, BatchReader(source), np.flatnonzero(source.split == "test"))
+    return mean_psnr(fit, shared, training.reader, np.flatnonzero(source.split == "test"))

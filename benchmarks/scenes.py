@@ -38,6 +38,7 @@ from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.observers import COLOUR
 from functa_store.learn.outer_loop import Base
 from functa_store.learn.parallel import use_all_cores
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.nets.siren import to_weights
 from functa_store.sources.batch_reader import BatchReader
@@ -159,7 +160,8 @@ def baselines(train: Chosen, test: FewViews) -> dict[str, list[float]]:
 
 def tuned(base: Base, config: ConvertConfig, train: Chosen, test: FewViews) -> ReadyFit:
     """A fit whose steps are tuned, on training scenes, to as many views as those of the test scenes."""
-    return tune(base, FewViews(train.whole, train.indices[train.split == "train"], test.volume), config)
+    seen = FewViews(train.whole, train.indices[train.split == "train"], test.volume)
+    return tune(base, TrainingSet(seen, config), config)
 
 
 def fitted(ready: ReadyFit, test: FewViews) -> FittedExamples:
@@ -237,7 +239,7 @@ def sweep(
     rows = []
     for name in names:
         recipe = changed(config, RECIPES[name])
-        found, _ = results(meta_learn(train, recipe), recipe, train, kept_out, (1, None))
+        found, _ = results(meta_learn(TrainingSet(train, recipe), recipe), recipe, train, kept_out, (1, None))
         one, everything = found[0], found[-1]
         row = {"recipe": name, "one view": one["held out"], "all views": everything["held out"]}
         rows.append(row | {key: one[key] for key in ("no modulation", "constant", "mean image")})
@@ -285,7 +287,7 @@ def main(argv: list[str] | None = None) -> None:
     for part in ("train", "test"):
         view_counts(source, scenes[split == part])
     train = Chosen(source, scenes, split)
-    base = meta_learn(train, config)
+    base = meta_learn(TrainingSet(train, config), config)
     sys.stdout.write(f"learned {base.num_steps} outer steps\n")
     rows, modulations = results(base, config, train, scenes[split == "test"], CONTEXTS)
     publish("scenes", facts | {"rows": rows}, as_table(rows), args.folder / f"scenes-{args.kind}.json")

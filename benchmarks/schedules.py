@@ -30,10 +30,11 @@ from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.learn.batch_fit import mean_psnr
 from functa_store.learn.fit import Fit, Shared
 from functa_store.learn.inner_loop import extend
-from functa_store.learn.meta_learn import choose_examples, meta_learn
+from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.outer_loop import Base
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.scores import pca_reference
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune
 from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
@@ -88,9 +89,9 @@ def evaluate(fit: Fit, shared: Shared, source: Source, indices: np.ndarray) -> t
 def row(base: Base, source: Source, config: ConvertConfig) -> dict[str, Any]:
     """Cost and quality of one schedule."""
     began = time.perf_counter()
-    fit, shared, _ = tune(base, source, config)
+    training = TrainingSet(source, config)
+    fit, shared, _ = tune(base, training, config)
     tuning_seconds = time.perf_counter() - began
-    _, monitored = choose_examples(source, config.outer.num_monitored)
     start = fit.prepare(base.learnable.base, extend(base.learnable.rates, config.fit.num_steps))
     found = {
         "inner_steps": config.inner.num_steps,
@@ -98,8 +99,8 @@ def row(base: Base, source: Source, config: ConvertConfig) -> dict[str, Any]:
         "stride": fit.config.stride,
         "tuned": config.fit.tuning_steps > 0,
         "passes": round(float(fit.passes), 3),
-        "monitored_untuned": evaluate(fit, start, source, monitored)[0],
-        "monitored": evaluate(fit, shared, source, monitored)[0],
+        "monitored_untuned": evaluate(fit, start, source, training.monitored)[0],
+        "monitored": evaluate(fit, shared, source, training.monitored)[0],
         "tuning_seconds": tuning_seconds,
     }
     found["test"], found["seconds_per_example"] = evaluate(fit, shared, source, np.flatnonzero(source.split == "test"))
@@ -147,7 +148,7 @@ def main(argv: list[str] | None = None) -> None:
         config = dataclasses.replace(config, outer=dataclasses.replace(config.outer, num_steps=args.outer_steps))
     pca = pca_reference(source, config.network.modulation_size)
     began = time.perf_counter()
-    base = meta_learn(source, config)
+    base = meta_learn(TrainingSet(source, config), config)
     sys.stdout.write(f"learned in {time.perf_counter() - began:.0f} s; PCA {pca.get('psnr_mean')}\n")
     for schedule in schedules(args.rows):
         with args.out.open("a") as out:

@@ -37,9 +37,9 @@ from functa_store.decode.pictures import comparison_sheet, solid_image
 from functa_store.learn.batch_fit import fit_examples
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.parallel import use_all_cores
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune
 from functa_store.progress import Event, Learned
-from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 from functa_store.sources.splits import evenly, hold_out_every
 
@@ -164,10 +164,11 @@ def inner_split(source: Source) -> Source:
 
 def validated(source: Source, config: ConvertConfig) -> dict[str, float]:
     """Outer steps, and mean IoU and accuracy of some held-out examples after the tuned fit."""
-    base = meta_learn(source, config)
-    ready = tune(base, source, config)
+    training = TrainingSet(source, config)
+    base = meta_learn(training, config)
+    ready = tune(base, training, config)
     held_out = evenly(np.flatnonzero(source.split == "test"), VALIDATED)
-    iou, accuracy = fit_examples(ready.fit, ready.shared, BatchReader(source), held_out).metrics.mean(axis=0)
+    iou, accuracy = fit_examples(ready.fit, ready.shared, training.reader, held_out).metrics.mean(axis=0)
     return {"outer_steps": base.num_steps, "iou": float(iou), "accuracy": float(accuracy)}
 
 

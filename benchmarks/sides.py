@@ -15,6 +15,7 @@ from functa_store.learn.batch_fit import choose_batch_size
 from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.parallel import one_at_a_time
+from functa_store.sources.batch_reader import BatchReader
 
 BATCHES = {"128x6": 32, "256x10": 16, "512x15": 8}
 """Examples per call of ours on a CPU, where their number does not matter for speed, and different images on all."""
@@ -57,7 +58,7 @@ def ours(workload: Workload, schedule: FitConfig, precision: MatmulPrecision) ->
     seconds, shared = timed(lambda: fit.prepare(learnable.base, steps))
     wanted = BATCHES[workload.name] if one_at_a_time() else None
     probe = Fit(graph, config, source)  # one of its own, so that the first call of `fit` compiles
-    batch = choose_batch_size(probe, shared, source, wanted, MOST_EXAMPLES)
+    batch = choose_batch_size(probe, shared, BatchReader(source, cache_bytes=0), wanted, MOST_EXAMPLES)
     raw = raw_batch(source, batch)
     return Side(call=lambda: fit(shared, raw), batch=batch, passes=float(fit.passes), prepare_seconds=seconds)
 

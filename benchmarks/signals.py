@@ -32,8 +32,8 @@ from functa_store.errors import ArchiveError
 from functa_store.learn.batch_fit import fit_examples
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.parallel import use_all_cores
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune
-from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 from functa_store.sources.splits import evenly
 
@@ -85,9 +85,10 @@ def features(source: Source, indices: np.ndarray) -> np.ndarray:
 
 def fitted_errors(source: Source, config: ConvertConfig, indices: np.ndarray) -> np.ndarray:
     """Mean squared error of each of some examples by a base that is learned on the training split."""
-    base = meta_learn(source, config)
-    ready = tune(base, source, config)
-    return fit_examples(ready.fit, ready.shared, BatchReader(source), indices).mse
+    training = TrainingSet(source, config)
+    base = meta_learn(training, config)
+    ready = tune(base, training, config)
+    return fit_examples(ready.fit, ready.shared, training.reader, indices).mse
 
 
 def compare(source: Source, config: ConvertConfig) -> list[dict[str, Any]]:

@@ -40,6 +40,7 @@ from functa_store.learn.outer_loop import (
 )
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.scores import pca_reference
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune
 from functa_store.metrics import psnr_mean, psnr_of_mean_mse
 from functa_store.nets.siren import to_weights
@@ -118,7 +119,8 @@ def step_seconds(source: Source, runs: int) -> dict[str, float]:
 def curve(source: Source, config: ConvertConfig, interval: int, seconds: float) -> list[dict[str, float]]:
     """Held-out PSNR over the outer steps, each of which takes so many seconds."""
     keep = EverySoOften(interval)
-    base = meta_learn(source, config, snapshots=keep)
+    training = TrainingSet(source, config)
+    base = meta_learn(training, config, snapshots=keep)
     fit = learned_fit(base.graph, config, source)
     points = []
     for snapshot in keep.kept:
@@ -128,7 +130,7 @@ def curve(source: Source, config: ConvertConfig, interval: int, seconds: float) 
             {"outer_steps": snapshot.step, "seconds": snapshot.step * seconds, **held_out(source, fit, shared)}
         )
     if config.fit.tuning_steps:
-        points[-1]["refined"] = held_out(source, *tune(base, source, config)[:2])
+        points[-1]["refined"] = held_out(source, *tune(base, training, config)[:2])
     return points
 
 

@@ -31,6 +31,7 @@ from functa_store.learn.observers import check_domain
 from functa_store.learn.outer_loop import Base, round_base
 from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.scores import pca_reference
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.nets.siren import structure, to_weights
 from functa_store.progress import Report, silent
@@ -139,9 +140,10 @@ def _fit_into(
     """Learn a base network, and write the store of exact modulations."""
     learning, tuning = (Checkpoints(work, stage, conversion, interval=snapshot_seconds) for stage in STAGES)
     reference = pca_reference(source, config.network.modulation_size)
-    base = round_base(meta_learn(source, config, report=log, snapshots=learning), config.base_dtype)
-    ready = tune(base, source, config, report=log, snapshots=tuning)
-    reference |= compare_precision(base, ready, source, config)
+    training = TrainingSet(source, config)
+    base = round_base(meta_learn(training, config, report=log, snapshots=learning), config.base_dtype)
+    ready = tune(base, training, config, report=log, snapshots=tuning)
+    reference |= compare_precision(base, ready, training, config)
     contents = describe(source, base, ready, config, reference)
     with StoreWriter.resume_or_create(store, contents) as writer, one_behind(writer.write) as write:
         if missing := writer.missing_shards():

@@ -20,8 +20,8 @@ from functa_store.learn.batch_fit import (
     mean_psnr,
 )
 from functa_store.learn.fit import Fit
-from functa_store.learn.meta_learn import choose_examples
 from functa_store.learn.outer_loop import Base
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import ReadyFit
 from functa_store.metrics import psnr
 from functa_store.progress import Fitted, Report, silent
@@ -30,7 +30,7 @@ from functa_store.sources.source import Source
 from functa_store.store.format.layout import Shard, choose_layout
 
 
-def compare_precision(base: Base, ready: ReadyFit, source: Source, config: ConvertConfig) -> dict[str, Any]:
+def compare_precision(base: Base, ready: ReadyFit, training: TrainingSet, config: ConvertConfig) -> dict[str, Any]:
     """Mean PSNR of the monitored examples, fitted in the precision of the conversion and in float32.
 
     What learning in reduced precision costs is not in it: both fits have the base that was learned.
@@ -41,17 +41,16 @@ def compare_precision(base: Base, ready: ReadyFit, source: Source, config: Conve
     """
     if config.matmul_precision == "float32":
         return {}
-    _, monitored = choose_examples(source, config.outer.num_monitored)
-    exact = Fit(base.graph, dataclasses.replace(config, matmul_precision="float32"), source)
+    exact = Fit(base.graph, dataclasses.replace(config, matmul_precision="float32"), training.source)
     fits = {
         "psnr_mean": (ready.fit, ready.shared),
         "psnr_mean_in_float32": (exact, exact.prepare(base.learnable.base, ready.shared.steps)),
     }
-    found, feed = {}, BatchReader(source)
+    found = {}
     for name, (fit, shared) in fits.items():
-        psnr = mean_psnr(fit, shared, feed, monitored)
+        psnr = mean_psnr(fit, shared, training.reader, training.monitored)
         found[name] = round(psnr, 3) if np.isfinite(psnr) else None
-    return {"matmul_precision": {"precision": config.matmul_precision, "examples": len(monitored), **found}}
+    return {"matmul_precision": {"precision": config.matmul_precision, "examples": len(training.monitored), **found}}
 
 
 def check_batch(fit_batch_size: int | None) -> None:
@@ -81,10 +80,10 @@ def fit_shards(
     left, num_examples = sum(map(len, shards)), len(source.ids)
     layout = choose_layout(num_examples, 4 * config.network.modulation_size, config.rows_per_shard)
     most = max(map(len, layout.shards(num_examples)))
-    batch_size = choose_batch_size(ready.fit, ready.shared, source, fit_batch_size, most)
+    feed = BatchReader(source, cache_bytes=0)  # reads every example once
+    batch_size = choose_batch_size(ready.fit, ready.shared, feed, fit_batch_size, most)
     # No batch holds examples of two shards: whichever are missing, an example meets the same ones.
     batches = [(shard, part) for shard in shards for part in in_batches(shard.start, shard.stop, batch_size)]
-    feed = BatchReader(source, cache_bytes=0)
     fitted = fit_batches(ready.fit, ready.shared, feed, [part for _, part in batches], batch_size)
     tally = _Tally(num_examples - left, num_examples, source.features.span, report)
     for shard, of_shard in itertools.groupby(zip(batches, fitted, strict=True), key=lambda pair: pair[0][0]):

@@ -12,7 +12,6 @@ from functa_store.learn.fit import Fit, Shared
 from functa_store.learn.memory import FIT_BATCH, fit_batch_size, timed
 from functa_store.metrics import psnr_mean
 from functa_store.sources.batch_reader import BatchReader
-from functa_store.sources.source import Source
 
 
 class FittedExamples(NamedTuple):
@@ -29,17 +28,17 @@ class FittedExamples(NamedTuple):
     metrics: Float32[np.ndarray, "examples columns"]
 
 
-def choose_batch_size(fit: Fit, shared: Shared, source: Source, wanted: int | None, most: int) -> int:
+def choose_batch_size(fit: Fit, shared: Shared, feed: BatchReader, wanted: int | None, most: int) -> int:
     """Examples per call of a fit, a multiple of the number of devices; see `memory.fit_batch_size`.
 
     Args:
         fit: The compiled fit.
         shared: From its `prepare`.
-        source: The examples.
+        feed: Reads the examples.
         wanted: What the user asked for.
         most: Examples that are fitted in a row.
     """
-    example = next(BatchReader(source, cache_bytes=0).batches([np.zeros(1, np.int64)]))[0]
+    example = next(feed.batches([np.zeros(1, np.int64)]))[0]
 
     def time_of(size: int) -> float:
         return timed(fit, shared, np.repeat(example[None], size, axis=0))

@@ -1,7 +1,6 @@
 """Meta-learning of a base network from the training examples of a source."""
 
 import dataclasses
-import itertools
 import logging
 import math
 import time
@@ -31,6 +30,7 @@ from functa_store.learn.outer_loop import (
     rate_scale,
 )
 from functa_store.learn.parallel import microbatch_sizes, num_devices
+from functa_store.learn.training_set import TrainingSet
 from functa_store.metrics import psnr_mean
 from functa_store.progress import (
     Learned,
@@ -38,9 +38,7 @@ from functa_store.progress import (
     Report,
     silent,
 )
-from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
-from functa_store.sources.splits import evenly
 
 S = TypeVar("S", bound=tuple)
 
@@ -122,28 +120,13 @@ class Snapshot(NamedTuple):
     microbatch_size: int
 
 
-def choose_examples(source: Source, num_monitored: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the examples to learn from, and of those to choose the best state by.
-
-    The latter come evenly from the split "validation", or from "train" (at most a tenth of it,
-    and then not learned from, unless there are fewer than ten). The test split is never looked at.
-    """
-    train, validation = (np.flatnonzero(source.split == name) for name in ("train", "validation"))
-    if len(validation):
-        return train, evenly(validation, num_monitored)
-    if len(train) < 10:
-        return train, evenly(train, num_monitored)
-    monitored = evenly(train, min(num_monitored, len(train) // 10))
-    return np.setdiff1d(train, monitored), monitored
-
-
 def meta_learn(
-    source: Source, config: ConvertConfig, *, report: Report = silent, snapshots: Snapshots | None = None
+    training: TrainingSet, config: ConvertConfig, *, report: Report = silent, snapshots: Snapshots | None = None
 ) -> Base:
-    """Meta-learn a base network on a source (functa, Algorithm 1).
+    """Meta-learn a base network on a training set (functa, Algorithm 1).
 
     Args:
-        source: The examples; only its training (and validation) split is looked at.
+        training: The examples to learn from and to monitor.
         config: The conversion.
         report: Told of the progress every few steps.
         snapshots: Where to take up an interrupted run, and where to leave one.
@@ -156,7 +139,7 @@ def meta_learn(
         MemberError: If an example cannot be read any more, or is not finite.
         KeyboardInterrupt: After the last state has been kept, as after every other exception.
     """
-    learning = _Learning(source, config, report)
+    learning = _Learning(training, config, report)
     latest = learning.start()
     if snapshots is not None and (kept := snapshots.load(latest)) is not None:
         report(Note(message=f"going on from outer step {kept.step}"))
@@ -180,18 +163,14 @@ def learned_fit(graph: nnx.GraphDef, config: ConvertConfig, source: Source) -> F
 class _Learning:
     """The compiled functions and fixed choices of one meta-learning."""
 
-    def __init__(self, source: Source, config: ConvertConfig, report: Report) -> None:
-        self.config, self.report, self.feed = config, report, BatchReader(source)
-        self.span = source.features.span
-        self.train, self.monitored = choose_examples(source, config.outer.num_monitored)
-        self.batch_size = min(config.outer.batch_size, len(self.train))
-        self.source = source
+    def __init__(self, training: TrainingSet, config: ConvertConfig, report: Report) -> None:
+        self.training, self.config, self.report = training, config, report
+        source = training.source
         self.graph, self.initial = init_learnable(config, source.domain.num_inputs, source.features.num_channels)
         self.fit = learned_fit(self.graph, config, source)
         self.key = jax.random.key(config.seed)
         self.reported = 0.0
-        self.seen = evenly(self.train, len(self.monitored))
-        self.best_seen: tuple[Learnable | None, float] = (None, math.nan)  # a best state, and its PSNR on `seen`
+        self.best_seen: tuple[Learnable | None, float] = (None, math.nan)  # and its PSNR on examples seen
 
     def start(self) -> Snapshot:
         state = LearnState(self.initial, make_optimizer(self.config.outer).init(self.initial))
@@ -201,8 +180,8 @@ class _Learning:
         """Yield the snapshot after every outer step until the last one."""
         if 0 < snapshot.num_steps <= snapshot.step:
             return
-        batches = self.feed.batches(self._indices(snapshot.step))
-        snapshot = self._compile(snapshot, next(self.feed.batches(self._indices(0))))
+        batches = self.training.learning_batches(snapshot.step)
+        snapshot = self._compile(snapshot, next(self.training.learning_batches(0)))
         losses, began = [], time.perf_counter() - snapshot.seconds
         while not 0 < snapshot.num_steps <= snapshot.step:
             snapshot, loss = self._step(snapshot, next(batches))
@@ -215,25 +194,18 @@ class _Learning:
                 self._tell(snapshot, np.concatenate(losses))
             yield snapshot
 
-    def _indices(self, first: int) -> Iterator[np.ndarray]:
-        """The training examples of every batch from an outer step on, shuffled anew every epoch."""
-        per_epoch = len(self.train) // self.batch_size
-        for epoch in itertools.count(first // per_epoch):
-            order = np.random.default_rng((self.config.seed, epoch)).permutation(self.train)
-            batches = order[: per_epoch * self.batch_size].reshape(per_epoch, self.batch_size)
-            yield from batches[max(0, first - epoch * per_epoch) :]
-
     def _compile(self, snapshot: Snapshot, raw: np.ndarray) -> Snapshot:
         def compile(microbatch_size: int) -> Compiled:
             step = make_outer_step(self.graph, self.config, self.fit.observer, microbatch_size)
             return step.lower(snapshot.state, raw, self.key, np.float32(0)).compile()
 
-        sizes = microbatch_sizes(snapshot.microbatch_size or self.config.outer.microbatch_size, self.batch_size)
+        batch_size = self.training.batch_size
+        sizes = microbatch_sizes(snapshot.microbatch_size or self.config.outer.microbatch_size, batch_size)
         self.outer_step, size = compile_within_memory("an outer step", compile, sizes, free_bytes())
         megabytes = temporary_bytes(self.outer_step) / 1e6
-        share = f"{size} of {self.batch_size // num_devices(self.batch_size)} examples at once on a device"
+        share = f"{size} of {batch_size // num_devices(batch_size)} examples at once on a device"
         self.report(Note(message=f"an outer step takes {share}, {megabytes / size:,.1f} MB for each"))
-        self._mean_psnr(snapshot.state.learnable, self.monitored)
+        self._mean_psnr(snapshot.state.learnable, self.training.monitored)
         return snapshot._replace(microbatch_size=size)
 
     def _step(self, snapshot: Snapshot, raw: np.ndarray) -> tuple[Snapshot, jax.Array]:
@@ -253,7 +225,7 @@ class _Learning:
             return self._roll_back(snapshot)
         monitored = None
         if snapshot.step % outer.monitor_every < LOOK_EVERY or snapshot.step == snapshot.num_steps:
-            monitored = self._mean_psnr(snapshot.state.learnable, self.monitored)
+            monitored = self._mean_psnr(snapshot.state.learnable, self.training.monitored)
             # The losses are those before the last update, which may have broken the state.
             if math.isnan(monitored) or self._has_collapsed(snapshot, monitored):
                 return self._roll_back(snapshot)
@@ -273,15 +245,15 @@ class _Learning:
                 num_steps=snapshot.num_steps or None,
                 seconds=snapshot.seconds,
                 seconds_left=left,
-                psnr=psnr_mean(losses, self.span),
+                psnr=psnr_mean(losses, self.fit.span),
                 monitored_psnr=monitored,
-                examples_per_second=snapshot.step * self.batch_size / snapshot.seconds,
+                examples_per_second=snapshot.step * self.training.batch_size / snapshot.seconds,
             )
         )
 
     def _mean_psnr(self, learnable: Learnable, indices: np.ndarray) -> float:
         shared = self.fit.prepare(learnable.base, extend(learnable.rates, len(learnable.rates)))
-        return mean_psnr(self.fit, shared, self.feed, indices)
+        return mean_psnr(self.fit, shared, self.training.reader, indices)
 
     def _has_collapsed(self, snapshot: Snapshot, monitored: float) -> bool:
         """Whether the state is far worse than the best one on examples that are learned from, too: not overfitting.
@@ -292,8 +264,8 @@ class _Learning:
         if over or monitored >= snapshot.best_psnr - COLLAPSED:
             return False
         if self.best_seen[0] is not snapshot.best:
-            self.best_seen = (snapshot.best, self._mean_psnr(snapshot.best, self.seen))
-        return self._mean_psnr(snapshot.state.learnable, self.seen) < self.best_seen[1] - COLLAPSED
+            self.best_seen = (snapshot.best, self._mean_psnr(snapshot.best, self.training.seen))
+        return self._mean_psnr(snapshot.state.learnable, self.training.seen) < self.best_seen[1] - COLLAPSED
 
     def _roll_back(self, snapshot: Snapshot) -> Snapshot:
         if snapshot.rollbacks == MAX_ROLLBACKS:

@@ -133,7 +133,7 @@ def pca_reference(source: Source, components: int) -> dict[str, Any]:
     others = [name for name in np.unique(source.split) if name != "train"]
     if len(train) <= components or not others:
         return {}
-    feed = BatchReader(source)
+    feed = BatchReader(source, cache_bytes=0)  # reads every example once
     mean, axes = principal_axes(_features(source, feed, train), components)
     mse = {}
     for name in others:

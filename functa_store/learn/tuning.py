@@ -23,7 +23,7 @@ from functa_store.learn.batch_fit import mean_psnr
 from functa_store.learn.fit import Fit, Shared
 from functa_store.learn.inner_loop import Steps, extend
 from functa_store.learn.memory import compile_within_memory, free_bytes
-from functa_store.learn.meta_learn import Snapshots, choose_examples, keep
+from functa_store.learn.meta_learn import Snapshots, keep
 from functa_store.learn.outer_loop import Base
 from functa_store.learn.parallel import (
     each,
@@ -32,6 +32,7 @@ from functa_store.learn.parallel import (
     on_devices,
     over_devices,
 )
+from functa_store.learn.training_set import TrainingSet
 from functa_store.metrics import psnr_mean
 from functa_store.progress import (
     Note,
@@ -39,8 +40,6 @@ from functa_store.progress import (
     Tuned,
     silent,
 )
-from functa_store.sources.batch_reader import BatchReader
-from functa_store.sources.source import Source
 
 FACTOR_RATE = 0.05
 """Adam's rate for the logarithms of the factors on the learning rates."""
@@ -49,9 +48,6 @@ MOMENTUM_RATE = 0.02
 """Adam's rate for the momenta."""
 
 MAX_GRADIENT_NORM = 1.0
-
-TUNING_STREAM = 1
-"""Keeps the random numbers of tuning apart from those of learning."""
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +97,12 @@ class ReadyFit(NamedTuple):
 
 
 def tune(
-    base: Base, source: Source, config: ConvertConfig, *, report: Report = silent, snapshots: Snapshots | None = None
+    base: Base,
+    training: TrainingSet,
+    config: ConvertConfig,
+    *,
+    report: Report = silent,
+    snapshots: Snapshots | None = None,
 ) -> ReadyFit:
     """The fit of a conversion, its rates and momenta tuned to a finished base.
 
@@ -110,7 +111,7 @@ def tune(
 
     Args:
         base: The finished base.
-        source: The examples.
+        training: The examples that the base was learned on, and those that decide.
         config: The conversion.
         report: Told of the progress after every update.
         snapshots: Where to take up an interrupted run, and where to leave one.
@@ -122,7 +123,7 @@ def tune(
         ConfigError: If memory does not hold a single example.
         MemberError: If an example cannot be read any more, or is not finite.
     """
-    fit = Fit(base.graph, config, source)
+    fit = Fit(base.graph, config, training.source)
     untuned = ReadyFit(
         fit,
         fit.prepare(base.learnable.base, extend(base.learnable.rates, config.fit.num_steps)),
@@ -130,7 +131,7 @@ def tune(
     )
     if config.fit.tuning_steps == 0:
         return untuned
-    tuner = _Tuner(fit, untuned.shared, source, config, report)
+    tuner = _Tuner(fit, untuned.shared, training, config, report)
     latest = tuner.begin()
     if snapshots is not None:
         latest = snapshots.load(latest) or latest
@@ -142,11 +143,9 @@ def tune(
 class _Tuner:
     """The compiled update and fixed choices of one tuning."""
 
-    def __init__(self, fit: Fit, shared: Shared, source: Source, config: ConvertConfig, report: Report) -> None:
-        self.fit, self.start, self.config, self.report, self.feed = fit, shared, config, report, BatchReader(source)
-        self.train, self.monitored = choose_examples(source, config.outer.num_monitored)
-        self.batch_size = min(config.outer.batch_size, len(self.train))
-        devices = num_devices(self.batch_size)
+    def __init__(self, fit: Fit, shared: Shared, training: TrainingSet, config: ConvertConfig, report: Report) -> None:
+        self.fit, self.start, self.training, self.config, self.report = fit, shared, training, config, report
+        devices = num_devices(training.batch_size)
         self.shared = shared if devices == jax.local_device_count() else on_devices(shared, devices)
         optimizers = [
             optax.adam(optax.cosine_decay_schedule(rate, config.fit.tuning_steps))
@@ -168,7 +167,7 @@ class _Tuner:
     def run(self, tuning: Tuning) -> Iterator[Tuning]:
         """Yield the state after every update, and once more with the PSNRs before and after."""
         update = None
-        for raw in self.feed.batches(self._indices(tuning.step)):
+        for raw in self.training.tuning_batches(tuning.step, self.config.fit.tuning_steps):
             if update is None:
                 update, size = self._compile(tuning, raw)
                 tuning = tuning._replace(microbatch_size=size)
@@ -180,7 +179,8 @@ class _Tuner:
             self.report(Tuned(step=tuning.step, num_steps=self.config.fit.tuning_steps, psnr=psnr))
         if not len(tuning.psnr):
             before, after = (
-                mean_psnr(self.fit, shared, self.feed, self.monitored) for shared in (self.start, self.tuned(tuning))
+                mean_psnr(self.fit, shared, self.training.reader, self.training.monitored)
+                for shared in (self.start, self.tuned(tuning))
             )
             yield tuning._replace(psnr=np.array([before, after]))
             self.report(Note(message=f"tuned the fit: {before:.2f} -> {after:.2f} dB on the monitored examples"))
@@ -196,18 +196,12 @@ class _Tuner:
         adjustment: Any = optax.apply_updates(tuning.adjustment, updates)
         return jax.device_get(tuning._replace(adjustment=adjustment, moments=moments))
 
-    def _indices(self, first: int) -> Iterator[np.ndarray]:
-        """Training examples of every batch from an update on; the same seed gives other ones than learning."""
-        for step in range(first, self.config.fit.tuning_steps):
-            rng = np.random.default_rng((self.config.seed, step, TUNING_STREAM))
-            yield rng.choice(self.train, self.batch_size, replace=False)
-
     def _compile(self, tuning: Tuning, raw: np.ndarray) -> tuple[Compiled, int]:
         def compile(microbatch_size: int) -> Compiled:
             gradient = jax.jit(functools.partial(self._gradient, microbatch_size))
             return gradient.lower(self.shared, tuning.adjustment, raw).compile()
 
-        sizes = microbatch_sizes(tuning.microbatch_size or self.config.outer.microbatch_size, self.batch_size)
+        sizes = microbatch_sizes(tuning.microbatch_size or self.config.outer.microbatch_size, self.training.batch_size)
         return compile_within_memory("an update of tuning", compile, sizes, free_bytes())
 
     def _gradient(

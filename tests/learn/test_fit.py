@@ -178,6 +178,6 @@ def test_a_batch_that_the_devices_cannot_share_is_refused():
 
 def test_a_batch_is_as_large_as_wanted_and_no_larger_than_there_are_examples():
     case, devices = Case(NETWORKS["latent"], PLAIN), jax.local_device_count()
-    assert choose_batch_size(case.fit, case.shared, SOURCE, 4 * devices, 13 * devices) == 4 * devices
-    assert choose_batch_size(case.fit, case.shared, SOURCE, None, 5 * devices) == 5 * devices
+    assert choose_batch_size(case.fit, case.shared, BatchReader(SOURCE), 4 * devices, 13 * devices) == 4 * devices
+    assert choose_batch_size(case.fit, case.shared, BatchReader(SOURCE), None, 5 * devices) == 5 * devices
     assert mean_psnr(case.fit, case.shared, BatchReader(SOURCE), np.arange(3)) == pytest.approx(psnr_mean(case.mse[:3]))

@@ -7,7 +7,8 @@ import pytest
 import functa_store.learn.meta_learn as meta_learn_module
 from functa_store.config import ConvertConfig, NetworkConfig, OuterLoopConfig
 from functa_store.errors import LearningError
-from functa_store.learn.meta_learn import choose_examples, meta_learn
+from functa_store.learn.meta_learn import meta_learn
+from functa_store.learn.training_set import TrainingSet
 from functa_store.progress import Learned
 from functa_store.sources.array_source import ArraySource
 
@@ -47,28 +48,32 @@ def assert_equal(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
+def learned(config, **options):
+    return meta_learn(TrainingSet(SOURCE, config), config, **options)
+
+
 def test_learning_improves_the_monitored_examples():
     events = []
-    base = meta_learn(SOURCE, CONFIG, report=events.append)
+    base = learned(CONFIG, report=events.append)
     looks = [e.monitored_psnr for e in events if isinstance(e, Learned) and e.monitored_psnr is not None]
     assert base.psnr == max(looks) > looks[0]
     assert base.num_steps == 40
 
 
 def test_the_same_seed_learns_the_same_and_another_does_not():
-    first, again = meta_learn(SOURCE, CONFIG), meta_learn(SOURCE, CONFIG)
+    first, again = (learned(CONFIG) for _ in range(2))
     assert_equal(first.learnable, again.learnable)
-    other = meta_learn(SOURCE, ConvertConfig(network=NETWORK, outer=OUTER, seed=1))
+    other = learned(ConvertConfig(network=NETWORK, outer=OUTER, seed=1))
     assert not np.array_equal(first.learnable.rates, other.learnable.rates)
 
 
 def test_an_interrupted_run_goes_on_exactly():
     memory = Memory(stop_at=23)
     with pytest.raises(KeyboardInterrupt):
-        meta_learn(SOURCE, CONFIG, snapshots=memory)
+        learned(CONFIG, snapshots=memory)
     assert memory.kept.step == 23
-    resumed = meta_learn(SOURCE, CONFIG, snapshots=Memory(start=memory.kept))
-    assert_equal(resumed.learnable, meta_learn(SOURCE, CONFIG).learnable)
+    resumed = learned(CONFIG, snapshots=Memory(start=memory.kept))
+    assert_equal(resumed.learnable, learned(CONFIG).learnable)
 
 
 @pytest.mark.slow
@@ -76,8 +81,8 @@ def test_the_steps_of_a_time_budget_reproduce_it():
     def outer(**length):
         return OuterLoopConfig(batch_size=4, num_points=32, warmup_steps=5, monitor_every=10, **length)
 
-    timed = meta_learn(SOURCE, ConvertConfig(network=NETWORK, outer=outer(num_steps=None, time_budget=0.5)))
-    counted = meta_learn(SOURCE, ConvertConfig(network=NETWORK, outer=outer(num_steps=timed.num_steps)))
+    timed = learned(ConvertConfig(network=NETWORK, outer=outer(num_steps=None, time_budget=0.5)))
+    counted = learned(ConvertConfig(network=NETWORK, outer=outer(num_steps=timed.num_steps)))
     assert_equal(timed.learnable, counted.learnable)
 
 
@@ -85,7 +90,7 @@ def test_the_steps_of_a_time_budget_reproduce_it():
 def test_learning_that_diverges_gives_up_with_a_reason():
     outer = OuterLoopConfig(num_steps=200, batch_size=4, warmup_steps=0, learning_rate=1e38, monitor_every=10)
     with pytest.raises(LearningError, match="lower the learning rates"):
-        meta_learn(SOURCE, ConvertConfig(network=NETWORK, outer=outer))
+        learned(ConvertConfig(network=NETWORK, outer=outer))
 
 
 def test_learning_recovers_from_a_state_that_broke(monkeypatch):
@@ -101,7 +106,7 @@ def test_learning_recovers_from_a_state_that_broke(monkeypatch):
 
     monkeypatch.setattr(meta_learn_module._Learning, "_step", breaking)
     events = []
-    base = meta_learn(SOURCE, CONFIG, report=events.append)
+    base = learned(CONFIG, report=events.append)
     looks = {e.step: e.monitored_psnr for e in events if isinstance(e, Learned) and e.monitored_psnr is not None}
     assert set(looks) == {10, 30}
     assert base.psnr == max(looks.values())
@@ -123,7 +128,7 @@ def looks_that_lose(monkeypatch, monitored_loses, seen_loses):
         return after, losses
 
     def losing_look(self, learnable, indices):
-        loses = monitored_loses if np.array_equal(indices, self.monitored) else seen_loses
+        loses = monitored_loses if np.array_equal(indices, self.training.monitored) else seen_loses
         if not loses or not states:
             return look(self, learnable, indices)
         before, after = states[-1]
@@ -137,7 +142,7 @@ def looks_that_lose(monkeypatch, monitored_loses, seen_loses):
 
 def test_learning_that_collapses_goes_back_to_its_best_state_with_half_the_rates(monkeypatch):
     states = looks_that_lose(monkeypatch, monitored_loses=True, seen_loses=True)
-    meta_learn(SOURCE, CONFIG)
+    learned(CONFIG)
     at_10, going_on = states[9][1], states[20][0]
     assert going_on.rollbacks == 1
     assert_equal(going_on.state.learnable, at_10)
@@ -148,7 +153,7 @@ def test_learning_that_collapses_goes_back_to_its_best_state_with_half_the_rates
 @pytest.mark.parametrize(("monitored_loses", "seen_loses"), [(True, False), (False, True)])
 def test_learning_that_overfits_or_wavers_goes_on(monkeypatch, monitored_loses, seen_loses):
     states = looks_that_lose(monkeypatch, monitored_loses, seen_loses)
-    meta_learn(SOURCE, CONFIG)
+    learned(CONFIG)
     assert {snapshot.rollbacks for snapshot, _ in states} == {0}
 
 
@@ -157,14 +162,14 @@ def test_while_learning_overfits_each_best_state_is_looked_at_once(monkeypatch):
     monitored, seen = iter([0.0, 10.0, 5.0, 4.0, 20.0, 5.0, 6.0]), []
 
     def look(self, learnable, indices):
-        if np.array_equal(indices, self.monitored):
+        if np.array_equal(indices, self.training.monitored):
             return next(monitored)
         seen.append(learnable)
         return 30.0
 
     monkeypatch.setattr(meta_learn_module._Learning, "_mean_psnr", look)
     outer = OuterLoopConfig(num_steps=60, batch_size=4, num_points=32, warmup_steps=5, monitor_every=10)
-    base = meta_learn(SOURCE, ConvertConfig(network=NETWORK, outer=outer))
+    base = learned(ConvertConfig(network=NETWORK, outer=outer))
     first_best, at_20, at_30, second_best, at_50 = seen
     assert_equal(second_best, base.learnable)
     assert len({id(learnable) for learnable in (first_best, at_20, at_30, second_best, at_50)}) == 5
@@ -173,12 +178,12 @@ def test_while_learning_overfits_each_best_state_is_looked_at_once(monkeypatch):
 @pytest.mark.slow
 def test_a_collapse_is_found_again_after_an_interruption(monkeypatch):
     whole = looks_that_lose(monkeypatch, monitored_loses=True, seen_loses=True)
-    uninterrupted = meta_learn(SOURCE, CONFIG)
+    uninterrupted = learned(CONFIG)
     assert whole[-1][0].rollbacks == 1
     memory = Memory(stop_at=17)
     with pytest.raises(KeyboardInterrupt):
-        meta_learn(SOURCE, CONFIG, snapshots=memory)
-    resumed = meta_learn(SOURCE, CONFIG, snapshots=Memory(start=memory.kept))
+        learned(CONFIG, snapshots=memory)
+    resumed = learned(CONFIG, snapshots=Memory(start=memory.kept))
     assert_equal(resumed.learnable, uninterrupted.learnable)
 
 
@@ -186,25 +191,6 @@ def test_learning_that_collapses_again_and_again_still_ends_in_its_best_state(mo
     learning, looks = meta_learn_module._Learning, []
     monkeypatch.setattr(learning, "_mean_psnr", lambda *_: float(looks.append(None) or -2.0 * len(looks)))
     outer = OuterLoopConfig(num_steps=120, batch_size=4, num_points=32, warmup_steps=5, monitor_every=10)
-    base = meta_learn(SOURCE, ConvertConfig(network=NETWORK, outer=outer))
+    base = learned(ConvertConfig(network=NETWORK, outer=outer))
     assert base.psnr == -4.0  # the first look but the one before learning
     assert base.num_steps == 120
-
-
-def test_monitored_examples_are_never_learned_from_nor_held_out():
-    train, monitored = choose_examples(SOURCE, 64)
-    assert not set(train) & set(monitored)
-    assert set(SOURCE.split[monitored]) == {"train"}
-    assert len(monitored) == 3
-
-
-def test_a_handful_of_examples_is_learned_from_and_monitored():
-    train, monitored = choose_examples(ArraySource(waves(3)), 64)
-    assert train.tolist() == monitored.tolist() == [0, 1, 2]
-
-
-def test_a_published_validation_split_is_monitored_instead():
-    split = np.array(["train"] * 30 + ["validation"] * 10)
-    train, monitored = choose_examples(ArraySource(waves(), split=split), 4)
-    assert len(train) == 30
-    assert set(split[monitored]) == {"validation"}

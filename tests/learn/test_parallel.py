@@ -23,6 +23,7 @@ from functa_store.learn.parallel import (
     num_devices,
     over_devices,
 )
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune
 from functa_store.sources.array_source import ArraySource
 
@@ -56,8 +57,9 @@ def summed(batch):
 def converted():
     """Rates, modulations and errors of a small conversion: learned, tuned and fitted."""
     source = ArraySource(np.random.default_rng(0).uniform(0.3, 0.7, size=(24, 8, 8, 1)).astype(np.float32))
-    base = meta_learn(source, CONFIG)
-    fit, shared, _ = tune(base, source, CONFIG)
+    training = TrainingSet(source, CONFIG)
+    base = meta_learn(training, CONFIG)
+    fit, shared, _ = tune(base, training, CONFIG)
     raw = np.stack([source.read(i).reshape(-1, 1) for i in range(24)])
     return base.learnable.rates, *shared.steps, *fit(shared, raw)
 

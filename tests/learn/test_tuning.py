@@ -16,7 +16,8 @@ from functa_store.config import (
 from functa_store.conversion.fit_shards import compare_precision
 from functa_store.learn import tuning
 from functa_store.learn.inner_loop import extend
-from functa_store.learn.meta_learn import choose_examples, meta_learn
+from functa_store.learn.meta_learn import meta_learn
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import _Tuner, tune
 from functa_store.progress import Note, Tuned, silent
 from tests.learn.test_meta_learn import SOURCE, Memory
@@ -30,9 +31,12 @@ CONFIG = ConvertConfig(
 )
 
 
+TRAINING = TrainingSet(SOURCE, CONFIG)
+
+
 @pytest.fixture(scope="module", name="base")
 def _base():
-    return meta_learn(SOURCE, CONFIG)
+    return meta_learn(TRAINING, CONFIG)
 
 
 def psnr_of(fit, shared, indices):
@@ -44,7 +48,8 @@ def psnr_of(fit, shared, indices):
 def test_tuned_steps_fit_examples_better_that_they_were_not_tuned_on(base):
     outer = dataclasses.replace(CONFIG.outer, batch_size=16)
     schedule = FitConfig(num_steps=6, stride=1, tuning_steps=60)
-    fit, tuned, used = tune(base, SOURCE, dataclasses.replace(CONFIG, outer=outer, fit=schedule))
+    config = dataclasses.replace(CONFIG, outer=outer, fit=schedule)
+    fit, tuned, used = tune(base, TrainingSet(SOURCE, config), config)
     assert (used.tuning_steps, used.stride) == (60, 1)
     start = fit.prepare(base.learnable.base, extend(base.learnable.rates, 6))
     held_out = np.flatnonzero(SOURCE.split == "test")
@@ -54,7 +59,7 @@ def test_tuned_steps_fit_examples_better_that_they_were_not_tuned_on(base):
 
 def test_without_tuning_the_learned_rates_stay(base):
     config = dataclasses.replace(CONFIG, fit=FitConfig(num_steps=5, tuning_steps=0))
-    _, shared, _ = tune(base, SOURCE, config)
+    _, shared, _ = tune(base, TRAINING, config)
     np.testing.assert_array_equal(shared.steps.rates, extend(base.learnable.rates, 5).rates)
     assert not np.asarray(shared.steps.momenta).any()
 
@@ -63,7 +68,7 @@ def test_steps_that_tuning_made_worse_are_not_taken(base, monkeypatch):
     """The monitored examples decide."""
     looks = iter([20.0, 19.0])
     monkeypatch.setattr(tuning, "mean_psnr", lambda *_: next(looks))
-    _, shared, used = tune(base, SOURCE, CONFIG)
+    _, shared, used = tune(base, TRAINING, CONFIG)
     np.testing.assert_array_equal(shared.steps.rates, extend(base.learnable.rates, 6).rates)
     assert used.tuning_steps == 0
 
@@ -78,17 +83,17 @@ def test_an_update_that_is_not_finite_is_left_out(base, monkeypatch, caplog):
 
     config = dataclasses.replace(CONFIG, fit=dataclasses.replace(CONFIG.fit, tuning_steps=3))
     monkeypatch.setattr(_Tuner, "_gradient", breaking)
-    _, shared, _ = tune(base, SOURCE, config)
+    _, shared, _ = tune(base, TRAINING, config)
     assert "tuning step 1" in caplog.text
     assert np.isfinite(shared.steps.rates).all()
 
 
 def test_a_verdict_is_not_asked_for_twice(base, monkeypatch):
     memory = Memory()
-    tune(base, SOURCE, CONFIG, snapshots=memory)
+    tune(base, TRAINING, CONFIG, snapshots=memory)
     monkeypatch.setattr(tuning, "mean_psnr", None)
     again = Memory(start=memory.kept)
-    _, first, _ = tune(base, SOURCE, CONFIG, snapshots=again)
+    _, first, _ = tune(base, TRAINING, CONFIG, snapshots=again)
     assert again.kept.step == 30
     assert np.isfinite(first.steps.rates).all()
 
@@ -102,13 +107,13 @@ def test_an_interrupted_tuning_goes_on_exactly(base):
 
     memory = StopAt(stop_at=7)
     with pytest.raises(KeyboardInterrupt):
-        tune(base, SOURCE, CONFIG, snapshots=memory)
+        tune(base, TRAINING, CONFIG, snapshots=memory)
     assert memory.kept.step == 7
     events = []
-    _, resumed, _ = tune(base, SOURCE, CONFIG, snapshots=Memory(start=memory.kept), report=events.append)
+    _, resumed, _ = tune(base, TRAINING, CONFIG, snapshots=Memory(start=memory.kept), report=events.append)
     assert [e.step for e in events if isinstance(e, Tuned)] == list(range(8, 31))
     assert any(isinstance(e, Note) and "monitored" in e.message for e in events)
-    _, straight, _ = tune(base, SOURCE, CONFIG)
+    _, straight, _ = tune(base, TRAINING, CONFIG)
     jax.tree.map(np.testing.assert_array_equal, resumed.steps, straight.steps)
 
 
@@ -117,8 +122,8 @@ def test_the_gradient_is_a_difference_quotient(base):
     """Along a random direction of factors and momenta, in float32 and so to a percent."""
     config = dataclasses.replace(CONFIG, outer=dataclasses.replace(CONFIG.outer, batch_size=2))
     untuned = dataclasses.replace(config, fit=dataclasses.replace(config.fit, tuning_steps=0))
-    fit, shared, _ = tune(base, SOURCE, untuned)
-    tuner = _Tuner(fit, shared, SOURCE, config, silent)
+    fit, shared, _ = tune(base, TRAINING, untuned)
+    tuner = _Tuner(fit, shared, TrainingSet(SOURCE, config), config, silent)
     raw = jnp.stack([SOURCE.read(i).reshape(-1, 1) for i in (0, 9)])
     learned = tuner.begin().adjustment
     rng = np.random.default_rng(0)
@@ -142,11 +147,11 @@ def test_the_test_split_takes_no_part(base):
     read = set()
     source = Reading(SOURCE.values)
     read.clear()
-    tune(base, source, CONFIG)
-    train, monitored = choose_examples(source, CONFIG.outer.num_monitored)
-    assert read <= set(train) | set(monitored)
+    training = TrainingSet(source, CONFIG)
+    tune(base, training, CONFIG)
+    assert read <= set(training.train) | set(training.monitored)
 
 
 def test_precision_is_compared_only_where_it_differs(base):
     untuned = dataclasses.replace(CONFIG, fit=FitConfig(num_steps=6, tuning_steps=0))
-    assert compare_precision(base, tune(base, SOURCE, untuned), SOURCE, CONFIG) == {}
+    assert compare_precision(base, tune(base, TRAINING, untuned), TRAINING, CONFIG) == {}
