@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Int64
 
 from converters.archives.memory_share import room
-from functa_store.config import whole
-from functa_store.errors import ArchiveError, ConfigError, MemberError
+from functa_store.errors import ArchiveError, MemberError
 from functa_store.progress import Report, Surveyed
+from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import Reject, check_rejects
 
 T = TypeVar("T")
@@ -24,29 +24,6 @@ NO_MEMORY = "takes more memory than there is"
 
 _BLOCK = 16
 _SECONDS_BETWEEN_REPORTS = 0.5
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SurveyOptions:
-    """How much of an archive is taken, and how much of it may be unreadable.
-
-    Attributes:
-        limit: Examples at most, the first ones in sorted order; None takes all.
-        max_rejects: Fraction of the members taken that may be unreadable, also in a dry run.
-        check_first: Members to read now, for a dry run; the others pass unread and the archive
-            is not hashed. None reads all.
-    """
-
-    limit: int | None = None
-    max_rejects: float | int = 0.01
-    check_first: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, lowest in (("limit", 1), ("check_first", 0)):
-            if (value := getattr(self, name)) is not None:
-                whole(name, value, lowest)
-        if not 0 <= self.max_rejects <= 1:
-            raise ConfigError(f"max_rejects must be a fraction in [0, 1], got {self.max_rejects}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,17 +1,28 @@
-"""Kinds of archives: the Converter protocol, presets, and their discovery by entry point."""
+"""Kinds of archives: converters, presets, and their discovery by entry point."""
 
-import argparse
 import dataclasses
 import importlib.metadata
 import logging
 import os
-from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from functa_store.config import ConvertConfig, overlaid, to_dict
 from functa_store.errors import ConfigError
 from functa_store.progress import Report
-from functa_store.sources.source import Source
+from functa_store.sources.options import ArchiveOptions, SurveyOptions, option
+
+__all__ = [
+    "ArchiveOptions",
+    "Converter",
+    "Preset",
+    "SurveyOptions",
+    "converters",
+    "option",
+    "preset_values",
+    "read_preset",
+    "write_preset",
+]
 
 GROUP = "functa_store.converters"
 
@@ -35,33 +46,25 @@ class Preset:
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-@runtime_checkable
-class Converter(Protocol):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Converter:
     """What an entry point of the group `functa_store.converters` names.
+
+    The command line, provenance and what opens an archive again all come from `options`.
 
     Attributes:
         summary: One line for `functa convert --help`.
+        options: Class of the options that only this kind of archive has.
         presets: Its presets; the first one is the default.
+        open: Called as `open(archive, options, survey, report)`: a path, an instance of the class, how much of the
+            archive is taken, and what is told of progress. Returns the `Source`; it reads every member once, reports
+            it as `Surveyed`, and raises ArchiveError if the archive cannot be converted.
     """
 
     summary: str
+    options: type[ArchiveOptions]
     presets: Mapping[str, Preset]
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add the options that only this kind of archive has; default None means "as the preset says"."""
-        ...
-
-    def open(self, archive: str, options: Mapping[str, Any], report: Report) -> Source:
-        """The source that the options describe; reads every member once and reports it as `Surveyed`.
-
-        `options` holds the preset's source defaults, overlaid by what the user typed, plus
-        `limit` (examples at most, or None), `max_rejects` (fraction) and `check_first`
-        (members to read now; None means all, a dry run needs only a few).
-
-        Raises:
-            ArchiveError: If the archive cannot be converted.
-        """
-        ...
+    open: Callable[[str, Any, SurveyOptions, Report], Any]
 
 
 def read_preset(path: str | os.PathLike[str], preset: Preset) -> Preset:

@@ -5,9 +5,8 @@ network and in the array's own unit when decoded. Labels, ids and the split are 
 split, every tenth example is held out.
 """
 
-import argparse
+import dataclasses
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,12 @@ from converters.arrays.array_files import ArrayFile, open_arrays, read_beside
 from converters.arrays.bounds import check_examples, in_bounded_memory
 from functa_store.config import ConvertConfig
 from functa_store.errors import ArchiveError, ConfigError
-from functa_store.plugins import Preset
+from functa_store.plugins import Converter, Preset
 from functa_store.progress import Report, silent
 from functa_store.sources.array_blocks import ArrayLike
 from functa_store.sources.array_labels import as_text
 from functa_store.sources.array_source import ArraySource
+from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
 
 ARRAYS_FAST = Preset(
     summary="any arrays: the choices for images at 64x64, only a start; vary w0 first",
@@ -53,42 +53,47 @@ class FileArraySource(ArraySource):
         self._stamps.check()
 
 
-def open_array_archive(
-    path: str | os.PathLike[str],
-    *,
-    array: str | None = None,
-    channels_axis: str | int = "last",
-    axes: str | None = None,
-    channels: str | None = None,
-    units: str | None = None,
-    value_range: str | None = None,
-    missing: bool | str = False,
-    labels: str | None = None,
-    ids: str | None = None,
-    split_from: str | None = None,
-    limit: int | None = None,
-    max_rejects: float = 0.01,
-    check_first: int | None = None,
-    report: Report = silent,
-) -> ArraySource:
-    """A source over an array in a file.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ArrayOptions(ArchiveOptions):
+    """Which array of a file holds the examples, and what its axes and values mean.
 
-    Args:
-        path: An .npy, .npz, HDF5 or Zarr file (or folder).
+    Attributes:
         array: Name of the array; None takes the only one with two axes or more.
         channels_axis: "last", "first" (after the examples'), "none", or its number among all axes.
         axes: Names of the other axes, such as "t,y,x".
         channels: Names of the channels, such as "u,v".
         units: Unit of each channel, such as "m s-1,m s-1".
-        value_range: "LOW,HIGH", the values that become 0 and 1; see `ArraySource`.
+        value_range: "LOW,HIGH", the values that become 0 and 1; None takes those that are found.
         missing: NaN means a missing value; else an example with one is a reject.
         labels: Names of arrays with one number or text per example, such as "kind,age".
         ids: Name of an array of unique ids.
         split_from: Name of an array of "train", "validation" or "test".
-        limit: Examples at most, the first ones.
-        max_rejects: Fraction of the examples that may be rejected.
-        check_first: Examples to read now, for a dry run; None reads all.
+    """
+
+    array: str | None = None
+    channels_axis: str | int = "last"
+    axes: str | None = option(None, metavar="NAMES")
+    channels: str | None = option(None, metavar="NAMES")
+    units: str | None = option(None, metavar="UNITS")
+    value_range: str | None = option(None, metavar="LOW,HIGH")
+    missing: bool = False
+    labels: str | None = option(None, metavar="NAMES")
+    ids: str | None = None
+    split_from: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _parse_axis(self.channels_axis)
+        _parse_range(self.value_range)
+
+
+def open_array_archive(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ArraySource:
+    """A source over an array in a file.
+
+    Args:
+        path: An .npy, .npz, HDF5 or Zarr file (or folder).
         report: Told how far the reading is.
+        **options: Fields of `ArrayOptions` and `SurveyOptions`, such as `array="fields"` and `limit=100`.
 
     Returns:
         The source, every example read once.
@@ -97,41 +102,34 @@ def open_array_archive(
         ConfigError: If an option is out of range.
         ArchiveError: If there is no such array, or it cannot be learned.
     """
+    return _open(path, *split_options(ArrayOptions, options), report)
+
+
+def _open(path: str | os.PathLike[str], options: ArrayOptions, survey: SurveyOptions, report: Report) -> ArraySource:
     path = os.path.abspath(path)
-    name, axis = os.path.basename(path), _parse_axis(channels_axis)
+    name, axis = os.path.basename(path), _parse_axis(options.channels_axis)
     with in_bounded_memory(path):
         stamps, arrays = stamps_of(path), open_arrays(path)
-        array = _only_array(arrays, name) if array is None else array
+        array = _only_array(arrays, name) if options.array is None else options.array
         source = FileArraySource(
             _examples(arrays, array, axis, name),
             stamps=stamps,
             channels_axis=axis,
-            axes=_names(axes),
-            channels=_names(channels),
-            units=_names(units),
-            value_range=_parse_range(value_range),
-            missing=bool(missing),
-            ids=None if ids is None else as_text(_read(arrays, ids, name)).tolist(),
-            split=None if split_from is None else _read(arrays, split_from, name),
-            labels={label: _read(arrays, label, name) for label in _names(labels)},
+            axes=_names(options.axes),
+            channels=_names(options.channels),
+            units=_names(options.units),
+            value_range=_parse_range(options.value_range),
+            missing=options.missing,
+            ids=None if options.ids is None else as_text(_read(arrays, options.ids, name)).tolist(),
+            split=None if options.split_from is None else _read(arrays, options.split_from, name),
+            labels={label: _read(arrays, label, name) for label in _names(options.labels)},
             name=name,
-            limit=limit,
-            max_rejects=max_rejects,
-            check_first=check_first,
+            limit=survey.limit,
+            max_rejects=survey.max_rejects,
+            check_first=survey.check_first,
             report=report,
         )
-    kept = {
-        "array": array or None,
-        "channels_axis": str(channels_axis),
-        "axes": axes,
-        "channels": channels,
-        "units": units,
-        "value_range": value_range,
-        "missing": bool(missing) or None,
-        "labels": labels,
-        "ids": ids,
-        "split_from": split_from,
-    }
+    kept = options.to_plain() | {"array": array or None, "channels_axis": str(options.channels_axis)}
     source.provenance = {**source.provenance, "converter": "arrays", **kept}
     return source
 
@@ -203,30 +201,9 @@ def _parse_range(typed: str | None) -> tuple[float, float] | None:
     return low, high
 
 
-class ArraysConverter:
-    """Converts an array in a file; see `functa_store.plugins.Converter`."""
-
-    summary = "an array of examples in an .npy, .npz, HDF5 or Zarr file, of 1 to 3 spatial axes"
-    presets = ARRAYS_PRESETS
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add the options that only this kind of archive has."""
-        parser.add_argument("--array", metavar="NAME", help="which array (default: the only one of 2 axes or more)")
-        parser.add_argument("--channels-axis", metavar="A", help="last (default), first, none, or its number")
-        parser.add_argument("--axes", metavar="NAMES", help="of the spatial axes, such as z,y,x")
-        parser.add_argument("--channels", metavar="NAMES", help="of the channels, such as u,v")
-        parser.add_argument("--units", metavar="UNITS", help="of the channels, such as K,m")
-        parser.add_argument("--value-range", metavar="LOW,HIGH", help="values that become 0 and 1 (default: found)")
-        parser.add_argument(
-            "--missing", action="store_true", default=None, help="NaN is a missing value (default: a reject)"
-        )
-        parser.add_argument("--labels", metavar="NAMES", help="arrays with a number or text per example")
-        parser.add_argument("--ids", metavar="NAME", help="array with a unique id per example")
-        parser.add_argument("--split-from", metavar="NAME", help="array with train, validation or test per example")
-
-    def open(self, archive: str, options: Mapping[str, Any], report: Report) -> ArraySource:
-        """The source that the options describe; see `open_array_archive`."""
-        return open_array_archive(archive, report=report, **{k: v for k, v in options.items() if v is not None})
-
-
-converter = ArraysConverter()
+converter = Converter(
+    summary="an array of examples in an .npy, .npz, HDF5 or Zarr file, of 1 to 3 spatial axes",
+    options=ArrayOptions,
+    presets=ARRAYS_PRESETS,
+    open=_open,
+)

@@ -15,11 +15,11 @@ from converters.climate.options import ClimateOptions
 from converters.climate.scaling import Moments, check_rounding, features_of
 from converters.climate.slabs import Slabs
 from converters.climate.times import labels_of, words
-from converters.survey import SurveyOptions
 from functa_store.domains.sphere import SphereGrid
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.progress import Note, Report, Surveyed
 from functa_store.sources.features import FeatureSpec
+from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import Label, Reject, Source, check_rejects, check_source
 from functa_store.sources.splits import hold_out_every, hold_out_last
 
@@ -149,7 +149,7 @@ class ClimateSource(Source):
             "archive": files.name,
             "sha256": files.sha256() if whole else None,
             "converter": "climate",
-            **options.to_words(self.features.channels),
+            **dataclasses.replace(options, variable=tuple(self.features.channels)).to_plain(),
             "limit": survey.limit,
             "split_rule": SPLIT_RULES[options.split],
             "rejects": len(self.rejects),

@@ -4,8 +4,8 @@ Expected result: one example per image, 202,599 for CelebA with its published sp
 validation, 19,962 test), 40 attributes and `identity`; 30,000 for CelebA-HQ, the last tenth held out.
 """
 
-import argparse
 import codecs
+import dataclasses
 import os
 import posixpath
 from collections.abc import Collection, Mapping, Sequence
@@ -16,19 +16,19 @@ from jaxtyping import Int32
 
 from converters.archives.archive import Archive, open_archive, read_file
 from converters.archives.plain_files import checked_path, shown
-from converters.images.image_files import ImageOptions, parse_crop
+from converters.images.image_files import ImageOptions
 from converters.images.image_source import (
     Catalogue,
     ImageSource,
-    add_image_arguments,
     content_sha256,
     is_image,
     list_images,
 )
 from converters.images.presets import CELEBA_PRESETS
-from converters.survey import SurveyOptions
 from functa_store.errors import ArchiveError, ConfigError, MemberError
+from functa_store.plugins import Converter
 from functa_store.progress import Report, silent
+from functa_store.sources.options import SurveyOptions, option, split_options
 from functa_store.sources.source import Label, name_problem
 from functa_store.sources.splits import hold_out_last
 
@@ -240,20 +240,24 @@ ALIGNED_WIDTH = 178
 _ALIGNED_FOLDER = "img_align_celeba"
 
 
-def open_celeba(
-    path: str | os.PathLike[str],
-    *,
-    resolution: int = 64,
-    crop: str | int | float = "square",
-    mode: str = "rgb",
-    background: str = "white",
-    max_pixels: int = ImageOptions.max_pixels,
-    labels: str | os.PathLike[str] | None = None,
-    limit: int | None = None,
-    max_rejects: float = 0.01,
-    check_first: int | None = None,
-    report: Report = silent,
-) -> ImageSource:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CelebaOptions(ImageOptions):
+    """How every image of CelebA becomes one square of pixels, and where its labels are.
+
+    Attributes:
+        crop: "square", "none", pixels of a published 178 x 218 image such as 140, or a fraction of the largest
+            centred square such as 0.8; see `celeba_crop`.
+        labels: Folder of the label files, instead of the archive and the folder beside it; "none" for no labels.
+    """
+
+    labels: str | None = option(None, metavar="DIR", is_path=True)
+
+    def window(self) -> str | float:
+        """What `crop` means: "square", "none", or a fraction of the largest centred square."""
+        return celeba_crop(self.crop)
+
+
+def open_celeba(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ImageSource:
     """A source over CelebA as published, or over CelebA-HQ as images.
 
     Label files (list_attr_celeba.txt, list_eval_partition.txt, identity_CelebA.txt) are taken from the
@@ -262,16 +266,8 @@ def open_celeba(
 
     Args:
         path: A folder, zip or tar, such as img_align_celeba.zip or data128x128/.
-        resolution: Pixels per side of every example.
-        crop: See `celeba_crop`.
-        mode: "rgb" or "grey".
-        background: Colour behind transparent pixels.
-        max_pixels: Largest image that is decoded.
-        labels: Folder of the label files instead; "none" for no labels.
-        limit: Images at most, the first ones in sorted order.
-        max_rejects: Fraction of the images that may be unreadable.
-        check_first: Images to read now, for a dry run; None reads all.
         report: Told how far the survey is.
+        **options: Fields of `CelebaOptions` and `SurveyOptions`, such as `resolution=64` and `labels="Anno"`.
 
     Returns:
         The source, every image read once.
@@ -280,13 +276,13 @@ def open_celeba(
         ConfigError: If an option is out of range.
         ArchiveError: If the archive cannot be converted, or labels and images do not fit.
     """
-    options = ImageOptions(
-        resolution=resolution, crop=celeba_crop(crop), mode=mode, background=background, max_pixels=max_pixels
-    )
-    survey = SurveyOptions(limit=limit, max_rejects=max_rejects, check_first=check_first)
+    return _open(path, *split_options(CelebaOptions, options), report)
+
+
+def _open(path: str | os.PathLike[str], options: CelebaOptions, survey: SurveyOptions, report: Report) -> ImageSource:
     archive = open_archive(path)
     images = _aligned(list_images(archive))
-    files = find_label_files(archive, os.fspath(path), None if labels is None else os.fspath(labels))
+    files = find_label_files(archive, os.fspath(path), options.labels)
     rejected = {_stem(reject.member) for reject in archive.rejects if is_image(reject.member)}
     values, published = read_labels(files, _positions(archive.name, images), rejected)
     digests = {name: content_sha256(file.content) for name, file in files.items()}
@@ -296,7 +292,7 @@ def open_celeba(
         published=published,
         rule=hold_out_last,
         rule_name="last tenth held out",
-        facts={"converter": "celeba", "crop": str(crop), "label_files": digests},
+        facts={"converter": "celeba", "crop": str(options.crop), "label_files": digests},
         label_files=LABEL_FILES,
     )
     return ImageSource(archive, catalogue, options, survey, report)
@@ -320,7 +316,7 @@ def celeba_crop(crop: str | int | float) -> str | float:
     """
     pixels = int(crop) if isinstance(crop, str) and crop.isdecimal() and len(crop) < 10 else crop
     if not isinstance(pixels, int):
-        return parse_crop(pixels)
+        return ImageOptions(crop=pixels).window()
     if not 1 <= pixels <= ALIGNED_WIDTH:
         raise ConfigError(f"crop must be from 1 to {ALIGNED_WIDTH} pixels of a 178 x 218 image, got {pixels}")
     return pixels / ALIGNED_WIDTH
@@ -349,25 +345,9 @@ def _stem(member: str) -> str:
     return posixpath.splitext(posixpath.basename(member.replace("\\", "/")))[0]
 
 
-class CelebaConverter:
-    """Converts CelebA and CelebA-HQ; see `functa_store.plugins.Converter`."""
-
-    summary = "CelebA as published (with labels and splits), or CelebA-HQ as images"
-    presets = CELEBA_PRESETS
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add the options that only this kind of archive has."""
-        add_image_arguments(parser)
-        parser.add_argument(
-            "--crop",
-            metavar="CROP",
-            help="square (default), none, pixels of a 178 x 218 image such as 140, or a fraction such as 0.8",
-        )
-        parser.add_argument("--labels", metavar="DIR", help="folder of the label files, or none")
-
-    def open(self, archive: str, options: Mapping[str, Any], report: Report) -> ImageSource:
-        """The source that the options describe; see `open_celeba`."""
-        return open_celeba(archive, report=report, **{k: v for k, v in options.items() if v is not None})
-
-
-converter = CelebaConverter()
+converter = Converter(
+    summary="CelebA as published (with labels and splits), or CelebA-HQ as images",
+    options=CelebaOptions,
+    presets=CELEBA_PRESETS,
+    open=_open,
+)

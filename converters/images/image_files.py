@@ -1,7 +1,10 @@
 """Pixels of one image file."""
 
+import contextlib
 import dataclasses
 import io
+from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -10,13 +13,15 @@ from PIL import Image, ImageColor, ImageFile, JpegImagePlugin, PngImagePlugin, W
 from converters.archives.memory_share import take_room
 from converters.archives.plain_files import shown
 from functa_store.errors import ConfigError, MemberError
+from functa_store.sources.options import ArchiveOptions
 
 # Those that cannot be read count too, so that they become rejects and do not vanish.
 IMAGE_SUFFIXES = {
     ".jpg", ".jpeg", ".jfif", ".png", ".webp",
     ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".ppm", ".pgm",
 }  # fmt: skip
-CHANNELS = {"rgb": ("red", "green", "blue"), "grey": ("grey",)}
+Mode = Literal["rgb", "grey"]
+CHANNELS: Mapping[Mode, tuple[str, ...]] = {"rgb": ("red", "green", "blue"), "grey": ("grey",)}
 
 _ORIENTATION = 0x0112
 _SCAN = b"\xff\xda"
@@ -37,7 +42,7 @@ _READABLE_MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageOptions:
+class ImageOptions(ArchiveOptions):
     """How every image of an archive becomes one square of pixels.
 
     Attributes:
@@ -52,11 +57,12 @@ class ImageOptions:
 
     resolution: int = 64
     crop: str | int | float = "square"
-    mode: str = "rgb"
+    mode: Mode = "rgb"
     background: str = "white"
     max_pixels: int = 64 << 20
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("resolution", "max_pixels"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -65,24 +71,24 @@ class ImageOptions:
                 f"resolution={self.resolution} gives {self.resolution**2} pixels, more than "
                 f"max_pixels={self.max_pixels}; lower the resolution or raise max_pixels"
             )
-        if self.mode not in CHANNELS:
-            raise ConfigError(f"mode must be one of {', '.join(CHANNELS)}, got {self.mode!r}")
-        if isinstance(self.crop, str) and self.crop in ("square", "none"):
-            pass
-        elif isinstance(self.crop, str) or not 0 < self.crop <= 1:
-            raise ConfigError(f"crop must be 'square', 'none' or a fraction in (0, 1], got {self.crop!r}")
+        self.window()
         try:
             ImageColor.getrgb(self.background)
         except ValueError as error:
             raise ConfigError(f"background must be a colour name or '#rrggbb', got {self.background!r}") from error
 
+    def window(self) -> str | float:
+        """What `crop` means: "square", "none", or a fraction of the largest centred square.
 
-def parse_crop(crop: str | int | float) -> str | float:
-    """The crop that was typed: a word as it is, a number as a number."""
-    try:
-        return float(crop)
-    except ValueError:
-        return crop
+        Raises:
+            ConfigError: If it means nothing.
+        """
+        if self.crop in ("square", "none"):
+            return str(self.crop)
+        with contextlib.suppress(ValueError):
+            if 0 < (fraction := float(self.crop)) <= 1:
+                return fraction
+        raise ConfigError(f"crop must be 'square', 'none' or a fraction in (0, 1], got {self.crop!r}")
 
 
 def read_image(data: bytes, options: ImageOptions) -> UInt8[np.ndarray, "y x channel"]:
@@ -118,7 +124,7 @@ def read_sized_image(data: bytes, options: ImageOptions) -> tuple[UInt8[np.ndarr
         image = _flatten(_turn_upright(image), options)
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
         raise MemberError(f"cannot be decoded: {shown(str(error))}") from error
-    box = _crop_box(*image.size, options.crop)
+    box = _crop_box(*image.size, options.window())
     side = options.resolution
     pixels = np.asarray(image.resize((side, side), Image.Resampling.LANCZOS, box=box))
     return pixels.reshape(side, side, len(CHANNELS[options.mode])), size
@@ -174,7 +180,7 @@ def _check_header(image: ImageFile.ImageFile, data: bytes, options: ImageOptions
         raise MemberError("has 16 bits per channel, expected 8")
     if image.mode not in _READABLE_MODES:
         raise MemberError(f"has colour mode {image.mode}, expected 8-bit grey, RGB or RGBA")
-    if options.crop == "none" and width != height:
+    if options.window() == "none" and width != height:
         raise MemberError(f"is {width} x {height}, not square; choose the crop 'square', or a fraction of it")
 
 

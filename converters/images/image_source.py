@@ -1,6 +1,5 @@
 """An archive of images as a source, surveyed once beforehand."""
 
-import argparse
 import dataclasses
 import hashlib
 import posixpath
@@ -21,7 +20,6 @@ from converters.images.image_files import (
 )
 from converters.survey import (
     Survey,
-    SurveyOptions,
     in_threads,
     published_split,
     survey,
@@ -30,6 +28,7 @@ from functa_store.domains.cells import CellGrid
 from functa_store.errors import MemberError
 from functa_store.progress import Report
 from functa_store.sources.features import FeatureSpec
+from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import (
     Label,
     Reject,
@@ -95,7 +94,8 @@ class ImageSource(Source):
         self.provenance = {
             "archive": archive.name,
             "sha256": archive.sha256() if limits.check_first is None else None,
-            **dataclasses.asdict(options),
+            **options.to_plain(),
+            "crop": options.window(),
             "limit": limits.limit,
             "split": catalogue.rule_name if catalogue.published is None else "published",
             "rejects": len(self.rejects),
@@ -163,14 +163,6 @@ def _no_images(archive: Archive, catalogue: Catalogue) -> list[Reject]:
 def content_sha256(data: bytes) -> str:
     """Hexadecimal digest of a label file, for the provenance."""
     return hashlib.sha256(data).hexdigest()
-
-
-def add_image_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `ImageOptions` but for the crop, whose meaning is the converter's."""
-    parser.add_argument("--resolution", type=int, metavar="N", help="pixels per side of every example")
-    parser.add_argument("--mode", choices=tuple(CHANNELS), help="channels (default: rgb)")
-    parser.add_argument("--background", metavar="COLOUR", help="behind transparent pixels (default: white)")
-    parser.add_argument("--max-pixels", type=int, metavar="N", help="refuse larger images (default: 67108864)")
 
 
 def _split(name: str, catalogue: Catalogue, keep: np.ndarray) -> np.ndarray:

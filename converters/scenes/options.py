@@ -10,6 +10,7 @@ from converters.scenes.layout import evenly_spread
 from functa_store.config import whole
 from functa_store.domains.scene import MOST_PIXELS, MOST_SAMPLES, MOST_VIEWS
 from functa_store.errors import ConfigError
+from functa_store.sources.options import ArchiveOptions
 
 BOUND_PER_DISTANCE = 0.5 / 1.3
 """Half the cube's edge relative to the cameras' distance: SRN's cameras are 1.3 away from objects inside a box with a
@@ -19,7 +20,7 @@ _DIGITS = 6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SceneOptions:
+class SceneOptions(ArchiveOptions):
     """Which views of a scene are taken, at which size, and where it lies.
 
     Attributes:
@@ -43,6 +44,7 @@ class SceneOptions:
     num_samples: int = 32
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         counts = {
             "resolution": (1, MOST_PIXELS),
             "views": (1, MOST_VIEWS),

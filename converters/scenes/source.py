@@ -16,7 +16,6 @@ from converters.scenes.options import SceneOptions
 from converters.scenes.views import Views, read_views
 from converters.survey import (
     Outcome,
-    SurveyOptions,
     in_threads,
     survey,
 )
@@ -25,6 +24,7 @@ from functa_store.domains.scene import SceneVolume
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.progress import Report
 from functa_store.sources.features import FeatureSpec
+from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import (
     Label,
     Reject,

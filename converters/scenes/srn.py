@@ -4,16 +4,13 @@ Expected result: one example per scene, in the order of sorted folders. Folders 
 `cars_test` or the like are the splits and the categories; without them every tenth scene is held out.
 """
 
-import argparse
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from converters.archives.archive import open_archive
 from converters.paper_recipe import of_the_papers
 from converters.scenes.options import SceneOptions
 from converters.scenes.source import SceneSource
-from converters.survey import SurveyOptions
 from functa_store.config import (
     ConvertConfig,
     FitConfig,
@@ -21,8 +18,9 @@ from functa_store.config import (
     NetworkConfig,
     OuterLoopConfig,
 )
-from functa_store.plugins import Preset
+from functa_store.plugins import Converter, Preset
 from functa_store.progress import Report, silent
+from functa_store.sources.options import SurveyOptions, split_options
 
 # docs/explanation/kinds.md has the sweep (`python -m benchmarks.scenes --sweep`): higher rates and w0 are ahead after
 # 150 steps at 32x32; after a thousand at 64x64 folds of the training scenes cannot tell SIREN 5e-4 or w0 20 from this.
@@ -57,24 +55,13 @@ SRN_PAPER = Preset(
 SRN_PRESETS = {"scenes-fast": SCENES_FAST, "srn-paper": SRN_PAPER}
 
 
-def open_srn(
-    path: str | os.PathLike[str],
-    *,
-    limit: int | None = None,
-    max_rejects: float = 0.01,
-    check_first: int | None = None,
-    report: Report = silent,
-    **options: Any,
-) -> SceneSource:
+def open_srn(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> SceneSource:
     """A source over an archive in SRN's layout.
 
     Args:
         path: A folder, zip or tar with folders of scenes: `rgb/*.png`, `pose/*.txt` and `intrinsics.txt` in each.
-        limit: Scenes at most, the first ones in sorted order.
-        max_rejects: Fraction of the scenes that may be unusable.
-        check_first: Scenes to read now, for a dry run; None reads all.
         report: Told how far the survey is.
-        **options: Those of `SceneOptions`.
+        **options: Fields of `SceneOptions` and `SurveyOptions`, such as `views=50` and `limit=10`.
 
     Returns:
         The source, every view read once.
@@ -83,32 +70,16 @@ def open_srn(
         ConfigError: If an option is out of range.
         ArchiveError: If the archive cannot be converted.
     """
-    limits = SurveyOptions(limit=limit, max_rejects=max_rejects, check_first=check_first)
-    return SceneSource(open_archive(path), SceneOptions(**options), limits, report)
+    return _open(path, *split_options(SceneOptions, options), report)
 
 
-class SrnConverter:
-    """Converts scenes in SRN's layout; see `functa_store.plugins.Converter`."""
-
-    summary = "scenes in SRN's layout (cars, chairs): views with poses, as radiance fields"
-    presets = SRN_PRESETS
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add the options that only this kind of archive has."""
-        parser.add_argument("--resolution", type=int, metavar="N", help="height of a view in pixels")
-        parser.add_argument("--views", type=int, metavar="N", help="views per scene at most (default: all)")
-        parser.add_argument("--context-views", type=int, metavar="N", help="views that a fit sees (default: all)")
-        parser.add_argument(
-            "--held-out-views", type=int, metavar="N", help="views at most, of the rest, that a fit is measured on"
-        )
-        parser.add_argument("--bound", type=float, metavar="X", help="the scene lies in [-X, X] along every axis")
-        parser.add_argument("--near", type=float, metavar="X", help="distance at which samples along a ray begin")
-        parser.add_argument("--far", type=float, metavar="X", help="distance at which samples along a ray end")
-        parser.add_argument("--num-samples", type=int, metavar="N", help="samples per ray (default: 32)")
-
-    def open(self, archive: str, options: Mapping[str, Any], report: Report) -> SceneSource:
-        """The source that the options describe; see `open_srn`."""
-        return open_srn(archive, report=report, **{k: v for k, v in options.items() if v is not None})
+def _open(path: str | os.PathLike[str], options: SceneOptions, survey: SurveyOptions, report: Report) -> SceneSource:
+    return SceneSource(open_archive(path), options, survey, report)
 
 
-converter = SrnConverter()
+converter = Converter(
+    summary="scenes in SRN's layout (cars, chairs): views with poses, as radiance fields",
+    options=SceneOptions,
+    presets=SRN_PRESETS,
+    open=_open,
+)

@@ -22,7 +22,6 @@ from converters.shapes.shape_files import ShapeOptions, read_shape
 from converters.survey import (
     NO_MEMORY,
     Outcome,
-    SurveyOptions,
     in_threads,
     published_split,
     survey,
@@ -31,6 +30,7 @@ from functa_store.domains.cells import CellGrid
 from functa_store.errors import MemberError
 from functa_store.progress import Report
 from functa_store.sources.features import FeatureSpec
+from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import Label, Source, check_source
 from functa_store.sources.splits import hold_out_every
 

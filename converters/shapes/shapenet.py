@@ -6,11 +6,11 @@ ShapeNetVox32, which comes without, every tenth model is held out. The layouts a
 archives at hand were others in the same layouts.
 """
 
-import argparse
 import collections
+import dataclasses
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Sequence
+from typing import Any
 
 from converters.archives.archive import Archive
 from converters.archives.streamed import StreamedTar, open_shapes
@@ -33,44 +33,55 @@ from converters.shapes.shape_files import (
     Up,
 )
 from converters.shapes.shape_source import ShapeCatalogue, ShapeSource
-from converters.survey import SurveyOptions
 from functa_store.errors import ArchiveError
+from functa_store.plugins import Converter
 from functa_store.progress import Report, silent
+from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
 
 NO_SPLIT = "none"
 
 
-def open_shapenet(
-    path: str | os.PathLike[str],
-    *,
-    resolution: int = 32,
-    prefer: Prefer = "auto",
-    pool: Pool = "mean",
-    up: Up | None = None,
-    split: str | os.PathLike[str] | None = None,
-    limit: int | None = None,
-    max_rejects: float = 0.01,
-    check_first: int | None = None,
-    report: Report = silent,
-) -> ShapeSource:
-    """A source over an archive of shapes; `converters.shapes.layouts.find_models` has the layouts.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShapenetOptions(ArchiveOptions):
+    """Which file of a model is taken, and how it becomes occupancies.
 
     Voxels of a finer grid are pooled to the resolution; surfaces are filled first, and so are meshes, which are
     voxelised at the resolution itself, in a cube as wide as their longest extent: where binvox would put them in the
     layouts of ShapeNet, centred in folders.
 
-    Args:
-        path: A folder, a folder of zips, a zip, a tar, or a tar compressed by gzip.
+    Attributes:
         resolution: Cells per axis of every example.
         prefer: "auto", "solid", "surface" or "mesh"; see `ShapeOptions`.
         pool: "mean" or "any"; see `ShapeOptions`.
         up: Axis of meshes that points up; None takes y in the layouts of ShapeNet, and z in folders, as in ModelNet.
         split: CSV of published splits; None takes the all.csv in or beside the archive, if there is one; "none"
             holds out every tenth model.
-        limit: Models at most, the first ones in sorted order.
-        max_rejects: Fraction of the models that may be unreadable.
-        check_first: Models to read now, for a dry run; None reads all.
+    """
+
+    resolution: int = 32
+    prefer: Prefer = "auto"
+    pool: Pool = "mean"
+    up: Up | None = None
+    split: str | None = option(None, metavar="FILE", is_path=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.of_layout("shapenet")
+
+    def of_layout(self, layout: str) -> ShapeOptions:
+        """What they come to in a layout."""
+        in_folders = layout == "folders"
+        up = self.up or ("z" if in_folders else "y")
+        return ShapeOptions(resolution=self.resolution, prefer=self.prefer, pool=self.pool, up=up, centred=in_folders)
+
+
+def open_shapenet(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ShapeSource:
+    """A source over an archive of shapes; `converters.shapes.layouts.find_models` has the layouts.
+
+    Args:
+        path: A folder, a folder of zips, a zip, a tar, or a tar compressed by gzip.
         report: Told how far the survey is.
+        **options: Fields of `ShapenetOptions` and `SurveyOptions`, such as `resolution=32` and `limit=100`.
 
     Returns:
         The source, every model read once.
@@ -80,16 +91,14 @@ def open_shapenet(
         ArchiveError: If the archive cannot be converted.
         MissingLibraryError: If meshes or surfaces need scipy and it is not installed.
     """
-    limits = SurveyOptions(limit=limit, max_rejects=max_rejects, check_first=check_first)
-    ShapeOptions(resolution=resolution, prefer=prefer, pool=pool, up=up or "y")  # before the archive is read
+    return _open(path, *split_options(ShapenetOptions, options), report)
+
+
+def _open(path: str | os.PathLike[str], options: ShapenetOptions, survey: SurveyOptions, report: Report) -> ShapeSource:
     archive = open_shapes(path)
     layout, models = find_models(archive)
-    in_folders = layout == "folders"
-    catalogue = _catalogue(archive, path, layout, models, split)
-    options = ShapeOptions(
-        resolution=resolution, prefer=prefer, pool=pool, up=up or ("z" if in_folders else "y"), centred=in_folders
-    )
-    return ShapeSource(archive, catalogue, options, limits, report)
+    catalogue = _catalogue(archive, path, layout, models, options.split)
+    return ShapeSource(archive, catalogue, options.of_layout(layout), survey, report)
 
 
 def _catalogue(
@@ -97,7 +106,7 @@ def _catalogue(
     path: str | os.PathLike[str],
     layout: ShapeLayout,
     models: Sequence[Model],
-    split: str | os.PathLike[str] | None,
+    split: str | None,
 ) -> ShapeCatalogue:
     """Classes, splits and where they are from; models that a split file does not list are left out."""
     facts: dict[str, Any] = {"converter": "shapenet", "layout": layout}
@@ -128,23 +137,9 @@ def _check_unique(name: str, models: Sequence[Model]) -> None:
         raise ArchiveError(f"{name}: holds {count} models called {most}, expected one; convert the folders one by one")
 
 
-class ShapenetConverter:
-    """Converts archives of shapes; see `functa_store.plugins.Converter`."""
-
-    summary = "ShapeNetCore, ShapeNetVox32, ModelNet, or any folders of binvox, OFF or OBJ"
-    presets = SHAPE_PRESETS
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add the options that only this kind of archive has."""
-        parser.add_argument("--resolution", type=int, metavar="N", help="cells per axis of every example")
-        parser.add_argument("--prefer", choices=get_args(Prefer), help="file of a model to take (default: auto: solid)")
-        parser.add_argument("--pool", choices=get_args(Pool), help="of finer voxels (default: mean, at least half)")
-        parser.add_argument("--up", choices=get_args(Up), help="upward axis of meshes (default: y; in folders: z)")
-        parser.add_argument("--split", metavar="FILE", help="CSV of published splits (default: all.csv), or none")
-
-    def open(self, archive: str, options: Mapping[str, Any], report: Report) -> ShapeSource:
-        """The source that the options describe; see `open_shapenet`."""
-        return open_shapenet(archive, report=report, **{k: v for k, v in options.items() if v is not None})
-
-
-converter = ShapenetConverter()
+converter = Converter(
+    summary="ShapeNetCore, ShapeNetVox32, ModelNet, or any folders of binvox, OFF or OBJ",
+    options=ShapenetOptions,
+    presets=SHAPE_PRESETS,
+    open=_open,
+)

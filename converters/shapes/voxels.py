@@ -4,15 +4,14 @@ Expected result: one example per shape, as the array has them, along (z, y, x) u
 others; labels as they are; splits as they are, else every tenth example held out.
 """
 
-import argparse
 import contextlib
+import dataclasses
 import hashlib
-import itertools
 import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -26,12 +25,14 @@ from converters.shapes.presets import VOXELS_PRESETS
 from converters.shapes.shape_files import MAX_CELLS
 from converters.shapes.shape_source import HOLD_OUT_RULE, PERIOD
 from converters.splits import folder_splits_and_classes
-from converters.survey import SurveyOptions, in_threads, survey
+from converters.survey import in_threads, survey
 from functa_store.domains.cells import CellGrid
-from functa_store.errors import ArchiveError, ConfigError, FunctaStoreError, MemberError
+from functa_store.errors import ArchiveError, FunctaStoreError, MemberError
+from functa_store.plugins import Converter
 from functa_store.progress import Report, silent
 from functa_store.sources.array_labels import as_text
 from functa_store.sources.features import FeatureSpec
+from functa_store.sources.options import ArchiveOptions, SurveyOptions, split_options
 from functa_store.sources.source import Label, Reject, Source, check_source
 from functa_store.sources.splits import hold_out_every
 
@@ -318,21 +319,28 @@ def _label(values: np.ndarray) -> Label:
     return Label(values=numbers.astype(np.int32), names=tuple(names.tolist()))
 
 
-ORDERS = tuple("".join(order) for order in itertools.permutations("zyx"))
+Order = Literal["zyx", "zxy", "yzx", "yxz", "xzy", "xyz"]
 
 
-def open_voxels(
-    path: str | os.PathLike[str],
-    *,
-    array: str | None = None,
-    labels: str | None = None,
-    split_array: str | None = None,
-    order: str = "zyx",
-    limit: int | None = None,
-    max_rejects: float = 0.01,
-    check_first: int | None = None,
-    report: Report = silent,
-) -> VoxelSource:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VoxelsOptions(ArchiveOptions):
+    """Which arrays of a file hold occupancies and what is said of them.
+
+    Attributes:
+        array: Name of the occupancies, shape (examples, *axes) or (examples, *axes, 1); None takes `occupancy` or the
+            like, or the only array.
+        labels: Name of the labels: integers, floats or text, one per example; None takes `labels`, if there are any.
+        split_array: Name of the splits: text, one per example; None takes `split`, if there are any.
+        order: The array's axes, such as "xyz"; examples are turned into (z, y, x).
+    """
+
+    array: str | None = None
+    labels: str | None = None
+    split_array: str | None = None
+    order: Order = "zyx"
+
+
+def open_voxels(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> VoxelSource:
     """A source over occupancies in .npy, .npz, HDF5 or Zarr.
 
     Values are false or true, 0 or 1, 0 to 255 (if 255 occurs), or floats in [0, 1]. An .npz may hold an array per
@@ -340,48 +348,29 @@ def open_voxels(
 
     Args:
         path: The file, or a Zarr folder.
-        array: Name of the occupancies, shape (examples, *axes) or (examples, *axes, 1).
-        labels: Name of the labels: integers, floats or text, one per example.
-        split_array: Name of the splits: text, one per example.
-        order: The array's axes, such as "xyz"; examples are turned into (z, y, x).
-        limit: Examples at most, the first ones.
-        max_rejects: Fraction of the examples that may be unusable.
-        check_first: Examples to read now, for a dry run; None reads all.
         report: Told how far the survey is.
+        **options: Fields of `VoxelsOptions` and `SurveyOptions`, such as `order="xyz"` and `limit=100`.
 
     Raises:
         ConfigError: If an option is out of range.
         ArchiveError: If the file cannot be converted.
         MissingLibraryError: If HDF5 needs h5py, and it is not installed.
     """
-    if order not in ORDERS:
-        raise ConfigError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
-    limits = SurveyOptions(limit=limit, max_rejects=max_rejects, check_first=check_first)
-    chosen = {"array": array, "labels": labels, "split": split_array}
+    return _open(path, *split_options(VoxelsOptions, options), report)
+
+
+def _open(path: str | os.PathLike[str], options: VoxelsOptions, survey: SurveyOptions, report: Report) -> VoxelSource:
+    chosen = {"array": options.array, "labels": options.labels, "split": options.split_array}
     path = os.path.abspath(path)
     stamps = stamps_of(path)
-    facts = {"array": array, "labels": labels, "split_array": split_array, "order": order}
     with in_bounded_memory(path):
         arrays = open_voxel_arrays(path, {key: name for key, name in chosen.items() if name is not None})
-        return VoxelSource(arrays, os.path.basename(path), facts, limits, report, stamps)
+        return VoxelSource(arrays, os.path.basename(path), options.to_plain(), survey, report, stamps)
 
 
-class VoxelsConverter:
-    """Converts array files of occupancies; see `functa_store.plugins.Converter`."""
-
-    summary = "occupancies in .npy, .npz, HDF5 or Zarr"
-    presets = VOXELS_PRESETS
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add the options that only this kind of archive has."""
-        parser.add_argument("--array", metavar="NAME", help="occupancies (default: occupancy, or the only array)")
-        parser.add_argument("--labels", metavar="NAME", help="labels (default: labels, if there are any)")
-        parser.add_argument("--split-array", metavar="NAME", help="splits (default: split, if there are any)")
-        parser.add_argument("--order", choices=ORDERS, help="axes of the array (default: zyx)")
-
-    def open(self, archive: str, options: Mapping[str, Any], report: Report) -> VoxelSource:
-        """The source that the options describe; see `open_voxels`."""
-        return open_voxels(archive, report=report, **{k: v for k, v in options.items() if v is not None})
-
-
-converter = VoxelsConverter()
+converter = Converter(
+    summary="occupancies in .npy, .npz, HDF5 or Zarr",
+    options=VoxelsOptions,
+    presets=VOXELS_PRESETS,
+    open=_open,
+)

@@ -6,13 +6,14 @@ import itertools
 import math
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from converters.archives.memory_share import check_wanted, take_room
 from functa_store.errors import ConfigError, MemberError
+from functa_store.sources.options import ArchiveOptions
 from functa_store.support.optional import require
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 CHANNELS = {1: ("amplitude",), 2: ("left", "right")}
-MIXES = ("mono", "stereo", "keep")
+Mix = Literal["mono", "stereo", "keep"]
 
 _FASTEST = 1_000_000
 _LONGEST = 1 << 24
@@ -36,7 +37,7 @@ _STREAMED = 0x7FFF0000  # what writes to a pipe gives no size, or about the larg
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SoundOptions:
+class SoundOptions(ArchiveOptions):
     """How every sound file of an archive becomes windows of equal length.
 
     Attributes:
@@ -53,11 +54,14 @@ class SoundOptions:
     seconds: float | int | None = None
     samples: int | None = None
     sample_rate: int | None = None
-    channels: str = "mono"
+    channels: Mix = "mono"
     pad: bool = False
     silence: float | int = -60.0
 
+    exclusive = (("seconds", "samples"),)
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.seconds is None) == (self.samples is None):
             raise ConfigError(
                 f"give the length of a window either in seconds or in samples, got {self.seconds} and {self.samples}"
@@ -68,8 +72,6 @@ class SoundOptions:
                 raise ConfigError(f"{name} must be positive and finite, got {value}")
         if self.sample_rate is not None and self.sample_rate > _FASTEST:
             raise ConfigError(f"sample_rate must be at most {_FASTEST} Hz, got {self.sample_rate}")
-        if self.channels not in MIXES:
-            raise ConfigError(f"channels must be one of {', '.join(MIXES)}, got {self.channels!r}")
         if not -math.inf < self.silence <= 0:
             raise ConfigError(f"silence must be in decibels of full scale, finite and at most 0, got {self.silence}")
 

@@ -18,11 +18,12 @@ from converters.signals.audio_files import (
     window_format,
 )
 from converters.splits import group_labels, group_split
-from converters.survey import SurveyOptions, in_threads, survey
+from converters.survey import in_threads, survey
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.progress import Report
 from functa_store.sources.features import FeatureSpec
+from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import Reject, Source, check_source
 from functa_store.support.lru_cache import LRUCache
 
@@ -75,8 +76,7 @@ class AudioSource(Source):
             "converter": "audio",
             "archive": archive.name,
             "sha256": archive.sha256() if limits.check_first is None else None,
-            **dataclasses.asdict(options),
-            "pad": options.pad or None,
+            **options.to_plain(),
             "hertz": form.sample_rate,
             "limit": limits.limit,
             "split": rule,

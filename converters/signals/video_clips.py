@@ -17,12 +17,14 @@ from converters.images.image_files import (
     CHANNELS,
     IMAGE_SUFFIXES,
     ImageOptions,
+    Mode,
     read_image,
     read_sized_image,
 )
 from converters.signals.films import film_frames, frame_rate
 from converters.signals.npy_frames import InMemory, NpyFile, open_npy
 from functa_store.errors import ArchiveError, ConfigError, MemberError
+from functa_store.sources.options import ArchiveOptions
 from functa_store.support.lru_cache import LRUCache
 
 FILM_SUFFIXES = {".gif", ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm"}
@@ -30,7 +32,7 @@ ARRAY_SUFFIXES = {".npy"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VideoOptions:
+class VideoOptions(ArchiveOptions):
     """How every clip of an archive becomes examples of equal shape.
 
     Attributes:
@@ -42,10 +44,11 @@ class VideoOptions:
 
     frames: int = 16
     resolution: int = 32
-    mode: str = "rgb"
+    mode: Mode = "rgb"
     fps: float | int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.frames < 2:
             raise ConfigError(f"frames must be at least 2, got {self.frames}; single images are for `convert images`")
         if self.fps is not None and not 0 < self.fps < float("inf"):

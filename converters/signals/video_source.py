@@ -1,6 +1,5 @@
 """Clips as a source, surveyed once beforehand."""
 
-import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,11 +11,12 @@ from converters.archives.memory_share import room
 from converters.images.image_files import CHANNELS
 from converters.signals.video_clips import VideoOptions, is_clip_or_frame, list_clips
 from converters.splits import group_labels, group_split
-from converters.survey import SurveyOptions, in_threads, survey
+from converters.survey import in_threads, survey
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import MemberError
 from functa_store.progress import Report
 from functa_store.sources.features import FeatureSpec
+from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import (
     Reject,
     Source,
@@ -64,7 +64,7 @@ class VideoSource(Source):
             "converter": "video",
             "archive": archive.name,
             "sha256": archive.sha256() if limits.check_first is None else None,
-            **dataclasses.asdict(options),
+            **options.to_plain(),
             "limit": limits.limit,
             "split": rule,
             "rejects": len(self.rejects),

@@ -1,12 +1,13 @@
 """Converter of text files that hold a curve per line, as numbers in [-1, 1] between commas."""
 
+import dataclasses
 import hashlib
 import pathlib
 
 import numpy as np
 
 from functa_store import ArchiveError, CellGrid, ConvertConfig, FeatureSpec, NetworkConfig, OuterLoopConfig, Reject
-from functa_store.plugins import Preset
+from functa_store.plugins import ArchiveOptions, Converter, Preset
 from functa_store.sources import check_rejects, hold_out_every
 
 
@@ -17,9 +18,10 @@ class CurveSource:
     features = FeatureSpec(channels=("height",), scale=0.5, offset=0.5, value_scale=(2.0,), value_offset=(-1.0,))
     labels = {}  # noqa: RUF012
 
-    def __init__(self, path, points, limit, max_rejects):
+    def __init__(self, path, options, survey):
+        points = options.points
         data, curves, self.rejects = path.read_bytes(), {}, []
-        for number, line in enumerate(data.decode(errors="replace").splitlines()[:limit], 1):
+        for number, line in enumerate(data.decode(errors="replace").splitlines()[: survey.limit], 1):
             try:
                 curve = np.array(line.split(","), np.float32)[:, None]
                 if len(curve) != points or not (abs(curve) <= 1).all():
@@ -27,37 +29,47 @@ class CurveSource:
                 curves[f"line {number}"] = curve
             except ValueError as error:  # named in the store, and converted without it
                 self.rejects.append(Reject(member=f"line {number}", reason=str(error)))
-        check_rejects(path.name, "lines", self.rejects, len(curves) + len(self.rejects), max_rejects)
+        check_rejects(path.name, "lines", self.rejects, len(curves) + len(self.rejects), survey.max_rejects)
         self.domain = CellGrid(axes=("x",), resolution=(points,))
         self.ids, self._curves = list(curves), list(curves.values())
         self.split = hold_out_every(len(curves), 10)
         # With the converter's name and options, `functa repair` and `functa verify --deep` read the file again.
         self.provenance = {"archive": path.name, "sha256": hashlib.sha256(data).hexdigest()}
-        self.provenance |= {"converter": "curves", "points": points, "limit": limit}
+        self.provenance |= {"converter": "curves", **options.to_plain(), "limit": survey.limit}
 
     def read(self, index):
         """One curve as it stands in the file, shape (points, 1)."""
         return self._curves[index]
 
 
-class CurvesConverter:
-    """What the entry point names; see `functa_store.plugins.Converter`."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CurveOptions(ArchiveOptions):
+    """What a line of the file must be.
 
-    summary = "a text file with a curve per line, as numbers in [-1, 1] between commas"
-    _config = ConvertConfig(
+    Attributes:
+        points: Numbers per line.
+    """
+
+    points: int = 50
+
+
+def open_curves(archive, options, survey, report):
+    """The source that the options describe."""
+    if not (path := pathlib.Path(archive)).is_file():
+        raise ArchiveError(f"{archive}: there is no such file; expected a text file with a curve per line")
+    return CurveSource(path, options, survey)
+
+
+CURVES_FAST = Preset(
+    summary="smooth curves",
+    config=ConvertConfig(
         network=NetworkConfig(width=32, depth=3, w0=10.0, modulation_dim=16), outer=OuterLoopConfig(num_steps=300)
-    )
-    presets = {"curves-fast": Preset(summary="smooth curves", config=_config, source={"points": 50})}  # noqa: RUF012
+    ),
+)
 
-    def add_arguments(self, parser):
-        """Add the options that only this kind of archive has; None means as the preset says."""
-        parser.add_argument("--points", type=int, metavar="N", help="numbers per line")
-
-    def open(self, archive, options, report):
-        """The source that the options describe."""
-        if not (path := pathlib.Path(archive)).is_file():
-            raise ArchiveError(f"{archive}: there is no such file; expected a text file with a curve per line")
-        return CurveSource(path, options["points"], options["limit"], options["max_rejects"])
-
-
-converter = CurvesConverter()
+converter = Converter(
+    summary="a text file with a curve per line, as numbers in [-1, 1] between commas",
+    options=CurveOptions,
+    presets={"curves-fast": CURVES_FAST},
+    open=open_curves,
+)

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from functa_store.cli import info
 from functa_store.cli.arguments import add_storage_arguments, storage_from
-from functa_store.cli.config_options import add_config_arguments, typed_config
 from functa_store.cli.console import (
     duration,
     for_messages,
@@ -21,10 +20,12 @@ from functa_store.cli.console import (
     printable,
     shown_on,
 )
+from functa_store.cli.options import add_options, typed_config, typed_options
 from functa_store.config import ConvertConfig, overlaid
 from functa_store.errors import ConfigError
 from functa_store.plugins import Converter, Preset, converters, read_preset
 from functa_store.progress import Event, Report, silent
+from functa_store.sources.options import ArchiveOptions, SurveyOptions, hints, overlaid_options
 from functa_store.store.writing.destination import check_output
 from functa_store.support.interrupts import stopping_between_events
 
@@ -55,27 +56,23 @@ def add_parser(commands: Any, *, with_kinds: bool) -> None:
 
 
 def _add_kind(kinds: Any, kind: str, converter: Converter) -> None:
-    own = argparse.ArgumentParser(add_help=False)
-    converter.add_arguments(own)
-    parents = [_options_of_every_kind(converter), own]
-    argparse.ArgumentParser(parents=parents)  # fails here, and not half-way through, if options clash
-    parser = kinds.add_parser(kind, help=converter.summary, description=converter.summary, parents=parents)
+    _add_arguments(argparse.ArgumentParser(), converter)  # fails here, and not half-way through, if options clash
+    parser = kinds.add_parser(kind, help=converter.summary, description=converter.summary)
+    _add_arguments(parser, converter)
     parser.set_defaults(
         run=run,
         converter=converter,
-        own_options=[action.dest for action in own._actions],
         when_interrupted="interrupted; run the same command again to go on from here",
     )
 
 
-def _options_of_every_kind(converter: Converter) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False)
+def _add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> None:
     parser.add_argument("archive", metavar="ARCHIVE", help="the archive as published")
     parser.add_argument("out", metavar="OUT", help="the functaset: a path, s3:// or gs://, ending in .functa")
     names = list(converter.presets)
     parser.add_argument("--preset", choices=names, default=names[0], help=f"(default: {names[0]}; see functa presets)")
     parser.add_argument("--config", metavar="FILE", help="choices in a YAML or TOML file; see functa presets --write")
-    add_config_arguments(parser)
+    add_options(parser, converter)
     parser.add_argument("--fit-batch", type=int, metavar="N", help="examples per call of the fit")
     parser.add_argument(
         "--snapshot-every", type=float, metavar="SECONDS", help="learning that a crash may cost (default: 60)"
@@ -88,7 +85,6 @@ def _options_of_every_kind(converter: Converter) -> argparse.ArgumentParser:
     add_storage_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print events and the result as JSON lines")
     parser.add_argument("--quiet", action="store_true", help="print no progress and no summary")
-    return parser
 
 
 def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
@@ -99,10 +95,10 @@ def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
         watch: Is told every event, too.
     """
     preset = preset_from(args)
-    if not 0 <= args.max_rejects <= 1:
-        raise ConfigError(f"--max-rejects must be a fraction in [0, 1], got {args.max_rejects}")
-    if args.limit is not None and args.limit < 1:
-        raise ConfigError(f"--limit must be at least 1, got {args.limit}")
+    options = options_from(args, preset)
+    survey = SurveyOptions(
+        limit=args.limit, max_rejects=args.max_rejects, check_first=CHECKED_BY_DRY_RUN if args.dry_run else None
+    )
     if args.fit_batch is not None and args.fit_batch < 1:
         raise ConfigError(f"--fit-batch must be at least 1, got {args.fit_batch}")
     if args.snapshot_every is not None and not args.snapshot_every >= 0:
@@ -110,7 +106,7 @@ def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
     storage = storage_from(args)
     check_output(args.out, storage)
     with _progress(args) as shown, stopping_between_events(_both(shown, watch)) as report:
-        source = args.converter.open(args.archive, options_from(args, preset), report)
+        source = args.converter.open(args.archive, options, survey, report)
         if not args.dry_run:
             from functa_store.conversion.convert import convert  # imports JAX
 
@@ -130,23 +126,22 @@ def preset_from(args: argparse.Namespace) -> Preset:
     preset = args.converter.presets[args.preset]
     if args.config is not None:
         preset = read_preset(args.config, preset)
-        if unknown := sorted(preset.source.keys() - set(args.own_options)):
-            names = ", ".join(sorted(args.own_options))
-            raise ConfigError(f"{args.config}: source has {', '.join(unknown)}, expected some of {names}")
     config = overlaid(preset.config, typed_config(args))
     return dataclasses.replace(preset, config=dataclasses.replace(config, preset=args.preset))
 
 
-def options_from(args: argparse.Namespace, preset: Preset) -> dict[str, Any]:
-    """Options for the converter: its preset's, overlaid by what the user typed."""
-    typed = {name: getattr(args, name) for name in args.own_options}
-    return {
-        **preset.source,
-        **_given(**typed),
-        "limit": args.limit,
-        "max_rejects": args.max_rejects,
-        "check_first": CHECKED_BY_DRY_RUN if args.dry_run else None,
-    }
+def options_from(args: argparse.Namespace, preset: Preset) -> ArchiveOptions:
+    """Options of the archive: the preset's, overlaid by what was typed.
+
+    Raises:
+        ConfigError: If the preset, or a file of choices, has an option that is none, or a value is refused.
+    """
+    kind = args.converter.options
+    known = hints(kind)
+    if unknown := sorted(preset.source.keys() - known.keys()):
+        where = args.config or f"preset {args.preset}"
+        raise ConfigError(f"{where}: source has {', '.join(unknown)}, expected some of {', '.join(sorted(known))}")
+    return kind.of(**overlaid_options(kind, preset.source, typed_options(args)))
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -22,12 +22,13 @@ from functa_store.cli.arguments import (
     parse_region,
     parse_resolution,
 )
-from functa_store.cli.config_options import SHORT, _fields
 from functa_store.cli.convert import preset_from
+from functa_store.cli.options import SHORT, _fields
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.errors import ArchiveError, ConfigError, ExampleIndexError
-from functa_store.plugins import Preset
+from functa_store.plugins import Converter, Preset
 from functa_store.progress import Note
+from functa_store.sources.options import ArchiveOptions, SurveyOptions
 
 PRESET = Preset(
     summary="For tests.",
@@ -36,33 +37,45 @@ PRESET = Preset(
 )
 
 
-class FakeConverter:
-    summary = "Fakes."
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FakeOptions(ArchiveOptions):
+    """Fakes.
+
+    Attributes:
+        resolution: Cells.
+        crop: Pixels.
+    """
+
+    resolution: int = 4
+    crop: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClashingOptions(ArchiveOptions):
+    """With a field that is an option of every conversion."""
+
+    seed: int = 0
+
+
+class Opened:
+    """Notes what a converter was opened with."""
 
     def __init__(self):
-        self.presets = {"tiny": PRESET, "other": dataclasses.replace(PRESET, summary="Other.")}
-        self.opened = None
+        self.options = self.survey = None
 
-    def add_arguments(self, parser):
-        parser.add_argument("--resolution", type=int)
-        parser.add_argument("--crop", type=int)
-
-    def open(self, archive, options, report):
-        self.opened = options
+    def __call__(self, archive, options, survey, report):
+        self.options, self.survey = options, survey
         report(Note(message="opened"))
         return "source"
 
 
-class BrokenConverter(FakeConverter):
-    def add_arguments(self, parser):
-        raise ZeroDivisionError("broken")
-
-
 @pytest.fixture
 def converter(monkeypatch):
-    """Installs a converter `fake` beside one whose options fail."""
-    found = FakeConverter()
-    kinds = {"broken": BrokenConverter(), "fake": found}
+    """Installs a converter `fake` beside one whose options clash with those of every conversion."""
+    found = Opened()
+    presets = {"tiny": PRESET, "other": dataclasses.replace(PRESET, summary="Other.")}
+    fake = Converter(summary="Fakes.", options=FakeOptions, presets=presets, open=found)
+    kinds = {"broken": dataclasses.replace(fake, options=ClashingOptions), "fake": fake}
     monkeypatch.setattr("functa_store.cli.convert.converters", lambda: kinds)
     monkeypatch.setattr("functa_store.cli.presets.converters", lambda: kinds)
     return found
@@ -102,7 +115,7 @@ def test_help_is_printed(words, capsys, converter):
 def test_a_broken_plugin_leaves_the_others_usable(converter, conversion, caplog, capsys):
     assert cli.main(convert_words("--quiet")) == 0
     assert "broken is left out" in caplog.text
-    assert "ZeroDivisionError" in caplog.text
+    assert "--seed" in caplog.text
 
 
 def test_a_preset_is_overlaid_by_what_was_typed(converter):
@@ -133,19 +146,14 @@ def test_an_option_left_out_keeps_the_presets_value(converter):
 
 def test_the_converters_own_options_reach_it(converter, conversion):
     assert cli.main(convert_words("--crop", "5", "--limit", "9", "--quiet")) == 0
-    assert converter.opened == {
-        "resolution": 8,
-        "crop": 5,
-        "limit": 9,
-        "max_rejects": 0.01,
-        "check_first": None,
-    }
+    assert converter.options == FakeOptions(resolution=8, crop=5)
+    assert converter.survey == SurveyOptions(limit=9, max_rejects=0.01)
 
 
 def test_a_dry_run_converts_nothing(converter, conversion, capsys):
     assert cli.main(convert_words("--dry-run", "--json")) == 0
     assert conversion.calls == []
-    assert converter.opened["check_first"] is not None
+    assert converter.survey.check_first is not None
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"parameters": 1234, "store_bytes": 5678}
 
 
@@ -189,7 +197,7 @@ def test_an_interrupted_conversion_says_how_to_go_on(converter, conversion, caps
 def test_an_option_out_of_range_is_refused_before_anything_is_read(words, converter, conversion, capsys):
     assert cli.main(convert_words(*words)) == 2
     assert "error: " in capsys.readouterr().err
-    assert converter.opened is None
+    assert converter.options is None
 
 
 def test_steps_and_a_time_budget_exclude_each_other(converter, capsys):
@@ -253,7 +261,7 @@ def test_every_choice_of_a_conversion_is_an_option(converter):
     assert config.network == NetworkConfig(width=64, depth=3, modulation="shift", modulation_dim=None)
     assert (config.outer.num_points, config.outer.num_steps, config.inner.learning_rate) == (None, 9, 0.5)
     assert (config.weight_of_ones, config.rows_per_shard) == (2.0, 8)
-    shown = {path for path, _ in _fields(ConvertConfig)}
+    shown = {path for path, _, _ in _fields(ConvertConfig)}
     assert {name for name in SHORT if "." not in name} | {
         "weight_of_ones",
         "rows_per_shard",
@@ -308,7 +316,7 @@ def test_a_file_that_makes_no_sense_is_refused_before_work(converter, conversion
     found = capsys.readouterr().err
     assert words in found
     assert name in found
-    assert converter.opened is None
+    assert converter.options is None
     assert cli.main(convert_words("--config", str(tmp_path / "nothing.yaml"))) == 2
     assert "cannot be read" in capsys.readouterr().err
 

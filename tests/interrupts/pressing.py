@@ -106,13 +106,12 @@ GOES_ON = ("convert", "convert to int8", "recode", "repair")
 """Commands that go on where they were interrupted."""
 
 PLUGIN = """
+import dataclasses
+
 from converters.images.images import converter as images
 from tests.kill.convert_once import TINY
 
-class Tiny:
-    summary, presets, add_arguments, open = "Tests.", {"tiny": TINY}, images.add_arguments, images.open
-
-converter = Tiny()
+converter = dataclasses.replace(images, presets={"tiny": TINY})
 """
 
 

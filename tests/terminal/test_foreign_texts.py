@@ -11,7 +11,6 @@ import pytest
 from rich.table import Table
 
 from functa_store.cli import main as cli
-from functa_store.cli import reopen as archives
 from functa_store.cli.arguments import parse_index, parse_region, parse_resolution
 from functa_store.cli.console import (
     LogLines,
@@ -201,11 +200,10 @@ def test_options_of_odd_types_in_a_store_are_refused_or_the_archive_is(name, val
 
 def test_a_flag_of_a_store_is_true_or_false(tmp_path):
     for value in ("no", 1, [], {}):
-        with pytest.raises(ConfigError, match="expected true or false"):
+        with pytest.raises(ConfigError, match="must be true or false"):
             reopen_archive("in.npy", {"converter": "arrays", "missing": value}, [], silent)
-    with pytest.raises(ConfigError, match="expected one of true, false"):
+    with pytest.raises(ConfigError, match="must be true or false"):
         reopen_archive("in.npy", {"converter": "arrays"}, ["missing=maybe"], silent)
-    assert archives.FLAGS["false"] is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from converters.arrays.arrays import converter, open_array_archive
+from converters.arrays.arrays import open_array_archive
 from converters.shapes.voxels import open_voxels
 from functa_store.cli.reopen import reopen_archive
 from functa_store.domains.cells import CellGrid
@@ -247,7 +247,7 @@ def test_a_limit_and_a_dry_run_read_only_the_first(tmp_path):
 def test_a_store_says_how_its_archive_was_read(tmp_path):
     path = str(write_npz(tmp_path / "a", values=np.moveaxis(VALUES, -1, 1), kind=KINDS))
     options = {"channels_axis": "first", "labels": "kind", "value_range": "0,400", "missing": True, "axes": "a,b"}
-    source = converter.open(path, options, silent)
+    source = open_array_archive(path, **options)
     again = reopen_archive(path, source.provenance, [], silent)
     assert (again.ids, again.domain, again.features) == (source.ids, source.domain, source.features)
     np.testing.assert_array_equal(again.read(5), source.read(5))

@@ -1,6 +1,5 @@
 """Archives of fields over latitude and longitude."""
 
-import argparse
 import json
 import os
 import pathlib
@@ -11,7 +10,7 @@ import xarray as xr
 import zarr
 
 from converters.climate.climate import converter, open_climate
-from functa_store.cli.reopen import _kept
+from converters.climate.options import ClimateOptions
 from functa_store.domains.sphere import SphereGrid
 from functa_store.errors import (
     ArchiveError,
@@ -19,8 +18,8 @@ from functa_store.errors import (
     MemberError,
     TooManyRejectsError,
 )
-from functa_store.plugins import Converter
-from functa_store.progress import Note
+from functa_store.progress import Note, silent
+from functa_store.sources.options import SurveyOptions
 
 CLIMATE = pathlib.Path(__file__).parents[3].parent / "shared/data/climate"
 LAT, LON = np.arange(80, -81, -20.0), np.arange(0, 360, 30.0)
@@ -154,7 +153,7 @@ def test_levels_and_members_make_examples_in_the_order_asked_for(write):
         ({"example_dims": "member"}, "--example-dims member"),
         ({"example_dims": "time"}, r"level has 2 values; name it, too, or pick one with --select level=500"),
         ({"select": "level=1000"}, "--select level=1000: .* has 500, 850"),
-        ({"select": "level"}, "expected DIMENSION=VALUE"),
+        ({"select": "level"}, "must be NAME=VALUE"),
         ({"select": "lat=0"}, "dimensions level, time"),
         ({"scaling": "log"}, "scaling"),
         ({"missing": "zero"}, "missing"),
@@ -341,18 +340,12 @@ def test_a_store_says_how_to_open_the_archive_again(write):
         "split": "every",
     }
     source = open_climate(path, **asked)
-    parser = argparse.ArgumentParser(add_help=False)
-    converter.add_arguments(parser)
     provenance = json.loads(json.dumps(dict(source.provenance)))
-    kept = {a.dest: _kept(a, provenance[a.dest]) for a in parser._actions if a.dest in provenance}
-    again = converter.open(
-        str(path), {"limit": None, "max_rejects": 1.0, "check_first": None, **kept}, lambda event: None
-    )
+    again = converter.open(str(path), ClimateOptions.from_plain(provenance), SurveyOptions(max_rejects=1.0), silent)
     assert again.ids == source.ids
     assert again.features == source.features
     assert again.domain == source.domain
     assert dict(again.provenance) == dict(source.provenance)
-    assert isinstance(converter, Converter)
 
 
 @pytest.mark.parametrize(
@@ -360,8 +353,8 @@ def test_a_store_says_how_to_open_the_archive_again(write):
     [
         (dataset(0), {}, "no examples, time has no values"),
         (dataset(0).expand_dims(level=[1, 2]), {"example_dims": "level"}, "no examples, time has no values"),
-        (dataset(), {"select": "time=,"}, "expected DIMENSION=VALUE"),
-        (dataset(), {"area_weighting": "yes"}, "area_weighting must be True or False, got 'yes'"),
+        (dataset(), {"select": "time=,"}, "must be NAME=VALUE"),
+        (dataset(), {"area_weighting": "yes"}, "area_weighting must be true or false"),
         (dataset() * np.nan, {"max_rejects": 1.0}, "none of 20 fields can be used: 1959-01-01T00:00 has no value"),
         (dataset() * np.where(np.arange(20) % 2, 1e36, -1e36)[:, None, None], {}, "too far apart for float32"),
         (dataset(lon=np.array([0, 120, 240, 360, 340.0])), {}, "360 is followed by 340"),

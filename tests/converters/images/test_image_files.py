@@ -162,7 +162,7 @@ def test_an_image_that_is_not_square_is_not_squashed(encode_image):
 )
 def test_options_out_of_range_are_refused_by_name(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
-        ImageOptions(**options)
+        ImageOptions.of(**options)
 
 
 def test_a_resolution_beyond_max_pixels_is_refused_before_memory_runs_out():

@@ -1,13 +1,13 @@
-import argparse
-
 import numpy as np
 import pytest
 
 from converters.images import celeba, images
 from converters.images.images import open_images
 from converters.splits import folder_splits_and_classes
+from functa_store.cli.convert import options_from, preset_from
+from functa_store.cli.main import parse
 from functa_store.errors import ArchiveError
-from functa_store.plugins import Converter
+from functa_store.sources.options import SurveyOptions
 
 
 def test_folders_of_images_become_classes(pack, encode_image):
@@ -60,20 +60,14 @@ def test_a_limit_that_reaches_no_training_example_says_how_far_to_go(pack, encod
     assert source.provenance["split"] == "published"
 
 
-@pytest.mark.parametrize("converter", [images.converter, celeba.converter])
-def test_the_command_line_options_reach_the_source(pack, encode_image, converter):
-    assert isinstance(converter, Converter)
-    parser = argparse.ArgumentParser()
-    converter.add_arguments(parser)
-    assert set(vars(parser.parse_args([])).values()) == {None}
-    line = ["--resolution=6", "--crop=0.5", "--mode=grey", "--background=#000", "--max-pixels=900"]
-    typed = vars(parser.parse_args(line))
-    generic = {"limit": None, "max_rejects": 0.1, "check_first": None}
-    preset = next(iter(converter.presets.values()))
-    given = {key: value for key, value in typed.items() if value is not None}
-    events = []
+@pytest.mark.parametrize("kind", ["images", "celeba"])
+def test_the_command_line_options_reach_the_source(pack, encode_image, kind):
     path = str(pack({f"{k}.png": encode_image() for k in range(10)}))
-    source = converter.open(path, {**preset.source, **given, **generic}, events.append)
+    line = ["--resolution=6", "--crop=0.5", "--mode=grey", "--background=#000", "--max-pixels=900"]
+    args = parse(["convert", kind, path, "out.functa", "--max-rejects=0.1", *line])
+    options = options_from(args, preset_from(args))
+    events = []
+    source = args.converter.open(path, options, SurveyOptions(max_rejects=0.1), events.append)
     assert source.read(0).shape == (6, 6, 1)
     assert source.provenance["max_pixels"] == 900
     assert np.count_nonzero(source.split == "test") == 1
@@ -82,8 +76,6 @@ def test_the_command_line_options_reach_the_source(pack, encode_image, converter
 
 @pytest.mark.parametrize("converter", [images.converter, celeba.converter])
 def test_presets_name_themselves_and_only_options_of_their_converter(converter):
-    parser = argparse.ArgumentParser()
-    converter.add_arguments(parser)
     for name, preset in converter.presets.items():
         assert preset.config.preset == name
-        assert preset.source.keys() <= vars(parser.parse_args([])).keys()
+        converter.options(**preset.source)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from converters.scenes.layout import evenly_spread, list_scenes
+from converters.scenes.options import SceneOptions
 from converters.scenes.srn import converter, open_srn
 from converters.scenes.views import (
     read_intrinsics,
@@ -24,6 +25,8 @@ from functa_store.errors import (
     MemberError,
     TooManyRejectsError,
 )
+from functa_store.progress import silent
+from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import Source
 
 DATA = pathlib.Path(__file__).parents[4] / "shared" / "data" / "scenes_sweethome3d_srn.zip"
@@ -350,8 +353,9 @@ def test_cameras_at_the_centre_need_to_be_told_where_the_scene_is(pack):
 def test_what_the_store_keeps_opens_the_same_source_again(pack):
     path = pack(archive(cars_train=[6, 4], cars_test=[5]))
     source = open_whole(path, views=4, context_views=3, num_samples=6)
-    names = ("resolution", "views", "context_views", "held_out_views", "bound", "near", "far", "num_samples", "limit")
-    again = converter.open(str(path), {name: source.provenance[name] for name in names} | {"max_rejects": 1.0}, print)
+    again = converter.open(
+        str(path), SceneOptions.from_plain(source.provenance), SurveyOptions(max_rejects=1.0), silent
+    )
     assert again.domain == source.domain
     np.testing.assert_array_equal(again.read(0), source.read(0))
 

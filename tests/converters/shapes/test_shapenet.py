@@ -1,4 +1,3 @@
-import argparse
 import io
 import json
 import tarfile
@@ -7,14 +6,15 @@ import zipfile
 import numpy as np
 import pytest
 
-from converters.shapes.shapenet import converter, open_shapenet
+from converters.shapes.shapenet import ShapenetOptions, converter, open_shapenet
 from functa_store.errors import (
     ArchiveError,
     ConfigError,
     MemberError,
     TooManyRejectsError,
 )
-from functa_store.plugins import Converter
+from functa_store.progress import silent
+from functa_store.sources.options import SurveyOptions
 from tests.converters.shapes.models import CUBE_CORNERS, CUBE_FACES, ball, encode_binvox, encode_obj, encode_off
 
 BALL = ball(8)
@@ -274,14 +274,9 @@ def test_a_model_that_has_gone_says_which(pack):
 
 
 def test_what_a_store_keeps_of_the_options_opens_the_same_source(pack):
-    assert isinstance(converter, Converter)
-    parser = argparse.ArgumentParser()
-    converter.add_arguments(parser)
-    typed = {k: v for k, v in vars(parser.parse_args(["--resolution=4", "--pool=any"])).items() if v is not None}
     path = str(pack(core()))
-    source = converter.open(path, typed | {"max_rejects": 0.0}, lambda event: None)
-    kept = {k: v for k, v in source.provenance.items() if k in vars(parser.parse_args([])) and k != "split"}
-    again = converter.open(path, kept, lambda event: None)
+    source = converter.open(path, ShapenetOptions(resolution=4, pool="any"), SurveyOptions(max_rejects=0.0), silent)
+    again = converter.open(path, ShapenetOptions.from_plain(source.provenance), SurveyOptions(), silent)
     assert again.provenance == source.provenance
     np.testing.assert_array_equal(again.read(1), source.read(1))
 

@@ -6,7 +6,6 @@ import pytest
 
 from converters.shapes.voxels import converter, open_voxels
 from functa_store.errors import ArchiveError, TooManyRejectsError
-from functa_store.plugins import Converter
 from tests.converters.shapes.models import ball
 
 GRIDS = np.stack([ball(6, centre=(0.4, 0.5, 0.5 + k / 50), radius=0.3) for k in range(12)])[:, :5]
@@ -209,7 +208,6 @@ def test_one_bright_shape_among_many_decides_the_scale(tmp_path):
 
 
 def test_it_is_a_converter_whose_presets_name_themselves(tmp_path):
-    assert isinstance(converter, Converter)
     assert all(preset.config.preset == name for name, preset in converter.presets.items())
     path = write(tmp_path / "shapes.npy", occupancy=GRIDS)
-    assert len(converter.open(str(path), {"limit": 10, "max_rejects": 0.1}, lambda event: None).ids) == 10
+    assert len(open_voxels(str(path), limit=10, max_rejects=0.1).ids) == 10

@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 import soundfile
 
-from converters.signals.audio import converter, open_audio
+from converters.signals.audio import open_audio
 from converters.signals.audio_files import resampled
 from functa_store.cli.reopen import reopen_archive
 from functa_store.errors import ArchiveError, ConfigError, TooManyRejectsError
@@ -239,7 +239,7 @@ def test_a_rate_that_would_blow_a_file_up_is_a_reject(pack, files):
 @pytest.mark.parametrize("options", [{"seconds": 0.3, "pad": True}, {"samples": 900, "sample_rate": 4000}])
 def test_a_store_says_how_its_archive_was_read(pack, files, options):
     path = pack(files)
-    source = converter.open(str(path), options, silent)
+    source = open_audio(str(path), **options)
     again = reopen_archive(str(path), source.provenance, [], silent)
     assert again.ids == source.ids
     np.testing.assert_array_equal(again.read(5), source.read(5))

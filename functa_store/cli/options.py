@@ -1,0 +1,198 @@
+"""Options from dataclasses: those of `ConvertConfig` and of a converter, with short names for the usual ones.
+
+`--network.width 256` sets the field `width` of `ConvertConfig.network`. Names, types, choices and help come from the
+dataclasses and their docstrings, so that a field that is added there is an option, too.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from functa_store.config import ConvertConfig, to_dict
+from functa_store.errors import ConfigError
+from functa_store.plugins import Converter
+from functa_store.sources.options import (
+    ArchiveOptions,
+    choices,
+    descriptions,
+    from_word,
+    hints,
+    is_flag,
+    is_several,
+)
+
+SHORT = {
+    "network.modulation_dim": "--modulation-dim",
+    "outer.num_steps": "--outer-steps",
+    "outer.time_budget": "--time-budget",
+    "outer.batch_size": "--batch-size",
+    "outer.microbatch_size": "--microbatch",
+    "fit.num_steps": "--fit-steps",
+    "fit.stride": "--fit-stride",
+    "fit.tile_points": "--tile-points",
+    "matmul_precision": "--matmul-precision",
+    "modulation_dtype": "--dtype",
+    "base_dtype": "--base-dtype",
+    "seed": "--seed",
+}
+"""Short names of the usual choices of a conversion, by field."""
+
+EXCLUSIVE = (("outer.num_steps", "outer.time_budget"),)
+"""Fields of `ConvertConfig` of which a command line gives only one."""
+
+_CONFIG, _SOURCE = "config.", "source."
+"""Where the namespace of the arguments keeps what was typed."""
+
+
+def add_options(parser: argparse.ArgumentParser, converter: Converter) -> None:
+    """Add an option for each field of the converter's options and of `ConvertConfig`.
+
+    What is not typed is not in the namespace. Defaults in the help are those of the converter's first preset.
+    """
+    preset = next(iter(converter.presets.values()))
+    own = parser.add_argument_group("this kind of archive")
+    groups = _exclusive(own, converter.options.exclusive)
+    defaults = {**_defaults(converter.options), **preset.source}
+    described = descriptions(converter.options)
+    for name, hint in hints(converter.options).items():
+        metavar = converter.options.__dataclass_fields__[name].metadata.get("metavar")
+        text = _help(described.get(name, ""), defaults.get(name))
+        _add(groups.get(name, own), [option_of(name)], _SOURCE + name, hint, text, metavar)
+    usual, others = parser.add_argument_group("learning and fitting"), parser.add_argument_group("every other choice")
+    groups = _exclusive(usual, EXCLUSIVE)
+    defaults = dict(_leaves(to_dict(preset.config)))
+    for path, hint, description in _fields(ConvertConfig):
+        names = [SHORT[path]] if path in SHORT else []
+        if "." in path or not names:
+            names.append(f"--{path}" if "." in path else option_of(path))
+        group = groups.get(path, usual if path in SHORT else others)
+        _add(group, names, _CONFIG + path, hint, _help(description, defaults.get(path)), None)
+
+
+def option_of(path: str) -> str:
+    """The option of a field: "network.width" is --network.width, "rows_per_shard" is --rows-per-shard."""
+    if "." in path:
+        return f"--{path}"
+    return SHORT.get(path, f"--{path.replace('_', '-')}")
+
+
+def typed_config(args: argparse.Namespace) -> dict[str, Any]:
+    """What was typed of a configuration, as nested dictionaries like those of `config.to_dict`."""
+    found: dict[str, Any] = {}
+    for name, value in _typed(args, _CONFIG):
+        *above, field = name.split(".")
+        place = found
+        for key in above:
+            place = place.setdefault(key, {})
+        place[field] = value
+    return found
+
+
+def typed_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What was typed of the options of a converter."""
+    return dict(_typed(args, _SOURCE))
+
+
+def parsed_options(kind: type[ArchiveOptions], options: Any, *, most: int) -> dict[str, Any]:
+    """The values that words such as "labels=DIR" give to options of a converter.
+
+    Args:
+        kind: Class of the options.
+        options: Words NAME=VALUE; dashes in a name are underscores.
+        most: Characters of a word in a message.
+
+    Raises:
+        ConfigError: If one is no such word, or its value is none that the option may have.
+    """
+    known, found = hints(kind), {}
+    for word in options:
+        name, equals, value = word.partition("=")
+        where = f"--option {word if len(word) <= most else word[: most - 3] + '...'}"
+        if not equals or (field := name.replace("-", "_")) not in known:
+            raise ConfigError(f"{where}: expected NAME=VALUE, NAME one of {', '.join(sorted(known))}")
+        found[field] = from_word(where, known[field], value)
+    return found
+
+
+def _typed(args: argparse.Namespace, prefix: str) -> Iterator[tuple[str, Any]]:
+    return ((name.removeprefix(prefix), value) for name, value in vars(args).items() if name.startswith(prefix))
+
+
+def _exclusive(parser: Any, pairs: Any) -> dict[str, Any]:
+    """The group of each field of which only one of a pair may be typed."""
+    groups = [(pair, parser.add_mutually_exclusive_group()) for pair in pairs]
+    return {name: group for pair, group in groups for name in pair}
+
+
+def _add(group: Any, names: list[str], dest: str, hint: Any, text: str, metavar: str | None) -> None:
+    described: dict[str, Any] = {"dest": dest, "default": argparse.SUPPRESS, "help": text}
+    words = choices(hint)
+    if is_flag(hint):
+        described["action"] = argparse.BooleanOptionalAction
+    elif words is not None and metavar is None:
+        described |= {"choices": words}
+    else:
+        described |= {"type": _Word(names[-1], hint), "metavar": metavar or _metavar(hint)}
+    if is_several(hint):
+        described["action"] = _Gather
+    group.add_argument(*names, **described)
+
+
+class _Word:
+    """Makes a value of a word; argparse says its message."""
+
+    def __init__(self, name: str, hint: Any) -> None:
+        self._name, self._hint = name, hint
+
+    def __call__(self, word: str) -> Any:
+        try:
+            return from_word(self._name, self._hint, word)
+        except ConfigError as error:
+            raise argparse.ArgumentTypeError(str(error).removeprefix(f"{self._name} ")) from error
+
+
+class _Gather(argparse.Action):
+    """Adds what an option that is given several times lists."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        before = getattr(namespace, self.dest, None)
+        if isinstance(values, Mapping):
+            found = dict(before or {})
+            for name, listed in values.items():
+                found[name] = (*found.get(name, ()), *listed)
+        else:
+            found = (*(before or ()), *values)
+        setattr(namespace, self.dest, found)
+
+
+def _metavar(hint: Any) -> str:
+    words = str(hint)
+    return "N" if words in ("<class 'int'>", "int | None") else "X" if "float" in words else "NAME"
+
+
+def _help(text: str, default: Any) -> str:
+    shown = f"{text} (default: {default})" if default not in (None, False, (), {}) else text
+    return shown.replace("%", "%%")
+
+
+def _defaults(kind: type[ArchiveOptions]) -> dict[str, Any]:
+    return {field.name: field.default for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
+
+
+def _fields(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Path, type and description of each field, those of fields that are dataclasses instead of them."""
+    described = descriptions(kind)
+    for name, hint in hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            yield from _fields(hint, f"{prefix}{name}.")
+        elif name != "preset":
+            yield prefix + name, hint, described.get(name, "")
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
