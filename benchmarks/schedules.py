@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.datasets import open_winds
 from converters.images.celeba import open_celeba
-from converters.images.presets import CELEBA64_FAST
+from converters.images.images import CELEBA64_FAST
 from converters.shapes.shapenet import open_shapenet
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.learn.batch_fit import mean_psnr

@@ -28,8 +28,7 @@ from benchmarks.recipes import TrainingPart
 from benchmarks.report import table
 from benchmarks.shape_peers import CoarseGrid, Pca, evaluate, summary
 from benchmarks.timing import Machine
-from converters.shapes.presets import SHAPES32_FAST, SHAPES64_FAST
-from converters.shapes.shapenet import open_shapenet
+from converters.shapes.shapenet import SHAPES32_FAST, SHAPES64_FAST, open_shapenet
 from functa_store.config import ConvertConfig
 from functa_store.conversion.convert import convert
 from functa_store.conversion.recode import recode

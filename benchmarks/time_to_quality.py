@@ -25,7 +25,7 @@ import optax
 from benchmarks import peers
 from benchmarks.timing import RUNS, Machine, interleaved
 from converters.images.celeba import open_celeba
-from converters.images.presets import CELEBA64_FAST
+from converters.images.images import CELEBA64_FAST
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig
 from functa_store.learn.batch_fit import fit_examples
 from functa_store.learn.fit import Fit, Shared

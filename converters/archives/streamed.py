@@ -10,9 +10,8 @@ from typing import BinaryIO
 from converters.archives.archive import Archive, file_sha256, open_archive
 from converters.archives.listing import Listing, check_size
 from converters.archives.memory_share import take_room
-from converters.archives.packed import Entry
+from converters.archives.packed import Entry, TarMember, tar_members
 from converters.archives.plain_files import FileStamps, base_name, checked_path, open_plain
-from converters.archives.tar_headers import TarMember, tar_members
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Reject
 
@@ -203,7 +202,7 @@ class StreamedTar:
 
 
 class _Unpacked:
-    """A place in what a compressed tar unpacks to; see `converters.archives.tar_headers.Cursor`."""
+    """A place in what a compressed tar unpacks to; see `converters.archives.packed.Cursor`."""
 
     def __init__(self, path: str, file: BinaryIO, most: int) -> None:
         self.name, self.position, self._file, self._most = path, 0, gzip.GzipFile(fileobj=file), most

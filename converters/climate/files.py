@@ -17,7 +17,7 @@ from converters.archives.plain_files import FileStamps, FolderStamps, walk_files
 from converters.arrays.bounds import check_all_beside, check_code_points
 from converters.arrays.hdf5_files import Hdf5Arrays, check_user_block
 from converters.arrays.zarr_files import check_inside, open_zarr_store
-from converters.climate.times import decode_times
+from converters.climate.fields import decode_times
 from functa_store.errors import ArchiveError, MemberError, MissingLibraryError
 
 NETCDF_SUFFIXES = (".nc", ".nc4", ".nc3", ".cdf", ".netcdf", ".h5", ".hdf5")

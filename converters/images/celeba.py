@@ -24,7 +24,7 @@ from converters.images.image_source import (
     is_image,
     list_images,
 )
-from converters.images.presets import CELEBA_PRESETS
+from converters.images.images import CELEBA_PRESETS
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Report, silent

@@ -1,4 +1,4 @@
-"""Converter of ShapeNet, ShapeNetVox32, ModelNet and their like.
+"""Converter of ShapeNet, ShapeNetVox32, ModelNet and their like, and the presets for shapes.
 
 Expected result: one example per model, occupancy 0 or 1 along (z, y, x), y up; label `class` with the names of the
 taxonomy, or of folders. ShapeNetCore.v2 has the splits of its all.csv and ModelNet those of its folders; of
@@ -14,6 +14,7 @@ from typing import Any
 
 from converters.archives.archive import Archive
 from converters.archives.streamed import StreamedTar, open_shapes
+from converters.paper_recipe import of_the_papers
 from converters.shapes.layouts import (
     SPLIT_FILE,
     TAXONOMY,
@@ -25,7 +26,6 @@ from converters.shapes.layouts import (
     published_splits,
     read_text,
 )
-from converters.shapes.presets import SHAPE_PRESETS
 from converters.shapes.shape_files import (
     Pool,
     Prefer,
@@ -33,10 +33,74 @@ from converters.shapes.shape_files import (
     Up,
 )
 from converters.shapes.shape_source import ShapeCatalogue, ShapeSource
+from functa_store.config import (
+    ConvertConfig,
+    FitConfig,
+    NetworkConfig,
+    OuterLoopConfig,
+)
 from functa_store.errors import ArchiveError
-from functa_store.plugins import Converter
+from functa_store.plugins import Converter, Preset
 from functa_store.progress import Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
+
+# Edges of shapes want as high frequencies as images. Rates of 5e-4 and 4e-3 are better for the first minutes, and make
+# learning collapse when they stay as high for 1,500 steps. docs/explanation/kinds.md has the sweep
+# (`python -m benchmarks.shapes --sweep`).
+SHAPES32_FAST = Preset(
+    summary="shapes at 32x32x32, for a few CPU cores",
+    config=ConvertConfig(
+        preset="shapes32-fast",
+        network=NetworkConfig(width=128, depth=4, w0=30.0, modulation_dim=256),
+        outer=OuterLoopConfig(
+            num_steps=7500,
+            batch_size=16,
+            num_points=2048,
+            learning_rate=3e-4,
+            map_learning_rate=2.5e-3,
+            decay_fraction=0.8,
+        ),
+    ),
+    source={"resolution": 32},
+)
+
+# Fewer examples are monitored, less often: a look at 64 of them takes as long as 100 steps. Thin walls are uncertain:
+# ones count more (IoU +0.045 after 3 minutes of learning), and a step of the fit sees more of them (+0.01 to 0.02);
+# 20 updates of tuning on so many points take as long as 100 at a stride of 4.
+SHAPES64_FAST = Preset(
+    summary="shapes at 64x64x64, for a few CPU cores",
+    config=dataclasses.replace(
+        SHAPES32_FAST.config,
+        preset="shapes64-fast",
+        outer=dataclasses.replace(SHAPES32_FAST.config.outer, num_steps=7000, num_monitored=16, monitor_every=500),
+        fit=FitConfig(stride=2, tuning_steps=20),
+        weight_of_ones=1.5,
+    ),
+    source={"resolution": 64},
+)
+
+# Dupont et al. 2022, "From data to functa", appendix on ShapeNet 64^3: SIREN of 15 layers of 512, latent modulations,
+# 3 inner steps, Adam 3e-6, 5e5 steps as for its images. Two things are ours: w0 is 10 where its images have 30, since
+# 15 layers at 30 are reported to fail on 3-D shapes, and a step sees 8,192 of the 262,144 points.
+SHAPENET64_PAPER = Preset(
+    summary="shapes at 64x64x64 with the network of the functa paper: 500,000 outer steps, for accelerators",
+    config=ConvertConfig(
+        preset="shapenet64-paper",
+        network=NetworkConfig(width=512, depth=15, w0=10.0, modulation_dim=256),
+        **of_the_papers(num_steps=500_000, batch_size=8, num_points=8192),
+    ),
+    source={"resolution": 64},
+)
+
+SHAPE_PRESETS = {
+    "shapes32-fast": SHAPES32_FAST,
+    "shapes64-fast": SHAPES64_FAST,
+    "shapenet64-paper": SHAPENET64_PAPER,
+}
+
+# An array file has the resolution that it has.
+VOXELS_PRESETS = {name: dataclasses.replace(preset, source={}) for name, preset in SHAPE_PRESETS.items()}
+
 
 NO_SPLIT = "none"
 

@@ -21,9 +21,9 @@ from converters.arrays import array_files
 from converters.arrays.array_files import ArrayFile, read_beside
 from converters.arrays.bounds import MAX_EXAMPLE_BYTES, check_examples, in_bounded_memory
 from converters.arrays.npy_files import MAX_HEADER_BYTES, Npz
-from converters.shapes.presets import VOXELS_PRESETS
 from converters.shapes.shape_files import MAX_CELLS
 from converters.shapes.shape_source import HOLD_OUT_RULE, PERIOD
+from converters.shapes.shapenet import VOXELS_PRESETS
 from converters.splits import folder_splits_and_classes
 from converters.survey import in_threads, survey
 from functa_store.domains.cells import CellGrid

@@ -7,12 +7,13 @@ from typing import Any
 
 from functa_store.cli.arguments import add_storage_arguments, parse_index, parse_region, parse_resolution, storage_from
 from functa_store.cli.console import for_messages, print_json, show_line
-from functa_store.cli.decode_request import PLACEHOLDERS, Request
 from functa_store.cli.decode_writers import (
     FILMS,
     MESHES,
+    PLACEHOLDERS,
     SOUNDS,
     WRITERS,
+    Request,
     write,
 )
 from functa_store.errors import ConfigError, StorageError

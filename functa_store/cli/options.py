@@ -1,4 +1,4 @@
-"""Options from dataclasses: those of `ConvertConfig` and of a converter, with short names for the usual ones.
+"""Options from dataclasses: those of `ConvertConfig` and of a converter, as typed, and as a store keeps them.
 
 `--network.width 256` sets the field `width` of `ConvertConfig.network`. Names, types, choices and help come from the
 dataclasses and their docstrings, so that a field that is added there is an option, too.
@@ -6,14 +6,18 @@ dataclasses and their docstrings, so that a field that is added there is an opti
 
 import argparse
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from functa_store.cli.arguments import MOST_INTEGER
+from functa_store.cli.console import shortened
 from functa_store.config import ConvertConfig, to_dict
-from functa_store.errors import ConfigError
-from functa_store.plugins import Converter
+from functa_store.errors import ConfigError, StoreMismatchError
+from functa_store.plugins import Converter, converters
+from functa_store.progress import Report
 from functa_store.sources.options import (
     ArchiveOptions,
+    SurveyOptions,
     choices,
     descriptions,
     from_word,
@@ -21,6 +25,7 @@ from functa_store.sources.options import (
     is_flag,
     is_several,
 )
+from functa_store.sources.source import Source
 
 SHORT = {
     "network.modulation_dim": "--modulation-dim",
@@ -40,6 +45,9 @@ SHORT = {
 
 EXCLUSIVE = (("outer.num_steps", "outer.time_budget"),)
 """Fields of `ConvertConfig` of which a command line gives only one."""
+
+BRIEF = 100
+"""Characters of a value in a message."""
 
 _CONFIG, _SOURCE = "config.", "source."
 """Where the namespace of the arguments keeps what was typed."""
@@ -94,21 +102,58 @@ def typed_options(args: argparse.Namespace) -> dict[str, Any]:
     return dict(_typed(args, _SOURCE))
 
 
-def parsed_options(kind: type[ArchiveOptions], options: Any, *, most: int) -> dict[str, Any]:
-    """The values that words such as "labels=DIR" give to options of a converter.
+def add_archive_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Add the archive, and what a store does not say about how it was read."""
+    parser.add_argument("--archive", metavar="ARCHIVE", required=required, help="the archive that was converted")
+    parser.add_argument(
+        "--option",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="an option of functa convert that the store does not keep, such as labels=DIR",
+    )
+
+
+def reopen_archive(archive: str, provenance: Mapping[str, Any], words: Sequence[str], report: Report) -> Source:
+    """The source of a store, read as it was when it was converted.
 
     Args:
-        kind: Class of the options.
-        options: Words NAME=VALUE; dashes in a name are underscores.
-        most: Characters of a word in a message.
+        archive: Its path.
+        provenance: What the store says.
+        words: More options as "NAME=VALUE".
+        report: Told how far the survey is.
+
+    Raises:
+        ConfigError: If an option is none, or has a wrong value.
+        StoreMismatchError: If no installed converter reads such archives.
+        ArchiveError: If the archive cannot be read.
+    """
+    kind, found = provenance.get("converter"), converters()
+    if not isinstance(kind, str) or kind not in found:
+        raise StoreMismatchError(
+            f"{archive}: the store was converted by {_brief(kind)}, expected one of {sorted(found)}; install that "
+            "converter, or use it from Python (functa_store.repair)"
+        )
+    options = found[kind].options
+    try:
+        kept = options.from_plain(provenance)
+    except ConfigError as error:
+        raise ConfigError(f"the store's option {error}") from error
+    given = _from_words(options, words)
+    survey = SurveyOptions(limit=_limit(provenance.get("limit")), max_rejects=1.0)
+    return found[kind].open(archive, dataclasses.replace(kept, **given), survey, report)
+
+
+def _from_words(kind: type[ArchiveOptions], words: Sequence[str]) -> dict[str, Any]:
+    """The values that words such as "labels=DIR" give to options of a converter; dashes in a name are underscores.
 
     Raises:
         ConfigError: If one is no such word, or its value is none that the option may have.
     """
     known, found = hints(kind), {}
-    for word in options:
+    for word in words:
         name, equals, value = word.partition("=")
-        where = f"--option {word if len(word) <= most else word[: most - 3] + '...'}"
+        where = f"--option {shortened(word, BRIEF)}"
         if not equals or (field := name.replace("-", "_")) not in known:
             raise ConfigError(f"{where}: expected NAME=VALUE, NAME one of {', '.join(sorted(known))}")
         found[field] = from_word(where, known[field], value)
@@ -196,3 +241,14 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
+
+
+def _limit(value: Any) -> int | None:
+    """How many examples were taken at most, as a store keeps it."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 < value < MOST_INTEGER):
+        return value
+    raise ConfigError(f"the store's limit: found {_brief(value)}, expected a positive number")
+
+
+def _brief(value: Any) -> str:
+    return shortened(repr(value), BRIEF)

@@ -11,7 +11,7 @@ from functa_store.cli.console import (
     show_line,
     shown_on,
 )
-from functa_store.cli.reopen import add_archive_arguments, reopen_archive
+from functa_store.cli.options import add_archive_arguments, reopen_archive
 from functa_store.errors import ConfigError
 from functa_store.store.reading.reader import take_inventory
 from functa_store.store.storage.objects import open_objects

@@ -6,8 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from functa_store.cli.decode_request import Request
-from functa_store.cli.decode_writers import pictures_of
+from functa_store.cli.decode_writers import Request, pictures_of
 from functa_store.domains.cells import CellGrid
 from functa_store.domains.scene import SceneVolume
 from functa_store.domains.sphere import SphereGrid

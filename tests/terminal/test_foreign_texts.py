@@ -20,7 +20,7 @@ from functa_store.cli.console import (
     shortened,
     shown_on,
 )
-from functa_store.cli.reopen import reopen_archive
+from functa_store.cli.options import reopen_archive
 from functa_store.config import ConvertConfig
 from functa_store.errors import ConfigError, FunctaStoreError, StoreMismatchError
 from functa_store.progress import Note, silent
