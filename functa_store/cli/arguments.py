@@ -9,15 +9,13 @@ import numpy as np
 
 from functa_store.cli.console import shortened
 from functa_store.errors import ConfigError, ExampleIndexError
+from functa_store.sources.options import MOST_INTEGER
 from functa_store.store.storage.objects import NO_OPTIONS, StorageOptions
 
 N = TypeVar("N", int, float)
 
 SELECTING = ("--index", "--region")
 """Options whose values may begin with a minus sign, as -3: and -30:30,0:90 do."""
-
-MOST_INTEGER = 2**32
-"""Beyond any number of examples, points or steps, and below what libraries cannot count."""
 
 MOST_OF_A_WORD = 100
 """Characters of a word in a message."""

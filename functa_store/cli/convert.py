@@ -39,14 +39,8 @@ CHECKED_BY_DRY_RUN = 16
 logger = logging.getLogger(__name__)
 
 
-def add_parser(commands: Any, *, with_kinds: bool) -> None:
-    """Add `functa convert`, with one sub-command per kind of archive if wanted.
-
-    Finding the kinds imports every installed converter, which the other commands need not wait for.
-    """
-    parser = commands.add_parser("convert", help="convert an archive to a functaset")
-    if not with_kinds:
-        return
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add a sub-command per kind of archive, which imports every installed converter."""
     kinds = parser.add_subparsers(metavar="KIND", dest="kind", required=True)
     for kind, converter in converters().items():
         try:

@@ -3,7 +3,6 @@
 import argparse
 import os
 from pathlib import Path
-from typing import Any
 
 from functa_store.cli.arguments import add_storage_arguments, parse_index, parse_region, parse_resolution, storage_from
 from functa_store.cli.console import for_messages, print_json, show_line
@@ -39,9 +38,8 @@ _FITTING = {
 """Which kinds of file have an option; others would ignore it."""
 
 
-def add_parser(commands: Any) -> None:
-    """Add `functa decode`."""
-    parser = commands.add_parser("decode", help="decode examples to pictures, arrays, meshes, sound or film")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `functa decode`."""
     parser.add_argument("store", metavar="STORE", help="path or URL of a functaset")
     parser.add_argument("--index", help="examples: 3, 0:16, ::100,-1 (default: 0:16; 0 for meshes, sound and film)")
     parser.add_argument(

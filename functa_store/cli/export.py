@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from functa_store.decode.functaset import Functaset
 
 
-def add_parser(commands: Any) -> None:
-    """Add `functa export`."""
-    parser = commands.add_parser("export", help="decode examples to a folder of files, NAME.zarr or NAME.npz")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `functa export`."""
     parser.add_argument("store", metavar="STORE", help="path or URL of a functaset")
     parser.add_argument("--index", default=":", help="examples: 3, 0:16, ::100,-1 (default: all)")
     parser.add_argument("--split", choices=SPLITS, help="of these only the examples of one split")

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 SHOWN_REJECTS, SHOWN_CHARACTERS, SHOWN_CHANNELS = 10, 500, 10
 
 
-def add_parser(commands: Any) -> None:
-    """Add `functa info`."""
-    parser = commands.add_parser("info", help="describe a functaset: size, quality, what was rejected")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `functa info`."""
     parser.add_argument("store", metavar="STORE", help="path or URL of a functaset")
     add_storage_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -1,6 +1,7 @@
 """The command line: parsing, running, exit codes."""
 
 import argparse
+import importlib
 import logging
 import os
 import sys
@@ -11,8 +12,6 @@ from typing import Any, NoReturn
 from rich.text import Text
 
 from functa_store import __version__
-from functa_store.cli import convert, decode, export, info, presets, recode, repair, verify
-from functa_store.cli.arguments import MOST_INTEGER, joined
 from functa_store.cli.console import (
     LogLines,
     Results,
@@ -29,6 +28,18 @@ from functa_store.support.interrupts import INTERRUPTED
 from functa_store.support.redaction import redacted
 
 UNFORESEEN, FAILED = 1, 2
+
+COMMANDS = {
+    "convert": "convert an archive to a functaset",
+    "presets": "list presets, show one, or write one to a file for editing",
+    "info": "describe a functaset: size, quality, what was rejected",
+    "decode": "decode examples to pictures, arrays, meshes, sound or film",
+    "export": "decode examples to a folder of files, NAME.zarr or NAME.npz",
+    "verify": "compare every byte of a functaset with its checksums",
+    "repair": "fit the examples of damaged shards again",
+    "recode": "store the modulations of a functaset in another data type",
+}
+"""Modules of `functa_store.cli` with `add_arguments`, and their help; only that of the command given is imported."""
 
 MOST_OF_A_WORD = 800
 """Characters of what is said about a word that is wrong."""
@@ -63,14 +74,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"functa-store {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    convert.add_parser(commands, with_kinds="convert" in argv[:1])
-    presets.add_parser(commands)
-    info.add_parser(commands)
-    decode.add_parser(commands)
-    export.add_parser(commands)
-    verify.add_parser(commands)
-    repair.add_parser(commands)
-    recode.add_parser(commands)
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if name in argv[:1]:
+            importlib.import_module(f"functa_store.cli.{name}").add_arguments(command)
+    if not COMMANDS.keys() & set(argv[:1]):
+        return parser.parse_args(argv)  # prints the help, or an error
+    from functa_store.cli.arguments import joined
+    from functa_store.sources.options import MOST_INTEGER
+
     args = parser.parse_args(joined(argv))
     for name, value in vars(args).items():
         if isinstance(value, int) and abs(value) >= MOST_INTEGER:

@@ -9,13 +9,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from functa_store.cli.arguments import MOST_INTEGER
 from functa_store.cli.console import shortened
 from functa_store.config import ConvertConfig, to_dict
 from functa_store.errors import ConfigError, StoreMismatchError
 from functa_store.plugins import Converter, converters
 from functa_store.progress import Report
 from functa_store.sources.options import (
+    MOST_INTEGER,
     ArchiveOptions,
     SurveyOptions,
     choices,

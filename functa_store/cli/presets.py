@@ -13,9 +13,8 @@ from functa_store.errors import ConfigError
 from functa_store.plugins import Preset, converters, preset_values, write_preset
 
 
-def add_parser(commands: Any) -> None:
-    """Add `functa presets`."""
-    parser = commands.add_parser("presets", help="list presets, show one, or write one to a file for editing")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `functa presets`."""
     parser.add_argument("name", metavar="NAME", nargs="?", help="show every value of this one")
     parser.add_argument("--write", metavar="FILE", help="write it to a .yaml for functa convert --config")
     parser.add_argument("--json", action="store_true", help="print one JSON object with every value")

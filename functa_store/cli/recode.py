@@ -1,7 +1,7 @@
 """`functa recode`."""
 
 import argparse
-from typing import Any, get_args
+from typing import get_args
 
 from functa_store.cli import info
 from functa_store.cli.arguments import add_storage_arguments, storage_from
@@ -9,9 +9,8 @@ from functa_store.cli.console import for_results, print_json
 from functa_store.config import ModulationDtype
 
 
-def add_parser(commands: Any) -> None:
-    """Add `functa recode`."""
-    parser = commands.add_parser("recode", help="store the modulations of a functaset in another data type")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `functa recode`."""
     parser.add_argument("store", metavar="IN", help="path or URL of a functaset")
     parser.add_argument("out", metavar="OUT", help="the new functaset: a path, s3:// or gs://, ending in .functa")
     parser.add_argument("--dtype", required=True, choices=get_args(ModulationDtype), help="of stored modulations")

@@ -1,7 +1,6 @@
 """`functa repair`."""
 
 import argparse
-from typing import Any
 
 from functa_store.cli.arguments import add_storage_arguments, storage_from
 from functa_store.cli.console import (
@@ -18,9 +17,8 @@ from functa_store.store.storage.objects import open_objects
 from functa_store.support.interrupts import stopping_between_events
 
 
-def add_parser(commands: Any) -> None:
-    """Add `functa repair`."""
-    parser = commands.add_parser("repair", help="fit the examples of damaged shards again")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `functa repair`."""
     parser.add_argument("store", metavar="STORE", help="path or URL of a functaset")
     add_archive_arguments(parser, required=True)
     parser.add_argument("--fit-batch", type=int, metavar="N", help="as for functa convert")

@@ -24,13 +24,11 @@ COMPLETE, INCOMPLETE, DAMAGED = 0, 3, 4
 SHOWN_FOREIGN = 5
 
 
-def add_parser(commands: Any) -> None:
-    """Add `functa verify`."""
-    parser = commands.add_parser(
-        "verify",
-        help="compare every byte of a functaset with its checksums",
-        description="Compare every byte of a functaset with its checksums. Exit code: 0 complete, 3 incomplete, "
-        "4 damaged, 2 not readable at all.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `functa verify`."""
+    parser.description = (
+        "Compare every byte of a functaset with its checksums. Exit code: 0 complete, 3 incomplete, 4 damaged, "
+        "2 not readable at all."
     )
     parser.add_argument("store", metavar="STORE", help="path or URL of a functaset")
     parser.add_argument(
