@@ -13,7 +13,6 @@ from PIL import Image
 from functa_store.decode.pictures import contact_sheet, solid_image, to_image
 from functa_store.domains.cells import Region
 from functa_store.domains.scene import SceneVolume
-from functa_store.domains.sphere import SphereGrid
 from functa_store.errors import ConfigError, GridError, StorageError
 from functa_store.exporting.filenames import file_names
 from functa_store.support.atomic_output import replacing
@@ -120,8 +119,8 @@ def pictures_of(request: Request) -> list[Image.Image]:
     """
     functaset = request.functaset
     domain, channels = functaset.domain, functaset.features.channels
-    if isinstance(domain, SceneVolume):
-        return _scenes(request, domain)
+    if domain.scene is not None:
+        return _scenes(request, domain.scene)
     if domain.axes == SOLID and len(channels) == 1:
         low, high = functaset.features.value_range
         return [solid_image(example[..., 0], level=(low + high) / 2) for example in request.decode()]
@@ -135,35 +134,19 @@ def pictures_of(request: Request) -> list[Image.Image]:
     values = request.decode()
     if coloured:
         return [to_image(example, functaset.features.value_range) for example in values]
-    return _fields(values, functaset.features.value_ranges, _as_on_maps(request))
+    turn = domain.map_flips(domain.axis_coords(request.resolution, request.region))
+    return _fields(values, functaset.features.value_ranges, turn)
 
 
 def _is_coloured(functaset: "Functaset") -> bool:
     features = functaset.features
-    return (
-        not isinstance(functaset.domain, SphereGrid)
-        and features.num_channels in COLOURS
-        and len(set(features.value_ranges)) == 1
-    )
+    return functaset.domain.has_colours and features.num_channels in COLOURS and len(set(features.value_ranges)) == 1
 
 
 def _fields(values: np.ndarray, ranges: Sequence[tuple[float, float]], turn: tuple[slice, ...]) -> list[Image.Image]:
     """Channel by channel of one example, then of the next one."""
     each = itertools.product(values, range(len(ranges)))
     return [to_image(example[turn][..., channel, None], ranges[channel]) for example, channel in each]
-
-
-def _as_on_maps(request: Request) -> tuple[slice, ...]:
-    """What turns a grid of latitudes and longitudes so that the first row is in the north, the first column west."""
-    domain = request.functaset.domain
-    if not isinstance(domain, SphereGrid):
-        return ()
-    latitudes, longitudes = domain.axis_coords(request.resolution, request.region)
-    turned = slice(None, None, -1)
-    return (
-        turned if latitudes[0] < latitudes[-1] else slice(None),
-        turned if longitudes[0] > longitudes[-1] else slice(None),
-    )
 
 
 def _scenes(request: Request, domain: SceneVolume) -> list[Image.Image]:

@@ -1,7 +1,7 @@
 """A functaset in another data type, without its archive, and what rounding costs."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +10,7 @@ from jaxtyping import Float32, Float64
 from functa_store.config import ModulationDtype
 from functa_store.decode.ray_renderer import make_renderer
 from functa_store.decode.tiled_decoder import TiledDecoder
-from functa_store.domains.cells import CellGrid
-from functa_store.domains.domain import Domain
 from functa_store.domains.scene import SceneVolume
-from functa_store.domains.sphere import SphereGrid
 from functa_store.errors import StoreFormatError
 from functa_store.sources.source import Label
 from functa_store.store.format.quantization import Rounding, choose_rounding
@@ -49,7 +46,9 @@ def compared(store: StoreReader, most_points: int) -> Compared:
         store: The functaset.
         most_points: Points at which the network may be evaluated for one modulation.
     """
-    return _COMPARED[type(store.domain)](store, most_points)
+    if (scene := store.domain.scene) is not None:
+        return _along_rays(store, scene, most_points)
+    return _on_grid(store, most_points)
 
 
 def _on_grid(store: StoreReader, most_points: int) -> Compared:
@@ -63,10 +62,9 @@ def _on_grid(store: StoreReader, most_points: int) -> Compared:
     return Compared(lambda modulation: decoder(modulation[None], coords)[0], present if present.any() else weights)
 
 
-def _along_rays(store: StoreReader, most_points: int) -> Compared:
+def _along_rays(store: StoreReader, domain: SceneVolume, most_points: int) -> Compared:
     """Rays from where cameras may stand, all around, through random points of the cube."""
-    domain, rng = store.domain, np.random.default_rng(0)
-    assert isinstance(domain, SceneVolume), "nothing else is looked at along rays"
+    rng = np.random.default_rng(0)
     count = max(1, most_points // domain.num_samples)
     around = rng.normal(size=(count, 3))
     origins = (domain.near + domain.far) / 2 * around / np.linalg.norm(around, axis=1, keepdims=True)
@@ -76,13 +74,6 @@ def _along_rays(store: StoreReader, most_points: int) -> Compared:
     return Compared(
         lambda modulation: np.asarray(renderer(store.base, modulation, origins, directions).colour), np.ones(count)
     )
-
-
-_COMPARED: Mapping[type[Domain], Callable[[StoreReader, int], Compared]] = {
-    CellGrid: _on_grid,
-    SphereGrid: _on_grid,
-    SceneVolume: _along_rays,
-}
 
 
 MEASURED, MEASURED_POINTS = 256, 2**15

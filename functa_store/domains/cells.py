@@ -28,44 +28,21 @@ CF_AXES = {"x": "X", "y": "Y", "z": "Z", "t": "T"}
 QUANTITIES = {("y", "x"): "image", ("t",): "sound", ("t", "y", "x"): "video"}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CellGrid:
-    """A regular grid of cells that spans [0, 1] along every axis, sampled at cell centres.
+class Cells:
+    """Answers of every domain whose positions are those of a grid of cells; see `Domain`.
 
-    Point i of n lies at (i + 0.5) / n, as in DeepMind's functa. Images, voxels, video and
-    sound differ only in the names and the number of their axes.
-
-    Attributes:
-        axes: Axis names in array order, such as ("y", "x").
-        resolution: Cells per axis at which the archive's examples are sampled.
-        cell_aspect: Physical size of a native cell along each axis, relative to the last one.
-            Coordinates are never squeezed; this is what a viewer needs to draw square pixels.
-        lengths: Physical length of the whole domain along each axis, 1 where it has none.
-        units: Unit of each length, such as "s"; "1" where it has none.
-        kind: What tells kinds of domain apart in a store.
-
-    Raises:
-        GridError: If the axes differ in number or share a name, or a size is absurd.
+    Subclasses have `axes` and `resolution`.
     """
 
     axes: tuple[str, ...]
     resolution: tuple[int, ...]
-    cell_aspect: tuple[float, ...] = ()
-    lengths: tuple[float, ...] = ()
-    units: tuple[str, ...] = ()
-    kind: Literal["cells"] = "cells"
 
-    def __post_init__(self) -> None:
-        for name, value in {"cell_aspect": 1.0, "lengths": 1.0, "units": "1"}.items():
-            if not getattr(self, name):
-                object.__setattr__(self, name, (value,) * len(self.axes))
-        per_axis = {name: getattr(self, name) for name in ("axes", "resolution", "cell_aspect", "lengths", "units")}
-        if len({len(values) for values in per_axis.values()}) > 1:
-            raise GridError(f"expected one value per axis in each of {per_axis}")
-        if not all(0 < length < math.inf for length in (*self.lengths, *self.cell_aspect)):
-            raise GridError(f"lengths {self.lengths} and cell_aspect {self.cell_aspect} must be positive and finite")
-        if len(set(self.axes)) < len(self.axes):
-            raise GridError(f"axes {self.axes} share a name, expected one name for each")
+    def _check_sizes(self) -> None:
+        """Refuse a native resolution that is none, or absurd.
+
+        Raises:
+            GridError: If it is.
+        """
         self.resolve(self.resolution)
         if len(self.axes) > MOST_AXES or max(self.resolution, default=1) > MOST_CELLS:
             raise GridError(
@@ -75,42 +52,33 @@ class CellGrid:
 
     @property
     def num_axes(self) -> int:
-        """Number of coordinates of a point."""
+        """Number of coordinates of a position."""
         return len(self.axes)
 
     @property
     def num_inputs(self) -> int:
-        """Numbers that the base network takes of a point: here, its position along each axis."""
+        """Numbers that the base network takes of a position: the position along each axis."""
         return len(self.axes)
-
-    @property
-    def quantity(self) -> str:
-        """What features are called among other variables: "image", or "features" where there is no better word."""
-        return QUANTITIES.get(self.axes, "features")
-
-    @property
-    def head(self) -> Head:
-        """What the base network's last layer must mean; see `NetworkConfig`."""
-        return "linear"
-
-    @property
-    def observed(self) -> tuple[int, ...]:
-        """Shape of what a source hands out of an example, but for its last axis: here, the grid's."""
-        return self.resolution
-
-    def num_columns(self, num_channels: int) -> int:
-        """Numbers in a row of what a source hands out: here, one per channel."""
-        return num_channels
-
-    @property
-    def weights(self) -> Float[np.ndarray, " points"] | None:
-        """What each observed point counts in the error; here, all count the same."""
-        return None
 
     @property
     def num_points(self) -> int:
         """Number of points of the native grid."""
         return math.prod(self.resolution)
+
+    @property
+    def weights(self) -> Float[np.ndarray, " points"] | None:
+        """Weights of the observed points in the error: None, all count the same."""
+        return None
+
+    @property
+    def has_colours(self) -> bool:
+        """Whether one, three or four channels of equal ranges are the greys or colours of one picture."""
+        return True
+
+    def map_flips(self, positions: Sequence[np.ndarray]) -> tuple[slice, ...]:
+        """Slices that turn a grid as maps have it: none, pictures keep the order of the archive."""
+        del positions
+        return ()
 
     def resolve(self, resolution: int | Sequence[int] | None = None, region: Region | None = None) -> tuple[int, ...]:
         """Number of points per axis that a resolution means on this domain.
@@ -199,9 +167,6 @@ class CellGrid:
     def axis_attributes(self, axis: str) -> dict[str, Any]:
         """What the CF conventions, and a person, want to know of positions along an axis."""
         attributes: dict[str, Any] = {"long_name": f"position along {axis}, as a fraction of the domain", "units": "1"}
-        place = self.axes.index(axis)
-        if self.units[place] != "1":
-            attributes |= {"domain_length": self.lengths[place], "domain_length_units": self.units[place]}
         return attributes | ({"axis": CF_AXES[axis]} if axis in CF_AXES else {})
 
     def _check_region(self, region: Region | None) -> list[tuple[float, float]]:
@@ -216,6 +181,78 @@ class CellGrid:
                 f"region must give (low, high) with 0 <= low < high <= 1 for each axis {self.axes}, got {region!r}"
             )
         return bounds  # type: ignore[return-value]  # each has exactly two edges, checked above
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CellGrid(Cells):
+    """A regular grid of cells that spans [0, 1] along every axis, sampled at cell centres.
+
+    Point i of n lies at (i + 0.5) / n, as in DeepMind's functa. Images, voxels, video and
+    sound differ only in the names and the number of their axes.
+
+    Attributes:
+        axes: Axis names in array order, such as ("y", "x").
+        resolution: Cells per axis at which the archive's examples are sampled.
+        cell_aspect: Physical size of a native cell along each axis, relative to the last one.
+            Coordinates are never squeezed; this is what a viewer needs to draw square pixels.
+        lengths: Physical length of the whole domain along each axis, 1 where it has none.
+        units: Unit of each length, such as "s"; "1" where it has none.
+        kind: What tells kinds of domain apart in a store.
+
+    Raises:
+        GridError: If the axes differ in number or share a name, or a size is absurd.
+    """
+
+    axes: tuple[str, ...]
+    resolution: tuple[int, ...]
+    cell_aspect: tuple[float, ...] = ()
+    lengths: tuple[float, ...] = ()
+    units: tuple[str, ...] = ()
+    kind: Literal["cells"] = "cells"
+
+    def __post_init__(self) -> None:
+        for name, value in {"cell_aspect": 1.0, "lengths": 1.0, "units": "1"}.items():
+            if not getattr(self, name):
+                object.__setattr__(self, name, (value,) * len(self.axes))
+        per_axis = {name: getattr(self, name) for name in ("axes", "resolution", "cell_aspect", "lengths", "units")}
+        if len({len(values) for values in per_axis.values()}) > 1:
+            raise GridError(f"expected one value per axis in each of {per_axis}")
+        if not all(0 < length < math.inf for length in (*self.lengths, *self.cell_aspect)):
+            raise GridError(f"lengths {self.lengths} and cell_aspect {self.cell_aspect} must be positive and finite")
+        if len(set(self.axes)) < len(self.axes):
+            raise GridError(f"axes {self.axes} share a name, expected one name for each")
+        self._check_sizes()
+
+    @property
+    def quantity(self) -> str:
+        """What features are called among other variables: "image", or "features" where there is no better word."""
+        return QUANTITIES.get(self.axes, "features")
+
+    @property
+    def head(self) -> Head:
+        """What the base network's last layer must mean; see `NetworkConfig`."""
+        return "linear"
+
+    @property
+    def observed(self) -> tuple[int, ...]:
+        """Shape of what a source hands out of an example, but for its last axis: here, the grid's."""
+        return self.resolution
+
+    def num_columns(self, num_channels: int) -> int:
+        """Numbers in a row of what a source hands out: here, one per channel."""
+        return num_channels
+
+    def axis_attributes(self, axis: str) -> dict[str, Any]:
+        """The same, with the length of the whole domain where it is known."""
+        attributes, place = super().axis_attributes(axis), self.axes.index(axis)
+        if self.units[place] != "1":
+            attributes |= {"domain_length": self.lengths[place], "domain_length_units": self.units[place]}
+        return attributes
+
+    @property
+    def scene(self) -> None:
+        """The cube that examples are views of: None, they are values at points."""
+        return None
 
 
 def _centres(count: int, low: float, high: float) -> np.ndarray:

@@ -1,16 +1,13 @@
 """Radiance fields in a cube, and the views from which they are seen."""
 
 import dataclasses
-import functools
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
 
 from functa_store.config import Head
 from functa_store.domains.cameras import FARTHEST
-from functa_store.domains.cells import CellGrid, GridPoints, Region
+from functa_store.domains.cells import Cells
 from functa_store.errors import GridError
 
 MOST_VIEWS, MOST_SAMPLES, MOST_PIXELS = 2**20, 2**16, 2**16
@@ -18,7 +15,7 @@ MOST_VIEWS, MOST_SAMPLES, MOST_PIXELS = 2**20, 2**16, 2**16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SceneVolume:
+class SceneVolume(Cells):
     """A cube of space that views look at; the base network sees positions in it, and a source hands out rays.
 
     A position is (z, y, x) in [0, 1] over the cube; the world's x, y, z are 2 * bound * position - bound. A row of
@@ -72,22 +69,7 @@ class SceneVolume:
                 raise GridError(f"{name} must be from {1 / FARTHEST:g} to {FARTHEST:g}, got {getattr(self, name)}")
         if not 0 <= self.near < self.far <= 2 * FARTHEST:
             raise GridError(f"expected 0 <= near < far <= {2 * FARTHEST:g}, got near={self.near} and far={self.far}")
-        _ = self.grid  # which checks the resolution
-
-    @functools.cached_property
-    def grid(self) -> CellGrid:
-        """The cells of the cube, which density and colour are decoded on."""
-        return CellGrid(axes=self.axes, resolution=self.resolution, lengths=self.lengths)
-
-    @property
-    def num_axes(self) -> int:
-        """Number of coordinates of a position."""
-        return 3
-
-    @property
-    def num_inputs(self) -> int:
-        """Numbers that the base network takes of a position: the position itself."""
-        return 3
+        self._check_sizes()
 
     @property
     def quantity(self) -> str:
@@ -107,7 +89,7 @@ class SceneVolume:
     @property
     def units(self) -> tuple[str, ...]:
         """Unit of each length: the cameras have none that is known."""
-        return self.grid.units
+        return ("1",) * 3
 
     @property
     def cell_aspect(self) -> tuple[float, ...]:
@@ -124,59 +106,13 @@ class SceneVolume:
         return 9
 
     @property
-    def weights(self) -> None:
-        """What each observed ray counts in the error; here, all count the same."""
-        return None
-
-    @property
-    def num_points(self) -> int:
-        """Number of points of the native grid."""
-        return self.grid.num_points
-
-    def resolve(self, resolution: int | Sequence[int] | None = None, region: Region | None = None) -> tuple[int, ...]:
-        """Points per axis; see `CellGrid.resolve`."""
-        return self.grid.resolve(resolution, region)
-
-    def coords(
-        self, resolution: int | Sequence[int] | None = None, region: Region | None = None
-    ) -> Float32[np.ndarray, "points axes"]:
-        """Positions of a grid; see `CellGrid.coords`."""
-        return self.grid.coords(resolution, region)
-
-    def axis_coords(
-        self, resolution: int | Sequence[int] | None = None, region: Region | None = None
-    ) -> list[np.ndarray]:
-        """Positions along each axis; see `CellGrid.axis_coords`."""
-        return self.grid.axis_coords(resolution, region)
-
-    def points(self, resolution: int | Sequence[int] | None = None, region: Region | None = None) -> GridPoints:
-        """Positions of a grid, computed as they are needed."""
-        return self.grid.points(resolution, region)
-
-    def inputs(self, positions: Float[np.ndarray, "*points axes"]) -> Float32[np.ndarray, "*points inputs"]:
-        """What the base network takes of positions: the positions themselves."""
-        return self.grid.inputs(positions)
-
-    @property
-    def masked(self) -> bool:
-        """Whether there are positions without a value."""
-        return False
-
-    def missing(self, positions: Float[np.ndarray, "*points axes"]) -> Bool[np.ndarray, "*points"]:
-        """Which positions have no value; here, none."""
-        return self.grid.missing(positions)
-
-    def random_positions(self, rng: np.random.Generator, count: int) -> Float32[np.ndarray, "points axes"]:
-        """Positions chosen uniformly over the cube."""
-        return self.grid.random_positions(rng, count)
-
-    def check_positions(self, axis: str, positions: np.ndarray) -> None:
-        """Refuse positions outside the cube; see `CellGrid.check_positions`."""
-        self.grid.check_positions(axis, positions)
+    def scene(self) -> "SceneVolume":
+        """The cube that examples are views of."""
+        return self
 
     def axis_attributes(self, axis: str) -> dict[str, Any]:
         """What the CF conventions, and a person, want to know of positions along an axis."""
-        return self.grid.axis_attributes(axis) | {
+        return super().axis_attributes(axis) | {
             "long_name": f"position along {axis}, as a fraction of the cube of the scene",
             "comment": f"in the units of the cameras, {axis} = {2 * self.bound} * position - {self.bound}",
         }

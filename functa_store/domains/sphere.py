@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
@@ -66,7 +66,6 @@ class SphereGrid:
 
     axes = ("latitude", "longitude")
     num_axes, num_inputs, quantity = 2, 3, "field"
-    head: ClassVar[Head] = "linear"
 
     def __post_init__(self) -> None:
         check_axis("latitudes", self._latitudes, 90.0)
@@ -159,6 +158,40 @@ class SphereGrid:
     def resolution(self) -> tuple[int, ...]:
         """Native points along latitude and longitude."""
         return len(self.latitudes), len(self.longitudes)
+
+    @property
+    def head(self) -> Head:
+        """What the base network's last layer must mean; see `NetworkConfig`."""
+        return "linear"
+
+    @property
+    def lengths(self) -> tuple[float, ...]:
+        """Degrees that the grid covers along latitude and longitude."""
+        return self.covered.north - self.covered.south, self.covered.east - self.covered.west
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Units of positions and lengths along latitude and longitude."""
+        return "degrees_north", "degrees_east"
+
+    @property
+    def scene(self) -> None:
+        """The cube that examples are views of: None, they are values at points."""
+        return None
+
+    @property
+    def has_colours(self) -> bool:
+        """Whether channels are the greys or colours of one picture: no, each is a quantity of its own."""
+        return False
+
+    def map_flips(self, positions: Sequence[np.ndarray]) -> tuple[slice, ...]:
+        """Slices that turn a grid such that its first row is in the north and its first column in the west."""
+        latitudes, longitudes = positions
+        turned = slice(None, None, -1)
+        return (
+            turned if latitudes[0] < latitudes[-1] else slice(None),
+            turned if longitudes[0] > longitudes[-1] else slice(None),
+        )
 
     @property
     def observed(self) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
 """Observers: comparison of a modulation's function with an example, on grids and along rays."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Key, Num, PyTree
 
 from functa_store.config import MatmulPrecision
-from functa_store.domains.cells import CellGrid
-from functa_store.domains.domain import Domain
+from functa_store.domains.domain import KINDS, Domain
 from functa_store.domains.scene import SceneVolume
-from functa_store.domains.sphere import SphereGrid
 from functa_store.errors import ConfigError
 from functa_store.learn.inner_loop import Target
 from functa_store.nets.siren import ModulatedSiren
@@ -255,13 +253,6 @@ class RayObserver:
         return jnp.concatenate(instead), jnp.concatenate(share)
 
 
-OBSERVERS: Mapping[type[Domain], Callable[[Any, FeatureSpec], Observer]] = {
-    CellGrid: GridObserver,
-    SphereGrid: GridObserver,
-    SceneVolume: RayObserver,
-}
-
-
 def observer_of(domain: Domain, spec: FeatureSpec) -> Observer:
     """How examples of a domain are looked at.
 
@@ -273,7 +264,7 @@ def observer_of(domain: Domain, spec: FeatureSpec) -> Observer:
         ConfigError: If nothing looks at this kind of domain.
     """
     check_domain(domain)
-    return OBSERVERS[type(domain)](domain, spec)
+    return GridObserver(domain, spec) if domain.scene is None else RayObserver(domain.scene, spec)
 
 
 def shares_grid(domain: Domain) -> bool:
@@ -283,7 +274,7 @@ def shares_grid(domain: Domain) -> bool:
         ConfigError: If nothing looks at this kind of domain.
     """
     check_domain(domain)
-    return OBSERVERS[type(domain)] is GridObserver
+    return domain.scene is None
 
 
 def check_domain(domain: Domain) -> None:
@@ -292,6 +283,6 @@ def check_domain(domain: Domain) -> None:
     Raises:
         ConfigError: If it is such a one.
     """
-    if (kind := type(domain)) not in OBSERVERS:
-        known = ", ".join(known.__name__ for known in OBSERVERS)
+    if (kind := type(domain)) not in KINDS:
+        known = ", ".join(known.__name__ for known in KINDS)
         raise ConfigError(f"the domain is a {kind.__name__}, expected one of {known}")

@@ -185,10 +185,7 @@ def _frame_rate(functaset: Functaset, frames: int, region: Region | None) -> flo
     """Frames per second at which a clip, or the part of it in the region, lasts as long as it did."""
     domain = functaset.domain
     low, high = (0.0, 1.0) if region is None else region[0]
-    if getattr(domain, "units", AXES)[0] == "s":
-        seconds = getattr(domain, "lengths", (1.0,))[0]
-    else:
-        seconds = domain.resolution[0] / FRAMES_PER_SECOND
+    seconds = domain.lengths[0] if domain.units[0] == "s" else domain.resolution[0] / FRAMES_PER_SECOND
     lasts = seconds * (high - low)
     return frames / lasts if lasts > 0 else math.inf
 

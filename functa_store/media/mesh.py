@@ -13,7 +13,6 @@ from jaxtyping import Float32, Int32
 from functa_store.decode.functaset import Functaset
 from functa_store.decode.points import check_memory
 from functa_store.domains.cells import Region
-from functa_store.domains.scene import SceneVolume
 from functa_store.errors import ConfigError, StorageError
 from functa_store.support.atomic_output import replacing
 from functa_store.support.optional import require
@@ -160,7 +159,7 @@ def surface(
 def usual_channel(functaset: Functaset) -> str:
     """The channel whose surface is that of things: of a scene its density, else the first one."""
     channels = functaset.features.channels
-    return channels[-1] if isinstance(functaset.domain, SceneVolume) else channels[0]
+    return channels[0] if functaset.domain.scene is None else channels[-1]
 
 
 def usual_level(functaset: Functaset, channel: str) -> float:
@@ -169,10 +168,10 @@ def usual_level(functaset: Functaset, channel: str) -> float:
     That is the middle of its range, 0.5 for occupancy; the density of a scene stops half of the light along the edge
     of a native cell, or is in the middle of its range, whichever is less.
     """
-    domain, (low, high) = functaset.domain, _range(functaset, channel)
+    scene, (low, high) = functaset.domain.scene, _range(functaset, channel)
     middle = (low + high) / 2
-    if isinstance(domain, SceneVolume) and channel == usual_channel(functaset):
-        return min(middle, math.log(2) / (domain.density_scale * max(domain.lengths) / max(domain.resolution)))
+    if scene is not None and channel == usual_channel(functaset):
+        return min(middle, math.log(2) / (scene.density_scale * max(scene.lengths) / max(scene.resolution)))
     return middle
 
 

@@ -128,13 +128,12 @@ def cameras_around(functaset: Functaset, count: int) -> tuple[Float[np.ndarray, 
 
 
 def _scene(functaset: Functaset) -> SceneVolume:
-    domain = functaset.domain
-    if not isinstance(domain, SceneVolume):
+    if (scene := functaset.domain.scene) is None:
         raise ConfigError(
-            f"{functaset.store.path}: holds examples over {domain.axes}, expected scenes, which alone can be looked at "
-            "from a camera; use decode"
+            f"{functaset.store.path}: holds examples over {functaset.domain.axes}, expected scenes, which alone can "
+            "be looked at from a camera; use decode"
         )
-    return domain
+    return scene
 
 
 def _cameras(provenance: Mapping[str, Any], domain: SceneVolume) -> dict[str, float]:

@@ -67,11 +67,10 @@ def _check(functaset: Functaset, path: str | os.PathLike[str]) -> float:
     if (suffix := Path(path).suffix.lower()) not in SUFFIXES:
         raise ConfigError(f"{os.fspath(path)}: expected a name that ends in .wav or .flac, found {suffix!r}")
     domain, features = functaset.domain, functaset.features
-    units = getattr(domain, "units", ())
     low, high = features.value_range
-    if domain.axes != ("t",) or units != ("s",) or features.num_channels > 2 or low < -1 or high > 1:
+    if domain.axes != ("t",) or domain.units != ("s",) or features.num_channels > 2 or low < -1 or high > 1:
         raise ConfigError(
-            f"{functaset.store.path}: found axes {domain.axes} in {units} with channels {features.channels} in "
+            f"{functaset.store.path}: found axes {domain.axes} in {domain.units} with channels {features.channels} in "
             f"[{low:g}, {high:g}], which is no sound; expected an axis t in seconds and 1 or 2 channels in [-1, 1]"
         )
-    return float(np.asarray(getattr(domain, "lengths", (1.0,))[0]))
+    return float(domain.lengths[0])

@@ -8,7 +8,7 @@ import pytest
 
 from functa_store.config import from_dict, to_dict
 from functa_store.domains.cells import CellGrid
-from functa_store.domains.domain import Domain
+from functa_store.domains.domain import StoredDomain
 from functa_store.domains.scene import SceneVolume
 from functa_store.errors import GridError
 
@@ -19,7 +19,7 @@ VOLUME = SceneVolume(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Holder:
-    domain: Domain
+    domain: StoredDomain
 
 
 def test_a_scene_travels_through_json_inside_a_domain():

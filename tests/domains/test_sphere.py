@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import functa_store
 from functa_store.config import from_dict, to_dict
-from functa_store.domains.domain import Domain
+from functa_store.domains.domain import StoredDomain
 from functa_store.domains.sphere import SphereGrid
 from functa_store.domains.sphere_geometry import pack_mask
 from functa_store.errors import GridError
@@ -25,7 +25,7 @@ GAUSSIAN = SphereGrid.around(np.degrees(np.arcsin(np.polynomial.legendre.leggaus
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Holder:
-    domain: Domain
+    domain: StoredDomain
 
 
 latitudes = st.floats(-90, 90)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from functa_store.config import ConvertConfig, from_dict, to_dict
-from functa_store.domains.domain import Domain
+from functa_store.domains.domain import Domain, StoredDomain
 from functa_store.errors import ConfigError
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import (
@@ -92,7 +92,7 @@ class StoreSpec:
     format_version: int
     complete: bool
     fingerprint: str
-    domain: Domain
+    domain: StoredDomain
     features: FeatureSpec
     config: ConvertConfig
     layout: Layout
