@@ -189,7 +189,7 @@ def write_arrays(request: Request) -> dict[str, Any]:
     arrays: dict[str, Any] = {f"coords/{axis}": along for axis, along in positions}
     ids = np.array([str(name) for name in request.functaset.ids[request.index]])
     with replacing(request.out) as part, part.open("wb") as file:  # given a name, NumPy may append to it
-        np.savez(file, **arrays, features=values, id=ids, index=np.asarray(request.index))
+        np.savez(file, **arrays, values=values, id=ids, index=np.asarray(request.index))
     return {"shape": values.shape}
 
 

@@ -22,8 +22,8 @@ class ArrayFiles(Protocol):
 
     examples_at_once: int
 
-    def write(self, start: int, features: np.ndarray) -> None:
-        """Take the features of the examples from `start` on."""
+    def write(self, start: int, values: np.ndarray) -> None:
+        """Take the values of the examples from `start` on."""
         ...
 
     def finish(self) -> None:
@@ -46,11 +46,11 @@ class Folder:
         ending = ".png" if chosen.makes_pictures else ".npy"
         self._names = [name + ending for name in file_names(map(str, chosen.columns["id"]))]
 
-    def write(self, start: int, features: np.ndarray) -> None:
+    def write(self, start: int, values: np.ndarray) -> None:
         """One file each, several at a time: a picture takes longer to compress than an accelerator to decode."""
-        names = self._names[start : start + len(features)]
+        names = self._names[start : start + len(values)]
         with concurrent.futures.ThreadPoolExecutor(thread_name_prefix="export") as pool:
-            for _ in pool.map(self._write_one, names, features):
+            for _ in pool.map(self._write_one, names, values):
                 pass
 
     def _write_one(self, name: str, example: np.ndarray) -> None:
@@ -88,16 +88,16 @@ class ArraysInMemory:
 
     def __init__(self, place: Path, chosen: Chosen) -> None:
         self._place, self._chosen = place, chosen
-        self._features = np.empty((len(chosen), *chosen.shape), np.float32)
+        self._values = np.empty((len(chosen), *chosen.shape), np.float32)
 
-    def write(self, start: int, features: np.ndarray) -> None:
+    def write(self, start: int, values: np.ndarray) -> None:
         """Keep them."""
-        self._features[start : start + len(features)] = features
+        self._values[start : start + len(values)] = values
 
     def finish(self) -> None:
         """The file."""
         chosen = self._chosen
-        arrays = {"features": self._features, "index": chosen.positions, **chosen.columns}
+        arrays = {"values": self._values, "index": chosen.positions, **chosen.columns}
         arrays |= {f"coords/{axis}": values for axis, values in chosen.coords.items()}
         texts = {"id": arrays["id"], "split": arrays["split"], "channel": chosen.features.channels}
         arrays |= {name: np.array([str(text) for text in values]) for name, values in texts.items()}

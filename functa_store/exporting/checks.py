@@ -67,9 +67,9 @@ def check_values(path: Path, chosen: Chosen, dtype: ExportDtype) -> None:
     if dtype not in get_args(ExportDtype):
         raise ConfigError(f"{path}: dtype must be one of {get_args(ExportDtype)}, got {dtype!r}")
     if dtype == "uint8" and (kind != ".zarr" or not chosen.clip):
-        raise ConfigError(f"{path}: dtype uint8 is for NAME.zarr and for clipped features; take float32")
+        raise ConfigError(f"{path}: dtype uint8 is for NAME.zarr and for clipped values; take float32")
     if kind not in (".zarr", ".npz") and chosen.makes_pictures and not chosen.clip:
-        raise ConfigError(f"{path}: pictures are always clipped; write NAME.zarr or NAME.npz for unclipped features")
+        raise ConfigError(f"{path}: pictures are always clipped; write NAME.zarr or NAME.npz for unclipped values")
 
 
 def check_room(path: Path, chosen: Chosen) -> None:

@@ -25,7 +25,7 @@ from functa_store.support.atomic_output import check_free, finished_or_gone
 from functa_store.support.threads import one_behind
 
 BATCH_BYTES = 8 * 2**20
-"""Features decoded at once, or one example where that is more; another batch is being written meanwhile."""
+"""Values decoded at once, or one example where that is more; another batch is being written meanwhile."""
 
 
 def export(
@@ -61,7 +61,7 @@ def export(
         report: Told every batch.
 
     Returns:
-        Shape of all features, (examples, *resolution, channels).
+        Shape of all values, (examples, *resolution, channels).
 
     Raises:
         ConfigError: If `out` is no path on this machine or lies inside the store, or options contradict it.

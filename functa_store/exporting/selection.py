@@ -26,7 +26,7 @@ class Chosen:
     Attributes:
         store: Where they are from.
         positions: Place of each there.
-        shape: Shape of one example's features: points per axis, then channels.
+        shape: Shape of one example's values: points per axis, then channels.
         clip: Whether they are clipped to the data range.
         coords: Cell centres by axis, in the order of the axes.
         columns: Values by column: "id", "split", "mse", and every "metrics/NAME" and "labels/NAME".
@@ -44,7 +44,7 @@ class Chosen:
 
     @property
     def features(self) -> FeatureSpec:
-        """What their features mean."""
+        """What their values mean."""
         return self.store.features
 
     @property
@@ -54,7 +54,7 @@ class Chosen:
 
     @property
     def example_bytes(self) -> int:
-        """Bytes of one example's decoded features."""
+        """Bytes of one example's decoded values."""
         return 4 * math.prod(self.shape)
 
     @property

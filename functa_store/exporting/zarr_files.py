@@ -22,7 +22,7 @@ from functa_store.store.format.side_arrays import TEXT
 from functa_store.store.reading.array_reader import ROWS_PER_CHUNK
 
 MOST_CHUNK_BYTES = 4 * 2**20
-"""Bytes of a chunk of the features, before compression, unless one row of points has more."""
+"""Bytes of a chunk of the values, before compression, unless one row of points has more."""
 
 LEVELS = 255
 """Steps from the lowest to the highest value in 8 bits; where values may be missing, one less."""
@@ -37,7 +37,7 @@ class ZarrGroup:
     Args:
         place: An empty folder.
         chosen: What is to be written.
-        dtype: Of the features; `uint8` has 256 levels over the range of the values, or 255 and one for what is
+        dtype: Of the values; `uint8` has 256 levels over their range, or 255 and one for what is
             missing, which readers that know the CF conventions turn into values again.
     """
 
@@ -63,7 +63,7 @@ class ZarrGroup:
         if dtype == "uint8":
             facts |= {"scale_factor": self._step, "add_offset": self._low}
             facts |= {"_FillValue": FILL} if self._masked else {}
-        self._features = root.create_array(
+        self._values = root.create_array(
             names["features"],
             shape=(len(chosen), *chosen.shape),
             chunks=chunk_shape(len(chosen), chosen.shape, np.dtype(dtype).itemsize),
@@ -71,14 +71,14 @@ class ZarrGroup:
             dimension_names=[EXAMPLE, *(names[f"axis/{axis}"] for axis in chosen.coords), CHANNEL],
             attributes=facts,
         )
-        self.examples_at_once = self._features.chunks[0]
+        self.examples_at_once = self._values.chunks[0]
 
-    def write(self, start: int, features: np.ndarray) -> None:
+    def write(self, start: int, values: np.ndarray) -> None:
         """Whole chunks."""
         if self._dtype == "uint8":
-            features = np.clip(np.round((features - self._low) / self._step), 0, self._levels)
-            features = np.where(np.isnan(features), FILL, features) if self._masked else features
-        self._features[start : start + len(features)] = features.astype(self._dtype, copy=False)
+            values = np.clip(np.round((values - self._low) / self._step), 0, self._levels)
+            values = np.where(np.isnan(values), FILL, values) if self._masked else values
+        self._values[start : start + len(values)] = values.astype(self._dtype, copy=False)
 
     def finish(self) -> None:
         """Nothing is left."""
@@ -100,7 +100,7 @@ def chunk_shape(num_examples: int, shape: tuple[int, ...], itemsize: int) -> tup
 
 
 def _coordinates(chosen: Chosen, names: dict[str, str]) -> dict[str, tuple[np.ndarray, str, dict[str, Any]]]:
-    """Values, dimension and attributes of every array but the features."""
+    """Values, dimension and attributes of every array but the decoded values."""
     channels = np.array(chosen.features.channels, TEXT)
     found = {
         EXAMPLE: (chosen.positions, EXAMPLE, EXAMPLE_ATTRIBUTES),

@@ -14,12 +14,12 @@ from functa_store.loaders.normalization import Normalization
 from functa_store.loaders.selection import keep_whole, label_names, plain
 
 Batch = dict[str, Any]
-"""`modulations`, `index`, `labels` by name, and `features` and `coords` if they are decoded: arrays of one library."""
+"""`modulations`, `index`, `labels` by name, and `values` and `coords` if they are decoded: arrays of one library."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DecodeGrid:
-    """Decode every batch on a grid; `features` are values, (batch, *resolution, channels).
+    """Decode every batch on a grid: `values`, (batch, *resolution, channels).
 
     Attributes:
         resolution: Points inside the region; None keeps the spacing of the archive.
@@ -40,7 +40,7 @@ class DecodeGrid:
 class DecodePoints:
     """Decode every batch at random points, new ones for each batch and the same for all its examples.
 
-    `coords` are (points, axes), uniform over the domain, and `features` (batch, points, channels), not a number where
+    `coords` are (points, axes), uniform over the domain, and `values` (batch, points, channels), not a number where
     the domain has no value.
 
     Attributes:
@@ -118,10 +118,10 @@ class Content:
             return {}
         if isinstance(decode, DecodeGrid):
             where = {"resolution": decode.resolution, "region": decode.region}
-            return {"features": self._functaset.decode(indices, **where, clip=decode.clip)}
+            return {"values": self._functaset.decode(indices, **where, clip=decode.clip)}
         assert rng is not None, "random points need random numbers"
         coords = self._functaset.domain.random_positions(rng, decode.num_points)
-        return {"features": self._functaset.decode(indices, coords=coords, clip=decode.clip), "coords": coords}
+        return {"values": self._functaset.decode(indices, coords=coords, clip=decode.clip), "coords": coords}
 
     def options(self) -> dict[str, Any]:
         """What decides the content of batches, as plain JSON."""

@@ -97,7 +97,7 @@ class Loader:
     """Ready batches of NumPy arrays, in an order that a seed decides; with `to_jax` and `to_torch`, of theirs.
 
     A batch is a dictionary: `modulations` (batch, modulation) float32, `index` (batch,) in the functaset, `labels` by
-    name, and, with `decode`, `features` and `coords`. Its arrays belong to the caller.
+    name, and, with `decode`, `values` and `coords`. Its arrays belong to the caller.
 
     A loader remembers its place: iterating goes on behind the last batch that was delivered, whichever view delivered
     it, up to the end of an epoch. The next iteration is the next epoch, in another order. One iteration at a time: when

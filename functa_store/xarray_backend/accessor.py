@@ -187,5 +187,5 @@ def _common_dims(arrays: Sequence[xr.DataArray]) -> tuple[str, ...]:
         raise GridError(f"positions disagree with each other or with the examples: {error}") from error
     dims = tuple(dict.fromkeys(str(dim) for array in arrays for dim in array.dims))
     if CHANNEL in dims:
-        raise GridError(f"positions have the dimension {CHANNEL!r}, which features have already; rename it")
+        raise GridError(f"positions have the dimension {CHANNEL!r}, which values have already; rename it")
     return dims

@@ -28,7 +28,7 @@ from functa_store.store.reading.reader import StoreReader
 from functa_store.xarray_backend.lazy_arrays import ColumnArray, DecodedArray
 
 MOST_DECODED_BYTES = 16 * 2**20
-"""Most bytes of decoded features in a chunk, unless one point alone has more."""
+"""Most bytes of decoded values in a chunk, unless one point alone has more."""
 
 
 def preferred_chunks(num_examples: int, rows_per_shard: int, resolution: Sequence[int], num_channels: int) -> list[int]:
@@ -38,13 +38,13 @@ def preferred_chunks(num_examples: int, rows_per_shard: int, resolution: Sequenc
     example that is too large for a chunk is split along its first axes. Channels stay together: they are decoded
     at once.
     """
-    chunk, features = [1, *resolution, num_channels], MOST_DECODED_BYTES // 4
+    chunk, most = [1, *resolution, num_channels], MOST_DECODED_BYTES // 4
     for axis in range(1, len(chunk) - 1):
-        if (too_many := math.prod(chunk)) <= features:
+        if (too_many := math.prod(chunk)) <= most:
             break
-        chunk[axis] = max(1, features // (too_many // chunk[axis]))
+        chunk[axis] = max(1, most // (too_many // chunk[axis]))
     if chunk[1:-1] == list(resolution):
-        fitting = max(1, features // max(1, math.prod(chunk)))
+        fitting = max(1, most // max(1, math.prod(chunk)))
         chunk[0] = max(1, min(rows_per_shard, 1 << fitting.bit_length() - 1, num_examples))
     return [max(1, size) for size in chunk]
 
@@ -55,7 +55,7 @@ class Opened:
 
     Attributes:
         shared: The functaset.
-        clip: Whether features are clipped to the data range.
+        clip: Whether values are clipped to the data range.
     """
 
     shared: SharedFunctaset
@@ -68,7 +68,7 @@ class Opened:
 
     @functools.cached_property
     def names(self) -> dict[str, str]:
-        """Name in the dataset of each axis, column, and of the features; see `variable_names`."""
+        """Name in the dataset of each axis, column, and of the decoded values; see `variable_names`."""
         return variable_names(self.store)
 
     @functools.cached_property
@@ -85,7 +85,7 @@ class Opened:
         cached: bool,
         encoding: Mapping[str, Any] | None = None,
     ) -> xr.Variable:
-        """Lazy features; the first arguments as for `DecodedArray`.
+        """Lazy values; the first arguments as for `DecodedArray`.
 
         Args:
             dims: All dimensions but the channels'.

@@ -23,7 +23,7 @@ POINTS_AT_ONCE = 2**18
 
 
 class DecodedArray(BackendArray):
-    """Features of some examples at some points, decoded when they are asked for; the last dimension is the channel.
+    """Values of some examples at some points, decoded when they are asked for; the last dimension is the channel.
 
     Examples and coordinates are variables of small size, which are indexed as the array is; what is left of them
     is decoded. So no point is evaluated that was not asked for, and dimensions that they do not share are decoded
@@ -52,7 +52,7 @@ class DecodedArray(BackendArray):
         self.dtype = np.dtype(np.float32)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
-        """The features that a key selects."""
+        """The values that a key selects."""
         keys, new_sizes = _keys_by_dimension(key, self.dims)
         examples, *coords = (_select(variable, keys) for variable in (self.examples, *self.coords))
         selected = self._decode(examples, coords).isel({CHANNEL: keys[CHANNEL]})
@@ -63,26 +63,26 @@ class DecodedArray(BackendArray):
         functaset, along = self.shared.functaset, _sizes(*coords)
         together, channels = _sizes(examples) | along, functaset.features.num_channels
         if set(examples.dims) & set(along):
-            features = self._scattered(examples, coords, together)
+            values = self._scattered(examples, coords, together)
         else:
             check_memory(examples.size, math.prod(along.values()), channels)
-            features = functaset.decode(examples.values.ravel(), coords=_points(coords, along), clip=self.clip)
-        return xr.Variable((*together, CHANNEL), features.reshape(*together.values(), channels))
+            values = functaset.decode(examples.values.ravel(), coords=_points(coords, along), clip=self.clip)
+        return xr.Variable((*together, CHANNEL), values.reshape(*together.values(), channels))
 
     def _scattered(self, examples: xr.Variable, coords: list[xr.Variable], sizes: dict[Any, int]) -> np.ndarray:
-        """Features of points that each have an example of their own, some of them at a time."""
+        """Values of points that each have an example of their own, some of them at a time."""
         functaset, first, shape = self.shared.functaset, next(iter(sizes)), tuple(sizes.values())
         check_memory(1, math.prod(shape), functaset.features.num_channels)
-        features = np.empty((*shape, functaset.features.num_channels), np.float32)
+        values = np.empty((*shape, functaset.features.num_channels), np.float32)
         rows = max(1, POINTS_AT_ONCE // max(1, math.prod(shape[1:])))
         for start in range(0, shape[0], rows):
             part = slice(start, start + rows)
             index, *along = (_select(variable, {first: part}) for variable in (examples, *coords))
-            some = sizes | {first: len(features[part])}
+            some = sizes | {first: len(values[part])}
             points = _point_list(along, some)
             decoded = functaset.decode_scattered(index.set_dims(some).values.ravel(), points, clip=self.clip)
-            features[part] = decoded.reshape(features[part].shape)
-        return features
+            values[part] = decoded.reshape(values[part].shape)
+        return values
 
 
 class ColumnArray(BackendArray):

@@ -450,7 +450,7 @@ def test_decode_writes_arrays(store, tmp_path):
     out = tmp_path / "features.npz"
     assert cli.main(["decode", str(store), "--index=-1,0", "--resolution", "8", "--out", str(out), "--no-clip"]) == 0
     with np.load(out) as arrays:
-        assert arrays["features"].shape == (2, 8, 8, 3)
+        assert arrays["values"].shape == (2, 8, 8, 3)
         assert arrays["index"].tolist() == [11, 0]
         assert arrays["id"].shape == (2,)
 

@@ -115,7 +115,7 @@ def test_exported_arrays_are_what_decode_gives(fs, batches, tmp_path, positions,
     for name in ("pets.npz", "pets.zarr"):
         assert export(fs, tmp_path / name, **grid, **choice) == expected.shape
     with np.load(tmp_path / "pets.npz", allow_pickle=False) as arrays:
-        np.testing.assert_array_equal(arrays["features"], expected)
+        np.testing.assert_array_equal(arrays["values"], expected)
         np.testing.assert_array_equal(arrays["index"], positions)
         np.testing.assert_array_equal(arrays["id"], list(map(str, fs.ids[positions])))
         np.testing.assert_array_equal(arrays["split"], list(map(str, fs.split[positions])))
@@ -359,7 +359,7 @@ REFUSED = [
     ("out.png", {}, ConfigError, "name of a folder"),
     ("out.functa", {}, ConfigError, "NAME.zarr"),
     ("out.npz", {"dtype": "uint8"}, ConfigError, "uint8 is for NAME.zarr"),
-    ("out.zarr", {"dtype": "uint8", "clip": False}, ConfigError, "for clipped features"),
+    ("out.zarr", {"dtype": "uint8", "clip": False}, ConfigError, "for clipped values"),
     ("out", {"clip": False}, ConfigError, "pictures are always clipped"),
     ("out", {"resolution": 0}, GridError, "resolution"),
     ("out", {"region": ((0, 1),)}, GridError, "region"),

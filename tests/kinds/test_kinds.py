@@ -77,4 +77,4 @@ def test_every_kind_goes_the_whole_way(name, converted: Callable[[str], Converte
     batch = next(iter(loaders.Loader(functaset, batch_size=4, decode=loaders.DecodePoints(num_points=5))))
     assert batch["modulations"].shape == (4, 4)
     again = functaset.decode(batch["index"], coords=batch["coords"])
-    np.testing.assert_allclose(batch["features"], again, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(batch["values"], again, rtol=1e-5, atol=1e-5)

@@ -257,7 +257,7 @@ def test_a_grid_is_decoded_with_each_batch(fs):
     region = ((0.0, 0.5), (0.0, 1.0))
     batch = next(iter(Loader(fs, 4, decode=DecodeGrid(resolution=(2, 3), region=region, clip=True))))
     wanted = fs.decode(batch["index"], (2, 3), region=region, clip=True)
-    np.testing.assert_array_equal(batch["features"], wanted)
+    np.testing.assert_array_equal(batch["values"], wanted)
     assert "coords" not in batch
 
 
@@ -266,7 +266,7 @@ def test_random_points_are_those_of_the_batch_and_the_same_on_all_ranks(fs):
     ranks = [list(Loader(fs, 9, decode=decode, shuffle="full", rank=rank, num_ranks=2)) for rank in range(2)]
     for mine, yours in zip(*ranks, strict=True):
         np.testing.assert_array_equal(mine["coords"], yours["coords"])
-        np.testing.assert_array_equal(mine["features"], fs.decode(mine["index"], coords=mine["coords"]))
+        np.testing.assert_array_equal(mine["values"], fs.decode(mine["index"], coords=mine["coords"]))
         assert mine["coords"].shape == (5, 2)
     assert len({batch["coords"].tobytes() for batch in ranks[0]}) == len(ranks[0])
 
@@ -385,7 +385,7 @@ def test_batches_of_jax_are_sharded_over_devices(fs, sharding):
         np.testing.assert_array_equal(batch["coords"], same["coords"])
         assert batch["coords"].sharding.is_fully_replicated
         assert batch["coords"].sharding.device_set == sharding.device_set
-        jax.block_until_ready(jax.jit(lambda b: b["features"].sum() + b["coords"].sum())(batch))
+        jax.block_until_ready(jax.jit(lambda b: b["values"].sum() + b["coords"].sum())(batch))
 
 
 @pytest.mark.parametrize(("count", "batch_size", "size"), [(90, 15, 15), (31, 4, 3)])

@@ -36,7 +36,7 @@ def test_an_example_is_its_part_of_a_batch(fs):
     for place, number in enumerate([4, len(examples) - 1]):
         example = examples[number]
         assert fs.split[example["index"]] == "test"
-        for name in ("modulations", "index", "features"):
+        for name in ("modulations", "index", "values"):
             np.testing.assert_array_equal(example[name], batch[name][place])
         assert example["labels"] == {name: values[place] for name, values in batch["labels"].items()}
     for index in (30, -31):
@@ -155,7 +155,7 @@ def main(path, how):
     except functa_store.ConfigError as error:
         print("multiprocessing_context" in str(error))
     else:
-        print(batch["features"].shape == (90, 2, 2, 3))
+        print(batch["values"].shape == (90, 2, 2, 3))
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

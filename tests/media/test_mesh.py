@@ -214,5 +214,5 @@ def test_arrays_have_their_positions_and_exactly_the_name_that_was_asked_for(sto
     assert run(store, "--index", "1", "--region", "0:0.5,0:1,0:1", "--out", out) == 0
     assert [p.name for p in out.parent.iterdir()] == ["some.NPZ"]
     with np.load(out) as arrays:
-        assert arrays["features"].shape == (1, *(len(arrays[f"coords/{axis}"]) for axis in "zyx"), 1)
+        assert arrays["values"].shape == (1, *(len(arrays[f"coords/{axis}"]) for axis in "zyx"), 1)
         np.testing.assert_allclose(arrays["coords/z"], (np.arange(6) + 0.5) / 12)
