@@ -131,7 +131,7 @@ def compare_on_grid(source: Source, fs: Functaset, indices: np.ndarray) -> list[
     assert isinstance(domain, SphereGrid)
     truth, area = values_of(source, indices), areas(domain)
     numbers = fs.config.network.modulation_size
-    sides = {f"functa, {numbers} dimensions": fs.decode(indices), **peers(source, indices, numbers)}
+    sides = {f"functa, {numbers} dimensions": fs.decode(indices, clip=False), **peers(source, indices, numbers)}
     return [
         {"side": side, "plain": errors(truth, found, np.ones_like(area)), "weighted": errors(truth, found, area)}
         for side, found in sides.items()
@@ -147,14 +147,14 @@ def compare_at_stations(source: Source, fs: Functaset, indices: np.ndarray) -> l
     truth, mesh = values_of(source, indices), np.stack(np.meshgrid(*fine, indexing="ij"), axis=-1)
     weights = areas(domain)
     weights[::2, ::2] = 0  # the points that were fitted
-    decoded = fs.decode(indices, coords=mesh.reshape(-1, 2)).reshape(truth.shape)
+    decoded = fs.decode(indices, coords=mesh.reshape(-1, 2), clip=False).reshape(truth.shape)
 
     def between(fields: np.ndarray) -> np.ndarray:
         return bilinear(fields, known, fine, periodic=domain.is_round)
 
     sides = {
         "functa, decoded at the stations": decoded,
-        "functa, bilinear between its grid points": between(fs.decode(indices)),
+        "functa, bilinear between its grid points": between(fs.decode(indices, clip=False)),
         **{f"{peer}, bilinear": between(kept) for peer, kept in peers(coarse, indices, numbers).items()},
         "true coarse field, bilinear (keeps every point)": between(truth[:, ::2, ::2]),
     }
@@ -180,7 +180,7 @@ def compare_jumps(domain: SphereGrid, fields: np.ndarray) -> dict[str, Any]:
 def draw(source: Source, fs: Functaset, index: int, path: Path) -> None:
     """One field as it is, as it is decoded, and the difference."""
     mpl.use("agg")
-    truth, found = values_of(source, np.array([index]))[0, ..., 0], fs.decode(index)[0, ..., 0]
+    truth, found = values_of(source, np.array([index]))[0, ..., 0], fs.decode(index, clip=False)[0, ..., 0]
     domain, spec = source.domain, source.features
     assert isinstance(domain, SphereGrid)
     figure = Figure(figsize=(15, 3.4), layout="constrained")
@@ -225,7 +225,7 @@ def measure(source: Source, config: ConvertConfig, folder: Path, *, stations: bo
         if domain.is_round:
             facts["jumps"] = {
                 "archive": compare_jumps(domain, values_of(source, test)),
-                "functa": compare_jumps(domain, fs.decode(test)),
+                "functa": compare_jumps(domain, fs.decode(test, clip=False)),
             }
         draw(source, fs, int(test[0]), folder / f"climate-{'-'.join(source.features.channels)}.png")
         if stations and not source.features.missing:

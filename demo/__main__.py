@@ -72,9 +72,9 @@ def _write_sheet(path: Path, store: Path, source: sources.Source, held_out: np.n
     originals = [Image.fromarray(source.read(i)) for i in shown]
     columns = {
         "original": originals,
-        "decoded": [to_image(x) for x in np.asarray(functaset.decode(shown, clip=True))],
+        "decoded": [to_image(x) for x in np.asarray(functaset.decode(shown))],
         f"decoded at {ENLARGED}x": [
-            to_image(x) for x in np.asarray(functaset.decode(shown, resolution=ENLARGED * TILE, clip=True))
+            to_image(x) for x in np.asarray(functaset.decode(shown, resolution=ENLARGED * TILE))
         ],
         f"original, bicubic {ENLARGED}x": [
             image.resize((ENLARGED * TILE, ENLARGED * TILE), Image.Resampling.BICUBIC) for image in originals

@@ -220,7 +220,7 @@ class Functaset(Stored):
         *,
         region: Region | None = None,
         coords: GridPoints | Coords | None = None,
-        clip: bool = False,
+        clip: bool = True,
     ) -> Float32[np.ndarray, "examples ..."]:
         """Values of some examples on a grid, or at points of the caller's choice.
 
@@ -233,7 +233,7 @@ class Functaset(Stored):
                 keeps the spacing of the archive.
             region: Per axis (low, high), in [0, 1] or degrees; None means the whole domain.
             coords: Points instead, one row each, or a grid of the caller's own.
-            clip: Clip to the ranges of the values.
+            clip: Clip to the ranges of the values; False keeps what the network gives beyond them.
 
         Returns:
             Shape (examples, *resolution, channels), or (examples, points, channels) at points; the
@@ -262,14 +262,14 @@ class Functaset(Stored):
         return self._finished(decoded, points, clip).reshape(len(decoded), *shape, channels)
 
     def decode_scattered(
-        self, index: Index, coords: Coords, *, clip: bool = False
+        self, index: Index, coords: Coords, *, clip: bool = True
     ) -> Float32[np.ndarray, "points channels"]:
         """Features of one example at each point: of the i-th example at the i-th point, nothing else is evaluated.
 
         Args:
             index: The example of each point; see `Index`.
             coords: As many points, one row each.
-            clip: Clip to the ranges of the values.
+            clip: Clip to the ranges of the values; False keeps what the network gives beyond them.
 
         Raises:
             ConfigError: In a process that was forked when JAX had begun.

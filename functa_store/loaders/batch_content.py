@@ -24,12 +24,12 @@ class DecodeGrid:
     Attributes:
         resolution: Points inside the region; None keeps the spacing of the archive.
         region: Per axis (low, high), in [0, 1] or degrees; None means the whole domain.
-        clip: Clip to the data range.
+        clip: Clip to the ranges of the values.
     """
 
     resolution: int | Sequence[int] | None = None
     region: Region | None = None
-    clip: bool = False
+    clip: bool = True
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -45,14 +45,14 @@ class DecodePoints:
 
     Attributes:
         num_points: How many, at least 1.
-        clip: Clip to the data range.
+        clip: Clip to the ranges of the values.
 
     Raises:
         ConfigError: If there would be no point.
     """
 
     num_points: int
-    clip: bool = False
+    clip: bool = True
 
     def __post_init__(self) -> None:
         keep_whole(self, 1, "num_points")

@@ -142,7 +142,7 @@ def surface(
     shape = domain.resolve(resolution, region)
     padded = tuple(n + 2 for n in shape)
     check_memory(_COPIES, math.prod(padded), 1, beside=4 * math.prod((*shape, len(channels))))
-    decoded = functaset.decode(index, resolution=resolution, region=region)[0]
+    decoded = functaset.decode(index, resolution=resolution, region=region, clip=False)[0]
     low, high = _range(functaset, channel)
     values = np.pad(decoded[..., channels.index(channel)], 1, constant_values=level - (high - low) / 2)
     corners, faces = _marching_cubes(values, level)

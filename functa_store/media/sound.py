@@ -54,7 +54,7 @@ def write_sound(
             soundfile.SoundFile(part, "w", rate, functaset.features.num_channels, SUBTYPE) as file,
         ):
             for example, samples in zip(examples, np.diff(edges), strict=True):
-                file.write(functaset.decode(int(example), resolution=int(samples), clip=True)[0])
+                file.write(functaset.decode(int(example), resolution=int(samples))[0])
     except StorageError:  # of what is read
         raise
     except (OSError, soundfile.SoundFileError) as error:

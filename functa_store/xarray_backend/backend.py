@@ -28,7 +28,7 @@ class FunctaBackend(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         resolution: int | Sequence[int] | None = None,
         region: Region | None = None,
-        clip: bool = False,
+        clip: bool = True,
         storage: StorageOptions = NO_OPTIONS,
         verify: bool = False,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
@@ -41,7 +41,7 @@ class FunctaBackend(BackendEntrypoint):
             resolution: Points inside the region, one number for all axes or one per axis; None keeps the
                 spacing of the archive.
             region: Per axis (low, high), in [0, 1] or degrees; None means the whole domain.
-            clip: Clip values to the data range.
+            clip: Clip to the ranges of the values.
             storage: How to reach the store.
             verify: Compare the checksum of each shard when it is first touched.
             cache_bytes: Most bytes of decoded grids that are kept; see `functa_store.open`.

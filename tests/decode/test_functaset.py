@@ -62,11 +62,11 @@ INDICES = [
 
 @pytest.mark.parametrize("index", INDICES, ids=str)
 def test_decoding_some_examples_is_decoding_all_and_choosing(fs, index):
-    everything = fs.decode(slice(None), 5)
+    everything = fs.decode(slice(None), 5, clip=False)
     assert everything.shape == (COUNT, 5, 5, 3)
     assert everything.dtype == np.float32
     chosen = everything[np.asarray(index, int) if isinstance(index, list) else index]
-    np.testing.assert_array_equal(fs.decode(index, 5), chosen)
+    np.testing.assert_array_equal(fs.decode(index, 5, clip=False), chosen)
 
 
 def test_a_single_index_keeps_the_axis_of_the_examples(fs):
@@ -76,26 +76,26 @@ def test_a_single_index_keeps_the_axis_of_the_examples(fs):
 
 
 def test_a_region_is_a_window_of_the_whole(fs):
-    whole = fs.decode([1, 2], (16, 12))
-    window = fs.decode([1, 2], (8, 6), region=((0.25, 0.75), (0.0, 0.5)))
+    whole = fs.decode([1, 2], (16, 12), clip=False)
+    window = fs.decode([1, 2], (8, 6), region=((0.25, 0.75), (0.0, 0.5)), clip=False)
     np.testing.assert_allclose(window, whole[:, 4:12, 0:6], atol=1e-5)
 
 
 def test_points_are_decoded_where_they_are(fs):
-    grid = fs.decode([4, 0], (3, 2))
-    points = fs.decode([4, 0], coords=fs.domain.coords((3, 2)))
+    grid = fs.decode([4, 0], (3, 2), clip=False)
+    points = fs.decode([4, 0], coords=fs.domain.coords((3, 2)), clip=False)
     np.testing.assert_array_equal(points.reshape(grid.shape), grid)
 
 
 def test_the_decoder_agrees_with_decode(fs):
     decoded = fs.decoder(fs.base, fs.modulations[:3], fs.domain.coords())
-    np.testing.assert_allclose(decoded, fs.decode(slice(0, 3)).reshape(3, -1, 3), atol=1e-6)
+    np.testing.assert_allclose(decoded, fs.decode(slice(0, 3), clip=False).reshape(3, -1, 3), atol=1e-6)
 
 
-def test_features_are_clipped_only_on_request(fs):
-    plain = fs.decode(slice(None))
+def test_values_are_clipped_unless_asked_otherwise(fs):
+    plain = fs.decode(slice(None), clip=False)
     assert plain.min() < 0
-    np.testing.assert_array_equal(fs.decode(slice(None), clip=True), plain.clip(0, 1))
+    np.testing.assert_array_equal(fs.decode(slice(None)), plain.clip(0, 1))
 
 
 def test_on_a_smooth_function_the_mean_of_2x2_blocks_at_twice_the_resolution_is_the_coarse_one(tmp_path):
@@ -144,17 +144,19 @@ def test_a_functaset_introduces_itself(fs):
 
 def test_a_grid_of_ones_own_is_decoded_at_its_points(fs):
     grid = GridPoints([np.array([0.9, 0.1, 0.2]), np.array([0.3, 0.4])])
-    decoded = fs.decode([4, 0], coords=grid)
+    decoded = fs.decode([4, 0], coords=grid, clip=False)
     assert decoded.shape == (2, 3, 2, 3)
-    np.testing.assert_allclose(decoded.reshape(2, 6, 3), fs.decode([4, 0], coords=grid[np.arange(6)]), atol=1e-6)
+    np.testing.assert_allclose(
+        decoded.reshape(2, 6, 3), fs.decode([4, 0], coords=grid[np.arange(6)], clip=False), atol=1e-6
+    )
 
 
 def test_scattered_points_each_have_an_example(fs):
     examples, coords = [3, -1, 3, 0], np.random.default_rng(0).random((4, 2))
-    decoded = fs.decode_scattered(examples, coords)
+    decoded = fs.decode_scattered(examples, coords, clip=False)
     for i, (example, point) in enumerate(zip(examples, coords, strict=True)):
-        np.testing.assert_allclose(decoded[i], fs.decode(example, coords=point[None])[0, 0], atol=1e-6)
-    np.testing.assert_array_equal(fs.decode_scattered(examples, coords, clip=True), decoded.clip(0, 1))
+        np.testing.assert_allclose(decoded[i], fs.decode(example, coords=point[None], clip=False)[0, 0], atol=1e-6)
+    np.testing.assert_array_equal(fs.decode_scattered(examples, coords), decoded.clip(0, 1))
     with pytest.raises(GridError, match="one point for each example"):
         fs.decode_scattered([1, 2], coords)
 

@@ -64,7 +64,9 @@ def by_hand(fs, index, num_samples):
     distances = enter[:, None] + (np.arange(num_samples) + 0.5) / num_samples * (leave - enter)[:, None]
     points = origins[:, None] + directions[:, None] * distances[..., None]
     positions = np.clip(points[..., ::-1] + 0.5, 0, 1).astype(np.float32)
-    features = fs.decode(index, coords=positions.reshape(-1, 3))[0].reshape(*distances.shape, 4).astype(np.float64)
+    features = (
+        fs.decode(index, coords=positions.reshape(-1, 3), clip=False)[0].reshape(*distances.shape, 4).astype(np.float64)
+    )
     lengths = VOLUME.density_scale * np.diff(distances, axis=-1, append=leave[:, None])
     alpha = 1 - np.exp(-features[..., 3] * lengths)
     through = np.cumprod(np.c_[np.ones(len(alpha)), 1 - alpha], axis=-1)

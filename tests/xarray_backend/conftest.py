@@ -24,7 +24,7 @@ def path(tmp_path_factory):
 @pytest.fixture
 def dataset(path):
     """Opened without caches, so that what is counted is what was decoded."""
-    return xr.open_dataset(path, engine="functa", cache=False, cache_bytes=0)
+    return xr.open_dataset(path, engine="functa", clip=False, cache=False, cache_bytes=0)
 
 
 @pytest.fixture

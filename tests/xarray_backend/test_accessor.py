@@ -30,23 +30,23 @@ def _fs(path):
 
 @pytest.mark.parametrize("select", SELECTIONS.values(), ids=SELECTIONS)
 def test_the_selected_examples_are_decoded_at_another_resolution(select, path, fs):
-    selected = select(xr.open_dataset(path, engine="functa"))
+    selected = select(xr.open_dataset(path, engine="functa", clip=False))
     window = {"resolution": (5, 4), "region": ((0.0, 0.5), (0.5, 1.0))}
     finer = selected.functa.to_resolution(**window)
-    expected = fs.decode(selected.example.values.ravel(), **window)
+    expected = fs.decode(selected.example.values.ravel(), clip=False, **window)
     assert finer.image.dims == (*selected.example.dims, "y", "x", "channel")
     np.testing.assert_allclose(finer.image.values.reshape(expected.shape), expected, rtol=1e-5, atol=1e-6)
     xr.testing.assert_equal(finer.id.load(), selected.id.load().drop_vars(["y", "x", "channel"], errors="ignore"))
     np.testing.assert_allclose(finer.y, 0.5 * (np.arange(5) + 0.5) / 5)
     again = finer.functa.to_resolution(None)
     np.testing.assert_allclose(
-        again.image.values.reshape(-1, 8, 6, 3), fs.decode(selected.example.values.ravel()), atol=1e-6
+        again.image.values.reshape(-1, 8, 6, 3), fs.decode(selected.example.values.ravel(), clip=False), atol=1e-6
     )
 
 
 @pytest.mark.parametrize("select", SELECTIONS.values(), ids=SELECTIONS)
 def test_at_the_points_of_the_grid_the_functions_are_the_grid(select, path):
-    dataset = xr.open_dataset(path, engine="functa")
+    dataset = xr.open_dataset(path, engine="functa", clip=False)
     selected = select(dataset)
     found = selected.functa.at(y=dataset.y, x=dataset.x)
     expected = dataset.image.isel(example=selected.example.variable)
@@ -90,19 +90,19 @@ def test_each_example_may_have_a_point_of_its_own(dataset, counted, fs):
     found = dataset.functa.at(y=y, x=0.25).load()
     assert counted.points_asked == 11
     for i in (0, 5, 10):
-        expected = fs.decode(i, coords=[[y.values[i], 0.25]])[0, 0]
+        expected = fs.decode(i, coords=[[y.values[i], 0.25]], clip=False)[0, 0]
         np.testing.assert_allclose(found[i], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_points_are_paired_by_their_coordinates_or_refused(path, fs):
     """Never by place, as `interp` refuses it too."""
-    selected = xr.open_dataset(path, engine="functa").isel(example=[5, 3])
+    selected = xr.open_dataset(path, engine="functa", clip=False).isel(example=[5, 3])
     for numbers in ([3, 5], [5, 4]):
         y = xr.DataArray([0.1, 0.9], dims="example", coords={"example": numbers})
         with pytest.raises(GridError, match="disagree"):
             selected.functa.at(y=y, x=0.5)
     agreeing = xr.DataArray([0.1, 0.9], dims="example", coords={"example": [5, 3]})
-    expected = fs.decode(3, coords=[[0.9, 0.5]])[0, 0]
+    expected = fs.decode(3, coords=[[0.9, 0.5]], clip=False)[0, 0]
     np.testing.assert_allclose(selected.functa.at(y=agreeing, x=0.5).sel(example=3), expected, rtol=1e-5, atol=1e-6)
     p, q = (xr.DataArray([0.1, 0.9], dims="p", coords={"p": names}) for names in (["a", "b"], ["b", "a"]))
     with pytest.raises(GridError, match="disagree"):
