@@ -139,12 +139,14 @@ def test_fit_compares_every_side(tiny, tmp_path, monkeypatch, capsys):
     assert f"| {tiny.name} | float32 | ours |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_fit_times_nothing_that_differs(tiny, monkeypatch):
     monkeypatch.setattr(fit, "PUBLISHED", FitConfig(num_steps=2, stride=1, tuning_steps=0))
     with pytest.raises(timing.DisagreementError, match="nothing is timed"):
         fit.published(tiny, "float32", timing.matmul_ceiling(runs=1), 1, {})
 
 
+@pytest.mark.slow
 def test_fit_compares_the_same_images_in_batches_larger_than_their_number(tiny, monkeypatch):
     monkeypatch.setattr(sides, "one_at_a_time", lambda: False)
     monkeypatch.setattr(sides, "PLAIN_BATCHES_ON_ACCELERATOR", (6,))

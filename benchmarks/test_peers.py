@@ -98,6 +98,7 @@ def test_the_outer_gradient_goes_through_the_inner_steps(case):
     np.testing.assert_allclose(slope, (mean_loss(1e-6) - mean_loss(-1e-6)) / 2e-6, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_outer_steps_lower_the_loss(case):
     optimizer = optax.adam(1e-3)
     step = peers.plain_outer_step(CONFIG.w0, optimizer)

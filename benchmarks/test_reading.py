@@ -70,6 +70,7 @@ def test_a_functaset_opens_without_jax_in_a_fresh_process(tmp_path, monkeypatch)
     assert [row["process"] for row in found["fresh"]] == list(opening.PROCESSES)
 
 
+@pytest.mark.slow
 def test_many_examples_are_written_opened_and_read(tmp_path, monkeypatch):
     monkeypatch.setattr(many, "BATCHES", 2)
     found = run(many, tmp_path, monkeypatch, "--examples", "64", "256", "--size", "16", "--batch", "8")

@@ -85,6 +85,7 @@ def test_what_cannot_be_classified_is_said(tmp_path, classify, label, split, wor
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_store_that_is_there_is_not_converted_again(store):
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
     assert len(digits_functaset(store)) == 400

@@ -411,7 +411,7 @@ def store(archive, tmp_path_factory):
     """The pictures as a functaset, converted from the command line."""
     path = tmp_path_factory.mktemp("store") / "tiny.functa"
     words = ["--outer-steps", "3", "--batch-size", "2", "--modulation-dim", "4", "--fit-steps", "3", "--quiet"]
-    words += ["--matmul-precision", "bfloat16"]
+    words += ["--matmul-precision", "bfloat16", "--network.width", "16", "--fit.tuning_steps", "4"]
     assert cli.main(["convert", "celeba", str(archive), str(path), *words]) == 0
     return path
 

@@ -82,6 +82,7 @@ def test_a_damaged_description_is_named(tmp_path):
         Checkpoints(LocalObjects(tmp_path), "learning", CONVERSION)
 
 
+@pytest.mark.slow
 def test_a_snapshot_of_which_any_byte_flipped_is_refused_or_the_same(tmp_path):
     """Its headers flipped raised errors of a dozen kinds, of zipfile's, NumPy's and Python's own parser."""
     state = (np.arange(3.0), 7, -math.inf, np.ones((2, 2), np.float32))

@@ -88,6 +88,7 @@ def test_decoding_on_the_archives_grid_is_the_fits_reconstruction(store):
     np.testing.assert_allclose(fs.psnr, psnr(errors), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_same_conversion_twice_gives_the_same_bytes(store, tmp_path):
     again = tmp_path / "again.functa"
     functa_store.convert(source(), again, CONFIG)
@@ -95,6 +96,7 @@ def test_the_same_conversion_twice_gives_the_same_bytes(store, tmp_path):
     assert not again.with_name("again.functa.work").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [Learned, Tuned, Fitted])
 def test_an_interrupted_conversion_goes_on_to_the_same_bytes(store, tmp_path, after):
     path, seen = tmp_path / "resumed.functa", []
@@ -179,6 +181,7 @@ def test_the_fit_is_stored_with_its_base(store):
     assert fs.base["inner_loop/learning_rate"].shape == fs.base["inner_loop/momentum"].shape == (4, 4)
 
 
+@pytest.mark.slow
 def test_reduced_precision_reports_what_it_costs(store, tmp_path):
     config = dataclasses.replace(CONFIG, matmul_precision="bfloat16")
     functa_store.convert(source(), tmp_path / "half.functa", config)

@@ -259,6 +259,7 @@ def _pictures(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_commands_verify_repair_and_recode(pictures, tmp_path, capsys):
     store = shutil.copytree(pictures / "out.functa", tmp_path / "copy.functa")
     before = files(store)
@@ -283,6 +284,7 @@ def test_the_commands_verify_repair_and_recode(pictures, tmp_path, capsys):
     assert "lost by rounding" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_exit_codes_tell_unreadable_incomplete_and_damaged_apart(pictures, tmp_path, capsys):
     assert cli.main(["verify", str(tmp_path / "nothing.functa")]) == 2
     assert "expected a functaset" in capsys.readouterr().err

@@ -178,6 +178,7 @@ def test_what_does_not_fit_into_memory_is_refused_before_work_starts(fs, monkeyp
     assert fs.tiled_decoder.points_asked == before
 
 
+@pytest.mark.slow
 def test_a_huge_grid_needs_little_more_memory_than_its_result(fs):
     """Its coordinates as an array would take two thirds of the result's memory, their indices four thirds."""
     fs.decode(0, 600)

@@ -18,6 +18,7 @@ def test_reading_a_mutant_or_refusing_it_is_in_order():
     assert (tally.read, sum(tally.refused.values()), tally.faults) == (0, 5, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("misdeed", "words"),
     [

@@ -10,7 +10,7 @@ import pytest
 
 from tests.interrupts.pressing import COMMANDS, GOES_ON, SLACK, Command, Place, moments
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Ctrl-C is a signal")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="Ctrl-C is a signal")]
 
 FAST = ("convert", "info")
 
@@ -20,7 +20,6 @@ def _place(tmp_path_factory):
     return Place(tmp_path_factory.mktemp("pressed"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FAST)
 def test_ctrl_c_ends_a_command_soon_with_one_line(place, name):
     found, problems = place.press_often(COMMANDS[name], 3, seed=0)
@@ -58,7 +57,6 @@ def check_going_on(place, name, number, seed):
     assert set(left) <= {"new.functa", "new.functa.log"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["convert", "repair"])
 def test_an_interrupted_command_goes_on_to_the_same_bytes(place, name):
     check_going_on(place, name, 2, seed=2)

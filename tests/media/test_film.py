@@ -29,6 +29,7 @@ def test_a_gif_holds_what_decodes(tmp_path, channels):
     assert iio.immeta(tmp_path / "a.gif", plugin="pillow", index=0)["duration"] == pytest.approx(125, abs=10)
 
 
+@pytest.mark.slow
 def test_an_mp4_lasts_as_long_as_its_clips_at_any_resolution(tmp_path):
     functaset = video(tmp_path / "a.functa")
     assert write_film(functaset, [0, 1], tmp_path / "a.mp4", resolution=(10, 32, 48)) == (20, 20.0)

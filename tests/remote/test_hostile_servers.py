@@ -111,6 +111,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_no_more_is_taken_than_was_asked_for(connect, call, kind):
@@ -429,6 +430,7 @@ def test_the_repetitions_of_a_server_that_fails_end_in_time(monkeypatch):
     assert time.monotonic() - began < 2 * SECONDS
 
 
+@pytest.mark.slow
 def test_a_slow_server_that_is_fast_enough_is_waited_for():
     """Twice as long as a silent one."""
     pieces = [b"x" * 100_000] * 20

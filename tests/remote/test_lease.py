@@ -54,6 +54,7 @@ def test_a_writer_that_fails_lets_the_next_one_in(bucket):
     assert bucket.sibling(WORK_SUFFIX).sizes() == {}
 
 
+@pytest.mark.slow
 def test_the_lease_of_a_dead_process_is_taken_over_when_it_is_over(s3, local):
     s3.sibling(WORK_SUFFIX).write(LEASE, b"dead 7")
     began = time.monotonic()
@@ -114,6 +115,7 @@ def test_who_stood_still_and_lost_nothing_goes_on(memory, monkeypatch):
     assert read_objects(memory) == {"a": b"first"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "faults", [Faults(lose=0.4), Faults(cut=0.5), Faults(refuse=0.4)], ids=["lose", "cut", "refuse"]
 )

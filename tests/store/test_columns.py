@@ -30,6 +30,7 @@ keys = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(keys)
 def test_chunks_together_are_one_array(store, key):
     reader = StoreReader(store)

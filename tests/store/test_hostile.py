@@ -497,6 +497,7 @@ def test_a_root_longer_than_any_store_needs_is_not_read(stores, monkeypatch):
         StoreReader(Forged(stores["v5"][0] | {ROOT: root + b" " * (20_001 - len(root))}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opening", ["[]", ('{"a":', "}")], ids=["lists", "objects"])
 @pytest.mark.parametrize("checksum", [True, False])
 def test_no_depth_of_nesting_overflows_the_stack(stores, opening, checksum):

@@ -42,6 +42,7 @@ def test_all_variables_are_cut_alike(chunked):
     assert chunked.id.chunks == ((2, 2, 2, 2, 2, 1),)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["sync", "threads", "processes"])
 def test_every_scheduler_gives_what_decode_gives(scheduler, chunked, path):
     with dask.config.set(scheduler=scheduler, num_workers=1 if scheduler == "processes" else 2):

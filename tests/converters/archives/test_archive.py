@@ -70,6 +70,7 @@ def test_threads_and_pickled_copies_read_alike(pack, kind):
         assert list(pool.map(archive.read, archive.members * 3)) == list(files.values()) * 3
 
 
+@pytest.mark.slow
 def test_listing_a_zip_costs_little_memory_per_member(tmp_path):
     num_members = 20_000
     with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:

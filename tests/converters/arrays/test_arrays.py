@@ -468,6 +468,7 @@ def test_an_array_of_objects_beside_the_one_that_is_meant_is_passed_over(tmp_pat
         open_array_archive(tmp_path / "b.npz")
 
 
+@pytest.mark.slow
 def test_sparse_occupancies_that_shrink_seven_hundred_times_are_read(tmp_path):
     occupancy = np.zeros((1100, 64, 64, 64), np.uint8)
     occupancy[:, 20:40, 20:40, 20:40] = 1

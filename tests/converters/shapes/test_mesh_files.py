@@ -90,6 +90,7 @@ def test_materials_and_textures_that_an_obj_names_are_not_looked_for(tmp_path, m
     assert opened == []
 
 
+@pytest.mark.slow
 def test_many_materials_and_groups_cost_no_more_than_their_bytes():
     """A reader that copies all vertices for each material takes gigabytes."""
     text = (
@@ -107,6 +108,7 @@ def test_many_materials_and_groups_cost_no_more_than_their_bytes():
     assert peak < 20 << 20
 
 
+@pytest.mark.slow
 def test_more_triangles_or_vertices_than_are_held_are_refused(monkeypatch):
     monkeypatch.setattr(mesh_files, "MOST_TRIANGLES", 1 << 16)
     for text in (b"v 0 0 0\n" * (1 << 17), CORNERS + b"f 1 2 3\n" * (1 << 17), CORNERS + b"f" + b" 1" * 100_000):

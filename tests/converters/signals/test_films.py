@@ -64,6 +64,7 @@ def texts(path, port):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif"])
 def test_a_text_by_the_name_of_a_film_is_no_film(tmp_path, port, suffix):
     (tmp_path / "outside").mkdir()
@@ -110,6 +111,7 @@ def test_a_film_whose_samples_are_in_another_file_is_not_followed(tmp_path):
     assert film_files._OPTIONS["protocol_whitelist"] == "none"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", [b"stsz", b"stts", b"elst", b"ctts", b"stsc", b"stco"])
 @pytest.mark.parametrize("promised", [(1 << 32) - 1, 1 << 28, 1 << 22])
 def test_tables_that_promise_billions_of_samples_are_refused_before_they_are_kept(table, promised):
@@ -139,6 +141,7 @@ def test_a_compressed_index_is_refused():
         count(data)
 
 
+@pytest.mark.slow
 def test_frames_that_are_too_large_are_refused_before_they_are_decoded(monkeypatch):
     monkeypatch.setattr(film_files, "MOST_FRAME_PIXELS", 16 * 16 - 1)
     for data in (film(), film(".mkv"), film(".avi", "mpeg4"), gif()):
