@@ -21,7 +21,7 @@ from functa_store.sources.features import FeatureSpec
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.rows import Index, Rows, as_array, places_of
 from functa_store.store.storage.objects import NO_OPTIONS, Location, Objects, StorageOptions
-from functa_store.support.forks import check_jax
+from functa_store.support.threads import check_jax
 
 if TYPE_CHECKING:
     from functa_store.decode.tiled_decoder import Decoder, TiledDecoder

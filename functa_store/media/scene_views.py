@@ -22,7 +22,7 @@ from functa_store.domains.scene import SceneVolume
 from functa_store.errors import ConfigError
 from functa_store.media.film import check_film, to_bytes, write_frames
 from functa_store.nets.volume_rendering import Rendered
-from functa_store.support.forks import check_jax
+from functa_store.support.threads import check_jax
 
 FRAMES_PER_SECOND = 12.0
 ELEVATION = 30.0

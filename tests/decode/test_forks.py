@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from functa_store.errors import ConfigError
-from functa_store.support.forks import Birthplace
+from functa_store.support.threads import Birthplace
 from tests.decode.stores import write_store
 
 DECODES_IN_A_CHILD = """

@@ -22,15 +22,16 @@ from functa_store.store.storage.objects import (
     too_long,
 )
 from functa_store.store.storage.proxy import Trouble
-from functa_store.store.storage.server_calls import Patience, wait_for
-from functa_store.store.storage.server_errors import (
+from functa_store.store.storage.server_calls import (
     CutError,
+    Patience,
     is_unsupported,
     is_worth_repeating,
     reason,
     status_of,
+    wait_for,
 )
-from functa_store.support.forks import Birthplace
+from functa_store.support.threads import Birthplace
 
 COALESCE = 2**20
 """Gap in bytes between two ranges up to which they are fetched by one request."""
