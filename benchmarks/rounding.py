@@ -51,8 +51,8 @@ def kinds(reader: StoreReader) -> dict[str, tuple[float, Rounded]]:
 
 def measure(reader: StoreReader, source: Source, base: dict[str, np.ndarray], rounded: Rounded) -> np.ndarray:
     """PSNR of every example in decibels, against the source."""
-    decoder = TiledDecoder(reader.config.network, base, reader.domain, reader.features.num_channels)
-    coords, features = reader.domain.coords(), reader.features
+    decoder = TiledDecoder(reader.spec.config.network, base, reader.spec.domain, reader.spec.features.num_channels)
+    coords, features = reader.spec.domain.coords(), reader.spec.features
     errors = np.zeros(reader.num_examples)
     for start in range(0, reader.num_examples, BATCH):
         rows = slice(start, min(start + BATCH, reader.num_examples))
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("archive", type=pathlib.Path)
     args = parser.parse_args(argv)
     reader = StoreReader(args.store)
-    source = reopen_archive(str(args.archive), reader.provenance, [], silent)
+    source = reopen_archive(str(args.archive), reader.spec.provenance, [], silent)
     halved = {name: array.astype(np.float16).astype(np.float32) for name, array in reader.base.items()}
     found = {name: measure(reader, source, reader.base, rounded) for name, (_, rounded) in kinds(reader).items()}
     found[HALF_BASE] = measure(reader, source, halved, lambda values: values)
@@ -96,7 +96,7 @@ def _row(
     reader: StoreReader, name: str, psnrs: np.ndarray, exact: np.ndarray, groups: dict[str, np.ndarray]
 ) -> dict[str, Any]:
     bits = 32.0 if name == HALF_BASE else kinds(reader)[name][0]
-    num_bytes = reader.config.network.modulation_size * bits / 8
+    num_bytes = reader.spec.config.network.modulation_size * bits / 8
     base = reader.bytes_base / (2 if name == HALF_BASE else 1)
     estimate = None
     if name in ("float16", "int8"):

@@ -58,21 +58,21 @@ def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any
     return json_ready(
         {
             "path": reader.path,
-            "format_version": reader.format_version,
-            "complete": reader.complete,
+            "format_version": reader.spec.format_version,
+            "complete": reader.spec.complete,
             "domain": {
-                "kind": reader.domain.kind,
-                "axes": reader.domain.axes,
-                "resolution": reader.domain.resolution,
+                "kind": reader.spec.domain.kind,
+                "axes": reader.spec.domain.axes,
+                "resolution": reader.spec.domain.resolution,
             },
-            "channels": reader.features.channels,
-            "units": reader.features.units,
-            "preset": reader.config.preset,
-            "examples": reader.num_total,
+            "channels": reader.spec.features.channels,
+            "units": reader.spec.features.units,
+            "preset": reader.spec.config.preset,
+            "examples": reader.spec.examples.count,
             "fitted": reader.num_examples,
             "modulation_shape": reader.modulations.shape[1:],
-            "dtype": reader.config.modulation_dtype,
-            "base_dtype": reader.config.base_dtype,
+            "dtype": reader.spec.config.modulation_dtype,
+            "base_dtype": reader.spec.config.base_dtype,
             "bytes_total": reader.bytes_total,
             "bytes_base": reader.bytes_base,
             "bytes_per_example": reader.bytes_per_example,
@@ -85,29 +85,29 @@ def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any
                 "count": len(reader.rejects),
                 "list": [{"member": reject.member, "reason": reject.reason} for reject in reader.rejects],
             },
-            "reference": reader.reference,
-            "provenance": reader.provenance,
+            "reference": reader.spec.reference,
+            "provenance": reader.spec.provenance,
         }
     )
 
 
 def _with_base(reader: "StoreReader") -> float:
     """Bytes of a modulation and of its share of the base."""
-    return reader.bytes_per_example + reader.bytes_base / reader.num_total
+    return reader.bytes_per_example + reader.bytes_base / reader.spec.examples.count
 
 
 def _quality(reader: "StoreReader") -> dict[str, Any]:
     from functa_store.store.format.side_arrays import summary_units
 
-    units = summary_units(reader.features)
+    units = summary_units(reader.spec.features)
     names, counts = np.unique(np.asarray(reader.split), return_counts=True)
     return {
         "splits": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
-        "psnr_mean": {name: quality.psnr_mean for name, quality in reader.quality.items()},
-        "psnr_of_mean_mse": {name: quality.psnr_of_mean_mse for name, quality in reader.quality.items()},
+        "psnr_mean": {name: quality.psnr_mean for name, quality in reader.spec.quality.items()},
+        "psnr_of_mean_mse": {name: quality.psnr_of_mean_mse for name, quality in reader.spec.quality.items()},
         "metric_units": units,
         **{
-            f"{column}_mean": {name: quality.metrics[column] for name, quality in reader.quality.items()}
+            f"{column}_mean": {name: quality.metrics[column] for name, quality in reader.spec.quality.items()}
             for column in units
         },
     }

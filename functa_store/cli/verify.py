@@ -84,7 +84,7 @@ def _decode_sample(args: argparse.Namespace) -> dict[str, Any]:
     from functa_store.decode.functaset import open_functaset  # imports JAX
 
     functaset = open_functaset(args.store, storage=storage_from(args))
-    source = reopen_archive(args.archive, functaset.store.provenance, args.option, silent)
+    source = reopen_archive(args.archive, functaset.store.spec.provenance, args.option, silent)
     check_same_archive(args.store, functaset.store.spec, source)
     found = worst_disagreement(functaset, source)
     damaged = {}

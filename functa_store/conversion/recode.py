@@ -46,15 +46,15 @@ def compared(store: StoreReader, most_points: int) -> Compared:
         store: The functaset.
         most_points: Points at which the network may be evaluated for one modulation.
     """
-    if (scene := store.domain.scene) is not None:
+    if (scene := store.spec.domain.scene) is not None:
         return _along_rays(store, scene, most_points)
     return _on_grid(store, most_points)
 
 
 def _on_grid(store: StoreReader, most_points: int) -> Compared:
     """Points of the native grid that have a value, evenly spread."""
-    domain = store.domain
-    decoder = TiledDecoder(store.config.network, store.base, domain, store.features.num_channels)
+    domain = store.spec.domain
+    decoder = TiledDecoder(store.spec.config.network, store.base, domain, store.spec.features.num_channels)
     places = np.unique(np.linspace(0, domain.num_points - 1, most_points).astype(np.int64))
     coords = domain.points()[places]
     weights = np.ones(len(places)) if domain.weights is None else np.asarray(domain.weights, np.float64)[places]
@@ -70,7 +70,7 @@ def _along_rays(store: StoreReader, domain: SceneVolume, most_points: int) -> Co
     origins = (domain.near + domain.far) / 2 * around / np.linalg.norm(around, axis=1, keepdims=True)
     towards = rng.uniform(-domain.bound, domain.bound, (count, 3)) - origins
     directions = towards / np.linalg.norm(towards, axis=1, keepdims=True)
-    renderer = make_renderer(store.config.network, domain)
+    renderer = make_renderer(store.spec.config.network, domain)
     return Compared(
         lambda modulation: np.asarray(renderer(store.base, modulation, origins, directions).colour), np.ones(count)
     )
@@ -108,13 +108,13 @@ def recode(
 
 def write_recoded(reader: StoreReader, store: Objects, modulation_dtype: ModulationDtype) -> None:
     """Write what `recode` writes; under `sole_writer`."""
-    if not reader.complete:
+    if not reader.spec.complete:
         raise StoreFormatError(f"{reader.path}: unfinished store; finish it by the command that was interrupted.")
     rounding = choose_rounding(modulation_dtype, reader.statistics["min"], reader.statistics["max"])
     contents = Contents(
-        domain=reader.domain,
-        features=reader.features,
-        config=dataclasses.replace(reader.config, modulation_dtype=modulation_dtype),
+        domain=reader.spec.domain,
+        features=reader.spec.features,
+        config=dataclasses.replace(reader.spec.config, modulation_dtype=modulation_dtype),
         base=reader.stored_base,
         ids=[str(name) for name in reader.ids[:]],
         split=reader.split[:],
@@ -122,8 +122,8 @@ def write_recoded(reader: StoreReader, store: Objects, modulation_dtype: Modulat
             name: Label(values=values[:], names=reader.label_names.get(name)) for name, values in reader.labels.items()
         },
         rejects=reader.rejects,
-        provenance=reader.provenance,
-        reference=reader.reference,
+        provenance=reader.spec.provenance,
+        reference=reader.spec.reference,
         rounding=rounding,
         rounding_loss=measure_loss(reader, rounding),
     )

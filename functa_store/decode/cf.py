@@ -34,10 +34,10 @@ def variable_names(store: StoreReader) -> dict[str, str]:
     at its beginning, which hide it, are left out. A name that an earlier one has already gets underscores at its
     end: dimensions come first, labels last.
     """
-    keys = [*(f"axis/{axis}" for axis in store.domain.axes), "features", *example_columns(store)]
+    keys = [*(f"axis/{axis}" for axis in store.spec.domain.axes), "features", *example_columns(store)]
     names, taken = {}, {EXAMPLE, CHANNEL, "zarr.json"}
     for key in keys:
-        name = _plain(store.domain.quantity if key == "features" else key.partition("/")[2] or key)
+        name = _plain(store.spec.domain.quantity if key == "features" else key.partition("/")[2] or key)
         names[key] = _claimed(name, taken)
     return names
 
@@ -56,7 +56,7 @@ def _plain(name: str) -> str:
 
 def features_attributes(store: StoreReader, clip: bool) -> dict[str, Any]:
     """Of decoded values; their range is no `valid_range` of CF, which hides values beyond it."""
-    spec, ranges = store.features, store.features.value_ranges
+    spec, ranges = store.spec.features, store.spec.features.value_ranges
     return {
         "long_name": "decoded from modulations" + (", clipped to the ranges of the values" if clip else ""),
         **({"units": spec.units[0]} if len(set(spec.units)) == 1 else {"channel_units": list(spec.units)}),
@@ -72,7 +72,7 @@ def attributes_of_column(store: StoreReader, column: str) -> dict[str, Any]:
         "id": {"long_name": "name in the archive"},
         "split": {"long_name": "train, validation or test"},
         "mse": {"long_name": "mean squared error of the fit, unclipped"},
-        **{f"metrics/{name}": meaning for name, meaning in metric_attributes(store.features).items()},
+        **{f"metrics/{name}": meaning for name, meaning in metric_attributes(store.spec.features).items()},
     }
     if column in known:
         return known[column]
@@ -89,7 +89,7 @@ def global_attributes(store: StoreReader) -> dict[str, Any]:
     """Of the dataset."""
     return {
         "Conventions": "CF-1.11",
-        "title": f"{store.provenance.get('archive', 'functaset')}, decoded",
+        "title": f"{store.spec.provenance.get('archive', 'functaset')}, decoded",
         "source": f"functaset {store.path}, decoded by functa-store",
-        "functa_format_version": store.format_version,
+        "functa_format_version": store.spec.format_version,
     }

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 def summary(functaset: "Functaset") -> list[str]:
     """A few short phrases."""
     store = functaset.store
-    sizes = zip(store.domain.axes, store.domain.resolution, strict=True)
+    sizes = zip(store.spec.domain.axes, store.spec.domain.resolution, strict=True)
     phrases = [
         store.path,
-        f"{len(store)} examples" if store.complete else f"{len(store)} of {store.num_total} examples",
-        f"{' x '.join(f'{axis} {n}' for axis, n in sizes)} x {len(store.features.channels)} channels",
-        f"modulations of {store.config.network.modulation_size}",
+        f"{len(store)} examples" if store.spec.complete else f"{len(store)} of {store.spec.examples.count} examples",
+        f"{' x '.join(f'{axis} {n}' for axis, n in sizes)} x {len(store.spec.features.channels)} channels",
+        f"modulations of {store.spec.config.network.modulation_size}",
     ]
-    return phrases + [f"{name} {', '.join(found)}" for name, q in store.quality.items() if (found := _figures(q))]
+    return phrases + [f"{name} {', '.join(found)}" for name, q in store.spec.quality.items() if (found := _figures(q))]
 
 
 def _figures(quality: "Quality") -> list[str]:
@@ -43,9 +43,14 @@ def functaset_html(functaset: "Functaset") -> str:
 
 def _thumbnails(functaset: "Functaset") -> str:
     store = functaset.store
-    features = store.features
+    features = store.spec.features
     one_range = len(set(features.value_ranges)) == 1
-    if not store.complete or store.domain.num_axes != 2 or features.num_channels not in (1, 3) or not one_range:
+    if (
+        not store.spec.complete
+        or store.spec.domain.num_axes != 2
+        or features.num_channels not in (1, 3)
+        or not one_range
+    ):
         return ""
     decoded = functaset.decode(slice(0, THUMBNAILS), THUMBNAIL_SIZE)
     sheet = contact_sheet([to_image(example, features.value_range) for example in decoded], columns=THUMBNAILS)

@@ -18,6 +18,7 @@ from functa_store.domains.domain import Domain
 from functa_store.errors import ExampleIndexError, GridError
 from functa_store.metrics import psnr
 from functa_store.sources.features import FeatureSpec
+from functa_store.store.format.spec import StoreSpec
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.rows import Index, Rows, as_array, places_of
 from functa_store.store.storage.objects import NO_OPTIONS, Location, Objects, StorageOptions
@@ -66,7 +67,7 @@ class Stored:
     @property
     def psnr(self) -> np.ndarray:
         """PSNR of each example's fit in decibels."""
-        return psnr(self.mse[:], self.store.features.span)
+        return psnr(self.mse[:], self.store.spec.features.span)
 
     @property
     def ids(self) -> Rows:
@@ -89,19 +90,24 @@ class Stored:
         return self.store.base
 
     @property
+    def spec(self) -> StoreSpec:
+        """The whole description: provenance, quality by split, layout and more."""
+        return self.store.spec
+
+    @property
     def domain(self) -> Domain:
         """Where the examples were sampled."""
-        return self.store.domain
+        return self.store.spec.domain
 
     @property
     def features(self) -> FeatureSpec:
         """What decoded values mean: channels, units, data range."""
-        return self.store.features
+        return self.store.spec.features
 
     @property
     def config(self) -> ConvertConfig:
         """The whole configuration of the conversion."""
-        return self.store.config
+        return self.store.spec.config
 
 
 POINTS_AT_ONCE = 2**18
@@ -344,7 +350,7 @@ class Example:
     @property
     def psnr(self) -> float:
         """PSNR of the fit in decibels."""
-        return float(psnr(self.functaset.mse[self.index], self.functaset.store.features.span))
+        return float(psnr(self.functaset.mse[self.index], self.functaset.store.spec.features.span))
 
     @property
     def metrics(self) -> dict[str, float]:

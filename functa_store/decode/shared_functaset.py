@@ -139,7 +139,7 @@ _OPEN = _Open()
 
 
 def _identity(store: StoreReader) -> str:
-    if store.complete:
+    if store.spec.complete:
         return store.spec.fingerprint
     shards = ",".join(str(shard.index) for shard in store.shards)
     return f"{store.spec.fingerprint} with shards {hashlib.sha256(shards.encode()).hexdigest()}"

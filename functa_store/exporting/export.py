@@ -77,8 +77,8 @@ def export(
     chosen = choose(functaset, index, resolution, region, clip=clip)
     check_values(path, chosen, dtype)
     check_room(path, chosen)
-    if not functaset.store.complete:
-        found, total = len(functaset), functaset.store.num_total
+    if not functaset.store.spec.complete:
+        found, total = len(functaset), functaset.store.spec.examples.count
         report(Note(message=f"{functaset.store.path}: unfinished; has {found:,} of {total:,} examples so far"))
     make, uncached, began = _kind(path, dtype), Functaset(functaset.store, cache_bytes=0), time.monotonic()
     with finished_or_gone(path, is_file=make is ArraysInMemory) as part:

@@ -45,7 +45,7 @@ class Chosen:
     @property
     def features(self) -> FeatureSpec:
         """What their values mean."""
-        return self.store.features
+        return self.store.spec.features
 
     @property
     def num_points(self) -> int:
@@ -60,7 +60,7 @@ class Chosen:
     @property
     def makes_pictures(self) -> bool:
         """Whether an example is a picture: an image whose channels have one range."""
-        is_image, ranges = self.store.domain.quantity == "image", set(self.features.value_ranges)
+        is_image, ranges = self.store.spec.domain.quantity == "image", set(self.features.value_ranges)
         return is_image and self.shape[-1] in (1, 3, 4) and len(ranges) == 1
 
 

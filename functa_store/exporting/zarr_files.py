@@ -45,7 +45,7 @@ class ZarrGroup:
         import zarr
 
         self._dtype, (self._low, high) = dtype, chosen.features.value_range
-        self._masked = chosen.store.domain.masked
+        self._masked = chosen.store.spec.domain.masked
         self._levels = LEVELS - self._masked
         self._step = (high - self._low) / self._levels
         names = variable_names(chosen.store)
@@ -108,7 +108,7 @@ def _coordinates(chosen: Chosen, names: dict[str, str]) -> dict[str, tuple[np.nd
     }
     for axis, values in chosen.coords.items():
         name = names[f"axis/{axis}"]
-        found[name] = (values, name, chosen.store.domain.axis_attributes(axis))
+        found[name] = (values, name, chosen.store.spec.domain.axis_attributes(axis))
     for column, values in chosen.columns.items():
         found[names[column]] = (values, EXAMPLE, attributes_of_column(chosen.store, column))
     return found

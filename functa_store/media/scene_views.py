@@ -123,7 +123,7 @@ def cameras_around(functaset: Functaset, count: int) -> tuple[Float[np.ndarray, 
     Raises:
         ConfigError: If the functaset holds no scenes.
     """
-    cameras = _cameras(functaset.store.provenance, _scene(functaset))
+    cameras = _cameras(functaset.store.spec.provenance, _scene(functaset))
     return orbit(count, cameras["radius"], cameras["elevation"]), cameras["focal"]
 
 

@@ -94,7 +94,7 @@ class FunctaAccessor:
         kept = self._kept(opened)
         if set(points) != set(opened.axes):
             raise GridError(f"expected positions along each of {opened.axes}, got them along {tuple(points)}")
-        domain = opened.store.domain
+        domain = opened.store.spec.domain
         named = zip(domain.axes, opened.axes, strict=True)
         given = {name: _positions(domain, axis, name, points[name]) for axis, name in named}
         examples = kept[EXAMPLE]

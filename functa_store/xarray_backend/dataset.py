@@ -74,7 +74,7 @@ class Opened:
     @functools.cached_property
     def axes(self) -> tuple[str, ...]:
         """The dimension of each axis of the domain."""
-        return tuple(self.names[f"axis/{axis}"] for axis in self.store.domain.axes)
+        return tuple(self.names[f"axis/{axis}"] for axis in self.store.spec.domain.axes)
 
     def features(
         self,
@@ -106,7 +106,7 @@ class Opened:
         Raises:
             GridError: If resolution or region do not fit the domain.
         """
-        domain = self.store.domain
+        domain = self.store.spec.domain
         positions = [pd.Index(along) for along in domain.axis_coords(resolution, region)]
         coordinates = [
             _indexed(name, along, domain.axis_attributes(axis))
@@ -116,7 +116,7 @@ class Opened:
 
     def channel_coordinate(self) -> xr.Coordinates:
         """The names of the channels."""
-        names = pd.Index(list(self.store.features.channels), dtype=object)
+        names = pd.Index(list(self.store.spec.features.channels), dtype=object)
         return _indexed(CHANNEL, names, CHANNEL_ATTRIBUTES)
 
 
@@ -129,7 +129,7 @@ def open_dataset(opened: Opened, resolution: int | Sequence[int] | None, region:
     store, names, dims = opened.store, opened.names, (EXAMPLE, *opened.axes)
     along, axis_coordinates = opened.axis_coordinates(resolution, region)
     shape = [len(positions) for positions in along]
-    chunk = preferred_chunks(len(store), store.spec.layout.rows_per_shard, shape, store.features.num_channels)
+    chunk = preferred_chunks(len(store), store.spec.layout.rows_per_shard, shape, store.spec.features.num_channels)
     examples = pd.RangeIndex(len(store))
     features = opened.features(
         dims,

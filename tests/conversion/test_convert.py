@@ -78,7 +78,7 @@ def test_the_store_holds_what_the_source_offered(store):
     assert fs.store.rejects == offered.rejects
     assert fs.features == SPEC
     assert dataclasses.replace(fs.config, fit=CONFIG.fit) == CONFIG
-    assert fs.store.reference["components"] == 4
+    assert fs.store.spec.reference["components"] == 4
 
 
 def test_decoding_on_the_archives_grid_is_the_fits_reconstruction(store):
@@ -187,7 +187,7 @@ def test_reduced_precision_reports_what_it_costs(store, tmp_path):
     functa_store.convert(source(), tmp_path / "half.functa", config)
     half = functa_store.open(tmp_path / "half.functa")
     assert not np.array_equal(half.modulations[:], functa_store.open(store).modulations[:])
-    found = half.store.reference["matmul_precision"]
+    found = half.store.spec.reference["matmul_precision"]
     assert found["precision"] == "bfloat16"
     assert found["examples"] == 3
     assert abs(found["psnr_mean"] - found["psnr_mean_in_float32"]) < 0.1
@@ -355,7 +355,7 @@ def test_an_archive_that_was_edited_meanwhile_makes_no_complete_store(tmp_path):
 
     with pytest.raises(ArchiveError, match="was changed"):
         functa_store.convert(Edited(VALUES, features=SPEC), tmp_path / "x.functa", CONFIG)
-    assert not functa_store.open(tmp_path / "x.functa").store.complete
+    assert not functa_store.open(tmp_path / "x.functa").store.spec.complete
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def test_a_store_of_an_older_version_is_repaired_into_a_new_one(stores, tmp_path
 
     about["fingerprint"] = sha256_json({key: about[key] for key in IDENTITY if key in about})
     (path / "zarr.json").write_text(json.dumps(root))
-    assert functa_store.open(path).store.format_version == 2
+    assert functa_store.open(path).store.spec.format_version == 2
     (path / "modulations/c/2/0").unlink()
     functa_store.repair(source(), path)
     assert files(path) == files(stores / "float32.functa")

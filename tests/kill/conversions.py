@@ -167,7 +167,7 @@ class Conversions:
             return
         whole, found = StoreReader(self.references[dtype].path), StoreReader(path, verify=True)
         rows = np.array([row for shard in found.shards for row in shard.examples], int)
-        if found.complete and len(rows) < whole.num_examples:
+        if found.spec.complete and len(rows) < whole.num_examples:
             yield f"{path} is complete with {len(rows)} examples"
         for name in ("ids", "split", "modulations", "mse"):
             if not np.array_equal(getattr(found, name)[:], getattr(whole, name)[:][rows]):
@@ -250,7 +250,7 @@ def files(path: Path) -> dict[str, bytes]:
 
 
 def is_complete(path: Path) -> bool:
-    return (path / "zarr.json").exists() and StoreReader(path).complete
+    return (path / "zarr.json").exists() and StoreReader(path).spec.complete
 
 
 def problems_of_the_log(out: Path) -> list[str]:

@@ -1,5 +1,7 @@
 """Examples become sound files that last as long as their windows did."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import soundfile
@@ -19,9 +21,10 @@ def sounds(path, channels=("amplitude",), domain=SECOND, amplitude=1.0):
     write_store(path, domain=domain, channels=channels)
     functaset = open_functaset(path)
     count = len(channels)
-    functaset.store.features = FeatureSpec(
+    features = FeatureSpec(
         channels=channels, value_scale=(2.0 * amplitude,) * count, value_offset=(-amplitude,) * count
     )
+    functaset.store.spec = dataclasses.replace(functaset.store.spec, features=features)
     return functaset
 
 

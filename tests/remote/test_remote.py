@@ -60,7 +60,7 @@ def test_an_unfinished_store_is_that_of_its_finished_examples(bucket):
     with pytest.raises(KeyboardInterrupt):
         write_shards(bucket, make_contents(), stop_before=2)
     reader = StoreReader(again(bucket))
-    assert (reader.complete, reader.num_examples, reader.num_total) == (False, 16, NUM_EXAMPLES)
+    assert (reader.spec.complete, reader.num_examples, reader.spec.examples.count) == (False, 16, NUM_EXAMPLES)
     np.testing.assert_array_equal(reader.modulations[:], make_values()[0][:16])
     assert list(reader.ids) == make_contents().ids[:16]
     found = verify(again(bucket))

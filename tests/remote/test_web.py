@@ -22,7 +22,7 @@ def address(local):
 @pytest.mark.parametrize("verified", [False, True])
 def test_a_store_is_read_from_a_web_server(address, verified):
     reader, contents = StoreReader(f"{address}/pets.functa", verify=verified), make_contents()
-    assert reader.complete
+    assert reader.spec.complete
     assert list(reader.ids) == contents.ids
     assert list(reader.labels) == ["age", "animal"]
     rows = np.random.default_rng(0).integers(-NUM_EXAMPLES, NUM_EXAMPLES, 50)

@@ -132,8 +132,10 @@ def everything(objects: Any) -> dict[str, Any]:
     found |= {f"labels/{name}": label[:] for name, label in reader.labels.items()}
     found |= {f"base/{name}": array for name, array in reader.base.items()}
     found |= {"scale": reader.rounding.scale, "offset": reader.rounding.offset, "names": dict(reader.label_names)}
-    found |= {f"statistics/{name}": array for name, array in (reader.statistics if reader.complete else {}).items()}
-    return found | {"spec": reader.spec, "state": (reader.complete, len(reader), repr(reader))}
+    found |= {
+        f"statistics/{name}": array for name, array in (reader.statistics if reader.spec.complete else {}).items()
+    }
+    return found | {"spec": reader.spec, "state": (reader.spec.complete, len(reader), repr(reader))}
 
 
 def equal(found: dict[str, Any], expected: dict[str, Any], apart_from: Sequence[str] = ()) -> bool:

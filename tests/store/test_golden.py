@@ -81,11 +81,11 @@ def mask_by_the_specification(domain: dict[str, Any]) -> np.ndarray:
 def test_a_golden_store_stays_readable(version):
     reader = StoreReader(GOLDEN / f"{version}.functa")
     assert verify(GOLDEN / f"{version}.functa").damaged == {}
-    assert f"v{reader.format_version}" == version.partition("_")[0]
+    assert f"v{reader.spec.format_version}" == version.partition("_")[0]
     assert reader.modulations[:].shape == (5, 4)
     assert reader.ids[:].tolist() == ["a.png", "b.png", "ä.png", "d.png", "e.png"]
     assert reader.base["map/kernel"].shape == (4, 16)
-    assert reader.quality["train"].examples == 3
+    assert reader.spec.quality["train"].examples == 3
     assert reader.rejects[0].member == "broken.png"
 
 
@@ -96,29 +96,33 @@ def test_a_golden_store_decodes_by_its_specification(version):
 
 
 def test_version_1_was_fitted_by_the_steps_of_learning():
-    fit = StoreReader(GOLDEN / "v1.functa").config.fit
+    fit = StoreReader(GOLDEN / "v1.functa").spec.config.fit
     assert (fit.num_steps, fit.stride, fit.tuning_steps) == (3, 1, 0)
 
 
 @pytest.mark.parametrize("version", [version for version in VERSIONS if int(version[1:].partition("_")[0]) < 4])
 def test_until_version_3_values_were_features(version):
     reader = StoreReader(GOLDEN / f"{version}.functa")
-    assert reader.domain == CellGrid(axes=("y", "x"), resolution=(8, 8))
-    assert reader.features == FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255)
-    assert (reader.config.network.head, dict(reader.metrics), reader.quality["test"].metrics) == ("linear", {}, {})
+    assert reader.spec.domain == CellGrid(axes=("y", "x"), resolution=(8, 8))
+    assert reader.spec.features == FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255)
+    assert (reader.spec.config.network.head, dict(reader.metrics), reader.spec.quality["test"].metrics) == (
+        "linear",
+        {},
+        {},
+    )
 
 
 @pytest.mark.parametrize("version", [version for version in VERSIONS if int(version[1:].partition("_")[0]) < 5])
 def test_until_version_4_ones_counted_as_much_as_zeros(version):
-    assert StoreReader(GOLDEN / f"{version}.functa").config.weight_of_ones == 1
+    assert StoreReader(GOLDEN / f"{version}.functa").spec.config.weight_of_ones == 1
 
 
 @pytest.mark.parametrize("version", ["v4", "v5"])
 @pytest.mark.parametrize("ending", ["", "_sphere", "_scene"])
 def test_since_version_4_kinds_of_domain_units_and_metrics_are_kept(make, version, ending):
     reader = StoreReader(GOLDEN / f"{version}{ending}.functa")
-    assert (reader.domain, reader.features) == make["KINDS"][ending]
-    columns = reader.features.columns
+    assert (reader.spec.domain, reader.spec.features) == make["KINDS"][ending]
+    columns = reader.spec.features.columns
     _, _, metrics = make["golden_values"](len(columns))
     assert tuple(reader.metrics) == columns
     for column, values in zip(columns, metrics.T, strict=True):

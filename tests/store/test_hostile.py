@@ -91,10 +91,10 @@ def damaged(numbers: Any, files: Files) -> Files:
 
 def decode(reader: Any, found: dict[str, Any]) -> np.ndarray:
     """The examples at two points per axis, by the paper's equations."""
-    domain = reader.domain
+    domain = reader.spec.domain
     coords = domain.inputs(np.full((2, domain.num_axes), 0.5))
     base = {name.removeprefix("base/"): array for name, array in found.items() if name.startswith("base/")}
-    network = ReferenceSiren.from_weights(reader.config.network.w0, base)
+    network = ReferenceSiren.from_weights(reader.spec.config.network.w0, base)
     with np.errstate(all="ignore"):
         return np.array([network(phi, coords) for phi in found["modulations"].astype(np.float64)])
 
@@ -104,10 +104,10 @@ def use(objects: Forged, *, thorough: bool) -> None:
     found = everything(objects)
     reader = StoreReader(objects)
     count = len(reader)
-    size = reader.config.network.modulation_size
+    size = reader.spec.config.network.modulation_size
     assert (found["modulations"].shape, found["modulations"].dtype) == ((count, size), np.float32)
     assert (found["mse"].shape, found["mse"].dtype) == ((count,), np.float32)
-    assert all(reader.metrics[name][:].shape == (count,) for name in reader.features.columns)
+    assert all(reader.metrics[name][:].shape == (count,) for name in reader.spec.features.columns)
     kinds = {"ids": "T", "split": "T", "labels": "biuf", "statistics": "f", "base": "f"}
     for name, array in found.items():
         if (group := name.partition("/")[0]) in kinds:

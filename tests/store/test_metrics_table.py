@@ -147,7 +147,7 @@ def test_recoding_copies_metrics(measured, metrics, tmp_path):
     recode(measured, tmp_path / "int8.functa", "int8")
     reader = StoreReader(tmp_path / "int8.functa")
     np.testing.assert_array_equal(reader.metrics_table, metrics)
-    assert reader.quality["test"].metrics == StoreReader(measured).quality["test"].metrics
+    assert reader.spec.quality["test"].metrics == StoreReader(measured).spec.quality["test"].metrics
 
 
 def test_a_decoded_dataset_has_metrics_as_columns_with_units(measured, metrics):

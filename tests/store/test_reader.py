@@ -23,14 +23,18 @@ def copy(store, tmp_path) -> Path:
 
 def test_a_reader_returns_what_was_written(store, contents, values):
     reader = StoreReader(store)
-    assert (reader.complete, reader.num_examples, reader.num_total, reader.format_version) == (
+    assert (reader.spec.complete, reader.num_examples, reader.spec.examples.count, reader.spec.format_version) == (
         True,
         21,
         21,
         FORMAT_VERSION,
     )
-    assert (reader.domain, reader.features, reader.config) == (contents.domain, contents.features, contents.config)
-    assert (reader.provenance, reader.reference) == (contents.provenance, contents.reference)
+    assert (reader.spec.domain, reader.spec.features, reader.spec.config) == (
+        contents.domain,
+        contents.features,
+        contents.config,
+    )
+    assert (reader.spec.provenance, reader.spec.reference) == (contents.provenance, contents.reference)
     assert reader.rejects == [Reject(member="broken.png", reason="truncated")]
     np.testing.assert_array_equal(reader.modulations, values[0], strict=True)
     np.testing.assert_array_equal(reader.mse, values[1], strict=True)
@@ -42,7 +46,9 @@ def test_a_reader_returns_what_was_written(store, contents, values):
     assert reader.base.keys() == contents.base.keys()
     for name, array in contents.base.items():
         np.testing.assert_array_equal(reader.base[name], array, strict=True)
-    assert {name: quality.examples for name, quality in reader.quality.items()} == dict.fromkeys(reader.quality, 7)
+    assert {name: quality.examples for name, quality in reader.spec.quality.items()} == dict.fromkeys(
+        reader.spec.quality, 7
+    )
     assert verify(store).damaged == {}
 
 
@@ -66,7 +72,7 @@ def test_an_unfinished_store_holds_the_finished_examples_and_no_others(write_sha
         write_shards(path, contents, stop_before=2)
     shutil.rmtree(path / "modulations/c/0")
     reader = StoreReader(path)
-    assert (reader.complete, len(reader), reader.num_total) == (False, 8, 21)
+    assert (reader.spec.complete, len(reader), reader.spec.examples.count) == (False, 8, 21)
     assert repr(reader).endswith("8 of 21 examples>")
     np.testing.assert_array_equal(reader.modulations[:], values[0][8:16])
     np.testing.assert_array_equal(reader.mse, values[1][8:16])

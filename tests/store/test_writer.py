@@ -58,7 +58,7 @@ def test_a_crash_on_completion_can_be_resumed(store, write_shards, contents, rea
         patch.setattr(StoreWriter, "_manifest", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write_shards(path, contents)
-    assert not StoreReader(path).complete
+    assert not StoreReader(path).spec.complete
     assert StoreReader(path).num_examples == 21
     write_shards(path, contents)
     assert read_all(path) == read_all(store)
@@ -154,7 +154,7 @@ def test_foreign_things_are_never_overwritten(write_shards, contents, tmp_path):
 
 def test_an_empty_directory_is_a_path_like_any_other(write_shards, contents, tmp_path):
     (tmp_path / "pets.functa").mkdir()
-    assert StoreReader(write_shards(tmp_path / "pets.functa", contents)).complete
+    assert StoreReader(write_shards(tmp_path / "pets.functa", contents)).spec.complete
 
 
 def test_two_writers_of_one_path_are_kept_apart(contents, tmp_path):
@@ -288,7 +288,7 @@ def test_a_writer_that_died_before_it_cleared_up_is_called_once_more(
         patch.setattr(Receipts, "clear", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write_shards(path, contents)
-    assert StoreReader(path).complete
+    assert StoreReader(path).spec.complete
     with pytest.raises(StoreExistsError, match="complete functaset"):
         write_shards(path, make_contents(rejects=()))
     write_shards(path, contents)

@@ -33,7 +33,7 @@ def test_attributes_say_what_the_numbers_mean(path):
     assert dataset.image.attrs["value_range"] == [0, 1]
     assert dataset.y.attrs["axis"] == "Y"
     assert dataset.attrs["title"] == "random.zip, decoded"
-    assert dataset.attrs["functa_format_version"] == functa_store.open(path).store.format_version
+    assert dataset.attrs["functa_format_version"] == functa_store.open(path).store.spec.format_version
     np.testing.assert_array_equal(dataset.animal.attrs["flag_values"], [0, 1])
     assert dataset.animal.attrs["flag_meanings"] == "tabby_cat dog"
     assert dataset.animal.dtype.kind == "i"

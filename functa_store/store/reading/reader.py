@@ -118,17 +118,8 @@ class StoreReader:
     Attributes:
         objects: Where it lies.
         path: Its path or URL.
-        spec: All it says about itself.
+        spec: Its description: domain, features, config, provenance, quality and more.
         shards: The shards that can be read, in order.
-        format_version: Version of the format.
-        complete: Whether every example has been fitted.
-        num_total: Number of examples, the unfinished ones included.
-        domain: Where the examples were sampled.
-        features: What their values mean.
-        config: The conversion.
-        provenance: Facts about the archive.
-        reference: Figures to compare with.
-        quality: Examples, PSNR and means of metrics by split; empty while unfinished.
         modulations: One modulation per example, float32 however they are stored.
         mse: Mean squared error of each fit, float32, in the squared unit of the features.
         metrics: The columns of `features` by name, one float32 per example, not a number where it has none.
@@ -152,11 +143,7 @@ class StoreReader:
         self.shards = there.shards
         self._records, self._knows_skeleton, self._verify = there.records, there.knows_skeleton, verify
         self._small = SmallArrays(self.objects, there.records if there.knows_skeleton else None)
-        self.format_version, self.complete = spec.format_version, spec.complete
-        self.num_total = spec.examples.count
-        self.domain, self.features, self.config = spec.domain, spec.features, spec.config
-        self.provenance, self.reference, self.quality = spec.provenance, spec.reference, spec.quality
-        size, n = self.config.network.modulation_size, self.num_examples
+        size, n = self.spec.config.network.modulation_size, self.num_examples
         columns = ["id", "split", *(f"labels/{name}" for name in self._label_names())]
         self._small.describe_all([*spec.tables(EXACT), *columns])
         self._check_tables()
@@ -172,7 +159,7 @@ class StoreReader:
         }
 
     def __repr__(self) -> str:
-        state = "complete" if self.complete else f"{self.num_examples} of {self.num_total} examples"
+        state = "complete" if self.spec.complete else f"{self.num_examples} of {self.spec.examples.count} examples"
         return f"<StoreReader {self.path}: {state}>"
 
     def __len__(self) -> int:
@@ -195,7 +182,7 @@ class StoreReader:
         Raises:
             StoreFormatError: If an array is missing, damaged or not of this network.
         """
-        sizes = self.config.network, self.domain.num_inputs, self.features.num_channels
+        sizes = self.spec.config.network, self.spec.domain.num_inputs, self.spec.features.num_channels
         described = self.spec.base
         kinds = {name: (array.dtype, array.shape) for name, array in described.items()}
         self._refuse(description_problems(kinds, *sizes))  # before anything of that size is read
@@ -228,7 +215,7 @@ class StoreReader:
         for name, array in arrays.items():
             if describe_array(array) != self.spec.rounding[name] or not np.isfinite(array).all():
                 raise StoreFormatError(f"{self.path}/{name}: damaged. Copy the store again, or convert again.")
-        rounding = Rounding(self.config.modulation_dtype, **arrays)
+        rounding = Rounding(self.spec.config.modulation_dtype, **arrays)
         if not rounding.is_finite:
             raise StoreFormatError(f"{self.path}: scale and offset lead beyond float32, or a scale is not positive.")
         return rounding
@@ -240,12 +227,12 @@ class StoreReader:
         Raises:
             StoreFormatError: If the store is unfinished, or they are missing or damaged.
         """
-        if not self.complete:
+        if not self.spec.complete:
             raise StoreFormatError(
                 f"{self.path}: unfinished store, which has no statistics. Run the command that was interrupted "
                 "(convert, recode or repair) again to finish it."
             )
-        shape = (self.config.network.modulation_size,)
+        shape = (self.spec.config.network.modulation_size,)
         return _for_reading(
             {name: self._small.read(f"statistics/{name}", "float32", shape) for name in ("mean", "std", "min", "max")}
         )
@@ -271,7 +258,7 @@ class StoreReader:
     @property
     def bytes_per_example(self) -> int:
         """Bytes of one stored modulation: what another example costs."""
-        return self.config.network.modulation_size * np.dtype(self.config.modulation_dtype).itemsize
+        return self.spec.config.network.modulation_size * np.dtype(self.spec.config.modulation_dtype).itemsize
 
     def _open_modulations(self) -> RowTable:
         return open_rows(self._shards_of("modulations"), self.rounding.to_values)
@@ -280,7 +267,7 @@ class StoreReader:
         return open_rows(self._shards_of("mse"), np.asarray)
 
     def _metrics(self) -> tuple[Rows | None, Mapping[str, Rows]]:
-        columns, n = self.features.columns, self.num_examples
+        columns, n = self.spec.features.columns, self.num_examples
         if not columns:
             return None, {}
         dtype = np.dtype(np.float32)
@@ -295,7 +282,7 @@ class StoreReader:
         return open_rows(self._shards_of("metrics"), np.asarray)
 
     def _shards_of(self, name: str) -> Shards:
-        table = self.spec.tables(Rounding(self.config.modulation_dtype))[name]
+        table = self.spec.tables(Rounding(self.spec.config.modulation_dtype))[name]
         return Shards(
             self.objects,
             table,
@@ -327,8 +314,8 @@ class StoreReader:
     def _column(self, name: str) -> Rows:
         """A small per-example array, described; read chunk by chunk when it is asked for."""
         described = self._small.describe(name)
-        if described["shape"] != (self.num_total,):
-            raise self._unexpected(name, f"shape {described['shape']}", f"({self.num_total},)")
+        if described["shape"] != (self.spec.examples.count,):
+            raise self._unexpected(name, f"shape {described['shape']}", f"({self.spec.examples.count},)")
         is_text, wanted = described["data_type"] == "string", name in ("id", "split")
         if is_text != wanted:
             raise self._unexpected(name, described["data_type"], "string" if wanted else "numbers")
@@ -337,7 +324,7 @@ class StoreReader:
 
     def _open_column(self, name: str) -> RowTable:
         array = self._small.open(name, None)
-        if self.complete:
+        if self.spec.complete:
             return Column(array)
         values = array.read()
         return ColumnInMemory(np.concatenate([values[:0], *(values[s.start : s.stop] for s in self.shards)]))
@@ -350,10 +337,10 @@ class StoreReader:
 
     def _check_tables(self) -> None:
         """Compare what other Zarr readers are told about the tables with what they are."""
-        for name, table in self.spec.tables(Rounding(self.config.modulation_dtype)).items():
+        for name, table in self.spec.tables(Rounding(self.spec.config.modulation_dtype)).items():
             described = self._small.describe(name)
             expected: dict[str, Any] = {
-                "shape": (self.num_total, *table.row_shape),
+                "shape": (self.spec.examples.count, *table.row_shape),
                 "data_type": table.dtype.name,
                 "chunks": (table.rows_per_shard, *table.row_shape),
                 "codecs": table.codecs,
