@@ -15,6 +15,7 @@ from functa_store.loaders.order import BlockShuffle, Order, Shuffle
 from functa_store.loaders.selection import select
 from functa_store.loaders.windows import Reading, SelectedRows
 from functa_store.store.reading.rows import Index
+from functa_store.support.optional import require
 from functa_store.support.threads import made_ahead
 
 if TYPE_CHECKING:
@@ -234,8 +235,7 @@ class Loader:
         Raises:
             MissingLibraryError: If torch is not installed.
         """
-        from functa_store.loaders.torch_datasets import to_tensors
-
+        require("torch", extra="torch", name="PyTorch")  # now, not at the first batch
         return self.converted(to_tensors, prefetch=prefetch)
 
     def converted(self, convert: Callable[[Batch], Any], *, prefetch: int = 0) -> ConvertedBatches:
@@ -285,3 +285,9 @@ class Loader:
             reading = dataclasses.replace(reading, order=dataclasses.replace(reading.order, shuffle=shuffle))
         self._place = place_in(state, describe(self.functaset, reading, self._place), self.batches_per_epoch)
         self.reading, self._iteration = reading, self._iteration + 1
+
+
+def to_tensors(batch: Batch) -> Batch:
+    """The same arrays as tensors of PyTorch, without a copy."""
+    torch = require("torch", extra="torch", name="PyTorch")
+    return {name: to_tensors(v) if isinstance(v, dict) else torch.as_tensor(v) for name, v in batch.items()}

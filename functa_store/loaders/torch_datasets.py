@@ -6,17 +6,12 @@ from typing import Any
 from functa_store.errors import MissingLibraryError
 from functa_store.loaders.batch_content import Batch
 from functa_store.loaders.datasets import Batches, Examples
+from functa_store.loaders.loader import to_tensors
 
 try:
-    import torch
-    from torch.utils.data import Dataset
+    import torch.utils.data
 except ImportError as error:
     raise MissingLibraryError("PyTorch is not installed; run pip install 'functa-store[torch]'") from error
-
-
-def to_tensors(batch: Batch) -> Batch:
-    """The same arrays as tensors, without a copy."""
-    return {name: to_tensors(v) if isinstance(v, dict) else torch.as_tensor(v) for name, v in batch.items()}
 
 
 def keep_batch(batch: Batch) -> Batch:
@@ -24,7 +19,7 @@ def keep_batch(batch: Batch) -> Batch:
     return batch
 
 
-class TorchExamples(Examples, Dataset[Batch]):
+class TorchExamples(Examples, torch.utils.data.Dataset[Batch]):
     """Examples as tensors, for a `torch.utils.data.DataLoader` with samplers of PyTorch's.
 
     `DataLoader(TorchExamples(functaset), batch_size=256, shuffle=True, collate_fn=keep_batch)` gathers each batch at
@@ -42,7 +37,7 @@ class TorchExamples(Examples, Dataset[Batch]):
         return to_tensors(super().__getitems__(indices))
 
 
-class TorchBatches(Batches, Dataset[Batch]):
+class TorchBatches(Batches, torch.utils.data.Dataset[Batch]):
     """The batches of a loader as tensors, for workers of a `torch.utils.data.DataLoader`.
 
     `DataLoader(TorchBatches(loader), batch_size=None, num_workers=2)` delivers the batches of the loader, in its order.

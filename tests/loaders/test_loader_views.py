@@ -122,7 +122,7 @@ def test_an_example_of_torch_is_one_of_numpy_in_tensors(fs):
 
 def test_tensors_share_the_memory_of_arrays(fs):
     torch = pytest.importorskip("torch")
-    from functa_store.loaders.torch_datasets import to_tensors
+    from functa_store.loaders.loader import to_tensors
 
     batch = next(iter(Loader(fs, 8)))
     tensors = to_tensors(batch)
