@@ -17,7 +17,7 @@ from functa_store.plugins import Converter, Preset
 from functa_store.progress import Report, silent
 from functa_store.sources.options import SurveyOptions, split_options
 
-# docs/how-to/convert-audio-video.md has the sweep (`python -m benchmarks.signals video --sweep`), which cannot tell w0
+# docs/benchmarks/signals.md has the sweep (`python -m benchmarks.signals video --sweep`), which cannot tell w0
 # from 20 to 30 apart.
 VIDEO_FAST = Preset(
     summary="clips of 16 frames at 32x32; shapes, not textures",
