@@ -22,7 +22,7 @@ from functa_store.plugins import Converter, Preset
 from functa_store.progress import Report, silent
 from functa_store.sources.options import SurveyOptions, split_options
 
-# docs/explanation/kinds.md has the sweep (`python -m benchmarks.scenes --sweep`): higher rates and w0 are ahead after
+# docs/benchmarks/kinds.md has the sweep (`python -m benchmarks.scenes --sweep`): higher rates and w0 are ahead after
 # 150 steps at 32x32; after a thousand at 64x64 folds of the training scenes cannot tell SIREN 5e-4 or w0 20 from this.
 SCENES_FAST = Preset(
     summary="views of scenes at 64x64, for a few CPU cores",

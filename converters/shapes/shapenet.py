@@ -45,7 +45,7 @@ from functa_store.progress import Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
 
 # Edges of shapes want as high frequencies as images. Rates of 5e-4 and 4e-3 are better for the first minutes, and make
-# learning collapse when they stay as high for 1,500 steps. docs/explanation/kinds.md has the sweep
+# learning collapse when they stay as high for 1,500 steps. docs/benchmarks/kinds.md has the sweep
 # (`python -m benchmarks.shapes --sweep`).
 SHAPES32_FAST = Preset(
     summary="shapes at 32x32x32, for a few CPU cores",
