@@ -14,7 +14,7 @@ from functa_store import open as open_functaset
 from functa_store.cli import convert, info
 from functa_store.cli import main as cli
 from functa_store.decode.pictures import comparison_sheet, to_image
-from functa_store.plugins import converters
+from functa_store.plugins import SurveyOptions
 from functa_store.progress import (
     Event,
     Fitted,
@@ -59,8 +59,8 @@ def main(output: Path = OUTPUT, seconds: float = DEMO_SECONDS, options: tuple[st
     args = cli.parse(words)
     convert.run(args, watch=events.append)
 
-    preset = args.converter.presets[args.preset]
-    source = converters()["celeba"].open(str(archive), convert.options_from(args, preset), silent)
+    preset = convert.preset_from(args)
+    source = args.converter.open(str(archive), convert.options_from(args, preset), SurveyOptions(), silent)
     held_out = np.flatnonzero(np.asarray(source.split) == "test")
     _write_sheet(output / "contact-sheet.png", store, source, held_out)
     _write_table(output / "table.md", info.facts(store), [source.read(int(i)) for i in held_out], events)

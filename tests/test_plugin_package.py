@@ -14,7 +14,7 @@ import pytest
 import functa_store
 from functa_store.cli.options import reopen_archive
 from functa_store.errors import ArchiveError, TooManyRejectsError
-from functa_store.plugins import converters
+from functa_store.plugins import SurveyOptions, converters
 from functa_store.progress import silent
 from functa_store.sources.source import check_source
 
@@ -91,7 +91,8 @@ def _store(functa, archive, tmp_path_factory):
 
 
 def test_a_file_of_curves_is_read_as_the_options_say(curves, archive):
-    source = curves.open(str(archive), {"points": POINTS, "limit": 30, "max_rejects": 0.1}, silent)
+    survey = SurveyOptions(limit=30, max_rejects=0.1)
+    source = curves.open(str(archive), curves.options(points=POINTS), survey, silent)
     assert isinstance(source, functa_store.Source)
     check_source(source)
     assert (len(source.ids), source.ids[7], source.read(7).shape) == (29, "line 9", (POINTS, 1))
@@ -101,14 +102,14 @@ def test_a_file_of_curves_is_read_as_the_options_say(curves, archive):
 
 
 def test_its_errors_are_those_of_functa_store(curves, archive, tmp_path):
-    options = {"points": 7, "limit": None, "max_rejects": 0.1}
+    options, survey = curves.options(points=7), SurveyOptions(max_rejects=0.1)
     with pytest.raises(TooManyRejectsError, match=r"40 of 40 lines .* line 1 has 24 numbers, expected 7"):
-        curves.open(str(archive), options, silent)
+        curves.open(str(archive), options, survey, silent)
     with pytest.raises(ArchiveError, match="no such file"):
-        curves.open(str(tmp_path / "none.csv"), options, silent)
+        curves.open(str(tmp_path / "none.csv"), options, survey, silent)
     (tmp_path / "bytes.csv").write_bytes(bytes(range(256)))
     with pytest.raises(TooManyRejectsError, match="line 1 could not convert"):
-        curves.open(str(tmp_path / "bytes.csv"), options, silent)
+        curves.open(str(tmp_path / "bytes.csv"), options, survey, silent)
 
 
 @pytest.mark.long

@@ -21,10 +21,9 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from converters.arrays.arrays import converter as arrays
-from converters.climate.climate import converter as climate
-from converters.shapes.voxels import converter as voxels
-from functa_store.progress import silent
+from converters.arrays.arrays import open_array_archive
+from converters.climate.climate import open_climate
+from converters.shapes.voxels import open_voxels
 from tests.fuzz import mutations
 from tests.fuzz.harness import Kind
 
@@ -50,18 +49,18 @@ def _read_arrays(rng: random.Random, path: pathlib.Path) -> None:
     if rng.random() < 0.5:
         options |= {"ids": "ids"} if rng.random() < 0.5 else {"labels": "labels"}
         options |= {"array": "values", "channels_axis": "none"} if rng.random() < 0.9 else {}
-        source = arrays.open(str(path), options, silent)
+        source = open_array_archive(str(path), **options)
     else:
-        source = voxels.open(str(path), options, silent)
+        source = open_voxels(str(path), **options)
     source.read(0)
     source.read(len(source.ids) - 1)
     source.check_unchanged()
 
 
 def _read_climate(rng: random.Random, path: pathlib.Path) -> None:
-    options = {"max_rejects": rng.choice((0.0, 1.0)), "check_first": rng.choice((None, None, 1))}
+    options: dict[str, object] = {"max_rejects": rng.choice((0.0, 1.0)), "check_first": rng.choice((None, None, 1))}
     options |= {"variable": "t2m"} if rng.random() < 0.3 else {}
-    source = climate.open(str(path), options, silent)
+    source = open_climate(str(path), **options)
     source.read(0)
     source.read(len(source.ids) - 1)
     source.check_unchanged()
