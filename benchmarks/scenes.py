@@ -24,7 +24,6 @@ from PIL import Image
 
 from benchmarks.recipes import Changes, changed, with_length
 from benchmarks.report import decibels, publish, table
-from converters.scenes.layout import evenly_spread
 from converters.scenes.source import SceneSource
 from converters.scenes.srn import SCENES_FAST, open_srn
 from functa_store.config import ConvertConfig
@@ -43,6 +42,7 @@ from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.nets.siren import to_weights
 from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
+from functa_store.sources.splits import evenly_centred
 
 CONTEXTS = (1, 2, 4, None)
 MOST_HELD_OUT = 8
@@ -106,8 +106,8 @@ class FewViews(Chosen):
         """Which views of a scene to fit, and which to measure: as many as there are, up to the domain's."""
         count = len(self.whole.views(int(self.indices[index])).images)
         first = int(CONTEXT_SHARE * count)
-        held_out = evenly_spread(count - first, self.volume.held_out_views)
-        return [evenly_spread(first, self.volume.views), [first + i for i in held_out]]
+        held_out = evenly_centred(count - first, self.volume.held_out_views)
+        return [evenly_centred(first, self.volume.views), [first + i for i in held_out]]
 
     def read(self, index: int) -> np.ndarray:
         """Raw values of one scene; views that it lacks are missing values."""

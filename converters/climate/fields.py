@@ -19,7 +19,7 @@ from functa_store.domains.sphere_geometry import (
     check_axis,
 )
 from functa_store.errors import ArchiveError, ConfigError, GridError
-from functa_store.sources.array_labels import as_text, storable
+from functa_store.sources.array_labels import as_classes, as_text, storable
 from functa_store.sources.source import Label
 
 TIME_NAMES = ("time", "valid_time", "date", "month", "year", "day")
@@ -95,8 +95,7 @@ def labels_of(coordinate: xr.DataArray) -> dict[str, Label]:
     if values.dtype.kind in "iufb":
         counted = values.dtype.kind in "iu" and np.array_equal(values, np.arange(len(values)))
         return {} if counted or not np.isfinite(values).all() else {name: Label(values=storable(values))}
-    classes, number = np.unique(as_text(values), return_inverse=True)
-    return {name: Label(values=number.astype(np.int32), names=tuple(classes.tolist()))}
+    return {name: as_classes(values)}
 
 
 def _dates(coordinate: xr.DataArray) -> Sequence[Any] | None:

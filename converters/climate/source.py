@@ -20,7 +20,7 @@ from functa_store.errors import ArchiveError, MemberError
 from functa_store.progress import Note, Report, Surveyed
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions
-from functa_store.sources.source import Label, Reject, Source, check_rejects, check_source
+from functa_store.sources.source import Label, Reject, Source, check_rejects, check_source, name_problem
 from functa_store.sources.splits import hold_out_every, hold_out_last
 from functa_store.support.lru_cache import LRUCache
 
@@ -189,7 +189,6 @@ class FieldSurvey:
         return "; ".join(f"{self._names[k]} {reason}" for k, reason in itertools.islice(problems.items(), NUM_NAMED))
 
 
-PERIOD = 10
 SPLIT_RULES = {"last": "last tenth of the times, or of the examples without times, held out", "every": "every tenth"}
 
 
@@ -302,7 +301,7 @@ def split_of(fields: Fields, rule: str, kept: np.ndarray) -> np.ndarray:
 
     With times, all examples of a time share their split; else each counts by itself. A single one trains.
     """
-    hold_out: Callable[[int], np.ndarray] = {"last": hold_out_last, "every": lambda n: hold_out_every(n, PERIOD)}[rule]
+    hold_out: Callable[[int], np.ndarray] = {"last": hold_out_last, "every": hold_out_every}[rule]
     number = kept
     if fields.time_dim is not None:
         number = np.unravel_index(kept, fields.sizes)[fields.dims.index(fields.time_dim)]
@@ -318,6 +317,6 @@ def _labels(fields: Fields, kept: np.ndarray) -> dict[str, Label]:
     for coordinate in fields.coordinates.values():
         along = places[fields.dims.index(str(coordinate.dims[0]))]
         for name, label in labels_of(coordinate).items():
-            if not name.startswith((".", "_")) and "/" not in name:
+            if name_problem(name) is None:
                 found.setdefault(name, dataclasses.replace(label, values=label.values[along]))
     return found

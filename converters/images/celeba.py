@@ -30,11 +30,12 @@ from functa_store.plugins import Converter
 from functa_store.progress import Report, silent
 from functa_store.sources.options import SurveyOptions, option, split_options
 from functa_store.sources.source import Label, name_problem
-from functa_store.sources.splits import hold_out_last
+from functa_store.sources.splits import SPLITS, hold_out_last
 
 ATTRIBUTES, PARTITION, IDENTITY = "list_attr_celeba.txt", "list_eval_partition.txt", "identity_CelebA.txt"
 LABEL_FILES = (ATTRIBUTES, PARTITION, IDENTITY)
-PARTITION_SPLITS = np.array(["train", "validation", "test"], "U10")
+PARTITION_SPLITS = np.array(SPLITS, "U10")
+"""By their numbers in the partition file."""
 
 _MOST_BYTES, _MOST_LINES, _MOST_VALUES = 1 << 26, 1 << 21, 1 << 26
 _MOST_DIGITS = 18

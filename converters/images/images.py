@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 from converters.archives.archive import open_archive
+from converters.folders import folder_splits_and_classes
 from converters.images.image_files import ImageOptions
 from converters.images.image_source import (
     Catalogue,
@@ -16,7 +17,6 @@ from converters.images.image_source import (
     list_images,
 )
 from converters.paper_recipe import of_the_papers
-from converters.splits import folder_splits_and_classes
 from functa_store.config import (
     ConvertConfig,
     NetworkConfig,
@@ -24,7 +24,7 @@ from functa_store.config import (
 from functa_store.plugins import Converter, Preset
 from functa_store.progress import Report, silent
 from functa_store.sources.options import SurveyOptions, split_options
-from functa_store.sources.splits import hold_out_every
+from functa_store.sources.splits import hold_out_every, hold_out_rule
 
 # The defaults of every configuration are this recipe's, chosen on an inner validation split of 1,171
 # portraits; docs/explanation/quality.md has the sweep.
@@ -63,9 +63,6 @@ CELEBA_PRESETS = {**_FACES, **_ANY}
 IMAGES_PRESETS = {**_ANY, **_FACES}
 
 
-_PERIOD = 10
-
-
 def open_images(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ImageSource:
     """A source over any archive of images.
 
@@ -92,8 +89,8 @@ def _open(path: str | os.PathLike[str], options: ImageOptions, survey: SurveyOpt
         images=images,
         labels={} if classes is None else {"class": classes},
         published=published,
-        rule=lambda n: hold_out_every(n, _PERIOD),
-        rule_name="every tenth example held out",
+        rule=hold_out_every,
+        rule_name=hold_out_rule(),
         facts={"converter": "images"},
     )
     return ImageSource(archive, catalogue, options, survey, report)

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from functa_store.errors import MemberError
+from functa_store.sources.splits import SPLIT_WORDS, split_of_word
 
 INTRINSICS = "intrinsics.txt"
-SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 
 # "cars_train", "cars_train_val" (new views of the training scenes), or "train" alone.
-_SPLIT_FOLDER = re.compile(r"^(?:(?P<category>.+?)(?:_train)?_)?(?P<split>train|val|validation|test)$")
+_SPLIT_FOLDER = re.compile(rf"^(?:(?P<category>.+?)(?:_train)?_)?(?P<split>{'|'.join(SPLIT_WORDS)})$", re.IGNORECASE)
 _FILE = re.compile(r"^(?P<scene>.+)/(?:(?P<part>rgb|pose)/(?P<name>[^/]+)\.(?P<suffix>[^./]+)|intrinsics\.txt)$")
 _MOST_TEXT, _NUM_SHOWN = 1 << 16, 60
 _SUFFIX = {"rgb": "png", "pose": "txt"}
@@ -46,7 +46,7 @@ class Scene(NamedTuple):
     def split(self) -> str | None:
         """The split that its folders name, or None."""
         found = _split_folder(self.name)
-        return SPLITS[found["split"]] if found else None
+        return split_of_word(found["split"]) if found else None
 
     @property
     def category(self) -> str:
@@ -89,12 +89,6 @@ def _split_folder(scene: str) -> re.Match[str] | None:
     """The folder nearest to a scene that is named as a split."""
     matches = (_SPLIT_FOLDER.match(folder) for folder in reversed(scene.split("/")[:-1]))
     return next(filter(None, matches), None)
-
-
-def evenly_spread(count: int, wanted: int) -> list[int]:
-    """At most so many of the numbers below a count, in the middle of equal parts."""
-    wanted = min(count, wanted)
-    return [(2 * i + 1) * count // (2 * wanted) for i in range(wanted)]
 
 
 def numbers(text: bytes, what: str) -> list[list[float]]:

@@ -6,11 +6,11 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from converters.scenes.layout import evenly_spread
 from functa_store.config import whole
 from functa_store.domains.scene import MOST_PIXELS, MOST_SAMPLES, MOST_VIEWS
 from functa_store.errors import ConfigError
 from functa_store.sources.options import ArchiveOptions
+from functa_store.sources.splits import evenly_centred
 
 BOUND_PER_DISTANCE = 0.5 / 1.3
 """Half the cube's edge relative to the cameras' distance: SRN's cameras are 1.3 away from objects inside a box with a
@@ -69,11 +69,11 @@ class SceneOptions(ArchiveOptions):
 
     def choose(self, count: int) -> tuple[list[int], list[int]]:
         """Which of a scene's views its fit sees, and which it is measured on."""
-        taken = evenly_spread(count, self.views or count)
-        context = [taken[i] for i in evenly_spread(len(taken), self.context_views or len(taken))]
+        taken = evenly_centred(count, self.views or count)
+        context = [taken[i] for i in evenly_centred(len(taken), self.context_views or len(taken))]
         rest = sorted(set(taken) - set(context))
         wanted = len(rest) if self.held_out_views is None else self.held_out_views
-        return context, [rest[i] for i in evenly_spread(len(rest), wanted)]
+        return context, [rest[i] for i in evenly_centred(len(rest), wanted)]
 
     def extent(self, distances: Float[np.ndarray, " cameras"]) -> tuple[float, float, float]:
         """Bound, near and far for cameras at these distances from the centre.

@@ -31,7 +31,7 @@ from functa_store.sources.source import (
     Source,
     check_source,
 )
-from functa_store.sources.splits import hold_out_every
+from functa_store.sources.splits import hold_out_every, hold_out_rule
 
 
 class Seen(NamedTuple):
@@ -122,7 +122,6 @@ CACHE_BYTES = 2**28
 NUM_RAY_NUMBERS = 9
 """Origin, direction and colour of a ray."""
 
-_PERIOD = 10
 
 SCENE_FEATURES = FeatureSpec(
     channels=("red", "green", "blue", "density"),
@@ -166,7 +165,7 @@ class SceneSource(Source):
         self._kept = functools.lru_cache(max(1, CACHE_BYTES // (3 * math.prod(self.volume.observed))))(self._read_views)
         self.ids = [scene.name for scene in self._scenes]
         splits = [scene.split for scene in self._scenes]
-        self.split = hold_out_every(len(splits), _PERIOD) if None in splits else np.array(splits, "U10")
+        self.split = hold_out_every(len(splits)) if None in splits else np.array(splits, "U10")
         self.labels = _categories([scene.category for scene in self._scenes])
         self.provenance = {
             "archive": archive.name,
@@ -174,7 +173,7 @@ class SceneSource(Source):
             **self._described(),
             "cameras": cameras_of(seen),
             "limit": limits.limit,
-            "split": "every tenth scene held out" if None in splits else "published",
+            "split": hold_out_rule("scene") if None in splits else "published",
             "rejects": len(self.rejects),
         }
         if limits.check_first is None:

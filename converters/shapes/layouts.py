@@ -16,10 +16,11 @@ import numpy as np
 from converters.archives.archive import Archive, read_file
 from converters.archives.plain_files import checked_path, shown
 from converters.archives.streamed import MAX_TEXT_BYTES, StreamedTar
+from converters.folders import folder_splits_and_classes
 from converters.shapes.mesh_files import MESH_SUFFIXES
-from converters.splits import folder_splits_and_classes
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Label
+from functa_store.sources.splits import split_of_word
 
 Kind = Literal["solid", "surface", "mesh"]
 ShapeLayout = Literal["core", "vox", "folders"]
@@ -135,7 +136,6 @@ def _sorted(models: list[Model]) -> list[Model]:
 
 TAXONOMY, SPLIT_FILE = "taxonomy.json", "all.csv"
 _COLUMNS = ("synsetId", "modelId", "split")
-_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -241,7 +241,7 @@ def _listed(file: TextFile) -> dict[str, str]:
         raise ArchiveError(f"{file.where}: found columns {columns}, expected also {', '.join(missing)}")
     found: dict[str, str] = {}
     for row in rows:
-        split = _SPLITS.get(row["split"] or "")
+        split = split_of_word(row["split"] or "")
         name = f"{(row['synsetId'] or '').zfill(8)}/{row['modelId']}"
         if split is None or found.setdefault(name, split) != split:
             raise ArchiveError(

@@ -32,13 +32,10 @@ from functa_store.progress import Report
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import Label, Source, check_source
-from functa_store.sources.splits import hold_out_every
+from functa_store.sources.splits import hold_out_every, hold_out_rule
 
 OCCUPANCY = FeatureSpec(channels=("occupancy",), metrics=("iou", "accuracy"))
 """What the features of shapes mean: 1 inside, 0 outside."""
-
-PERIOD = 10
-HOLD_OUT_RULE = "every tenth example held out"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -168,7 +165,7 @@ class ShapeSource(Source):
             "sha256": self._archive.sha256() if limits.check_first is None else None,
             **dataclasses.asdict(self._options),
             "limit": limits.limit,
-            "split": HOLD_OUT_RULE if catalogue.published is None else "published",
+            "split": hold_out_rule() if catalogue.published is None else "published",
             "files": {kind: kinds[kind] for kind in KINDS if kinds[kind]},
             "rejects": len(self.rejects),
             **catalogue.facts,
@@ -194,5 +191,5 @@ def unpacked(bits: bytes, resolution: int) -> Bool[np.ndarray, "z y x"]:
 
 def _split(name: str, catalogue: ShapeCatalogue, keep: np.ndarray) -> np.ndarray:
     if catalogue.published is None:
-        return hold_out_every(len(keep), PERIOD)
+        return hold_out_every(len(keep))
     return published_split(name, "model", np.array(catalogue.published, "U10"), keep)

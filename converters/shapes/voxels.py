@@ -21,20 +21,19 @@ from converters.arrays import array_files
 from converters.arrays.array_files import ArrayFile, read_beside
 from converters.arrays.bounds import MAX_EXAMPLE_BYTES, check_examples, in_bounded_memory
 from converters.arrays.npy_files import MAX_HEADER_BYTES, Npz
+from converters.folders import folder_splits_and_classes
 from converters.shapes.shape_files import MAX_CELLS
-from converters.shapes.shape_source import HOLD_OUT_RULE, PERIOD
 from converters.shapes.shapenet import VOXELS_PRESETS
-from converters.splits import folder_splits_and_classes
 from converters.survey import in_threads, survey
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import ArchiveError, FunctaStoreError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Report, silent
-from functa_store.sources.array_labels import as_text
+from functa_store.sources.array_labels import as_label, as_text
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, split_options
 from functa_store.sources.source import Label, Reject, Source, check_source
-from functa_store.sources.splits import hold_out_every
+from functa_store.sources.splits import hold_out_every, hold_out_rule, splits_of_words
 
 NAMES = {
     "array": ("occupancy", "occupancies", "voxels", "values"),
@@ -174,12 +173,6 @@ def _check_shape(shape: tuple[int, ...], path: str) -> None:
         raise ArchiveError(f"{name}: examples have shape {grid}, expected at most {MAX_CELLS} cells each")
 
 
-def splits_of(names: Sequence[str]) -> np.ndarray:
-    """Splits by their usual names: "val" and "valid" are "validation"."""
-    usual = {"val": "validation", "valid": "validation"}
-    return np.array([usual.get(name.lower(), name.lower()) for name in names])
-
-
 BYTES = 255
 """What is inside in occupancies that were saved as a picture."""
 
@@ -227,13 +220,13 @@ class VoxelSource(Source):
         self.features = FeatureSpec(channels=("occupancy",), scale=self._scale(), metrics=("iou", "accuracy"))
         self.ids = [ids[int(k)] for k in self._keep]
         published, self.labels = self._described(ids)
-        self.split = hold_out_every(len(self.ids), PERIOD) if published is None else published[self._keep]
+        self.split = hold_out_every(len(self.ids)) if published is None else published[self._keep]
         self.provenance = {
             "archive": name,
             "sha256": self._sha256() if limits.check_first is None else None,
             **facts,
             "limit": limits.limit,
-            "split": HOLD_OUT_RULE if published is None else "published",
+            "split": hold_out_rule() if published is None else "published",
             "rejects": len(self.rejects),
             "converter": "voxels",
         }
@@ -304,19 +297,11 @@ class VoxelSource(Source):
         if any("/" in name for name in ids):
             published, label = folder_splits_and_classes(ids)
         if "split" in beside:
-            published = splits_of(as_text(beside["split"]).tolist())
+            published = splits_of_words(as_text(beside["split"]).tolist())
         if "labels" in beside:
-            label = _label(beside["labels"])
+            label = as_label("labels", beside["labels"])
         labels = {} if label is None else {"class": Label(values=label.values[self._keep], names=label.names)}
         return published, labels
-
-
-def _label(values: np.ndarray) -> Label:
-    """Numbers as they are, text as class numbers in the order of the sorted names."""
-    if values.dtype.kind in "biuf":
-        return Label(values=values)
-    names, numbers = np.unique(as_text(values), return_inverse=True)
-    return Label(values=numbers.astype(np.int32), names=tuple(names.tolist()))
 
 
 Order = Literal["zyx", "zxy", "yzx", "yxz", "xzy", "xyz"]

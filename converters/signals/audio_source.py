@@ -9,6 +9,7 @@ from jaxtyping import Float32, Float64
 from converters.archives.archive import Archive
 from converters.archives.listing import has_suffix, not_wanted, nothing_to_convert
 from converters.archives.memory_share import DECODED_BYTES, room
+from converters.folders import group_labels, group_split
 from converters.signals.audio_files import (
     CHANNELS,
     SoundOptions,
@@ -17,7 +18,6 @@ from converters.signals.audio_files import (
     read_sound,
     window_format,
 )
-from converters.splits import group_labels, group_split
 from converters.survey import in_threads, survey
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import ArchiveError, MemberError

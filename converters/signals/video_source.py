@@ -8,9 +8,9 @@ from jaxtyping import UInt8
 from converters.archives.archive import Archive
 from converters.archives.listing import not_wanted
 from converters.archives.memory_share import room
+from converters.folders import group_labels, group_split
 from converters.images.image_files import CHANNELS
 from converters.signals.video_clips import VideoOptions, is_clip_or_frame, list_clips
-from converters.splits import group_labels, group_split
 from converters.survey import in_threads, survey
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import MemberError

@@ -16,6 +16,7 @@ from functa_store.learn.tiling import all_points, tile_points, tile_rows
 from functa_store.nets.siren import from_weights
 from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
+from functa_store.sources.splits import evenly_to_both_ends
 from functa_store.store.format.spec import StoreSpec, examples_sha256
 
 SAMPLE = 64
@@ -84,7 +85,7 @@ def worst_disagreement(functaset: Functaset, source: Source) -> Disagreement:
         raise StoreMismatchError(f"{store.path}: was converted from other examples; name the archive that it is from.")
     if not len(functaset):
         return Disagreement(examples=0, worst=0.0, id="")
-    chosen = np.unique(np.linspace(0, len(functaset) - 1, SAMPLE).astype(np.int64))
+    chosen = evenly_to_both_ends(len(functaset), SAMPLE)
     ids, stored = [str(name) for name in store.ids[chosen]], store.mse[chosen].astype(np.float64)
     found = _errors(functaset, source, chosen, [places[name] for name in ids])
     squared = 4 * (store.spec.rounding_loss.mse_max if store.spec.rounding_loss else 0.0)

@@ -13,6 +13,7 @@ from functa_store.decode.tiled_decoder import TiledDecoder
 from functa_store.domains.scene import SceneVolume
 from functa_store.errors import StoreFormatError
 from functa_store.sources.source import Label
+from functa_store.sources.splits import evenly_to_both_ends
 from functa_store.store.format.quantization import Rounding, choose_rounding
 from functa_store.store.format.spec import Contents, RoundingLoss
 from functa_store.store.reading.reader import StoreReader
@@ -55,7 +56,7 @@ def _on_grid(store: StoreReader, most_points: int) -> Compared:
     """Points of the native grid that have a value, evenly spread."""
     domain = store.spec.domain
     decoder = TiledDecoder(store.spec.config.network, store.base, domain, store.spec.features.num_channels)
-    places = np.unique(np.linspace(0, domain.num_points - 1, most_points).astype(np.int64))
+    places = evenly_to_both_ends(domain.num_points, most_points)
     coords = domain.points()[places]
     weights = np.ones(len(places)) if domain.weights is None else np.asarray(domain.weights, np.float64)[places]
     present = np.where(domain.missing(coords), 0.0, weights)
@@ -148,7 +149,7 @@ def measure_loss(reader: StoreReader, rounding: Rounding) -> RoundingLoss | None
     if rounding.dtype == "float32":
         return before
     look, weights = compared(reader, MEASURED_POINTS)
-    chosen = np.unique(np.linspace(0, reader.num_examples - 1, MEASURED).astype(np.int64))
+    chosen = evenly_to_both_ends(reader.num_examples, MEASURED)
     difference = np.zeros(len(chosen))
     for i, example in enumerate(chosen):
         exact = reader.modulations[example : example + 1]

@@ -10,8 +10,6 @@ from functa_store.errors import ArchiveError
 from functa_store.sources.source import Label
 from functa_store.sources.splits import hold_out_every
 
-_PERIOD = 10
-
 AnyLabel = Label | Sequence[Any] | np.ndarray
 """A label, or a number or text per example."""
 
@@ -48,7 +46,7 @@ class PerExample:
 
     def taken(self, rows: np.ndarray) -> tuple[list[str], np.ndarray, dict[str, Label]]:
         """Ids, split and labels of some examples."""
-        split = hold_out_every(len(rows), _PERIOD) if self.split is None else self.split[rows]
+        split = hold_out_every(len(rows)) if self.split is None else self.split[rows]
         labels = {name: dataclasses.replace(label, values=label.values[rows]) for name, label in self.labels.items()}
         return [self.id(int(row)) for row in rows], split, labels
 
@@ -88,9 +86,14 @@ def as_label(name: str, values: np.ndarray) -> Label:
     if values.ndim == 1 and values.dtype.kind in "biuf":
         return Label(values=values)
     if values.ndim == 1 and values.dtype.kind in "SUOT":
-        names, numbers = np.unique(as_text(values), return_inverse=True)
-        return Label(values=numbers.astype(np.int32), names=tuple(str(text) for text in names))
+        return as_classes(values)
     raise ArchiveError(f"label {name}: found {values.dtype} of shape {values.shape}, expected a number or text each")
+
+
+def as_classes(values: np.ndarray) -> Label:
+    """A label of class numbers in the order of the sorted texts, which are its names."""
+    names, numbers = np.unique(as_text(values), return_inverse=True)
+    return Label(values=numbers.astype(np.int32), names=tuple(str(text) for text in names))
 
 
 def as_text(values: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from functa_store.sources.source import (
     check_rejects,
     check_source,
 )
+from functa_store.sources.splits import hold_out_rule
 
 AXES = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
 
@@ -111,7 +112,7 @@ class ArraySource(Source):
         self.provenance = {
             "archive": name,
             "sha256": found.sha256 if check_first is None else None,
-            "split": "every tenth example held out" if split is None else "published",
+            "split": hold_out_rule() if split is None else "published",
             "limit": limit,
             "rejects": len(self.rejects),
         }

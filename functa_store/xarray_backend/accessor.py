@@ -11,6 +11,7 @@ from functa_store.decode.cf import CHANNEL, EXAMPLE, example_columns
 from functa_store.domains.cells import Region
 from functa_store.domains.domain import Domain
 from functa_store.errors import ExampleIndexError, GridError, StoreMismatchError
+from functa_store.sources.splits import evenly_to_both_ends
 from functa_store.xarray_backend.dataset import Opened
 
 MOST_COMPARED, RUNS = 1024, 8
@@ -46,7 +47,7 @@ def _compared(examples: xr.Variable) -> dict[Any, xr.Variable]:
     """Places in a dataset of the examples that are compared."""
     run = MOST_COMPARED // RUNS
     if examples.size > MOST_COMPARED:
-        flat = (np.linspace(0, examples.size - run, RUNS).astype(int)[:, None] + np.arange(run)).ravel()
+        flat = (evenly_to_both_ends(examples.size - run + 1, RUNS)[:, None] + np.arange(run)).ravel()
     else:
         flat = np.arange(examples.size)
     places = np.unravel_index(flat, examples.shape) if examples.ndim else ()

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from converters.folders import folder_splits_and_classes
 from converters.images import celeba, images
 from converters.images.images import open_images
-from converters.splits import folder_splits_and_classes
 from functa_store.cli.convert import options_from, preset_from
 from functa_store.cli.main import parse
 from functa_store.errors import ArchiveError

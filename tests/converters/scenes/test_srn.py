@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from converters.scenes.layout import evenly_spread, list_scenes
+from converters.scenes.layout import list_scenes
 from converters.scenes.options import SceneOptions
 from converters.scenes.srn import converter, open_srn
 from converters.scenes.views import (
@@ -28,6 +28,7 @@ from functa_store.errors import (
 from functa_store.progress import silent
 from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import Source
+from functa_store.sources.splits import evenly_centred
 
 DATA = pathlib.Path(__file__).parents[4] / "shared" / "data" / "scenes_sweethome3d_srn.zip"
 SIZE = 8
@@ -112,7 +113,7 @@ def test_views_for_the_fit_come_first_and_held_out_ones_last(pack):
     source = open_whole(pack(files), views=6, context_views=2, held_out_views=3)
     assert (source.domain.views, source.domain.held_out_views) == (2, 3)
     eyes = orbit(8, 1.3, 30.0)[:, :3, 3]
-    chosen = [evenly_spread(8, 6)[i] for i in (1, 4, 0, 3, 5)]  # 2 of 6, then 3 of the 4 others
+    chosen = [evenly_centred(8, 6)[i] for i in (1, 4, 0, 3, 5)]  # 2 of 6, then 3 of the 4 others
     np.testing.assert_allclose(source.read(0)[:, 0, 0, :3], eyes[chosen], atol=1e-6)
     short = source.read(1)
     present = ~np.isnan(short[:, 0, 0, 6])

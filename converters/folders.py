@@ -1,4 +1,4 @@
-"""Splits and labels from folders, and of examples cut from longer files."""
+"""Splits and classes by the folders of an archive, and splits of examples that share a file."""
 
 import posixpath
 from collections.abc import Sequence
@@ -6,15 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from functa_store.sources.source import Label
-from functa_store.sources.splits import hold_out_every, hold_out_last
-
-_SPLIT_FOLDERS = {
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-}
+from functa_store.sources.splits import HOLD_OUT_PERIOD, hold_out_every, hold_out_last, hold_out_rule, split_of_word
 
 
 def folder_splits_and_classes(images: Sequence[str]) -> tuple[np.ndarray | None, Label | None]:
@@ -30,7 +22,7 @@ def folder_splits_and_classes(images: Sequence[str]) -> tuple[np.ndarray | None,
     folders = sorted({posixpath.dirname(image) for image in images})
     common = posixpath.commonpath(folders)
     below = {folder: folder[len(common) :].strip("/").partition("/") for folder in folders}
-    splits = {folder: _SPLIT_FOLDERS.get(top.lower()) for folder, (top, _, _) in below.items()}
+    splits = {folder: split_of_word(top) for folder, (top, _, _) in below.items()}
     if published := None not in splits.values():
         names = {folder: rest or "." for folder, (_, _, rest) in below.items()}
     else:
@@ -43,9 +35,6 @@ def folder_splits_and_classes(images: Sequence[str]) -> tuple[np.ndarray | None,
         np.array([splits[p] for p in places], "U10") if published else None,
         label if len(classes) > 1 else None,
     )
-
-
-_PERIOD = 10
 
 
 def group_split(places: Sequence[str], group: str, part: str) -> tuple[np.ndarray, str]:
@@ -64,12 +53,12 @@ def group_split(places: Sequence[str], group: str, part: str) -> tuple[np.ndarra
     if not files:
         return np.empty(0, "U10"), "none"
     published, _ = folder_splits_and_classes(files)
-    if published is None and len(files) < _PERIOD:
+    if published is None and len(files) < HOLD_OUT_PERIOD:
         split = hold_out_last(len(places))
         split[0] = "train"  # a single one, too, is there to learn from
         return split, f"last tenth of the {part}s held out"
-    rule = "published" if published is not None else f"every tenth {group} held out"
-    by_file = dict(zip(files, published if published is not None else hold_out_every(len(files), _PERIOD), strict=True))
+    rule = "published" if published is not None else hold_out_rule(group)
+    by_file = dict(zip(files, published if published is not None else hold_out_every(len(files)), strict=True))
     return np.array([by_file[place] for place in places], "U10"), rule
 
 
