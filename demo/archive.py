@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-TILE = 64
+TILE = 32
 """Pixels along a side of a tile."""
 
 TRAIN_STRIDE, HELD_OUT_STRIDE = 24, TILE

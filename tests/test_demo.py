@@ -49,7 +49,7 @@ def test_the_archive_repeats_byte_for_byte(tmp_path, monkeypatch):
 def test_the_demo_leaves_a_sheet_a_table_and_a_store(tmp_path):
     """Twice, since the second run must replace what the first one left."""
     for _ in range(2):
-        demo.main(tmp_path / "out", seconds=1.0, options=("--modulation-dim", "8", "--limit", "1640"))
+        demo.main(tmp_path / "out", seconds=1.0, options=("--modulation-dim", "8", "--limit", "1900"))
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"contact-sheet.png", "table.md", "photographs.functa"} <= names
 

@@ -107,7 +107,7 @@ def comparison_sheet(columns: Mapping[str, Sequence[Image.Image]], gap: int = GA
     pixels stay visible.
 
     Args:
-        columns: By heading, the same number of images, at least one.
+        columns: By heading, which may have several lines, the same number of images, at least one.
         gap: Pixels of background between two images.
 
     Returns:
@@ -116,7 +116,8 @@ def comparison_sheet(columns: Mapping[str, Sequence[Image.Image]], gap: int = GA
     everything = [image for images in columns.values() for image in images]
     size = max(image.width for image in everything), max(image.height for image in everything)
     num_rows = max(len(images) for images in columns.values())
-    shape = _span(len(columns), size[0], gap), _HEADING_HEIGHT + _span(num_rows, size[1], gap)
+    top = _HEADING_HEIGHT * max(heading.count("\n") + 1 for heading in columns)
+    shape = _span(len(columns), size[0], gap), top + _span(num_rows, size[1], gap)
     sheet = Image.new("RGB", shape, _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for number, (heading, images) in enumerate(columns.items()):
@@ -124,7 +125,7 @@ def comparison_sheet(columns: Mapping[str, Sequence[Image.Image]], gap: int = GA
         draw.text((left + gap, gap), heading, fill=_INK, font=ImageFont.load_default(size=14))
         for row, image in enumerate(images):
             scaled = image.resize(size, Image.Resampling.NEAREST)
-            sheet.paste(scaled, (left, _HEADING_HEIGHT + row * (size[1] + gap)))
+            sheet.paste(scaled, (left, top + row * (size[1] + gap)))
     return sheet
 
 

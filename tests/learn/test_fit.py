@@ -101,6 +101,7 @@ def test_ones_count_more_in_the_steps_but_not_in_the_error(shared_bytes, monkeyp
     case.assert_fits([ALL, GRID[::2, ::2].ravel(), GRID[1::2, 1::2].ravel()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [1, 2])
 def test_grids_too_large_for_what_examples_share_are_fitted_alike(stride, monkeypatch):
     """The first step looks at all points, whether its gradient is a product or not."""
@@ -115,6 +116,7 @@ def test_grids_too_large_for_what_examples_share_are_fitted_alike(stride, monkey
     np.testing.assert_allclose(alone.modulations, shared.modulations, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_cost_counts_what_is_computed(monkeypatch):
     """Two passes a step but for the first one, on a share (2 x 3 of 42 points) of them, and one for the error."""
     assert Case(NETWORKS["latent"], PLAIN).fit.passes == 5

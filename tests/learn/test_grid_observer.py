@@ -65,6 +65,7 @@ def test_what_is_missing_counts_in_no_error(stride, projected, monkeypatch):
     np.testing.assert_allclose(mse, expected(learnable, gappy, modulations, np.ones((4, 42)))[0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_without_gaps_a_source_that_may_have_some_is_fitted_alike():
     plain, gappy = fitted(source())[0], fitted(source(missing=True))[0]
     np.testing.assert_allclose(plain.modulations, gappy.modulations, rtol=1e-4, atol=1e-6)
@@ -124,6 +125,7 @@ def test_overlap_and_agreement_are_those_of_what_is_above_a_half(tile):
     np.testing.assert_allclose(metrics, np.stack([iou, (found == there).mean(axis=1)], axis=1), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [None, 5])
 def test_overlap_and_agreement_leave_out_what_is_missing(tile):
     gappy = source(np.where(GAPS, np.nan, VALUES > 0.7).astype(np.float32), missing=True, metrics=("iou", "accuracy"))
@@ -149,6 +151,7 @@ def test_weights_of_what_is_missing_go_to_the_rest():
     assert not normalized(jnp.full(3, 1 / 3), jnp.full((3, 2), jnp.nan)).any()
 
 
+@pytest.mark.slow
 def test_a_part_without_any_value_changes_nothing():
     """All of one phase of a stride is missing: its step must neither move the modulation nor look like a divergence."""
     values = VALUES.copy()

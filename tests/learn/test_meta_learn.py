@@ -52,6 +52,7 @@ def learned(config, **options):
     return meta_learn(TrainingSet(SOURCE, config), config, **options)
 
 
+@pytest.mark.slow
 def test_learning_improves_the_monitored_examples():
     events = []
     base = learned(CONFIG, report=events.append)
@@ -67,6 +68,7 @@ def test_the_same_seed_learns_the_same_and_another_does_not():
     assert not np.array_equal(first.learnable.rates, other.learnable.rates)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_exactly():
     memory = Memory(stop_at=23)
     with pytest.raises(KeyboardInterrupt):
@@ -157,6 +159,7 @@ def test_learning_that_overfits_or_wavers_goes_on(monkeypatch, monitored_loses, 
     assert {snapshot.rollbacks for snapshot, _ in states} == {0}
 
 
+@pytest.mark.slow
 def test_while_learning_overfits_each_best_state_is_looked_at_once(monkeypatch):
     """Looks from step 10 on; the first one comes before learning, and the last state is not judged."""
     monitored, seen = iter([0.0, 10.0, 5.0, 4.0, 20.0, 5.0, 6.0]), []

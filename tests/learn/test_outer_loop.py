@@ -81,6 +81,7 @@ def test_ones_count_more_in_the_losses(start):
     np.testing.assert_allclose(weighed, plain * np.array([1, 3]), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_scale_of_zero_changes_nothing(start):
     graph, state = start
     after, _ = make_outer_step(graph, CONFIG, OBSERVER)(state, RAW, KEY, np.float32(0))
@@ -94,6 +95,7 @@ def test_inner_rates_stay_positive(start):
     assert np.min(after.learnable.rates) >= np.float32(LOWEST_RATE)
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.integers(1, 64), st.integers(0, 1000))
 def test_sampled_points_are_distinct_and_lie_on_the_grid(count, seed):
@@ -108,6 +110,7 @@ def test_every_point_is_sampled_equally_often():
     assert abs(counts - 1000).max() < 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("microbatch", [2])
 def test_examples_taken_together_give_the_gradient_of_one_after_the_other(start, microbatch):
     graph, state = start

@@ -73,6 +73,7 @@ def test_a_scene_is_looked_at_along_rays():
     assert observer.grid is None
 
 
+@pytest.mark.slow
 def test_the_outer_loss_sees_all_views_and_the_steps_of_an_example_the_same_few():
     views = []
     for seed in range(200):
@@ -94,6 +95,7 @@ def test_looks_have_rays_of_their_own():
         assert (np.abs(look - (np.arange(64) + 0.5) * SIZE**2 / 64) <= 2.5).all()
 
 
+@pytest.mark.slow
 def test_a_fit_sees_bin_centres_and_learning_random_ones():
     assert everything().places.offsets is None
     one, other = (everything(key=jax.random.key(seed)).places.offsets for seed in range(2))
@@ -197,6 +199,7 @@ def test_a_scene_with_fewer_views_than_others_is_fitted_as_if_it_were_alone():
     assert found[1:] == pytest.approx(wanted[1:], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_scene_without_held_out_views_has_no_error_on_them():
     gone = RAW.copy()
     gone[4, ..., 6:] = np.nan
@@ -227,6 +230,7 @@ def test_the_gradient_is_that_of_the_error():
     np.testing.assert_allclose(gradient @ direction, (error(step) - error(-step)) / (2 * step), rtol=0.05)
 
 
+@pytest.mark.slow
 def test_a_network_learns_to_show_two_spheres():
     """All its weights by Adam, on whole views."""
     graph, state = nnx.split(init_siren(NETWORK, 3, 4, seed=1))

@@ -64,6 +64,7 @@ def test_without_tuning_the_learned_rates_stay(base):
     assert not np.asarray(shared.steps.momenta).any()
 
 
+@pytest.mark.slow
 def test_steps_that_tuning_made_worse_are_not_taken(base, monkeypatch):
     """The monitored examples decide."""
     looks = iter([20.0, 19.0])
@@ -73,6 +74,7 @@ def test_steps_that_tuning_made_worse_are_not_taken(base, monkeypatch):
     assert used.tuning_steps == 0
 
 
+@pytest.mark.slow
 def test_an_update_that_is_not_finite_is_left_out(base, monkeypatch, caplog):
     gradient = _Tuner._gradient
 

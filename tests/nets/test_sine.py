@@ -47,6 +47,7 @@ def test_derivatives_are_those_of_the_sine(x):
     np.testing.assert_allclose(jax.grad(sine.cos)(x), -np.sin(x), atol=3e-7)
 
 
+@pytest.mark.slow
 def test_a_batch_of_derivatives_is_the_batch_of_each():
     angles = jnp.linspace(-30, 30, 24).reshape(4, 6)
     for function in (sine.sin, jax.grad(sine.sin), jax.grad(jax.grad(sine.sin))):

@@ -110,6 +110,7 @@ def test_random_samples_stay_each_in_its_bin_and_are_uniform_there():
     assert abs(inside.var() - 1 / 12) < 0.005
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_for_rays_along_the_faces_and_past_the_cube():
     def loss(density, origins, directions):
         samples = samples_along(origins, directions, VOLUME)

@@ -57,6 +57,7 @@ def assert_no_secrets(text: str | bytes) -> None:
     assert SECRET.encode() not in text
 
 
+@pytest.mark.slow
 def test_credentials_are_in_no_object(s3):
     with pytest.raises(KeyboardInterrupt):
         write_shards(s3, make_contents(), stop_before=2)

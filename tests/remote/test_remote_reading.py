@@ -87,6 +87,7 @@ def test_info_describes_a_url(remote_copy, local, proxy, capsys):
     assert found == json.loads(capsys.readouterr().out) | {"path": remote_copy}
 
 
+@pytest.mark.slow
 def test_verify_tells_complete_incomplete_damaged_and_nothing(s3, url, proxy, capsys):
     def verify() -> int:
         code = cli.main(["verify", url, "--endpoint", proxy.url, "--json"])
