@@ -1,12 +1,11 @@
 """Comparison of recipes, changes of one configuration, without a look at what is held out."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from functa_store.config import ConvertConfig
+from functa_store.config import ConvertConfig, overlaid
 from functa_store.learn.batch_fit import mean_psnr
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import learned_fit, meta_learn
@@ -18,12 +17,6 @@ Changes = dict[str, dict[str, Any]]
 """New values of fields of a configuration's parts: {"network": {"w0": 20.0}}."""
 
 
-def changed(config: ConvertConfig, changes: Changes) -> ConvertConfig:
-    """A configuration with some values of its parts changed."""
-    parts = {part: dataclasses.replace(getattr(config, part), **values) for part, values in changes.items()}
-    return dataclasses.replace(config, **parts)
-
-
 def with_length(config: ConvertConfig, outer_steps: int | None, time_budget: float | None) -> ConvertConfig:
     """A configuration that learns for so many steps or seconds; as it is if both are None.
 
@@ -32,7 +25,7 @@ def with_length(config: ConvertConfig, outer_steps: int | None, time_budget: flo
     """
     if outer_steps is None and time_budget is None:
         return config
-    return changed(config, {"outer": {"num_steps": outer_steps, "time_budget": time_budget}})
+    return overlaid(config, {"outer": {"num_steps": outer_steps, "time_budget": time_budget}})
 
 
 class TrainingPart(Source):
@@ -60,7 +53,7 @@ def validated(source: Source, start: ConvertConfig, recipes: Mapping[str, Change
         recipes: By name.
     """
     for name, changes in recipes.items():
-        yield {"recipe": name, "psnr": validation_psnr(source, changed(start, changes))}
+        yield {"recipe": name, "psnr": validation_psnr(source, overlaid(start, changes))}
 
 
 def validation_psnr(source: Source, config: ConvertConfig) -> float:

@@ -22,11 +22,11 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from benchmarks.recipes import Changes, changed, with_length
+from benchmarks.recipes import Changes, with_length
 from benchmarks.report import decibels, publish, table
 from converters.scenes.source import SceneSource
 from converters.scenes.srn import SCENES_FAST, open_srn
-from functa_store.config import ConvertConfig
+from functa_store.config import ConvertConfig, overlaid
 from functa_store.decode.pictures import comparison_sheet, to_image
 from functa_store.decode.ray_renderer import make_renderer
 from functa_store.domains.scene import SceneVolume
@@ -238,7 +238,7 @@ def sweep(
         view_counts(source, indices)
     rows = []
     for name in names:
-        recipe = changed(config, RECIPES[name])
+        recipe = overlaid(config, RECIPES[name])
         found, _ = results(meta_learn(TrainingSet(train, recipe), recipe), recipe, train, kept_out, (1, None))
         one, everything = found[0], found[-1]
         row = {"recipe": name, "one view": one["held out"], "all views": everything["held out"]}
@@ -273,7 +273,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     use_all_cores()
     source = open_srn(args.archive, resolution=args.resolution)
-    config = changed(SCENES_FAST.config, {"fit": {"tuning_steps": args.tuning_steps}})
+    config = overlaid(SCENES_FAST.config, {"fit": {"tuning_steps": args.tuning_steps}})
     config = with_length(config, args.outer_steps, args.time_budget)
     facts = {"source": source.provenance, "kind": args.kind, "config": dataclasses.asdict(config)}
     args.folder.mkdir(parents=True, exist_ok=True)

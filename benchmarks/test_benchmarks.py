@@ -29,6 +29,7 @@ from functa_store.config import (
     FitConfig,
     NetworkConfig,
     OuterLoopConfig,
+    overlaid,
 )
 from functa_store.errors import ConfigError
 
@@ -55,7 +56,7 @@ def test_every_recipe_of_a_sweep_is_a_configuration():
     configs = {sweep: sweep.START, **{module: preset.config for module, preset in starts.items()}}
     for module, start in configs.items():
         for changes in module.RECIPES.values():
-            assert isinstance(recipes.changed(start, changes), ConvertConfig)
+            assert isinstance(overlaid(start, changes), ConvertConfig)
 
 
 def test_a_configuration_learns_for_steps_or_seconds():

@@ -26,7 +26,7 @@ def test_the_archive_is_read_like_celeba(tmp_path, monkeypatch):
     monkeypatch.setattr("demo.archive.photographs", lambda: corner)
     path = tmp_path / "tiles.zip"
     count = write_archive(path)
-    source = open_celeba(path)
+    source = open_celeba(path, resolution=TILE)
     assert len(source.ids) == count
     assert set(source.split.tolist()) == {"train", "test"}
     assert set(source.labels) == set(corner)

@@ -8,7 +8,7 @@ import numpy as np
 
 from functa_store.errors import ArchiveError
 from functa_store.sources.source import Label
-from functa_store.sources.splits import hold_out_every
+from functa_store.sources.splits import hold_out_every, splits_of_words
 
 AnyLabel = Label | Sequence[Any] | np.ndarray
 """A label, or a number or text per example."""
@@ -20,7 +20,7 @@ class PerExample:
 
     Attributes:
         ids: Unique names; None counts from "0".
-        split: One of `SPLITS` per example; None holds out every tenth of those that are taken.
+        split: One of `SPLITS`, or a word for one, per example; None holds out every tenth of those that are taken.
         labels: Named labels.
     """
 
@@ -61,7 +61,7 @@ def per_example(
     """
     return PerExample(
         ids=ids,
-        split=None if split is None else as_text(np.asarray(split)),
+        split=None if split is None else splits_of_words(as_text(np.asarray(split)).tolist()),
         labels={key: _label(key, v) for key, v in (labels or {}).items()},
     )
 

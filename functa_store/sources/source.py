@@ -174,6 +174,9 @@ def check_source(source: Source) -> None:
 def name_problem(name: Any) -> str | None:
     """What keeps a label's name from being that of a Zarr array, and so of folders on disks and objects in buckets.
 
+    This is the one rule of label names, for sources, converters and stores: 1 to 200 bytes of printable Unicode
+    without a slash or backslash, which do not begin with "." or "__" and are not "zarr.json".
+
     Returns:
         In words; None if nothing does.
     """

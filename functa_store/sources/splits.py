@@ -47,8 +47,8 @@ def hold_out_last(num_examples: int, fraction: float = 0.1) -> np.ndarray:
     return split
 
 
-# Samples below are spread in three ways, which stored numbers depend on: sources are cut into equal parts, of which
-# `evenly` takes the first index and `evenly_centred` the middle one; `evenly_to_both_ends` has both ends among them.
+# Samples are spread in three ways, which stored numbers depend on. The range is cut into equal parts: `evenly` takes
+# the first index of each, `evenly_centred` the middle one; `evenly_to_both_ends` has both ends among them.
 
 
 def evenly(indices: np.ndarray, most: int) -> np.ndarray:

@@ -348,6 +348,7 @@ def test_a_finished_store_of_another_conversion_does_not_end_this_one(tmp_path, 
     assert (tmp_path / "x.functa.work/learning/conversion.json").exists()
 
 
+@pytest.mark.slow
 def test_an_archive_that_was_edited_meanwhile_makes_no_complete_store(tmp_path):
     class Edited(ArraySource):
         def check_unchanged(self):

@@ -326,6 +326,7 @@ def test_an_interrupted_recoding_is_not_for_repair(stores, tmp_path, monkeypatch
     assert files(tmp_path / "out.functa") == files(stores / "int8.functa")
 
 
+@pytest.mark.slow
 def test_another_archive_is_no_damage(pictures, tmp_path, capsys):
     other = shutil.copytree(pictures / "in", tmp_path / "in")
     Image.new("RGB", (16, 16), "red").save(other / "03.png")

@@ -61,6 +61,7 @@ def test_learning_improves_the_monitored_examples():
     assert base.num_steps == 40
 
 
+@pytest.mark.slow
 def test_the_same_seed_learns_the_same_and_another_does_not():
     first, again = (learned(CONFIG) for _ in range(2))
     assert_equal(first.learnable, again.learnable)
@@ -190,6 +191,7 @@ def test_a_collapse_is_found_again_after_an_interruption(monkeypatch):
     assert_equal(resumed.learnable, uninterrupted.learnable)
 
 
+@pytest.mark.slow
 def test_learning_that_collapses_again_and_again_still_ends_in_its_best_state(monkeypatch):
     learning, looks = meta_learn_module._Learning, []
     monkeypatch.setattr(learning, "_mean_psnr", lambda *_: float(looks.append(None) or -2.0 * len(looks)))

@@ -88,6 +88,7 @@ def test_a_scale_of_zero_changes_nothing(start):
     jax.tree.map(np.testing.assert_array_equal, after.learnable, state.learnable)
 
 
+@pytest.mark.slow
 def test_inner_rates_stay_positive(start):
     graph, state = start
     step = make_outer_step(graph, CONFIG, OBSERVER)

@@ -103,6 +103,7 @@ def test_a_fit_sees_bin_centres_and_learning_random_ones():
     assert (one != other).any()
 
 
+@pytest.mark.slow
 def test_another_view_stands_in_for_a_missing_one_and_all_count_the_same():
     """Of views 0 to 3, 1 and 2 are missing: the error and its gradient are those of 0 and 3 alone."""
     partly = RAW.copy()

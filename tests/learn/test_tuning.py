@@ -90,6 +90,7 @@ def test_an_update_that_is_not_finite_is_left_out(base, monkeypatch, caplog):
     assert np.isfinite(shared.steps.rates).all()
 
 
+@pytest.mark.slow
 def test_a_verdict_is_not_asked_for_twice(base, monkeypatch):
     memory = Memory()
     tune(base, TRAINING, CONFIG, snapshots=memory)

@@ -87,6 +87,7 @@ def test_a_text_behind_the_first_bytes_of_a_film_is_no_film(tmp_path, port, magi
             count(magic + text.encode())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
 def test_what_a_film_says_of_itself_decides_and_not_its_name(pack, codec):
     files = {"a.avi": film(".mp4", codec), "b.mp4": film(".mkv", codec), "c.gif": film(".avi", "mpeg4"), "d.mov": gif()}
