@@ -37,7 +37,7 @@ from converters.climate.climate import CLIMATE_FAST, open_climate
 from functa_store.config import ConvertConfig
 from functa_store.decode.functaset import Functaset
 from functa_store.domains.sphere import SphereGrid
-from functa_store.learn.parallel import use_all_cores
+from functa_store.learn.devices import use_all_cores
 from functa_store.sources.source import Source
 
 RECIPES: dict[str, Changes] = {

@@ -19,8 +19,8 @@ from benchmarks.networks import WORKLOADS, Workload
 from benchmarks.timing import Ceiling, Times, interleaved, matmul_ceiling, ratio, timed
 from functa_store.decode.tiled_decoder import TiledDecoder
 from functa_store.domains.cells import CellGrid
+from functa_store.learn.devices import use_all_cores
 from functa_store.learn.fit import forward_flops
-from functa_store.learn.parallel import use_all_cores
 
 SIZES = ("128x6", "256x10")
 FIRST, SECOND = (64, 64), (100, 70)

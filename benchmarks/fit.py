@@ -27,8 +27,8 @@ from benchmarks.peers import REFERENCE_URL
 from benchmarks.sides import PASSES, Side, fastest_jitted, one_by_one, ours
 from benchmarks.timing import Ceiling, DisagreementError, Times, interleaved, matmul_ceiling, precisions, ratio
 from functa_store.config import FitConfig, MatmulPrecision
+from functa_store.learn.devices import use_all_cores
 from functa_store.learn.fit import forward_flops
-from functa_store.learn.parallel import use_all_cores
 
 PUBLISHED = FitConfig(num_steps=NUM_STEPS, stride=1, tuning_steps=0)
 SCHEDULES = ((3, 1), (3, 2), (3, 4), (5, 2), (9, 2), (9, 4), (17, 4), (33, 4))

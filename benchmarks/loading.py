@@ -28,7 +28,7 @@ from functa_store.loaders import (
     TorchExamples,
     keep_batch,
 )
-from functa_store.loaders.order import Order, Shuffle
+from functa_store.loaders.windows import Order, Shuffle
 
 MEMMAP, SLOW = "numpy.memmap, gathered", "grain, Examples one by one"
 SHUFFLES: dict[str, Shuffle] = {

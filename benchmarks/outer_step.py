@@ -26,10 +26,16 @@ from benchmarks import peers, report
 from benchmarks.networks import WORKLOADS, Workload, feature_batch, raw_batch
 from benchmarks.timing import DisagreementError, interleaved, ratio, timed
 from functa_store.config import ConvertConfig
-from functa_store.learn.memory import compile_within_memory, free_bytes, temporary_bytes
+from functa_store.learn.devices import (
+    compile_within_memory,
+    free_bytes,
+    microbatch_sizes,
+    num_devices,
+    temporary_bytes,
+    use_all_cores,
+)
 from functa_store.learn.observers import observer_of
 from functa_store.learn.outer_loop import LearnState, make_optimizer, make_outer_step
-from functa_store.learn.parallel import microbatch_sizes, num_devices, use_all_cores
 
 SIZES = ("128x6", "256x10")
 BATCHES = {"128x6": 8, "256x10": 4, "512x15": 2}

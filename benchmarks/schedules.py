@@ -28,11 +28,11 @@ from converters.images.images import CELEBA64_FAST
 from converters.shapes.shapenet import open_shapenet
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.learn.batch_fit import mean_psnr
+from functa_store.learn.devices import use_all_cores
 from functa_store.learn.fit import Fit, Shared
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.outer_loop import Base
-from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.scores import pca_reference
 from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune

@@ -24,7 +24,7 @@ from benchmarks.timing import DisagreementError, interleaved, ratio
 from functa_store.config import ConvertConfig
 from functa_store.decode.functaset import Functaset
 from functa_store.domains.cells import CellGrid
-from functa_store.learn.parallel import use_all_cores
+from functa_store.learn.devices import use_all_cores
 from functa_store.sources.features import FeatureSpec
 from functa_store.store.format.side_arrays import RATES
 from functa_store.store.format.spec import Contents

@@ -12,9 +12,9 @@ from benchmarks.networks import NUM_STEPS, Workload, feature_batch, raw_batch
 from benchmarks.timing import interleaved, timed
 from functa_store.config import FitConfig, MatmulPrecision
 from functa_store.learn.batch_fit import choose_batch_size
+from functa_store.learn.devices import one_at_a_time
 from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import extend
-from functa_store.learn.parallel import one_at_a_time
 from functa_store.sources.batch_reader import BatchReader
 
 BATCHES = {"128x6": 32, "256x10": 16, "512x15": 8}

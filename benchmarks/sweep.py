@@ -18,7 +18,7 @@ from functa_store.config import (
     NetworkConfig,
     OuterLoopConfig,
 )
-from functa_store.learn.parallel import use_all_cores
+from functa_store.learn.devices import use_all_cores
 from functa_store.learn.scores import pca_reference
 
 START = ConvertConfig(

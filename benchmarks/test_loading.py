@@ -10,7 +10,7 @@ pytest.importorskip("grain", reason="grain is not installed")
 
 from benchmarks import loading
 from functa_store.loaders import BlockShuffle
-from functa_store.loaders.order import Order
+from functa_store.loaders.windows import Order
 
 
 def quality(shuffle, batch_size=10):

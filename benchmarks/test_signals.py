@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from benchmarks import signals
-from converters.signals.audio_source import AudioSource
+from converters.signals.audio import AudioSource
 from functa_store.config import FitConfig, NetworkConfig
 from functa_store.errors import ArchiveError
 

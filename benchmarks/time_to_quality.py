@@ -28,6 +28,7 @@ from converters.images.celeba import open_celeba
 from converters.images.images import CELEBA64_FAST
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig
 from functa_store.learn.batch_fit import fit_examples
+from functa_store.learn.devices import use_all_cores
 from functa_store.learn.fit import Fit, Shared
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import Snapshot, learned_fit, meta_learn
@@ -38,7 +39,6 @@ from functa_store.learn.outer_loop import (
     make_optimizer,
     make_outer_step,
 )
-from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.scores import pca_reference
 from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune

@@ -21,7 +21,7 @@ from jaxtyping import Array
 
 from functa_store.config import MatmulPrecision
 from functa_store.errors import FunctaStoreError
-from functa_store.learn.parallel import one_at_a_time
+from functa_store.learn.devices import one_at_a_time
 
 R = TypeVar("R")
 

@@ -13,7 +13,7 @@ from functa_store.errors import ConfigError, FunctaStoreError
 
 C = TypeVar("C")
 MatmulPrecision = Literal["float32", "tensorfloat32", "bfloat16"]
-"""Precision of the products between hidden layers while learning and fitting; see `nets.matmul`."""
+"""Precision of the products between hidden layers while learning and fitting; see `nets.fast_math`."""
 
 ModulationDtype = Literal["float32", "float16", "int8"]
 """How modulations are stored; see `store.format.quantization`."""

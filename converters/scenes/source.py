@@ -11,9 +11,8 @@ from jaxtyping import Float32
 
 from converters.archives.archive import Archive
 from converters.archives.memory_share import room
-from converters.scenes.layout import Scene, list_scenes
 from converters.scenes.options import SceneOptions
-from converters.scenes.views import Views, read_views
+from converters.scenes.views import Scene, Views, list_scenes, read_views
 from converters.survey import (
     Outcome,
     in_threads,

@@ -7,15 +7,156 @@ examples.
 """
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
-from converters.archives.archive import open_archive_or_file
-from converters.signals.video_clips import CLIP_SUFFIXES, VideoOptions
-from converters.signals.video_source import VideoSource
+import numpy as np
+from jaxtyping import UInt8
+
+from converters.archives.archive import Archive, open_archive_or_file
+from converters.archives.listing import not_wanted
+from converters.archives.memory_share import room
+from converters.folders import group_labels, group_split
+from converters.images.image_files import CHANNELS
+from converters.signals.video_clips import CLIP_SUFFIXES, VideoOptions, is_clip_or_frame, list_clips
+from converters.survey import in_threads, survey
 from functa_store.config import ConvertConfig, NetworkConfig
+from functa_store.domains.cells import CellGrid
+from functa_store.errors import MemberError
 from functa_store.plugins import Converter, Preset
 from functa_store.progress import Report, silent
+from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions, split_options
+from functa_store.sources.source import (
+    Reject,
+    Source,
+    check_rejects,
+    check_source,
+)
+
+NO_CLIP = "is neither a frame nor a film by its name"
+
+_Facts = tuple[int, float | None]
+"""Frames of a clip, and how many there are per second, if it says so."""
+
+
+class VideoSource(Source):
+    """The clips of an archive; see `functa_store.sources.source.Source`.
+
+    Args:
+        archive: Where the clips are.
+        path: Its path, for an array that is mapped.
+        options: What to make of each clip.
+        limits: How much to take and to tolerate.
+        report: Told how far the survey is.
+
+    Raises:
+        TooManyRejectsError: If more clips cannot be read than `limits` allow.
+        ArchiveError: If nothing is left to learn from.
+    """
+
+    def __init__(
+        self, archive: Archive, path: str, options: VideoOptions, limits: SurveyOptions, report: Report
+    ) -> None:
+        self._archive, self._name, self._options = archive, archive.name, options
+        self._clips = list_clips(archive, path, options)
+        found, rejects, rate = self._survey(archive, limits, report)
+        self._places = [(clip, k) for clip, (length, _) in found.items() for k in range(length // options.frames)]
+        self._places = self._places[: limits.limit]
+        self.rejects = [*rejects, *([] if limits.limit else not_wanted(archive.members, is_clip_or_frame, NO_CLIP))]
+        self.domain = _grid(options, rate)
+        self.features = FeatureSpec(channels=CHANNELS[options.mode], scale=1 / 255)
+        self.ids = [f"{clip}#{k}" for clip, k in self._places]
+        places = [clip for clip, _ in self._places]
+        self.split, rule = group_split(places, "clip", "example")
+        self.labels = group_labels(places, "clip")
+        self.provenance = {
+            "converter": "video",
+            "archive": archive.name,
+            "sha256": archive.sha256() if limits.check_first is None else None,
+            **options.to_plain(),
+            "limit": limits.limit,
+            "split": rule,
+            "rejects": len(self.rejects),
+        }
+        if limits.check_first is None:
+            archive.check_unchanged()
+        check_source(self)
+
+    def read(self, index: int) -> UInt8[np.ndarray, "t y x channel"]:
+        """Pixels of one example, 0 to 255. Safe to call from threads.
+
+        Raises:
+            MemberError: If its clip cannot be read any more.
+        """
+        clip, k = self._places[index]
+        frames = self._options.frames
+        try:
+            with room():
+                return self._clips[clip].read(k * frames, (k + 1) * frames)
+        except MemberError as error:
+            raise MemberError(f"{self._name}/{clip}: {error}") from error
+
+    def check_unchanged(self) -> None:
+        """See `FileSource.check_unchanged`."""
+        self._archive.check_unchanged()
+
+    def _survey(
+        self, archive: Archive, limits: SurveyOptions, report: Report
+    ) -> tuple[dict[str, _Facts], list[Reject], float | int | None]:
+        """Facts of every clip that can be used, why the others cannot, and frames per second."""
+        names, frames = list(self._clips), self._options.frames
+        listed = [reject for reject in archive.rejects if is_clip_or_frame(reject.member)]
+        num_read = len(names[: limits.check_first])
+
+        def inspect(k: int) -> _Facts:
+            clip = self._clips[names[k]]
+            return self._long_enough(*(clip.inspect() if k < num_read else clip.glance()))
+
+        outcomes = in_threads(inspect, len(names), lambda facts: facts[0] // frames)
+        made = survey(archive.name, "clips", names, outcomes, len(names), limits, report, listed)
+        rate, found, odd = _of_one_rate({names[k]: facts for k, facts in made.found.items()}, self._options.fps)
+        rejects = [*made.rejects, *odd]
+        check_rejects(archive.name, "clips", rejects, len(names) + len(listed), limits.max_rejects)
+        return found, rejects, rate
+
+    def _long_enough(self, length: int, fps: float | None) -> _Facts:
+        if length < self._options.frames:
+            raise MemberError(f"has {length} frames, fewer than the {self._options.frames} of an example (--frames)")
+        return length, fps
+
+
+def _of_one_rate(
+    found: Mapping[str, _Facts], fps: float | int | None
+) -> tuple[float | int | None, dict[str, _Facts], list[Reject]]:
+    """Frames per second, and the clips that have them or do not say; the others are rejects."""
+    if fps is not None:
+        return fps, dict(found), []
+    rates = [rate for _, rate in found.values() if rate is not None]
+    if not rates:
+        return None, dict(found), []
+    kept = {clip: facts for clip, facts in found.items() if facts[1] is None or abs(facts[1] / rates[0] - 1) < 0.01}
+    odd = [
+        Reject(
+            member=clip,
+            reason=f"has {rate:g} frames per second, but the first film has {rates[0]:g}; --fps takes all as they are",
+        )
+        for clip, (_, rate) in found.items()
+        if clip not in kept
+    ]
+    return rates[0], kept, odd
+
+
+def _grid(options: VideoOptions, rate: float | int | None) -> CellGrid:
+    """Seconds along the time, if it is known how many frames one has."""
+    length, unit = (1.0, "1") if rate is None else (options.frames / rate, "s")
+    return CellGrid(
+        axes=("t", "y", "x"),
+        resolution=(options.frames, options.resolution, options.resolution),
+        lengths=(length, 1.0, 1.0),
+        units=(unit, "1", "1"),
+    )
+
 
 # docs/benchmarks/signals.md has the sweep (`python -m benchmarks.signals video --sweep`), which cannot tell w0
 # from 20 to 30 apart.

@@ -16,7 +16,7 @@ from functa_store.cli.decode_writers import (
     write,
 )
 from functa_store.errors import ConfigError, StorageError
-from functa_store.exporting.checks import local_path
+from functa_store.exporting.selection import local_path
 from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.objects import Objects
 from functa_store.support.atomic_output import check_replaceable

@@ -25,11 +25,11 @@ from functa_store.conversion.fit_shards import check_batch, compare_precision, f
 from functa_store.conversion.recode import write_recoded
 from functa_store.conversion.run_log import RunLog
 from functa_store.errors import ArchiveError, ConfigError, StoreMismatchError
+from functa_store.learn.devices import use_all_cores
 from functa_store.learn.fit import Fit, estimate_seconds
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.observers import check_domain
 from functa_store.learn.outer_loop import Base, round_base
-from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.scores import pca_reference
 from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import ReadyFit, tune

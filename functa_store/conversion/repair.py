@@ -10,9 +10,9 @@ from functa_store.config import differences, from_dict, to_dict
 from functa_store.conversion.deep_verify import check_same_archive
 from functa_store.conversion.fit_shards import check_batch, fit_shards
 from functa_store.errors import StoreFormatError, StoreMismatchError
+from functa_store.learn.devices import use_all_cores
 from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import Steps
-from functa_store.learn.parallel import use_all_cores
 from functa_store.learn.tuning import ReadyFit
 from functa_store.nets.siren import from_weights
 from functa_store.progress import Note, Report, silent

@@ -10,8 +10,7 @@ from functa_store.config import ExportDtype
 from functa_store.decode.functaset import Functaset, open_functaset
 from functa_store.domains.cells import Region
 from functa_store.exporting.array_files import ArrayFiles, ArraysInMemory, Folder
-from functa_store.exporting.checks import check_out, check_room, check_values
-from functa_store.exporting.selection import Chosen, choose
+from functa_store.exporting.selection import Chosen, check_out, check_room, check_values, choose
 from functa_store.exporting.zarr_files import ZarrGroup
 from functa_store.progress import (
     Exported,

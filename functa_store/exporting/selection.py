@@ -1,19 +1,30 @@
-"""Examples that are exported, and what is known about them."""
+"""What is exported: examples, points and values, and checks that it can be written before work starts."""
 
 import dataclasses
 import math
+import os
+import re
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
+from functa_store.config import ExportDtype
 from functa_store.decode.cf import example_columns
 from functa_store.decode.functaset import Functaset
 from functa_store.decode.points import check_memory
 from functa_store.domains.cells import Region
-from functa_store.errors import ExampleIndexError
+from functa_store.errors import ConfigError, ExampleIndexError, StorageError
 from functa_store.sources.features import FeatureSpec
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.rows import Index, as_array, places_of
+from functa_store.store.storage.local import LocalObjects
+from functa_store.store.storage.objects import Objects
+from functa_store.support.atomic_output import PART_SUFFIX
+from functa_store.support.memory import gibibytes
+from functa_store.support.redaction import ADDRESS_SCHEMES, redacted
 
 BATCHES_HELD = 4
 """Batches that memory must hold: one being decoded, one being written, and a copy of each."""
@@ -87,3 +98,75 @@ def choose(
         coords=dict(zip(domain.axes, domain.axis_coords(resolution, region), strict=True)),
         columns={column: rows[positions] for column, rows in example_columns(store).items()},
     )
+
+
+NO_FOLDERS = (".functa", ".png", ".npy", PART_SUFFIX)
+"""Endings that a folder of pictures or arrays may not have."""
+
+_ADDRESS = re.compile(rf"\s*([a-z][a-z0-9+.-]{{1,15}}(?=://)|(?:{'|'.join(ADDRESS_SCHEMES)})(?=:))", re.I)
+
+
+def check_out(out: str | os.PathLike[str], store: Objects) -> Path:
+    """The output as a path of this machine that can be told from the store.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    path = local_path(out)
+    if path.suffix.lower() in NO_FOLDERS:
+        raise ConfigError(f"{path}: expected NAME.zarr, NAME.npz, or the name of a folder, got one in {path.suffix}")
+    if not os.path.isdir(path.parent):
+        raise ConfigError(f"{path}: there is no folder {path.parent}; create it first")
+    if isinstance(store, LocalObjects) and path.resolve().is_relative_to(store.path.resolve()):
+        raise ConfigError(f"{path}: lies inside the store {store.name}, which would be damaged; choose another path")
+    return path
+
+
+def local_path(out: str | os.PathLike[str]) -> Path:
+    """A path on this machine.
+
+    Raises:
+        ConfigError: If it is an address, also one of too few slashes, whose credentials the message does not repeat.
+    """
+    text = os.fspath(out) if isinstance(out, os.PathLike) else out
+    if not isinstance(text, str) or not text:
+        raise ConfigError(f"expected a path to write to, got {text!r}")
+    if "\0" in text:
+        raise ConfigError(f"{redacted(text)!r}: no path has a NUL character in it")
+    if scheme := _ADDRESS.match(text):
+        raise ConfigError(
+            f"{scheme[1]}:...: found an address, expected a file or folder on a disk of this machine; copy it to a "
+            "bucket afterwards, or write ./ before a path that begins so"
+        )
+    return Path(text)
+
+
+def check_values(path: Path, chosen: Chosen, dtype: ExportDtype) -> None:
+    """Refuse values that files of a kind cannot have.
+
+    Raises:
+        ConfigError: If they cannot.
+    """
+    kind = path.suffix.lower()
+    if dtype not in get_args(ExportDtype):
+        raise ConfigError(f"{path}: dtype must be one of {get_args(ExportDtype)}, got {dtype!r}")
+    if dtype == "uint8" and (kind != ".zarr" or not chosen.clip):
+        raise ConfigError(f"{path}: dtype uint8 is for NAME.zarr and for clipped values; take float32")
+    if kind not in (".zarr", ".npz") and chosen.makes_pictures and not chosen.clip:
+        raise ConfigError(f"{path}: pictures are always clipped; write NAME.zarr or NAME.npz for unclipped values")
+
+
+def check_room(path: Path, chosen: Chosen) -> None:
+    """Refuse what memory or, where its size is known, the disk cannot hold.
+
+    Raises:
+        GridError: If memory does not hold the arrays of NAME.npz.
+        StorageError: If the disk is too small.
+    """
+    kind, everything = path.suffix.lower(), len(chosen) * chosen.example_bytes
+    if kind == ".npz":
+        texts = 4 * len(chosen) * max(len(str(name)) for name in chosen.columns["id"])
+        check_memory(len(chosen), chosen.num_points, chosen.shape[-1], beside=texts)
+    is_compressed = kind == ".zarr" or (kind != ".npz" and chosen.makes_pictures)
+    if not is_compressed and everything > (free := shutil.disk_usage(path.parent).free):
+        raise StorageError(f"{path}: needs {gibibytes(everything)}, {path.parent} has {gibibytes(free)}; make room")

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float32
 
+from functa_store.learn.devices import FIT_BATCH, fit_batch_size, timed
 from functa_store.learn.fit import Fit, Shared
-from functa_store.learn.memory import FIT_BATCH, fit_batch_size, timed
 from functa_store.metrics import psnr_mean
 from functa_store.sources.batch_reader import BatchReader
 

@@ -17,6 +17,13 @@ from jaxtyping import Array, Float, Float32, Num
 
 from functa_store.config import ConvertConfig, MatmulPrecision, NetworkConfig
 from functa_store.errors import ConfigError
+from functa_store.learn.devices import (
+    copies,
+    each,
+    on_devices,
+    one_at_a_time,
+    over_devices,
+)
 from functa_store.learn.inner_loop import (
     Steps,
     Target,
@@ -26,13 +33,6 @@ from functa_store.learn.inner_loop import (
     weigh_ones,
 )
 from functa_store.learn.observers import num_step_rows, observer_of
-from functa_store.learn.parallel import (
-    copies,
-    each,
-    on_devices,
-    one_at_a_time,
-    over_devices,
-)
 from functa_store.learn.scores import in_order, score
 from functa_store.learn.tiling import (
     Projection,

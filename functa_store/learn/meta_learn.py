@@ -15,9 +15,15 @@ from jax.stages import Compiled
 from functa_store.config import ConvertConfig, FitConfig
 from functa_store.errors import LearningError
 from functa_store.learn.batch_fit import mean_psnr
+from functa_store.learn.devices import (
+    compile_within_memory,
+    free_bytes,
+    microbatch_sizes,
+    num_devices,
+    temporary_bytes,
+)
 from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import extend
-from functa_store.learn.memory import compile_within_memory, free_bytes, temporary_bytes
 from functa_store.learn.observers import shares_grid
 from functa_store.learn.outer_loop import (
     Base,
@@ -29,7 +35,6 @@ from functa_store.learn.outer_loop import (
     make_outer_step,
     rate_scale,
 )
-from functa_store.learn.parallel import microbatch_sizes, num_devices
 from functa_store.learn.training_set import TrainingSet
 from functa_store.metrics import psnr_mean
 from functa_store.progress import (

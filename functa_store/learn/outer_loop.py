@@ -18,6 +18,7 @@ from jax.stages import Wrapped
 from jaxtyping import Array, Float, Float32, Int
 
 from functa_store.config import BaseDtype, ConvertConfig, MatmulPrecision, OuterLoopConfig
+from functa_store.learn.devices import each, over_devices
 from functa_store.learn.inner_loop import (
     Predict,
     Target,
@@ -27,7 +28,6 @@ from functa_store.learn.inner_loop import (
     weigh_ones,
 )
 from functa_store.learn.observers import Observer
-from functa_store.learn.parallel import each, over_devices
 from functa_store.learn.tiling import in_tiles, tile_rows
 from functa_store.nets.siren import init_siren
 

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int
 
 from functa_store.config import MatmulPrecision
+from functa_store.learn.devices import copies, one_at_a_time
 from functa_store.learn.observers import Observer
-from functa_store.learn.parallel import copies, one_at_a_time
 from functa_store.nets.siren import ModulatedSiren
 
 TILE_POINTS = 1024

@@ -20,18 +20,19 @@ from jaxtyping import Array, Float32, Float64
 
 from functa_store.config import ConvertConfig, FitConfig
 from functa_store.learn.batch_fit import mean_psnr
-from functa_store.learn.fit import Fit, Shared
-from functa_store.learn.inner_loop import Steps, extend
-from functa_store.learn.memory import compile_within_memory, free_bytes
-from functa_store.learn.meta_learn import Snapshots, keep
-from functa_store.learn.outer_loop import Base
-from functa_store.learn.parallel import (
+from functa_store.learn.devices import (
+    compile_within_memory,
     each,
+    free_bytes,
     microbatch_sizes,
     num_devices,
     on_devices,
     over_devices,
 )
+from functa_store.learn.fit import Fit, Shared
+from functa_store.learn.inner_loop import Steps, extend
+from functa_store.learn.meta_learn import Snapshots, keep
+from functa_store.learn.outer_loop import Base
 from functa_store.learn.training_set import TrainingSet
 from functa_store.metrics import psnr_mean
 from functa_store.progress import (

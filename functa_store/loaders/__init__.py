@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from functa_store.loaders.huggingface import to_huggingface as to_huggingface
     from functa_store.loaders.loader import Loader as Loader
     from functa_store.loaders.normalization import Normalization as Normalization
-    from functa_store.loaders.order import BlockShuffle as BlockShuffle
     from functa_store.loaders.torch_datasets import TorchBatches as TorchBatches
     from functa_store.loaders.torch_datasets import TorchExamples as TorchExamples
     from functa_store.loaders.torch_datasets import keep_batch as keep_batch
+    from functa_store.loaders.windows import BlockShuffle as BlockShuffle
 
 # PyTorch and datasets are optional; a name is looked up here when it is first used.
 _HOMES = {

@@ -8,7 +8,7 @@ import numpy as np
 
 from functa_store.errors import ConfigError
 from functa_store.loaders.batch_content import Batch, Content
-from functa_store.loaders.order import Order
+from functa_store.loaders.windows import Order
 
 
 def check_labels(content: Content) -> None:

@@ -12,8 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from functa_store.config import Head, MatmulPrecision, NetworkConfig
-from functa_store.nets.matmul import product
-from functa_store.nets.sine import sin
+from functa_store.nets.fast_math import product, sin
 
 HIGHEST_DENSITY = 10.0
 DENSITY_ALPHA = 0.1

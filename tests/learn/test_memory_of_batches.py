@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import functa_store.learn.memory as sizes
+import functa_store.learn.devices as sizes
 from functa_store.errors import ConfigError
-from functa_store.learn.memory import compile_within_memory, fit_batch_size, free_bytes
+from functa_store.learn.devices import compile_within_memory, fit_batch_size, free_bytes
 
 
 class Program:

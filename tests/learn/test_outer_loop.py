@@ -16,8 +16,8 @@ from functa_store.config import (
     OuterLoopConfig,
 )
 from functa_store.domains.cells import CellGrid
+from functa_store.learn.devices import temporary_bytes
 from functa_store.learn.inner_loop import Target
-from functa_store.learn.memory import temporary_bytes
 from functa_store.learn.observers import (
     GridObserver,
     Points,

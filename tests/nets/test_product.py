@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from functa_store.nets.matmul import product
+from functa_store.nets.fast_math import product
 
 RNG = np.random.default_rng(0)
 A, B = (jnp.asarray(RNG.normal(size=shape), jnp.float32) for shape in ((30, 40), (40, 20)))

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from converters.scenes.layout import list_scenes
 from converters.scenes.options import SceneOptions
 from converters.scenes.srn import converter, open_srn
 from converters.scenes.views import (
+    list_scenes,
     read_intrinsics,
     read_png,
     read_pose,

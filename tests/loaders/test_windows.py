@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from functa_store.errors import ConfigError
-from functa_store.loaders.order import BlockShuffle, Order, blocks_in_random_order
+from functa_store.loaders.windows import BlockShuffle, Order, blocks_in_random_order
 
 blocks = st.builds(BlockShuffle, size=st.integers(1, 20), mixed=st.integers(1, 8))
 shuffles = st.one_of(st.sampled_from(["full", "none"]), blocks)

@@ -15,21 +15,21 @@ from functa_store.config import (
     NetworkConfig,
     OuterLoopConfig,
 )
-from functa_store.learn import parallel
-from functa_store.learn.meta_learn import meta_learn
-from functa_store.learn.parallel import (
+from functa_store.learn import devices
+from functa_store.learn.devices import (
     each,
     microbatch_sizes,
     num_devices,
     over_devices,
 )
+from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune
 from functa_store.sources.array_source import ArraySource
 
 ON_FOUR = """
 import jax, numpy as np, sys
-from tests.learn.test_parallel import converted, summed
+from tests.learn.test_devices import converted, summed
 assert jax.local_device_count() == 4
 np.savez(sys.argv[1], *summed(12), *summed(6), *summed(5), *converted())
 """
@@ -92,7 +92,7 @@ def test_a_microbatch_divides_a_devices_share_of_a_batch(monkeypatch):
     assert microbatch_sizes(None, 16) == [1]
     assert microbatch_sizes(5, 16) == [4]
     assert microbatch_sizes(99, 16) == [8]
-    monkeypatch.setattr(parallel, "one_at_a_time", lambda: False)
+    monkeypatch.setattr(devices, "one_at_a_time", lambda: False)
     assert microbatch_sizes(None, 24) == [12, 6, 4, 3, 2, 1]
     assert microbatch_sizes(None, 14) == [7, 1]
 

@@ -1,0 +1,259 @@
+"""Examples over devices, and batch sizes that their memory holds."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from functa_store.errors import ConfigError
+from functa_store.support.memory import available_bytes
+
+FIT_BATCH = 16
+"""Examples per device and call of a fit; where a probe finds more to be faster, it takes more."""
+
+FEATURE_BYTES = 2**27
+"""Features of a fit's batch on a CPU, where the size of a batch does not matter otherwise."""
+
+LARGEST_FIT_BATCH = 4096
+WORTH_DOUBLING = 1.1
+"""Speed-up by which twice the batch must pay to be taken."""
+
+USABLE = 0.8
+"""Share of the free memory that is planned with."""
+
+
+@runtime_checkable
+class Program(Protocol):
+    """A compiled program, such as `jax.stages.Compiled`."""
+
+    def memory_analysis(self) -> Any:
+        """What memory it takes, if the device can say."""
+        ...
+
+
+P = TypeVar("P", bound=Program)
+
+
+def free_bytes() -> float:
+    """Memory that is free for each device: an accelerator has its own, CPU cores share the machine's."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return float(stats["bytes_limit"] - stats["bytes_in_use"])
+    return available_bytes() / copies()
+
+
+def temporary_bytes(compiled: Program) -> int:
+    """Memory for intermediate results that a compiled program takes on one device; 0 if nobody says."""
+    analysis = compiled.memory_analysis()
+    return analysis.temp_size_in_bytes if analysis is not None else 0
+
+
+def compile_within_memory(
+    what: str, compile: Callable[[int], P], microbatch_sizes: Sequence[int], free: float
+) -> tuple[P, int]:
+    """Compile a program for as many examples at once as memory holds.
+
+    Args:
+        what: What the program does, for the error.
+        compile: Compiles it for a number of examples at once.
+        microbatch_sizes: The numbers to choose from, the most first.
+        free: Free bytes of a device.
+
+    Returns:
+        The program and the number.
+
+    Raises:
+        ConfigError: If memory holds none of them.
+    """
+    needed = 0
+    for size in microbatch_sizes:
+        compiled = compile(size)
+        needed = temporary_bytes(compiled)
+        if needed <= USABLE * free:
+            return compiled, size
+    raise ConfigError(
+        f"{what} needs {needed / 2**30:.2f} GiB on a device with {microbatch_sizes[-1]} of its examples at once, "
+        f"expected at most {USABLE * free / 2**30:.2f} GiB, {USABLE:.0%} of what is free. Evaluate fewer points at "
+        "once (tile_points, --tile-points), or take a smaller network"
+    )
+
+
+def fit_batch_size(wanted: int | None, example_bytes: int, num_examples: int, time_of: Callable[[int], float]) -> int:
+    """Examples per call of a fit: as wanted, or as many as are fast.
+
+    On a CPU the size does not matter for speed and is the same on every run; on an accelerator it doubles
+    as long as a short probe says that it pays and memory holds it.
+
+    Args:
+        wanted: What the user asked for.
+        example_bytes: Size of one example's features.
+        num_examples: Examples that are fitted in a row.
+        time_of: Seconds that a batch of a size takes, measured; asked only on accelerators.
+
+    Returns:
+        A multiple of the number of local devices, no larger than needed for all examples.
+
+    Raises:
+        ConfigError: If memory does not hold one example on each device.
+    """
+    devices = jax.local_device_count()
+    most = -(-num_examples // devices)
+    if wanted is not None:
+        size = -(-wanted // devices)
+    elif one_at_a_time():
+        size = min(FIT_BATCH, FEATURE_BYTES // (devices * example_bytes))
+    else:
+        size = _probe(lambda size: time_of(size * devices), min(most, LARGEST_FIT_BATCH))
+    return devices * min(most, max(1, size))
+
+
+def timed(function: Callable[..., Any], *arguments: Any) -> float:
+    """Seconds of a call, compilation apart."""
+    jax.block_until_ready(function(*arguments))
+    began = time.perf_counter()
+    jax.block_until_ready(function(*arguments))
+    return time.perf_counter() - began
+
+
+def _probe(time_of: Callable[[int], float], most: int) -> int:
+    """Examples per device: doubled as long as it pays, halved as long as memory does not hold them."""
+    best, speed, size = 0, 0.0, min(FIT_BATCH, most)
+    while 1 <= size <= most:
+        try:
+            now = size / time_of(size)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            if best:
+                break
+            size //= 2
+            continue
+        if now < WORTH_DOUBLING * speed:
+            break
+        best, speed, size = size, now, 2 * size
+    if not best:
+        raise ConfigError(
+            "one example on each device is more than its memory holds; evaluate fewer points at once "
+            "(tile_points, --tile-points)"
+        )
+    return best
+
+
+def use_all_cores() -> None:
+    """Make every CPU core a device of its own.
+
+    No effect once JAX has started, if the caller has chosen a number, or on accelerators.
+
+    The small matrix products of one example leave a second core idle; an example per core does
+    not (1.5 times as fast at 128x6 with 512 points on 2 cores).
+    """
+    if jax.config.jax_num_cpu_devices > 0:  # type: ignore[attr-defined]  # JAX defines its options at run time
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        jax.config.update("jax_num_cpu_devices", cores)
+    except RuntimeError:  # a backend exists already; whoever started it chose its devices
+        return
+
+
+def one_at_a_time() -> bool:
+    """Whether a device takes one example at a time, as a CPU core does, whose cache holds its activations then."""
+    return jax.default_backend() == "cpu"
+
+
+def copies() -> int:
+    """Copies that one memory holds of what is on every device: CPU cores share it, accelerators have their own."""
+    return jax.local_device_count() if one_at_a_time() else 1
+
+
+def microbatch_sizes(wanted: int | None, batch_size: int) -> list[int]:
+    """Examples that a device may take together, the most first: divisors of its share of a batch.
+
+    Args:
+        wanted: Leaves only the largest divisor up to this; None leaves 1 on a CPU, which is fastest there.
+        batch_size: Examples of the batch.
+    """
+    share = batch_size // num_devices(batch_size)
+    divisors = [n for n in range(share, 0, -1) if share % n == 0]
+    if wanted is not None:
+        return [max(n for n in divisors if n <= wanted)]
+    return [1] if one_at_a_time() else divisors
+
+
+def on_devices(value: Any, count: int) -> Any:
+    """Copies of arrays on the first devices, where `over_devices` finds them without moving them."""
+    return jax.device_put(jax.device_get(value), NamedSharding(_mesh(count), PartitionSpec()))
+
+
+def over_devices(
+    function: Callable[..., tuple[Any, Any]], shared: Any, batch: tuple[jax.Array, ...]
+) -> tuple[Any, Any]:
+    """Apply a function to equal parts of a batch, one on each local device.
+
+    As many devices take part as divide the batch.
+
+    Args:
+        function: (shared, *part) -> (kept, summed), for any number of examples.
+        shared: What all examples share; copied to every device.
+        batch: Arrays with the examples' axis first.
+
+    Returns:
+        What the function keeps, examples' axis first, and the sum of `summed` over the parts.
+    """
+    count = num_devices(len(batch[0]))
+
+    def on_device(shared, batch):
+        kept, summed = function(shared, *batch)
+        return kept, jax.lax.psum(summed, "example")
+
+    part, copy = PartitionSpec("example"), PartitionSpec()
+    return jax.shard_map(on_device, mesh=_mesh(count), in_specs=(copy, part), out_specs=(part, copy), check_vma=False)(
+        shared, batch
+    )
+
+
+def each(
+    function: Callable[..., tuple[Any, Any]], shared: Any, batch: tuple[jax.Array, ...], microbatch_size: int
+) -> tuple[Any, Any]:
+    """Apply a function to every example of a batch on one device, some of them together.
+
+    Args:
+        function: (shared, *example) -> (kept, summed), for one example, without a batch axis.
+        shared: What all examples share.
+        batch: Arrays with the examples' axis first.
+        microbatch_size: Examples taken together, a divisor of the batch; memory grows with them.
+
+    Returns:
+        What the function keeps, examples' axis first, and the sum of `summed` over the batch.
+    """
+    size = len(batch[0])
+
+    def group(*examples):
+        if microbatch_size == 1:
+            return function(shared, *(array[0] for array in examples))
+        kept, summed = jax.vmap(lambda *example: function(shared, *example))(*examples)
+        return kept, jax.tree.map(lambda one: one.sum(axis=0), summed)
+
+    def add(total, examples):
+        kept, summed = group(*examples)
+        return jax.tree.map(jnp.add, total, summed), kept
+
+    groups = tuple(array.reshape(size // microbatch_size, microbatch_size, *array.shape[1:]) for array in batch)
+    shapes = jax.eval_shape(group, *(array[0] for array in groups))[1]
+    start = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    total, kept = jax.lax.scan(add, start, groups)
+    return (kept if microbatch_size == 1 else jax.tree.map(lambda one: one.reshape(size, *one.shape[2:]), kept)), total
+
+
+def num_devices(batch_size: int) -> int:
+    """Local devices that share a batch equally: the most that divide it."""
+    return max(n for n in range(1, jax.local_device_count() + 1) if batch_size % n == 0)
+
+
+def _mesh(count: int) -> Mesh:
+    return Mesh(np.array(jax.local_devices()[:count]), ("example",))
