@@ -23,7 +23,7 @@ _HOMES = {
     "huggingface": "to_huggingface",
     "loader": "Loader",
     "normalization": "Normalization",
-    "order": "BlockShuffle",
+    "windows": "BlockShuffle",
     "torch_datasets": "TorchBatches TorchExamples keep_batch",
 }
 _FOUND_IN = {name: home for home, names in _HOMES.items() for name in names.split()}

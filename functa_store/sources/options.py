@@ -249,8 +249,8 @@ def _as(kind: Any, value: Any) -> Any:
 
 
 def _names(value: Any, separator: str) -> tuple[str, ...] | None:
-    """Texts, of which each may hold several with separators between them."""
-    words = [value] if isinstance(value, str) else value
+    """Texts, of which each may hold several with separators between them; None are none."""
+    words = [value] if isinstance(value, str) else () if value is None else value
     if not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):
         return None
     return tuple(part.strip() for word in words for part in word.split(separator) if part.strip())

@@ -72,6 +72,10 @@ def test_words_mean_what_they_say(options):
             assert from_word(name, hints(Options)[name], str(word)) == value
 
 
+def test_no_list_is_an_empty_one():
+    assert Options.of(names=None, select=None) == Options()
+
+
 def test_a_number_that_may_be_broken_is_one():
     found = from_word("rate", hints(Options)["rate"], "1")
     assert (found, type(found)) == (1.0, float)
