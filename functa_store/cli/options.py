@@ -69,11 +69,11 @@ def add_options(parser: argparse.ArgumentParser, converter: Converter) -> None:
         _add(groups.get(name, own), [option_of(name)], _SOURCE + name, hint, text, metavar)
     usual, others = parser.add_argument_group("learning and fitting"), parser.add_argument_group("every other choice")
     groups = _exclusive(usual, EXCLUSIVE)
-    defaults = dict(_leaves(to_dict(preset.config)))
+    defaults = dict(leaves(to_dict(preset.config)))
     for path, hint, description in _fields(ConvertConfig):
         names = [SHORT[path]] if path in SHORT else []
         if "." in path or not names:
-            names.append(f"--{path}" if "." in path else option_of(path))
+            names.append(option_of(path))
         group = groups.get(path, usual if path in SHORT else others)
         _add(group, names, _CONFIG + path, hint, _help(description, defaults.get(path)), None)
 
@@ -83,6 +83,15 @@ def option_of(path: str) -> str:
     if "." in path:
         return f"--{path}"
     return SHORT.get(path, f"--{path.replace('_', '-')}")
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values of nested dictionaries by their dotted names."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def typed_config(args: argparse.Namespace) -> dict[str, Any]:
@@ -233,14 +242,6 @@ def _fields(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
             yield from _fields(hint, f"{prefix}{name}.")
         elif name != "preset":
             yield prefix + name, hint, described.get(name, "")
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _limit(value: Any) -> int | None:

@@ -1,13 +1,12 @@
 """`functa presets`."""
 
 import argparse
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Column, Table
 
 from functa_store.cli.console import for_results, print_json, printable
-from functa_store.cli.options import option_of
+from functa_store.cli.options import leaves, option_of
 from functa_store.config import to_dict
 from functa_store.errors import ConfigError
 from functa_store.plugins import Preset, converters, preset_values, write_preset
@@ -66,19 +65,10 @@ def _values(preset: Preset) -> Table:
     table = Table(Column("option of functa convert", no_wrap=True), printable(preset.summary))
     for name, value in preset.source.items():
         table.add_row(option_of(name), _shown(value))
-    for path, value in _flat(to_dict(preset.config)):
+    for path, value in leaves(to_dict(preset.config)):
         table.add_row(option_of(path), _shown(value))
     return table
 
 
 def _shown(value: Any) -> str:
     return "none" if value is None else printable(str(value))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Values by their dotted names."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value

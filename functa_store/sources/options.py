@@ -197,10 +197,8 @@ def from_word(name: str, hint: Any, word: str) -> Any:
     parts = _parts(hint)
     if type(None) in parts and str not in parts and word.lower() == "none":
         return None
-    numbers_first = (
-        (float,) if float in parts and str not in parts else (int, float)
-    )  # 1 second is 1.0, a crop of 140 is 140
-    for kind in (bool, *numbers_first):
+    # One second is 1.0, but a crop of 140, which may be a text, too, is 140.
+    for kind in (bool, float) if float in parts and str not in parts else (bool, int, float):
         if kind in parts:
             with contextlib.suppress(ValueError):
                 found = _truth(word) if kind is bool else kind(word)
