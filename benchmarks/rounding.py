@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import report
-from functa_store.cli.options import reopen_archive
+from functa_store.cli.arguments import reopen_archive
 from functa_store.conversion.recode import measure_loss
 from functa_store.decode.tiled_decoder import TiledDecoder
 from functa_store.metrics import psnr

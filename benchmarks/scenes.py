@@ -28,19 +28,18 @@ from converters.scenes.source import SceneSource
 from converters.scenes.srn import SCENES_FAST, open_srn
 from functa_store.config import ConvertConfig, overlaid
 from functa_store.decode.pictures import comparison_sheet, to_image
-from functa_store.decode.ray_renderer import make_renderer
+from functa_store.decode.tiled_decoder import make_renderer
 from functa_store.domains.scene import SceneVolume
 from functa_store.errors import ArchiveError
-from functa_store.learn.batch_fit import FittedExamples, fit_examples
 from functa_store.learn.devices import use_all_cores
+from functa_store.learn.fit import FittedExamples, fit_examples
 from functa_store.learn.inner_loop import Steps
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.observers import COLOUR
 from functa_store.learn.outer_loop import Base
-from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.nets.siren import to_weights
-from functa_store.sources.batch_reader import BatchReader
+from functa_store.sources.batch_reader import BatchReader, TrainingSet
 from functa_store.sources.source import Source
 from functa_store.sources.splits import evenly_centred
 

@@ -27,16 +27,14 @@ from converters.images.celeba import open_celeba
 from converters.images.images import CELEBA64_FAST
 from converters.shapes.shapenet import open_shapenet
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
-from functa_store.learn.batch_fit import mean_psnr
 from functa_store.learn.devices import use_all_cores
-from functa_store.learn.fit import Fit, Shared
+from functa_store.learn.fit import Fit, Shared, mean_psnr
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.outer_loop import Base
 from functa_store.learn.scores import pca_reference
-from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune
-from functa_store.sources.batch_reader import BatchReader
+from functa_store.sources.batch_reader import BatchReader, TrainingSet
 from functa_store.sources.source import Source
 
 OPEN = {"faces": open_celeba, "voxels": open_shapenet, "globe": open_winds}
@@ -96,9 +94,9 @@ def row(base: Base, source: Source, config: ConvertConfig) -> dict[str, Any]:
     found = {
         "inner_steps": config.inner.num_steps,
         "steps": config.fit.num_steps,
-        "stride": fit.config.stride,
+        "stride": fit.plan.config.fit.stride,
         "tuned": config.fit.tuning_steps > 0,
-        "passes": round(float(fit.passes), 3),
+        "passes": round(float(fit.plan.passes), 3),
         "monitored_untuned": evaluate(fit, start, source, training.monitored)[0],
         "monitored": evaluate(fit, shared, source, training.monitored)[0],
         "tuning_seconds": tuning_seconds,

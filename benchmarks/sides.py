@@ -11,9 +11,8 @@ from benchmarks import peers
 from benchmarks.networks import NUM_STEPS, Workload, feature_batch, raw_batch
 from benchmarks.timing import interleaved, timed
 from functa_store.config import FitConfig, MatmulPrecision
-from functa_store.learn.batch_fit import choose_batch_size
 from functa_store.learn.devices import one_at_a_time
-from functa_store.learn.fit import Fit
+from functa_store.learn.fit import Fit, choose_batch_size
 from functa_store.learn.inner_loop import extend
 from functa_store.sources.batch_reader import BatchReader
 
@@ -60,7 +59,7 @@ def ours(workload: Workload, schedule: FitConfig, precision: MatmulPrecision) ->
     probe = Fit(graph, config, source)  # one of its own, so that the first call of `fit` compiles
     batch = choose_batch_size(probe, shared, BatchReader(source, cache_bytes=0), wanted, MOST_EXAMPLES)
     raw = raw_batch(source, batch)
-    return Side(call=lambda: fit(shared, raw), batch=batch, passes=float(fit.passes), prepare_seconds=seconds)
+    return Side(call=lambda: fit(shared, raw), batch=batch, passes=float(fit.plan.passes), prepare_seconds=seconds)
 
 
 def jitted(workload: Workload, precision: MatmulPrecision, batch: int) -> Side:

@@ -29,11 +29,11 @@ from converters.signals.audio import AUDIO_FAST, open_audio
 from converters.signals.video import VIDEO_FAST, open_video
 from functa_store.config import ConvertConfig
 from functa_store.errors import ArchiveError
-from functa_store.learn.batch_fit import fit_examples
 from functa_store.learn.devices import use_all_cores
+from functa_store.learn.fit import fit_examples
 from functa_store.learn.meta_learn import meta_learn
-from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune
+from functa_store.sources.batch_reader import TrainingSet
 from functa_store.sources.source import Source
 from functa_store.sources.splits import evenly
 

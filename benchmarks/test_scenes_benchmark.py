@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmarks import scenes
 from functa_store.config import FitConfig, NetworkConfig
-from functa_store.domains.cameras import orbit
+from functa_store.domains.scene import orbit
 from functa_store.errors import ArchiveError
 
 SIZE = 8

@@ -27,9 +27,8 @@ from benchmarks.timing import RUNS, Machine, interleaved
 from converters.images.celeba import open_celeba
 from converters.images.images import CELEBA64_FAST
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig
-from functa_store.learn.batch_fit import fit_examples
 from functa_store.learn.devices import use_all_cores
-from functa_store.learn.fit import Fit, Shared
+from functa_store.learn.fit import Fit, Shared, fit_examples
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import Snapshot, learned_fit, meta_learn
 from functa_store.learn.observers import observer_of
@@ -40,11 +39,10 @@ from functa_store.learn.outer_loop import (
     make_outer_step,
 )
 from functa_store.learn.scores import pca_reference
-from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune
 from functa_store.metrics import psnr_mean, psnr_of_mean_mse
 from functa_store.nets.siren import to_weights
-from functa_store.sources.batch_reader import BatchReader
+from functa_store.sources.batch_reader import BatchReader, TrainingSet
 from functa_store.sources.source import Source
 
 OURS = CELEBA64_FAST.config

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from functa_store.decode.functaset import Example as Example
     from functa_store.decode.functaset import Functaset as Functaset
     from functa_store.decode.functaset import open_functaset as open  # noqa: F401
-    from functa_store.domains.cameras import orbit as orbit
-    from functa_store.domains.cameras import other_convention as other_convention
     from functa_store.domains.cells import CellGrid as CellGrid
     from functa_store.domains.cells import GridPoints as GridPoints
     from functa_store.domains.scene import SceneVolume as SceneVolume
+    from functa_store.domains.scene import orbit as orbit
+    from functa_store.domains.scene import other_convention as other_convention
     from functa_store.domains.sphere import SphereGrid as SphereGrid
     from functa_store.errors import ArchiveError as ArchiveError
     from functa_store.errors import ConfigError as ConfigError
@@ -65,9 +65,8 @@ _HOMES = {
     "conversion.recode": "recode",
     "conversion.repair": "repair",
     "decode.functaset": "Example Functaset open_functaset:open",
-    "domains.cameras": "orbit other_convention",
     "domains.cells": "CellGrid GridPoints",
-    "domains.scene": "SceneVolume",
+    "domains.scene": "SceneVolume orbit other_convention",
     "domains.sphere": "SphereGrid",
     "errors": "ArchiveError ConfigError ExampleIndexError FunctaStoreError GridError LearningError MemberError "
     "MissingLibraryError NoFunctasetError StorageError StoreExistsError StoreFormatError StoreMismatchError "

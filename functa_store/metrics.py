@@ -1,6 +1,6 @@
-"""PSNR, and the names of metrics."""
+"""PSNR, the names of metrics, and moments of tables of numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -42,3 +42,32 @@ def psnr_mean(mse: ArrayLike, data_range: float = 1.0) -> float:
 def psnr_of_mean_mse(mse: ArrayLike, data_range: float = 1.0) -> float:
     """PSNR of the mean error over all examples; never above `psnr_mean` (Jensen)."""
     return float(psnr(np.mean(np.asarray(mse, dtype=np.float64)), data_range))
+
+
+def moments(tables: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+    """Statistics per column over the rows of all tables, accumulated in float64.
+
+    Means and squared deviations are merged pairwise (Chan et al. 1983), which does not cancel.
+
+    Args:
+        tables: At least one, each of shape (rows, columns) with at least one row.
+
+    Returns:
+        float32 `mean`, `std` (population), `min` and `max`, one value per column.
+    """
+    count, mean, deviation = 0, np.zeros(()), np.zeros(())
+    low, high = np.full((), np.inf, np.float32), np.full((), -np.inf, np.float32)
+    for table in tables:
+        rows = table.astype(np.float64)
+        delta = rows.mean(axis=0) - mean
+        total = count + len(rows)
+        deviation = deviation + rows.var(axis=0) * len(rows) + delta**2 * (count * len(rows) / total)
+        mean = mean + delta * (len(rows) / total)
+        low, high = np.minimum(low, table.min(axis=0)), np.maximum(high, table.max(axis=0))
+        count = total
+    return {
+        "mean": mean.astype(np.float32),
+        "std": np.sqrt(deviation / count).astype(np.float32),
+        "min": low,
+        "max": high,
+    }

@@ -1,4 +1,4 @@
-"""Kinds of archives: converters, presets, and their discovery by entry point."""
+"""Converters: built-in ones and those of other packages, their presets, and the loops of the papers."""
 
 import dataclasses
 import importlib.metadata
@@ -7,10 +7,45 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from functa_store.config import ConvertConfig, overlaid, to_dict
+from functa_store.config import (
+    ConvertConfig,
+    FitConfig,
+    InnerLoopConfig,
+    OuterLoopConfig,
+    overlaid,
+    to_dict,
+)
 from functa_store.errors import ConfigError
 from functa_store.progress import Report
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option
+
+
+def paper_loops(num_steps: int, batch_size: int, num_points: int | None, **more: int) -> dict[str, Any]:
+    """The loops of the functa and COIN++ papers: 3 inner steps, Adam 3e-6 for everything, no schedule.
+
+    Args:
+        num_steps: Updates of the base network.
+        batch_size: Examples per update.
+        num_points: Points of each example per inner step; None takes all of them.
+        **more: Further fields of `OuterLoopConfig`.
+
+    Returns:
+        Fields of a `ConvertConfig`.
+    """
+    outer = OuterLoopConfig(
+        num_steps=num_steps,
+        batch_size=batch_size,
+        num_points=num_points,
+        learning_rate=3e-6,
+        map_learning_rate=3e-6,
+        rates_learning_rate=3e-6,
+        warmup_steps=0,
+        decay_fraction=0.0,
+        **more,
+    )
+    fit = FitConfig(num_steps=3, stride=1, tuning_steps=0)
+    return {"inner": InnerLoopConfig(num_steps=3, learning_rate=1e-2), "outer": outer, "fit": fit}
+
 
 __all__ = [
     "ArchiveOptions",
@@ -19,6 +54,7 @@ __all__ = [
     "SurveyOptions",
     "converters",
     "option",
+    "paper_loops",
     "preset_values",
     "read_preset",
     "write_preset",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import functa_store
-from functa_store.cli.options import reopen_archive
+from functa_store.cli.arguments import reopen_archive
 from functa_store.errors import ArchiveError, TooManyRejectsError
 from functa_store.plugins import SurveyOptions, converters
 from functa_store.progress import silent

@@ -21,7 +21,7 @@ from converters.arrays.zarr_files import (
     open_zarr_store,
 )
 from functa_store.errors import ArchiveError, MemberError
-from functa_store.sources.array_labels import storable
+from functa_store.sources.array_source import storable
 
 EXPECTED = "an .npy, .npz or HDF5 (.h5, .hdf5) file, or a Zarr array or group (.zarr, .zarr.zip)"
 MAX_TEXT_ARRAY_BYTES = 1 << 28

@@ -19,8 +19,7 @@ from functa_store.errors import ArchiveError, ConfigError
 from functa_store.plugins import Converter, Preset
 from functa_store.progress import Report, silent
 from functa_store.sources.array_blocks import ArrayLike
-from functa_store.sources.array_labels import as_text
-from functa_store.sources.array_source import ArraySource
+from functa_store.sources.array_source import ArraySource, as_text
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
 
 ARRAYS_FAST = Preset(

@@ -9,11 +9,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from converters.arrays.bounds import in_bounded_memory
-from converters.climate.options import ClimateOptions
-from converters.paper_recipe import of_the_papers
+from converters.climate.source import ClimateOptions
 from functa_store.config import ConvertConfig, NetworkConfig, OuterLoopConfig
 from functa_store.errors import MissingLibraryError
-from functa_store.plugins import Converter, Preset
+from functa_store.plugins import Converter, Preset, paper_loops
 from functa_store.progress import Report, silent
 from functa_store.sources.options import SurveyOptions, split_options
 
@@ -47,7 +46,7 @@ CLIMATE_PAPER = Preset(
     config=ConvertConfig(
         preset="climate-paper",
         network=NetworkConfig(width=384, depth=10, w0=50.0, modulation_dim=8),
-        **of_the_papers(num_steps=212_800, batch_size=32, num_points=None),
+        **paper_loops(num_steps=212_800, batch_size=32, num_points=None),
     ),
 )
 

@@ -19,7 +19,7 @@ from functa_store.domains.sphere_geometry import (
     check_axis,
 )
 from functa_store.errors import ArchiveError, ConfigError, GridError
-from functa_store.sources.array_labels import as_classes, as_text, storable
+from functa_store.sources.array_source import as_classes, as_text, storable
 from functa_store.sources.source import Label
 
 TIME_NAMES = ("time", "valid_time", "date", "month", "year", "day")

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from functa_store.errors import ArchiveError, ConfigError
-from functa_store.sources.array_scaling import lost_in_float32
+from functa_store.sources.array_source import lost_in_float32
 from functa_store.sources.features import FeatureSpec
 
 FieldScaling = Literal["minmax", "standard"]

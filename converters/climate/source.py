@@ -1,4 +1,4 @@
-"""Fields as a source: read without unpacking a stored chunk again for each, surveyed once beforehand."""
+"""Fields on the globe as a source, and the options that say which and how."""
 
 import dataclasses
 import itertools
@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
@@ -13,16 +14,52 @@ from jaxtyping import Bool, Float32, Int64
 from converters.arrays.bounds import check_example, check_number
 from converters.climate.fields import Fields, find_fields, labels_of, read_grid, words
 from converters.climate.files import ClimateFiles
-from converters.climate.options import ClimateOptions
 from converters.climate.scaling import Moments, check_rounding, features_of
 from functa_store.domains.sphere import SphereGrid
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.progress import Note, Report, Surveyed
 from functa_store.sources.features import FeatureSpec
-from functa_store.sources.options import SurveyOptions
+from functa_store.sources.options import ArchiveOptions, SurveyOptions, option
 from functa_store.sources.source import Label, Reject, Source, check_rejects, check_source, name_problem
 from functa_store.sources.splits import hold_out_every, hold_out_last
 from functa_store.support.lru_cache import LRUCache
+
+Missing = Literal["nan", "fill"]
+"""`nan`: points that are missing in every example decode to not a number. `fill`: the function is decoded there."""
+
+Scaling = Literal["minmax", "standard"]
+"""Whether the extremes, or the mean and the deviation, of a variable become fixed features."""
+
+Split = Literal["last", "every"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClimateOptions(ArchiveOptions):
+    """What to take of an archive of fields, and how.
+
+    Attributes:
+        variable: Variables, which become channels; none takes the only one that there is.
+        example_dims: Dimensions that make examples; none takes all but latitude and longitude.
+        select: Values to take along dimensions, in words.
+        scaling: How values become features; see `converters.climate.scaling`.
+        missing: What becomes of points that are missing in every example.
+        area_weighting: Whether points count by the area of their cell.
+        split: Whether the last tenth or every tenth is held out, of the times where there are some.
+
+    Raises:
+        ConfigError: If a choice is none of those.
+    """
+
+    variable: tuple[str, ...] = option((), metavar="NAME,...")
+    example_dims: tuple[str, ...] = option((), metavar="DIM,...")
+    select: Mapping[str, tuple[str, ...]] = dataclasses.field(
+        default_factory=dict, metadata={"metavar": "DIM=VALUE,..."}
+    )
+    scaling: Scaling = "minmax"
+    missing: Missing = "nan"
+    area_weighting: bool = False
+    split: Split = "last"
+
 
 SLAB_BYTES = 2**26
 CACHE_BYTES = 2**28

@@ -17,14 +17,14 @@ from jaxtyping import Int32
 from converters.archives.archive import Archive, open_archive, read_file
 from converters.archives.plain_files import checked_path, shown
 from converters.images.image_files import ImageOptions
-from converters.images.image_source import (
+from converters.images.images import (
+    CELEBA_PRESETS,
     Catalogue,
     ImageSource,
     content_sha256,
     is_image,
     list_images,
 )
-from converters.images.images import CELEBA_PRESETS
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Report, silent

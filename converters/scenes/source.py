@@ -11,15 +11,13 @@ from jaxtyping import Float32
 
 from converters.archives.archive import Archive
 from converters.archives.memory_share import room
-from converters.scenes.options import SceneOptions
-from converters.scenes.views import Scene, Views, list_scenes, read_views
+from converters.scenes.views import Scene, SceneOptions, Views, list_scenes, read_views
 from converters.survey import (
     Outcome,
     in_threads,
     survey,
 )
-from functa_store.domains.cameras import camera_rays
-from functa_store.domains.scene import SceneVolume
+from functa_store.domains.scene import SceneVolume, camera_rays
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.progress import Report
 from functa_store.sources.features import FeatureSpec

@@ -8,9 +8,8 @@ import os
 from typing import Any
 
 from converters.archives.archive import open_archive
-from converters.paper_recipe import of_the_papers
-from converters.scenes.options import SceneOptions
 from converters.scenes.source import SceneSource
+from converters.scenes.views import SceneOptions
 from functa_store.config import (
     ConvertConfig,
     FitConfig,
@@ -18,7 +17,7 @@ from functa_store.config import (
     NetworkConfig,
     OuterLoopConfig,
 )
-from functa_store.plugins import Converter, Preset
+from functa_store.plugins import Converter, Preset, paper_loops
 from functa_store.progress import Report, silent
 from functa_store.sources.options import SurveyOptions, split_options
 
@@ -47,7 +46,7 @@ SRN_PAPER = Preset(
     config=ConvertConfig(
         preset="srn-paper",
         network=NetworkConfig(width=512, depth=15, w0=30.0, modulation_dim=128, head="radiance"),
-        **of_the_papers(num_steps=500_000, batch_size=8, num_points=8 * 1024, num_monitored=10),
+        **paper_loops(num_steps=500_000, batch_size=8, num_points=8 * 1024, num_monitored=10),
     ),
     source={"resolution": 128},
 )

@@ -14,7 +14,6 @@ from typing import Any
 
 from converters.archives.archive import Archive
 from converters.archives.streamed import StreamedTar, open_shapes
-from converters.paper_recipe import of_the_papers
 from converters.shapes.layouts import (
     SPLIT_FILE,
     TAXONOMY,
@@ -40,7 +39,7 @@ from functa_store.config import (
     OuterLoopConfig,
 )
 from functa_store.errors import ArchiveError
-from functa_store.plugins import Converter, Preset
+from functa_store.plugins import Converter, Preset, paper_loops
 from functa_store.progress import Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
 
@@ -87,7 +86,7 @@ SHAPENET64_PAPER = Preset(
     config=ConvertConfig(
         preset="shapenet64-paper",
         network=NetworkConfig(width=512, depth=15, w0=10.0, modulation_dim=256),
-        **of_the_papers(num_steps=500_000, batch_size=8, num_points=8192),
+        **paper_loops(num_steps=500_000, batch_size=8, num_points=8192),
     ),
     source={"resolution": 64},
 )

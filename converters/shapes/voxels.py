@@ -29,7 +29,7 @@ from functa_store.domains.cells import CellGrid
 from functa_store.errors import ArchiveError, FunctaStoreError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Report, silent
-from functa_store.sources.array_labels import as_label, as_text
+from functa_store.sources.array_source import as_label, as_text
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, split_options
 from functa_store.sources.source import Label, Reject, Source, check_source

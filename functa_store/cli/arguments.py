@@ -1,24 +1,268 @@
-"""Options that several commands share: examples, points, windows, how to reach a store."""
+"""Arguments that commands share, and options made of dataclasses: those of `ConvertConfig` and of a converter.
+
+`--network.width 256` sets the field `width` of `ConvertConfig.network`. Names, types, choices and help come from the
+dataclasses and their docstrings, so that a field that is added there is an option, too.
+"""
 
 import argparse
+import dataclasses
 import re
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from functa_store.cli.console import shortened
-from functa_store.errors import ConfigError, ExampleIndexError
-from functa_store.sources.options import MOST_INTEGER
+from functa_store.config import ConvertConfig, to_dict
+from functa_store.errors import ConfigError, ExampleIndexError, StoreMismatchError
+from functa_store.plugins import Converter, converters
+from functa_store.progress import Report
+from functa_store.sources.options import (
+    MOST_INTEGER,
+    ArchiveOptions,
+    SurveyOptions,
+    choices,
+    descriptions,
+    from_word,
+    hints,
+    is_flag,
+    is_several,
+)
+from functa_store.sources.source import Source
 from functa_store.store.storage.objects import NO_OPTIONS, StorageOptions
+
+SHORT = {
+    "network.modulation_dim": "--modulation-dim",
+    "outer.num_steps": "--outer-steps",
+    "outer.time_budget": "--time-budget",
+    "outer.batch_size": "--batch-size",
+    "outer.microbatch_size": "--microbatch",
+    "fit.num_steps": "--fit-steps",
+    "fit.stride": "--fit-stride",
+    "fit.tile_points": "--tile-points",
+    "matmul_precision": "--matmul-precision",
+    "modulation_dtype": "--dtype",
+    "base_dtype": "--base-dtype",
+    "seed": "--seed",
+}
+"""Short names of the usual choices of a conversion, by field."""
+
+EXCLUSIVE = (("outer.num_steps", "outer.time_budget"),)
+"""Fields of `ConvertConfig` of which a command line gives only one."""
+
+BRIEF = 100
+"""Characters of a value in a message."""
+
+_CONFIG, _SOURCE = "config.", "source."
+"""Where the namespace of the arguments keeps what was typed."""
+
+
+def add_options(parser: argparse.ArgumentParser, converter: Converter) -> None:
+    """Add an option for each field of the converter's options and of `ConvertConfig`.
+
+    What is not typed is not in the namespace. Defaults in the help are those of the converter's first preset.
+    """
+    preset = next(iter(converter.presets.values()))
+    own = parser.add_argument_group("this kind of archive")
+    groups = _exclusive(own, converter.options.exclusive)
+    defaults = {**_defaults(converter.options), **preset.source}
+    described = descriptions(converter.options)
+    for name, hint in hints(converter.options).items():
+        metavar = converter.options.__dataclass_fields__[name].metadata.get("metavar")
+        text = _help(described.get(name, ""), defaults.get(name))
+        _add(groups.get(name, own), [option_of(name)], _SOURCE + name, hint, text, metavar)
+    usual, others = parser.add_argument_group("learning and fitting"), parser.add_argument_group("every other choice")
+    groups = _exclusive(usual, EXCLUSIVE)
+    defaults = dict(leaves(to_dict(preset.config)))
+    for path, hint, description in _fields(ConvertConfig):
+        names = [SHORT[path]] if path in SHORT else []
+        if "." in path or not names:
+            names.append(option_of(path))
+        group = groups.get(path, usual if path in SHORT else others)
+        _add(group, names, _CONFIG + path, hint, _help(description, defaults.get(path)), None)
+
+
+def option_of(path: str) -> str:
+    """The option of a field: "network.width" is --network.width, "rows_per_shard" is --rows-per-shard."""
+    if "." in path:
+        return f"--{path}"
+    return SHORT.get(path, f"--{path.replace('_', '-')}")
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values of nested dictionaries by their dotted names."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def typed_config(args: argparse.Namespace) -> dict[str, Any]:
+    """What was typed of a configuration, as nested dictionaries like those of `config.to_dict`."""
+    found: dict[str, Any] = {}
+    for name, value in _typed(args, _CONFIG):
+        *above, field = name.split(".")
+        place = found
+        for key in above:
+            place = place.setdefault(key, {})
+        place[field] = value
+    return found
+
+
+def typed_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What was typed of the options of a converter."""
+    return dict(_typed(args, _SOURCE))
+
+
+def add_archive_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Add the archive, and what a store does not say about how it was read."""
+    parser.add_argument("--archive", metavar="ARCHIVE", required=required, help="the archive that was converted")
+    parser.add_argument(
+        "--option",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="an option of functa convert that the store does not keep, such as labels=DIR",
+    )
+
+
+def reopen_archive(archive: str, provenance: Mapping[str, Any], words: Sequence[str], report: Report) -> Source:
+    """The source of a store, read as it was when it was converted.
+
+    Args:
+        archive: Its path.
+        provenance: What the store says.
+        words: More options as "NAME=VALUE".
+        report: Told how far the survey is.
+
+    Raises:
+        ConfigError: If an option is none, or has a wrong value.
+        StoreMismatchError: If no installed converter reads such archives.
+        ArchiveError: If the archive cannot be read.
+    """
+    kind, found = provenance.get("converter"), converters()
+    if not isinstance(kind, str) or kind not in found:
+        raise StoreMismatchError(
+            f"{archive}: the store was converted by {_brief(kind)}, expected one of {sorted(found)}; install that "
+            "converter, or use it from Python (functa_store.repair)"
+        )
+    options = found[kind].options
+    try:
+        kept = options.from_plain(provenance)
+    except ConfigError as error:
+        raise ConfigError(f"the store's option {error}") from error
+    given = _from_words(options, words)
+    survey = SurveyOptions(limit=_limit(provenance.get("limit")), max_rejects=1.0)
+    return found[kind].open(archive, dataclasses.replace(kept, **given), survey, report)
+
+
+def _from_words(kind: type[ArchiveOptions], words: Sequence[str]) -> dict[str, Any]:
+    """The values that words such as "labels=DIR" give to options of a converter; dashes in a name are underscores.
+
+    Raises:
+        ConfigError: If one is no such word, or its value is none that the option may have.
+    """
+    known, found = hints(kind), {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        where = f"--option {shortened(word, BRIEF)}"
+        if not equals or (field := name.replace("-", "_")) not in known:
+            raise ConfigError(f"{where}: expected NAME=VALUE, NAME one of {', '.join(sorted(known))}")
+        found[field] = from_word(where, known[field], value)
+    return found
+
+
+def _typed(args: argparse.Namespace, prefix: str) -> Iterator[tuple[str, Any]]:
+    return ((name.removeprefix(prefix), value) for name, value in vars(args).items() if name.startswith(prefix))
+
+
+def _exclusive(parser: Any, pairs: Any) -> dict[str, Any]:
+    """The group of each field of which only one of a pair may be typed."""
+    groups = [(pair, parser.add_mutually_exclusive_group()) for pair in pairs]
+    return {name: group for pair, group in groups for name in pair}
+
+
+def _add(group: Any, names: list[str], dest: str, hint: Any, text: str, metavar: str | None) -> None:
+    described: dict[str, Any] = {"dest": dest, "default": argparse.SUPPRESS, "help": text}
+    words = choices(hint)
+    if is_flag(hint):
+        described["action"] = argparse.BooleanOptionalAction
+    elif words is not None and metavar is None:
+        described |= {"choices": words}
+    else:
+        described |= {"type": _Word(names[-1], hint), "metavar": metavar or _metavar(hint)}
+    if is_several(hint):
+        described["action"] = _Gather
+    group.add_argument(*names, **described)
+
+
+class _Word:
+    """Makes a value of a word; argparse says its message."""
+
+    def __init__(self, name: str, hint: Any) -> None:
+        self._name, self._hint = name, hint
+
+    def __call__(self, word: str) -> Any:
+        try:
+            return from_word(self._name, self._hint, word)
+        except ConfigError as error:
+            raise argparse.ArgumentTypeError(str(error).removeprefix(f"{self._name} ")) from error
+
+
+class _Gather(argparse.Action):
+    """Adds what an option that is given several times lists."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        before = getattr(namespace, self.dest, None)
+        if isinstance(values, Mapping):
+            found = dict(before or {})
+            for name, listed in values.items():
+                found[name] = (*found.get(name, ()), *listed)
+        else:
+            found = (*(before or ()), *values)
+        setattr(namespace, self.dest, found)
+
+
+def _metavar(hint: Any) -> str:
+    words = str(hint)
+    return "N" if words in ("<class 'int'>", "int | None") else "X" if "float" in words else "NAME"
+
+
+def _help(text: str, default: Any) -> str:
+    shown = f"{text} (default: {default})" if default not in (None, False, (), {}) else text
+    return shown.replace("%", "%%")
+
+
+def _defaults(kind: type[ArchiveOptions]) -> dict[str, Any]:
+    return {field.name: field.default for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
+
+
+def _fields(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Path, type and description of each field, those of fields that are dataclasses instead of them."""
+    described = descriptions(kind)
+    for name, hint in hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            yield from _fields(hint, f"{prefix}{name}.")
+        elif name != "preset":
+            yield prefix + name, hint, described.get(name, "")
+
+
+def _limit(value: Any) -> int | None:
+    """How many examples were taken at most, as a store keeps it."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 < value < MOST_INTEGER):
+        return value
+    raise ConfigError(f"the store's limit: found {_brief(value)}, expected a positive number")
+
+
+def _brief(value: Any) -> str:
+    return shortened(repr(value), BRIEF)
+
 
 N = TypeVar("N", int, float)
 
 SELECTING = ("--index", "--region")
 """Options whose values may begin with a minus sign, as -3: and -30:30,0:90 do."""
-
-MOST_OF_A_WORD = 100
-"""Characters of a word in a message."""
 
 _NEGATIVE = re.compile(r"-\.?\d")
 EXPECTED = "integers and slices such as 3, 0:16 or ::100,-1"
@@ -65,9 +309,7 @@ def _positions(part: str, num_examples: int) -> list[int]:
         return list(range(num_examples)[slice(*bounds)])
     position = _number(int, part, "--index", EXPECTED)
     if not -num_examples <= position < num_examples:
-        raise ExampleIndexError(
-            f"--index {shortened(str(position), MOST_OF_A_WORD)}: the functaset has {num_examples} examples"
-        )
+        raise ExampleIndexError(f"--index {shortened(str(position), BRIEF)}: the functaset has {num_examples} examples")
     return [position % num_examples]
 
 
@@ -120,10 +362,6 @@ def _number(kind: Callable[[str], N], text: str, option: str, expected: str) -> 
         return kind(text)
     except ValueError as error:
         raise ConfigError(f"{option} takes {expected}, got {_brief(text)}") from error
-
-
-def _brief(text: str) -> str:
-    return shortened(repr(text), MOST_OF_A_WORD)
 
 
 def add_storage_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from functa_store.cli import info
-from functa_store.cli.arguments import add_storage_arguments, storage_from
+from functa_store.cli.arguments import add_options, add_storage_arguments, storage_from, typed_config, typed_options
 from functa_store.cli.console import (
     duration,
     for_messages,
@@ -20,7 +20,6 @@ from functa_store.cli.console import (
     printable,
     shown_on,
 )
-from functa_store.cli.options import add_options, typed_config, typed_options
 from functa_store.config import ConvertConfig, overlaid
 from functa_store.errors import ConfigError
 from functa_store.plugins import Converter, Preset, converters, read_preset

@@ -14,7 +14,7 @@ from functa_store.decode.pictures import contact_sheet, solid_image, to_image
 from functa_store.domains.cells import Region
 from functa_store.domains.scene import SceneVolume
 from functa_store.errors import ConfigError, GridError, StorageError
-from functa_store.exporting.filenames import file_names
+from functa_store.exporting.array_files import file_names
 from functa_store.support.atomic_output import replacing
 
 if TYPE_CHECKING:

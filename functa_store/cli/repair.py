@@ -2,7 +2,7 @@
 
 import argparse
 
-from functa_store.cli.arguments import add_storage_arguments, storage_from
+from functa_store.cli.arguments import add_archive_arguments, add_storage_arguments, reopen_archive, storage_from
 from functa_store.cli.console import (
     for_messages,
     json_lines,
@@ -10,7 +10,6 @@ from functa_store.cli.console import (
     show_line,
     shown_on,
 )
-from functa_store.cli.options import add_archive_arguments, reopen_archive
 from functa_store.errors import ConfigError
 from functa_store.store.reading.reader import take_inventory
 from functa_store.store.storage.objects import open_objects

@@ -7,9 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from functa_store.cli.arguments import add_storage_arguments, storage_from
+from functa_store.cli.arguments import add_archive_arguments, add_storage_arguments, reopen_archive, storage_from
 from functa_store.cli.console import for_results, print_json, show_line
-from functa_store.cli.options import add_archive_arguments, reopen_archive
 from functa_store.errors import (
     ConfigError,
     NoFunctasetError,

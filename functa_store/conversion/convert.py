@@ -15,32 +15,30 @@ from functa_store.config import (
     differences,
     to_dict,
 )
-from functa_store.conversion.checkpoints import (
+from functa_store.conversion.fit_shards import check_batch, compare_precision, fit_shards
+from functa_store.conversion.recode import write_recoded
+from functa_store.conversion.run_files import (
     INTERVAL,
     Checkpoints,
+    RunLog,
     clear,
     is_begun,
 )
-from functa_store.conversion.fit_shards import check_batch, compare_precision, fit_shards
-from functa_store.conversion.recode import write_recoded
-from functa_store.conversion.run_log import RunLog
 from functa_store.errors import ArchiveError, ConfigError, StoreMismatchError
 from functa_store.learn.devices import use_all_cores
-from functa_store.learn.fit import Fit, estimate_seconds
+from functa_store.learn.fit import estimate_seconds, plan_fit
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.observers import check_domain
 from functa_store.learn.outer_loop import Base, round_base
 from functa_store.learn.scores import pca_reference
-from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.nets.siren import structure, to_weights
 from functa_store.progress import Report, silent
+from functa_store.sources.batch_reader import TrainingSet
 from functa_store.sources.source import Source, check_source, check_unchanged
 from functa_store.store.format.layout import choose_layout
-from functa_store.store.format.load_spec import load_spec
 from functa_store.store.format.side_arrays import MOMENTA, RATES, base_shapes
 from functa_store.store.format.spec import (
-    ROOT,
     Contents,
     StoreSpec,
     examples_sha256,
@@ -53,10 +51,8 @@ from functa_store.store.storage.objects import (
     StorageOptions,
 )
 from functa_store.store.storage.work_folder import EXACT_STORE
-from functa_store.store.storage.writer_lock import sole_writer
-from functa_store.store.writing.destination import already_complete, check_output
-from functa_store.store.writing.rehearsal import rehearse
-from functa_store.store.writing.writer import StoreWriter
+from functa_store.store.writing.destination import Destination, already_complete, claim
+from functa_store.store.writing.writer import StoreWriter, rehearse
 from functa_store.support.threads import one_behind
 
 STAGES = ("learning", "tuning")
@@ -105,19 +101,19 @@ def convert(
     if not snapshot_seconds >= 0:
         raise ConfigError(f"snapshot_seconds must be at least 0, got {snapshot_seconds}")
     use_all_cores()
-    with sole_writer(check_output(path, storage)) as (store, work), RunLog(store, report) as log:
-        check_output(store)  # another process may have finished it meanwhile
+    with claim(path, storage) as (destination, work), RunLog(store := destination.store, report) as log:
         conversion = _identify(source, config)
         exact = store if config.modulation_dtype == "float32" else work.below(EXACT_STORE)
         begun = is_begun(work, conversion)
-        if (spec := _complete_spec(store)) is not None:
-            if not begun or _other_conversion(spec, source, config, config.modulation_dtype):
+        if destination.spec is not None and destination.state == "complete":
+            if not begun or _other_conversion(destination.spec, source, config, config.modulation_dtype):
                 raise already_complete(store)
             clear(work)  # all that was left to do
             return
-        if (spec := _complete_spec(exact)) is None:
+        fitted = Destination.of(exact)
+        if fitted.spec is None or fitted.state == "unfinished":
             _fit_into(exact, work, conversion, source, config, fit_batch_size, snapshot_seconds, log)
-        elif found := _other_conversion(spec, source, config, "float32"):
+        elif found := _other_conversion(fitted.spec, source, config, "float32"):
             raise StoreMismatchError(
                 f"{exact.name}: is a functaset of another conversion: {'; '.join(found[:5])}. Delete it to fit the "
                 "examples of this one."
@@ -189,13 +185,6 @@ def _check_storable(source: Source, config: ConvertConfig) -> None:
         raise
     except (ValueError, TypeError, OSError) as error:  # all of ours but those of learning, and of what lies under them
         raise ArchiveError(f"{source.provenance['archive']}: cannot be stored: {error}") from error
-
-
-def _complete_spec(store: Objects) -> StoreSpec | None:
-    """What a store says about itself, if it is complete."""
-    if store.size(ROOT) is None or not (spec := load_spec(store)).complete:
-        return None
-    return spec
 
 
 def _other_conversion(
@@ -285,7 +274,7 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
     check_conversion(source, config)
     use_all_cores()
     network, num_examples = config.network, len(source.ids)
-    graph, state = structure(network, source.domain.num_inputs, source.features.num_channels)
+    _, state = structure(network, source.domain.num_inputs, source.features.num_channels)
     parameters = sum(int(np.prod(array.shape)) for array in to_weights(state).values())
     metrics = source.features.columns
     weight_bytes = np.dtype(config.base_dtype).itemsize
@@ -293,7 +282,7 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
     row_bytes = network.modulation_size * np.dtype(config.modulation_dtype).itemsize
     layout = choose_layout(num_examples, row_bytes, config.rows_per_shard)
     rows = len(layout.shards(num_examples)) * layout.rows_per_shard
-    learning, fitting = estimate_seconds(config, source, Fit(graph, config, source))
+    learning, fitting = estimate_seconds(source, plan_fit(config, source.domain, source.features))
     return {
         "examples": {str(name): int(np.sum(source.split == name)) for name in np.unique(source.split)},
         "resolution": list(source.domain.resolution),

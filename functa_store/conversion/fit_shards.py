@@ -12,20 +12,19 @@ from functa_store.config import (
     ConvertConfig,
     whole,
 )
-from functa_store.learn.batch_fit import (
+from functa_store.learn.fit import (
+    Fit,
     choose_batch_size,
     fit_batches,
     in_batches,
     join,
     mean_psnr,
 )
-from functa_store.learn.fit import Fit
 from functa_store.learn.outer_loop import Base
-from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import ReadyFit
 from functa_store.metrics import psnr
 from functa_store.progress import Fitted, Report, silent
-from functa_store.sources.batch_reader import BatchReader
+from functa_store.sources.batch_reader import BatchReader, TrainingSet
 from functa_store.sources.source import Source
 from functa_store.store.format.layout import Shard, choose_layout
 

@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from functa_store.config import ModulationDtype
-from functa_store.decode.ray_renderer import make_renderer
-from functa_store.decode.tiled_decoder import TiledDecoder
+from functa_store.decode.tiled_decoder import TiledDecoder, make_renderer
 from functa_store.domains.scene import SceneVolume
 from functa_store.errors import StoreFormatError
 from functa_store.sources.source import Label
@@ -23,8 +22,7 @@ from functa_store.store.storage.objects import (
     Objects,
     StorageOptions,
 )
-from functa_store.store.storage.writer_lock import sole_writer
-from functa_store.store.writing.destination import check_output
+from functa_store.store.writing.destination import claim
 from functa_store.store.writing.writer import StoreWriter
 
 
@@ -102,13 +100,12 @@ def recode(
         StorageError: If a place cannot be reached, read or written.
     """
     reader = StoreReader(path, storage=storage, verify=True)
-    with sole_writer(check_output(out, storage)) as (store, _):
-        check_output(store)  # another process may have finished it meanwhile
-        write_recoded(reader, store, modulation_dtype)
+    with claim(out, storage) as (destination, _):
+        write_recoded(reader, destination.store, modulation_dtype)
 
 
 def write_recoded(reader: StoreReader, store: Objects, modulation_dtype: ModulationDtype) -> None:
-    """Write what `recode` writes; under `sole_writer`."""
+    """Write what `recode` writes; under `claim`."""
     if not reader.spec.complete:
         raise StoreFormatError(f"{reader.path}: unfinished store; finish it by the command that was interrupted.")
     rounding = choose_rounding(modulation_dtype, reader.statistics["min"], reader.statistics["max"])

@@ -17,8 +17,8 @@ from functa_store.learn.tuning import ReadyFit
 from functa_store.nets.siren import from_weights
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.source import Source, check_source, check_unchanged
+from functa_store.store.format.layout import MOST_BYTES, Receipt, Receipts
 from functa_store.store.format.quantization import Rounding
-from functa_store.store.format.receipts import MOST_BYTES, Receipt, Receipts
 from functa_store.store.format.side_arrays import MOMENTA, RATES
 from functa_store.store.format.spec import ROOT, Contents, identity
 from functa_store.store.reading.array_reader import SmallArrays

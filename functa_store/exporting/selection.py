@@ -13,8 +13,7 @@ import numpy as np
 
 from functa_store.config import ExportDtype
 from functa_store.decode.cf import example_columns
-from functa_store.decode.functaset import Functaset
-from functa_store.decode.points import check_memory
+from functa_store.decode.functaset import Functaset, check_memory
 from functa_store.domains.cells import Region
 from functa_store.errors import ConfigError, ExampleIndexError, StorageError
 from functa_store.sources.features import FeatureSpec

@@ -1,12 +1,14 @@
-"""The compiled fit of a batch of modulations, base network held still, and what it costs.
+"""Fits of modulations with the base held still: the compiled fit of a batch, what it costs, many batches through it.
 
-The unit is a forward pass: 2 floating-point operations per weight and point. The published fit of n inner
+The unit of cost is a forward pass: 2 floating-point operations per weight and point. The published fit of n inner
 steps on all points costs 2 n + 1 of them (forward and activation gradient per step, and the final error), a
-second-order outer step about 3 (2 n + 1); `Fit.passes` says what a fit costs here.
+second-order outer step about 3 (2 n + 1); `FitPlan.passes` says what a fit costs here.
 """
 
+import collections
 import dataclasses
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -15,14 +17,18 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Float32, Num
 
-from functa_store.config import ConvertConfig, MatmulPrecision, NetworkConfig
+from functa_store.config import ConvertConfig, NetworkConfig
+from functa_store.domains.domain import Domain
 from functa_store.errors import ConfigError
 from functa_store.learn.devices import (
+    FIT_BATCH,
     copies,
     each,
+    fit_batch_size,
     on_devices,
     one_at_a_time,
     over_devices,
+    timed,
 )
 from functa_store.learn.inner_loop import (
     Steps,
@@ -32,7 +38,7 @@ from functa_store.learn.inner_loop import (
     reconstruction_error,
     weigh_ones,
 )
-from functa_store.learn.observers import num_step_rows, observer_of
+from functa_store.learn.observers import Observer, num_step_rows, observer_of
 from functa_store.learn.scores import in_order, score
 from functa_store.learn.tiling import (
     Projection,
@@ -48,6 +54,9 @@ from functa_store.learn.tiling import (
     tile_points,
     tile_rows,
 )
+from functa_store.metrics import psnr_mean
+from functa_store.sources.batch_reader import BatchReader
+from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Source
 
 MOST_LIFTED_BYTES = 2**28
@@ -73,48 +82,98 @@ class Shared(NamedTuple):
     projection: Projection | None
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FitPlan:
+    """What a fit looks at, step by step, and how; decided before anything is compiled. From `plan_fit`.
+
+    Attributes:
+        config: The conversion, the stride and the tiles of its fit decided; the final error is float32 whatever its
+            `matmul_precision`.
+        features: What raw values mean.
+        observer: How an example is looked at.
+        whole: All points that a fit may look at.
+        phases: Those of one further step after the other, in turn.
+        held_out: Those on which the fit is measured alone; None if there are none.
+        tuned_on: Those on which a tuning minimises the error.
+        projected: Whether the first gradient is a product with the features.
+        lifted: Whether the first layer's product with the grid is kept for all examples.
+        passes: Arithmetic of one fit in forward passes over the whole grid: two per step, as far as it is
+            computed, and one for the final error.
+    """
+
+    config: ConvertConfig
+    features: FeatureSpec
+    observer: Observer
+    whole: Tiles
+    phases: Tiles
+    held_out: Tiles | None
+    tuned_on: Tiles
+    projected: bool
+    lifted: bool
+    passes: float
+
+    @property
+    def first_whole(self) -> bool:
+        """Whether the first step looks at all points; on a grid that all share, its gradient costs little.
+
+        Without such a grid the first step costs as much as another one, so it looks at a part, too.
+        """
+        return self.observer.grid is not None
+
+    @property
+    def uneven(self) -> bool:
+        """Whether points count differently."""
+        return self.observer.uneven or self.config.weight_of_ones != 1
+
+
+def plan_fit(config: ConvertConfig, domain: Domain, features: FeatureSpec, *, num_copies: int = 1) -> FitPlan:
+    """Decide what the fits of a conversion look at.
+
+    Args:
+        config: The conversion.
+        domain: Where its examples are sampled.
+        features: What their raw values mean.
+        num_copies: Of what examples share, in one memory; see `devices.copies`.
+    """
+    observer, size, num_channels = observer_of(domain, features), config.network.modulation_size, features.num_channels
+    num_rows, on_grid = num_step_rows(observer), observer.grid is not None
+    stride = config.fit.stride or choose_stride(observer.step_shape, num_channels, size)
+    steps = dataclasses.replace(config.fit, stride=stride, tile_points=tile_points(config.fit.tile_points))
+    tile = tile_rows(steps.tile_points, observer)
+    further = steps.num_steps - on_grid
+    phases = strided(observer.step_shape, stride, max(further, 1), tile)
+    projected = on_grid and is_small(num_rows, num_channels, size)
+    unseen = np.arange(num_rows, observer.num_rows)
+    share = np.count_nonzero(phases.weights[0]) / num_rows
+    return FitPlan(
+        config=dataclasses.replace(config, fit=steps),
+        features=features,
+        observer=observer,
+        whole=all_points(num_rows, tile),
+        phases=phases,
+        held_out=in_tiles(unseen, tile) if len(unseen) else None,
+        tuned_on=some_rows(num_rows, max(1, TUNED_POINTS // observer.evaluations), tile),
+        projected=projected,
+        lifted=on_grid and num_copies * 8 * num_rows * config.network.width <= MOST_LIFTED_BYTES,
+        passes=1 + 2 * (on_grid and not projected) + 2 * further * share,
+    )
+
+
 class Fit:
     """The compiled fit of a batch.
 
     Args:
         graph: Structure of the base network.
-        config: The conversion; the final error is float32 whatever its `matmul_precision`.
+        config: The conversion.
         source: Where the examples are sampled, and what their raw values mean.
 
     Attributes:
-        observer: How an example is looked at.
-        span: Width of the data range, which PSNRs are relative to.
-        config: The steps and points, everything automatic decided.
-        passes: Arithmetic of one fit in forward passes over the whole grid: two per step, as far as it is
-            computed, and one for the final error.
+        plan: What is compiled.
     """
 
     def __init__(self, graph: nnx.GraphDef, config: ConvertConfig, source: Source) -> None:
-        self.observer = observer = observer_of(source.domain, source.features)
-        spec, size = source.features, config.network.modulation_size
-        shape, num_rows = observer.step_shape, num_step_rows(observer)
-        stride = config.fit.stride or choose_stride(shape, spec.num_channels, size)
-        self.span = spec.span
-        self.config = dataclasses.replace(config.fit, stride=stride, tile_points=tile_points(config.fit.tile_points))
-        tile = tile_rows(self.config.tile_points, observer)
-        self._graph, self._spec = graph, spec
-        self._precision: MatmulPrecision = config.matmul_precision
-        self._weight_of_ones = config.weight_of_ones
-        self._uneven = observer.uneven or config.weight_of_ones != 1
-        on_grid = observer.grid is not None
-        self._projected = on_grid and is_small(num_rows, spec.num_channels, size)
-        self._lifted = on_grid and copies() * 8 * num_rows * config.network.width <= MOST_LIFTED_BYTES
-        # Without a grid that all share, the first step costs as much as another one, so it looks at a part, too.
-        self._first_strided = int(on_grid)
-        further = config.fit.num_steps - self._first_strided
-        self._whole = all_points(num_rows, tile)
-        self._phases = strided(shape, stride, max(further, 1), tile)
-        self._held_out = (
-            in_tiles(np.arange(num_rows, observer.num_rows), tile) if observer.num_rows > num_rows else None
-        )
-        self._tuned_on = some_rows(num_rows, max(1, TUNED_POINTS // observer.evaluations), tile)
-        share = np.count_nonzero(self._phases.weights[0]) / num_rows
-        self.passes = 1 + 2 * (on_grid and not self._projected) + 2 * further * share
+        self.plan = plan_fit(config, source.domain, source.features, num_copies=copies())
+        self._graph = graph
         self._prepare = jax.jit(self._share)
         self._fit = jax.jit(lambda shared, raw: over_devices(self._fit_part, shared, (raw,))[0])
 
@@ -148,29 +207,30 @@ class Fit:
         """What `modulate` takes of each example: its raw values, error and gradient of step 0 if it is a product."""
         if shared.projection is None:
             return (raw,)
-        everything = jax.vmap(lambda raw: self.observer.look(raw, *flat(self._whole), None))(raw)
-        everything = weigh_ones(everything, self._weight_of_ones)
-        weights = everything.weights if self._uneven else None
+        everything = jax.vmap(lambda raw: self.plan.observer.look(raw, *flat(self.plan.whole), None))(raw)
+        everything = weigh_ones(everything, self.plan.config.weight_of_ones)
+        weights = everything.weights if self.plan.uneven else None
         return (raw, *shared.projection(everything.features, weights))
 
     def modulate(
         self, shared: Shared, raw: Num[Array, "rows raw"], *first: Float[Array, "..."]
     ) -> Float[Array, " modulation"]:
         """Modulation of one example; differentiable in `shared.steps`."""
+        plan, predict, precision = self.plan, self.plan.observer.predict, self.plan.config.matmul_precision
         base, (lifted, lifted_whole) = nnx.merge(self._graph, shared.base), shared.lifted or (None, None)
-        phases = self._minimised(raw, self._phases, lifted)
+        phases = self._minimised(raw, plan.phases, lifted)
 
         def of_phase(modulation: Array, step: Array) -> tuple[Array, Array]:
-            number = (step - self._first_strided) % len(self._phases.points)
+            number = (step - int(plan.first_whole)) % len(plan.phases.points)
             phase = jax.tree.map(lambda array: array[number], phases)
-            return error_and_gradient(self.observer.predict, base, modulation, phase, self._precision)
+            return error_and_gradient(predict, base, modulation, phase, precision)
 
         zero = jnp.zeros(shared.steps.rates.shape[-1], jnp.float32)
         if first:
             start = (first[0], first[1])
-        elif self._first_strided:
-            everything = self._minimised(raw, self._whole, lifted_whole)
-            start = error_and_gradient(self.observer.predict, base, zero, everything, self._precision)
+        elif plan.first_whole:
+            everything = self._minimised(raw, plan.whole, lifted_whole)
+            start = error_and_gradient(predict, base, zero, everything, precision)
         else:
             start = of_phase(zero, jnp.zeros((), jnp.int32))
         return descend_safely(of_phase, shared.steps, start)
@@ -180,29 +240,29 @@ class Fit:
     ) -> Float[Array, ""]:
         """What the steps minimise of one example, on as many rows as a tuning looks at."""
         base = nnx.merge(self._graph, shared.base)
-        some = self._minimised(raw, self._tuned_on, None)
-        return reconstruction_error(self.observer.predict, base, base.shifts(modulation), some)
+        some = self._minimised(raw, self.plan.tuned_on, None)
+        return reconstruction_error(self.plan.observer.predict, base, base.shifts(modulation), some)
 
     def _score(self, shared: Shared, raw: Array, modulation: Array) -> tuple[Array, Array]:
         """Mean squared error of one example on all that was fitted, and its metrics."""
-        base, predict = nnx.merge(self._graph, shared.base), self.observer.predict
+        base, predict = nnx.merge(self._graph, shared.base), self.plan.observer.predict
         shifts, lifted = base.shifts(modulation), None if shared.lifted is None else shared.lifted[1]
-        error, metrics = score(predict, base, shifts, self._look(raw, self._whole, lifted), self._spec)
+        error, metrics = score(predict, base, shifts, self._look(raw, self.plan.whole, lifted), self.plan.features)
         held_out = jnp.full((), jnp.nan)
-        if self._held_out is not None:
-            unseen = self._look(raw, self._held_out, None)
+        if self.plan.held_out is not None:
+            unseen = self._look(raw, self.plan.held_out, None)
             found = reconstruction_error(predict, base, shifts, unseen)
             held_out = jnp.where(jnp.any(unseen.weights > 0), found, jnp.nan)
-        return error, in_order(self._spec, metrics, held_out)
+        return error, in_order(self.plan.features, metrics, held_out)
 
     def _share(self, base: nnx.State, steps: Steps) -> Shared:
-        network = nnx.merge(self._graph, base)
-        if self.observer.grid is None:
+        plan, network = self.plan, nnx.merge(self._graph, base)
+        if plan.observer.grid is None:
             return Shared(base, steps, None, None)
-        coords = jnp.asarray(self.observer.grid)
-        projection = project(network, coords, self._whole, self._precision) if self._projected else None
-        lifted = network.lift(coords) if self._lifted else None
-        views = None if lifted is None else (lifted[self._phases.points], lifted[self._whole.points])
+        coords, precision = jnp.asarray(plan.observer.grid), plan.config.matmul_precision
+        projection = project(network, coords, plan.whole, precision) if plan.projected else None
+        lifted = network.lift(coords) if plan.lifted else None
+        views = None if lifted is None else (lifted[plan.phases.points], lifted[plan.whole.points])
         return Shared(base, steps, views, projection)
 
     def _fit_part(self, shared: Shared, raw: Array) -> tuple[tuple[Array, Array, Array], tuple[()]]:
@@ -214,11 +274,11 @@ class Fit:
 
     def _minimised(self, raw: Array, view: Tiles, lifted: Array | None) -> Target:
         """What the steps see of an example; what is kept of its error and metrics, `_score` sees."""
-        return weigh_ones(self._look(raw, view, lifted), self._weight_of_ones)
+        return weigh_ones(self._look(raw, view, lifted), self.plan.config.weight_of_ones)
 
     def _look(self, raw: Array, view: Tiles, lifted: Array | None) -> Target:
         def look(rows: Array, weights: Array) -> Target:
-            return self.observer.look(raw, rows, weights, None)
+            return self.plan.observer.look(raw, rows, weights, None)
 
         arrays = [jnp.asarray(array) for array in view]
         target = jax.vmap(look)(*arrays) if view.points.ndim > 2 else look(*arrays)
@@ -235,25 +295,24 @@ def forward_flops(network: NetworkConfig, num_inputs: int, num_channels: int, nu
     return 2 * num_points * (num_inputs * network.width + hidden + network.width * num_channels)
 
 
-def estimate_seconds(config: ConvertConfig, source: Source, fit: Fit) -> tuple[float, float]:
+def estimate_seconds(source: Source, plan: FitPlan) -> tuple[float, float]:
     """Seconds of learning and of fitting, by the cost model and a short probe of this machine.
 
     Args:
-        config: The conversion.
         source: The examples, all of which are fitted.
-        fit: How.
+        plan: How, with the conversion.
 
     Returns:
         Learning with tuning (nan under a time budget), and fitting.
     """
-    rate = EFFICIENCY * matmul_rate()
-    shape, observer = (config.network, source.domain.num_inputs, source.features.num_channels), fit.observer
+    rate, config = EFFICIENCY * matmul_rate(), plan.config
+    shape, observer = (config.network, source.domain.num_inputs, source.features.num_channels), plan.observer
     forward = forward_flops(*shape, num_step_rows(observer) * observer.evaluations) / rate
     rows = min(config.outer.num_points or observer.num_rows, observer.num_rows)
     update = 3 * (2 * config.inner.num_steps + 1) * forward_flops(*shape, rows * observer.evaluations) / rate
     updates = config.outer.num_steps or float("nan")
-    learning = config.outer.batch_size * (updates * update + config.fit.tuning_steps * 3 * fit.passes * forward)
-    return learning, len(source.ids) * fit.passes * forward
+    learning = config.outer.batch_size * (updates * update + config.fit.tuning_steps * 3 * plan.passes * forward)
+    return learning, len(source.ids) * plan.passes * forward
 
 
 def matmul_rate(size: int = 1024, repeats: int = 8) -> float:
@@ -265,3 +324,86 @@ def matmul_rate(size: int = 1024, repeats: int = 8) -> float:
         value = product(value)
     value.block_until_ready()
     return repeats * 2 * size**3 / (time.perf_counter() - began)
+
+
+class FittedExamples(NamedTuple):
+    """Some examples, fitted.
+
+    Attributes:
+        modulations: Their modulations.
+        mse: Mean squared error of each over all that was fitted, in the squared unit of the features.
+        metrics: The metrics of the source; see `FeatureSpec.columns`.
+    """
+
+    modulations: Float32[np.ndarray, "examples modulation"]
+    mse: Float32[np.ndarray, " examples"]
+    metrics: Float32[np.ndarray, "examples columns"]
+
+
+def choose_batch_size(fit: Fit, shared: Shared, feed: BatchReader, wanted: int | None, most: int) -> int:
+    """Examples per call of a fit, a multiple of the number of devices; see `memory.fit_batch_size`.
+
+    Args:
+        fit: The compiled fit.
+        shared: From its `prepare`.
+        feed: Reads the examples.
+        wanted: What the user asked for.
+        most: Examples that are fitted in a row.
+    """
+    example = next(feed.batches([np.zeros(1, np.int64)]))[0]
+
+    def time_of(size: int) -> float:
+        return timed(fit, shared, np.repeat(example[None], size, axis=0))
+
+    return fit_batch_size(wanted, 4 * example.size, most, time_of)
+
+
+def in_batches(start: int, stop: int, batch_size: int) -> list[np.ndarray]:
+    """Consecutive numbers in batches, the last one perhaps short."""
+    return np.split(np.arange(start, stop), range(batch_size, stop - start, batch_size))
+
+
+def fit_examples(fit: Fit, shared: Shared, feed: BatchReader, indices: np.ndarray) -> FittedExamples:
+    """A few examples, all at once in memory; see `fit_batches`."""
+    devices = jax.local_device_count()
+    batch_size = devices * min(FIT_BATCH, -(-len(indices) // devices))
+    batches = [indices[batch] for batch in in_batches(0, len(indices), batch_size)]
+    return join(fit_batches(fit, shared, feed, batches, batch_size))
+
+
+def join(fitted: Iterable[FittedExamples]) -> FittedExamples:
+    """Some examples after the others."""
+    return FittedExamples(*map(np.concatenate, zip(*fitted, strict=True)))
+
+
+def mean_psnr(fit: Fit, shared: Shared, feed: BatchReader, indices: np.ndarray) -> float:
+    """Mean PSNR of a few examples in decibels."""
+    return psnr_mean(fit_examples(fit, shared, feed, indices).mse, fit.plan.features.span)
+
+
+def fit_batches(
+    fit: Fit, shared: Shared, feed: BatchReader, batches: Sequence[np.ndarray], batch_size: int
+) -> Iterator[FittedExamples]:
+    """Fit batches of examples with one compilation; the next one starts while one is consumed.
+
+    Args:
+        fit: The compiled fit.
+        shared: From its `prepare`.
+        feed: Reads the examples ahead of the device.
+        batches: Which examples.
+        batch_size: Examples per call of `fit`, a multiple of the number of devices; no batch is larger.
+
+    Yields:
+        One batch after the other. A batch is filled up by repetition and cut again.
+    """
+    started = collections.deque()
+    for batch, raw in zip(batches, feed.batches(np.resize(batch, batch_size) for batch in batches), strict=True):
+        started.append((len(batch), fit(shared, raw)))
+        if len(started) > 1:
+            yield _fetch(*started.popleft())
+    while started:
+        yield _fetch(*started.popleft())
+
+
+def _fetch(count: int, fitted: tuple[Array, Array, Array]) -> FittedExamples:
+    return FittedExamples(*(np.asarray(array)[:count] for array in fitted))

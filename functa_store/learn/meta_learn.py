@@ -14,7 +14,6 @@ from jax.stages import Compiled
 
 from functa_store.config import ConvertConfig, FitConfig
 from functa_store.errors import LearningError
-from functa_store.learn.batch_fit import mean_psnr
 from functa_store.learn.devices import (
     compile_within_memory,
     free_bytes,
@@ -22,7 +21,7 @@ from functa_store.learn.devices import (
     num_devices,
     temporary_bytes,
 )
-from functa_store.learn.fit import Fit
+from functa_store.learn.fit import Fit, mean_psnr
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.observers import shares_grid
 from functa_store.learn.outer_loop import (
@@ -35,7 +34,6 @@ from functa_store.learn.outer_loop import (
     make_outer_step,
     rate_scale,
 )
-from functa_store.learn.training_set import TrainingSet
 from functa_store.metrics import psnr_mean
 from functa_store.progress import (
     Learned,
@@ -43,6 +41,7 @@ from functa_store.progress import (
     Report,
     silent,
 )
+from functa_store.sources.batch_reader import TrainingSet
 from functa_store.sources.source import Source
 
 S = TypeVar("S", bound=tuple)
@@ -50,7 +49,7 @@ S = TypeVar("S", bound=tuple)
 
 @runtime_checkable
 class Snapshots(Protocol):
-    """Keeps the last state of one computation; `conversion/checkpoints.py` keeps it on disk.
+    """Keeps the last state of one computation; `conversion/run_files.py` keeps it on disk.
 
     A state is a named tuple of arrays, numbers and trees of them.
     """
@@ -201,7 +200,7 @@ class _Learning:
 
     def _compile(self, snapshot: Snapshot, raw: np.ndarray) -> Snapshot:
         def compile(microbatch_size: int) -> Compiled:
-            step = make_outer_step(self.graph, self.config, self.fit.observer, microbatch_size)
+            step = make_outer_step(self.graph, self.config, self.fit.plan.observer, microbatch_size)
             return step.lower(snapshot.state, raw, self.key, np.float32(0)).compile()
 
         batch_size = self.training.batch_size
@@ -250,7 +249,7 @@ class _Learning:
                 num_steps=snapshot.num_steps or None,
                 seconds=snapshot.seconds,
                 seconds_left=left,
-                psnr=psnr_mean(losses, self.fit.span),
+                psnr=psnr_mean(losses, self.fit.plan.features.span),
                 monitored_psnr=monitored,
                 examples_per_second=snapshot.step * self.training.batch_size / snapshot.seconds,
             )

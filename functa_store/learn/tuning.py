@@ -19,7 +19,6 @@ from jax.stages import Compiled
 from jaxtyping import Array, Float32, Float64
 
 from functa_store.config import ConvertConfig, FitConfig
-from functa_store.learn.batch_fit import mean_psnr
 from functa_store.learn.devices import (
     compile_within_memory,
     each,
@@ -29,11 +28,10 @@ from functa_store.learn.devices import (
     on_devices,
     over_devices,
 )
-from functa_store.learn.fit import Fit, Shared
+from functa_store.learn.fit import Fit, Shared, mean_psnr
 from functa_store.learn.inner_loop import Steps, extend
 from functa_store.learn.meta_learn import Snapshots, keep
 from functa_store.learn.outer_loop import Base
-from functa_store.learn.training_set import TrainingSet
 from functa_store.metrics import psnr_mean
 from functa_store.progress import (
     Note,
@@ -41,6 +39,7 @@ from functa_store.progress import (
     Tuned,
     silent,
 )
+from functa_store.sources.batch_reader import TrainingSet
 
 FACTOR_RATE = 0.05
 """Adam's rate for the logarithms of the factors on the learning rates."""
@@ -128,7 +127,7 @@ def tune(
     untuned = ReadyFit(
         fit,
         fit.prepare(base.learnable.base, extend(base.learnable.rates, config.fit.num_steps)),
-        dataclasses.replace(fit.config, tuning_steps=0),
+        dataclasses.replace(fit.plan.config.fit, tuning_steps=0),
     )
     if config.fit.tuning_steps == 0:
         return untuned
@@ -138,7 +137,7 @@ def tune(
         latest = snapshots.load(latest) or latest
     latest = keep(tuner.run(latest), latest, snapshots)
     before, after = latest.psnr
-    return ReadyFit(fit, tuner.tuned(latest), fit.config) if after > before else untuned
+    return ReadyFit(fit, tuner.tuned(latest), fit.plan.config.fit) if after > before else untuned
 
 
 class _Tuner:
@@ -176,7 +175,7 @@ class _Tuner:
             gradient, losses = jax.device_get(update(self.shared, tuning.adjustment, raw))
             tuning = self._update(tuning._replace(step=tuning.step + 1), gradient, losses)
             yield tuning  # before the report, which may raise: a state that was yielded can be kept
-            psnr = psnr_mean(losses, self.fit.span)
+            psnr = psnr_mean(losses, self.fit.plan.features.span)
             self.report(Tuned(step=tuning.step, num_steps=self.config.fit.tuning_steps, psnr=psnr))
         if not len(tuning.psnr):
             before, after = (

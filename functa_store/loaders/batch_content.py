@@ -1,17 +1,168 @@
-"""Fields of a batch, and decoded points among them."""
+"""What a batch holds: which examples, their modulations normalised, labels and decoded values."""
 
 import dataclasses
 import functools
+import hashlib
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from jaxtyping import Float32
 
+from functa_store.config import whole
 from functa_store.decode.functaset import Functaset
 from functa_store.domains.cells import Region
 from functa_store.errors import ConfigError
-from functa_store.loaders.normalization import Normalization
-from functa_store.loaders.selection import keep_whole, label_names, plain
+from functa_store.metrics import moments
+from functa_store.store.reading.rows import Index, as_array, places_of
+
+A = TypeVar("A")
+
+ROWS_AT_A_TIME = 16384
+CONSTANT = 1e-6
+"""A standard deviation below this share of the mean is rounding noise of float32."""
+
+
+class Normalization:
+    """Per dimension (value - mean) / std, for arrays of NumPy, JAX and torch, on any device.
+
+    A dimension that does not vary is only shifted, so that nothing becomes infinite.
+
+    Args:
+        mean: float32, one per dimension.
+        std: Standard deviations, not negative.
+
+    Raises:
+        ConfigError: If they differ in number, one is not finite, or a standard deviation is negative.
+    """
+
+    def __init__(self, mean: Float32[np.ndarray, " modulation"], std: Float32[np.ndarray, " modulation"]) -> None:
+        if mean.shape != std.shape or not np.isfinite([mean, std]).all() or (std < 0).any():
+            raise ConfigError(
+                f"expected finite means and as many standard deviations that are not negative, got {mean}, {std}"
+            )
+        varies = std > CONSTANT * np.abs(mean)
+        self.mean = mean.astype(np.float32)  # a copy: that of a store is read-only, which torch warns of
+        self.std = np.where(varies, std, 1).astype(np.float32)
+
+    @classmethod
+    def of_all(cls, functaset: Functaset) -> "Normalization":
+        """From the statistics that the store holds, which are over all examples, held-out ones included.
+
+        Raises:
+            StoreFormatError: If the store is unfinished, or its statistics are damaged.
+        """
+        statistics = functaset.store.statistics
+        return cls(statistics["mean"], statistics["std"])
+
+    @classmethod
+    def of_split(cls, functaset: Functaset, split: str = "train") -> "Normalization":
+        """From the examples of one split alone; reads them once, a few at a time.
+
+        Raises:
+            ConfigError: If the split is empty.
+            StoreFormatError: If rows are missing or damaged.
+        """
+        examples = of_split(functaset, split)
+        parts = (examples[start : start + ROWS_AT_A_TIME] for start in range(0, len(examples), ROWS_AT_A_TIME))
+        statistics = moments(functaset.modulations[part] for part in parts)
+        return cls(statistics["mean"], statistics["std"])
+
+    def __repr__(self) -> str:
+        return f"<Normalization of {len(self.mean)} dimensions>"
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of its numbers."""
+        return hashlib.sha256(np.stack([self.mean, self.std]).tobytes()).hexdigest()
+
+    def apply(self, modulations: A) -> A:
+        """Normalised modulations; the last axis is the dimension."""
+        mean, std = self._like(modulations)
+        return (modulations - mean) / std  # type: ignore[operator]
+
+    def invert(self, normalized: A) -> A:
+        """Modulations again, such as `decode` and `decoder` take them."""
+        mean, std = self._like(normalized)
+        return normalized * std + mean  # type: ignore[operator]
+
+    def _like(self, array: Any) -> tuple[Any, Any]:
+        """Mean and std as arrays that an array can be computed with, where it lies."""
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(array, torch.Tensor):
+            return tuple(
+                torch.as_tensor(part, dtype=array.dtype, device=array.device) for part in (self.mean, self.std)
+            )  # type: ignore[return-value]
+        return self.mean, self.std
+
+
+def select(functaset: Functaset, split: str | None, index: Index | None) -> np.ndarray | None:
+    """Places of the examples that a caller means; None stands for all.
+
+    Raises:
+        ConfigError: If both are given, or there is no such example.
+        ExampleIndexError: If the index is of another kind, or names an example that is not there.
+    """
+    if split is not None and index is not None:
+        raise ConfigError(f"give either split or index, not both; got split={split!r}")
+    if split is not None:
+        return of_split(functaset, split)
+    if index is None:
+        return None
+    found = as_array(places_of(functaset.store.path, index, len(functaset)))
+    if len(found) == 0:
+        raise ConfigError(f"{functaset.store.path}: no examples of this index, there are {len(functaset)}")
+    return found
+
+
+def of_split(functaset: Functaset, split: str) -> np.ndarray:
+    """Places of the examples of a split.
+
+    Raises:
+        ConfigError: If there are none.
+    """
+    if not isinstance(split, str):
+        raise ConfigError(f"split must be the name of one split, got {split!r}; take more of them by index=")
+    splits = functaset.split[:]
+    found = np.flatnonzero(splits == split)
+    if len(found) == 0:
+        raise ConfigError(
+            f"{functaset.store.path}: no split {split!r}, there are {sorted(map(str, np.unique(splits)))}"
+        )
+    return found
+
+
+def label_names(functaset: Functaset, labels: Sequence[str] | None) -> tuple[str, ...]:
+    """Names of the labels that a caller means; None stands for all.
+
+    Raises:
+        ConfigError: If there is no label of a name, or a name is given where a list of names is meant.
+    """
+    if isinstance(labels, str):
+        raise ConfigError(f"labels must be a list of names, got {labels!r}; write [{labels!r}]")
+    names = tuple(functaset.labels if labels is None else labels)
+    if unknown := [name for name in names if name not in functaset.labels]:
+        raise ConfigError(f"{functaset.store.path}: no labels {unknown}, there are {sorted(functaset.labels)}")
+    return names
+
+
+def keep_whole(config: Any, lowest: int, *names: str) -> None:
+    """Check options of a frozen dataclass, and keep them as Python integers, which JSON takes.
+
+    Raises:
+        ConfigError: See `whole`.
+    """
+    for name in names:
+        object.__setattr__(config, name, whole(name, getattr(config, name), lowest))
+
+
+def plain(value: Any) -> Any:
+    """Python's own numbers, in tuples."""
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
+        return tuple(map(plain, value))
+    return value.item() if isinstance(value, np.generic) else value
+
 
 Batch = dict[str, Any]
 """`modulations`, `index`, `labels` by name, and `values` and `coords` if they are decoded: arrays of one library."""

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from functa_store.config import differences, from_dict, whole
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, StoreMismatchError
-from functa_store.loaders.batch_content import Batch, Content, Decode
-from functa_store.loaders.normalization import Normalization
-from functa_store.loaders.selection import select
+from functa_store.loaders.batch_content import Batch, Content, Decode, Normalization, select
 from functa_store.loaders.windows import BlockShuffle, Order, Reading, SelectedRows, Shuffle
 from functa_store.store.reading.rows import Index
 from functa_store.support.optional import require

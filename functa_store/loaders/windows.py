@@ -13,8 +13,7 @@ import numpy as np
 
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError
-from functa_store.loaders.batch_content import Batch, Content
-from functa_store.loaders.selection import keep_whole
+from functa_store.loaders.batch_content import Batch, Content, keep_whole
 from functa_store.store.storage.local import LocalObjects
 from functa_store.support.memory import available_bytes
 from functa_store.support.threads import made_ahead

@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 from PIL import Image
 
-from functa_store.decode.functaset import Functaset
-from functa_store.decode.points import check_memory
+from functa_store.decode.functaset import Functaset, check_memory
 from functa_store.domains.cells import Region
 from functa_store.errors import ConfigError, StorageError
 from functa_store.store.reading.rows import Index, as_array, places_of

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from functa_store.decode.functaset import Functaset
-from functa_store.decode.points import check_memory
+from functa_store.decode.functaset import Functaset, check_memory
 from functa_store.domains.cells import Region
 from functa_store.errors import ConfigError, StorageError
 from functa_store.support.atomic_output import replacing

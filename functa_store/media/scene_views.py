@@ -9,16 +9,15 @@ import numpy as np
 from jaxtyping import Float
 
 from functa_store.config import whole
-from functa_store.decode.functaset import Functaset
-from functa_store.decode.points import check_memory
-from functa_store.decode.ray_renderer import make_renderer
-from functa_store.domains.cameras import (
+from functa_store.decode.functaset import Functaset, check_memory
+from functa_store.decode.tiled_decoder import make_renderer
+from functa_store.domains.scene import (
     Lens,
+    SceneVolume,
     camera_rays,
     check_pose,
     orbit,
 )
-from functa_store.domains.scene import SceneVolume
 from functa_store.errors import ConfigError
 from functa_store.media.film import check_film, to_bytes, write_frames
 from functa_store.nets.volume_rendering import Rendered

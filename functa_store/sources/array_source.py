@@ -1,26 +1,227 @@
-"""An array in memory or in a file as a source."""
+"""Examples in an array: their ids, splits and labels, values as features, and the source made of them."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from functa_store.domains.cells import CellGrid
 from functa_store.domains.domain import Domain
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.progress import Report, Surveyed, silent
-from functa_store.sources.array_blocks import ArrayExamples, ArrayLike, scan
-from functa_store.sources.array_labels import AnyLabel, per_example
-from functa_store.sources.array_scaling import Scaling, find_scaling
+from functa_store.sources.array_blocks import ArrayExamples, ArrayLike, Scan, scan
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import (
+    Label,
     Reject,
     Source,
     check_rejects,
     check_source,
 )
-from functa_store.sources.splits import hold_out_rule
+from functa_store.sources.splits import hold_out_every, hold_out_rule, splits_of_words
+
+_STEPS = 256
+"""Values that float32 must at least tell apart between the smallest and the largest one of a channel."""
+
+_BYTES_AT_ONCE = 1 << 24
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Scaling:
+    """Values to features, channel by channel: (value - low) / span.
+
+    Attributes:
+        low: The value that becomes 0.
+        span: How far from it the value that becomes 1 is; positive.
+        as_bytes: Whether bytes stay bytes, which a `FeatureSpec` scales.
+    """
+
+    low: Float64[np.ndarray, " channel"]
+    span: Float64[np.ndarray, " channel"]
+    as_bytes: bool
+
+    def raw(self, values: np.ndarray) -> np.ndarray:
+        """What a source hands out of values: features as float32, or bytes."""
+        if self.as_bytes:
+            return values.astype(np.uint8)
+        features = np.empty(values.shape, np.float32)
+        rows = max(1, _BYTES_AT_ONCE // max(1, 8 * math.prod(values.shape[1:])))
+        for start in range(0, len(values), rows):  # float64 of all at once would be many times the example
+            features[start : start + rows] = (values[start : start + rows] - self.low) / self.span
+        return features
+
+    def features(
+        self, channels: Sequence[str], units: Sequence[str], *, missing: bool, dtype: np.dtype[Any]
+    ) -> FeatureSpec:
+        """What is handed out means."""
+        return FeatureSpec(
+            channels=tuple(channels) or tuple(str(k) for k in range(len(self.low))),
+            units=tuple(units),
+            scale=1 / 255 if self.as_bytes and dtype == np.uint8 else 1.0,
+            value_scale=tuple(self.span.tolist()),
+            value_offset=tuple(self.low.tolist()),
+            missing=missing,
+            metrics=("rmse",),
+        )
+
+
+def find_scaling(
+    name: str, dtype: np.dtype[Any], value_range: tuple[float | int, float | int] | None, found: Scan, rows: np.ndarray
+) -> Scaling:
+    """The scaling that spans a range; without one what bytes and booleans can be, or what some examples span.
+
+    Args:
+        name: What errors call the array.
+        dtype: Of its values.
+        value_range: Smallest and largest value.
+        found: What reading the array has found.
+        rows: The examples that may be learned from.
+
+    Raises:
+        ArchiveError: If float32, in which all is learned and decoded, cannot tell the values of a channel apart.
+    """
+    num_channels = found.low.shape[-1]
+    as_bytes = value_range is None and (dtype.kind == "b" or dtype == np.uint8)
+    if as_bytes:
+        value_range = (0, 1) if dtype.kind == "b" else (0, 255)
+    if value_range is not None:
+        low, high = (np.full(num_channels, float(end)) for end in value_range)
+    elif len(rows):
+        low, high = np.fmin.reduce(found.low[rows]), np.fmax.reduce(found.high[rows])
+    else:
+        low, high = np.zeros(num_channels), np.ones(num_channels)  # `check_source` says that nothing is left
+    low, high = np.nan_to_num(low), np.nan_to_num(high)  # a channel that is missing throughout
+    _check_span(name, low, high)
+    constant = np.maximum(1.0, np.abs(low))
+    return Scaling(low=low, span=np.where(high > low, high - low, constant), as_bytes=as_bytes)
+
+
+def _check_span(name: str, low: np.ndarray, high: np.ndarray) -> None:
+    for channel in range(len(low)):
+        if problem := lost_in_float32(float(low[channel]), float(high[channel])):
+            raise ArchiveError(f"{name}: channel {channel} {problem}")
+
+
+def lost_in_float32(low: float, high: float, *, far: bool = True, close: bool = True) -> str | None:
+    """Why values of a range cannot be learned and decoded in float32, as all is, and what to do; None if they can.
+
+    Args:
+        low: The smallest value.
+        high: The largest one, which may be the same.
+        far: Whether values may be too far from 0.
+        close: Whether they may be too close to each other.
+    """
+    float32 = np.finfo(np.float32)
+    tiny, largest, span = float(float32.tiny), max(abs(low), abs(high)), high - low
+    if far and largest > float(float32.max) / 4:
+        reason, way_out = "too far out", "subtract an offset, or choose another unit"
+    elif 0 < largest < tiny or 0 < span < _STEPS * tiny:
+        reason, way_out = "too small", f"multiply them, such as by {_power_of_ten(max(span, largest))}"
+    elif close and high > low and largest * float(float32.eps) > span / _STEPS:
+        reason, way_out = "too close together", "subtract an offset, or choose another unit"
+    else:
+        return None
+    return f"goes from {low!r} to {high!r}, {reason} for float32, in which all is learned and decoded; {way_out}"
+
+
+def _power_of_ten(value: float) -> str:
+    """The power of ten that takes a small value to about 1."""
+    return f"1e{-math.floor(math.log10(value))}"
+
+
+AnyLabel = Label | Sequence[Any] | np.ndarray
+"""A label, or a number or text per example."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class PerExample:
+    """Names, splits and labels, one per example; what is left out takes the obvious.
+
+    Attributes:
+        ids: Unique names; None counts from "0".
+        split: One of `SPLITS`, or a word for one, per example; None holds out every tenth of those that are taken.
+        labels: Named labels.
+    """
+
+    ids: Sequence[str] | None
+    split: np.ndarray | None
+    labels: Mapping[str, Label]
+
+    def check(self, name: str, count: int) -> None:
+        """Refuse what is not one per example.
+
+        Raises:
+            ArchiveError: If something has another length; says what.
+        """
+        given: dict[str, Any] = {f"label {label}": values.values for label, values in self.labels.items()}
+        given |= {what: values for what, values in (("ids", self.ids), ("split", self.split)) if values is not None}
+        for what, values in given.items():
+            if len(values) != count:
+                raise ArchiveError(f"{name}: {what} has {len(values)} values for {count} examples")
+
+    def id(self, row: int) -> str:
+        """What an example of the whole array is called."""
+        return str(row) if self.ids is None else str(self.ids[row])
+
+    def taken(self, rows: np.ndarray) -> tuple[list[str], np.ndarray, dict[str, Label]]:
+        """Ids, split and labels of some examples."""
+        split = hold_out_every(len(rows)) if self.split is None else self.split[rows]
+        labels = {name: dataclasses.replace(label, values=label.values[rows]) for name, label in self.labels.items()}
+        return [self.id(int(row)) for row in rows], split, labels
+
+
+def per_example(
+    ids: Sequence[str] | None, split: Sequence[str] | np.ndarray | None, labels: Mapping[str, AnyLabel] | None
+) -> PerExample:
+    """The same in the words of a source.
+
+    Raises:
+        ArchiveError: If a label is neither numbers nor text.
+    """
+    return PerExample(
+        ids=ids,
+        split=None if split is None else splits_of_words(as_text(np.asarray(split)).tolist()),
+        labels={key: _label(key, v) for key, v in (labels or {}).items()},
+    )
+
+
+def _label(key: str, given: AnyLabel) -> Label:
+    label = given if isinstance(given, Label) else as_label(key, np.asarray(given))
+    return dataclasses.replace(label, values=storable(np.asarray(label.values)))
+
+
+def storable(values: np.ndarray) -> np.ndarray:
+    """Numbers as a store can hold them: the long double of a platform, which no other one reads, as float64."""
+    is_long = values.dtype.kind == "f" and values.dtype.itemsize > np.dtype(np.float64).itemsize
+    return values.astype(np.float64) if is_long else values
+
+
+def as_label(name: str, values: np.ndarray) -> Label:
+    """A label of numbers, or of classes where the values are text.
+
+    Raises:
+        ArchiveError: If they are neither.
+    """
+    if values.ndim == 1 and values.dtype.kind in "biuf":
+        return Label(values=values)
+    if values.ndim == 1 and values.dtype.kind in "SUOT":
+        return as_classes(values)
+    raise ArchiveError(f"label {name}: found {values.dtype} of shape {values.shape}, expected a number or text each")
+
+
+def as_classes(values: np.ndarray) -> Label:
+    """A label of class numbers in the order of the sorted texts, which are its names."""
+    names, numbers = np.unique(as_text(values), return_inverse=True)
+    return Label(values=numbers.astype(np.int32), names=tuple(str(text) for text in names))
+
+
+def as_text(values: np.ndarray) -> np.ndarray:
+    """Text of bytes, text or numbers."""
+    return np.array([v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in values.tolist()], np.str_)
+
 
 AXES = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
 

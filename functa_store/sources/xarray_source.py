@@ -9,8 +9,7 @@ from functa_store.domains.cells import CellGrid
 from functa_store.errors import ArchiveError
 from functa_store.progress import Report, silent
 from functa_store.sources.array_blocks import MOST_AXES
-from functa_store.sources.array_labels import as_text
-from functa_store.sources.array_source import ArraySource
+from functa_store.sources.array_source import ArraySource, as_text
 
 if TYPE_CHECKING:
     import xarray as xr

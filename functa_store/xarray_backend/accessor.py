@@ -12,7 +12,7 @@ from functa_store.domains.cells import Region
 from functa_store.domains.domain import Domain
 from functa_store.errors import ExampleIndexError, GridError, StoreMismatchError
 from functa_store.sources.splits import evenly_to_both_ends
-from functa_store.xarray_backend.dataset import Opened
+from functa_store.xarray_backend.backend import Opened
 
 MOST_COMPARED, RUNS = 1024, 8
 """Examples that are compared, and into how many runs they fall where there are more, so that few chunks are read."""

@@ -1,18 +1,177 @@
-"""The engine `functa` of xarray."""
+"""Functasets as xarray datasets: the engine, the variables and their chunks."""
 
+import dataclasses
+import functools
+import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import pandas as pd
 import xarray as xr
 from xarray.backends import BackendEntrypoint
+from xarray.core import indexing
+from xarray.indexes import PandasIndex
 
+from functa_store.decode.cf import (
+    CHANNEL,
+    CHANNEL_ATTRIBUTES,
+    EXAMPLE,
+    EXAMPLE_ATTRIBUTES,
+    attributes_of_column,
+    example_columns,
+    features_attributes,
+    global_attributes,
+    variable_names,
+)
 from functa_store.decode.grid_cache import DEFAULT_CACHE_BYTES
-from functa_store.decode.shared_functaset import open_shared
+from functa_store.decode.shared_functaset import SharedFunctaset, open_shared
 from functa_store.domains.cells import Region
 from functa_store.errors import ConfigError
+from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.objects import NO_OPTIONS, StorageOptions
-from functa_store.xarray_backend.dataset import Opened, open_dataset
+from functa_store.xarray_backend.lazy_arrays import ColumnArray, DecodedArray
+
+MOST_DECODED_BYTES = 16 * 2**20
+"""Most bytes of decoded values in a chunk, unless one point alone has more."""
+
+
+def preferred_chunks(num_examples: int, rows_per_shard: int, resolution: Sequence[int], num_channels: int) -> list[int]:
+    """Sizes of a chunk along example, axes and channel.
+
+    Examples of a chunk are a power of two that divides those of a shard, so that no chunk reads two shards. An
+    example that is too large for a chunk is split along its first axes. Channels stay together: they are decoded
+    at once.
+    """
+    chunk, most = [1, *resolution, num_channels], MOST_DECODED_BYTES // 4
+    for axis in range(1, len(chunk) - 1):
+        if (too_many := math.prod(chunk)) <= most:
+            break
+        chunk[axis] = max(1, most // (too_many // chunk[axis]))
+    if chunk[1:-1] == list(resolution):
+        fitting = max(1, most // max(1, math.prod(chunk)))
+        chunk[0] = max(1, min(rows_per_shard, 1 << fitting.bit_length() - 1, num_examples))
+    return [max(1, size) for size in chunk]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What a dataset remembers of the functaset that it is from, in its encoding.
+
+    Attributes:
+        shared: The functaset.
+        clip: Whether values are clipped to the data range.
+    """
+
+    shared: SharedFunctaset
+    clip: bool
+
+    @property
+    def store(self) -> StoreReader:
+        """The open store."""
+        return self.shared.functaset.store
+
+    @functools.cached_property
+    def names(self) -> dict[str, str]:
+        """Name in the dataset of each axis, column, and of the decoded values; see `variable_names`."""
+        return variable_names(self.store)
+
+    @functools.cached_property
+    def axes(self) -> tuple[str, ...]:
+        """The dimension of each axis of the domain."""
+        return tuple(self.names[f"axis/{axis}"] for axis in self.store.spec.domain.axes)
+
+    def features(
+        self,
+        dims: tuple[str, ...],
+        examples: xr.Variable,
+        coords: Sequence[xr.Variable],
+        *,
+        cached: bool,
+        encoding: Mapping[str, Any] | None = None,
+    ) -> xr.Variable:
+        """Lazy values; the first arguments as for `DecodedArray`.
+
+        Args:
+            dims: All dimensions but the channels'.
+            examples: Places in the functaset.
+            coords: Positions along each axis.
+            cached: Keep what was decoded as a whole, as `xr.open_dataset` does by itself.
+            encoding: Of the variable.
+        """
+        data = DecodedArray(self.shared, dims, examples, tuple(coords), clip=self.clip)
+        attributes = features_attributes(self.store, self.clip)
+        return xr.Variable((*dims, CHANNEL), _lazy(data, cached=cached), attributes, encoding)
+
+    def axis_coordinates(
+        self, resolution: int | Sequence[int] | None, region: Region | None
+    ) -> tuple[list[xr.Variable], list[xr.Coordinates]]:
+        """Positions along each axis of a grid, and the same as coordinates.
+
+        Raises:
+            GridError: If resolution or region do not fit the domain.
+        """
+        domain = self.store.spec.domain
+        positions = [pd.Index(along) for along in domain.axis_coords(resolution, region)]
+        coordinates = [
+            _indexed(name, along, domain.axis_attributes(axis))
+            for axis, name, along in zip(domain.axes, self.axes, positions, strict=True)
+        ]
+        return [xr.Variable((n,), p.values) for n, p in zip(self.axes, positions, strict=True)], coordinates
+
+    def channel_coordinate(self) -> xr.Coordinates:
+        """The names of the channels."""
+        names = pd.Index(list(self.store.spec.features.channels), dtype=object)
+        return _indexed(CHANNEL, names, CHANNEL_ATTRIBUTES)
+
+
+def open_dataset(opened: Opened, resolution: int | Sequence[int] | None, region: Region | None) -> xr.Dataset:
+    """All examples on a grid, nothing of them read or decoded yet.
+
+    Raises:
+        GridError: If resolution or region do not fit the domain.
+    """
+    store, names, dims = opened.store, opened.names, (EXAMPLE, *opened.axes)
+    along, axis_coordinates = opened.axis_coordinates(resolution, region)
+    shape = [len(positions) for positions in along]
+    chunk = preferred_chunks(len(store), store.spec.layout.rows_per_shard, shape, store.spec.features.num_channels)
+    examples = pd.RangeIndex(len(store))
+    features = opened.features(
+        dims,
+        xr.Variable((EXAMPLE,), examples),
+        along,
+        cached=False,
+        encoding={"preferred_chunks": dict(zip((*dims, CHANNEL), chunk, strict=True))},
+    )
+    columns = {
+        names[column]: xr.Variable(
+            (EXAMPLE,),
+            _lazy(ColumnArray(opened.shared, column), cached=False),
+            attributes_of_column(store, column),
+            {"preferred_chunks": {EXAMPLE: chunk[0]}},
+        )
+        for column in example_columns(store)
+    }
+    dataset = xr.Dataset({names["features"]: features}, attrs=global_attributes(store))
+    numbers = _indexed(EXAMPLE, examples, EXAMPLE_ATTRIBUTES)
+    for coordinate in (numbers, *axis_coordinates, opened.channel_coordinate()):
+        dataset = dataset.assign_coords(coordinate)
+    dataset = dataset.assign_coords(columns)
+    dataset.encoding = {"functa": opened}
+    return dataset
+
+
+def _indexed(name: str, values: pd.Index, attributes: Mapping[str, Any]) -> xr.Coordinates:
+    """The coordinate of a dimension, with its index."""
+    index = PandasIndex(values, name)
+    variables = index.create_variables({name: xr.Variable((name,), values, attributes)})
+    return xr.Coordinates(variables, {name: index})
+
+
+def _lazy(array: DecodedArray | ColumnArray, *, cached: bool) -> Any:
+    """What a variable may hold in place of the values; the wrappers of a cache have no public names in xarray."""
+    lazy: Any = indexing.LazilyIndexedArray(array)
+    return indexing.MemoryCachedArray(indexing.CopyOnWriteArray(lazy)) if cached else lazy
 
 
 class FunctaBackend(BackendEntrypoint):

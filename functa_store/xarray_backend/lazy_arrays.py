@@ -10,7 +10,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from functa_store.decode.cf import CHANNEL, example_columns
-from functa_store.decode.points import check_memory
+from functa_store.decode.functaset import check_memory
 from functa_store.decode.shared_functaset import SharedFunctaset
 from functa_store.domains.cells import GridPoints
 from functa_store.store.reading.rows import Rows

@@ -17,13 +17,14 @@ from PIL import Image
 from functa_store.cli import info
 from functa_store.cli import main as cli
 from functa_store.cli.arguments import (
+    SHORT,
+    _fields,
     joined,
     parse_index,
     parse_region,
     parse_resolution,
 )
 from functa_store.cli.convert import preset_from
-from functa_store.cli.options import SHORT, _fields
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.errors import ArchiveError, ConfigError, ExampleIndexError
 from functa_store.plugins import Converter, Preset

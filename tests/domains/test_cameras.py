@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from functa_store.domains.cameras import (
+from functa_store.domains.scene import (
     Lens,
     camera_rays,
     check_pose,

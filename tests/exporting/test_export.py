@@ -30,8 +30,8 @@ from functa_store.errors import (
 )
 from functa_store.exporting import export as exporting
 from functa_store.exporting import zarr_files
+from functa_store.exporting.array_files import escaped, file_names, unescaped
 from functa_store.exporting.export import export
-from functa_store.exporting.filenames import escaped, file_names, unescaped
 from functa_store.exporting.zarr_files import chunk_shape
 from functa_store.progress import Exported, Note
 from functa_store.sources.features import FeatureSpec

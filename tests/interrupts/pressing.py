@@ -18,12 +18,12 @@ BEGINNING = """
 import os, sys
 begun = []
 def hook(event, arguments):
-    if event == "exec" and not begun and arguments[0].co_filename.endswith("functa_store/cli/launch.py"):
+    if event == "exec" and not begun and arguments[0].co_filename.endswith("functa_store/cli/__main__.py"):
         begun.append(True)
     elif event == "import" and begun == [True]:
         begun.append(os.write({ready}, b"x"))
 sys.addaudithook(hook)
-from functa_store.cli.launch import main
+from functa_store.cli.__main__ import main
 main()
 """
 """What a process does; it says when the first lines of the command line's are run."""

@@ -112,7 +112,7 @@ def test_where_ctrl_c_is_ignored_it_stays_so(place):
     """As in the background of a script."""
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "from functa_store.cli import launch, main as cli\n"
+        "from functa_store.cli import __main__ as launch, main as cli\n"
         "cli.run_process = lambda words: [signal.raise_signal(signal.SIGINT), 7][1]\n"
         "launch.main()"
     )
@@ -123,7 +123,7 @@ def test_where_ctrl_c_is_ignored_it_stays_so(place):
 def test_ctrl_c_after_the_work_says_so(place):
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from functa_store.cli import launch\nfrom functa_store.support import interrupts\n"
+        "from functa_store.cli import __main__ as launch\nfrom functa_store.support import interrupts\n"
         "mark_done = interrupts.mark_done\n"
         "interrupts.mark_done = lambda: [mark_done(), signal.raise_signal(signal.SIGINT)]\n"
         "sys.argv = ['functa', 'presets', '--json']\n"

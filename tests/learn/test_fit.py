@@ -11,13 +11,13 @@ import functa_store.learn.fit as fit_module
 import functa_store.learn.tiling as projection_module
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.errors import ConfigError
-from functa_store.learn.batch_fit import (
+from functa_store.learn.fit import (
+    Fit,
     choose_batch_size,
     fit_batches,
     in_batches,
     mean_psnr,
 )
-from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import Steps
 from functa_store.learn.outer_loop import init_learnable
 from functa_store.metrics import psnr_mean
@@ -83,7 +83,7 @@ GRID = ALL.reshape(6, 7)
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("tile", [None, 13])
-def test_modulations_and_errors_are_those_of_the_papers_equations(network, tile):
+def test_modulations_and_errors_are_those_paper_loops_equations(network, tile):
     Case(NETWORKS[network], dataclasses.replace(PLAIN, tile_points=tile)).assert_fits([ALL] * 3)
 
 
@@ -119,16 +119,16 @@ def test_grids_too_large_for_what_examples_share_are_fitted_alike(stride, monkey
 @pytest.mark.slow
 def test_the_cost_counts_what_is_computed(monkeypatch):
     """Two passes a step but for the first one, on a share (2 x 3 of 42 points) of them, and one for the error."""
-    assert Case(NETWORKS["latent"], PLAIN).fit.passes == 5
-    assert Case(NETWORKS["latent"], FitConfig(num_steps=4, stride=3)).fit.passes == 1 + 3 * 2 * (2 * 3) / 42
+    assert Case(NETWORKS["latent"], PLAIN).fit.plan.passes == 5
+    assert Case(NETWORKS["latent"], FitConfig(num_steps=4, stride=3)).fit.plan.passes == 1 + 3 * 2 * (2 * 3) / 42
     monkeypatch.setattr(projection_module, "MOST_BYTES", 0)
-    assert Case(NETWORKS["latent"], PLAIN).fit.passes == 7
-    assert Case(NETWORKS["latent"], FitConfig(num_steps=4, stride=3)).fit.passes == 3 + 3 * 2 * (2 * 3) / 42
+    assert Case(NETWORKS["latent"], PLAIN).fit.plan.passes == 7
+    assert Case(NETWORKS["latent"], FitConfig(num_steps=4, stride=3)).fit.plan.passes == 3 + 3 * 2 * (2 * 3) / 42
 
 
 def test_what_was_left_open_is_decided():
-    fit = Case(NETWORKS["latent"], FitConfig(num_steps=2)).fit
-    assert (fit.config.stride, fit.config.tile_points) == (1, 1024)
+    decided = Case(NETWORKS["latent"], FitConfig(num_steps=2)).fit.plan.config.fit
+    assert (decided.stride, decided.tile_points) == (1, 1024)
 
 
 def test_each_example_is_fitted_on_its_own():

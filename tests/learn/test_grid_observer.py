@@ -10,8 +10,7 @@ from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.domains.sphere import SphereGrid
 from functa_store.errors import MemberError
 from functa_store.learn import tiling as projection_module
-from functa_store.learn.batch_fit import fit_examples
-from functa_store.learn.fit import Fit
+from functa_store.learn.fit import Fit, fit_examples
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.observers import GridObserver, normalized
 from functa_store.learn.outer_loop import init_learnable

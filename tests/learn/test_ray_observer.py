@@ -10,8 +10,7 @@ import pytest
 from flax import nnx
 
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
-from functa_store.domains.cameras import Lens, camera_rays, orbit
-from functa_store.domains.scene import SceneVolume
+from functa_store.domains.scene import Lens, SceneVolume, camera_rays, orbit
 from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import error_and_gradient, extend, reconstruction_error
 from functa_store.learn.observers import RayObserver, Rays, observer_of

@@ -6,10 +6,9 @@ from PIL import Image
 
 import functa_store
 from functa_store.config import ConvertConfig, NetworkConfig
-from functa_store.decode import ray_renderer as rendering
-from functa_store.decode.ray_renderer import make_renderer
-from functa_store.domains.cameras import Lens, camera_rays, orbit
-from functa_store.domains.scene import SceneVolume
+from functa_store.decode import tiled_decoder as rendering
+from functa_store.decode.tiled_decoder import make_renderer
+from functa_store.domains.scene import Lens, SceneVolume, camera_rays, orbit
 from functa_store.errors import (
     ConfigError,
     ExampleIndexError,

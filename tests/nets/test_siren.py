@@ -20,7 +20,7 @@ def _config(request):
     return NETWORKS[request.param]
 
 
-def test_features_are_those_of_the_papers_equations(config):
+def test_features_are_those_paper_loops_equations(config):
     rng = np.random.default_rng(0)
     network = init_siren(config, 2, 3, seed=1)
     phi, coords = 0.1 * rng.normal(size=config.modulation_size), rng.uniform(size=(50, 2))

@@ -9,7 +9,7 @@ import pytest
 import functa_store
 from functa_store.cli import main as cli
 from functa_store.config import ConvertConfig
-from functa_store.store.reading import bucket_rows as by_shard
+from functa_store.store.reading import shard_rows as by_shard
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.objects import open_objects
 from functa_store.store.storage.writer_lock import sole_writer

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functa_store.store.reading.bucket_rows import Ranges
+from functa_store.store.reading.shard_rows import Ranges
 from functa_store.store.storage.remote import COALESCE, spans_of
 
 ROWS = 64

@@ -4,7 +4,7 @@ import pytest
 
 from functa_store.errors import StoreFormatError
 from functa_store.store.storage.objects import Objects
-from functa_store.store.writing.rehearsal import MemoryObjects, rehearse
+from functa_store.store.writing.writer import MemoryObjects, rehearse
 from tests.store.conftest import make_contents
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from functa_store.config import ConvertConfig
 from functa_store.errors import StorageError, StoreFormatError, StoreMismatchError
 from functa_store.store.reading import reader as row_tables
-from functa_store.store.reading.local_rows import MOST_FILES, AddressRange, FileRows, MappedRows
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.rows import by_part
+from functa_store.store.reading.shard_rows import MOST_FILES, AddressRange, FileRows, MappedRows
 from functa_store.store.storage.objects import open_objects
 from functa_store.store.storage.writer_lock import sole_writer
 from functa_store.store.writing.writer import StoreWriter

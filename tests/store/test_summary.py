@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functa_store.store.writing.statistics import moments, quality_by_split
+from functa_store.metrics import moments
+from functa_store.store.writing.skeleton import quality_by_split
 
 
 @settings(max_examples=30)

@@ -11,7 +11,7 @@ import pytest
 from rich.table import Table
 
 from functa_store.cli import main as cli
-from functa_store.cli.arguments import parse_index, parse_region, parse_resolution
+from functa_store.cli.arguments import parse_index, parse_region, parse_resolution, reopen_archive
 from functa_store.cli.console import (
     LogLines,
     for_messages,
@@ -20,7 +20,6 @@ from functa_store.cli.console import (
     shortened,
     shown_on,
 )
-from functa_store.cli.options import reopen_archive
 from functa_store.config import ConvertConfig
 from functa_store.errors import ConfigError, FunctaStoreError, StoreMismatchError
 from functa_store.progress import Note, silent

@@ -14,7 +14,7 @@ from tests.interrupts.pressing import COMMANDS, Command, Place
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full and a pseudo-terminal")
 
-LAUNCH = "from functa_store.cli.launch import main; main()"
+LAUNCH = "from functa_store.cli.__main__ import main; main()"
 WORK = ("convert", "export a folder", "repair")
 MOST_OFTEN = [name if name == "convert" else pytest.param(name, marks=pytest.mark.long) for name in WORK]
 """All of them, of which CI tries the longest."""

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import functa_store
 from functa_store.decode import shared_functaset as shared
-from functa_store.xarray_backend import dataset as chunks
-from functa_store.xarray_backend.dataset import MOST_DECODED_BYTES, preferred_chunks
+from functa_store.xarray_backend import backend as chunks
+from functa_store.xarray_backend.backend import MOST_DECODED_BYTES, preferred_chunks
 
 SHAPES = st.lists(st.integers(1, 5000), min_size=1, max_size=4)
 

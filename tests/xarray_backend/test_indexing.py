@@ -9,7 +9,7 @@ from xarray.core import indexing
 
 import functa_store
 from functa_store.decode.tiled_decoder import SCATTERED_TILE_POINTS
-from functa_store.xarray_backend import dataset as chunks
+from functa_store.xarray_backend import backend as chunks
 from functa_store.xarray_backend import lazy_arrays as arrays
 
 RNG = np.random.default_rng(0)

@@ -1,7 +1,11 @@
-"""Places where a store may be written, checked before hours of work."""
+"""Places where a store may be written, checked before hours of work, and claimed."""
 
+import contextlib
+import dataclasses
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from functa_store.errors import (
     ConfigError,
@@ -10,7 +14,7 @@ from functa_store.errors import (
     StoreFormatError,
 )
 from functa_store.store.format.load_spec import load_spec
-from functa_store.store.format.spec import ROOT
+from functa_store.store.format.spec import ROOT, StoreSpec
 from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.objects import (
     NO_OPTIONS,
@@ -20,12 +24,58 @@ from functa_store.store.storage.objects import (
     open_objects,
 )
 from functa_store.store.storage.work_folder import CONVERSION, SKELETON, WORK_SUFFIX
+from functa_store.store.storage.writer_lock import sole_writer
 
 SUFFIX = ".functa"
 
 
-def check_output(location: Location, storage: StorageOptions = NO_OPTIONS) -> Objects:
-    """The objects at a location, if a store can be written or resumed there; ask before hours of work.
+@dataclasses.dataclass(frozen=True)
+class Destination:
+    """What lay where a store is to be written, when it was looked at.
+
+    Attributes:
+        store: The place.
+        spec: What the store says about itself; None if there is none.
+    """
+
+    store: Objects
+    spec: StoreSpec | None
+
+    @classmethod
+    def of(cls, store: Objects) -> "Destination":
+        """Look.
+
+        Raises:
+            StoreFormatError: If there is a root, but none of a store.
+        """
+        return cls(store, None if store.size(ROOT) is None else load_spec(store))
+
+    @property
+    def state(self) -> Literal["absent", "unfinished", "complete"]:
+        """How far the store is."""
+        if self.spec is None:
+            return "absent"
+        return "complete" if self.spec.complete else "unfinished"
+
+
+@contextlib.contextmanager
+def claim(location: Location, storage: StorageOptions = NO_OPTIONS) -> Iterator[tuple[Destination, Objects]]:
+    """Be the only process that writes a store; see `sole_writer`.
+
+    Yields:
+        What lies there, and the work folder beside it.
+
+    Raises:
+        FunctaStoreError: See `check_output` and `sole_writer`.
+    """
+    with sole_writer(check_output(location, storage).store) as (store, work):
+        yield check_output(store), work  # another process may have finished it meanwhile
+
+
+def check_output(location: Location, storage: StorageOptions = NO_OPTIONS) -> Destination:
+    """What lies at a location, if a store can be written or resumed there; ask before hours of work.
+
+    A complete one passes only while the work folder of whoever completed it is still there.
 
     Raises:
         ConfigError: If it does not end in `.functa`, or cannot be written by its kind.
@@ -40,17 +90,16 @@ def check_output(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
         raise ConfigError(f"{store.name}: a web server is for reading; write to a path, s3:// or gs://")
     if isinstance(store, LocalObjects):
         _check_place(store)
-    if store.size(ROOT) is None:
-        if store.sibling(WORK_SUFFIX).size(SKELETON) is None and (found := _anything(store)):
-            raise StoreExistsError(f"{store.name}: holds something else ({found}). Choose another path.")
-        return store
     try:
-        complete = load_spec(store).complete
+        found = Destination.of(store)
     except StoreFormatError as error:
         raise StoreExistsError(f"{store.name}: holds something else ({error}). Choose another path.") from error
-    if complete and not _is_there(store.sibling(WORK_SUFFIX)):
+    work = store.sibling(WORK_SUFFIX)
+    if found.state == "absent" and work.size(SKELETON) is None and (other := _anything(store)):
+        raise StoreExistsError(f"{store.name}: holds something else ({other}). Choose another path.")
+    if found.state == "complete" and not _is_there(work):
         raise already_complete(store)
-    return store
+    return found
 
 
 def _check_place(store: LocalObjects) -> None:

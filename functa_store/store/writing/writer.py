@@ -1,8 +1,9 @@
-"""A store that is written shard by shard: created, taken up again, completed."""
+"""Writer of a store: rehearsed in memory, begun or taken up, filled shard by shard, and completed."""
 
+import collections
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,31 +15,24 @@ from functa_store.errors import (
     StoreFormatError,
     StoreMismatchError,
 )
-from functa_store.store.format.layout import Shard, Table
-from functa_store.store.format.load_spec import MOST_JSON_BYTES, load_spec
-from functa_store.store.format.receipts import Receipts
+from functa_store.metrics import moments
+from functa_store.store.format.layout import Receipts, Shard, Table
+from functa_store.store.format.load_spec import MOST_JSON_BYTES
 from functa_store.store.format.spec import ROOT, Contents, StoreSpec, identity
+from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.objects import (
     FileRecord,
     Location,
     Objects,
+    check_key,
     record,
+    too_long,
     write_all,
     write_once,
 )
 from functa_store.store.storage.work_folder import WORK_SUFFIX, is_of_store, is_part
 from functa_store.store.writing.destination import already_complete, check_output
-from functa_store.store.writing.skeleton import skeleton, statistics_objects
-from functa_store.store.writing.statistics import moments, quality_by_split
-
-
-def is_finished(store: Objects, spec: StoreSpec, receipts: Receipts) -> bool:
-    """Whether the store is complete, and the process that completed it died before it had cleared up."""
-    if store.size(ROOT) is None or not (found := load_spec(store)).complete:
-        return False
-    if found.fingerprint != spec.fingerprint or receipts.read_skeleton() is None:
-        raise already_complete(store)
-    return True
+from functa_store.store.writing.skeleton import quality_by_split, skeleton, statistics_objects
 
 
 def create(store: Objects, spec: StoreSpec, files: Mapping[str, bytes], receipts: Receipts) -> dict[str, FileRecord]:
@@ -53,7 +47,9 @@ def create(store: Objects, spec: StoreSpec, files: Mapping[str, bytes], receipts
     return written
 
 
-def resume(store: Objects, spec: StoreSpec, files: Mapping[str, bytes], receipts: Receipts) -> dict[str, FileRecord]:
+def resume(
+    found: StoreSpec, store: Objects, spec: StoreSpec, files: Mapping[str, bytes], receipts: Receipts
+) -> dict[str, FileRecord]:
     """Make sure that the unfinished store is this one, and whole but for its shards.
 
     What is there is judged by its receipt, not by encoding it again, which another release of zstd does differently.
@@ -61,7 +57,7 @@ def resume(store: Objects, spec: StoreSpec, files: Mapping[str, bytes], receipts
     Returns:
         The records of everything but shards.
     """
-    different = list(differences(identity(load_spec(store)), identity(spec)))
+    different = list(differences(identity(found), identity(spec)))
     if different:
         different.sort(key=lambda difference: not difference.startswith(("format_version", "config")))  # causes first
         raise StoreMismatchError(
@@ -127,18 +123,21 @@ class StoreWriter:
             StoreMismatchError: If it holds an unfinished store of another conversion.
             StorageError: If it cannot be written.
         """
-        store = check_output(location)
-        spec = contents.spec()
-        receipts = Receipts(store, spec.fingerprint)
-        if is_finished(store, spec, receipts):
-            receipts.clear()  # all that was left to do
+        found, spec = check_output(location), contents.spec()
+        store, receipts = found.store, Receipts(found.store, spec.fingerprint)
+        if found.spec is not None and found.state == "complete":
+            if found.spec.fingerprint != spec.fingerprint or receipts.read_skeleton() is None:
+                raise already_complete(store)
+            receipts.clear()  # all that was left to do: the process that completed it died before it had cleared up
             yield cls(store, contents, spec, receipts, {}, done={shard.index: {} for shard in _shards(spec)})
             return
         files = skeleton(contents, spec)
-        is_new = store.size(ROOT) is None
-        written = (create if is_new else resume)(store, spec, files, receipts)
+        if found.spec is None:
+            written = create(store, spec, files, receipts)
+        else:
+            written = resume(found.spec, store, spec, files, receipts)
         writer = cls(store, contents, spec, receipts, written, done=receipts.done(_shards(spec)))
-        if not is_new:
+        if found.spec is not None:
             writer._remove_unproven()
         yield writer
         if not writer.missing_shards():
@@ -269,3 +268,98 @@ class StoreWriter:
 
 def _shards(spec: StoreSpec) -> list[Shard]:
     return spec.layout.shards(spec.examples.count)
+
+
+def rehearse(contents: Contents) -> None:
+    """Write everything of a store but its shards to memory, and open it.
+
+    Raises:
+        ConfigError: If something cannot be written.
+        StoreFormatError: If it cannot be read again.
+        ValueError: If something cannot be written that was not thought of.
+    """
+    spec, store = contents.spec(), MemoryObjects("rehearsal.functa", {})
+    create(store, spec, skeleton(contents, spec), Receipts(store, spec.fingerprint))
+    reader = StoreReader(store)
+    _ = reader.stored_base, reader.rejects
+
+
+class MemoryObjects:
+    """Objects in a dictionary, gone with it; see `Objects`.
+
+    Args:
+        name: Of the folder.
+        files: All objects, by the name of the folder and their key.
+    """
+
+    writable = True
+    lists = True
+
+    def __init__(self, name: str, files: dict[str, bytes]) -> None:
+        self.name, self._files = name, files
+        self.requests: collections.Counter[str] = collections.Counter()
+
+    def read(self, key: str, at_most: int) -> bytes:
+        """All bytes of an object."""
+        try:
+            data = self._files[self._key(key)]
+        except KeyError as error:
+            raise FileNotFoundError(f"{self._key(key)}: there is no such object") from error
+        if len(data) > at_most:
+            raise too_long(self.name, key, len(data), at_most)
+        return data
+
+    def read_ranges(self, key: str, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
+        """Some ranges of an object."""
+        data = self.read(key, 2**63)
+        parts = [data[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+        if [len(part) for part in parts] != list(lengths):
+            raise StoreFormatError(f"{self._key(key)}: ends before a range does")
+        return parts
+
+    def write(self, key: str, *parts: bytes | memoryview) -> None:
+        """Replace an object."""
+        self._files[self._key(key)] = b"".join(parts)
+
+    def write_new(self, key: str, *parts: bytes | memoryview) -> bool:
+        """Create an object, if there is none."""
+        if self._key(key) in self._files:
+            return False
+        self.write(key, *parts)
+        return True
+
+    def replace(self, key: str, before: bytes, *parts: bytes | memoryview) -> bool:
+        """Replace an object, if it is still what it was."""
+        if self._files.get(self._key(key)) != before:
+            return False
+        self.write(key, *parts)
+        return True
+
+    def append_beside(self, suffix: str, data: bytes) -> None:
+        """Add to the end of the object beside this folder."""
+        self._files[self.name + suffix] = self._files.get(self.name + suffix, b"") + data
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects."""
+        for key in keys:
+            self._files.pop(self._key(key), None)
+
+    def sizes(self, below: str = "") -> dict[str, int]:
+        """Size of every object below a folder."""
+        folder, skip = self._key(below) + "/" if below else f"{self.name}/", len(self.name) + 1
+        return {key[skip:]: len(data) for key, data in sorted(self._files.items()) if key.startswith(folder)}
+
+    def size(self, key: str) -> int | None:
+        """Size of one object."""
+        return None if (data := self._files.get(self._key(key))) is None else len(data)
+
+    def sibling(self, suffix: str) -> "MemoryObjects":
+        """The folder beside this one."""
+        return MemoryObjects(self.name + suffix, self._files)
+
+    def below(self, folder: str) -> "MemoryObjects":
+        """A folder inside this one."""
+        return MemoryObjects(self._key(folder), self._files)
+
+    def _key(self, key: str) -> str:
+        return f"{self.name}/{check_key(key)}"

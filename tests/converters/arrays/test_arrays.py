@@ -12,7 +12,7 @@ import zarr
 
 from converters.arrays.arrays import open_array_archive
 from converters.shapes.voxels import open_voxels
-from functa_store.cli.options import reopen_archive
+from functa_store.cli.arguments import reopen_archive
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import (
     ArchiveError,

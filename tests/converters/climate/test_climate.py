@@ -10,7 +10,7 @@ import xarray as xr
 import zarr
 
 from converters.climate.climate import converter, open_climate
-from converters.climate.options import ClimateOptions
+from converters.climate.source import ClimateOptions
 from functa_store.domains.sphere import SphereGrid
 from functa_store.errors import (
     ArchiveError,

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from converters.scenes.options import SceneOptions
 from converters.scenes.srn import converter, open_srn
 from converters.scenes.views import (
+    SceneOptions,
     list_scenes,
     read_intrinsics,
     read_png,
     read_pose,
     shrink,
 )
-from functa_store.domains.cameras import Lens, camera_rays, orbit
+from functa_store.domains.scene import Lens, camera_rays, orbit
 from functa_store.errors import (
     ArchiveError,
     ConfigError,

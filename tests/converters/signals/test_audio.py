@@ -9,7 +9,7 @@ import soundfile
 
 from converters.signals.audio import open_audio
 from converters.signals.audio_files import resampled
-from functa_store.cli.options import reopen_archive
+from functa_store.cli.arguments import reopen_archive
 from functa_store.errors import ArchiveError, ConfigError, TooManyRejectsError
 from functa_store.progress import Surveyed, silent
 from functa_store.sources.source import Source

@@ -11,7 +11,7 @@ from PIL import Image
 from converters.archives.packed import RandomFile
 from converters.signals.video import open_video
 from converters.signals.video_clips import InMemory, in_time
-from functa_store.cli.options import reopen_archive
+from functa_store.cli.arguments import reopen_archive
 from functa_store.errors import ArchiveError, ConfigError, TooManyRejectsError
 from functa_store.progress import silent
 from functa_store.sources.source import Source
