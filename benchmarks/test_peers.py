@@ -55,7 +55,7 @@ def assert_close(found, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
-def test_the_plain_network_is_that_paper_loops_equations(case):
+def test_the_plain_network_is_that_of_the_papers_equations(case):
     phi = 0.1 * np.random.default_rng(0).normal(size=CONFIG.modulation_size).astype(np.float32)
     expected = ReferenceSiren.from_weights(CONFIG.w0, case.weights)(phi, np.asarray(case.coords, np.float64))
     assert_close(peers.plain_features(case.weights, CONFIG.w0, jnp.asarray(phi), case.coords), expected)

@@ -21,7 +21,7 @@ _thread = threading.local()
 
 @contextlib.contextmanager
 def room(stop: threading.Event | None = None) -> Iterator[None]:
-    """What takes room in here has it until the end.
+    """A scope until whose end this thread keeps the memory that `take_room` gave it.
 
     Args:
         stop: Set when what is done in here is not wanted any more; see `check_wanted`.

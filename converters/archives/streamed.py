@@ -249,7 +249,7 @@ def _bomb(path: str, what: str) -> ArchiveError:
 
 
 def _name(member: TarMember) -> str:
-    """As `Listing` has it."""
+    """A member's name as `Listing` has it."""
     return member.name.decode("utf-8", "backslashreplace").removeprefix("./")
 
 

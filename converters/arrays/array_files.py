@@ -41,7 +41,7 @@ class ArrayFile(Protocol):
     num_bytes: int
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Of an array, which is not read for that."""
+        """Shape of an array, which is not read for that."""
         ...
 
     def __getitem__(self, name: str, /) -> Any: ...

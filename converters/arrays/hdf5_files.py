@@ -291,7 +291,7 @@ class Hdf5Arrays(Mapping[str, Hdf5Array]):
         return len(self._arrays)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Of an array."""
+        """Shape of an array."""
         return self._arrays[name].shape
 
     def _walk(self, file: Any) -> None:

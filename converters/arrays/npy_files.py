@@ -309,7 +309,7 @@ class Npy(Mapping[str, Any]):
         return 1
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Of the array."""
+        """Shape of the array."""
         return self._array.shape
 
 
@@ -351,7 +351,7 @@ class Npz(Mapping[str, Any]):
         return name in self._names
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Of an array that is not read.
+        """Shape of an array that is not read.
 
         Raises:
             ArchiveError: If its header cannot be read.

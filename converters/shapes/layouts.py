@@ -173,7 +173,7 @@ def find_text(archive: Archive | StreamedTar, path: str | os.PathLike[str], name
 
 
 def read_text(path: str | os.PathLike[str]) -> TextFile:
-    """A file.
+    """A text file of this machine.
 
     Raises:
         ArchiveError: If it cannot be read.

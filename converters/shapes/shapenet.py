@@ -132,7 +132,7 @@ class ShapenetOptions(ArchiveOptions):
         self.of_layout("shapenet")
 
     def of_layout(self, layout: str) -> ShapeOptions:
-        """What they come to in a layout."""
+        """These options with what a layout decides where they leave it open."""
         in_folders = layout == "folders"
         up = self.up or ("z" if in_folders else "y")
         return ShapeOptions(resolution=self.resolution, prefer=self.prefer, pool=self.pool, up=up, centred=in_folders)

@@ -218,7 +218,7 @@ class Clip(Protocol):
         ...
 
     def glance(self) -> tuple[int, float | None]:
-        """The same without reading more than is needed."""
+        """What `inspect` gives, without reading more than is needed for it."""
         ...
 
     def read(self, start: int, stop: int) -> UInt8[np.ndarray, "t y x channel"]:

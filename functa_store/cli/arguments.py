@@ -393,7 +393,7 @@ def add_storage_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def storage_from(args: argparse.Namespace) -> StorageOptions:
-    """What those options say."""
+    """The options of `add_storage_arguments`, as typed."""
     return StorageOptions(
         endpoint=args.endpoint,
         region=args.bucket_region,

@@ -27,7 +27,7 @@ from functa_store.store.writing.writer import StoreWriter
 
 
 class Compared(NamedTuple):
-    """Places that are the same for all examples, as the errors of a functaset are taken at.
+    """Places at which decoded modulations are compared, the same for all examples.
 
     Attributes:
         look: (modulation) -> features or colours there, (places, channels), not as values.

@@ -55,7 +55,7 @@ def _plain(name: str) -> str:
 
 
 def features_attributes(store: StoreReader, clip: bool) -> dict[str, Any]:
-    """Of decoded values; their range is no `valid_range` of CF, which hides values beyond it."""
+    """CF attributes of decoded values; their range is no `valid_range` of CF, which hides values beyond it."""
     spec, ranges = store.spec.features, store.spec.features.value_ranges
     return {
         "long_name": "decoded from modulations" + (", clipped to the ranges of the values" if clip else ""),
@@ -67,7 +67,7 @@ def features_attributes(store: StoreReader, clip: bool) -> dict[str, Any]:
 
 
 def attributes_of_column(store: StoreReader, column: str) -> dict[str, Any]:
-    """Of "id", "split", "mse", "metrics/NAME" or "labels/NAME"; classes of the latter get the flags of CF."""
+    """CF attributes of "id", "split", "mse", "metrics/NAME" or "labels/NAME", with CF flags for classes."""
     known: dict[str, dict[str, Any]] = {
         "id": {"long_name": "name in the archive"},
         "split": {"long_name": "train, validation or test"},
@@ -86,7 +86,7 @@ def attributes_of_column(store: StoreReader, column: str) -> dict[str, Any]:
 
 
 def global_attributes(store: StoreReader) -> dict[str, Any]:
-    """Of the dataset."""
+    """CF attributes of the dataset."""
     return {
         "Conventions": "CF-1.11",
         "title": f"{store.spec.provenance.get('archive', 'functaset')}, decoded",

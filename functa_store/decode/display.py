@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def summary(functaset: "Functaset") -> list[str]:
-    """A few short phrases."""
+    """A functaset in a few short phrases: path, examples, grid, modulations, quality."""
     store = functaset.store
     sizes = zip(store.spec.domain.axes, store.spec.domain.resolution, strict=True)
     phrases = [

@@ -393,7 +393,7 @@ def check_points(coords: GridPoints | Coords, domain: Domain) -> GridPoints | np
 
 
 def check_memory(num_examples: int, num_points: int, num_channels: int, *, beside: int = 0) -> None:
-    """Refuse to begin what cannot end.
+    """Refuse to decode more than memory holds.
 
     Args:
         num_examples: Examples of which features are held.

@@ -291,7 +291,7 @@ class GridPoints:
 
     @property
     def key(self) -> tuple[tuple[int, ...], bytes]:
-        """What tells these points from others, brief."""
+        """A short text that tells these points from others."""
         digest = hashlib.sha256()
         for axis in self.axes:
             digest.update(np.ascontiguousarray(axis).data)

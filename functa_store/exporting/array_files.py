@@ -125,7 +125,7 @@ class Folder:
             np.save(self._place / name, example)
 
     def finish(self) -> None:
-        """The table."""
+        """Write the table."""
         chosen = self._chosen
         columns = {"index": chosen.positions, **chosen.columns, "file": self._names}
         cells = [
@@ -156,11 +156,11 @@ class ArraysInMemory:
         self._values = np.empty((len(chosen), *chosen.shape), np.float32)
 
     def write(self, start: int, values: np.ndarray) -> None:
-        """Keep them."""
+        """Keep the values in memory."""
         self._values[start : start + len(values)] = values
 
     def finish(self) -> None:
-        """The file."""
+        """Write the file."""
         chosen = self._chosen
         arrays = {"values": self._values, "index": chosen.positions, **chosen.columns}
         arrays |= {f"coords/{axis}": values for axis, values in chosen.coords.items()}

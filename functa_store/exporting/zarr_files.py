@@ -74,7 +74,7 @@ class ZarrGroup:
         self.examples_at_once = self._values.chunks[0]
 
     def write(self, start: int, values: np.ndarray) -> None:
-        """Whole chunks."""
+        """Write whole chunks."""
         if self._dtype == "uint8":
             values = np.clip(np.round((values - self._low) / self._step), 0, self._levels)
             values = np.where(np.isnan(values), FILL, values) if self._masked else values

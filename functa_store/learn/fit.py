@@ -341,7 +341,7 @@ class FittedExamples(NamedTuple):
 
 
 def choose_batch_size(fit: Fit, shared: Shared, feed: BatchReader, wanted: int | None, most: int) -> int:
-    """Examples per call of a fit, a multiple of the number of devices; see `memory.fit_batch_size`.
+    """Examples per call of a fit, a multiple of the number of devices; see `devices.fit_batch_size`.
 
     Args:
         fit: The compiled fit.
@@ -372,7 +372,7 @@ def fit_examples(fit: Fit, shared: Shared, feed: BatchReader, indices: np.ndarra
 
 
 def join(fitted: Iterable[FittedExamples]) -> FittedExamples:
-    """Some examples after the others."""
+    """Batches of fitted examples, joined."""
     return FittedExamples(*map(np.concatenate, zip(*fitted, strict=True)))
 
 

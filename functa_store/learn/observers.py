@@ -64,7 +64,7 @@ class Observer(Protocol):
     def predict(
         self, base: ModulatedSiren, shifts: Float[Array, "layers width"], places: PyTree, precision: MatmulPrecision
     ) -> Float[Array, "tile channels"]:
-        """What the function looks like at the places of a tile."""
+        """What a modulated network gives at the places of a tile: features, or colours of rays."""
         ...
 
 

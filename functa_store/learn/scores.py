@@ -168,7 +168,7 @@ def principal_axes(rows: np.ndarray, components: int) -> tuple[np.ndarray, np.nd
 
 
 def _rounded(decibels: float) -> float | None:
-    """To what threaded linear algebra repeats exactly; JSON has no infinity."""
+    """A number rounded to what threaded linear algebra repeats exactly; JSON has no infinity."""
     return round(decibels, 3) if np.isfinite(decibels) else None
 
 

@@ -343,7 +343,7 @@ class Reading:
         return range(first, min(first + self.order.batches_per_window, self.order.num_batches))
 
     def batch(self, opened: OpenWindow, number: int) -> Batch:
-        """One of these."""
+        """One batch of the window."""
         places = self.order.places(opened.window, number)
         positions = opened.window.positions[places]
         modulations = self.table[positions] if opened.rows is None else opened.rows[places]

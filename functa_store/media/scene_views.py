@@ -49,7 +49,7 @@ def render_view(
     Args:
         functaset: Scenes.
         index: Which example.
-        pose: Camera to world, of OpenCV's convention (x right, y down, z forward); see `cameras.other_convention`.
+        pose: Camera to world, of OpenCV's convention (x right, y down, z forward); see `other_convention`.
         height: Pixels from top to bottom.
         width: Pixels from left to right.
         focal: Focal length in these pixels.

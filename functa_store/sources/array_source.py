@@ -56,7 +56,7 @@ class Scaling:
     def features(
         self, channels: Sequence[str], units: Sequence[str], *, missing: bool, dtype: np.dtype[Any]
     ) -> FeatureSpec:
-        """What is handed out means."""
+        """The meaning of what `raw` hands out."""
         return FeatureSpec(
             channels=tuple(channels) or tuple(str(k) for k in range(len(self.low))),
             units=tuple(units),
@@ -176,7 +176,7 @@ class PerExample:
 def per_example(
     ids: Sequence[str] | None, split: Sequence[str] | np.ndarray | None, labels: Mapping[str, AnyLabel] | None
 ) -> PerExample:
-    """The same in the words of a source.
+    """What a caller says of each example, as a source keeps it: texts become splits and classes.
 
     Raises:
         ArchiveError: If a label is neither numbers nor text.

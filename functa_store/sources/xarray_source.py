@@ -23,7 +23,7 @@ _NANOSECONDS = 1e-9
 
 
 class XarrayValues:
-    """Variables on one grid as one array, computed where it is indexed; see `array_examples.ArrayLike`.
+    """Variables on one grid as one array, computed where it is indexed; see `array_blocks.ArrayLike`.
 
     Args:
         variables: Each with the dimensions (example, *axes), or a single one with a last dimension of channels.

@@ -80,7 +80,7 @@ class Layout:
         return [self.shard(i, num_examples) for i in range(self.num_shards(num_examples))]
 
     def shard(self, index: int, num_examples: int) -> Shard:
-        """One of them."""
+        """The shard with a number."""
         start = index * self.rows_per_shard
         return Shard(index, start, min(start + self.rows_per_shard, num_examples))
 

@@ -68,7 +68,7 @@ def load_spec(objects: Objects) -> StoreSpec:
 
 
 def _nothing(objects: Objects) -> NoFunctasetError:
-    """What is at a path where no store is."""
+    """The error for a path where no store is; says what is there."""
     work = objects.sibling(WORK_SUFFIX)
     found = "no Zarr v3 group" if _holds_something(objects) else "nothing"
     if _is_there(work, CONVERSION):
@@ -129,7 +129,7 @@ def parse_spec(name: str, attributes: Mapping[str, Any], *, brief: bool = False)
 
 
 def _sha256(name: str, value: Any) -> str:
-    """That of a stranger's JSON, which may be deeper than can be written, or hold text that is no Unicode."""
+    """SHA-256 of a stranger's JSON, which may be deeper than can be written, or hold text that is no Unicode."""
     try:
         return sha256_json(value)
     except (ValueError, RecursionError) as error:
@@ -159,7 +159,7 @@ def _absurdities(spec: StoreSpec) -> Iterator[str]:
 
 
 def _numbers(network: NetworkConfig, spec: StoreSpec) -> int:
-    """At least as many numbers as the base network has."""
+    """An upper bound on the numbers of the base network."""
     inputs = network.width + spec.domain.num_inputs + spec.features.num_channels + network.modulation_size
     return network.depth * network.width * (inputs + 1)
 

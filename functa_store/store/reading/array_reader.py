@@ -259,7 +259,7 @@ class Column:
 
 
 class ColumnInMemory:
-    """The same for values that are in memory; what is read from it is not them.
+    """A `Column` of values that are in memory already; reading gives copies.
 
     Args:
         values: One per example.
