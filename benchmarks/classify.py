@@ -31,10 +31,10 @@ from functa_store.config import (
 from functa_store.learn.devices import use_all_cores
 from functa_store.learn.fit import fit_examples
 from functa_store.learn.meta_learn import meta_learn
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune
 from functa_store.metrics import psnr_mean
 from functa_store.sources.array_source import ArraySource
-from functa_store.sources.batch_reader import TrainingSet
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Label
 from functa_store.sources.splits import hold_out_every

@@ -9,7 +9,7 @@ from functa_store.config import ConvertConfig, overlaid
 from functa_store.learn.fit import mean_psnr
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import learned_fit, meta_learn
-from functa_store.sources.batch_reader import TrainingSet
+from functa_store.learn.training_set import TrainingSet
 from functa_store.sources.source import Source
 from functa_store.sources.splits import hold_out_last
 

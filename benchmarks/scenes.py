@@ -37,9 +37,10 @@ from functa_store.learn.inner_loop import Steps
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.observers import COLOUR
 from functa_store.learn.outer_loop import Base
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.nets.siren import to_weights
-from functa_store.sources.batch_reader import BatchReader, TrainingSet
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 from functa_store.sources.splits import evenly_centred
 

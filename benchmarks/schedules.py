@@ -33,8 +33,9 @@ from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.outer_loop import Base
 from functa_store.learn.scores import pca_reference
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune
-from functa_store.sources.batch_reader import BatchReader, TrainingSet
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 
 OPEN = {"faces": open_celeba, "voxels": open_shapenet, "globe": open_winds}

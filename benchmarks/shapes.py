@@ -36,9 +36,9 @@ from functa_store.decode.pictures import comparison_sheet, solid_image
 from functa_store.learn.devices import use_all_cores
 from functa_store.learn.fit import fit_examples
 from functa_store.learn.meta_learn import meta_learn
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune
 from functa_store.progress import Event, Learned
-from functa_store.sources.batch_reader import TrainingSet
 from functa_store.sources.source import Source
 from functa_store.sources.splits import evenly, hold_out_every
 

@@ -39,10 +39,11 @@ from functa_store.learn.outer_loop import (
     make_outer_step,
 )
 from functa_store.learn.scores import pca_reference
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune
 from functa_store.metrics import psnr_mean, psnr_of_mean_mse
 from functa_store.nets.siren import to_weights
-from functa_store.sources.batch_reader import BatchReader, TrainingSet
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 
 OURS = CELEBA64_FAST.config

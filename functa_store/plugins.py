@@ -19,34 +19,6 @@ from functa_store.errors import ConfigError
 from functa_store.progress import Report
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option
 
-
-def paper_loops(num_steps: int, batch_size: int, num_points: int | None, **more: int) -> dict[str, Any]:
-    """The loops of the functa and COIN++ papers: 3 inner steps, Adam 3e-6 for everything, no schedule.
-
-    Args:
-        num_steps: Updates of the base network.
-        batch_size: Examples per update.
-        num_points: Points of each example per inner step; None takes all of them.
-        **more: Further fields of `OuterLoopConfig`.
-
-    Returns:
-        Fields of a `ConvertConfig`.
-    """
-    outer = OuterLoopConfig(
-        num_steps=num_steps,
-        batch_size=batch_size,
-        num_points=num_points,
-        learning_rate=3e-6,
-        map_learning_rate=3e-6,
-        rates_learning_rate=3e-6,
-        warmup_steps=0,
-        decay_fraction=0.0,
-        **more,
-    )
-    fit = FitConfig(num_steps=3, stride=1, tuning_steps=0)
-    return {"inner": InnerLoopConfig(num_steps=3, learning_rate=1e-2), "outer": outer, "fit": fit}
-
-
 __all__ = [
     "ArchiveOptions",
     "Converter",
@@ -154,6 +126,10 @@ def preset_values(preset: Preset) -> dict[str, Any]:
     return {"summary": preset.summary, "source": dict(preset.source), "config": to_dict(preset.config)}
 
 
+def _is_own(entry: importlib.metadata.EntryPoint) -> bool:
+    return entry.value.startswith("converters.")
+
+
 def _read(path: str) -> Any:
     import tomllib
 
@@ -169,11 +145,45 @@ def _read(path: str) -> Any:
 
 
 def converters() -> dict[str, Converter]:
-    """Every installed converter by its command-line name; one that cannot be imported is left out with a warning."""
+    """Every installed converter by its command-line name.
+
+    One that cannot be imported, or whose name is taken, is left out with a warning; a built-in one keeps its name.
+    """
     found: dict[str, Converter] = {}
-    for entry in sorted(importlib.metadata.entry_points(group=GROUP)):
+    entries = importlib.metadata.entry_points(group=GROUP)
+    for entry in sorted(entries, key=lambda entry: (entry.name, not _is_own(entry), entry.value)):
+        if entry.name in found:
+            logger.warning("converter %s: %s is left out, since that name is taken", entry.name, entry.value)
+            continue
         try:
             found[entry.name] = entry.load()
         except Exception as error:  # a broken plugin must not take the others with it
             logger.warning("converter %s is left out: %s fails (%r)", entry.name, entry.value, error)
     return found
+
+
+def paper_loops(num_steps: int, batch_size: int, num_points: int | None, **more: int) -> dict[str, Any]:
+    """The loops of the functa and COIN++ papers: 3 inner steps, Adam 3e-6 for everything, no schedule.
+
+    Args:
+        num_steps: Updates of the base network.
+        batch_size: Examples per update.
+        num_points: Points of each example per inner step; None takes all of them.
+        **more: Further fields of `OuterLoopConfig`.
+
+    Returns:
+        Fields of a `ConvertConfig`.
+    """
+    outer = OuterLoopConfig(
+        num_steps=num_steps,
+        batch_size=batch_size,
+        num_points=num_points,
+        learning_rate=3e-6,
+        map_learning_rate=3e-6,
+        rates_learning_rate=3e-6,
+        warmup_steps=0,
+        decay_fraction=0.0,
+        **more,
+    )
+    fit = FitConfig(num_steps=3, stride=1, tuning_steps=0)
+    return {"inner": InnerLoopConfig(num_steps=3, learning_rate=1e-2), "outer": outer, "fit": fit}

@@ -1,6 +1,7 @@
 """The rooms are as the architecture page says."""
 
 import ast
+import collections
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,19 @@ def test_the_page_names_every_file_by_its_first_line():
 def test_every_file_opens_with_a_statement():
     for path in MODULES:
         assert first_line(path).endswith("."), path
+
+
+def test_no_module_binds_a_name_twice():
+    """The later one would be used by what was written for the earlier one."""
+    for path in MODULES:
+        bound = collections.Counter()
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                bound[node.name] += 1
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                bound.update(name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
+        assert not [name for name, times in bound.items() if times > 1], path
 
 
 def test_a_folder_has_about_fifteen_files_at_most():

@@ -56,6 +56,17 @@ BRIEF = 100
 _CONFIG, _SOURCE = "config.", "source."
 """Where the namespace of the arguments keeps what was typed."""
 
+SELECTING = ("--index", "--region")
+"""Options whose values may begin with a minus sign, as -3: and -30:30,0:90 do."""
+
+EXPECTED = "integers and slices such as 3, 0:16 or ::100,-1"
+
+_NEGATIVE = re.compile(r"-\.?\d")
+
+_SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(-?\d+)?)?")
+
+N = TypeVar("N", int, float)
+
 
 def add_options(parser: argparse.ArgumentParser, converter: Converter) -> None:
     """Add an option for each field of the converter's options and of `ConvertConfig`.
@@ -113,64 +124,6 @@ def typed_config(args: argparse.Namespace) -> dict[str, Any]:
 def typed_options(args: argparse.Namespace) -> dict[str, Any]:
     """What was typed of the options of a converter."""
     return dict(_typed(args, _SOURCE))
-
-
-def add_archive_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    """Add the archive, and what a store does not say about how it was read."""
-    parser.add_argument("--archive", metavar="ARCHIVE", required=required, help="the archive that was converted")
-    parser.add_argument(
-        "--option",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="an option of functa convert that the store does not keep, such as labels=DIR",
-    )
-
-
-def reopen_archive(archive: str, provenance: Mapping[str, Any], words: Sequence[str], report: Report) -> Source:
-    """The source of a store, read as it was when it was converted.
-
-    Args:
-        archive: Its path.
-        provenance: What the store says.
-        words: More options as "NAME=VALUE".
-        report: Told how far the survey is.
-
-    Raises:
-        ConfigError: If an option is none, or has a wrong value.
-        StoreMismatchError: If no installed converter reads such archives.
-        ArchiveError: If the archive cannot be read.
-    """
-    kind, found = provenance.get("converter"), converters()
-    if not isinstance(kind, str) or kind not in found:
-        raise StoreMismatchError(
-            f"{archive}: the store was converted by {_brief(kind)}, expected one of {sorted(found)}; install that "
-            "converter, or use it from Python (functa_store.repair)"
-        )
-    options = found[kind].options
-    try:
-        kept = options.from_plain(provenance)
-    except ConfigError as error:
-        raise ConfigError(f"the store's option {error}") from error
-    given = _from_words(options, words)
-    survey = SurveyOptions(limit=_limit(provenance.get("limit")), max_rejects=1.0)
-    return found[kind].open(archive, dataclasses.replace(kept, **given), survey, report)
-
-
-def _from_words(kind: type[ArchiveOptions], words: Sequence[str]) -> dict[str, Any]:
-    """The values that words such as "labels=DIR" give to options of a converter; dashes in a name are underscores.
-
-    Raises:
-        ConfigError: If one is no such word, or its value is none that the option may have.
-    """
-    known, found = hints(kind), {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        where = f"--option {shortened(word, BRIEF)}"
-        if not equals or (field := name.replace("-", "_")) not in known:
-            raise ConfigError(f"{where}: expected NAME=VALUE, NAME one of {', '.join(sorted(known))}")
-        found[field] = from_word(where, known[field], value)
-    return found
 
 
 def _typed(args: argparse.Namespace, prefix: str) -> Iterator[tuple[str, Any]]:
@@ -248,25 +201,69 @@ def _fields(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
             yield prefix + name, hint, described.get(name, "")
 
 
+def add_archive_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Add the archive, and what a store does not say about how it was read."""
+    parser.add_argument("--archive", metavar="ARCHIVE", required=required, help="the archive that was converted")
+    parser.add_argument(
+        "--option",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="an option of functa convert that the store does not keep, such as labels=DIR",
+    )
+
+
+def reopen_archive(archive: str, provenance: Mapping[str, Any], words: Sequence[str], report: Report) -> Source:
+    """The source of a store, read as it was when it was converted.
+
+    Args:
+        archive: Its path.
+        provenance: What the store says.
+        words: More options as "NAME=VALUE".
+        report: Told how far the survey is.
+
+    Raises:
+        ConfigError: If an option is none, or has a wrong value.
+        StoreMismatchError: If no installed converter reads such archives.
+        ArchiveError: If the archive cannot be read.
+    """
+    kind, found = provenance.get("converter"), converters()
+    if not isinstance(kind, str) or kind not in found:
+        raise StoreMismatchError(
+            f"{archive}: the store was converted by {_brief(kind)}, expected one of {sorted(found)}; install that "
+            "converter, or use it from Python (functa_store.repair)"
+        )
+    options = found[kind].options
+    try:
+        kept = options.from_plain(provenance)
+    except ConfigError as error:
+        raise ConfigError(f"the store's option {error}") from error
+    given = _from_words(options, words)
+    survey = SurveyOptions(limit=_limit(provenance.get("limit")), max_rejects=1.0)
+    return found[kind].open(archive, dataclasses.replace(kept, **given), survey, report)
+
+
+def _from_words(kind: type[ArchiveOptions], words: Sequence[str]) -> dict[str, Any]:
+    """The values that words such as "labels=DIR" give to options of a converter; dashes in a name are underscores.
+
+    Raises:
+        ConfigError: If one is no such word, or its value is none that the option may have.
+    """
+    known, found = hints(kind), {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        where = f"--option {shortened(word, BRIEF)}"
+        if not equals or (field := name.replace("-", "_")) not in known:
+            raise ConfigError(f"{where}: expected NAME=VALUE, NAME one of {', '.join(sorted(known))}")
+        found[field] = from_word(where, known[field], value)
+    return found
+
+
 def _limit(value: Any) -> int | None:
     """How many examples were taken at most, as a store keeps it."""
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 < value < MOST_INTEGER):
         return value
     raise ConfigError(f"the store's limit: found {_brief(value)}, expected a positive number")
-
-
-def _brief(value: Any) -> str:
-    return shortened(repr(value), BRIEF)
-
-
-N = TypeVar("N", int, float)
-
-SELECTING = ("--index", "--region")
-"""Options whose values may begin with a minus sign, as -3: and -30:30,0:90 do."""
-
-_NEGATIVE = re.compile(r"-\.?\d")
-EXPECTED = "integers and slices such as 3, 0:16 or ::100,-1"
-_SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(-?\d+)?)?")
 
 
 def joined(words: Sequence[str]) -> list[str]:
@@ -402,3 +399,7 @@ def storage_from(args: argparse.Namespace) -> StorageOptions:
         least_rate=args.least_rate,
         mapped=args.mapped,
     )
+
+
+def _brief(value: Any) -> str:
+    return shortened(repr(value), BRIEF)

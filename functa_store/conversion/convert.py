@@ -25,16 +25,16 @@ from functa_store.conversion.run_files import (
     is_begun,
 )
 from functa_store.errors import ArchiveError, ConfigError, StoreMismatchError
-from functa_store.learn.devices import use_all_cores
+from functa_store.learn.devices import copies, use_all_cores
 from functa_store.learn.fit import estimate_seconds, plan_fit
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.observers import check_domain
 from functa_store.learn.outer_loop import Base, round_base
 from functa_store.learn.scores import pca_reference
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.nets.siren import structure, to_weights
 from functa_store.progress import Report, silent
-from functa_store.sources.batch_reader import TrainingSet
 from functa_store.sources.source import Source, check_source, check_unchanged
 from functa_store.store.format.layout import choose_layout
 from functa_store.store.format.side_arrays import MOMENTA, RATES, base_shapes
@@ -282,7 +282,7 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
     row_bytes = network.modulation_size * np.dtype(config.modulation_dtype).itemsize
     layout = choose_layout(num_examples, row_bytes, config.rows_per_shard)
     rows = len(layout.shards(num_examples)) * layout.rows_per_shard
-    learning, fitting = estimate_seconds(source, plan_fit(config, source.domain, source.features))
+    learning, fitting = estimate_seconds(source, plan_fit(config, source.domain, source.features, num_copies=copies()))
     return {
         "examples": {str(name): int(np.sum(source.split == name)) for name in np.unique(source.split)},
         "resolution": list(source.domain.resolution),

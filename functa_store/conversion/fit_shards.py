@@ -21,10 +21,11 @@ from functa_store.learn.fit import (
     mean_psnr,
 )
 from functa_store.learn.outer_loop import Base
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import ReadyFit
 from functa_store.metrics import psnr
 from functa_store.progress import Fitted, Report, silent
-from functa_store.sources.batch_reader import BatchReader, TrainingSet
+from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 from functa_store.store.format.layout import Shard, choose_layout
 

@@ -17,7 +17,7 @@ from functa_store.learn.tuning import ReadyFit
 from functa_store.nets.siren import from_weights
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.source import Source, check_source, check_unchanged
-from functa_store.store.format.layout import MOST_BYTES, Receipt, Receipts
+from functa_store.store.format.layout import MOST_RECEIPT_BYTES, Receipt, Receipts
 from functa_store.store.format.quantization import Rounding
 from functa_store.store.format.side_arrays import MOMENTA, RATES
 from functa_store.store.format.spec import ROOT, Contents, identity
@@ -112,7 +112,7 @@ def _fit_missing(
 def _begun(work: Objects) -> dict[str, FileRecord]:
     """What an interrupted repair had found damaged, with the checksums of what it was."""
     try:
-        return from_dict(Receipt, json.loads(work.read(REPAIR, MOST_BYTES))).files
+        return from_dict(Receipt, json.loads(work.read(REPAIR, MOST_RECEIPT_BYTES))).files
     except FileNotFoundError:
         return {}
     except ValueError as error:

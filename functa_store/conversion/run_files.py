@@ -39,7 +39,7 @@ from functa_store.store.storage.work_folder import (
 )
 
 INTERVAL = 60.0
-MOST_BYTES, MOST_JSON_BYTES = 2**36, 2**24
+MOST_SNAPSHOT_BYTES, MOST_DESCRIPTION_BYTES = 2**36, 2**24
 
 IDENTITY = "conversion"
 """Name of the array in a snapshot that says which conversion it is of."""
@@ -53,7 +53,7 @@ def is_begun(work: Objects, conversion: Mapping[str, Any]) -> bool:
         StoreFormatError: If that cannot be told.
     """
     try:
-        described = json.loads(work.read(CONVERSION, MOST_JSON_BYTES))
+        described = json.loads(work.read(CONVERSION, MOST_DESCRIPTION_BYTES))
     except FileNotFoundError:
         return False
     except (ValueError, RecursionError) as error:
@@ -106,7 +106,7 @@ class Checkpoints:
             StoreMismatchError: If it is one of another conversion.
         """
         try:
-            kept_bytes = self._work.read(self._key, MOST_BYTES)
+            kept_bytes = self._work.read(self._key, MOST_SNAPSHOT_BYTES)
         except FileNotFoundError:
             return None
         leaves, structure = jax.tree.flatten(like)

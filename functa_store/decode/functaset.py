@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from functa_store.config import ConvertConfig
-from functa_store.decode.display import summary
+from functa_store.decode.descriptions import functaset_html, summary
 from functa_store.decode.grid_cache import DEFAULT_CACHE_BYTES, GridCache
 from functa_store.domains.cells import AXIS_POINT_BYTES, GridPoints, Region
 from functa_store.domains.domain import Domain
@@ -188,8 +188,6 @@ class Functaset(Stored):
         return f"<Functaset {' · '.join(summary(self))}>"
 
     def _repr_html_(self) -> str:
-        from functa_store.decode.display import functaset_html
-
         return functaset_html(self)
 
     @property
@@ -274,7 +272,7 @@ class Functaset(Stored):
     def decode_scattered(
         self, index: Index, coords: Coords, *, clip: bool = True
     ) -> Float32[np.ndarray, "points channels"]:
-        """Features of one example at each point: of the i-th example at the i-th point, nothing else is evaluated.
+        """Values of one example at each point: of the i-th example at the i-th point, nothing else is evaluated.
 
         Args:
             index: The example of each point; see `Index`.

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int
 
-from functa_store.config import NetworkConfig
+from functa_store.config import CHANNELS_OF_HEAD, NetworkConfig
 from functa_store.domains.cells import GridPoints
 from functa_store.domains.domain import Domain
 from functa_store.domains.scene import SceneVolume
@@ -19,7 +19,7 @@ from functa_store.nets.siren import ModulatedSiren, from_weights
 from functa_store.nets.volume_rendering import Rendered, render, samples_along
 
 Weights = Mapping[str, Array | np.ndarray]
-Decoder = Callable[[Weights, Float[Array, "examples modulation"], Float[Array, "points axes"]], Array]
+Decoder = Callable[[Weights, Float[Array, "examples modulation"], Float[Array, "points inputs"]], Array]
 
 
 @functools.cache
@@ -32,15 +32,15 @@ def make_decoder(config: NetworkConfig, num_inputs: int, num_channels: int) -> D
         num_channels: Features at a point.
 
     Returns:
-        A function (base, modulations, coords) -> features of shapes (examples, modulation),
-        (points, axes) and (examples, points, channels), where `base` holds the base weights by
+        A function (base, modulations, inputs) -> features of shapes (examples, modulation),
+        (points, inputs) and (examples, points, channels), where `base` holds the base weights by
         name. Differentiable in all three; features are not clipped.
     """
 
     @jax.jit
-    def decoder(base: Weights, modulations: Array, coords: Array) -> Array:
+    def decoder(base: Weights, modulations: Array, inputs: Array) -> Array:
         network = from_weights(config, num_inputs, num_channels, base)
-        return jax.vmap(lambda modulation: network(modulation, coords))(modulations)
+        return jax.vmap(lambda modulation: network(modulation, inputs))(modulations)
 
     return decoder
 
@@ -55,20 +55,20 @@ def tile_programs(config: NetworkConfig, num_inputs: int, num_channels: int) -> 
         num_channels: Features at a point.
 
     Returns:
-        Two functions (base, modulations, coords, count) -> features, of shapes (groups, tiles, modulation) or
-        (groups, tiles, points, modulation), (groups, tiles, points, axes) and (groups, tiles, points, channels),
+        Two functions (base, modulations, inputs, count) -> features, of shapes (groups, tiles, modulation) or
+        (groups, tiles, points, modulation), (groups, tiles, points, inputs) and (groups, tiles, points, channels),
         which evaluate the first `count` groups and leave zeros in the others.
     """
 
     def program(evaluate: Callable[[ModulatedSiren, Array, Array], Array]) -> Callable[..., Array]:
-        def tiles(base: Weights, modulations: Array, coords: Array, count: Array) -> Array:
+        def tiles(base: Weights, modulations: Array, inputs: Array, count: Array) -> Array:
             network = from_weights(config, num_inputs, num_channels, base)
 
             def group(i: Array, features: Array) -> Array:
-                evaluated = jax.vmap(lambda *tile: evaluate(network, *tile))(modulations[i], coords[i])
+                evaluated = jax.vmap(lambda *tile: evaluate(network, *tile))(modulations[i], inputs[i])
                 return features.at[i].set(evaluated)
 
-            features = jnp.zeros((*coords.shape[:-1], num_channels), jnp.float32)
+            features = jnp.zeros((*inputs.shape[:-1], num_channels), jnp.float32)
             return jax.lax.fori_loop(0, count, group, features)
 
         return jax.jit(tiles)
@@ -250,13 +250,11 @@ def _once_next_began(calls: Iterable[T]) -> Iterator[T]:
     yield from started
 
 
-POINTS_PER_TILE = 2048
+SAMPLES_PER_TILE = 2048
 """Samples along all rays of a tile; a ray with more is a tile by itself."""
 
-TILES_PER_CALL = 64
-"""Of which only as many are evaluated as are needed."""
-
-NUM_CHANNELS = 4
+RAY_TILES_PER_CALL = 64
+"""Tiles of rays per call, of which only as many are rendered as are needed."""
 
 Renderer = Callable[..., Rendered]
 
@@ -273,8 +271,8 @@ def make_renderer(network: NetworkConfig, domain: SceneVolume) -> Renderer:
         domain: The cube, near, far and the number of samples.
     """
     tiles = _compiled(network, domain)
-    rays_per_tile = max(1, POINTS_PER_TILE // domain.num_samples)
-    per_call = TILES_PER_CALL * rays_per_tile
+    rays_per_tile = max(1, SAMPLES_PER_TILE // domain.num_samples)
+    per_call = RAY_TILES_PER_CALL * rays_per_tile
 
     def renderer(
         base: Weights,
@@ -290,7 +288,7 @@ def make_renderer(network: NetworkConfig, domain: SceneVolume) -> Renderer:
             filled = np.broadcast_to(piece[:, :1], (2, per_call, 3)).copy()
             filled[:, : piece.shape[1]] = piece
             count = np.int32(-(-piece.shape[1] // rays_per_tile))
-            pieces.append(tiles(base, modulation, filled.reshape(2, TILES_PER_CALL, rays_per_tile, 3), count))
+            pieces.append(tiles(base, modulation, filled.reshape(2, RAY_TILES_PER_CALL, rays_per_tile, 3), count))
         joined = (
             np.concatenate([np.asarray(p).reshape(per_call, -1) for p in part]) for part in zip(*pieces, strict=True)
         )
@@ -305,10 +303,10 @@ def _compiled(network: NetworkConfig, domain: SceneVolume) -> Callable[..., Rend
     """(base, modulation, rays, count) -> what is seen along the rays of the first `count` tiles, zeros elsewhere."""
 
     def tile(base: Weights, modulation: Array, origins: Array, directions: Array) -> Rendered:
-        siren = from_weights(network, domain.num_inputs, NUM_CHANNELS, base)
+        siren = from_weights(network, domain.num_inputs, CHANNELS_OF_HEAD["radiance"], base)
         samples = samples_along(origins, directions, domain)
         features = siren(modulation, samples.positions.reshape(-1, domain.num_inputs))
-        return render(features.reshape(*samples.distances.shape, NUM_CHANNELS), samples)
+        return render(features.reshape(*samples.distances.shape, CHANNELS_OF_HEAD["radiance"]), samples)
 
     @jax.jit
     def tiles(base: Weights, modulation: Array, rays: Array, count: Array) -> Rendered:

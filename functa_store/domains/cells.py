@@ -291,7 +291,7 @@ class GridPoints:
 
     @property
     def key(self) -> tuple[tuple[int, ...], bytes]:
-        """A short text that tells these points from others."""
+        """Shape, and SHA-256 of the coordinates: equal for equal points."""
         digest = hashlib.sha256()
         for axis in self.axes:
             digest.update(np.ascontiguousarray(axis).data)

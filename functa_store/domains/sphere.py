@@ -212,6 +212,7 @@ class SphereGrid:
         """What each point counts in the error: the area of its cell, 1 on average; None if all count the same."""
         if not self.area_weighting:
             return None
+        # area of a cell of the unit sphere: difference of the sines of its latitudes times that of its longitudes
         bands = np.abs(np.diff(np.sin(np.radians(self._edges[0]))))
         area = np.outer(bands, np.abs(np.diff(self._edges[1]))).ravel()
         return area / area.mean()
@@ -293,10 +294,11 @@ class SphereGrid:
 
     def random_positions(self, rng: np.random.Generator, count: int) -> Float32[np.ndarray, "points axes"]:
         """Positions chosen uniformly over the covered area of the sphere, whatever its mask."""
-        south, north = np.sin(np.radians((self.covered.south, self.covered.north)))
+        # equal areas lie between equal differences of the sine of latitude: its inverse gives uniform points
+        sin_south, sin_north = np.sin(np.radians((self.covered.south, self.covered.north)))
         west, east = self.covered.west, self.covered.east
         uniform = rng.random((count, 2))
-        latitudes = np.degrees(np.arcsin(south + uniform[:, 0] * (north - south)))
+        latitudes = np.degrees(np.arcsin(sin_south + uniform[:, 0] * (sin_north - sin_south)))
         return np.stack([latitudes, west + uniform[:, 1] * (east - west)], axis=-1).astype(np.float32)
 
     def check_positions(self, axis: str, positions: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from typing import get_args
 import numpy as np
 
 from functa_store.config import ExportDtype
-from functa_store.decode.cf import example_columns
+from functa_store.decode.descriptions import example_columns
 from functa_store.decode.functaset import Functaset, check_memory
 from functa_store.domains.cells import Region
 from functa_store.errors import ConfigError, ExampleIndexError, StorageError

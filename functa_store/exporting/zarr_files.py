@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from functa_store.config import ExportDtype
-from functa_store.decode.cf import (
+from functa_store.decode.descriptions import (
     CHANNEL,
     CHANNEL_ATTRIBUTES,
     EXAMPLE,
@@ -18,8 +18,7 @@ from functa_store.decode.cf import (
     variable_names,
 )
 from functa_store.exporting.selection import Chosen
-from functa_store.store.format.side_arrays import TEXT
-from functa_store.store.reading.array_reader import ROWS_PER_CHUNK
+from functa_store.store.format.side_arrays import ROWS_PER_CHUNK, TEXT
 
 MOST_CHUNK_BYTES = 4 * 2**20
 """Bytes of a chunk of the values, before compression, unless one row of points has more."""

@@ -126,7 +126,7 @@ class FitPlan:
         return self.observer.uneven or self.config.weight_of_ones != 1
 
 
-def plan_fit(config: ConvertConfig, domain: Domain, features: FeatureSpec, *, num_copies: int = 1) -> FitPlan:
+def plan_fit(config: ConvertConfig, domain: Domain, features: FeatureSpec, *, num_copies: int) -> FitPlan:
     """Decide what the fits of a conversion look at.
 
     Args:
@@ -154,6 +154,7 @@ def plan_fit(config: ConvertConfig, domain: Domain, features: FeatureSpec, *, nu
         held_out=in_tiles(unseen, tile) if len(unseen) else None,
         tuned_on=some_rows(num_rows, max(1, TUNED_POINTS // observer.evaluations), tile),
         projected=projected,
+        # two views of float32, of the steps and of the final error
         lifted=on_grid and num_copies * 8 * num_rows * config.network.width <= MOST_LIFTED_BYTES,
         passes=1 + 2 * (on_grid and not projected) + 2 * further * share,
     )
@@ -305,7 +306,9 @@ def estimate_seconds(source: Source, plan: FitPlan) -> tuple[float, float]:
     Returns:
         Learning with tuning (nan under a time budget), and fitting.
     """
-    rate, config = EFFICIENCY * matmul_rate(), plan.config
+    # CPU cores, which are devices, share a product; accelerators compute one each.
+    share = jax.local_device_count() // copies()
+    rate, config = EFFICIENCY * matmul_rate() * share, plan.config
     shape, observer = (config.network, source.domain.num_inputs, source.features.num_channels), plan.observer
     forward = forward_flops(*shape, num_step_rows(observer) * observer.evaluations) / rate
     rows = min(config.outer.num_points or observer.num_rows, observer.num_rows)
@@ -316,7 +319,7 @@ def estimate_seconds(source: Source, plan: FitPlan) -> tuple[float, float]:
 
 
 def matmul_rate(size: int = 1024, repeats: int = 8) -> float:
-    """Floating-point operations per second of a float32 matrix product on one device."""
+    """Floating-point operations per second of a float32 matrix product on an accelerator, or all CPU cores."""
     product = jax.jit(lambda a: a @ a / size)
     value = product(jnp.ones((size, size), jnp.float32)).block_until_ready()
     began = time.perf_counter()

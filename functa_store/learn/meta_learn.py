@@ -34,6 +34,7 @@ from functa_store.learn.outer_loop import (
     make_outer_step,
     rate_scale,
 )
+from functa_store.learn.training_set import TrainingSet
 from functa_store.metrics import psnr_mean
 from functa_store.progress import (
     Learned,
@@ -41,7 +42,6 @@ from functa_store.progress import (
     Report,
     silent,
 )
-from functa_store.sources.batch_reader import TrainingSet
 from functa_store.sources.source import Source
 
 S = TypeVar("S", bound=tuple)
@@ -209,7 +209,7 @@ class _Learning:
         megabytes = temporary_bytes(self.outer_step) / 1e6
         share = f"{size} of {batch_size // num_devices(batch_size)} examples at once on a device"
         self.report(Note(message=f"an outer step takes {share}, {megabytes / size:,.1f} MB for each"))
-        self._mean_psnr(snapshot.state.learnable, self.training.monitored)
+        self._mean_psnr(snapshot.state.learnable, self.training.monitored)  # compiles it before the clock starts
         return snapshot._replace(microbatch_size=size)
 
     def _step(self, snapshot: Snapshot, raw: np.ndarray) -> tuple[Snapshot, jax.Array]:
@@ -228,6 +228,7 @@ class _Learning:
         if not np.isfinite(losses).all():
             return self._roll_back(snapshot)
         monitored = None
+        # a look comes every LOOK_EVERY steps: the first one at or after each multiple of monitor_every
         if snapshot.step % outer.monitor_every < LOOK_EVERY or snapshot.step == snapshot.num_steps:
             monitored = self._mean_psnr(snapshot.state.learnable, self.training.monitored)
             # The losses are those before the last update, which may have broken the state.

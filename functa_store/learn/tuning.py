@@ -32,6 +32,7 @@ from functa_store.learn.fit import Fit, Shared, mean_psnr
 from functa_store.learn.inner_loop import Steps, extend
 from functa_store.learn.meta_learn import Snapshots, keep
 from functa_store.learn.outer_loop import Base
+from functa_store.learn.training_set import TrainingSet
 from functa_store.metrics import psnr_mean
 from functa_store.progress import (
     Note,
@@ -39,7 +40,6 @@ from functa_store.progress import (
     Tuned,
     silent,
 )
-from functa_store.sources.batch_reader import TrainingSet
 
 FACTOR_RATE = 0.05
 """Adam's rate for the logarithms of the factors on the learning rates."""

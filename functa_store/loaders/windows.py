@@ -236,6 +236,7 @@ class SelectedRows:
         with self._lock:
             if (kept := self._kept) is None:
                 everything = slice(None) if self._examples is None else self._examples
+                # a copy of the table opens its shards for itself, and lets them go with it: they are not kept twice
                 self._kept = kept = copy.copy(self._functaset.modulations)[everything]
         return kept[positions]
 

@@ -14,6 +14,7 @@ from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.progress import Report, Surveyed, silent
 from functa_store.sources.array_blocks import ArrayExamples, ArrayLike, Scan, scan
 from functa_store.sources.features import FeatureSpec
+from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import (
     Label,
     Reject,
@@ -282,7 +283,8 @@ class ArraySource(Source):
         check_first: int | None = None,
         report: Report = silent,
     ) -> None:
-        _check_options(value_range, limit, max_rejects, check_first)
+        _check_range(value_range)
+        survey = SurveyOptions(limit=limit, max_rejects=max_rejects, check_first=check_first)
         _check_either(domain, {"axes": axes}, "domain")
         meaning = {"channels": channels, "units": units, "value_range": value_range, "missing": missing}
         _check_either(features, meaning, "features")
@@ -292,8 +294,8 @@ class ArraySource(Source):
         _check_counts(name, num_channels, {"channels": channels, "units": units})
         told = per_example(ids, split, labels)
         told.check(name, count)
-        total = min(count, limit or count)
-        read = min(total, total if check_first is None else check_first)
+        total = len(range(count)[: survey.limit])
+        read = len(range(total)[: survey.check_first])
         found = scan(
             self._examples,
             read,
@@ -301,7 +303,7 @@ class ArraySource(Source):
             progress=lambda done, rejects: report(Surveyed(done=done, total=read, rejects=rejects)),
         )
         self.rejects = [Reject(member=told.id(k), reason=reason) for k, reason in found.problems.items()]
-        check_rejects(name, "examples", self.rejects, total, max_rejects)
+        check_rejects(name, "examples", self.rejects, total, survey.max_rejects)
         self._rows = np.array([k for k in range(total) if k not in found.problems], np.int64)
         self.ids, self.split, self.labels = told.taken(self._rows)
         self._scaling: Scaling | None = None
@@ -312,9 +314,9 @@ class ArraySource(Source):
         self.features = features
         self.provenance = {
             "archive": name,
-            "sha256": found.sha256 if check_first is None else None,
+            "sha256": found.sha256 if survey.check_first is None else None,
             "split": hold_out_rule() if split is None else "published",
-            "limit": limit,
+            "limit": survey.limit,
             "rejects": len(self.rejects),
         }
         check_source(self)
@@ -333,19 +335,9 @@ class ArraySource(Source):
         return values if self._scaling is None else self._scaling.raw(values)
 
 
-def _check_options(
-    value_range: tuple[float | int, float | int] | None,
-    limit: int | None,
-    max_rejects: float | int,
-    check_first: int | None,
-) -> None:
+def _check_range(value_range: tuple[float | int, float | int] | None) -> None:
     if value_range is not None and not -math.inf < value_range[0] < value_range[1] < math.inf:
         raise ConfigError(f"value_range must be (low, high), low below high and both finite, got {value_range}")
-    for option, value, lowest in (("limit", limit, 1), ("check_first", check_first, 0)):
-        if value is not None and value < lowest:
-            raise ConfigError(f"{option} must be at least {lowest}, got {value}")
-    if not 0 <= max_rejects <= 1:
-        raise ConfigError(f"max_rejects must be a fraction in [0, 1], got {max_rejects}")
 
 
 def _check_either(whole: object, parts: Mapping[str, Any], name: str) -> None:

@@ -106,9 +106,9 @@ class SurveyOptions:
     def __post_init__(self) -> None:
         for name, lowest in (("limit", 1), ("check_first", 0)):
             if (value := getattr(self, name)) is not None:
-                whole(name, value, lowest)
-        if not 0 <= self.max_rejects <= 1:
-            raise ConfigError(f"max_rejects must be a fraction in [0, 1], got {self.max_rejects}")
+                object.__setattr__(self, name, whole(name, value, lowest))
+        if not isinstance(self.max_rejects, numbers.Real) or not 0 <= self.max_rejects <= 1:
+            raise ConfigError(f"max_rejects must be a fraction in [0, 1], got {self.max_rejects!r}")
 
 
 def split_options(kind: type[O], given: Mapping[str, Any]) -> tuple[O, SurveyOptions]:

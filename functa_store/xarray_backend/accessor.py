@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from functa_store.decode.cf import CHANNEL, EXAMPLE, example_columns
+from functa_store.decode.descriptions import CHANNEL, EXAMPLE, example_columns
 from functa_store.domains.cells import Region
 from functa_store.domains.domain import Domain
 from functa_store.errors import ExampleIndexError, GridError, StoreMismatchError

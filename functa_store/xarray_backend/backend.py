@@ -13,7 +13,7 @@ from xarray.backends import BackendEntrypoint
 from xarray.core import indexing
 from xarray.indexes import PandasIndex
 
-from functa_store.decode.cf import (
+from functa_store.decode.descriptions import (
     CHANNEL,
     CHANNEL_ATTRIBUTES,
     EXAMPLE,

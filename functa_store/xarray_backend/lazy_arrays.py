@@ -9,7 +9,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from functa_store.decode.cf import CHANNEL, example_columns
+from functa_store.decode.descriptions import CHANNEL, example_columns
 from functa_store.decode.functaset import check_memory
 from functa_store.decode.shared_functaset import SharedFunctaset
 from functa_store.domains.cells import GridPoints

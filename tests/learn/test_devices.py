@@ -23,9 +23,9 @@ from functa_store.learn.devices import (
     over_devices,
 )
 from functa_store.learn.meta_learn import meta_learn
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import tune
 from functa_store.sources.array_source import ArraySource
-from functa_store.sources.batch_reader import TrainingSet
 
 ON_FOUR = """
 import jax, numpy as np, sys

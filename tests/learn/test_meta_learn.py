@@ -8,9 +8,9 @@ import functa_store.learn.meta_learn as meta_learn_module
 from functa_store.config import ConvertConfig, NetworkConfig, OuterLoopConfig
 from functa_store.errors import LearningError
 from functa_store.learn.meta_learn import meta_learn
+from functa_store.learn.training_set import TrainingSet
 from functa_store.progress import Learned
 from functa_store.sources.array_source import ArraySource
-from functa_store.sources.batch_reader import TrainingSet
 
 NETWORK = NetworkConfig(width=16, depth=3, w0=10.0, modulation_dim=8)
 OUTER = OuterLoopConfig(num_steps=40, batch_size=4, num_points=32, warmup_steps=5, monitor_every=10, learning_rate=1e-3)

@@ -5,8 +5,8 @@ import itertools
 
 import numpy as np
 
+from functa_store.learn.training_set import TrainingSet
 from functa_store.sources.array_source import ArraySource
-from functa_store.sources.batch_reader import TrainingSet
 from tests.learn.test_meta_learn import CONFIG, SOURCE, waves
 
 

@@ -17,9 +17,9 @@ from functa_store.conversion.fit_shards import compare_precision
 from functa_store.learn import tuning
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import meta_learn
+from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import _Tuner, tune
 from functa_store.progress import Note, Tuned, silent
-from functa_store.sources.batch_reader import TrainingSet
 from tests.learn.test_meta_learn import SOURCE, Memory
 
 CONFIG = ConvertConfig(

@@ -85,7 +85,7 @@ def test_a_view_is_the_decoded_field_summed_along_rays(fs, num_samples):
 
 def test_a_larger_view_is_made_of_the_same_tiles(fs, monkeypatch):
     """Rows of a view are those of one that fits into one call."""
-    monkeypatch.setattr(rendering, "TILES_PER_CALL", 2)
+    monkeypatch.setattr(rendering, "RAY_TILES_PER_CALL", 2)
     make_renderer.cache_clear()
     large = render_view(fs, 0, POSE, 24, 20, 20.0)
     monkeypatch.undo()

@@ -252,7 +252,7 @@ def tables(layout: Layout, size: int, rounding: Rounding, num_metrics: int) -> d
     return found
 
 
-MOST_BYTES = 16 * 2**20
+MOST_RECEIPT_BYTES = 16 * 2**20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -331,7 +331,7 @@ class Receipts:
 
     def _read(self, name: str) -> dict[str, FileRecord] | None:
         try:
-            receipt = from_dict(Receipt, json.loads(self._work.read(name, MOST_BYTES)), brief=True)
+            receipt = from_dict(Receipt, json.loads(self._work.read(name, MOST_RECEIPT_BYTES)), brief=True)
         except (FileNotFoundError, ValueError, RecursionError):  # missing, damaged, or no plain file
             return None
         return receipt.files if receipt.fingerprint == self._fingerprint else None

@@ -49,7 +49,7 @@ class Quality:
     """How well one split was fitted.
 
     Attributes:
-        examples: ExamplesSummary of the split.
+        examples: Number of examples of the split.
         psnr_mean: Mean of their PSNRs in decibels; None if one has no error at all.
         psnr_of_mean_mse: PSNR of their mean error in decibels; None if there is no error at all.
         metrics: Mean of each column of the table `metrics` over those that have a number there, and of the PSNRs of

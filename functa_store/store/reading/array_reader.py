@@ -13,6 +13,7 @@ import numpy as np
 
 from functa_store.errors import StoreFormatError
 from functa_store.store.format.side_arrays import (
+    ROWS_PER_CHUNK,
     TEXT,
     codecs_of,
     numbers_of,
@@ -38,8 +39,6 @@ from functa_store.store.storage.server_calls import map_in_threads
 
 MOST_METADATA_BYTES = 16 * 2**20
 MOST_ARRAY_BYTES = 4 * 2**30
-ROWS_PER_CHUNK = 65536
-"""Rows per chunk of the small per-example arrays."""
 
 NUMBERS = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)))
 NUMBERS += ("float16", "float32", "float64")

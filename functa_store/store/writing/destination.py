@@ -43,7 +43,7 @@ class Destination:
 
     @classmethod
     def of(cls, store: Objects) -> "Destination":
-        """Look.
+        """Read what the root at a place says.
 
         Raises:
             StoreFormatError: If there is a root, but none of a store.

@@ -11,9 +11,15 @@ from zarr.storage import MemoryStore
 from functa_store.errors import ConfigError
 from functa_store.metrics import psnr, psnr_mean, psnr_of_mean_mse
 from functa_store.store.format.layout import Table
-from functa_store.store.format.side_arrays import HELD_OUT, PSNR_HELD_OUT, TEXT, metric_attributes, text_limit
+from functa_store.store.format.side_arrays import (
+    HELD_OUT,
+    PSNR_HELD_OUT,
+    ROWS_PER_CHUNK,
+    TEXT,
+    metric_attributes,
+    text_limit,
+)
 from functa_store.store.format.spec import ROOT, Contents, Quality, StoreSpec
-from functa_store.store.reading.array_reader import ROWS_PER_CHUNK
 
 STATISTICS = {
     "mean": "mean of each modulation dimension over all examples",
