@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from functa_store.plugins import Converter as Converter
     from functa_store.plugins import Preset as Preset
     from functa_store.plugins import converters as converters
+    from functa_store.plugins import paper_loops as paper_loops
     from functa_store.plugins import read_preset as read_preset
     from functa_store.plugins import write_preset as write_preset
     from functa_store.sources.array_source import ArraySource as ArraySource
@@ -76,7 +77,7 @@ _HOMES = {
     "media.mesh": "surface write_mesh",
     "media.scene_views": "render_view write_orbit",
     "media.sound": "write_sound",
-    "plugins": "Converter Preset converters read_preset write_preset",
+    "plugins": "Converter Preset converters paper_loops read_preset write_preset",
     "sources.array_source": "ArraySource",
     "sources.features": "FeatureSpec",
     "sources.source": "Label Reject Source",

@@ -259,7 +259,7 @@ class FitConfig:
 
     Gradient steps with momentum from the zero modulation, the same for every example. Their rates and
     momenta, one per step and modulation dimension, are tuned on training examples with the base held
-    still, starting from the rates that it was learned with; docs/explanation/fitting.md has the figures.
+    still, starting from the rates that it was learned with; docs/benchmarks/fitting.md has the figures.
 
     Attributes:
         num_steps: Gradient steps.

@@ -185,7 +185,7 @@ def _split(name: str, catalogue: Catalogue, keep: np.ndarray) -> np.ndarray:
 
 
 # The defaults of every configuration are this recipe's, chosen on an inner validation split of 1,171
-# portraits; docs/explanation/quality.md has the sweep.
+# portraits; docs/benchmarks/photographs.md has the sweep.
 CELEBA64_FAST = Preset(
     summary="faces at 64x64: a quarter of an hour of learning on 2 CPU cores",
     config=ConvertConfig(preset="celeba64-fast"),
