@@ -32,7 +32,8 @@ __all__ = [
     "write_preset",
 ]
 
-GROUP = "functa_store.converters"
+GROUP, OWN = "functa_store.converters", "converters."
+"""Group of the entry points, and the package of those that come with the library."""
 
 _SECTIONS = "the sections config and source; see functa presets --write"
 
@@ -126,10 +127,6 @@ def preset_values(preset: Preset) -> dict[str, Any]:
     return {"summary": preset.summary, "source": dict(preset.source), "config": to_dict(preset.config)}
 
 
-def _is_own(entry: importlib.metadata.EntryPoint) -> bool:
-    return entry.value.startswith("converters.")
-
-
 def _read(path: str) -> Any:
     import tomllib
 
@@ -151,7 +148,7 @@ def converters() -> dict[str, Converter]:
     """
     found: dict[str, Converter] = {}
     entries = importlib.metadata.entry_points(group=GROUP)
-    for entry in sorted(entries, key=lambda entry: (entry.name, not _is_own(entry), entry.value)):
+    for entry in sorted(entries, key=lambda entry: (entry.name, not entry.value.startswith(OWN), entry.value)):
         if entry.name in found:
             logger.warning("converter %s: %s is left out, since that name is taken", entry.name, entry.value)
             continue
