@@ -13,12 +13,14 @@ import numpy as np
 from converters.archives.listing import Listing, check_size, has_suffix
 from converters.archives.memory_share import take_room
 from converters.archives.packed import (
-    DEFLATED,
     LOCAL_HEADER,
+    STORED,
     Entry,
     RandomFile,
     content_start,
+    ends_as_zip,
     tar_entries,
+    unpacked,
     zip_entries,
 )
 from converters.archives.plain_files import (
@@ -28,6 +30,7 @@ from converters.archives.plain_files import (
     open_below,
     open_plain,
     sha256_of,
+    shown,
 )
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Reject
@@ -38,6 +41,7 @@ _COMPRESSED = {
     b"\xfd7zXZ": ("xz", "unxz -k"),
     b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
 }
+_FOREIGN = {b"Rar!\x1a\x07": "a RAR archive", b"7z\xbc\xaf\x27\x1c": "a 7z archive"}
 _LEADS_OUT = "is a link that leads out of the archive"
 _SIGNED = (1 << 63) - 1
 # What a conversion into the folder itself writes, which a resumed one must not take for its archive.
@@ -120,10 +124,15 @@ def _open_file(file: RandomFile) -> Archive:
                 f"{file.path}: {kind} offers no random access, which learning needs; take off the compression "
                 f"with `{command} {file.name}` and convert the .tar, which is read in place"
             )
+    for magic, kind in _FOREIGN.items():
+        if head.startswith(magic):
+            raise ArchiveError(f"{file.path}: is {kind}; unpack it and convert the folder")
     if head.startswith((b"PK\3\4", b"PK\5\6")):
         return ZipArchive(file)
     if head[257:262] == b"ustar" or file.name.endswith(".tar"):
         return TarArchive(file)
+    if ends_as_zip(file):
+        return ZipArchive(file)
     raise ArchiveError(f"{file.path}: starts with {head[:8]!r}, expected a folder, a .zip or a .tar")
 
 
@@ -138,7 +147,7 @@ class FolderArchive:
         self.name, self._path = base_name(path), path
         self._real, self._links = os.path.realpath(path), set[str]()
         self._listing, self._stamps = self._list()
-        self.members, self.rejects = self._listing.names, self._listing.rejects
+        self.members, self.rejects = _without_backslashes(self.name, self._listing).names, self._listing.rejects
 
     def _list(self) -> "tuple[Listing, np.ndarray]":
         """The members, and what tells whether they were changed, in their order."""
@@ -250,18 +259,15 @@ class ZipArchive:
         self.name = file.name
         self._file, self._stamps = file, FileStamps([file.path])
         self._listing = Listing(zip_entries(file), LOCAL_HEADER)
+        if _are_parted_by_backslashes(self._listing):  # whatever wrote them says that it is no Windows
+            self._listing = Listing(zip_entries(file, backslashes=True), LOCAL_HEADER)
         self.members, self.rejects = self._listing.names, self._listing.rejects
 
     def read(self, member: str) -> bytes:
         """All bytes of a member, its checksum verified; see `Archive.read`."""
         offset, stored, size, method, crc = self._listing.place(member)
-        take_room(stored + 2 * size if method == DEFLATED else stored)  # zlib joins its blocks in the end
-        data = self._file.read_at(content_start(self._file, offset), stored)
-        if method == DEFLATED:
-            try:
-                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
-            except zlib.error as error:
-                raise MemberError(f"is damaged inside the zip: {error}") from error
+        take_room(stored if method == STORED else stored + 2 * size)  # libraries join their blocks in the end
+        data = unpacked(self._file.read_at(content_start(self._file, offset), stored), method, size)
         if len(data) != size or zlib.crc32(data) != crc:
             raise MemberError(f"is damaged inside the zip: {len(data)} of {size} bytes, or its checksum is wrong")
         return data
@@ -281,7 +287,7 @@ class TarArchive:
     def __init__(self, file: RandomFile) -> None:
         self.name = file.name
         self._file, self._stamps = file, FileStamps([file.path])
-        self._listing = Listing(tar_entries(file))
+        self._listing = _without_backslashes(file.name, Listing(tar_entries(file)))
         self.members, self.rejects = self._listing.names, self._listing.rejects
 
     def read(self, member: str) -> bytes:
@@ -297,6 +303,25 @@ class TarArchive:
     def check_unchanged(self) -> None:
         """See `Archive.check_unchanged`."""
         self._stamps.check()
+
+
+def _without_backslashes(name: str, listing: Listing) -> Listing:
+    """Refuse names of which a backslash seems to part folders that no "/" parts.
+
+    Raises:
+        ArchiveError: If there are some; with their folders, splits and classes would be lost.
+    """
+    if _are_parted_by_backslashes(listing):
+        one = next(member for member in listing.names if "\\" in member)
+        raise ArchiveError(
+            f"{name}: names have backslashes, such as {shown(one)}, and none has folders: a zip made on Windows was "
+            "unpacked by a program that takes them for parts of a name; unpack it by another one, or convert the zip"
+        )
+    return listing
+
+
+def _are_parted_by_backslashes(listing: Listing) -> bool:
+    return any("\\" in name for name in listing.names) and not any("/" in name for name in listing.names)
 
 
 def read_file(path: str) -> bytes:

@@ -86,11 +86,23 @@ def has_suffix(member: str, suffixes: Collection[str]) -> bool:
     return posixpath.splitext(member)[1].lower() in suffixes
 
 
-def nothing_to_convert(name: str, members: Sequence[str], kind: str, expected: str) -> ArchiveError:
-    """The error for an archive without a single member of the kind wanted; says what it holds instead."""
+def nothing_to_convert(
+    name: str, members: Sequence[str], kind: str, expected: str, rejects: Sequence[Reject] = ()
+) -> ArchiveError:
+    """The error for an archive without a single member of the kind wanted; says what it holds instead.
+
+    Args:
+        name: The archive.
+        members: All of its members.
+        kind: What was looked for, in the plural.
+        expected: What would have been taken for it.
+        rejects: What the archive lists and cannot give; the commonest reason is said.
+    """
     kinds = collections.Counter(posixpath.splitext(member)[1].lower() or "no suffix" for member in members)
     found = ", ".join(f"{count} {shown(suffix)}" for suffix, count in kinds.most_common(5)) or "none that can be used"
-    return ArchiveError(f"{name}: no {kind}; found {found}, expected {expected}")
+    refused = collections.Counter(reject.reason for reject in rejects).most_common(1)
+    why = f", and {len(rejects)} that cannot be read: {refused[0][1]} of them {shown(refused[0][0])}" if refused else ""
+    return ArchiveError(f"{name}: no {kind}; found {found}{why}, expected {expected}")
 
 
 def not_wanted(members: Iterable[str], is_wanted: Callable[[str], bool], reason: str) -> list[Reject]:

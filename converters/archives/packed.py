@@ -5,10 +5,13 @@ headers of any size, recurses through them, follows negative sizes backwards and
 CVE-2024-6232). Every step here goes forward.
 """
 
+import bz2
+import lzma
 import os
 import struct
 import tarfile
 import weakref
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -199,7 +202,20 @@ def _damaged(name: str, position: int, how: str) -> ArchiveError:
     return ArchiveError(f"{name}: the tar's header at byte {position} is damaged or truncated: {how}; fetch it again")
 
 
-STORED, DEFLATED = 0, 8
+STORED, DEFLATED, BZIP2, LZMA = 0, 8, 12, 14
+"""Compression methods of zips that are read (APPNOTE.TXT, section 4.4.5)."""
+
+OTHER_METHODS = {
+    1: "shrunk",
+    6: "imploded",
+    9: "Deflate64, as Windows packs files of 2 GB and more",
+    93: "Zstandard",
+    95: "xz",
+    96: "JPEG",
+    98: "PPMd",
+    99: "AES encryption",
+}
+"""Names of those that are not."""
 
 # PKWARE's APPNOTE.TXT, sections 4.3.12, 4.3.14, 4.3.15 and 4.3.16.
 _ENTRY_MAGIC = b"PK\1\2"
@@ -210,23 +226,28 @@ _END = struct.Struct("<4s4H2LH")
 _LONGEST_COMMENT = 0xFFFF
 _LONGEST_RECORD = _CENTRAL.size + 3 * 0xFFFF
 _WINDOW = 1 << 20
+_MODULUS = (
+    1 << 16
+)  # the macOS Finder writes more members than the 16 bits of their number hold, without the 64-bit record
 _LOCAL = struct.Struct("<4s22x2H")
 LOCAL_HEADER = _LOCAL.size
 """Bytes of a zip's header before each member, its name and more of unknown length left out."""
 _IN_EXTRA = 0xFFFFFFFF
-_ENCRYPTED = 0x1
+_ENCRYPTED, _UTF8 = 0x1, 0x800
+_UNICODE_PATH = 0x7075  # Info-ZIP's: version, CRC-32 of the name as stored, name in UTF-8 (APPNOTE.TXT, section 4.6.9)
+_WINDOWS = (0, 6, 10, 14)  # FAT, HPFS, NTFS and VFAT, where a backslash is no character of a name
 
 
 class Entry(NamedTuple):
     """One file inside a packed archive, as the archive's directory describes it.
 
     Attributes:
-        name: As stored, not yet checked.
+        name: In UTF-8 where the archive says how it is encoded, not yet checked.
         problem: Why it cannot be read although it is listed, or None.
         offset: Of its local header (zip) or of its first byte (tar).
         stored: Bytes that it takes in the archive.
         size: Bytes that it has once read.
-        method: `STORED` or `DEFLATED`.
+        method: One of `STORED`, `DEFLATED`, `BZIP2` and `LZMA`.
         crc: CRC-32 of its bytes; 0 in a tar, which has none.
     """
 
@@ -274,16 +295,21 @@ class RandomFile:
         return data
 
 
-def zip_entries(file: RandomFile) -> Iterator[Entry]:
+def zip_entries(file: RandomFile, *, backslashes: bool = False) -> Iterator[Entry]:
     """The files of a zip, from its central directory.
 
-    The standard library's `ZipFile` keeps some 600 bytes per member and gives up on the
-    whole archive over one name that is not UTF-8; this keeps nothing.
+    The standard library's `ZipFile` keeps some 600 bytes per member; this keeps nothing. Names are decoded as it does,
+    and as Info-ZIP's unzip does: UTF-8 where a flag or an extra field says so or where they are valid UTF-8 (macOS sets
+    no flag), else code page 437. Backslashes of Windows are "/" (.NET wrote them until 4.6.1).
+
+    Args:
+        file: The zip.
+        backslashes: Whether backslashes are "/" whatever system packed the zip.
 
     Raises:
         ArchiveError: If the directory is missing or damaged, or a member is encrypted.
     """
-    start, size, count, start_of_zip = _find_directory(file)
+    start, size, count, start_of_zip, is_long = _find_directory(file)
     position, found, read, window = 0, 0, 0, b""
     while True:
         if len(window) - position < _LONGEST_RECORD and read < size:
@@ -298,9 +324,12 @@ def zip_entries(file: RandomFile) -> Iterator[Entry]:
         name = window[position + _CENTRAL.size : name_end]
         extra = window[name_end : name_end + fields[11]]
         position, found = name_end + fields[11] + fields[12], found + 1
+        name = _decoded(name, fields[3], extra)
+        if backslashes or fields[1] >> 8 in _WINDOWS:
+            name = name.replace(b"\\", b"/")
         if not name.endswith(b"/"):
             yield _zip_entry(file, name, fields, extra, start_of_zip)
-    if found != count or position != len(window) or read != size:
+    if (found != count and (is_long or found % _MODULUS != count)) or position != len(window) or read != size:
         raise ArchiveError(f"{file.name}: the zip's directory promises {count} members but lists {found}: damaged")
 
 
@@ -326,7 +355,7 @@ def most_members(file: RandomFile) -> int:
     Raises:
         ArchiveError: If it has no directory.
     """
-    start, size, _, _ = _find_directory(file)
+    start, size, *_ = _find_directory(file)
     count, overlap = 0, len(_ENTRY_MAGIC) - 1
     for place in range(0, size, _WINDOW):
         begin = max(0, place - overlap)
@@ -345,9 +374,30 @@ def _zip_entry(file: RandomFile, name: bytes, fields: tuple[Any, ...], extra: by
     problem = None
     if attributes >> 28 == 0xA:
         problem = "is a symbolic link"
-    elif method not in (STORED, DEFLATED):
-        problem = f"has compression method {method}; stored (0) and deflated (8) can be read"
+    elif method not in (STORED, DEFLATED, BZIP2, LZMA):
+        kind = OTHER_METHODS.get(method, "which no list of them names")
+        problem = (
+            f"has compression method {method} ({kind}); stored, deflated, bzip2 and LZMA can be read: pack it anew"
+        )
     return Entry(name, problem, start_of_zip + offset, stored, size, method, crc)
+
+
+def _decoded(name: bytes, flags: int, extra: bytes) -> bytes:
+    """A name as UTF-8; one that claims to be UTF-8 and is not stays as it is."""
+    if flags & _UTF8:
+        return name
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<2H", extra)
+        if kind == _UNICODE_PATH and 5 <= length <= len(extra) - 4:
+            version, crc = struct.unpack_from("<BL", extra, 4)
+            if version == 1 and crc == zlib.crc32(name):
+                return extra[9 : 4 + length]
+        extra = extra[4 + length :]
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return name.decode("cp437").encode()
+    return name
 
 
 def _long_fields(extra: bytes, values: list[int]) -> list[int]:
@@ -361,8 +411,8 @@ def _long_fields(extra: bytes, values: list[int]) -> list[int]:
     return values
 
 
-def _find_directory(file: RandomFile) -> tuple[int, int, int, int]:
-    """Start, bytes and members of the central directory, and where the zip itself starts.
+def _find_directory(file: RandomFile) -> tuple[int, int, int, int, bool]:
+    """Start, bytes and members of the central directory, where the zip itself starts, and whether the number is exact.
 
     A zip may follow something else in its file; the directory ends where the end record
     starts, which tells how far all offsets are off.
@@ -372,7 +422,7 @@ def _find_directory(file: RandomFile) -> tuple[int, int, int, int]:
     start = stop - size
     if start < declared:
         raise ArchiveError(f"{file.name}: the zip's directory lies outside the file: damaged; fetch it again")
-    return start, size, count, start - declared
+    return start, size, count, start - declared, end64 is not None
 
 
 def _end_records(file: RandomFile) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
@@ -386,10 +436,64 @@ def _end_records(file: RandomFile) -> tuple[tuple[Any, ...], tuple[Any, ...] | N
         )
     position = tail_start + found
     end = (*_END.unpack_from(tail, found), position)
+    if end[1] not in (0, 0xFFFF):
+        raise ArchiveError(
+            f"{file.name}: is the last part of a zip that was split into {end[1] + 1}; join them (zip -s 0 {file.name} "
+            "--out whole.zip) and convert that"
+        )
     before = position - _LOCATOR64.size - _END64.size
     if before < 0 or file.read_at(before + _END64.size, 4) != b"PK\6\7":
         return end, None
     return end, (*_END64.unpack(file.read_at(before, _END64.size)), before)
+
+
+def ends_as_zip(file: RandomFile) -> bool:
+    """Whether a file of some other beginning ends with the directory of a zip, as one behind a program does."""
+    tail_start = max(0, file.size - _END.size - _LONGEST_COMMENT)
+    tail = file.read_at(tail_start, file.size - tail_start)
+    found = tail.rfind(b"PK\5\6", 0, len(tail) - _END.size + 4)
+    if found < 0 or found + _END.size + _END.unpack_from(tail, found)[-1] != len(tail):
+        return False
+    try:
+        start, size, *_ = _find_directory(file)
+        return size > 0 and file.read_at(start, len(_ENTRY_MAGIC)) == _ENTRY_MAGIC
+    except ArchiveError:
+        return False
+
+
+def unpacked(data: bytes, method: int, size: int) -> bytes:
+    """Bytes of a zip's member, `size` + 1 of them at most, whatever more its bytes unpack to.
+
+    Raises:
+        MemberError: If they are damaged.
+    """
+    if method == STORED:
+        return data
+    try:
+        if method == DEFLATED:
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
+        if method == BZIP2:
+            return bz2.BZ2Decompressor().decompress(data, size + 1)
+        return _lzma_decompressor(data).decompress(data[4 + struct.unpack_from("<2xH", data)[0] :], size + 1)
+    except (zlib.error, OSError, EOFError, ValueError, struct.error, lzma.LZMAError) as error:
+        raise MemberError(f"is damaged inside the zip: {error}") from error
+
+
+MOST_DICTIONARY = 1 << 26
+"""Bytes of LZMA's dictionary, which is taken before anything is unpacked; the usual 7-Zip writes up to 2**25."""
+
+
+def _lzma_decompressor(data: bytes) -> lzma.LZMADecompressor:
+    """One for what follows the two bytes of a version and the properties (APPNOTE.TXT, section 5.8.8)."""
+    length = struct.unpack_from("<2xH", data)[0]
+    if length != 5 or len(data) < 9:
+        raise ValueError(f"its LZMA properties have {length} bytes, expected 5")
+    packed, dictionary = struct.unpack_from("<BL", data, 4)
+    if packed >= 9 * 5 * 5 or dictionary > MOST_DICTIONARY:
+        raise ValueError(f"its LZMA properties are {packed} with a dictionary of {dictionary} bytes, which is not read")
+    (rest, lc), pb = (divmod(packed % 45, 9)), packed // 45
+    chain = {"id": lzma.FILTER_LZMA1, "dict_size": dictionary, "lc": lc, "lp": rest, "pb": pb}
+    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[chain])
 
 
 class _FileCursor:

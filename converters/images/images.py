@@ -143,7 +143,9 @@ def list_images(archive: Archive) -> list[str]:
     """
     images = [member for member in archive.members if is_image(member)]
     if not images:
-        raise nothing_to_convert(archive.name, archive.members, "images", ".jpg, .png or .webp members")
+        raise nothing_to_convert(
+            archive.name, archive.members, "images", ".jpg, .png or .webp members", archive.rejects
+        )
     return images
 
 

@@ -7,12 +7,15 @@ import tarfile
 import tempfile
 import tracemalloc
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from converters.archives import packed
 from converters.archives.archive import open_archive
 from converters.archives.listing import MAX_MEMBER_BYTES
 from functa_store.errors import ArchiveError, MemberError
@@ -34,7 +37,7 @@ def test_every_kind_gives_the_same_members_in_sorted_order(pack, kind):
         st.binary(max_size=300),
         min_size=1,
     ),
-    st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]),
+    st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]),
     st.binary(max_size=50),
     st.binary(max_size=50),
 )
@@ -123,7 +126,7 @@ def test_names_that_lead_elsewhere_become_rejects(pack, kind, name, reason):
     assert reason in archive.rejects[0].reason
 
 
-def test_a_name_that_is_not_utf8_becomes_a_reject(pack, kind):
+def test_a_name_that_is_not_utf8_becomes_a_reject_but_in_zips_of_dos(pack, kind):
     path = pack({"good.txt": b"", "b_d.txt": b""}, kind)
     if kind == "folder":
         (path / "b_d.txt").rename(os.fsdecode(os.fsencode(path) + b"/b\xe4d.txt"))
@@ -135,6 +138,9 @@ def test_a_name_that_is_not_utf8_becomes_a_reject(pack, kind):
             content = content[: 512 + 148] + new + content[512 + 154 :]
         path.write_bytes(content)
     archive = open_archive(path)
+    if kind == "zip":  # without the flag that says UTF-8, it is of code page 437
+        assert (archive.members, archive.rejects) == (["bΣd.txt", "good.txt"], [])
+        return
     assert archive.members == ["good.txt"]
     assert archive.rejects[0].member == "b\\xe4d.txt"
     assert "not UTF-8" in archive.rejects[0].reason
@@ -146,15 +152,19 @@ def test_repeated_names_links_and_unknown_compression_become_rejects(tmp_path):
         link.external_attr = 0o120777 << 16
         archive.writestr(link, "good")
         archive.writestr("good", b"1")
-        archive.writestr("packed", b"1", zipfile.ZIP_LZMA)
+        archive.writestr("packed", b"1")
         archive.writestr("twice", b"1")
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("twice", b"2")
-    archive = open_archive(tmp_path / "a.zip")
+    path = tmp_path / "a.zip"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"packed", content.index(b"PK\1\2")) - 46 + 10] = 9
+    path.write_bytes(content)
+    archive = open_archive(path)
     assert archive.members == ["good"]
     reasons = {reject.member: reject.reason for reject in archive.rejects}
     assert reasons["link"] == "is a symbolic link"
-    assert "compression method 14" in reasons["packed"]
+    assert "compression method 9 (Deflate64" in reasons["packed"]
     assert "more than once" in reasons["twice"]
 
 
@@ -498,3 +508,131 @@ def test_a_file_added_to_a_folder_counts_as_change_but_what_a_conversion_writes_
     (path / "b" / "new.txt").write_bytes(b"")
     with pytest.raises(ArchiveError, match=r"b/new\.txt: added while the folder was being converted"):
         archive.check_unchanged()
+
+
+def zip_of(path, files, **options):
+    """A zip with names exactly as given; `ZipFile` would turn backslashes of Windows."""
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo("x")
+            entry.filename, entry.compress_type = name, archive.compression
+            archive.writestr(entry, content)
+    return path
+
+
+def with_system(path, system):
+    """Say which system packed a zip, in each entry of its directory."""
+    content, position = bytearray(path.read_bytes()), -1
+    while (position := content.find(b"PK\1\2", position + 1)) >= 0:
+        content[position + 5] = system
+    path.write_bytes(content)
+    return path
+
+
+def test_backslashes_of_windows_part_folders(tmp_path):
+    """Where Windows packed the zip, by its own word, or where nothing else parts folders; folders are left out."""
+    files = {"data\\": b"", "data\\train\\0.png": b"0", "data\\test\\1.png": b"1"}
+    members = ["data/test/1.png", "data/train/0.png"]
+    archive = open_archive(zip_of(tmp_path / "unix.zip", files))
+    assert (archive.members, archive.rejects) == (members, [])
+    assert archive.read("data/test/1.png") == b"1"
+    mixed = with_system(zip_of(tmp_path / "mixed.zip", files | {"a/b.txt": b""}), 0)
+    assert open_archive(mixed).members == ["a/b.txt", *members]
+    unix = zip_of(tmp_path / "b.zip", {"a\\b.txt": b"", "c/d.txt": b""})
+    assert open_archive(unix).members == ["a\\b.txt", "c/d.txt"]
+    assert open_archive(zip_of(tmp_path / "up.zip", {"..\\out.txt": b"", "in.txt": b""})).members == ["in.txt"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar"])
+def test_backslashes_that_unpacking_left_in_names_are_refused(tmp_path, pack, kind):
+    files = {"train\\cat\\0.png": b"", "test\\cat\\1.png": b""}
+    with pytest.raises(ArchiveError, match=r"names have backslashes, such as test.cat.1\.png.*convert the zip"):
+        open_archive(pack(files, kind))
+
+
+def test_more_members_than_16_bits_count_are_read(tmp_path, monkeypatch):
+    """As the macOS Finder writes them: the number modulo 65,536, and no 64-bit record. A lost member is noticed."""
+    monkeypatch.setattr(packed, "_MODULUS", 8)
+    path = zip_of(tmp_path / "mac.zip", {f"{k:02}.txt": b"" for k in range(19)})
+    content = bytearray(path.read_bytes())
+    end = content.rindex(b"PK\5\6")
+    for number in (3, 4):
+        content[end + 8 : end + 12] = struct.pack("<2H", number, number)
+        path.write_bytes(content)
+        if number == 3:
+            assert len(open_archive(path).members) == 19
+        else:
+            with pytest.raises(ArchiveError, match="promises 4 members but lists 19"):
+                open_archive(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compressions_are_read_checked_and_bounded(tmp_path, method):
+    data = np.random.default_rng(0).integers(0, 4, 50_000).astype(np.uint8).tobytes()
+    path = zip_of(tmp_path / "a.zip", {"a.bin": data, "zeros.bin": bytes(1 << 20)}, compression=method)
+    assert open_archive(path).read("a.bin") == data
+    content = bytearray(path.read_bytes())
+    place = content.index(b"PK\1\2")
+    broken = content[:]
+    broken[200:220] = bytes(20)
+    (tmp_path / "broken.zip").write_bytes(broken)
+    with pytest.raises(MemberError, match="damaged inside the zip"):
+        open_archive(tmp_path / "broken.zip").read("a.bin")
+    second = content.index(b"PK\1\2", place + 1)
+    content[second + 24 : second + 28] = struct.pack("<L", 10)  # a bomb says that it is small
+    (tmp_path / "bomb.zip").write_bytes(content)
+    with pytest.raises(MemberError, match="11 of 10 bytes"):
+        open_archive(tmp_path / "bomb.zip").read("zeros.bin")
+
+
+def test_a_dictionary_of_lzma_takes_no_memory_that_a_zip_only_names(tmp_path):
+    path = zip_of(tmp_path / "a.zip", {"a.bin": b"1" * 100}, compression=zipfile.ZIP_LZMA)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"a.bin") + len(b"a.bin") + 4 + 1
+    content[place : place + 4] = struct.pack("<L", 0xFFFFFFFF)
+    path.write_bytes(content)
+    with pytest.raises(MemberError, match="dictionary of 4294967295 bytes, which is not read"):
+        open_archive(path).read("a.bin")
+
+
+def test_a_zip_behind_a_program_is_a_zip(tmp_path):
+    inner = zip_of(tmp_path / "a.zip", {"a.txt": b"1"}).read_bytes()
+    (tmp_path / "a.exe").write_bytes(b"MZ" + bytes(998) + inner)
+    archive = open_archive(tmp_path / "a.exe")
+    assert (archive.members, archive.read("a.txt")) == (["a.txt"], b"1")
+    (tmp_path / "none.bin").write_bytes(b"MZ" + bytes(998) + b"PK\5\6" + bytes(18))
+    with pytest.raises(ArchiveError, match="starts with b'MZ"):
+        open_archive(tmp_path / "none.bin")
+
+
+def test_names_in_utf8_without_the_flag_and_in_an_extra_field_are_read(tmp_path):
+    """As macOS writes them, and as Info-ZIP does beside a name in another encoding."""
+    path = zip_of(tmp_path / "a.zip", {"aeb.png": b"1"})
+    path.write_bytes(path.read_bytes().replace(b"aeb", "äb".encode()))
+    assert open_archive(path).members == ["äb.png"]
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        entry = zipfile.ZipInfo("b_.png")
+        name = "日本.png".encode()
+        entry.extra = struct.pack("<2HBL", 0x7075, 5 + len(name), 1, zlib.crc32(b"b_.png")) + name
+        archive.writestr(entry, b"1")
+    assert open_archive(tmp_path / "b.zip").members == ["日本.png"]
+
+
+@pytest.mark.parametrize(
+    ("head", "match"),
+    [(b"Rar!\x1a\x07\x01\x00", "is a RAR archive; unpack"), (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack")],
+)
+def test_archives_of_other_kinds_are_named(tmp_path, head, match):
+    (tmp_path / "a").write_bytes(head + bytes(100))
+    with pytest.raises(ArchiveError, match=match):
+        open_archive(tmp_path / "a")
+
+
+def test_the_last_part_of_a_split_zip_says_how_to_join_it(tmp_path):
+    path = zip_of(tmp_path / "a.zip", {"a.txt": b"1"})
+    content = bytearray(path.read_bytes())
+    end = content.rindex(b"PK\5\6")
+    content[end + 4 : end + 8] = struct.pack("<2H", 2, 2)
+    path.write_bytes(content)
+    with pytest.raises(ArchiveError, match=r"split into 3; join them \(zip -s 0"):
+        open_archive(path)
