@@ -1,40 +1,155 @@
-"""Splits and classes by the folders of an archive, and splits of examples that share a file."""
+"""Splits and classes by the folders of an archive, masks beside pictures, and splits of examples that share a file."""
 
+import collections
 import posixpath
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
+from converters.archives.plain_files import shown
+from functa_store.errors import ArchiveError
 from functa_store.sources.source import Label
 from functa_store.sources.splits import HOLD_OUT_PERIOD, hold_out_every, hold_out_last, hold_out_rule, split_of_word
 
 
-def folder_splits_and_classes(images: Sequence[str]) -> tuple[np.ndarray | None, Label | None]:
+def folder_splits_and_classes(images: Sequence[str], *, others: bool = False) -> tuple[np.ndarray | None, Label | None]:
     """What the folders of images say, below the folder that holds them all.
+
+    Folders are named as splits where those of one level have names of "train" and of a held-out split, as in
+    train/cat/1.png or cat/train/1.png; or where all at the top have such names. Else one called "train" is a class.
 
     Args:
         images: Names with "/" between folders.
+        others: Whether images that lie in no folder named as a split, where others do, are to be learned from.
 
     Returns:
-        The split of each image if every top-level folder is named as a split, else None; and its
-        class if the remaining folders differ, else None.
+        The published split of each image, else None; and its class if the remaining folders differ, else None.
+
+    Raises:
+        ArchiveError: If some lie in folders named as splits, and others in none, and nobody says what these are.
     """
-    folders = sorted({posixpath.dirname(image) for image in images})
-    common = posixpath.commonpath(folders)
-    below = {folder: folder[len(common) :].strip("/").partition("/") for folder in folders}
-    splits = {folder: split_of_word(top) for folder, (top, _, _) in below.items()}
-    if published := None not in splits.values():
-        names = {folder: rest or "." for folder, (_, _, rest) in below.items()}
-    else:
-        names = {folder: "".join(parts) or "." for folder, parts in below.items()}
-    classes = sorted(set(names.values()))
+    folders, level, split = _folders(images), _level_of_splits(images), dict[str, str]()
+    if level is not None and not others and (outside := outside_of_splits(images)):
+        raise ArchiveError(f"{in_words(images, outside)}; move these into one of them, or take them out")
+    if level is not None:
+        split = {folder: _split_at(parts, level) or "train" for folder, parts in folders.items()}
+        folders = {f: p[:level] + p[level + 1 :] if _split_at(p, level) else p for f, p in folders.items()}
+    cut = {folder: "/".join(parts) or "." for folder, parts in folders.items()}
+    classes = sorted(set(cut.values()))
     number = {name: k for k, name in enumerate(classes)}
     places = [posixpath.dirname(image) for image in images]
-    label = Label(values=np.array([number[names[p]] for p in places], np.int32), names=tuple(classes))
+    label = Label(values=np.array([number[cut[place]] for place in places], np.int32), names=tuple(classes))
+    published = None if level is None else np.array([split[place] for place in places], "U10")
+    return published, label if len(classes) > 1 else None
+
+
+def outside_of_splits(images: Sequence[str]) -> list[str]:
+    """Images that lie in no folder named as a split, where others do; none if folders are not named so."""
+    level = _level_of_splits(images)
+    if level is None:
+        return []
+    folders = _folders(images)
+    inside = {folder for folder, parts in folders.items() if _split_at(parts, level)}
+    return [image for image in images if posixpath.dirname(image) not in inside]
+
+
+def published_by_folders(images: Sequence[str]) -> str:
+    """Which folders are named as splits, in the words of a source's provenance."""
+    level = _level_of_splits(images)
+    return "none" if level is None else f"published by folders ({', '.join(_words_of_splits(images, level))})"
+
+
+def _words_of_splits(images: Sequence[str], level: int) -> list[str]:
+    return sorted({parts[level] for parts in _folders(images).values() if _split_at(parts, level)})
+
+
+def in_words(images: Sequence[str], outside: Sequence[str]) -> str:
+    """Which folders are named as splits, and what lies in none of them."""
+    words = _words_of_splits(images, _level_of_splits(images) or 0)
+    odd = collections.Counter(posixpath.dirname(image) or image for image in outside)
+    shown_ones = ", ".join(f"{shown(place)} ({count})" for place, count in odd.most_common(5))
+    more = f" and {len(odd) - 5} other folders" if len(odd) > 5 else ""
     return (
-        np.array([splits[p] for p in places], "U10") if published else None,
-        label if len(classes) > 1 else None,
+        f"the folders {', '.join(map(shown, words))} are named as splits, but {len(outside)} of {len(images)} files "
+        f"lie in none of them: {shown_ones}{more}"
     )
+
+
+def _folders(images: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The parts of each folder's name below the one that holds all images."""
+    folders = sorted({posixpath.dirname(image) for image in images})
+    common = posixpath.commonpath(folders)
+    below = {folder: folder[len(common) :].strip("/") for folder in folders}
+    return {folder: tuple(name.split("/")) if name else () for folder, name in below.items()}
+
+
+def _split_at(parts: Sequence[str], level: int) -> str | None:
+    return split_of_word(parts[level]) if level < len(parts) else None
+
+
+def _level_of_splits(images: Sequence[str]) -> int | None:
+    """The first level of folders, from 0, that are named as splits."""
+    folders = list(_folders(images).values())
+    for level in range(max(map(len, folders))):
+        splits = {_split_at(parts, level) for parts in folders}
+        if ("train" in splits and len(splits - {None}) > 1) or (level == 0 and None not in splits):
+            return level
+    return None
+
+
+_MASK = re.compile(
+    r"(.*[ _-])?(masks?|annos?|annotations?|labels?|seg|segmentations?|segmentation(class|object)|gt"
+    r"|ground[ _-]?truths?|trimaps?|mattes?|alphas?)([ _-].*)?",
+    re.IGNORECASE,
+)
+_OF_MASK = re.compile(r"(.+)[ _-](masks?|seg|segmentation|gt|labels?|trimap|matte|alpha)", re.IGNORECASE)
+_PAIRED = 0.9
+"""Share of pictures in a folder with a mask's name that must have a namesake beside it to be taken for masks."""
+
+
+def masks_beside(images: Sequence[str]) -> list[str]:
+    """Images that are masks of others: by the name of a folder, or the end of their own, and by namesakes beside them.
+
+    A folder such as "masks" beside "images" holds masks if nearly all that is in it begins with the name of a picture
+    there: masks/7.png or anno/0/00007_hair.png of images/7.jpg. So does 7_mask.png beside 7.png. Names alone are no
+    evidence: without namesakes, "labels" is a folder like others.
+    """
+    stems = {posixpath.splitext(image)[0] for image in images}
+    found = {image for image in images if _without_mask(image) in stems}
+    by_parent: dict[str, dict[str, list[str]]] = collections.defaultdict(lambda: collections.defaultdict(list))
+    for image in images:
+        parts = image.split("/")
+        for level in range(len(parts) - 1):
+            by_parent["/".join(parts[:level])][parts[level]].append(image)
+    for folders in by_parent.values():
+        masks = {name for name in folders if _MASK.fullmatch(name)}
+        pictures = {_number(image) for name in folders.keys() - masks for image in folders[name]}
+        for name in masks:
+            paired = [image for image in folders[name] if _leading(image) & pictures]
+            if len(paired) >= _PAIRED * len(folders[name]):
+                found.update(folders[name])
+    return [image for image in images if image in found]
+
+
+def _without_mask(image: str) -> str | None:
+    """The name, without a suffix, of the picture beside it that a mask is named after, if it is named after one."""
+    place, name = posixpath.split(posixpath.splitext(image)[0])
+    found = _OF_MASK.fullmatch(name)
+    return posixpath.join(place, found[1]) if found else None
+
+
+def _number(image: str) -> str:
+    """The last part of a name without suffix and leading zeros."""
+    return posixpath.splitext(posixpath.basename(image))[0].lower().lstrip("0") or "0"
+
+
+def _leading(image: str) -> set[str]:
+    """What the picture of a mask may be called: as the mask, or as the beginning of its name."""
+    name = posixpath.splitext(posixpath.basename(image))[0].lower()
+    parts = re.split(r"([ _.-])", name)
+    beginnings = ("".join(parts[: k + 1]) for k in range(0, len(parts), 2))
+    return {beginning.lstrip("0") or "0" for beginning in beginnings}
 
 
 def group_split(places: Sequence[str], group: str, part: str) -> tuple[np.ndarray, str]:

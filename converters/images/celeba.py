@@ -5,7 +5,9 @@ validation, 19,962 test), 40 attributes and `identity`; 30,000 for CelebA-HQ, th
 """
 
 import codecs
+import csv
 import dataclasses
+import hashlib
 import os
 import posixpath
 from collections.abc import Collection, Mapping, Sequence
@@ -21,18 +23,21 @@ from converters.images.images import (
     CELEBA_PRESETS,
     Catalogue,
     ImageSource,
-    content_sha256,
     is_image,
     list_images,
+    without_masks,
 )
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Report, silent
 from functa_store.sources.options import SurveyOptions, option, split_options
-from functa_store.sources.source import Label, name_problem
+from functa_store.sources.source import Label, Reject, name_problem
 from functa_store.sources.splits import SPLITS, hold_out_last
 
 ATTRIBUTES, PARTITION, IDENTITY = "list_attr_celeba.txt", "list_eval_partition.txt", "identity_CelebA.txt"
+KAGGLE = {"list_attr_celeba.csv": ATTRIBUTES, "list_eval_partition.csv": PARTITION, "identity_CelebA.csv": IDENTITY}
+"""The same as tables with a header, by the names that Kaggle gives them."""
+
 LABEL_FILES = (ATTRIBUTES, PARTITION, IDENTITY)
 PARTITION_SPLITS = np.array(SPLITS, "U10")
 """By their numbers in the partition file."""
@@ -52,6 +57,11 @@ class LabelFile(NamedTuple):
 
     where: str
     content: bytes
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a table with commas and a header, as Kaggle has it."""
+        return self.where.endswith(".csv")
 
 
 def find_label_files(archive: Archive, path: str, labels: str | None) -> dict[str, LabelFile]:
@@ -74,8 +84,8 @@ def find_label_files(archive: Archive, path: str, labels: str | None) -> dict[st
         found = _in_folder(checked_path(labels))
         if not found:
             raise ArchiveError(
-                f"{labels}: no label file found, expected {', '.join(LABEL_FILES[:-1])} or {IDENTITY}, there or in "
-                "its Anno/ or Eval/; name their folder, or leave the labels option out"
+                f"{labels}: no label file found, expected {', '.join(LABEL_FILES[:-1])} or {IDENTITY}, or the same as "
+                ".csv, there or in its Anno/ or Eval/; name their folder, or leave the labels option out"
             )
         return found
     return _in_folder(os.path.dirname(os.path.abspath(path))) | _in_archive(archive)
@@ -84,8 +94,11 @@ def find_label_files(archive: Archive, path: str, labels: str | None) -> dict[st
 def _in_folder(folder: str) -> dict[str, LabelFile]:
     found = {}
     for name in LABEL_FILES:
-        paths = (os.path.join(folder, below, name) for below in _FOLDERS)
-        if path := next(filter(os.path.isfile, paths), None):
+        names = (name, *(table for table, published in KAGGLE.items() if published == name))
+        paths = [path for one in names if (path := _first(folder, one))]
+        if len(paths) > 1:
+            raise ArchiveError(f"{paths[1]}: found {paths[0]} as well, expected one of them; remove the other")
+        for path in paths:
             try:
                 found[name] = LabelFile(path, _checked(read_file(path)))
             except MemberError as error:
@@ -93,15 +106,20 @@ def _in_folder(folder: str) -> dict[str, LabelFile]:
     return found
 
 
+def _first(folder: str, name: str) -> str | None:
+    return next(filter(os.path.isfile, (os.path.join(folder, below, name) for below in _FOLDERS)), None)
+
+
 def _in_archive(archive: Archive) -> dict[str, LabelFile]:
     found: dict[str, LabelFile] = {}
     for member in archive.members:
         name = posixpath.basename(member)
+        name = KAGGLE.get(name, name)
         if name in LABEL_FILES:
             where = f"{archive.name}/{member}"
             if name in found:
                 raise ArchiveError(
-                    f"{where}: found {name} at {found[name].where} as well, expected it once; remove one"
+                    f"{where}: found {found[name].where} as well, expected one of them; remove the other"
                 )
             try:
                 found[name] = LabelFile(where, _checked(archive.read(member)))
@@ -141,32 +159,48 @@ def read_labels(
     labels: dict[str, Label] = {}
     if file := files.get(ATTRIBUTES):
         rows = _lines(file)
-        names = _read_header(file, rows)
-        _check_attributes(file, rows[1][0], names, {"identity": IDENTITY} if IDENTITY in files else {})
-        values = _read_rows(file, rows[2:], position, rejected, len(names), {-1, 1})
+        header, names = _read_header(file, rows)
+        _check_attributes(file, rows[header][0], names, {"identity": IDENTITY} if IDENTITY in files else {})
+        values = _read_rows(file, rows[header + 1 :], position, rejected, len(names), {-1, 1})
         labels |= {n: Label(values=v.astype(np.int8)) for n, v in zip(names, values.T, strict=True)}
     if file := files.get(IDENTITY):
-        labels["identity"] = Label(values=_read_rows(file, _lines(file), position, rejected, 1)[:, 0])
+        labels["identity"] = Label(values=_read_rows(file, _single(file), position, rejected, 1)[:, 0])
     if file := files.get(PARTITION):
-        return labels, PARTITION_SPLITS[_read_rows(file, _lines(file), position, rejected, 1, {0, 1, 2})[:, 0]]
+        return labels, PARTITION_SPLITS[_read_rows(file, _single(file), position, rejected, 1, {0, 1, 2})[:, 0]]
     return labels, None
 
 
 def _lines(file: LabelFile) -> list[tuple[int, str]]:
     """Lines by number, without those of nothing but white space, whatever Unicode counts as such."""
     lines = (line.decode("utf-8", "replace") for line in file.content.removeprefix(codecs.BOM_UTF8).splitlines())
-    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    found = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if file.is_table:
+        found = [(number, " ".join("_".join(cell.split()) for cell in _cells(line))) for number, line in found]
+    return found
 
 
-def _read_header(file: LabelFile, rows: Sequence[tuple[int, str]]) -> list[str]:
-    """Names of the attributes: line 1 counts the rows, line 2 names the columns."""
+def _cells(line: str) -> list[str]:
+    return next(csv.reader([line]), [])
+
+
+def _single(file: LabelFile) -> list[tuple[int, str]]:
+    """Lines of a file with one value for each image; a table has a header before them."""
+    return _lines(file)[file.is_table :]
+
+
+def _read_header(file: LabelFile, rows: Sequence[tuple[int, str]]) -> tuple[int, list[str]]:
+    """Which line names the attributes, and their names: that behind the number of rows, or the first one of a table."""
+    if file.is_table:
+        if not rows or len(rows[0][1].split()) < 2:
+            raise ArchiveError(f"{file.where} line 1: found no header, expected image_id,5_o_Clock_Shadow,...")
+        return 0, rows[0][1].split()[1:]
     count = rows[0][1].strip() if rows else "nothing"
     if not count.isdecimal() or len(count) > _MOST_DIGITS or int(count) != len(rows) - 2:
         raise ArchiveError(
             f"{file.where} line 1: found {shown(count)!r}, expected the number of rows below the header, "
             f"which is {max(0, len(rows) - 2)}; fetch the file again"
         )
-    return rows[1][1].split()
+    return 1, rows[1][1].split()
 
 
 def _check_attributes(file: LabelFile, number: int, names: list[str], given: dict[str, str]) -> None:
@@ -238,7 +272,8 @@ def _misfit(file: LabelFile, found: str, expected: str, count: int = 1) -> Archi
 ALIGNED_WIDTH = 178
 """Width in pixels of CelebA's aligned images, which are 178 x 218."""
 
-_ALIGNED_FOLDER = "img_align_celeba"
+_IMAGE_FOLDERS = ("img_align_celeba", "CelebA-HQ-img")
+"""Folders that hold the images where others lie beside them: those in the wild, or masks."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -282,19 +317,28 @@ def open_celeba(path: str | os.PathLike[str], *, report: Report = silent, **opti
 
 def _open(path: str | os.PathLike[str], options: CelebaOptions, survey: SurveyOptions, report: Report) -> ImageSource:
     archive = open_archive(path)
-    images = _aligned(list_images(archive))
+    everything = list_images(archive)
+    images, masks = without_masks(_aligned(everything))
+    left_out = masks + [
+        Reject(member=image, reason=f"lies beside the folder {posixpath.dirname(images[0])}")
+        for image in sorted(set(everything) - set(images) - {mask.member for mask in masks})
+    ]
     files = find_label_files(archive, os.fspath(path), options.labels)
     rejected = {_stem(reject.member) for reject in archive.rejects if is_image(reject.member)}
     values, published = read_labels(files, _positions(archive.name, images), rejected)
-    digests = {name: content_sha256(file.content) for name, file in files.items()}
+    digests = {posixpath.basename(file.where): hashlib.sha256(file.content).hexdigest() for file in files.values()}
+    names = {name: posixpath.basename(file.where) for name, file in files.items()}
     catalogue = Catalogue(
         images=images,
         labels=values,
         published=published,
+        published_by=f"published in {names.get(PARTITION)}",
+        labels_by=", ".join(names[name] for name in (ATTRIBUTES, IDENTITY) if name in names),
+        left_out=left_out,
         rule=hold_out_last,
         rule_name="last tenth held out",
         facts={"converter": "celeba", "crop": str(options.crop), "label_files": digests},
-        label_files=LABEL_FILES,
+        label_files=(*LABEL_FILES, *KAGGLE),
     )
     return ImageSource(archive, catalogue, options, survey, report)
 
@@ -324,8 +368,11 @@ def celeba_crop(crop: str | int | float) -> str | float:
 
 
 def _aligned(images: list[str]) -> list[str]:
-    """The aligned images if there are any, not those "in the wild" that may lie beside them."""
-    return [image for image in images if _ALIGNED_FOLDER in posixpath.dirname(image)] or images
+    """The images of CelebA or CelebA-HQ by their folder, not those "in the wild" or the masks beside them."""
+    for folder in _IMAGE_FOLDERS:
+        if found := [image for image in images if folder in posixpath.dirname(image)]:
+            return found
+    return images
 
 
 def _positions(name: str, images: Sequence[str]) -> dict[str, int]:

@@ -5,12 +5,12 @@ folders named train, validation (val, valid) and test are the splits; without th
 Images in more than one folder get a label `class` with the folders' names.
 """
 
+import collections
 import dataclasses
-import hashlib
 import os
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -18,7 +18,13 @@ from jaxtyping import UInt8
 from converters.archives.archive import Archive, open_archive
 from converters.archives.listing import has_suffix, not_wanted, nothing_to_convert
 from converters.archives.memory_share import room
-from converters.folders import folder_splits_and_classes
+from converters.folders import (
+    folder_splits_and_classes,
+    in_words,
+    masks_beside,
+    outside_of_splits,
+    published_by_folders,
+)
 from converters.images.image_files import (
     CHANNELS,
     IMAGE_SUFFIXES,
@@ -36,9 +42,9 @@ from functa_store.config import (
     NetworkConfig,
 )
 from functa_store.domains.cells import CellGrid
-from functa_store.errors import MemberError
+from functa_store.errors import ArchiveError, MemberError
 from functa_store.plugins import Converter, Preset, paper_loops
-from functa_store.progress import Report, silent
+from functa_store.progress import Note, Report, silent
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions, split_options
 from functa_store.sources.source import (
@@ -58,19 +64,25 @@ class Catalogue:
         images: Members that are images, sorted.
         labels: Named labels.
         published: Split of each image as published, or None.
+        published_by: Who says so, such as "published by folders (test, train)".
+        labels_by: Who gives the labels, such as "folders".
         rule: Split of so many examples if none is published.
         rule_name: The rule in words.
         facts: More for the provenance.
         label_files: Base names of members that are no images but are read otherwise.
+        left_out: Images that are not taken, and why.
     """
 
     images: Sequence[str]
     labels: Mapping[str, Label]
     published: np.ndarray | None
+    published_by: str
+    labels_by: str
     rule: Callable[[int], np.ndarray]
     rule_name: str
     facts: Mapping[str, Any]
     label_files: Sequence[str] = ()
+    left_out: Sequence[Reject] = ()
 
 
 class ImageSource(Source):
@@ -97,7 +109,11 @@ class ImageSource(Source):
         self._archive, self._options = archive, options
         found = _survey_images(archive, catalogue.images, options, limits, report)
         keep = found.kept
-        self.rejects = found.rejects if limits.limit else [*found.rejects, *_no_images(archive, catalogue)]
+        self.rejects = found.rejects
+        if limits.limit is None:
+            self.rejects += [*catalogue.left_out, *_no_images(archive, catalogue)]
+        for reason, count in collections.Counter(reject.reason for reject in catalogue.left_out).items():
+            report(Note(message=f"{archive.name}: {count:,} images are left out, since each {reason}"))
         channels = CHANNELS[options.mode]
         self.domain = CellGrid(axes=("y", "x"), resolution=(options.resolution,) * 2)
         self.features = FeatureSpec(channels=channels, scale=1 / 255)
@@ -110,7 +126,8 @@ class ImageSource(Source):
             **options.to_plain(),
             "crop": options.window(),
             "limit": limits.limit,
-            "split": catalogue.rule_name if catalogue.published is None else "published",
+            "split": catalogue.rule_name if catalogue.published is None else catalogue.published_by,
+            "labels_by": dict.fromkeys(catalogue.labels, catalogue.labels_by),
             "rejects": len(self.rejects),
             **catalogue.facts,
         }
@@ -149,6 +166,13 @@ def list_images(archive: Archive) -> list[str]:
     return images
 
 
+def without_masks(images: Sequence[str]) -> tuple[list[str], list[Reject]]:
+    """Images that are no masks of others, and the masks as rejects."""
+    masks = masks_beside(images)
+    rejects = [Reject(member=mask, reason="is a mask of a picture beside it") for mask in masks]
+    return sorted(set(images) - set(masks)), rejects
+
+
 def is_image(member: str) -> bool:
     """Whether a member's name says that it is an image."""
     return has_suffix(member, IMAGE_SUFFIXES)
@@ -173,11 +197,6 @@ def _no_images(archive: Archive, catalogue: Catalogue) -> list[Reject]:
         return is_image(member) or posixpath.basename(member) in catalogue.label_files
 
     return not_wanted(archive.members, is_wanted, "is no image by its name")
-
-
-def content_sha256(data: bytes) -> str:
-    """Hexadecimal digest of a label file, for the provenance."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def _split(name: str, catalogue: Catalogue, keep: np.ndarray) -> np.ndarray:
@@ -223,13 +242,33 @@ CELEBA_PRESETS = {**_FACES, **_ANY}
 IMAGES_PRESETS = {**_ANY, **_FACES}
 
 
+Unsplit = Literal["leave-out", "train"]
+
+_BESIDE_SPLITS = "lies in no folder named as a split, where others do"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FolderOptions(ImageOptions):
+    """How every image of an archive becomes one square of pixels, and what images that are no examples become.
+
+    Attributes:
+        masks: Whether pictures that are named as masks of others beside them are left out, or taken as examples; see
+            `converters.folders.masks_beside`.
+        unsplit: What becomes of images that lie in no folder named as a split where others do: left out, or learned
+            from; None refuses such an archive.
+    """
+
+    masks: Literal["leave-out", "take"] = "leave-out"
+    unsplit: Unsplit | None = None
+
+
 def open_images(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ImageSource:
     """A source over any archive of images.
 
     Args:
         path: A folder, zip or tar.
         report: Told how far the survey is.
-        **options: Fields of `ImageOptions` and `SurveyOptions`, such as `resolution=32` and `limit=100`.
+        **options: Fields of `FolderOptions` and `SurveyOptions`, such as `resolution=32` and `limit=100`.
 
     Returns:
         The source, every image read once.
@@ -238,17 +277,31 @@ def open_images(path: str | os.PathLike[str], *, report: Report = silent, **opti
         ConfigError: If an option is out of range.
         ArchiveError: If the archive cannot be converted.
     """
-    return _open(path, *split_options(ImageOptions, options), report)
+    return _open(path, *split_options(FolderOptions, options), report)
 
 
-def _open(path: str | os.PathLike[str], options: ImageOptions, survey: SurveyOptions, report: Report) -> ImageSource:
+def _open(path: str | os.PathLike[str], options: FolderOptions, survey: SurveyOptions, report: Report) -> ImageSource:
     archive = open_archive(path)
-    images = list_images(archive)
-    published, classes = folder_splits_and_classes(images)
+    images, left_out = list_images(archive), list[Reject]()
+    if options.masks == "leave-out":
+        images, left_out = without_masks(images)
+    if outside := outside_of_splits(images):
+        if options.unsplit is None:
+            raise ArchiveError(
+                f"{archive.name}: {in_words(images, outside)}. Say what becomes of these by --unsplit leave-out or "
+                "--unsplit train"
+            )
+        if options.unsplit == "leave-out":
+            left_out += [Reject(member=image, reason=_BESIDE_SPLITS) for image in outside]
+            images = sorted(set(images) - set(outside))
+    published, classes = folder_splits_and_classes(images, others=options.unsplit == "train")
     catalogue = Catalogue(
         images=images,
         labels={} if classes is None else {"class": classes},
         published=published,
+        published_by=published_by_folders(images),
+        labels_by="folders",
+        left_out=left_out,
         rule=hold_out_every,
         rule_name=hold_out_rule(),
         facts={"converter": "images"},
@@ -258,7 +311,7 @@ def _open(path: str | os.PathLike[str], options: ImageOptions, survey: SurveyOpt
 
 converter = Converter(
     summary="any folder, zip or tar of JPEG, PNG or WebP images",
-    options=ImageOptions,
+    options=FolderOptions,
     presets=IMAGES_PRESETS,
     open=_open,
 )

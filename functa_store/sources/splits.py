@@ -1,5 +1,6 @@
 """Names of splits and the words for them in archives, rules that hold out examples, evenly spread samples."""
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -7,16 +8,36 @@ from jaxtyping import Int
 
 SPLITS = ("train", "validation", "test")
 
-SPLIT_WORDS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "trn": "train",
+    "validation": "validation",
+    "validate": "validation",
+    "validating": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "tst": "test",
+}
 """Splits by the words that folders, files and arrays of archives have for them, in any letter case."""
+
+# Such as train2017 (COCO), valid_64x64 (ImageNet), Training_set, test-images, seg_train (Intel's scenes).
+_KIND, _SIZE = r"(?:[ _-]?(?:set|data|split|images?|imgs?|files?))?", r"(?:[ _-]?(?:\d{4}|\d+x\d+))?"
+_AROUND = re.compile(rf"(?:[a-z]+[ _-])?({'|'.join(SPLIT_WORDS)}){_KIND}{_SIZE}", re.IGNORECASE)
 
 HOLD_OUT_PERIOD = 10
 """Of so many examples without a published split, the last one is held out."""
 
 
 def split_of_word(word: str) -> str | None:
-    """The split that a word of an archive names; None if it names none."""
-    return SPLIT_WORDS.get(word.lower())
+    """The split that a word of an archive names, such as "Training" or "val2017"; None if it names none."""
+    if (split := SPLIT_WORDS.get(word.lower())) is not None:
+        return split
+    found = _AROUND.fullmatch(word)
+    return SPLIT_WORDS[found[1].lower()] if found else None
 
 
 def splits_of_words(words: Iterable[str]) -> np.ndarray:

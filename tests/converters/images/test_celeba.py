@@ -38,7 +38,7 @@ def check_labels(source):
     assert source.labels["identity"].values.dtype == np.int32
     assert source.labels["identity"].values.tolist() == list(range(100, 110))
     assert source.split.tolist() == ["train"] * 7 + ["validation"] * 2 + ["test"]
-    assert source.provenance["split"] == "published"
+    assert source.provenance["split"] == "published in list_eval_partition.txt"
     assert set(source.provenance["label_files"]) == set(LABELS)
 
 
@@ -120,6 +120,64 @@ def test_rows_of_images_that_the_archive_rejects_are_ignored(tmp_path, images):
     assert len(source.rejects) == 4
 
 
+KAGGLE = {
+    "list_attr_celeba.csv": b"image_id,Bald,Smiling\n"
+    + b"".join(b"%s,%d,1\n" % (f"{name}.jpg".encode(), 1 if name == NAMES[-1] else -1) for name in NAMES),
+    "list_eval_partition.csv": b"image_id,partition\r\n"
+    + b"".join(b'"%s.jpg",%d\r\n' % (name.encode(), 0 if k < 7 else 1 if k < 9 else 2) for k, name in enumerate(NAMES)),
+}
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_tables_of_kaggle_are_label_files(pack, images, tmp_path, beside):
+    doubled = {name.replace("/", "/img_align_celeba/"): content for name, content in images.items()}
+    path = pack(doubled if beside else doubled | KAGGLE)
+    if beside:
+        for name, content in KAGGLE.items():
+            (tmp_path / name).write_bytes(content)
+    source = open_celeba(path, resolution=4)
+    assert list(source.labels) == ["Bald", "Smiling"]
+    assert source.labels["Bald"].values.tolist() == [-1] * 9 + [1]
+    assert source.labels["Smiling"].values.tolist() == [1] * 10
+    assert source.split.tolist() == ["train"] * 7 + ["validation"] * 2 + ["test"]
+    assert source.provenance["split"] == "published in list_eval_partition.csv"
+    assert source.provenance["labels_by"] == dict.fromkeys(["Bald", "Smiling"], "list_attr_celeba.csv")
+    assert set(source.provenance["label_files"]) == set(KAGGLE)
+    assert source.rejects == []
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        ("list_attr_celeba.csv", b"image_id,Bald,Smiling\n", b"", r"expected a row for image 000001;"),
+        ("list_eval_partition.csv", b'000003.jpg",0', b'000003.jpg",7', r"partition\.csv line 4: found 1 values, '7'"),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused_with_file_and_line(pack, images, name, old, new, words):
+    assert old in KAGGLE[name]
+    with pytest.raises(ArchiveError, match=words):
+        open_celeba(pack(images | KAGGLE | {name: KAGGLE[name].replace(old, new, 1)}))
+
+
+def test_a_table_beside_the_text_of_the_same_labels_is_refused(pack, images):
+    with pytest.raises(ArchiveError, match=r"as well, expected one of them; remove the other"):
+        open_celeba(pack(images | KAGGLE | {"list_eval_partition.txt": LABELS["list_eval_partition.txt"]}))
+
+
+def test_masks_of_celebamask_are_no_examples(pack, encode_image):
+    pictures = [f"CelebAMask-HQ/CelebA-HQ-img/{k}.jpg" for k in range(10)]
+    masks = [
+        f"CelebAMask-HQ/CelebAMask-HQ-mask-anno/0/{k:05}_{part}.png" for k in range(10) for part in ("hair", "nose")
+    ]
+    files = {
+        name: encode_image(k, fmt="JPEG" if name.endswith("jpg") else "PNG") for k, name in enumerate(pictures + masks)
+    }
+    source = open_celeba(pack(files), resolution=4)
+    assert source.ids == pictures
+    assert source.split.tolist() == ["train"] * 9 + ["test"]
+    assert sorted(reject.member for reject in source.rejects) == masks
+
+
 def test_label_files_may_start_with_a_byte_order_mark(pack, images):
     check_labels(open_celeba(pack(images | {n: b"\xef\xbb\xbf" + c for n, c in LABELS.items()}), resolution=4))
 
@@ -163,7 +221,7 @@ def test_labels_that_do_not_fit_are_refused_with_file_and_line(pack, images, nam
 
 def test_a_label_file_that_lies_in_the_archive_twice_is_refused(pack, images):
     twice = {f"{folder}/{IDENTITY}": LABELS[IDENTITY] for folder in ("a", "b")}
-    with pytest.raises(ArchiveError, match=r"at archive\.zip/a/identity_CelebA\.txt as well, expected it once"):
+    with pytest.raises(ArchiveError, match=r"found archive\.zip/a/identity_CelebA\.txt as well, expected one of them"):
         open_celeba(pack(images | twice))
 
 

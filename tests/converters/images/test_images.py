@@ -46,9 +46,85 @@ def test_splits_without_classes_have_no_label():
     np.testing.assert_array_equal(split, ["test", "train"])
 
 
-def test_other_folders_beside_the_splits_make_them_classes():
-    names = ["extra/1.png", "test/1.png", "train/1.png"]
-    assert read_folders(names) == (None, ("extra", "test", "train"), [0, 1, 2])
+@pytest.mark.parametrize(
+    ("names", "odd"),
+    [
+        (["train/a/1.png", "test/a/2.png", "preview.png"], r"1 of 3 files lie in none of them: preview\.png \(1\)"),
+        (["train/1.png", "val/2.png", "unlabeled/3.png", "unlabeled/4.png"], r"2 of 4 .*: unlabeled \(2\)"),
+        (["cat/train/1.png", "cat/test/1.png", "dog/1.png"], r"1 of 3 .*: dog \(1\)"),
+    ],
+)
+def test_what_lies_in_no_folder_of_a_split_is_asked_about(names, odd):
+    for order in (names, names[::-1]):
+        with pytest.raises(ArchiveError, match=odd):
+            folder_splits_and_classes(order)
+    split, _ = folder_splits_and_classes(names, others=True)
+    assert split.tolist()[-1] == "train"
+    assert "train" not in split.tolist()[1:2]
+
+
+@pytest.mark.parametrize(
+    ("names", "split", "classes"),
+    [
+        (["Testing/1.png", "Training/1.png"], ["test", "train"], None),
+        (["test_set/cat/1.png", "training_set/cat/1.png"], ["test", "train"], None),
+        (["cat/test/1.png", "cat/train/1.png", "dog/train/1.png"], ["test", "train", "train"], ("cat", "dog")),
+        (["train2017/1.png", "val2017/1.png"], ["train", "validation"], None),
+        (["seg_test/sea/1.png", "seg_train/ice/1.png"], ["test", "train"], ("ice", "sea")),
+        (["valid_64x64/1.png", "train_64x64/1.png"], ["validation", "train"], None),
+        (["bus/1.png", "car/1.png", "train/1.png"], None, ("bus", "car", "train")),
+        (["contest/1.png", "latest/1.png", "retrain/1.png"], None, ("contest", "latest", "retrain")),
+    ],
+)
+def test_splits_go_by_many_names_and_at_any_level(names, split, classes):
+    """A vehicle called train is a class: no held-out split lies beside it."""
+    found, label = folder_splits_and_classes(names)
+    assert (None if found is None else found.tolist()) == split
+    assert (None if label is None else label.names) == classes
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_an_option_says_what_becomes_of_what_has_no_split(pack, encode_image, kind):
+    files = {f"{place}/{k}.png": encode_image(k) for place in ("train", "test", "unlabeled") for k in range(3)}
+    path, notes = pack(files, kind), []
+    with pytest.raises(ArchiveError, match=r"unlabeled \(3\)\. Say what becomes of these by --unsplit leave-out or"):
+        open_images(path, resolution=4)
+    source = open_images(path, resolution=4, unsplit="leave-out", report=notes.append)
+    assert source.split.tolist() == ["test"] * 3 + ["train"] * 3
+    assert [reject.member for reject in source.rejects] == [f"unlabeled/{k}.png" for k in range(3)]
+    assert "3 images are left out" in str(notes)
+    source = open_images(path, resolution=4, unsplit="train")
+    assert source.split.tolist() == ["test"] * 3 + ["train"] * 6
+    assert source.labels["class"].names == (".", "unlabeled")
+
+
+MASKED = {
+    "CelebAMask-HQ": ([f"HQ-img/{k}.jpg" for k in range(12)], [f"mask-anno/0/{k:05}_hair.png" for k in range(10)]),
+    "VOC": ([f"JPEGImages/2007_{k}.jpg" for k in range(5)], [f"SegmentationClass/2007_{k}.png" for k in range(4)]),
+    "splits": ([f"train/images/{k}.png" for k in range(5)], [f"train/masks/{k}.png" for k in range(5)]),
+    "beside": ([f"p{k}.png" for k in range(5)], [f"p{k}_mask.png" for k in range(5)]),
+}
+
+
+@pytest.mark.parametrize("layout", MASKED)
+def test_masks_beside_their_pictures_are_no_examples(pack, encode_image, layout):
+    pictures, masks = MASKED[layout]
+    suffixes = {".jpg": "JPEG", ".png": "PNG"}
+    path = pack({name: encode_image(k, fmt=suffixes[name[-4:]]) for k, name in enumerate([*pictures, *masks])})
+    notes = []
+    source = open_images(path, resolution=4, report=notes.append)
+    assert source.ids == sorted(pictures)
+    assert sorted(reject.member for reject in source.rejects) == sorted(masks)
+    assert f"{len(masks)} images are left out, since each is a mask of a picture beside it" in str(notes)
+    assert source.labels == {}
+    assert len(open_images(path, resolution=4, masks="take").ids) == len(pictures) + len(masks)
+
+
+def test_a_folder_called_labels_without_namesakes_is_a_class(pack, encode_image):
+    path = pack({f"{place}/{place[0]}{k}.png": encode_image(k) for place in ("bottles", "labels") for k in range(5)})
+    source = open_images(path, resolution=4)
+    assert source.labels["class"].names == ("bottles", "labels")
+    assert source.rejects == []
 
 
 def test_a_limit_that_reaches_no_training_example_says_how_far_to_go(pack, encode_image):
@@ -57,7 +133,7 @@ def test_a_limit_that_reaches_no_training_example_says_how_far_to_go(pack, encod
         open_images(path, limit=3)
     source = open_images(path, limit=8)
     assert source.split.tolist() == ["test"] * 5 + ["train"] * 3
-    assert source.provenance["split"] == "published"
+    assert source.provenance["split"] == "published by folders (test, train)"
 
 
 @pytest.mark.parametrize("kind", ["images", "celeba"])
