@@ -122,6 +122,9 @@ def show(found: dict[str, Any], console: Console) -> None:
     table.add_row("format version", str(found["format_version"]))
     table.add_row("preset", _plain(found["preset"]))
     table.add_row("examples", f"{found['examples']:,} of {points} points, {len(found['channels'])} channels")
+    table.add_row("splits", _plain(str(found["provenance"].get("split"))))
+    if by := found["provenance"].get("labels_by"):
+        table.add_row("labels", _plain(", ".join(f"{name} by {whence}" for name, whence in by.items())))
     table.add_row("domain", _plain(f"{found['domain']['kind']} ({', '.join(found['domain']['axes'])})"))
     table.add_row("channels", _plain(_channels(found)))
     table.add_row("modulations", _plain(f"{found['modulation_shape']} {found['dtype']}"))

@@ -34,8 +34,8 @@ from functa_store.learn.scores import pca_reference
 from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.nets.siren import structure, to_weights
-from functa_store.progress import Report, silent
-from functa_store.sources.source import Source, check_source, check_unchanged
+from functa_store.progress import Note, Report, silent
+from functa_store.sources.source import Source, check_source, check_unchanged, class_counts, counts, origin
 from functa_store.store.format.layout import choose_layout
 from functa_store.store.format.side_arrays import MOMENTA, RATES, base_shapes
 from functa_store.store.format.spec import (
@@ -102,6 +102,7 @@ def convert(
         raise ConfigError(f"snapshot_seconds must be at least 0, got {snapshot_seconds}")
     use_all_cores()
     with claim(path, storage) as (destination, work), RunLog(store := destination.store, report) as log:
+        log(Note(message=origin(source)))
         conversion = _identify(source, config)
         exact = store if config.modulation_dtype == "float32" else work.below(EXACT_STORE)
         begun = is_begun(work, conversion)
@@ -267,9 +268,10 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
         config: The conversion.
 
     Returns:
-        JSON-ready: `examples` by split, `resolution`, `base_parameters`, `modulation_size`,
-        `rows_per_shard`, `store_bytes`, and estimates of the `learning_seconds` (the time budget, if
-        there is one) and `fitting_seconds` on this machine, from the cost model.
+        JSON-ready: `origin` of splits and labels in words, `examples` by split, `classes` by label, `resolution`,
+        `base_parameters`, `modulation_size`, `rows_per_shard`, `store_bytes`, and estimates of the
+        `learning_seconds` (the time budget, if there is one) and `fitting_seconds` on this machine, from the cost
+        model.
     """
     check_conversion(source, config)
     use_all_cores()
@@ -284,7 +286,9 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
     rows = len(layout.shards(num_examples)) * layout.rows_per_shard
     learning, fitting = estimate_seconds(source, plan_fit(config, source.domain, source.features, num_copies=copies()))
     return {
-        "examples": {str(name): int(np.sum(source.split == name)) for name in np.unique(source.split)},
+        "origin": origin(source),
+        "examples": counts(source.split),
+        "classes": {name: found for name, label in source.labels.items() if (found := class_counts(label))},
         "resolution": list(source.domain.resolution),
         "base_parameters": parameters,
         "modulation_size": network.modulation_size,

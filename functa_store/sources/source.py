@@ -228,3 +228,38 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:  # a lone surrogate, as Python makes of a name in another encoding
         return False
     return True
+
+
+_MOST_CLASSES = 10
+
+
+def origin(source: Source) -> str:
+    """Where the splits and labels of a source come from, and how many examples each has, in one line.
+
+    `provenance["split"]` says it of splits, `provenance["labels_by"]` of each label; labels of few classes are counted.
+    """
+    counted = ", ".join(f"{count:,} {name}" for name, count in counts(source.split).items())
+    parts = [f"splits {source.provenance.get('split', 'of the source')}: {counted}"]
+    by = source.provenance.get("labels_by", {})
+    for name, label in source.labels.items():
+        whence = f" by {by[name]}" if name in by else ""
+        classes = class_counts(label)
+        few = ", ".join(f"{count:,} {text}" for text, count in list(classes.items())[:_MOST_CLASSES])
+        more = f" and {len(classes) - _MOST_CLASSES} other classes" if len(classes) > _MOST_CLASSES else ""
+        parts.append(f"label {name}{whence}" + (f": {few}{more}" if classes else ""))
+    return "; ".join(parts)
+
+
+def counts(values: np.ndarray) -> dict[str, int]:
+    """How often each value occurs."""
+    names, numbers = np.unique(values, return_counts=True)
+    return {str(name): int(number) for name, number in zip(names, numbers, strict=True)}
+
+
+def class_counts(label: Label) -> dict[str, int]:
+    """Examples of each class by its name; none for labels that are no classes."""
+    if label.names is None:
+        return {}
+    numbers, found = np.unique(label.values, return_counts=True)
+    occurring = dict(zip(numbers.tolist(), found.tolist(), strict=True))
+    return {name: occurring.get(number, 0) for number, name in enumerate(label.names)}

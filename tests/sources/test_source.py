@@ -10,6 +10,7 @@ from functa_store.sources.source import (
     Reject,
     Source,
     check_rejects,
+    origin,
 )
 from functa_store.sources.splits import hold_out_every, hold_out_last
 
@@ -37,7 +38,7 @@ def test_the_last_tenth_is_held_out():
         ({"ids": ["a"] * 20}, "'a' is the id of 20 examples"),
         ({"ids": ["a", "b"]}, "ids has 2 values for 20 examples"),
         ({"split": np.array(["train"] * 19)}, "split has 19 values"),
-        ({"split": np.array(["dev"] * 20)}, "unknown splits"),
+        ({"split": np.array(["part-a"] * 20)}, "unknown splits"),
         ({"split": np.array(["test"] * 20)}, "nothing to learn from"),
         ({"labels": {"kind": Label(values=np.zeros(3))}}, "label kind has 3 values"),
         ({"axes": ("t",)}, "expected"),
@@ -58,3 +59,13 @@ def test_too_many_rejects_name_the_first_five_with_their_reasons():
     check_rejects("a.zip", "images", rejects, 70, 0.1)
     with pytest.raises(TooManyRejectsError, match=r"7 of 69 images .* 10\.0%.* 0\.png is empty; .* 4\.png .* 2 more"):
         check_rejects("a.zip", "images", rejects, 69, 0.1)
+
+
+def test_where_splits_and_labels_come_from_is_said_with_their_counts():
+    kind = Label(values=np.array([0] * 15 + [1] * 5), names=("cat", "dog", "eel"))
+    source = ArraySource(VALUES, labels={"kind": kind, "age": np.arange(20)})
+    assert origin(source) == (
+        "splits every tenth example held out: 2 test, 18 train; label kind: 15 cat, 5 dog, 0 eel; label age"
+    )
+    source.provenance |= {"split": "published by folders (a, b)", "labels_by": {"kind": "folders"}}
+    assert "splits published by folders (a, b): 2 test, 18 train; label kind by folders: 15 cat" in origin(source)

@@ -18,11 +18,11 @@ from functa_store.sources.splits import (
 )
 
 
-def test_archives_spell_splits_in_five_words_of_any_case():
-    words = ["train", "Train", "VAL", "valid", "validation", "test"]
-    assert splits_of_words(words).tolist() == ["train"] * 2 + ["validation"] * 3 + ["test"]
+def test_archives_spell_splits_in_many_words_of_any_case():
+    words = ["train", "Training", "train2017", "VAL", "valid_64x64", "validation", "dev", "test", "Testing", "test_set"]
+    assert splits_of_words(words).tolist() == ["train"] * 3 + ["validation"] * 4 + ["test"] * 3
     assert [split_of_word(split) for split in SPLITS] == list(SPLITS)
-    assert split_of_word("dev") is None
+    assert [split_of_word(word) for word in ("latest", "contest", "retrain", "test-fruits", "train1")] == [None] * 5
 
 
 def test_a_word_that_names_no_split_is_not_cut_or_changed():
