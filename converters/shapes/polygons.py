@@ -1,5 +1,7 @@
 """Triangles of polygons that are not convex: fans that are wrong are cut anew, ear by ear."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
@@ -125,8 +127,6 @@ def _anything_inside(
     return inside.any(axis=1)
 
 
-def _turn(
-    a: Float64[np.ndarray, "*#n 2"], b: Float64[np.ndarray, "*#n 2"], c: Float64[np.ndarray, "*#n 2"]
-) -> np.ndarray:
+def _turn(a: Float64[np.ndarray, "*#n 2"], b: Float64[np.ndarray, "*#n 2"], c: Float64[np.ndarray, "*#n 2"]) -> Any:
     """Twice the area of triangles, positive if they are counter-clockwise."""
     return (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0])

@@ -72,8 +72,17 @@ def test_vertices_of_an_obj_may_have_weights_of_1_and_colours(vertices):
 
 @pytest.mark.parametrize(
     ("name", "after"),
-    [("OFF", ""), ("COFF", " 9 8 7 255"), ("COFF", " .1 .2 .3"), ("NOFF", " 0 0 1"), ("CNOFF", " 0 0 1 9 9 9 9")]
-    + [("STOFF", " .5 .5"), ("STCNOFF", " 0 0 1 9 9 9 9 .5 .5"), ("# made by x\n\noff", ""), ("\ufeffOFF", "")],
+    [
+        ("OFF", ""),
+        ("COFF", " 9 8 7 255"),
+        ("COFF", " .1 .2 .3"),
+        ("NOFF", " 0 0 1"),
+        ("CNOFF", " 0 0 1 9 9 9 9"),
+        ("STOFF", " .5 .5"),
+        ("STCNOFF", " 0 0 1 9 9 9 9 .5 .5"),
+        ("# made by x\n\noff", ""),
+        ("\ufeffOFF", ""),
+    ],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("between", ["\n", " ", ""])

@@ -99,16 +99,16 @@ def test_outlines_that_would_take_minutes_are_refused(monkeypatch):
 
 @pytest.mark.parametrize("suffix", [".obj", ".off"])
 def test_a_prism_over_a_concave_polygon_fills_its_cells(suffix):
-    """4 x 3 x 1 units of 4 cells, of which the upper right 3 x 2 are free; faces on a border count for the upper cell."""
+    """4 x 3 x 1 units of 4 cells, the upper right 3 x 2 free; a face on a border counts for the upper cell."""
     corners = [(x, y, z) for z in (0, 1) for x, y in L]
-    polygons = [tuple(range(5, -1, -1)), tuple(range(6, 12))]
-    polygons += [(i, (i + 1) % 6, (i + 1) % 6 + 6, i + 6) for i in range(6)]
+    outlines = [tuple(range(5, -1, -1)), tuple(range(6, 12))]
+    outlines += [(i, (i + 1) % 6, (i + 1) % 6 + 6, i + 6) for i in range(6)]
     if suffix == ".off":
-        lines = [f"OFF {len(corners)} {len(polygons)} 0", *(" ".join(map(str, c)) for c in corners)]
-        lines += [f"{len(p)} " + " ".join(map(str, p)) for p in polygons]
+        lines = [f"OFF {len(corners)} {len(outlines)} 0", *(" ".join(map(str, c)) for c in corners)]
+        lines += [f"{len(p)} " + " ".join(map(str, p)) for p in outlines]
     else:
         lines = ["v " + " ".join(map(str, c)) for c in corners]
-        lines += ["f " + " ".join(str(k + 1) for k in p) for p in polygons]
+        lines += ["f " + " ".join(str(k + 1) for k in p) for p in outlines]
     found = voxelise(read_mesh("\n".join(lines).encode(), suffix), 16, centred=False)
     expected = np.zeros((16, 16, 16), bool)
     expected[:5, :5, :], expected[:5, :13, :5] = True, True
