@@ -120,7 +120,7 @@ def _anything_inside(
     ear: Float64[np.ndarray, "polygons 3 2"],
 ) -> Bool[np.ndarray, " polygons"]:
     """Whether a corner that is still there lies in an ear or on its border, other than where the ear's corners are."""
-    inside = there.copy()
+    inside: Any = there.copy()
     for k in range(3):
         a, b = ear[:, k, None], ear[:, (k + 1) % 3, None]
         inside &= (_turn(a, b, points) >= 0) & (points != a).any(axis=2)
