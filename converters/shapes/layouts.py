@@ -1,29 +1,22 @@
-"""Models of an archive by the names of its members, with taxonomy and split files."""
+"""Models of an archive by the names of its members."""
 
 import collections
-import csv
 import dataclasses
-import hashlib
-import io
-import json
-import os
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
-import numpy as np
-
-from converters.archives.archive import Archive, read_file
-from converters.archives.plain_files import checked_path, shown
-from converters.archives.streamed import MAX_TEXT_BYTES, StreamedTar
+from converters.archives.archive import Archive
+from converters.archives.plain_files import shown
+from converters.archives.streamed import StreamedTar
 from converters.folders import folder_splits_and_classes
 from converters.shapes.mesh_files import MESH_SUFFIXES
-from functa_store.errors import ArchiveError, MemberError
-from functa_store.sources.source import Label
+from functa_store.errors import ArchiveError
 from functa_store.sources.splits import split_of_word
 
 Kind = Literal["solid", "surface", "mesh"]
-ShapeLayout = Literal["core", "vox", "folders"]
+ShapeLayout = Literal["core", "core-v1", "vox", "folders"]
 KINDS: tuple[Kind, ...] = ("solid", "surface", "mesh")
 SHAPE_SUFFIXES = (".binvox", *MESH_SUFFIXES)
 
@@ -32,6 +25,15 @@ _CORE: dict[str, Kind] = {
     "model_normalized.surface.binvox": "surface",
     "model_normalized.obj": "mesh",
 }
+_PLAIN: dict[str, Kind] = {
+    "model.binvox": "solid",
+    "model.solid.binvox": "solid",
+    "model.surface.binvox": "surface",
+    "model.obj": "mesh",
+}
+_VOXELS_IN_FOLDERS: dict[str, Kind] = {".solid": "solid", ".surface": "surface"}
+# Numbers of WordNet's nouns, and local ones of as many digits. Days such as 20240131 are none: no number is as high.
+_SYNSET = re.compile(r"(?!(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))[0-9]{8}", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,238 +41,208 @@ class Model:
     """One shape of an archive.
 
     Attributes:
-        id: Its name: "synset/model", or the member's in folders.
+        id: Its name: "synset/model"; in folders the member's, or without a suffix if there are several files of it.
         group: Its class: a synset or the name of a folder; "" where there are no classes.
         files: The members that it can be read from.
         split: As published by folders, or None.
+        names: What a split file may call it, apart from the last part of its id.
     """
 
     id: str
     group: str
     files: Mapping[Kind, str]
     split: str | None = None
+    names: tuple[str, ...] = ()
 
 
-def find_models(archive: Archive | StreamedTar) -> tuple[ShapeLayout, list[Model]]:
-    """How an archive is laid out, and its models, sorted by id.
+class Found(NamedTuple):
+    """How an archive is laid out.
+
+    Attributes:
+        layout: See `find_models`.
+        models: Sorted by id.
+        stray: A model that lies in no folder of a split though others do, or None; then no splits are published.
+        up_is_known: Whether the layout says which axis of meshes is up.
+        unused: Files of shapes that belong to no model, or of which a model has a better one.
+    """
+
+    layout: ShapeLayout
+    models: list[Model]
+    stray: str | None = None
+    up_is_known: bool = True
+    unused: Sequence[str] = ()
+
+
+def find_models(archive: Archive | StreamedTar, *, any_folders: bool = False) -> Found:
+    """How an archive is laid out, and its models.
 
     - "core", ShapeNetCore.v2: SYNSET/MODEL/models/model_normalized.{solid.binvox,surface.binvox,obj};
+    - "core-v1", ShapeNetCore.v1: SYNSET/MODEL/model.{solid.binvox,surface.binvox,obj};
     - "vox", ShapeNetVox32: SYNSET/MODEL/model.binvox;
     - "folders", such as ModelNet: CLASS/SPLIT/NAME or SPLIT/CLASS/NAME or CLASS/NAME, each .off, .obj or .binvox.
 
     Folders above do not matter. In an archive of one synset without its folder, the archive's name is the synset.
+    In folders, files that differ in their suffix alone are one model; so is a folder, if each holds files of one
+    name, such as CLASS/MODEL/mesh.obj.
+
+    Args:
+        archive: Its members.
+        any_folders: Whether folders may also be named like synsets.
 
     Raises:
-        ArchiveError: If there are no shapes.
+        ArchiveError: If there are no shapes, or folders are named like synsets and hold none of ShapeNet's files.
     """
     stem = posixpath.splitext(archive.name)[0]
-    if models := _core(archive.members, stem):
-        return "core", models
-    if models := _vox(archive.members, stem):
-        return "vox", models
-    if models := _folders([m for m in archive.members if posixpath.splitext(m)[1].lower() in SHAPE_SUFFIXES]):
-        return "folders", models
-    kinds = collections.Counter(posixpath.splitext(m)[1].lower() or "no suffix" for m in archive.members)
-    found = ", ".join(f"{count} {shown(kind)}" for kind, count in kinds.most_common(5)) or "none that can be used"
-    raise ArchiveError(
-        f"{archive.name}: no shapes; found {found}, expected the layout of ShapeNetCore.v2 "
-        "(SYNSET/MODEL/models/model_normalized.solid.binvox), ShapeNetVox32 (SYNSET/MODEL/model.binvox), or folders of "
-        ".off, .obj or .binvox"
-    )
+    shapes = [member for member in archive.members if member.lower().endswith(SHAPE_SUFFIXES)]
+    if models := _of_shapenet(shapes, stem, _CORE, ("models",)):
+        found = _with_splits("core", models)
+    elif models := _plain(shapes, stem):
+        vox = any(posixpath.basename(file) == "model.binvox" for model in models for file in model.files.values())
+        found = _with_splits("vox" if vox else "core-v1", models)
+    elif shapes:
+        if not any_folders:
+            _check_no_synsets(archive.name, stem, shapes)
+        found = _folders(shapes)
+    else:
+        kinds = collections.Counter(posixpath.splitext(m)[1].lower() or "no suffix" for m in archive.members)
+        what = ", ".join(f"{count} {shown(kind)}" for kind, count in kinds.most_common(5)) or "none that can be used"
+        raise ArchiveError(
+            f"{archive.name}: no shapes; found {what}, expected the layout of ShapeNetCore.v2 (SYNSET/MODEL/models/"
+            "model_normalized.solid.binvox), ShapeNetCore.v1 or ShapeNetVox32 (SYNSET/MODEL/model.obj or .binvox), or "
+            "folders of .off, .obj or .binvox"
+        )
+    used = {file for model in found.models for file in model.files.values()}
+    return found._replace(models=_sorted(found.models), unused=[member for member in shapes if member not in used])
 
 
-def _core(members: Sequence[str], stem: str) -> list[Model]:
+def is_synset(group: str) -> bool:
+    """Whether a class is named by a synset's number."""
+    return _SYNSET.fullmatch(group) is not None
+
+
+def _of_shapenet(
+    members: Sequence[str], stem: str, names: Mapping[str, Kind], below: tuple[str, ...] = ()
+) -> list[Model]:
+    """Models of which each has a folder, in that of its synset, with files of fixed names; the last name counts.
+
+    There are none if synsets lie elsewhere, as in SYNSET/train/MODEL: the class would be another one.
+    """
     found: dict[tuple[str, str, str], dict[Kind, str]] = {}
     for member in members:
         *above, name = member.split("/")
-        if name in _CORE and len(above) >= 2 and above[-1] == "models":
-            place = "/".join(above), above[-3] if len(above) >= 3 else stem, above[-2]
-            found.setdefault(place, {})[_CORE[name]] = member
-    return _sorted([Model(id=f"{g}/{m}", group=g, files=files) for (_, g, m), files in found.items()])
-
-
-def _vox(members: Sequence[str], stem: str) -> list[Model]:
-    models = []
-    for member in members:
-        *above, name = member.split("/")
-        if name == "model.binvox" and above:
-            group = above[-2] if len(above) >= 2 else stem
-            models.append(Model(id=f"{group}/{above[-1]}", group=group, files={"solid": member}))
-    return _sorted(models)
-
-
-def _folders(members: Sequence[str]) -> list[Model]:
-    if not members:
+        own = above[: len(above) - len(below)]
+        if name in names and own and tuple(above[len(own) :]) == below:
+            place = "/".join(own), own[-2] if len(own) >= 2 else stem, own[-1]
+            found.setdefault(place, {})[names[name]] = member
+    if any(not is_synset(group) and any(map(is_synset, [stem, *own.split("/")[:-1]])) for own, group, _ in found):
         return []
-    groups, splits = _groups_and_splits(members)
     return [
-        Model(id=member, group=group, files={_kind(member): member}, split=split)
-        for member, group, split in zip(members, groups, splits, strict=True)
+        Model(id=f"{group}/{name}", group=group, files=files, split=split_of_word("/".join(own.split("/")[-3:-2])))
+        for (own, group, name), files in found.items()
     ]
 
 
-def _groups_and_splits(members: Sequence[str]) -> tuple[list[str], list[str | None]]:
-    """Class and published split of each member; ModelNet has the folders of splits below those of classes."""
-    published, classes = folder_splits_and_classes(members)
-    if published is None and all(member.count("/") >= 2 for member in members):
-        below, classes_above = folder_splits_and_classes([_swapped(member) for member in members])
-        if below is not None:
-            published, classes = below, classes_above
+def _with_splits(layout: ShapeLayout, models: list[Model]) -> Found:
+    """Models of ShapeNet, whose splits may be folders above those of synsets, if there is more than one."""
+    words = {model.split for model in models}
+    stray = next((model.id for model in models if model.split is None), None) if len(words) > 1 else None
+    if len(words) == 1 or stray is not None:
+        models = [dataclasses.replace(model, split=None) for model in models]
+    return Found(layout, models, stray=stray)
+
+
+def _plain(members: Sequence[str], stem: str) -> list[Model]:
+    """Models called "model", if they are ShapeNet's: there are voxels, or numbers of synsets."""
+    models = _of_shapenet(members, stem, _PLAIN)
+    known = any(is_synset(model.group) or model.files.keys() != {"mesh"} for model in models)
+    return models if known else []
+
+
+def _check_no_synsets(name: str, stem: str, shapes: Sequence[str]) -> None:
+    for member in shapes:
+        if synset := next((part for part in (stem, *member.split("/")[:-1]) if is_synset(part)), None):
+            raise ArchiveError(
+                f"{name}: found {shown(member)}, and {synset} looks like a synset of ShapeNet; expected SYNSET/MODEL/"
+                "models/model_normalized.obj (or .solid.binvox, .surface.binvox), or SYNSET/MODEL/model.obj (or "
+                ".binvox, .solid.binvox, .surface.binvox). Rename the files, or say which axis of meshes is up (y in "
+                "ShapeNet) by up='y' or up='z', and they are taken as folders of shapes"
+            )
+
+
+def _folders(members: Sequence[str]) -> Found:
+    files: dict[str, dict[Kind, str]] = {}
+    for member in sorted(members, key=lambda m: MESH_SUFFIXES[::-1].index(_suffix(m)) if _kind(m)[1] == "mesh" else 0):
+        path, kind = _kind(member)
+        files.setdefault(path, {})[kind] = member
+    paths = sorted(files)
+    places = paths  # where a model is: its file, or its folder
+    while len({posixpath.basename(place) for place in places}) == 1 and len(places) > 1:
+        above = [posixpath.dirname(place) for place in places]
+        if len(set(above)) < len(above) or any(split_of_word(posixpath.basename(place)) for place in above):
+            break
+        places = above
+    groups, splits, stray = _groups_and_splits(places)
+    models = [
+        Model(
+            id=next(iter(own.values())) if len(own := files[path]) == 1 else path,
+            group=group,
+            files=own,
+            split=split,
+            names=(posixpath.basename(place),),
+        )
+        for path, place, group, split in zip(paths, places, groups, splits, strict=True)
+    ]
+    modelnet = None not in splits and all(_suffix(member) == ".off" for member in members)
+    voxels = all("mesh" not in own for own in files.values())
+    return Found("folders", models, stray=None if stray is None else models[stray].id, up_is_known=modelnet or voxels)
+
+
+def _kind(member: str) -> tuple[str, Kind]:
+    """The member without what its suffixes say, and what they say."""
+    path, suffix = posixpath.splitext(member)
+    if suffix.lower() != ".binvox":
+        return path, "mesh"
+    stem, inner = posixpath.splitext(path)
+    kind = _VOXELS_IN_FOLDERS.get(inner.lower())
+    return (path, "solid") if kind is None else (stem, kind)
+
+
+def _suffix(member: str) -> str:
+    return posixpath.splitext(member)[1].lower()
+
+
+def _groups_and_splits(places: Sequence[str]) -> tuple[list[str], Sequence[str | None], int | None]:
+    """Class and published split of each place, and the number of one outside of splits, if others are in some.
+
+    ModelNet has the folders of splits below those of classes.
+    """
+    published, classes = folder_splits_and_classes(places)
+    splits: Sequence[str | None] = [None] * len(places) if published is None else [str(split) for split in published]
+    stray = None
+    if published is None:
+        whole = [place.split("/") for place in places]
+        above = posixpath.commonpath([posixpath.dirname(place) for place in places])
+        parts = [place[len(above) :].strip("/").split("/") for place in places]
+        lasts = [split_of_word(part[-2]) if len(part) > 1 else None for part in whole]
+        tops = [split_of_word(part[0]) if len(part) > 1 else None for part in parts]
+        for words, named, where in ((lasts, whole, -2), (tops, parts, 0)):
+            if set(words) == {None}:
+                continue
+            below = [_without(part, where) if word else "/".join(part) for part, word in zip(named, words, strict=True)]
+            _, classes = folder_splits_and_classes(below)
+            if None in words:
+                stray = words.index(None)
+            elif len(set(words)) > 1:  # of one alone, nothing would be held out
+                splits = words
+            break
     names = (classes.names or ()) if classes else ()
-    groups = [names[int(k)] for k in classes.values] if classes else [""] * len(members)
-    return groups, [None] * len(members) if published is None else [str(split) for split in published]
+    groups = [names[int(k)] for k in classes.values] if classes else [""] * len(places)
+    return groups, splits, stray
 
 
-def _swapped(member: str) -> str:
-    *above, group, split, name = member.split("/")
-    return "/".join((*above, split, group, name))
-
-
-def _kind(member: str) -> Kind:
-    return "solid" if member.lower().endswith(".binvox") else "mesh"
+def _without(parts: Sequence[str], where: int) -> str:
+    return "/".join(part for k, part in enumerate(parts) if k != where % len(parts))
 
 
 def _sorted(models: list[Model]) -> list[Model]:
     return sorted(models, key=lambda model: model.id)
-
-
-TAXONOMY, SPLIT_FILE = "taxonomy.json", "all.csv"
-_COLUMNS = ("synsetId", "modelId", "split")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TextFile:
-    """A text of an archive, or beside it.
-
-    Attributes:
-        where: Its place, for messages.
-        content: Its bytes.
-    """
-
-    where: str
-    content: bytes
-
-    @property
-    def sha256(self) -> str:
-        """Hexadecimal digest of its content."""
-        return hashlib.sha256(self.content).hexdigest()
-
-
-def find_text(archive: Archive | StreamedTar, path: str | os.PathLike[str], name: str) -> TextFile | None:
-    """The file of that name in an archive, else beside it, or None.
-
-    Raises:
-        ArchiveError: If it cannot be read.
-    """
-    inside = sorted((m for m in archive.members if posixpath.basename(m) == name), key=lambda m: (m.count("/"), m))
-    if inside:
-        try:
-            return TextFile(where=f"{archive.name}/{inside[0]}", content=_short(archive.read(inside[0])))
-        except MemberError as error:
-            raise ArchiveError(f"{archive.name}/{inside[0]}: {error}; fetch the archive again") from error
-    beside = os.path.join(os.path.dirname(os.path.abspath(path)), name)
-    return read_text(beside) if os.path.isfile(beside) else None
-
-
-def read_text(path: str | os.PathLike[str]) -> TextFile:
-    """A text file of this machine.
-
-    Raises:
-        ArchiveError: If it cannot be read.
-    """
-    path = checked_path(path)
-    try:
-        return TextFile(where=path, content=_short(read_file(path)))
-    except MemberError as error:
-        raise ArchiveError(f"{path}: {error}") from error
-
-
-def _short(content: bytes) -> bytes:
-    if len(content) > MAX_TEXT_BYTES:
-        raise MemberError(f"has {len(content)} bytes, more than the {MAX_TEXT_BYTES} of a taxonomy or split file")
-    return content
-
-
-def class_label(models: Sequence[Model], taxonomy: TextFile | None) -> Label | None:
-    """The label `class` of some models; None if all are in one group without a name.
-
-    A synset has the first of its names in the taxonomy, or its number where it has none.
-
-    Raises:
-        ArchiveError: If the taxonomy is none.
-    """
-    groups = sorted({model.group for model in models})
-    if groups in ([], [""]):
-        return None
-    number = {group: k for k, group in enumerate(groups)}
-    values = np.array([number[model.group] for model in models], np.int32)
-    return Label(values=values, names=_names(groups, {} if taxonomy is None else _taxonomy(taxonomy)))
-
-
-def published_splits(models: Sequence[Model], file: TextFile) -> list[str | None]:
-    """The split of each model, or None for those that the file does not list.
-
-    Rows of models that are not in the archive are none of its business: the official file lists all 55 synsets.
-
-    Args:
-        models: Of the archive.
-        file: CSV with the columns synsetId, modelId and split (train, val or test), as the official all.csv.
-
-    Raises:
-        ArchiveError: If it is no CSV, a column is missing, a split has another name, a model comes twice with
-            different splits, or none of the models is listed.
-    """
-    try:
-        found = _listed(file)
-    except csv.Error as error:
-        raise ArchiveError(f"{file.where}: is no CSV of splits: {error}") from error
-    splits = [found.get(f"{model.group.zfill(8)}/{model.id.rpartition('/')[2]}") for model in models]
-    if not any(splits):
-        raise ArchiveError(
-            f"{file.where}: lists {len(found)} models, none of them in the archive, such as {models[0].id}; is it the "
-            "split file of this archive? split='none' holds out every tenth model instead"
-        )
-    return splits
-
-
-def _listed(file: TextFile) -> dict[str, str]:
-    """The split of each model that a file lists, by "synset/model"."""
-    rows = csv.DictReader(io.StringIO(_decoded(file), newline=""))
-    if missing := [column for column in _COLUMNS if column not in (rows.fieldnames or ())]:
-        columns = shown(str(rows.fieldnames))
-        raise ArchiveError(f"{file.where}: found columns {columns}, expected also {', '.join(missing)}")
-    found: dict[str, str] = {}
-    for row in rows:
-        split = split_of_word(row["split"] or "")
-        name = f"{(row['synsetId'] or '').zfill(8)}/{row['modelId']}"
-        if split is None or found.setdefault(name, split) != split:
-            raise ArchiveError(
-                f"{file.where} line {rows.line_num}: found split {shown(str(row['split']))!r} of {shown(name)}, "
-                "expected " + ("one of train, val, test" if split is None else f"{found[name]!r} as in an earlier line")
-            )
-    return found
-
-
-def _taxonomy(file: TextFile) -> dict[str, str]:
-    try:
-        entries = json.loads(_decoded(file))
-        return {str(entry["synsetId"]): str(entry["name"] or "") for entry in entries}
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        where = f" (line {error.lineno}: {error.msg})" if isinstance(error, json.JSONDecodeError) else ""
-        raise ArchiveError(
-            f"{file.where}: is no taxonomy{where}, expected a list of objects with synsetId and name; fetch it again"
-        ) from error
-
-
-def _names(groups: Sequence[str], taxonomy: Mapping[str, str]) -> tuple[str, ...]:
-    """A name for each group, unique: two synsets of one name keep their numbers beside it."""
-    short = [taxonomy.get(group, group).split(",")[0].strip() or group for group in groups]
-    count = collections.Counter(short)
-    return tuple(n if count[n] == 1 else f"{n} {g}" for n, g in zip(short, groups, strict=True))
-
-
-def _decoded(file: TextFile) -> str:
-    try:
-        return file.content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ArchiveError(f"{file.where}: is no text in UTF-8: {error}") from error

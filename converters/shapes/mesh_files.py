@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from converters.archives.memory_share import check_wanted, take_room
 from converters.archives.plain_files import shown
+from converters.shapes.polygons import mend_fans
 from functa_store.errors import MemberError
 from functa_store.support.optional import require
 
@@ -26,7 +27,10 @@ MOST_TRIANGLES = 1 << 22
 _LONGEST_LINE = 1 << 20
 _MOST_DIGITS = 18  # of a number below 2**63
 _CHECKED = 3 << 16  # numbers after which their count is looked at
-_OFF_HEADER = re.compile(rb"\A\s*(?:ST)?(?:C)?(?:N)?OFF(?![A-Za-z0-9])|\A\s*C?OFF(?=-?[0-9])", re.IGNORECASE)
+_OFF_HEADER = re.compile(rb"\A(?:\s|#[^\n]*\n)*((?:ST)?C?N?4?N?OFF)(?![A-Za-z])(?:\s+(BINARY)\b)?", re.IGNORECASE)
+_UTF8_MARK, _UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+_CARRIAGE_RETURN = re.compile(rb"\r(?!\n)")
+_CONTINUED = (b"v", b"f", b"fo")  # statements that are read; a path of others may end with a backslash
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,10 +50,6 @@ class Mesh:
         corners = self.vertices[self._used()]
         return corners.min(axis=0), corners.max(axis=0)
 
-    def is_finite(self) -> bool:
-        """Whether all corners of triangles are finite."""
-        return bool(np.isfinite(self.vertices[self._used()]).all())
-
     def _used(self) -> np.ndarray:
         used = np.zeros(len(self.vertices), bool)
         used[self.faces] = True
@@ -59,8 +59,8 @@ class Mesh:
 def read_mesh(content: bytes, suffix: str) -> Mesh:
     """Decode a mesh.
 
-    Polygons become fans of triangles. Some OFF files of ModelNet40 have the numbers of vertices and faces on the line
-    of "OFF" itself, glued to it.
+    Polygons become triangles inside their outlines. Some OFF files of ModelNet40 have the numbers of vertices and faces
+    on the line of "OFF" itself, glued to it.
 
     Args:
         content: The whole file.
@@ -71,7 +71,7 @@ def read_mesh(content: bytes, suffix: str) -> Mesh:
     """
     parser = _Parser()
     try:
-        (parser.read_off if suffix == ".off" else parser.read_obj)(content)
+        (parser.read_off if suffix == ".off" else parser.read_obj)(_plain_lines(content))
     except _NoMeshError as error:
         raise MemberError(f"is no mesh that can be read: {error}") from error
     vertices = np.frombuffer(parser.numbers, np.float64).reshape(-1, 3)
@@ -80,10 +80,19 @@ def read_mesh(content: bytes, suffix: str) -> Mesh:
         raise MemberError("is a mesh without faces")
     if (wrong := (faces < 0) | (faces >= len(vertices))).any():
         raise MemberError(f"has a face that names vertex {faces[wrong][0]} of {len(vertices)}: damaged")
-    mesh = Mesh(vertices=vertices, faces=faces)
-    if not mesh.is_finite():
+    if not np.isfinite(vertices).all():
         raise MemberError("has a vertex that is not finite")
-    return mesh
+    if parser.polygons:
+        starts, sizes = np.frombuffer(parser.polygons, np.int64).reshape(-1, 2).T
+        mend_fans(vertices, faces, starts, sizes)
+    return Mesh(vertices=vertices, faces=faces)
+
+
+def _plain_lines(content: bytes) -> bytes:
+    """The same text without a mark of its encoding, each line ended by a line feed."""
+    if content.startswith(_UTF16_MARKS):
+        raise _NoMeshError("is text in UTF-16, expected ASCII or UTF-8")
+    return _CARRIAGE_RETURN.sub(b"\n", content.removeprefix(_UTF8_MARK))
 
 
 class _NoMeshError(ValueError):
@@ -91,83 +100,132 @@ class _NoMeshError(ValueError):
 
 
 class _Parser:
-    """Numbers of vertices, and corners of triangles, as they are met."""
+    """Numbers of vertices, and corners of triangles, as they are met.
+
+    A polygon's triangles are those around its first corner; `polygons` has the first of them, and how many corners
+    there are, of each that has more than three.
+    """
 
     def __init__(self) -> None:
-        self.numbers, self.corners = array.array("d"), array.array("q")
+        self.numbers, self.corners, self.polygons = array.array("d"), array.array("q"), array.array("q")
         self._line, self._words = 0, list[bytes]()
 
     def read_obj(self, content: bytes) -> None:
         """Lines "v x y z" and "f 1/1/1 2/2/2 3/3/3"; numbers below 0 count from the last vertex backwards."""
         for words in self._lines(content, continued=True):
             if words[0] == b"v":
-                self._add_vertex(words[1:4])
-            elif words[0] == b"f":
+                self._add_obj_vertex(words[1:])
+            elif words[0] in (b"f", b"fo"):
                 num_vertices = len(self.numbers) // 3
                 named = self._whole([word.partition(b"/")[0] for word in words[1:]])
-                self._add_face([k - 1 if k > 0 else num_vertices + k if k else -1 for k in named])
+                if 0 in named or min(named, default=1) < -num_vertices:
+                    raise self._wrong(f"vertices from 1 on, or from -1 down to -{num_vertices}")
+                self._add_face([k - 1 if k > 0 else num_vertices + k for k in named])
+            elif words[0] == b"surf":
+                raise self._wrong("faces alone; triangulate its free-form surfaces")
 
     def read_off(self, content: bytes) -> None:
         """The numbers of vertices and faces, then the vertices, then for each face its number of corners and these."""
         header = _OFF_HEADER.match(content)
         if header is None:
             raise _NoMeshError(f"starts with {content[:8]!r}, expected OFF")
+        kind = header[1].decode()
+        if header[2] or "4" in kind or kind.endswith("nOFF"):
+            what = f"{kind} BINARY" if header[2] else kind
+            raise _NoMeshError(f"is {what}, expected text with three coordinates: OFF, COFF, NOFF or STOFF")
+        self._line = content.count(b"\n", 0, header.end())
         lines = self._lines(content[header.end() :])
         counts = self._whole(self._next(lines, "the numbers of vertices and faces")[:2])
         if len(counts) < 2 or not 0 <= min(counts) <= max(counts) <= len(content):
             raise self._wrong("the numbers of vertices and faces")
+        declared = f"of the {counts[0]} vertices and {counts[1]} faces of its header"
+        textured = kind.upper().startswith("ST")
         for _ in range(counts[0]):
-            self._add_vertex(self._next(lines, "another vertex")[:3])
+            words = self._next(lines, f"another vertex {declared}")
+            if not textured and len(words) in (4, 5):  # as faces have; normals and colours are three or four numbers
+                raise self._wrong(f"another vertex {declared}")
+            self._add_vertex(words[:3])
         for _ in range(counts[1]):
-            words = self._next(lines, "another face")
+            words = self._next(lines, f"another face {declared}")
             (size,) = self._whole(words[:1])
-            if not 0 <= size < len(words):
+            if not 1 <= size < len(words):
                 raise self._wrong("a number of corners, and the corners")
             self._add_face(self._whole(words[1 : size + 1]))
+        if next(lines, None) is not None:
+            raise self._wrong(f"nothing after the last {declared}")
 
     def _lines(self, content: bytes, continued: bool = False) -> Iterator[list[bytes]]:
-        """The words of each line that has some, without comments."""
-        file, kept = io.BytesIO(content), bytearray()
+        """The words of each line that has some, without comments.
+
+        Args:
+            content: The lines.
+            continued: Whether a backslash at the end of a vertex or face continues it on the next line.
+        """
+        file, kept = io.BytesIO(content), list[bytes]()
         while line := file.readline(_LONGEST_LINE):
             self._line += 1
-            if len(line) == _LONGEST_LINE or len(kept) > _LONGEST_LINE:
+            if len(line) == _LONGEST_LINE or len(kept) > _LONGEST_LINE // 2:
                 raise _NoMeshError(f"line {self._line}: has {_LONGEST_LINE} bytes or more")
-            if continued and line.endswith((b"\\\n", b"\\\r\n")):
-                kept += line.rstrip(b"\r\n")[:-1]
-                continue
-            if kept:
-                line, kept = bytes(kept) + line, bytearray()
             if b"#" in line:
                 line = line.partition(b"#")[0]
-            if words := line.split():
+            words = line.split()
+            if kept:
+                kept += words
+                words = kept
+            if continued and words and words[-1].endswith(b"\\") and words[0].rstrip(b"\\") in _CONTINUED:
+                kept = words
+                if last := kept.pop()[:-1]:
+                    kept.append(last)
+                continue
+            kept = []
+            if words:
                 self._words = words
                 yield words
+        if kept:
+            self._words = kept
+            yield kept
 
     def _next(self, lines: Iterator[list[bytes]], expected: str) -> list[bytes]:
         if (words := next(lines, None)) is None:
             raise _NoMeshError(f"ends after line {self._line}, expected {expected}")
         return words
 
+    def _add_obj_vertex(self, words: list[bytes]) -> None:
+        """Three numbers; a fourth is a weight, which is 1, more are a colour."""
+        if len(words) > 3:
+            rest = self._numbers(words[3:])
+            if len(words) == 4 and rest != [1.0]:
+                raise self._wrong("the weight 1 of a vertex; divide by it")
+        self._add_vertex(words[:3])
+
     def _add_vertex(self, words: list[bytes]) -> None:
-        try:
-            x, y, z = map(float, words)
-        except ValueError as error:
-            raise self._wrong("three numbers of a vertex") from error
-        self.numbers.extend((x, y, z))
+        if len(words) != 3:
+            raise self._wrong("three numbers of a vertex")
+        self.numbers.extend(self._numbers(words))
         if not len(self.numbers) % _CHECKED:
             _check_room(self.numbers, "vertices")
+
+    def _numbers(self, words: list[bytes]) -> list[float]:
+        try:
+            found = [float(word) for word in words]
+        except ValueError as error:
+            raise self._wrong("three numbers of a vertex") from error
+        if any(b"_" in word for word in words):  # which Python allows
+            raise self._wrong("three numbers of a vertex")
+        return found
 
     def _add_face(self, corners: list[int]) -> None:
         if len(corners) == 3:
             self.corners.extend(corners)
-        else:
+        elif len(corners) > 3:
+            self.polygons.extend((len(self.corners) // 3, len(corners)))
             for k in range(1, len(corners) - 1):
                 self.corners.extend((corners[0], corners[k], corners[k + 1]))
         if len(corners) != 3 or not len(self.corners) % _CHECKED:
             _check_room(self.corners, "triangles")
 
     def _whole(self, words: list[bytes]) -> list[int]:
-        if any(len(word) > _MOST_DIGITS for word in words):
+        if any(len(word) > _MOST_DIGITS or b"_" in word for word in words):
             raise self._wrong("whole numbers")
         try:
             return [int(word) for word in words]

@@ -8,7 +8,7 @@ to "data", then pairs of bytes, a value (0 or 1) and how often it comes. In the 
 import dataclasses
 import math
 import posixpath
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -18,7 +18,7 @@ from converters.archives.plain_files import shown
 from converters.shapes.layouts import Kind
 from converters.shapes.mesh_files import filled, read_mesh, turned_up, voxelise
 from functa_store.config import whole
-from functa_store.errors import ConfigError, MemberError
+from functa_store.errors import ConfigError, FunctaStoreError, MemberError
 
 MAX_DIM = 1024
 """Cells along an axis; a larger grid is no shape that a network learns."""
@@ -145,7 +145,8 @@ class ShapeOptions:
         prefer: Which of a model's files is taken if it is there: "solid" or "surface" voxels or the "mesh"; else the
             first one that is, in this order. "auto" is "solid".
         pool: When a cell is occupied that stands for several of a finer grid: "mean" if at least half of them are,
-            which keeps volumes; "any" if one is, which keeps what is thin and thickens everything.
+            which keeps volumes, or, in a shape so thin that nothing would be left of it, if one is; "any" if one is
+            in every shape, which keeps what is thin and thickens everything.
         up: The axis of meshes that points up, which becomes y.
         centred: Whether meshes lie in the middle of their cube, or at its lower corner like binvox's.
 
@@ -167,7 +168,21 @@ class ShapeOptions:
                 raise ConfigError(f"{name} must be one of {get_args(choices)}, got {value!r}")
 
 
-def read_shape(content: bytes, member: str, kind: Kind, options: ShapeOptions) -> Bool[np.ndarray, "z y x"]:
+class Shape(NamedTuple):
+    """One shape at the wanted resolution.
+
+    Attributes:
+        occupied: Its cells.
+        kept: Their volume as a part of the finer grid's; 1 if nothing was pooled.
+        thin: Whether nothing would have been left of it by `pool="mean"`, so that any occupied cell counted.
+    """
+
+    occupied: Bool[np.ndarray, "z y x"]
+    kept: float = 1.0
+    thin: bool = False
+
+
+def read_shape(content: bytes, member: str, kind: Kind, options: ShapeOptions) -> Shape:
     """Cells that a shape fills.
 
     Args:
@@ -179,11 +194,20 @@ def read_shape(content: bytes, member: str, kind: Kind, options: ShapeOptions) -
     Raises:
         MemberError: If it cannot be read, is empty, or its grid is no multiple of the resolution.
     """
+    try:
+        return _read_shape(content, member, kind, options)
+    except (FunctaStoreError, MemoryError):
+        raise
+    except Exception as error:  # whatever a library stumbles over in the file of a stranger
+        raise MemberError(f"cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _read_shape(content: bytes, member: str, kind: Kind, options: ShapeOptions) -> Shape:
     if kind == "mesh":
         mesh = read_mesh(content, posixpath.splitext(member)[1].lower())
         take_room(8 * options.resolution**3)
         mesh = turned_up(mesh) if options.up == "z" else mesh
-        return voxelise(mesh, options.resolution, centred=options.centred)
+        return Shape(voxelise(mesh, options.resolution, centred=options.centred))
     occupied = read_binvox(content).occupancy.view(bool)
     if kind == "surface" and occupied.size > MAX_SURFACE_CELLS:
         raise MemberError(f"is a surface of {occupied.size} cells, more than the {MAX_SURFACE_CELLS} that are filled")
@@ -193,21 +217,20 @@ def read_shape(content: bytes, member: str, kind: Kind, options: ShapeOptions) -
     return pooled(filled(occupied) if kind == "surface" else occupied, options.resolution, options.pool)
 
 
-def pooled(occupied: Bool[np.ndarray, "z y x"], resolution: int, pool: Pool) -> Bool[np.ndarray, "z2 y2 x2"]:
-    """The same shape in fewer cells; see `ShapeOptions.pool`.
+def pooled(occupied: Bool[np.ndarray, "z y x"], resolution: int, pool: Pool) -> Shape:
+    """The same shape, which is not empty, in fewer cells; see `ShapeOptions.pool`.
 
     Raises:
-        MemberError: If the grid is no cube, or does not divide into so many cells, or none of them is occupied.
+        MemberError: If the grid is no cube, or does not divide into so many cells.
     """
     _check_divides(occupied, resolution)
     step = len(occupied) // resolution
     counts = occupied.reshape(resolution, step, resolution, step, resolution, step).sum(axis=(1, 3, 5))
-    coarse = counts > 0 if pool == "any" else 2 * counts >= step**3
-    if not coarse.any():
-        raise MemberError(
-            f"is empty at {resolution} cells per axis: no cell is at least half full; pool='any' keeps what is thin"
-        )
-    return coarse
+    half = 2 * counts >= step**3
+    thin = pool == "mean" and not bool(half.any())
+    coarse = counts > 0 if pool == "any" or thin else half
+    kept = int(np.count_nonzero(coarse)) * step**3 / max(1, int(np.count_nonzero(occupied)))
+    return Shape(coarse, kept, thin)
 
 
 def _check_divides(occupied: Bool[np.ndarray, "z y x"], resolution: int) -> None:

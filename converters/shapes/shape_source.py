@@ -3,8 +3,8 @@
 import collections
 import dataclasses
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -28,7 +28,7 @@ from converters.survey import (
 )
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import MemberError
-from functa_store.progress import Report
+from functa_store.progress import Note, Report
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import Label, Source, check_source
@@ -53,6 +53,20 @@ class ShapeCatalogue:
     label: Label | None
     published: Sequence[str] | None
     facts: Mapping[str, Any]
+
+
+class _Seen(NamedTuple):
+    """What the survey keeps of a shape.
+
+    Attributes:
+        bits: Its cells, packed, or None if they are read again.
+        thin: See `converters.shapes.shape_files.Shape`.
+        halved: Whether pooling left less than half of its volume.
+    """
+
+    bits: bytes | None
+    thin: bool
+    halved: bool
 
 
 class ShapeSource(Source):
@@ -98,7 +112,10 @@ class ShapeSource(Source):
             [r for r in archive.rejects if r.member.lower().endswith(SHAPE_SUFFIXES)],
         )
         keep, self.rejects = seen.kept, seen.rejects
-        self._kept = {chosen[k][1]: bits for k, bits in seen.found.items()}
+        self._kept = {chosen[k][1]: found.bits for k, found in seen.found.items() if found.bits is not None}
+        self._thin = sum(found.thin for found in seen.found.values())
+        if note := _about_pooling(seen.found.values(), options):
+            report(Note(message=f"{archive.name}: {note}"))
         self._chosen = [chosen[int(k)] for k in keep]
         self.domain = CellGrid(axes=("z", "y", "x"), resolution=(options.resolution,) * 3)
         self.features = OCCUPANCY
@@ -123,7 +140,7 @@ class ShapeSource(Source):
             return unpacked(bits, self._options.resolution)[..., None].astype(np.uint8)
         try:
             with room():
-                occupied = read_shape(self._archive.read(member), member, kind, self._options)
+                occupied = read_shape(self._archive.read(member), member, kind, self._options).occupied
         except MemberError as error:
             raise MemberError(f"{self._archive.name}/{member}: {error}") from error
         return occupied[..., None].astype(np.uint8)
@@ -132,13 +149,13 @@ class ShapeSource(Source):
         """See `FileSource.check_unchanged`."""
         self._archive.check_unchanged()
 
-    def _outcomes(self, chosen: Sequence[tuple[Kind, str]]) -> Iterator[Outcome[bytes | None]]:
+    def _outcomes(self, chosen: Sequence[tuple[Kind, str]]) -> Iterator[Outcome[_Seen]]:
         if not isinstance(self._archive, StreamedTar):
             archive = self._archive
             return in_threads(lambda k: self._look(archive.read(chosen[k][1]), *chosen[k]), len(chosen))
         return self._streamed(self._archive, chosen)
 
-    def _streamed(self, archive: StreamedTar, chosen: Sequence[tuple[Kind, str]]) -> Iterator[Outcome[bytes | None]]:
+    def _streamed(self, archive: StreamedTar, chosen: Sequence[tuple[Kind, str]]) -> Iterator[Outcome[_Seen]]:
         """In the order of the file, which a dry run leaves as soon as it has met the members that it reads."""
         position = {member: k for k, (_, member) in enumerate(chosen)}
         for member, content in archive.stream():
@@ -153,10 +170,11 @@ class ShapeSource(Source):
             if not position:
                 return
 
-    def _look(self, content: bytes, kind: Kind, member: str) -> bytes | None:
-        """The shape, packed, if it is to be kept."""
-        occupied = read_shape(content, member, kind, self._options)
-        return packed(occupied) if kind == "mesh" or isinstance(self._archive, StreamedTar) else None
+    def _look(self, content: bytes, kind: Kind, member: str) -> _Seen:
+        """What is learned of a shape; its cells are packed if they are to be kept."""
+        shape = read_shape(content, member, kind, self._options)
+        kept = kind == "mesh" or isinstance(self._archive, StreamedTar)
+        return _Seen(packed(shape.occupied) if kept else None, shape.thin, shape.kept < 0.5)
 
     def _provenance(self, catalogue: ShapeCatalogue, limits: SurveyOptions) -> dict[str, Any]:
         kinds = collections.Counter(kind for kind, _ in self._chosen)
@@ -168,6 +186,7 @@ class ShapeSource(Source):
             "split": hold_out_rule() if catalogue.published is None else "published",
             "files": {kind: kinds[kind] for kind in KINDS if kinds[kind]},
             "rejects": len(self.rejects),
+            **({"thin": self._thin} if self._thin else {}),  # which an option alone does not say
             **catalogue.facts,
         }
 
@@ -176,6 +195,16 @@ def choose_file(model: Model, options: ShapeOptions) -> tuple[Kind, str]:
     """The file that a model is read from; see `ShapeOptions.prefer`."""
     order = KINDS if options.prefer == "auto" else (options.prefer, *KINDS)
     return next((kind, model.files[kind]) for kind in order if kind in model.files)
+
+
+def _about_pooling(found: Collection[_Seen], options: ShapeOptions) -> str:
+    """How many shapes are too thin for their cells, in words; "" if none is."""
+    notes, cells = [], f"at {options.resolution} cells per axis"
+    if thin := sum(seen.thin for seen in found):
+        notes.append(f"{thin} of {len(found)} shapes have no half full cell {cells}, so that any occupied one counts")
+    if halved := sum(seen.halved for seen in found):
+        notes.append(f"{halved} of {len(found)} shapes keep less than half of their volume {cells}")
+    return "; ".join([*notes, "pool='any' keeps what is thin in all of them"]) if notes else ""
 
 
 def packed(occupied: Bool[np.ndarray, "z y x"]) -> bytes:

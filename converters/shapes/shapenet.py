@@ -1,7 +1,7 @@
 """Converter of ShapeNet, ShapeNetVox32, ModelNet and their like, and the presets for shapes.
 
 Expected result: one example per model, occupancy 0 or 1 along (z, y, x), y up; label `class` with the names of the
-taxonomy, or of folders. ShapeNetCore.v2 has the splits of its all.csv and ModelNet those of its folders; of
+taxonomy, or of folders. ShapeNetCore has the splits of its all.csv and ModelNet those of its folders; of
 ShapeNetVox32, which comes without, every tenth model is held out. The layouts are those that are published; the
 archives at hand were others in the same layouts.
 """
@@ -13,23 +13,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from converters.archives.archive import Archive
+from converters.archives.plain_files import shown
 from converters.archives.streamed import StreamedTar, open_shapes
-from converters.shapes.layouts import (
-    SPLIT_FILE,
-    TAXONOMY,
-    Model,
-    ShapeLayout,
-    class_label,
-    find_models,
-    find_text,
-    published_splits,
-    read_text,
-)
+from converters.shapes.layouts import Found, Model, find_models, is_synset
 from converters.shapes.shape_files import (
     Pool,
     Prefer,
     ShapeOptions,
     Up,
+)
+from converters.shapes.shape_labels import (
+    SPLIT_FILE,
+    TAXONOMY,
+    class_label,
+    find_text,
+    published_splits,
+    read_text,
 )
 from converters.shapes.shape_source import ShapeCatalogue, ShapeSource
 from functa_store.config import (
@@ -40,7 +39,7 @@ from functa_store.config import (
 )
 from functa_store.errors import ArchiveError
 from functa_store.plugins import Converter, Preset, paper_loops
-from functa_store.progress import Report, silent
+from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
 
 # Edges of shapes want as high frequencies as images. Rates of 5e-4 and 4e-3 are better for the first minutes, and make
@@ -117,6 +116,7 @@ class ShapenetOptions(ArchiveOptions):
         prefer: "auto", "solid", "surface" or "mesh"; see `ShapeOptions`.
         pool: "mean" or "any"; see `ShapeOptions`.
         up: Axis of meshes that points up; None takes y in the layouts of ShapeNet, and z in folders, as in ModelNet.
+            If it is given, folders may be named like synsets without one of ShapeNet's layouts.
         split: CSV of published splits; None takes the all.csv in or beside the archive, if there is one; "none"
             holds out every tenth model.
     """
@@ -159,32 +159,49 @@ def open_shapenet(path: str | os.PathLike[str], *, report: Report = silent, **op
 
 def _open(path: str | os.PathLike[str], options: ShapenetOptions, survey: SurveyOptions, report: Report) -> ShapeSource:
     archive = open_shapes(path)
-    layout, models = find_models(archive)
-    catalogue = _catalogue(archive, path, layout, models, options.split)
-    return ShapeSource(archive, catalogue, options.of_layout(layout), survey, report)
+    found = find_models(archive, any_folders=options.up is not None)
+    catalogue = _catalogue(archive, path, found, options.split, report)
+    shape_options = options.of_layout(found.layout)
+    source = ShapeSource(archive, catalogue, shape_options, survey, report)
+    meshes = source.provenance["files"].get("mesh", 0)
+    if meshes and options.up is None and not found.up_is_known:
+        report(_note(archive, f"nothing says which axis of {meshes} meshes is up; z is taken, as in ModelNet (see up)"))
+    return source
+
+
+def _note(archive: Archive | StreamedTar, message: str) -> Note:
+    return Note(message=f"{archive.name}: {message}")
 
 
 def _catalogue(
-    archive: Archive | StreamedTar,
-    path: str | os.PathLike[str],
-    layout: ShapeLayout,
-    models: Sequence[Model],
-    split: str | None,
+    archive: Archive | StreamedTar, path: str | os.PathLike[str], found: Found, split: str | None, report: Report
 ) -> ShapeCatalogue:
     """Classes, splits and where they are from; models that a split file does not list are left out."""
-    facts: dict[str, Any] = {"converter": "shapenet", "layout": layout}
-    of_shapenet = layout != "folders"
-    taxonomy = find_text(archive, path, TAXONOMY) if of_shapenet else None
+    models, near = found.models, next(iter(found.models[0].files.values()))
+    facts: dict[str, Any] = {"converter": "shapenet", "layout": found.layout}
+    of_shapenet = found.layout != "folders" or any(is_synset(model.group) for model in models)
+    taxonomy = find_text(archive, path, TAXONOMY, near) if of_shapenet else None
     facts["taxonomy_sha256"] = taxonomy and taxonomy.sha256
+    if found.unused:
+        example = f"{len(found.unused)} files of shapes, such as {shown(found.unused[0])}"
+        report(_note(archive, f"{example}, are not taken: the model has another one, or the layout has none there"))
     splits = [model.split for model in models]
     if split is None:
-        file = find_text(archive, path, SPLIT_FILE) if of_shapenet else None
+        file = find_text(archive, path, SPLIT_FILE, near) if of_shapenet else None
     else:
         file = None if split == NO_SPLIT else read_text(split)
         splits = [None] * len(models)
+    if found.stray is not None and split is None and file is None:
+        raise ArchiveError(
+            f"{archive.name}: {shown(found.stray)} lies in no folder of a split, but others do, so that train and test "
+            "would be mixed; expected all of them in folders called train, val or test. Move it, give a split file, "
+            "or take split='none' to hold out every tenth model"
+        )
     if file is not None:
         splits = published_splits(models, file)
         facts |= {"split_sha256": file.sha256, "models_without_split": splits.count(None)}
+        if left_out := splits.count(None):
+            report(_note(archive, f"{left_out} of {len(models)} models are left out: {file.where} does not list them"))
     listed = [k for k, name in enumerate(splits) if name is not None]
     if listed:
         models, published = [models[k] for k in listed], [str(splits[k]) for k in listed]

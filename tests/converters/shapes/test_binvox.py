@@ -80,4 +80,4 @@ def test_a_surface_that_is_too_large_to_be_filled_is_refused(monkeypatch):
     monkeypatch.setattr("converters.shapes.shape_files.MAX_SURFACE_CELLS", 7)
     with pytest.raises(MemberError, match="is a surface of 8 cells, more than the 7"):
         read_shape(HEADER + b"\1\10", "a.binvox", "surface", ShapeOptions(resolution=2))
-    assert read_shape(HEADER + b"\1\10", "a.binvox", "solid", ShapeOptions(resolution=2)).all()
+    assert read_shape(HEADER + b"\1\10", "a.binvox", "solid", ShapeOptions(resolution=2)).occupied.all()

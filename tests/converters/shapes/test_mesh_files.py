@@ -15,6 +15,9 @@ from functa_store.errors import MemberError
 CORNERS = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 1\n"
 
 
+TRIANGLES = b"OFF\n%s\n0 0 0\n1 0 0\n0 1 0\n0 0 1\n3 0 1 2\n3 1 2 3\n"
+
+
 def faces(content, suffix=".obj"):
     return read_mesh(content, suffix).faces.tolist()
 
@@ -31,10 +34,64 @@ def faces(content, suffix=".obj"):
         (b"f 1 2 3 # 4\n# f 1 2 4\ng x\nusemtl y\ns off\nl 1 2\np 1\nf 1 2\nf 2 3 4\n", [[0, 1, 2], [1, 2, 3]]),
         (b"f 1 2 5\nv 9 9 9\n", [[0, 1, 4]]),
         (b"  f 1 2 3\n", [[0, 1, 2]]),
+        (b"\tf\t1\t2\t3\n", [[0, 1, 2]]),
+        (b"f -4//-1 -3//-1 -1//-1\n", [[0, 1, 3]]),
+        (b"f -4 -3 -2\nv 5 5 5\nf -4 -3 -2\n", [[0, 1, 2], [1, 2, 3]]),
+        (
+            b"g a\nf -4 -3 -2\no b\nv 5 5 5\nv 6 6 6\nv 7 7 7\ng c\nf -3 -2 -1\nf 5 6 1\n",
+            [[0, 1, 2], [4, 5, 6], [4, 5, 0]],
+        ),
+        (b"fo 1 2 3\n", [[0, 1, 2]]),
+        (b"f 1 \\ \n 2 \\\n 3\n", [[0, 1, 2]]),
+        (b"f 1 2\\\n3\n", [[0, 1, 2]]),
+        (b"f \\\r\n1 2 3 # x \\\r\nf 2 3 4\r\n", [[0, 1, 2], [1, 2, 3]]),
+        (b"# from C:\\models\\\nmtllib C:\\x\\\nf 1 2 3\n", [[0, 1, 2]]),
+        (b"f 1 2 3\rf 2 3 4\r", [[0, 1, 2], [1, 2, 3]]),
     ],
 )
-def test_faces_of_an_obj_are_fans_of_triangles(lines, expected):
+def test_faces_of_an_obj_are_triangles(lines, expected):
     assert faces(CORNERS + lines) == expected
+
+
+@pytest.mark.parametrize(
+    "vertices",
+    [
+        b"v 0 0 0\nv 1 0 0\nv 0 2.5 0\n",
+        b"v 0 0 0 1.0\nv 1 0 0 1\nv 0 2.5 0 1\n",
+        b"v 0 0 0 0.5 0.5 0.5\nv 1 0 0 1 0 0\nv 0 2.5 0 0 0 1\n",
+        b"v 0 0 0 0.5 0.5 0.5 1\nv 1 0 0 1 0 0 1\nv 0 2.5 0 0 0 1 1\n",
+        b"v 0e0 -0 +0\nv 1E+0 0 0\nv 0 .25e1 0.\n",
+        b"\xef\xbb\xbfv 0 0 0\r\nv 1 0 0\r\nv 0 2.5 0\r\n",
+        b"v 0 0 0\nvn 0 0 1\nv 1 0 0\nvt 0 0\nvp 1\nv 0 \\\n2.5 0\n",
+    ],
+)
+def test_vertices_of_an_obj_may_have_weights_of_1_and_colours(vertices):
+    mesh = read_mesh(vertices + b"f 1 2 3\n", ".obj")
+    assert mesh.vertices.tolist() == [[0, 0, 0], [1, 0, 0], [0, 2.5, 0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [
+        ("OFF", ""),
+        ("COFF", " 9 8 7 255"),
+        ("COFF", " .1 .2 .3"),
+        ("NOFF", " 0 0 1"),
+        ("CNOFF", " 0 0 1 9 9 9 9"),
+        ("STOFF", " .5 .5"),
+        ("STCNOFF", " 0 0 1 9 9 9 9 .5 .5"),
+        ("# made by x\n\noff", ""),
+        ("\ufeffOFF", ""),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("between", ["\n", " ", ""])
+def test_variants_of_off_have_the_same_triangles(name, after, end, between):
+    rows = [f"{name}{between}5 2 0", *(f"{k} {k * k}\t{k}e-1{after}" for k in range(5)), "5 0 1 2 3 4", "3 4 2 0 1 0 0"]
+    mesh = read_mesh(end.join(rows).encode(), ".off")
+    assert mesh.vertices.tolist() == [[k, k * k, k / 10] for k in range(5)]
+    assert len(mesh.faces) == 4
+    assert mesh.faces[3].tolist() == [4, 2, 0]
 
 
 @pytest.mark.parametrize("name", [b"OFF", b"COFF", b"NOFF", b"CNOFF", b"STOFF", b"\n OFF", b"off"])
@@ -50,7 +107,7 @@ def test_off_is_read_with_comments_and_colours(name, between):
         (CORNERS + b"f 1 2 x\n", ".obj", r"line 5: found 'f 1 2 x', expected whole numbers"),
         (CORNERS + b"f 1 2 " + b"9" * 5000, ".obj", r"line 5: found 'f 1 2 9+\.\.\.', expected whole numbers"),
         (CORNERS + b"f 1 2 " + b"9" * 18, ".obj", "names vertex"),
-        (CORNERS + b"f 1 2 0\nv 1 1 2", ".obj", "names vertex -1 of 5"),
+        (CORNERS + b"f 1 2 0\nv 1 1 2", ".obj", r"line 5: found 'f 1 2 0', expected vertices from 1 on"),
         (b"v 1 2\nf 1 1 1", ".obj", r"line 1: found 'v 1 2', expected three numbers"),
         (b"v 1 2 " + b"9" * 5000 + b"\nf 1 1 1", ".obj", "not finite"),
         (b"v 1 2 1e999\nf 1 1 1", ".obj", "not finite"),
@@ -66,8 +123,32 @@ def test_off_is_read_with_comments_and_colours(name, between):
         (b"OFF\n3 2 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", ".off", "expected another face"),
         (b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n9999999 0 1 2\n", ".off", "expected a number of corners"),
         (b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n-1 0 1 2\n", ".off", "expected a number of corners"),
-        (b"OFF BINARY\n\0\0\0\1", ".off", "expected whole numbers"),
+        (b"OFF BINARY\n\0\0\0\1", ".off", "is OFF BINARY, expected text"),
         (b"\0" * 1000, ".off", "expected OFF"),
+        (b"4OFF\n3 1 0\n0 0 0 1\n1 0 0 1\n0 1 0 1\n3 0 1 2\n", ".off", "is 4OFF, expected text with three"),
+        (b"nOFF\n3\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", ".off", "is nOFF, expected text with three"),
+        (b"OFFER 3 1 0\n", ".off", "expected OFF"),
+        # One face more, one vertex more, one vertex less, and one of each too many and too few than are declared.
+        (TRIANGLES % b"4 1 0" + b"3 1 2 3\n", ".off", r"line 8: found '3 1 2 3', expected nothing after .* 1 faces"),
+        (TRIANGLES % b"5 2 0", ".off", r"line 7: found '3 0 1 2', expected another vertex of the 5 vertices"),
+        (TRIANGLES % b"5 1 0", ".off", r"line 7: found '3 0 1 2', expected another vertex of the 5 vertices"),
+        (TRIANGLES % b"3 2 0", ".off", r"names vertex 3 of 3|expected nothing after|expected a number of corners"),
+        (TRIANGLES % b"4 3 0", ".off", r"ends after line 8, expected another face of the 4 vertices and 3 faces"),
+        (TRIANGLES[:-3] % b"4 2 0", ".off", r"line 8: found '3 1 2', expected a number of corners"),
+        (b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1_0 0\n3 0 1 2\n", ".off", "expected three numbers of a vertex"),
+        (b"OFF\n4 1 0\n0 0 0\n1 0 0\n0 1 0\nnan 0 0\n3 0 1 2\n", ".off", "not finite"),
+        (CORNERS.replace(b"1 1 1", b"inf 1 1") + b"f 1 2 3", ".obj", "not finite"),
+        (
+            CORNERS.replace(b"1 1 1", b"1,5 1 1") + b"f 1 2 3",
+            ".obj",
+            "line 4: found 'v 1,5 1 1', expected three numbers",
+        ),
+        (CORNERS + b"v 1 1 1 0.5\nf 1 2 3", ".obj", "line 5: found 'v 1 1 1 0.5', expected the weight 1"),
+        (b"v 0 0 0 v 1 0 0\nv 0 1 0\nf 1 2 3", ".obj", "line 1: found 'v 0 0 0 v 1 0 0', expected three numbers"),
+        (CORNERS + b"f -5 -3 -2", ".obj", "line 5: found 'f -5 -3 -2', expected vertices .* down to -4"),
+        (CORNERS + b"f 1_0 2 3", ".obj", "expected whole numbers"),
+        (CORNERS + b"f 1 2 3\nsurf 0 1 0 1 1 2 3 4", ".obj", "expected faces alone"),
+        ("v 0 0 0\n".encode("utf-16"), ".obj", "is text in UTF-16"),
     ],
 )
 def test_a_damaged_mesh_says_in_which_line_and_what_was_expected(content, suffix, reason):

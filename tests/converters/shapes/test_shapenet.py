@@ -13,7 +13,7 @@ from functa_store.errors import (
     MemberError,
     TooManyRejectsError,
 )
-from functa_store.progress import silent
+from functa_store.progress import Note, silent
 from functa_store.sources.options import SurveyOptions
 from tests.converters.shapes.models import CUBE_CORNERS, CUBE_FACES, ball, encode_binvox, encode_obj, encode_off
 
@@ -212,6 +212,74 @@ def test_finer_voxels_are_pooled_by_their_mean_or_by_any_of_them(pack):
     assert open8(path, resolution=4, pool="any").read(0).sum() == 3
 
 
+def plate(thickness, size=16):
+    """Cells across the whole grid, so many high."""
+    occupied = np.zeros((size,) * 3, bool)
+    occupied[:, 8 : 8 + thickness, :] = True
+    return occupied
+
+
+def test_thin_shapes_are_kept_and_counted_once(pack):
+    """Of a plate that fills a quarter of the coarse cells nothing would be left; any occupied cell counts instead."""
+    wire = np.zeros((16, 16, 16), bool)
+    wire[3, 5, :] = True
+    legs = plate(8)
+    legs[::8, :8, ::8] = True  # thin parts of what is thick stay away, unless asked for
+    half = np.zeros((16, 16, 16), bool)
+    half[:4, :4, :4], half[4:, 4:6, 4:6] = True, True  # 64 and 48 cells; of the latter nothing is left
+    half[8:, 9, 9] = half[8:, 15, 15] = half[8:, 1, 15] = True
+    shapes = {"1/a": plate(1), "1/b": wire, "1/c": legs, "1/d": half}
+    files = {f"{name}/model.binvox": encode_binvox(grid) for name, grid in shapes.items()}
+    notes = []
+    source = open8(
+        pack(files), resolution=4, max_rejects=0.0, report=lambda e: isinstance(e, Note) and notes.append(e.message)
+    )
+    assert source.rejects == []
+    expected = np.zeros((4, 4, 4), bool)
+    expected[:, 2, :] = True
+    np.testing.assert_array_equal(source.read(0)[..., 0], expected)
+    assert np.argwhere(source.read(1)[..., 0]).tolist() == [[0, 1, k] for k in range(4)]
+    expected[:, 3, :] = True
+    np.testing.assert_array_equal(source.read(2)[..., 0], expected)
+    assert np.argwhere(source.read(3)[..., 0]).tolist() == [[0, 0, 0]]
+    assert [n.split(": ", 1)[1] for n in notes] == [
+        "2 of 4 shapes have no half full cell at 4 cells per axis, so that any occupied one counts; "
+        "1 of 4 shapes keep less than half of their volume at 4 cells per axis; "
+        "pool='any' keeps what is thin in all of them"
+    ]
+    assert source.provenance["thin"] == 2
+    assert "thin" not in open8(pack(files, name="again"), resolution=4, pool="any").provenance
+
+
+@pytest.mark.parametrize("kind", ["solid", "surface"])
+def test_no_shape_that_has_a_cell_becomes_empty(pack, kind):
+    grid = np.zeros((64, 64, 64), bool)
+    grid[40, 50, 60] = True
+    source = open8(pack(core(f"{kind}.binvox", count=1, content=encode_binvox(grid))), resolution=8)
+    assert np.argwhere(source.read(0)[..., 0]).tolist() == [[5, 6, 7]]
+
+
+def test_a_mesh_thinner_than_a_cell_fills_the_cells_that_it_passes_through(pack):
+    corners = [(x, y / 1000, z) for x, y, z in CUBE_CORNERS]
+    source = open8(pack(core("obj", count=1, content=encode_obj(corners, CUBE_FACES))))
+    assert source.read(0)[:, 0, :, 0].all()
+    assert source.read(0).sum() == 64
+
+
+def test_whatever_a_library_raises_over_one_model_is_a_reject(pack, monkeypatch):
+    def stumble(mesh, resolution, centred):
+        if mesh.vertices.max() == 2:
+            raise IndexError("out of bounds")
+        return np.ones((resolution,) * 3, bool)
+
+    monkeypatch.setattr("converters.shapes.shape_files.voxelise", stumble)
+    files = core("obj", count=3, content=OBJ) | core("obj", "1", 1, encode_obj(np.array(CUBE_CORNERS) * 2, CUBE_FACES))
+    source = open8(pack(files), max_rejects=0.5)
+    assert [(r.member, r.reason) for r in source.rejects] == [
+        ("1/m00/models/model_normalized.obj", "cannot be read: IndexError: out of bounds")
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -220,7 +288,12 @@ def test_finer_voxels_are_pooled_by_their_mean_or_by_any_of_them(pack):
         (encode_binvox(np.zeros((8, 8, 8), bool)), "is empty: no cell"),
         (encode_binvox(np.ones((8, 4, 8), bool)), "8x4x8 cells, which do not divide"),
         (encode_binvox(ball(12)), "do not divide into 8"),
-        (encode_binvox(np.eye(16, dtype=bool)[:, :, None] & np.eye(16, dtype=bool)), "is empty at 8 cells"),
+        (encode_binvox(np.zeros((16, 16, 16), bool)), "is empty: no cell"),
+        (
+            BINVOX[: BINVOX.index(b"data\n") + 5] + bytes([1, 255, 1, 255, 0, 1]),
+            "holds 511 cells, but its header promises",
+        ),
+        (BINVOX.replace(b"dim 8 8 8", b"dim 16 16 16"), "but its header promises 4096: truncated"),
     ],
 )
 def test_a_model_that_cannot_be_used_is_rejected_with_its_reason(pack, content, reason):
