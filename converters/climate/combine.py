@@ -300,9 +300,9 @@ def _check_apart(members: Sequence[Member], horizontal: set[str]) -> None:
         if other is not member:
             told = ", ".join(f"{dim} {value}" for dim, value in _dims(member, horizontal))
             raise ArchiveError(
-                f"{member.file} begins where {other.file} does ({told or 'no coordinate beside the grid'}) and has the "
-                f"same {', '.join(member.variables)}; expected files that can be put together along time, with a time "
-                "or another coordinate that tells them apart"
+                f"{other.file} and {member.file} cannot be put together: both hold {', '.join(member.variables)} from "
+                f"{told or 'no time'} on; expected a time or another coordinate that tells files apart: remove one, or "
+                "give each its time"
             )
     if problem := _repeated(members, horizontal):
         raise ArchiveError(f"{problem}; expected each once: remove one of the files, or cut what they share")

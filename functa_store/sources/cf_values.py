@@ -168,13 +168,28 @@ class CfDecoder:
         return self.scale != 1 or self.offset != 0
 
     @property
+    def formula(self) -> str | None:
+        """How values are made of the stored numbers, in words; None if they are the same."""
+        if not self.is_scaled and self._raw == self._stored:
+            return None
+        unsigned = "" if self._raw == self._stored else f" as {self._raw.name}"
+        return (
+            f"{self.name}: values are stored {self._stored.name}{unsigned} times {self.scale:g} plus {self.offset:g}, "
+            "as the attributes say (--ignore all takes the stored numbers)"
+        )
+
+    @property
     def is_plain(self) -> bool:
         """Whether values are the stored numbers, and nothing is to be looked for."""
         masks = self._missing or self._low is not None or self._high is not None
         return not (self.is_scaled or masks or self._raw != self._stored or self.problem)
 
-    def __call__(self, stored: np.ndarray) -> np.ndarray:
+    def __call__(self, stored: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
         """The values of some stored numbers.
+
+        Args:
+            stored: The numbers.
+            counted: Which of them, along the first axis, are counted; None counts all.
 
         Raises:
             MemberError: If an attribute makes no sense; the message is the reason alone.
@@ -184,7 +199,7 @@ class CfDecoder:
         if self.is_plain:
             return stored
         stored = np.asarray(stored).astype(self._stored, copy=False)  # in the machine's order of bytes
-        found = [(reason, _equal(stored, number)) for reason, number in self._missing]
+        found = [(reason, _equal(stored, number, exact=reason == DEFAULT_FILL)) for reason, number in self._missing]
         raw = stored if self._raw == self._stored else stored.view(self._raw)
         values = raw.astype(self.dtype)
         if self.is_scaled:
@@ -195,22 +210,22 @@ class CfDecoder:
                 found.append((RANGE, compared < self._low))
             if self._high is not None:
                 found.append((RANGE, compared > self._high))
-        self._mask(values, found)
+        self._mask(values, found, slice(None) if counted is None else counted)
         return values
 
-    def _mask(self, values: np.ndarray, found: Iterable[tuple[str, np.ndarray]]) -> None:
-        """Make what is missing not a number, and count it, each value once."""
+    def _mask(self, values: np.ndarray, found: Iterable[tuple[str, np.ndarray]], counted: Any) -> None:
+        """Make what is missing not a number, and count it, each value by one reason."""
         lacking = np.zeros(values.shape, bool)
         counts: dict[str, int] = {}
         for reason, hit in found:
             new = hit if reason == _ZERO else hit & ~lacking
-            counts[reason] = counts.get(reason, 0) + int(np.count_nonzero(new))
+            counts[reason] = counts.get(reason, 0) + int(np.count_nonzero(new[counted] if new.ndim else new))
             if reason != _ZERO:
                 lacking |= hit
         if lacking.any():
             values[lacking] = np.nan
         with self._lock:
-            self.num_values += values.size
+            self.num_values += values[counted].size if values.ndim else 1
             for reason, count in counts.items():
                 self.counts[reason] = self.counts.get(reason, 0) + count
 
@@ -331,11 +346,36 @@ class CfDecoder:
         return np.dtype(np.float32 if 8 * self._raw.itemsize <= _EXACT_BITS else np.float64)
 
 
-def _equal(stored: np.ndarray, number: Any) -> np.ndarray:
-    if stored.dtype.kind == "f" and abs(number) >= _HUGE and np.isfinite(number):
+def _equal(stored: np.ndarray, number: Any, *, exact: bool) -> np.ndarray:
+    if not exact and stored.dtype.kind == "f" and abs(number) >= _HUGE and np.isfinite(number):
         with np.errstate(invalid="ignore", over="ignore"):
             return np.abs(stored / number - 1) <= _LIKE_HUGE
     return stored == number
+
+
+class DecodedArray:
+    """An array whose values are decoded where it is indexed by a slice; see `array_blocks.ArrayLike`.
+
+    What is missing is counted once, however often an example is read.
+
+    Args:
+        stored: The array as it is stored.
+        decoder: What makes values of it.
+    """
+
+    def __init__(self, stored: Any, decoder: CfDecoder) -> None:
+        self.shape, self.dtype = tuple(stored.shape), decoder.dtype
+        self.chunks = getattr(stored, "chunks", None)
+        self._stored, self._decoder = stored, decoder
+        self._is_new = np.ones(self.shape[:1], bool)
+        self._lock = threading.Lock()
+
+    def __getitem__(self, key: slice, /) -> np.ndarray:
+        found = np.asarray(self._stored[key])  # before it counts as read
+        with self._lock:
+            new = self._is_new[key].copy()
+            self._is_new[key] = False
+        return self._decoder(found, new)
 
 
 def check_decoders(where: str, decoders: Iterable[CfDecoder]) -> None:
