@@ -24,7 +24,7 @@ from converters.arrays.zarr_files import (
 )
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.array_source import storable
-from functa_store.sources.cf_values import ALL, ATTRIBUTES, CfChoices, CfDecoder, check_decoders
+from functa_store.sources.cf_values import ALL, ATTRIBUTES, CfChoices, CfDecoder
 
 EXPECTED = "an .npy, .npz or HDF5 (.h5, .hdf5) file, or a Zarr array or group (.zarr, .zarr.zip)"
 MAX_TEXT_ARRAY_BYTES = 1 << 28
@@ -108,7 +108,7 @@ def decoder_of(arrays: ArrayFile, key: str, name: str, dtype: Any, choices: CfCh
         is_field: Whether it holds the examples, and not a number of each.
 
     Raises:
-        ArchiveError: If attributes cannot be read, or make no sense.
+        ArchiveError: If attributes cannot be read.
     """
     attributes = attributes_of(arrays, key, ATTRIBUTES, choices)
     if isinstance(arrays, Npy | Npz):
@@ -118,7 +118,7 @@ def decoder_of(arrays: ArrayFile, key: str, name: str, dtype: Any, choices: CfCh
         metadata = arrays[key].metadata
         if metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in arrays[key].attrs:  # xarray keeps _FillValue there
             fill = metadata.fill_value
-    decoder = CfDecoder(
+    return CfDecoder(
         name,
         np.dtype(dtype),
         attributes,
@@ -127,8 +127,6 @@ def decoder_of(arrays: ArrayFile, key: str, name: str, dtype: Any, choices: CfCh
         is_netcdf=isinstance(arrays, Hdf5Arrays) and arrays.is_netcdf(key),
         zarr_fill=fill,
     )
-    check_decoders(name, [decoder])
-    return decoder
 
 
 def attributes_of(arrays: ArrayFile, key: str, wanted: Sequence[str], choices: CfChoices) -> dict[str, Any]:

@@ -20,7 +20,15 @@ from functa_store.plugins import Converter, Preset
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.array_blocks import ArrayLike
 from functa_store.sources.array_source import ArraySource, as_text
-from functa_store.sources.cf_values import OFFSET, SCALE, CfChoices, CfDecoder, DecodedArray, masking_notes
+from functa_store.sources.cf_values import (
+    OFFSET,
+    SCALE,
+    CfChoices,
+    CfDecoder,
+    DecodedArray,
+    check_decoders,
+    masking_notes,
+)
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
 
 ARRAYS_FAST = Preset(
@@ -194,6 +202,7 @@ def _examples(
     check_examples(f"{name}/{key}" if key else name, shape, 1, arrays.num_bytes, num_channels)  # before it is read
     values = arrays[key]
     decoder = decoder_of(arrays, key, key or name, values.dtype, choices, is_field=True)
+    check_decoders(name, [decoder])
     item_bytes = max(getattr(values.dtype, "itemsize", 1), decoder.dtype.itemsize)
     check_examples(f"{name}/{key}" if key else name, shape, item_bytes, arrays.num_bytes, num_channels)
     return (values if decoder.is_plain else DecodedArray(values, decoder)), decoder
@@ -217,7 +226,9 @@ def _read(arrays: ArrayFile, key: str, name: str, options: ArrayOptions) -> np.n
     """A small array of one value per example."""
     _check_there(arrays, key, name)
     stored = read_beside(arrays, key, f"{name}: array {key!r}")
-    values = decoder_of(arrays, key, key, stored.dtype, options.cf_choices(), is_field=False)(stored)
+    decoder = decoder_of(arrays, key, key, stored.dtype, options.cf_choices(), is_field=False)
+    check_decoders(name, [decoder])
+    values = decoder(stored)
     return stored if np.array_equal(values, stored) else values  # integers stay integers
 
 

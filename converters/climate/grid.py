@@ -78,7 +78,7 @@ def is_field(array: xr.DataArray, named: Mapping[str, str | None]) -> bool:
         return False
     try:
         grid_of("", array, named)
-    except ArchiveError:
+    except (ArchiveError, ConfigError):  # ConfigError: of a variable that has no coordinate of the user's name
         return False
     return True
 
@@ -159,6 +159,12 @@ def _objections(
         if named.get(kind) is not None:
             continue
         units = units_of(coordinate)
+        other = LONGITUDE if kind == LATITUDE else LATITUDE
+        if str(coordinate.name).lower() in NAMES[other]:
+            yield (
+                f"has the {kind} by its attributes in a coordinate called {coordinate.name}, which contradict each "
+                "other; repair its units and standard name, or say which it is with --latitude NAME --longitude NAME"
+            )
         if units not in (kind, DEGREES, RADIANS, NO_UNITS):
             yield (
                 f"has the {kind} {coordinate.name} in {str(coordinate.attrs.get('units'))!r}, expected degrees_"
@@ -170,10 +176,10 @@ def _objections(
                 f"{'north' if kind == LATITUDE else 'east'}, or {WAY_OUT}; {SAY_SO}"
             )
     for kind, curved in _curved(array).items():
-        if set(curved.dims) == {*latitude.dims, *longitude.dims} and not _repeats(curved, along[kind]):
+        if set(curved.dims) >= {*latitude.dims, *longitude.dims} and not _repeats(curved, latitude, longitude, kind):
             yield (
-                f"lies on a curvilinear grid: {curved.name} depends on two dimensions, {curved.dims}, and differs from "
-                f"{along[kind].name}; expected a latitude for each row and a longitude for each column: {WAY_OUT}"
+                f"lies on a curvilinear grid: {curved.name} depends on two dimensions or more, {curved.dims}, and differs "
+                f"from {along[kind].name}; expected a latitude for each row and a longitude for each column: {WAY_OUT}"
             )
     surely = min(_rank(latitude, LATITUDE), _rank(longitude, LONGITUDE)) >= 2
     if (problem := _projection(array, surely=surely)) is not None:
@@ -205,12 +211,13 @@ def _curved(array: xr.DataArray) -> dict[str, xr.DataArray]:
     return found
 
 
-def _repeats(curved: xr.DataArray, along: xr.DataArray) -> bool:
-    """Whether latitudes or longitudes over two dimensions say the same as those along one."""
-    plain = degrees_of(along)
-    whole = degrees_of(curved.transpose(*along.dims, ...))
-    step = np.abs(np.diff(plain)).min(initial=1.0)
-    apart = np.abs(whole - plain.reshape(-1, *[1] * (whole.ndim - 1)))
+def _repeats(curved: xr.DataArray, latitude: xr.DataArray, longitude: xr.DataArray, kind: str) -> bool:
+    """Whether latitudes or longitudes over two dimensions are those along one; of more dimensions, the first ones."""
+    horizontal = (*latitude.dims, *longitude.dims)
+    first = curved.isel({dim: 0 for dim in curved.dims if dim not in horizontal})
+    plain = degrees_of(latitude)[:, None] if kind == LATITUDE else degrees_of(longitude)[None]
+    step = np.abs(np.diff(plain.ravel())).min(initial=1.0)
+    apart = np.abs(degrees_of(first.transpose(*horizontal)) - plain)
     apart = np.minimum(apart % CIRCLE, CIRCLE - apart % CIRCLE)
     return bool((apart[np.isfinite(apart)] <= 0.01 * step).all())
 

@@ -172,6 +172,27 @@ def test_radians_become_degrees_with_a_note(write, dtype):
     assert "lat is in radians; taken as degrees" in " ".join(getattr(note, "message", "") for note in notes)
 
 
+def test_units_that_contradict_the_names_are_refused(write):
+    path = write(coords={"lat": ("lat", LAT, EAST), "lon": ("lon", np.arange(12) * 5.0, NORTH)})
+    with pytest.raises(ArchiveError, match="has the latitude by its attributes in a coordinate called lon"):
+        open_climate(path)
+    assert open_climate(path, latitude="lat", longitude="lon").domain.latitudes == tuple(LAT)
+
+
+def test_the_users_name_of_a_coordinate_is_asked_of_fields_alone(write):
+    extra = {"bounds": (("n", "nv"), np.zeros((4, 2)))}
+    path = write(("y", "lon"), {"y": ("y", LAT), "lon": ("lon", LON, EAST)}, extra=extra)
+    assert open_climate(path, latitude="y").domain.latitudes == tuple(LAT)
+
+
+def test_latitudes_for_each_time_show_that_an_axis_is_no_latitude(write):
+    dims = ("n", "y", "x")
+    coords = {"y": ("y", np.arange(9), {"units": "degrees"}), "x": ("x", np.arange(12), {"units": "degrees"})}
+    extra = {"XLAT": (dims, np.broadcast_to(ROWS, (4, 9, 12)), {"units": "degree_north"})}
+    with pytest.raises(ArchiveError, match="curvilinear grid: XLAT depends on two dimensions"):
+        open_climate(write(dims[1:], coords, extra=extra), variable="t")
+
+
 def test_a_coordinate_that_is_not_there_is_no_latitude(write):
     with pytest.raises(ConfigError, match=r"--latitude y: .*has the coordinates lat, lon"):
         open_climate(write(), latitude="y")
