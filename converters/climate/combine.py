@@ -125,7 +125,7 @@ def _check_units(members: Sequence[Member]) -> None:
     """
     first: dict[Hashable, tuple[str, Member]] = {}
     for member in members:
-        coordinates = {key: along for key, along in member.dataset.coords.items() if not is_time(along)}
+        coordinates = dict(member.dataset.coords)  # times have no units any more, but those that stayed numbers do
         for key, array in {**member.dataset.data_vars, **coordinates}.items():
             units = str(array.attrs.get("units", ""))
             known, where = first.setdefault(key, (units, member))
@@ -314,7 +314,21 @@ def _what_differs(members: Sequence[Member], horizontal: set[str]) -> str | None
     if len(dims) > 1:
         (one, first), (two, second) = list(dims.items())[:2]
         return f"{first} has the dimensions {_listed(one)}, {second} {_listed(two)}"
-    return _repeated(members, horizontal)
+    return _repeated(members, horizontal) or _other_values(members, horizontal)
+
+
+def _other_values(members: Sequence[Member], horizontal: set[str]) -> str | None:
+    """Two files with different values of a dimension along which they do not follow each other, in words."""
+    along, first = _only_dim(members, horizontal), members[0]
+    for member in members:
+        for dim in sorted(map(str, set(member.dataset.dims) - horizontal - {along})):
+            told = [words(one.dataset[dim]) if dim in one.dataset.coords else [] for one in (first, member)]
+            if told[0] != told[1] or first.dataset.sizes[dim] != member.dataset.sizes[dim]:
+                return (
+                    f"{dim} of {first.file} is {_few(told[0]) or first.dataset.sizes[dim]}, of {member.file} "
+                    f"{_few(told[1]) or member.dataset.sizes[dim]}"
+                )
+    return None
 
 
 def _repeated(members: Sequence[Member], horizontal: set[str]) -> str | None:

@@ -178,7 +178,7 @@ def _objections(
     for kind, curved in _curved(array).items():
         if set(curved.dims) >= {*latitude.dims, *longitude.dims} and not _repeats(curved, latitude, longitude, kind):
             yield (
-                f"lies on a curvilinear grid: {curved.name} depends on two dimensions or more, {curved.dims}, and differs "
+                f"lies on a curvilinear grid: {curved.name} depends on two or more dimensions, {curved.dims}, differs "
                 f"from {along[kind].name}; expected a latitude for each row and a longitude for each column: {WAY_OUT}"
             )
     surely = min(_rank(latitude, LATITUDE), _rank(longitude, LONGITUDE)) >= 2

@@ -202,6 +202,22 @@ def test_levels_in_other_units_are_refused(put):
         open_climate(put(*parts))
 
 
+def test_levels_that_one_file_lacks_are_named_with_both(put):
+    first, second = halves(whole().expand_dims(level=[500, 850]))
+    with pytest.raises(ArchiveError, match=r"put together .*level of 00.nc is 500, 850, of 01.nc 500"):
+        open_climate(put(first, second.isel(level=[0])))
+
+
+def test_times_that_stay_numbers_count_from_the_same_day(put):
+    parts = [part.assign_coords(time=np.arange(4.0) + 4 * k) for k, part in enumerate(halves(whole()))]
+    for part, day in zip(parts, ("2001-01-01", "2002-01-01"), strict=True):
+        part["time"].attrs = {"units": f"days since {day}", "calendar": "lunar"}
+    with pytest.raises(
+        ArchiveError, match=r"01.nc: time is in 'days since 2002-01-01', but in 'days since 2001-01-01'"
+    ):
+        open_climate(put(*parts))
+
+
 def test_files_packed_in_their_own_ways_are_unpacked_each(put, tmp_path):
     for k, (part, offset) in enumerate(zip(halves(whole()), (280.0, 285.0), strict=True)):
         packing = {"dtype": "i2", "scale_factor": 0.01 * (k + 1), "add_offset": offset, "_FillValue": np.int16(-32000)}
