@@ -4,7 +4,9 @@ A file is what it begins with, not what it is called. Whatever it asks for is ch
 `npy_files`, `hdf5_files` and `zarr_files`.
 """
 
+import dataclasses
 import os
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -22,6 +24,7 @@ from converters.arrays.zarr_files import (
 )
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.array_source import storable
+from functa_store.sources.cf_values import ALL, ATTRIBUTES, CfChoices, CfDecoder
 
 EXPECTED = "an .npy, .npz or HDF5 (.h5, .hdf5) file, or a Zarr array or group (.zarr, .zarr.zip)"
 MAX_TEXT_ARRAY_BYTES = 1 << 28
@@ -91,6 +94,55 @@ def _open(path: str) -> ArrayFile:
         return Hdf5Arrays(path)
     check_user_block(path)
     raise ArchiveError(f"{path}: starts with {head!r}, expected {EXPECTED}")
+
+
+def decoder_of(arrays: ArrayFile, key: str, name: str, dtype: Any, choices: CfChoices, *, is_field: bool) -> CfDecoder:
+    """What makes values of the stored numbers of an array, by the attributes that HDF5 and Zarr keep beside it.
+
+    Args:
+        arrays: The file.
+        key: Name of the array, which is there.
+        name: What notes and errors call it.
+        dtype: Of its numbers.
+        choices: What the user says of attributes.
+        is_field: Whether it holds the examples, and not a number of each.
+
+    Raises:
+        ArchiveError: If attributes cannot be read.
+    """
+    attributes = attributes_of(arrays, key, ATTRIBUTES, choices)
+    if isinstance(arrays, Npy | Npz):
+        choices = dataclasses.replace(choices, ignore=(ALL,))  # there are none, and nothing is of NetCDF
+    fill = None
+    if isinstance(arrays, ZarrArrays) and ALL not in choices.ignore:
+        metadata = arrays[key].metadata
+        if metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in arrays[key].attrs:  # xarray keeps _FillValue there
+            fill = metadata.fill_value
+    return CfDecoder(
+        name,
+        np.dtype(dtype),
+        attributes,
+        choices,
+        is_field=is_field,
+        is_netcdf=isinstance(arrays, Hdf5Arrays) and arrays.is_netcdf(key),
+        zarr_fill=fill,
+    )
+
+
+def attributes_of(arrays: ArrayFile, key: str, wanted: Sequence[str], choices: CfChoices) -> dict[str, Any]:
+    """Some attributes of an array; none of NumPy's formats, or if the user wants them unread.
+
+    Raises:
+        ArchiveError: If they cannot be read.
+    """
+    if ALL in choices.ignore:
+        return {}
+    if isinstance(arrays, Hdf5Arrays):
+        return arrays.attributes(key, wanted)
+    if isinstance(arrays, ZarrArrays):
+        found = arrays[key].attrs.asdict()
+        return {name: found[name] for name in wanted if name in found}
+    return {}
 
 
 def read_beside(arrays: ArrayFile, key: str, where: str) -> np.ndarray:

@@ -10,7 +10,7 @@ import math
 import os
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +42,11 @@ MAX_ATTRIBUTES = 1 << 16
 
 MAX_ATTRIBUTE_BYTES = 1 << 22
 """Bytes of one attribute."""
+
+MAX_PLAIN_BYTES = 1 << 12
+"""Bytes of an attribute that is a unit or a few numbers."""
+
+_NETCDF_MARKS = (b"_Netcdf4Dimid", b"_Netcdf4Coordinates", b"DIMENSION_LIST")
 
 DEFLATE, SHUFFLE, FLETCHER32, SZIP, NBIT, SCALE_OFFSET, LZF = 1, 2, 3, 4, 5, 6, 32000
 FILTERS = {
@@ -257,6 +262,7 @@ class Hdf5Arrays(Mapping[str, Hdf5Array]):
         self._arrays: dict[str, Hdf5Array] = {}
         self._names: list[str] = []
         self._attributes_left = MAX_ATTRIBUTES if attributes else None
+        self._lock = threading.Lock()
         try:
             with CheckedHeaps(path) as checked, h5py.File(checked, "r") as file:
                 self._walk(file)
@@ -280,6 +286,43 @@ class Hdf5Arrays(Mapping[str, Hdf5Array]):
         """
         with CheckedHeaps(self._path) as checked, import_h5py().File(checked, "r") as file:
             return Hdf5Array(file[name], f"{self._path}/{name}", self.num_bytes).read_texts()
+
+    def attributes(self, name: str, wanted: Sequence[str]) -> dict[str, Any]:
+        """Some attributes of an array, of those that are there and small.
+
+        Raises:
+            ArchiveError: If one cannot be read, or is far too large for what it is to say.
+        """
+        where, h5py = f"{self._path}/{name}", import_h5py()
+        try:
+            with CheckedHeaps(self._path) as checked, h5py.File(checked, "r") as file:
+                item = file[name]
+                found = {}
+                for key in wanted:
+                    if h5py.h5a.exists(item.id, key.encode()):
+                        attribute = h5py.h5a.open(item.id, key.encode())
+                        num_values = math.prod(attribute.shape or ())
+                        if num_values * attribute.get_type().get_size() > MAX_PLAIN_BYTES:
+                            raise ArchiveError(
+                                f"{where}: attribute {key} has {num_values} values, expected a few; repair it, or "
+                                "leave attributes unread with --ignore all"
+                            )
+                        found[key] = item.attrs[key]
+                return {key: value for key, value in found.items() if not isinstance(value, h5py.Empty)}
+        except ArchiveError:
+            raise
+        except Exception as error:  # whatever damaged structures make the library raise
+            raise ArchiveError(
+                f"{where}: its attributes cannot be read: {type(error).__name__}: {error}; leave them unread with "
+                "--ignore all"
+            ) from error
+
+    def is_netcdf(self, name: str) -> bool:
+        """Whether an array was written as NetCDF, by attributes that nothing else writes."""
+        h5py = import_h5py()
+        with self._lock:
+            marked = any(h5py.h5a.exists(self._file[name].id, key) for key in _NETCDF_MARKS)
+            return marked or h5py.h5a.exists(self._file["/"].id, b"_NCProperties")
 
     def __getitem__(self, name: str) -> Hdf5Array:
         return self._arrays[name]

@@ -1,52 +1,89 @@
-"""Variables that are fields over latitude and longitude, their grid, and the dimensions that make and name examples."""
+"""Variables that are fields over latitude and longitude, and the dimensions that make and name examples."""
 
 import calendar
 import dataclasses
 import math
+import re
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float64
 
-from functa_store.domains.sphere import SphereGrid
-from functa_store.domains.sphere_geometry import (
-    CIRCLE,
-    FARTHEST_LONGITUDE,
-    TOLERANCE,
-    check_axis,
+from converters.climate.grid import (
+    RADIANS,
+    Grid,
+    degrees_of,
+    grid_of,
+    is_field,
+    is_of_degrees,
+    mappings_of,
+    units_of,
 )
-from functa_store.errors import ArchiveError, ConfigError, GridError
+from functa_store.errors import ArchiveError, ConfigError
 from functa_store.sources.array_source import as_classes, as_text, storable
 from functa_store.sources.source import Label
 
 TIME_NAMES = ("time", "valid_time", "date", "month", "year", "day")
+_CURVED_NAMES = {"xlat", "xlong", "lat", "lon", "latitude", "longitude", "nav_lat", "nav_lon"}
+"""Of latitudes and longitudes of a curvilinear grid that stand for each time anew, as WRF writes them."""
+
 MONTHS = tuple(calendar.month_name)[1:]
 
 
-def decode_times(dataset: xr.Dataset) -> xr.Dataset:
-    """The dataset with coordinates such as "hours since 1900-01-01" as times; those that make no sense stay numbers.
+CALENDARS = {
+    "standard": {"", "standard", "gregorian"},
+    "proleptic_gregorian": {"proleptic_gregorian"},
+    "julian": {"julian"},
+    "noleap": {"noleap", "no_leap", "365_day", "365_days", "365day", "365"},
+    "all_leap": {"all_leap", "allleap", "366_day", "366_days", "366day", "366"},
+    "360_day": {"360_day", "360_days", "360day", "360", "thirty_day_months", "thirty_day"},
+}
+"""Words for calendars in archives, under the names that cftime has for them: CF's, those of GFDL's FMS and of IRI."""
 
-    Only coordinates: a field in the unit of days is one of numbers.
+_WITH_YEAR_ZERO = "proleptic_gregorian"
+
+
+def decode_times(dataset: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
+    """The dataset with coordinates such as "hours since 1900-01-01" as times, and which were left numbers, in words.
+
+    Only coordinates: a field in the unit of days is one of numbers. A calendar that is not known, and units and values
+    that make no sense, leave numbers.
     """
-    decoded = {}
+    decoded, notes = {}, []
     for name, coordinate in dataset.coords.items():
-        if " since " in str(coordinate.attrs.get("units", "")) and (times := _decoded(coordinate)) is not None:
+        units = str(coordinate.attrs.get("units", ""))
+        if " since " not in units or coordinate.dtype.kind not in "iuf":
+            continue
+        told, calendar = _calendar_of(coordinate)
+        if calendar is None:
+            notes.append(f"{name} counts in the calendar {told}, which is not known; left as numbers, without months")
+        elif (times := _decoded(coordinate, calendar)) is not None:
             decoded[name] = times
-    return dataset.assign_coords(decoded)
+        else:
+            notes.append(f"{name} is in {units!r}, calendar {told}, which cannot be read as times; left as numbers")
+    return dataset.assign_coords(decoded), notes
 
 
-def _decoded(coordinate: xr.DataArray) -> xr.Variable | None:
-    for attributes in ({}, {"calendar": "proleptic_gregorian"}):  # climatologies count from a year 0
+def _calendar_of(coordinate: xr.DataArray) -> tuple[str, str | None]:
+    """What a coordinate says its calendar is, and cftime's name for it; None if there is none."""
+    told = [str(coordinate.attrs[key]) for key in ("calendar", "calendar_type") if key in coordinate.attrs]
+    words = ["_".join(re.split(r"[\s_-]+", word.strip("\0 ").lower())) for word in told or [""]]
+    names = {next((name for name, aliases in CALENDARS.items() if word in aliases), None) for word in words}
+    return " and ".join(map(repr, told)) or "'standard'", names.pop() if len(names) == 1 else None
+
+
+def _decoded(coordinate: xr.DataArray, calendar: str) -> xr.Variable | None:
+    with_year_zero = [_WITH_YEAR_ZERO] if calendar == "standard" else []  # climatologies count from a year 0
+    for name in (calendar, *with_year_zero):
         variable = coordinate.variable.copy(deep=False)
-        variable.attrs |= attributes
+        variable.attrs |= {"calendar": name}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that dates are not NumPy's does not matter here
                 return xr.decode_cf(xr.Dataset({"_": variable}), decode_timedelta=False)["_"].variable.load()
-        except Exception:  # whatever units and calendars that nobody knows make the library raise
+        except Exception:  # whatever units and values that make no sense make the library raise
             continue
     return None
 
@@ -117,18 +154,6 @@ def _dates(coordinate: xr.DataArray) -> Sequence[Any] | None:
     return None
 
 
-LATITUDE, LONGITUDE = "latitude", "longitude"
-UNITS = {
-    LATITUDE: {"degrees_north", "degree_north", "degree_n", "degrees_n", "degreen", "degreesn"},
-    LONGITUDE: {"degrees_east", "degree_east", "degree_e", "degrees_e", "degreee", "degreese"},
-}
-NAMES = {LATITUDE: {"latitude", "lat", "nav_lat", "xlat"}, LONGITUDE: {"longitude", "lon", "long", "nav_lon", "xlong"}}
-AXES = {LATITUDE: "Y", LONGITUDE: "X"}
-DEGREES = {"", "degrees", "degree"}
-
-Grid = tuple[xr.DataArray, xr.DataArray]
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Fields:
     """Variables on one grid, and their dimensions that make examples.
@@ -139,6 +164,7 @@ class Fields:
         coordinates: Of the examples: along one of these dimensions each.
         latitudes: Degrees north, in the archive's order.
         longitudes: Degrees east, in the archive's order.
+        notes: What of the grid was taken in another way than it stands, in words.
     """
 
     arrays: Sequence[xr.DataArray]
@@ -146,6 +172,7 @@ class Fields:
     coordinates: Mapping[str, xr.DataArray]
     latitudes: np.ndarray
     longitudes: np.ndarray
+    notes: Sequence[str] = ()
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -170,6 +197,7 @@ def find_fields(
     variables: Sequence[str],
     example_dims: Sequence[str],
     select: Mapping[str, Sequence[str]],
+    named: Mapping[str, str | None],
 ) -> Fields:
     """The fields that a user wants of a dataset.
 
@@ -179,22 +207,22 @@ def find_fields(
         variables: Which of its variables; none takes the only one that there is.
         example_dims: Dimensions that make examples, in order; none takes all but latitude and longitude.
         select: Values along dimensions to take, in words.
+        named: What the user calls latitude and longitude; see `grid_of`.
 
     Raises:
         ArchiveError: If variables are missing, are no fields or do not share their grid.
         ConfigError: If a dimension or value is not there.
     """
-    dataset = dataset.set_coords(
-        [key for key, array in dataset.data_vars.items() if array.ndim < 3 and _rank_any(array)]
-    )
+    dataset = with_grids(dataset, named)
     found = [dataset[variable] for variable in variables] if _all_there(name, dataset, variables) else []
-    found = found or [_only_field(name, dataset)]
-    grids = [grid_of(name, array) for array in found]
+    found = found or [dataset[only_field(name, [dataset], named)]]
+    grids = [grid_of(name, array, named) for array in found]
     horizontal = tuple(str(along.dims[0]) for along in grids[0])
     dims = tuple(str(dim) for dim in found[0].dims if dim not in horizontal)
     for array, grid in zip(found[1:], grids[1:], strict=True):
         _check_same(name, found[0], grids[0], array, grid)
-    latitude, longitude = (along.values.astype(np.float64) for along in grids[0])
+    latitude, longitude = (degrees_of(along) for along in grids[0])
+    notes = [f"{along.name} is in radians; taken as degrees" for along in grids[0] if units_of(along) == RADIANS]
     picked = {dim: _pick(name, found[0], dim, values, dims) for dim, values in select.items()}
     taken = found[0].isel(picked)
     if empty := [dim for dim in dims if taken.sizes[dim] == 0]:
@@ -205,87 +233,50 @@ def find_fields(
     arrays = [array.isel({dim: 0 for dim in dims if dim not in wanted}) for array in arrays]
     coordinates = {str(key): value for key, value in arrays[0].coords.items() if len(value.dims) == 1}
     coordinates = {key: value for key, value in coordinates.items() if value.dims[0] in wanted}
-    return Fields(arrays=arrays, dims=wanted, coordinates=coordinates, latitudes=latitude, longitudes=longitude)
-
-
-def grid_of(name: str, array: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """The latitudes and longitudes of a variable, along one dimension each.
-
-    Raises:
-        ArchiveError: If it has none, or they depend on two dimensions, or it has a dimension twice.
-    """
-    if not _are_distinct(array.dims):
-        raise ArchiveError(f"{name}: {array.name} has dimensions {array.dims}, one of them twice; expected each once")
-    latitude, longitude = (_along(array, kind) for kind in AXES)
-    if latitude is not None and longitude is not None:
-        if latitude.dims != longitude.dims:
-            return latitude, longitude
-        raise ArchiveError(
-            f"{name}: {array.name} lies on points without a grid, {latitude.name} and {longitude.name} both depend on "
-            f"{latitude.dims[0]}; expected a latitude for each row and a longitude for each column: regrid it first"
-        )
-    curved = [str(key) for key, value in array.coords.items() if value.ndim == 2 and _rank_any(value)]
-    if curved:
-        raise ArchiveError(
-            f"{name}: {array.name} lies on a curvilinear grid, {' and '.join(curved)} depend on two dimensions; "
-            "expected a latitude for each row and a longitude for each column: regrid it first, such as with cdo"
-        )
-    missing = LATITUDE if latitude is None else LONGITUDE
-    raise ArchiveError(
-        f"{name}: {array.name} has dimensions {array.dims}, none of which is the {missing}; expected coordinates with "
-        "the standard names, the units (degrees_north, degrees_east) or the names of latitude and longitude"
+    return Fields(
+        arrays=arrays, dims=wanted, coordinates=coordinates, latitudes=latitude, longitudes=longitude, notes=notes
     )
 
 
-def _along(array: xr.DataArray, kind: str) -> xr.DataArray | None:
-    """The coordinate along one dimension that is most surely a kind of degrees."""
-    ranks = {str(key): _rank(value, kind) for key, value in array.coords.items() if value.ndim == 1}
-    best = max(ranks, key=ranks.__getitem__, default=None)
-    return array[best] if best is not None and ranks[best] else None
+def with_grids(dataset: xr.Dataset, named: Mapping[str, str | None]) -> xr.Dataset:
+    """The dataset with all that describes grids among its coordinates: latitudes, longitudes and projections."""
+    described = {word for array in dataset.data_vars.values() for word in mappings_of(array)}
+    asked = set(named.values())
+    return dataset.set_coords(
+        [
+            key
+            for key, array in dataset.data_vars.items()
+            if (array.ndim < 3 and is_of_degrees(array))
+            or (array.ndim < 2 and (key in described or key in asked))
+            or (array.ndim == 3 and is_of_degrees(array) and str(array.name).lower() in _CURVED_NAMES)
+        ]
+    )
 
 
-def _rank_any(coordinate: xr.DataArray) -> bool:
-    return any(_rank(coordinate, kind) for kind in AXES)
+def only_field(name: str, datasets: Sequence[xr.Dataset], named: Mapping[str, str | None]) -> str:
+    """The only variable of some datasets that is a field.
 
-
-def _rank(coordinate: xr.DataArray, kind: str) -> int:
-    """How surely a coordinate is a kind of degrees: 3 by its standard name, 2 its units, 1 its name or axis; 0 not."""
-    name, attributes = str(coordinate.name).lower(), coordinate.attrs
-    standard_name, units = str(attributes.get("standard_name", "")), str(attributes.get("units", "")).lower()
-    if coordinate.dtype.kind not in "iuf" or standard_name.startswith(("grid_", "projection_")):
-        return 0  # of a rotated pole, or metres
-    if standard_name == kind:
-        return 3
-    if units in UNITS[kind]:
-        return 2
-    by_axis = attributes.get("axis") == AXES[kind] or name == AXES[kind].lower()
-    return int(name in NAMES[kind] or (by_axis and units in DEGREES))
-
-
-def _is_field(array: xr.DataArray) -> bool:
-    latitude, longitude = (_along(array, kind) for kind in AXES)
-    numbers = array.dtype.kind in "iuf" and _are_distinct(array.dims)
-    return numbers and latitude is not None and longitude is not None
-
-
-def _are_distinct(dims: tuple[Hashable, ...]) -> bool:
-    """Whether each dimension is there once; a covariance has one twice."""
-    return len(set(dims)) == len(dims)
-
-
-def _only_field(name: str, dataset: xr.Dataset) -> xr.DataArray:
-    fields = [array for array in dataset.data_vars.values() if _is_field(array)]
-    if len(fields) == 1:
-        return fields[0]
-    if fields:
-        names = ", ".join(str(array.name) for array in fields)
+    Raises:
+        ArchiveError: If there are none, or several.
+    """
+    found = {
+        str(key): None
+        for dataset in datasets
+        for key, array in dataset.data_vars.items()
+        if key not in dataset.coords and is_field(array, named)
+    }
+    if len(found) == 1:
+        return next(iter(found))
+    if found:
         raise ArchiveError(
-            f"{name}: found {len(fields)} fields, {names}; choose with --variable NAME, repeatedly for channels"
+            f"{name}: found {len(found)} fields, {', '.join(found)}; choose with --variable NAME, repeatedly for "
+            "channels"
         )
-    for array in dataset.data_vars.values():
+    for array in (array for dataset in datasets for array in dataset.data_vars.values()):
         if array.ndim >= 2 and array.dtype.kind in "iuf":
-            grid_of(name, array)  # says what is wrong
-    raise ArchiveError(f"{name}: found no variable over latitude and longitude among {list(dataset.data_vars)}")
+            grid_of(name, array, named)  # says what is wrong
+    known = list(dict.fromkeys(str(key) for dataset in datasets for key in dataset.data_vars))
+    raise ArchiveError(f"{name}: found no variable over latitude and longitude among {known}")
 
 
 def _all_there(name: str, dataset: xr.Dataset, variables: Sequence[str]) -> bool:
@@ -303,7 +294,9 @@ def _all_there(name: str, dataset: xr.Dataset, variables: Sequence[str]) -> bool
 
 def _check_same(name: str, one: xr.DataArray, grid: Grid, other: xr.DataArray, its: Grid) -> None:
     both = f"{name}: {one.name} and {other.name}"
-    if any(a.dims != b.dims or not np.array_equal(a.values, b.values) for a, b in zip(grid, its, strict=True)):
+    if any(
+        a.dims != b.dims or not np.array_equal(degrees_of(a), degrees_of(b)) for a, b in zip(grid, its, strict=True)
+    ):
         raise ArchiveError(
             f"{both} lie on different grids ({_shape(grid)} and {_shape(its)}); convert them one by one, or regrid one"
         )
@@ -345,35 +338,3 @@ def _example_dims(name: str, array: xr.DataArray, dims: tuple[str, ...], wanted:
                 f"with --select {dim}={known[0]}"
             )
     return tuple(dict.fromkeys(wanted))
-
-
-def read_grid(
-    name: str, latitudes: Float64[np.ndarray, " lat"], longitudes: Float64[np.ndarray, " lon"]
-) -> tuple[SphereGrid, list[str]]:
-    """The grid, and what had to be done to the longitudes, in words.
-
-    Longitudes that jump by a turn, such as from 179 to -180, go on rising; columns that come round a second time, such
-    as a cyclic one, are left out.
-
-    Raises:
-        ArchiveError: If they make no grid.
-    """
-    notes = []
-    try:
-        if np.isfinite(longitudes).all() and not _is_monotonic(longitudes):
-            longitudes = np.unwrap(longitudes, period=CIRCLE)
-            notes.append(f"longitudes jump by a turn; taken as {longitudes[0]:g} to {longitudes[-1]:g}")
-        check_axis("longitudes", longitudes, FARTHEST_LONGITUDE)  # before any is left out
-        twice = np.abs(longitudes - longitudes[0]) >= CIRCLE - TOLERANCE
-        if twice.any():
-            notes.append(
-                f"{twice.sum()} longitudes come round a second time, from {longitudes[twice][0]:g} on; left out"
-            )
-        return SphereGrid.around(latitudes, longitudes[~twice]), notes
-    except GridError as error:
-        raise ArchiveError(f"{name}: {error}; repair its coordinates, or choose other variables") from error
-
-
-def _is_monotonic(longitudes: Float64[np.ndarray, " lon"]) -> bool:
-    steps = np.diff(longitudes)
-    return bool((steps > 0).all() or (steps < 0).all())

@@ -1,26 +1,32 @@
 """NetCDF files and Zarr stores of an archive, opened as one dataset."""
 
+import dataclasses
 import glob
 import hashlib
 import os
 import stat
+import uuid
 import warnings
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from xarray.backends import BackendArray, H5NetCDFStore
+from xarray.backends import AbstractDataStore, BackendArray, H5NetCDFStore, ScipyDataStore, ZarrStore
 from xarray.core import indexing
+from xarray.core.utils import Frozen
 
 from converters.archives.plain_files import FileStamps, FolderStamps, walk_files
 from converters.arrays.bounds import check_all_beside, check_code_points
 from converters.arrays.hdf5_files import Hdf5Arrays, check_user_block
 from converters.arrays.zarr_files import check_inside, open_zarr_store
+from converters.climate.combine import combine
 from converters.climate.fields import decode_times
 from functa_store.errors import ArchiveError, MemberError, MissingLibraryError
+from functa_store.sources.cf_values import ATTRIBUTES, CfChoices, CfDecoder, check_decoders
 
 NETCDF_SUFFIXES = (".nc", ".nc4", ".nc3", ".cdf", ".netcdf", ".h5", ".hdf5")
+NONE_NAMED: Mapping[str, str | None] = {}
 ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata")
 OTHERS = {
     b"CDF\5": "NetCDF of 64-bit data (CDF-5); rewrite it with `nccopy -k nc4`",
@@ -84,26 +90,36 @@ class ClimateFiles:
         _check_links(os.path.dirname(fixed), found)
         return found
 
-    def open(self) -> xr.Dataset:
+    def open(
+        self,
+        choices: CfChoices | None = None,
+        variables: Sequence[str] = (),
+        named: Mapping[str, str | None] = NONE_NAMED,
+    ) -> tuple[xr.Dataset, list[CfDecoder], list[str]]:
         """All members as one dataset, of which no field has been read; several are put together along time.
+
+        Args:
+            choices: What the user says of packing and missing values.
+            variables: Those that are wanted; none takes the only field.
+            named: What the user calls latitude and longitude.
+
+        Returns:
+            The dataset, what makes values of its stored numbers, and what was taken in another way than it stands.
 
         Raises:
             ArchiveError: If a member cannot be opened, or they do not agree.
             MissingLibraryError: If a library that reads them is not installed.
         """
-        if len(self.members) == 1:
-            return open_member(self.members[0])
-        opened = [open_member(member, chunks="auto") for member in self.members]
-        _check_units(self.members, opened)
-        try:
-            return xr.combine_by_coords(  # type: ignore[return-value]  # datasets, not arrays, were given
-                opened, data_vars="all", coords="minimal", compat="override", join="exact", combine_attrs="override"
-            )
-        except (ValueError, TypeError, xr.MergeError) as error:  # TypeError: of times in different calendars
-            raise ArchiveError(
-                f"{self.name}: {len(self.members)} files cannot be put together along time, the first one "
-                f"{os.path.basename(self.members[0])}; they must have the same grid and different times: {error}"
-            ) from error
+        several = len(self.members) > 1
+        choices = choices or CfChoices()
+        opened = [open_member(member, choices, chunks="auto" if several else None) for member in self.members]
+        decoders = [decoder for member in opened for decoder in member.decoders]
+        notes = list(dict.fromkeys(note for member in opened for note in member.notes))
+        if not several:
+            return opened[0].dataset, decoders, notes
+        datasets = [member.dataset for member in opened]
+        together, more = combine(self.name, self.members, datasets, variables, named)
+        return together, decoders, [*notes, *more]
 
     def sha256(self) -> str:
         """Digest of the only file, or over the lines "name, NUL, sha256 of the content" of all, sorted by name."""
@@ -116,11 +132,27 @@ class ClimateFiles:
         return digest.hexdigest()
 
 
-def open_member(path: str, *, chunks: str | None = None) -> xr.Dataset:
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Opened:
+    """One member.
+
+    Attributes:
+        dataset: Its variables, decoded as they are read; coordinates along one dimension are in memory.
+        decoders: Of its variables.
+        notes: Which times were left numbers, in words.
+    """
+
+    dataset: xr.Dataset
+    decoders: Sequence[CfDecoder]
+    notes: Sequence[str]
+
+
+def open_member(path: str, choices: CfChoices, *, chunks: str | None = None) -> Opened:
     """One NetCDF file or Zarr store; packed values are decoded as they are read, times now.
 
     Args:
         path: Where it is.
+        choices: What the user says of packing and missing values.
         chunks: "auto" makes dask arrays, which can be put together unread; None only reads lazily, which is faster.
 
     Raises:
@@ -131,12 +163,14 @@ def open_member(path: str, *, chunks: str | None = None) -> xr.Dataset:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of attributes that make no sense, of metadata that are not consolidated
-            dataset = decode_times(xr.open_dataset(**_checked(path, engine), decode_times=False, chunks=chunks))
+            store = DecodedStore(_checked(path, engine), os.path.basename(path), choices)
+            dataset = xr.open_dataset(store, decode_times=False, mask_and_scale=False, chunks=chunks)
+            dataset, notes = decode_times(dataset)
             loaded = {name: along.load() for name, along in dataset.coords.items() if along.ndim < 2}
             for name, along in loaded.items():
                 if along.dtype.kind == "U":
                     check_code_points(f"{path}/{name}", along.values)
-            return dataset.assign_coords(loaded)
+            return Opened(dataset=dataset.assign_coords(loaded), decoders=list(store.decoders.values()), notes=notes)
     except (ArchiveError, MissingLibraryError):
         raise
     except ImportError as error:
@@ -147,7 +181,7 @@ def open_member(path: str, *, chunks: str | None = None) -> xr.Dataset:
         ) from error
 
 
-def _checked(path: str, engine: str) -> dict[str, Any]:
+def _checked(path: str, engine: str) -> AbstractDataStore:
     """What xarray is to open, once it is known to do no harm.
 
     Raises:
@@ -157,10 +191,10 @@ def _checked(path: str, engine: str) -> dict[str, Any]:
         store = open_zarr_store(path)
         arrays = store.metadata.arrays
         check_all_beside(path, ((name, array.shape, array.codecs.item_bytes) for name, array in arrays.items()))
-        return {"filename_or_obj": store, "engine": engine}
+        return ZarrStore.open_group(store, consolidated=None, use_zarr_fill_value_as_mask=False)  # type: ignore[arg-type]
     if engine == "scipy":
         _check_netcdf3(path)
-        return {"filename_or_obj": path, "engine": engine}
+        return ScipyDataStore(path)
     checked = Hdf5Arrays(path, attributes=True)
     check_all_beside(path, ((name, array.shape, array.item_bytes) for name, array in checked.items()))
     for name, array in checked.items():
@@ -169,7 +203,7 @@ def _checked(path: str, engine: str) -> dict[str, Any]:
                 array.measure()
             except MemberError as error:
                 raise ArchiveError(f"{path}/{name}: {error}; fetch it again") from error
-    return {"filename_or_obj": CheckedNetcdf.open_checked(path, checked)}
+    return CheckedNetcdf.open_checked(path, checked)
 
 
 def _check_netcdf3(path: str) -> None:
@@ -202,6 +236,84 @@ class CheckedNetcdf(H5NetCDFStore):
         found = super().open_store_variable(name, var)
         data = indexing.LazilyIndexedArray(_Measured(found, self._arrays.get(name)))
         return xr.Variable(found.dims, data, found.attrs, found.encoding)
+
+
+class DecodedStore(AbstractDataStore):
+    """A file or store as xarray reads it, the stored numbers of each variable as the values that they mean.
+
+    Args:
+        store: What xarray reads.
+        name: Of the file, for errors.
+        choices: What the user says of packing and missing values.
+
+    Attributes:
+        decoders: What makes values of stored numbers, by the variable.
+    """
+
+    def __init__(self, store: AbstractDataStore, name: str, choices: CfChoices) -> None:
+        self._store, self._name, self._choices = store, name, choices
+        self.decoders: dict[str, CfDecoder] = {}
+
+    def __dask_tokenize__(self) -> str:
+        """A name of its own: what two files hold must not be confused."""
+        return uuid.uuid4().hex
+
+    def load(self) -> tuple[Frozen[Any, Any], Frozen[Any, Any]]:
+        """Variables and attributes.
+
+        Raises:
+            ArchiveError: If attributes of a coordinate make no sense.
+        """
+        variables, attributes = self._store.load()
+        return Frozen({key: self._decoded(str(key), variable) for key, variable in variables.items()}), attributes
+
+    def get_encoding(self) -> Any:
+        """That of the file."""
+        return self._store.get_encoding()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._store.close()
+
+    def _decoded(self, key: str, variable: xr.Variable) -> xr.Variable:
+        if variable.dtype.kind not in "iuf":
+            return variable
+        is_zarr = isinstance(self._store, ZarrStore)
+        decoder = CfDecoder(
+            key,
+            variable.dtype,
+            variable.attrs,
+            self._choices,
+            is_field=variable.ndim >= 2,
+            is_netcdf=not is_zarr,
+            zarr_fill=_fill_of(self._store, key) if isinstance(self._store, ZarrStore) else None,
+        )
+        if not decoder.is_field:
+            check_decoders(self._name, [decoder])
+        self.decoders[key] = decoder
+        data = indexing.LazilyIndexedArray(_Read(variable, decoder.dtype, decoder))
+        attributes = {name: value for name, value in variable.attrs.items() if name not in ATTRIBUTES}
+        return xr.Variable(variable.dims, data, attributes, variable.encoding)
+
+
+def _fill_of(store: ZarrStore, key: str) -> Any:
+    """The fill value of an array of Zarr's version 2, where xarray keeps `_FillValue`."""
+    metadata = store.members[key].metadata
+    return getattr(metadata, "fill_value", None) if metadata.zarr_format == 2 else None
+
+
+class _Read(BackendArray):
+    """The values of a variable, read as xarray reads them and passed through a function."""
+
+    def __init__(self, variable: xr.Variable, dtype: np.dtype[Any], function: Callable[[np.ndarray], np.ndarray]):
+        self.shape, self.dtype = variable.shape, dtype
+        self._variable, self._function = variable, function
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> Any:
+        return self._function(self._variable[key].values)
 
 
 class _Measured(BackendArray):
@@ -254,24 +366,6 @@ def _check_links(folder: str, members: Sequence[str]) -> None:
             check_inside(root, os.path.relpath(member, folder))
         except MemberError as error:
             raise ArchiveError(f"{folder}: {error}") from error
-
-
-def _check_units(members: Sequence[str], opened: Sequence[xr.Dataset]) -> None:
-    """Refuse files that give one variable in different units; put together, they would all have the first one's.
-
-    Raises:
-        ArchiveError: If some do.
-    """
-    first: dict[Hashable, tuple[str, str]] = {}
-    for member, dataset in zip(members, opened, strict=True):
-        for name, array in dataset.data_vars.items():
-            units = str(array.attrs.get("units", ""))
-            known, where = first.setdefault(name, (units, member))
-            if units != known:
-                raise ArchiveError(
-                    f"{member}: {name} is in {units!r}, but in {known!r} in {os.path.basename(where)}; expected one "
-                    "unit in all files: rewrite one of them"
-                )
 
 
 def _is_zarr(path: str) -> bool:

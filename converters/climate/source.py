@@ -12,12 +12,14 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from converters.arrays.bounds import check_example, check_number
-from converters.climate.fields import Fields, find_fields, labels_of, read_grid, words
+from converters.climate.fields import Fields, find_fields, labels_of, words
 from converters.climate.files import ClimateFiles
+from converters.climate.grid import LATITUDE, LONGITUDE, read_grid
 from converters.climate.scaling import Moments, check_rounding, features_of
 from functa_store.domains.sphere import SphereGrid
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.progress import Note, Report, Surveyed
+from functa_store.sources.cf_values import CfChoices, check_decoders, masking_notes
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option
 from functa_store.sources.source import Label, Reject, Source, check_rejects, check_source, name_problem
@@ -41,6 +43,11 @@ class ClimateOptions(ArchiveOptions):
         variable: Variables, which become channels; none takes the only one that there is.
         example_dims: Dimensions that make examples; none takes all but latitude and longitude.
         select: Values to take along dimensions, in words.
+        latitude: Name of the coordinate of latitudes in degrees; None finds it by units, names and values.
+        longitude: Name of the coordinate of longitudes in degrees; None finds it by units, names and values.
+        missing_value: More stored numbers that mean missing, beside those that attributes declare.
+        ignore: Attributes that are not believed: scale_factor, add_offset, _Unsigned, _FillValue, missing_value,
+            valid_range (with valid_min and valid_max), default_fill (NetCDF's own fill values), or all.
         scaling: How values become features; see `converters.climate.scaling`.
         missing: What becomes of points that are missing in every example.
         area_weighting: Whether points count by the area of their cell.
@@ -55,10 +62,31 @@ class ClimateOptions(ArchiveOptions):
     select: Mapping[str, tuple[str, ...]] = dataclasses.field(
         default_factory=dict, metadata={"metavar": "DIM=VALUE,..."}
     )
+    latitude: str | None = option(None, metavar="NAME")
+    longitude: str | None = option(None, metavar="NAME")
+    missing_value: tuple[str, ...] = option((), metavar="NUMBER,...")
+    ignore: tuple[str, ...] = option((), metavar="ATTRIBUTE,...")
     scaling: Scaling = "minmax"
     missing: Missing = "nan"
     area_weighting: bool = False
     split: Split = "last"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.cf_choices()
+
+    @property
+    def named(self) -> dict[str, str | None]:
+        """What the user calls latitude and longitude."""
+        return {LATITUDE: self.latitude, LONGITUDE: self.longitude}
+
+    def cf_choices(self) -> CfChoices:
+        """What the user says of packing and missing values.
+
+        Raises:
+            ConfigError: If there is no such attribute, or something is no number.
+        """
+        return CfChoices(ignore=self.ignore, missing_value=self.missing_value)
 
 
 SLAB_BYTES = 2**26
@@ -249,15 +277,23 @@ class ClimateSource(Source):
 
     def __init__(self, files: ClimateFiles, options: ClimateOptions, survey: SurveyOptions, report: Report) -> None:
         self._files = files
-        fields = find_fields(files.name, files.open(), options.variable, options.example_dims, options.select)
+        dataset, decoders, notes = files.open(options.cf_choices(), options.variable, options.named)
+        fields = find_fields(files.name, dataset, options.variable, options.example_dims, options.select, options.named)
+        decoders = [decoder for decoder in decoders if decoder.name in {str(array.name) for array in fields.arrays}]
+        check_decoders(files.name, decoders)
         _check_sizes(files, fields)
-        grid, notes = read_grid(files.name, fields.latitudes, fields.longitudes)
-        for note in notes:
+        grid, more = read_grid(files.name, fields.latitudes, fields.longitudes)
+        for note in (*notes, *fields.notes, *more):
             report(Note(message=f"{files.name}: {note}"))
         self._name, self._slabs = files.name, Slabs(fields, len(grid.longitudes))
         names = example_ids(fields, min(fields.num_examples, survey.limit or fields.num_examples))
         seen = FieldSurvey(files.name, self._slabs, names, (*grid.resolution, len(fields.arrays)))
-        seen.read_all(survey, report)
+        try:
+            seen.read_all(survey, report)
+        finally:  # what was masked explains fields without a value
+            masked = masking_notes(decoders)
+            for note in masked:
+                report(Note(message=f"{files.name}: {note}"))
         self.rejects, self._kept = seen.rejects, seen.kept
         self.ids = [names[int(k)] for k in self._kept]
         self.split = split_of(fields, options.split, self._kept)
@@ -274,6 +310,7 @@ class ClimateSource(Source):
             "sha256": files.sha256() if whole else None,
             "converter": "climate",
             **dataclasses.replace(options, variable=tuple(self.features.channels)).to_plain(),
+            "masked": "; ".join(masked) or None,
             "limit": survey.limit,
             "split_rule": SPLIT_RULES[options.split],
             "rejects": len(self.rejects),

@@ -1,15 +1,33 @@
 """An xarray object as a source, with the names, coordinates and units that it carries."""
 
-from collections.abc import Hashable, Sequence
+import itertools
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import ArchiveError
-from functa_store.progress import Report, silent
+from functa_store.progress import Note, Report, silent
 from functa_store.sources.array_blocks import MOST_AXES
 from functa_store.sources.array_source import ArraySource, as_text
+from functa_store.sources.cf_values import (
+    ATTRIBUTES,
+    FILL,
+    MAXIMUM,
+    MINIMUM,
+    MISSING,
+    OFFSET,
+    RANGE,
+    SCALE,
+    CfChoices,
+    CfDecoder,
+    DecodedArray,
+    check_decoders,
+    masking_notes,
+    numbers_of,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -28,17 +46,23 @@ class XarrayValues:
     Args:
         variables: Each with the dimensions (example, *axes), or a single one with a last dimension of channels.
         stacked: Whether each variable is a channel.
+        decoders: Of the variables, whose stored numbers are packed; none takes them as they are.
     """
 
-    def __init__(self, variables: "Sequence[xr.DataArray]", *, stacked: bool) -> None:
-        self._variables, self._stacked = variables, stacked
-        first = variables[0]
+    def __init__(
+        self, variables: "Sequence[xr.DataArray]", *, stacked: bool, decoders: Sequence[CfDecoder] = ()
+    ) -> None:
+        self._stacked, first = stacked, variables[0]
+        self._variables: list[Any] = [
+            variable if decoder is None or decoder.is_plain else DecodedArray(variable, decoder)
+            for variable, decoder in itertools.zip_longest(variables, decoders)
+        ]
         self.shape = (*first.shape, len(variables)) if stacked else first.shape
-        self.dtype = np.result_type(*(variable.dtype for variable in variables))
+        self.dtype = np.result_type(*(variable.dtype for variable in self._variables))
         self.chunks = (first.chunks[0][0],) if first.chunks else ()
 
     def __getitem__(self, key: slice) -> np.ndarray:
-        found = [variable[key].to_numpy() for variable in self._variables]
+        found = [np.asarray(variable[key]) for variable in self._variables]
         return np.stack(found, axis=-1) if self._stacked else found[0]
 
 
@@ -54,12 +78,15 @@ def from_xarray(
     limit: int | None = None,
     max_rejects: float | int = 0.0,
     check_first: int | None = None,
+    ignore: Sequence[str] = (),
     report: Report = silent,
 ) -> ArraySource:
     """A source over an xarray object: nothing but a few examples at a time is read or computed.
 
     The other one to three dimensions are the axes. Where the coordinate of one is evenly spaced, its length and unit
     go along. Coordinates along the examples become ids and labels, units of variables the units of channels.
+    Attributes that still say how numbers are packed and which are missing (of a dataset that was opened without
+    `mask_and_scale`, or a valid range) are applied, with a note of what became missing.
 
     Args:
         data: An array; or a dataset, whose variables with the example dimension become the channels.
@@ -73,7 +100,8 @@ def from_xarray(
         limit: As for `ArraySource`.
         max_rejects: As for `ArraySource`.
         check_first: As for `ArraySource`.
-        report: Told how far the reading is.
+        ignore: CF attributes that are not believed, such as "valid_range", or "all".
+        report: Told how far the reading is, and what became missing.
 
     Raises:
         ArchiveError: If a dimension is missing, the variables differ in theirs, or the grid is one of latitudes and
@@ -86,22 +114,95 @@ def from_xarray(
     axes = [dim for dim in first.dims if dim not in (example, channel_dim)]
     for axis in axes:
         _refuse_sphere(first, axis, name)
-    return ArraySource(
-        XarrayValues(variables, stacked=stacked),
-        domain=_domain(first, axes) if 1 <= len(axes) <= MOST_AXES else None,
-        channels=_channels(variables, channel_dim),
-        units=_units(variables, channel_dim),
-        value_range=value_range,
-        missing=missing,
-        ids=_ids(first, example),
-        split=_split(first, example, split, name),
-        labels=_labels(first, example, split),
-        name=name,
-        limit=limit,
-        max_rejects=max_rejects,
-        check_first=check_first,
-        report=report,
+    choices = CfChoices(ignore=(ignore,) if isinstance(ignore, str) else tuple(ignore))
+    decoders = [_decoder(variable, name, choices) for variable in variables]
+    for formula in filter(None, (decoder.formula for decoder in decoders)):
+        report(Note(message=f"{name}: {formula}"))
+    try:
+        return ArraySource(
+            XarrayValues(variables, stacked=stacked, decoders=decoders),
+            domain=_domain(first, axes, choices) if 1 <= len(axes) <= MOST_AXES else None,
+            channels=_channels(variables, channel_dim),
+            units=_units(variables, channel_dim),
+            value_range=value_range,
+            missing=missing,
+            ids=_ids(first, example),
+            split=_split(first, example, split, name),
+            labels=_labels(first, example, split, choices),
+            name=name,
+            limit=limit,
+            max_rejects=max_rejects,
+            check_first=check_first,
+            report=report,
+        )
+    finally:  # what was masked explains rejects
+        for note in masking_notes(decoders):
+            report(Note(message=f"{name}: {note}"))
+
+
+def _decoder(variable: "xr.DataArray", name: str, choices: CfChoices, *, is_field: bool = True) -> CfDecoder:
+    """What makes values of a variable by the attributes that still stand.
+
+    xarray leaves a valid range in stored numbers where it is when it unpacks values.
+
+    Raises:
+        ArchiveError: If attributes make no sense.
+    """
+    told = {key: variable.attrs[key] for key in ATTRIBUTES if key in variable.attrs}
+    packing = variable.encoding
+    if any(packing.get(key) is not None for key in (FILL, MISSING)):
+        told.setdefault(FILL, np.nan)  # what it was is not a number already, and nothing else was
+    if any(packing.get(key) is not None for key in (SCALE, OFFSET)) and not {SCALE, OFFSET} & told.keys():
+        scale, offset = (numbers_of(packing.get(key)) or [one] for key, one in ((SCALE, 1), (OFFSET, 0)))
+        is_packed = np.dtype(packing.get("dtype") or variable.dtype).kind in "iu"
+        told |= _unpacked_range(told, float(scale[0]), float(offset[0]), is_packed=is_packed)
+        doubtful = []
+    else:
+        doubtful = [key for key in (RANGE, MINIMUM, MAXIMUM) if key in told and _is_of_integers(told[key])]
+        doubtful = doubtful if variable.dtype.kind == "f" and SCALE not in told else []
+    decoder = CfDecoder(
+        str(variable.name or "values"),
+        variable.dtype,
+        {key: value for key, value in told.items() if key not in doubtful},
+        choices,
+        is_field=is_field,
     )
+    decoder.doubts += [
+        f"{key} is of integers beside floats, and may be that of packed ones; not applied" for key in doubtful
+    ]
+    check_decoders(name, [decoder])
+    return decoder
+
+
+def _is_of_integers(value: Any) -> bool:
+    """Whether an attribute holds integers as files do, which NumPy's types tell from what somebody has typed."""
+    return getattr(value, "dtype", np.dtype(float)).kind in "iu"
+
+
+def _unpacked_range(told: Mapping[str, Any], scale: float, offset: float, *, is_packed: bool) -> dict[str, Any]:
+    """A valid range of stored numbers in values, its ends within it; one of floats beside integers is so already."""
+    ends = {key: numbers_of(told[key]) for key in (MINIMUM, MAXIMUM) if key in told}
+    if RANGE in told and (both := numbers_of(told[RANGE])) is not None and len(both) == 2:
+        ends = {MINIMUM: both[:1], MAXIMUM: both[1:]}
+    numbers = {key: found[0] for key, found in ends.items() if found is not None and len(found) == 1}
+    if len(numbers) < len(ends) or (is_packed and any(isinstance(number, float) for number in numbers.values())):
+        return {}
+    signs = {MINIMUM: -1, MAXIMUM: 1}
+    values = {key: number * scale + offset + signs[key] * scale / 100 for key, number in numbers.items()}
+    if scale < 0:
+        values = {MINIMUM if key == MAXIMUM else MAXIMUM: value for key, value in values.items()}
+    if RANGE in told:
+        return {RANGE: [values[MINIMUM], values[MAXIMUM]]} if len(values) == 2 else {}
+    return {MINIMUM: values.get(MINIMUM, -math.inf), MAXIMUM: values.get(MAXIMUM, math.inf)}
+
+
+def _numbers(coord: "xr.DataArray", choices: CfChoices) -> np.ndarray:
+    """The values of a coordinate, unpacked if attributes still say so."""
+    stored = coord.to_numpy()
+    if stored.dtype.kind not in "iuf":
+        return stored
+    values = _decoder(coord, str(coord.name), choices, is_field=False)(stored)
+    return stored if np.array_equal(values, stored) else values  # integers stay integers
 
 
 def _with_dims(
@@ -147,9 +248,9 @@ def _refuse_sphere(variable: "xr.DataArray", axis: Hashable, name: str) -> None:
         )
 
 
-def _domain(variable: "xr.DataArray", axes: Sequence[Hashable]) -> CellGrid:
+def _domain(variable: "xr.DataArray", axes: Sequence[Hashable], choices: CfChoices) -> CellGrid:
     """The grid, with lengths, units and the aspect of a cell where coordinates are evenly spaced."""
-    steps = [_step(variable.coords.get(axis)) for axis in axes]
+    steps = [_step(variable.coords.get(axis), choices) for axis in axes]
     sized = zip(steps, axes, strict=True)
     alike = len({unit for _, unit in steps}) == 1
     return CellGrid(
@@ -161,11 +262,11 @@ def _domain(variable: "xr.DataArray", axes: Sequence[Hashable]) -> CellGrid:
     )
 
 
-def _step(coord: "xr.DataArray | None") -> tuple[float, str]:
+def _step(coord: "xr.DataArray | None", choices: CfChoices) -> tuple[float, str]:
     """Distance between neighbours and its unit, or (1, "1") where there is no even one."""
     if coord is None or coord.ndim != 1 or coord.size < 2 or coord.dtype.kind not in "iufmM":
         return 1.0, "1"
-    positions, unit = coord.to_numpy(), str(coord.attrs.get("units", "1"))
+    positions, unit = _numbers(coord, choices), str(coord.attrs.get("units", "1")).partition(" since ")[0]
     if positions.dtype.kind in "mM":
         positions, unit = (positions - positions[0]).astype("timedelta64[ns]").astype(np.int64) * _NANOSECONDS, "s"
     steps = np.diff(positions.astype(np.float64))
@@ -208,10 +309,10 @@ def _split(variable: "xr.DataArray", example: Hashable, split: Any, name: str) -
     return as_text(coord.to_numpy())
 
 
-def _labels(variable: "xr.DataArray", example: Hashable, split: Any) -> dict[str, np.ndarray]:
+def _labels(variable: "xr.DataArray", example: Hashable, split: Any, choices: CfChoices) -> dict[str, np.ndarray]:
     used = {example, *(["split"] if split is None else [split] if isinstance(split, str) else [])}
     return {
-        str(key): coord.to_numpy()
+        str(key): _numbers(coord, choices)
         for key, coord in variable.coords.items()
         if coord.dims == (example,) and key not in used and coord.dtype.kind in "biufSUOT"
     }
