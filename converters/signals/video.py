@@ -74,12 +74,14 @@ class VideoSource(Source):
         self, archive: Archive, path: str, options: VideoOptions, limits: SurveyOptions, report: Report
     ) -> None:
         self._archive, self._name, self._options = archive, archive.name, options
-        self._clips = list_clips(archive, path, options)
+        self._clips, left_out, notes = list_clips(archive, path, options)
         timed, rejects = self._survey(archive, limits, report)
         self._shown = timed.shown
         self._places = [(clip, k) for clip, shown in timed.shown.items() for k in range(len(shown) // options.frames)]
         self._places = self._places[: limits.limit]
-        self.rejects = [*rejects, *([] if limits.limit else not_wanted(archive.members, is_clip_or_frame, NO_CLIP))]
+        self.rejects = rejects
+        if limits.limit is None:
+            self.rejects += [*left_out, *not_wanted(archive.members, is_clip_or_frame, NO_CLIP)]
         self.domain = _grid(options, timed.rate)
         self.features = FeatureSpec(channels=CHANNELS[options.mode], scale=1 / 255)
         self.ids = [f"{clip}#{k}" for clip, k in self._places]
@@ -94,7 +96,7 @@ class VideoSource(Source):
             "limit": limits.limit,
             "split": rule,
             "rejects": len(self.rejects),
-            **noted(archive.name, timed.notes, report),
+            **noted(archive.name, notes | {k: (*notes.get(k, ()), *v) for k, v in timed.notes.items()}, report),
         }
         if limits.check_first is None:
             archive.check_unchanged()

@@ -7,7 +7,6 @@ one that is read gives an error.
 import dataclasses
 import io
 import math
-import posixpath
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -30,10 +29,12 @@ from converters.images.image_files import (
     read_image,
     read_sized_image,
 )
+from converters.signals.clip_folders import check_names, frame_folders, masks_beside, other_resolutions
 from converters.signals.films import FilmFrame, check_rate, film_frames, frame_rate, on_white
 from converters.signals.frame_times import FrameTimes, frame_times
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.sources.options import ArchiveOptions
+from functa_store.sources.source import Reject
 from functa_store.support.lru_cache import LRUCache
 
 _MAGIC_BYTES = 12
@@ -151,12 +152,15 @@ class VideoOptions(ArchiveOptions):
         mode: "rgb", or "grey" for one channel.
         fps: Frames per second, for all clips, and those at which films of uneven times are sampled; None takes
             what the first film says whose times are even, else the first one.
+        folder: Take only clips below folders of this name, such as "JPEGImages"; None takes all but masks that lie
+            beside their frames.
     """
 
     frames: int = 16
     resolution: int = 32
     mode: Mode = "rgb"
     fps: float | int | None = None
+    folder: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -205,6 +209,7 @@ def fit_frame(
 CLIP_SUFFIXES = FILM_SUFFIXES | ARRAY_SUFFIXES
 _MOST_KEPT = 1 << 28
 _MOST_CLIPS = 1 << 20
+_NUM_SHOWN = 5
 _FRAME_SUFFIXES = IMAGE_SUFFIXES - FILM_SUFFIXES
 
 
@@ -254,6 +259,7 @@ class FrameFolder:
 
     def inspect(self) -> ClipFacts:
         """See `Clip.inspect`."""
+        check_names(self._members)
         first = None
         for member in self._members:
             check_wanted()
@@ -269,6 +275,7 @@ class FrameFolder:
 
     def glance(self) -> ClipFacts:
         """See `Clip.glance`."""
+        check_names(self._members)
         return ClipFacts(length=len(self._members))
 
     def read(self, frames: Sequence[int]) -> UInt8[np.ndarray, "t y x channel"]:
@@ -363,24 +370,71 @@ def _film_facts(data: bytes, starts: list[float | None], last: float | None, not
     return facts
 
 
-def list_clips(archive: Archive, path: str, options: VideoOptions) -> dict[str, Clip]:
-    """Every clip by its name, in sorted order."""
+class ListedClips(NamedTuple):
+    """Clips of an archive before any is read.
+
+    Attributes:
+        clips: By name, in sorted order.
+        left_out: Members that are no clips of their own though they might be, and why.
+        notes: What is odd about some clips or folders, in words.
+    """
+
+    clips: dict[str, Clip]
+    left_out: list[Reject]
+    notes: dict[str, Sequence[str]]
+
+
+def list_clips(archive: Archive, path: str, options: VideoOptions) -> ListedClips:
+    """Every clip of an archive, those without masks of others.
+
+    Raises:
+        ArchiveError: If there are none, or none in the folder that the options name.
+    """
     if isinstance(archive, OneFile) and has_suffix(archive.name, ARRAY_SUFFIXES):
-        return _array_clips(archive.name, path, options)
+        return ListedClips(_array_clips(archive.name, path, options), [], {})
     kept = LRUCache[DecodedFilm](DECODED_BYTES, keeps_last=True)
-    films = [member for member in archive.members if has_suffix(member, CLIP_SUFFIXES)]
-    clips: dict[str, Clip] = {member: FilmFile(archive, member, options, kept) for member in films}
-    folders: dict[str, list[str]] = {}
-    for member in archive.members:
-        if has_suffix(member, _FRAME_SUFFIXES):
-            folders.setdefault(posixpath.dirname(member), []).append(member)
-    if root := folders.pop("", []):
-        folders["." if archive.name in folders else archive.name] = root
-    clips |= {folder: FrameFolder(archive, sorted(names, key=in_time), options) for folder, names in folders.items()}
-    if not clips:
+    films = {member: [member] for member in archive.members if has_suffix(member, CLIP_SUFFIXES)}
+    folders = frame_folders(archive.members, _FRAME_SUFFIXES)
+    if not films and not folders:
         expected = "folders of .jpg or .png frames, .gif, .mp4 or .npy members"
         raise nothing_to_convert(archive.name, archive.members, "clips", expected)
-    return {clip: clips[clip] for clip in sorted(clips)}
+    wanted = {name: frames for name, frames in (films | folders).items() if _is_below(name, options.folder)}
+    if not wanted:
+        raise ArchiveError(
+            f"{archive.name}: no clips below a folder named {options.folder!r}; there are "
+            f"{', '.join(sorted(films | folders)[:_NUM_SHOWN])}"
+        )
+    masks = masks_beside(wanted)
+    clips: dict[str, Clip] = {}
+    for name, frames in wanted.items():
+        if name in masks:
+            continue
+        if name in films:
+            clips[name] = FilmFile(archive, name, options, kept)
+        else:
+            root = "." if archive.name in folders else archive.name
+            clips[name or root] = FrameFolder(archive, sorted(frames, key=in_time), options)
+    left_out = [
+        Reject(
+            member=mask,
+            reason=f"holds masks of the frames in {frames}" if frames else "lies among masks of the frames of others",
+        )
+        for mask, frames in sorted(masks.items())
+    ]
+    notes: dict[str, Sequence[str]] = {}
+    if masks:
+        reason = f"{left_out[0].reason} and is left out, as are {len(masks)} clips in all"
+        notes[left_out[0].member] = (f"{reason}; --folder takes those of one folder",)
+    if twice := other_resolutions({name: frames for name, frames in wanted.items() if name not in masks}):
+        clip, first = next(iter(twice.items()))
+        notes[clip] = (
+            f"is {first} at another resolution, as are {len(twice)} clips in all; --folder takes those of one folder",
+        )
+    return ListedClips({clip: clips[clip] for clip in sorted(clips)}, left_out, notes)
+
+
+def _is_below(clip: str, folder: str | None) -> bool:
+    return folder is None or f"/{folder.strip('/')}/" in f"/{clip}/"
 
 
 def in_time(member: str) -> tuple[list[str | tuple[int, str]], str]:
