@@ -252,7 +252,8 @@ class SceneSource(Source):
             "converter": "srn",
             "resolution": self.volume.image_size[0],
             "views": self._options.views,
-            "poses": self._options.poses,
+            # Not the usual one, which stores of earlier versions do not name.
+            **({"poses": self._options.poses} if self._options.poses != "opencv" else {}),
             "context_views": self.volume.views,
             "held_out_views": self.volume.held_out_views,
             **{name: getattr(self.volume, name) for name in ("bound", "near", "far", "num_samples")},

@@ -51,12 +51,14 @@ class _Windows:
     Attributes:
         sounding: Those that can be learned from.
         silent: Peaks of the others, in decibels.
-        notes: What is odd about the file, in words.
+        notes: What of the file was read otherwise than its header says, in words.
+        remarks: What else is odd about it.
     """
 
     sounding: Sequence[int]
     silent: Mapping[int, float]
     notes: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 class AudioSource(Source):
@@ -99,7 +101,12 @@ class AudioSource(Source):
             "limit": limits.limit,
             "split": rule,
             "rejects": len(self.rejects),
-            **noted(archive.name, {file: windows.notes for file, windows in found.items()}, report),
+            **noted(
+                archive.name,
+                {file: windows.notes for file, windows in found.items()},
+                {file: windows.remarks for file, windows in found.items()},
+                report,
+            ),
         }
         if limits.check_first is None:
             archive.check_unchanged()
@@ -143,13 +150,13 @@ class AudioSource(Source):
         )
 
     def _inspect(self, file: str) -> _Windows:
-        sound, notes = self._sound(file)
+        sound, notes, remarks = self._sound(file)
         peaks = _peaks(sound, self._count(len(sound)), self.format.samples)
         with np.errstate(divide="ignore"):
             decibels = 20 * np.log10(peaks)
         is_quiet = decibels < self._options.silence
         quiet = {int(k): float(decibels[k]) for k in np.flatnonzero(is_quiet)}
-        return _Windows(sounding=np.flatnonzero(~is_quiet).tolist(), silent=quiet, notes=notes)
+        return _Windows(sounding=np.flatnonzero(~is_quiet).tolist(), silent=quiet, notes=notes, remarks=remarks)
 
     def _glance(self, file: str) -> _Windows:
         length, notes = glance(self._archive.read(file), self.format, self._options)

@@ -134,10 +134,17 @@ class Sound(NamedTuple):
 
 
 class DecodedSound(NamedTuple):
-    """Amplitudes of a file in [-1, 1], at the rate and with the channels of the windows; and what is odd about it."""
+    """A sound file as it is kept.
+
+    Attributes:
+        samples: Amplitudes in [-1, 1], at the rate and with the channels of the windows.
+        notes: What was read otherwise than its header says, in words.
+        remarks: What else is odd about it.
+    """
 
     samples: Float32[np.ndarray, "samples channel"]
     notes: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 @contextlib.contextmanager
@@ -204,7 +211,7 @@ def read_sound(data: bytes, form: WindowFormat, options: SoundOptions) -> Decode
             samples[done : done + len(block)] = np.clip(block, -1, 1)
             done += len(block)
     loud = (f"goes up to {loudest:.3g} times full scale; what is beyond it is clipped",) if loudest > 1 else ()
-    return DecodedSound(samples, (*sound.header.notes, *loud))
+    return DecodedSound(samples, sound.header.notes, loud)
 
 
 def _blocks(sound: Sound) -> Iterator[Float64[np.ndarray, "samples channel"]]:

@@ -163,22 +163,22 @@ class FilmFrame(NamedTuple):
     duration: float | None
 
 
-def film_frames(data: bytes, notes: set[str] | None = None) -> Iterator[FilmFrame]:
+def film_frames(data: bytes, remarks: set[str] | None = None) -> Iterator[FilmFrame]:
     """The frames of a film, one after the other.
 
     Args:
         data: The film.
-        notes: Gets what is odd about it, in words.
+        remarks: Gets what is odd about it, in words.
 
     Raises:
         MemberError: If it is none, cannot be decoded, takes too much, its frames differ in size, or it is in a way that
             would show other colours or shapes; the message is the reason alone.
         MissingLibraryError: If PyAV is not installed, for anything but a GIF.
     """
-    notes = set() if notes is None else notes
+    remarks = set() if remarks is None else remarks
     with _decoding():
         left, first = _FREE_PIXELS + _PIXELS_PER_BYTE * len(data), None
-        for frame in _gif_frames(data) if _format(data) == "gif" else _av_frames(data, notes):
+        for frame in _gif_frames(data) if _format(data) == "gif" else _av_frames(data, remarks):
             check_wanted()
             height, width = frame.pixels.shape[:2]
             left -= height * width
@@ -202,6 +202,11 @@ def frame_rate(data: bytes) -> float | None:
     if rate is not None:
         check_rate(rate)
     return rate
+
+
+def is_avi(data: bytes) -> bool:
+    """Whether a film is an AVI."""
+    return data.startswith(b"RIFF") and data[8:12] in (b"AVI ", b"AVIX")
 
 
 def check_rate(rate: float) -> None:
@@ -230,7 +235,7 @@ def _format(data: bytes) -> str:
         return "mov"
     if data.startswith(b"\x1a\x45\xdf\xa3"):
         return "matroska"
-    if data.startswith(b"RIFF") and data[8:12] in (b"AVI ", b"AVIX"):
+    if is_avi(data):
         return "avi"
     raise MemberError(f"cannot be decoded: starts with {data[:8]!r}, expected a GIF, MP4, MOV, Matroska, WebM or AVI")
 
@@ -286,7 +291,7 @@ def _skip_blocks(data: bytes, position: int) -> int:
     return position + 1
 
 
-def _av_frames(data: bytes, notes: set[str]) -> Iterator[FilmFrame]:
+def _av_frames(data: bytes, remarks: set[str]) -> Iterator[FilmFrame]:
     with _opened(data) as (container, stream):
         # Not the frame's own, which keeps threads that a later fork would wait for.
         reformatter, count = _av().video.reformatter.VideoReformatter(), 0
@@ -297,7 +302,7 @@ def _av_frames(data: bytes, notes: set[str]) -> Iterator[FilmFrame]:
                 raise MemberError(f"cannot be decoded: its frame {count} is damaged or cut")
             _check_colours(frame, stream)
             if frame.interlaced_frame:
-                notes.add("is interlaced: both fields of a frame, which are moments apart, are shown at once")
+                remarks.add("is interlaced: both fields of a frame, which are moments apart, are shown at once")
             has_alpha = _has_alpha(frame, stream)
             pixels = reformatter.reformat(frame, format="rgba" if has_alpha else "rgb24").to_ndarray()
             if has_alpha and stream.codec_context.name == "rawvideo" and not pixels[..., 3].any():
@@ -307,7 +312,7 @@ def _av_frames(data: bytes, notes: set[str]) -> Iterator[FilmFrame]:
             yield FilmFrame(upright, frame.time, None)
             count += 1
         if count < stream.frames and _format(data) == "mov":  # an AVI counts places without a frame, too
-            notes.add(f"shows {count} of the {stream.frames} frames that its header declares")
+            remarks.add(f"shows {count} of the {stream.frames} frames that its header declares")
 
 
 def _has_alpha(frame: Any, stream: Any) -> bool:

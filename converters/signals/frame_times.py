@@ -77,12 +77,14 @@ class FrameTimes:
         )
 
 
-def frame_times(starts: list[float | None], last: float | None) -> FrameTimes | None:
+def frame_times(starts: list[float | None], last: float | None, *, in_order: bool = True) -> FrameTimes | None:
     """When frames are shown, if a film says so of every one.
 
     Args:
         starts: When each one starts, in seconds.
         last: How long the last one is shown; None takes as long as usual.
+        in_order: Whether a time belongs to its frame. Those of an AVI belong to the places of frames in the file, which
+            are in another order; together they are the times at which frames are shown.
 
     Raises:
         MemberError: If the times go back; the message is the reason alone.
@@ -90,9 +92,11 @@ def frame_times(starts: list[float | None], last: float | None) -> FrameTimes | 
     known = [start for start in starts if start is not None]
     if not known or len(known) < len(starts):
         return None
-    found = np.array(known, np.float64)
+    found = np.array(known if in_order else sorted(known), np.float64)
     found -= found[0]
     steps = np.diff(found)
+    if not in_order and (steps <= 0).any():
+        return None
     if (steps <= 0).any():
         k = int(np.flatnonzero(steps <= 0)[0])
         raise MemberError(

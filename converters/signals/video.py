@@ -45,13 +45,15 @@ class _Timed(NamedTuple):
     Attributes:
         rate: Frames per second, if it is known.
         shown: Of each clip that can be used, which of its frames make up its examples.
-        notes: What is odd about each, in words.
+        notes: What was made of some of them, in words.
+        remarks: What is odd about some of them, in words.
         rejects: Why the others cannot be used.
     """
 
     rate: float | int | None
     shown: dict[str, Sequence[int]]
     notes: dict[str, Sequence[str]]
+    remarks: dict[str, Sequence[str]]
     rejects: list[Reject]
 
 
@@ -96,7 +98,7 @@ class VideoSource(Source):
             "limit": limits.limit,
             "split": rule,
             "rejects": len(self.rejects),
-            **noted(archive.name, notes | {k: (*notes.get(k, ()), *v) for k, v in timed.notes.items()}, report),
+            **noted(archive.name, {**notes, **timed.notes}, timed.remarks, report),
         }
         if limits.check_first is None:
             archive.check_unchanged()
@@ -150,28 +152,30 @@ def _of_one_rate(found: Mapping[str, ClipFacts], options: VideoOptions) -> _Time
     """The clips that have the rate of the first film, do not say theirs, or are sampled at it."""
     rates = [facts.fps for facts in sorted(found.values(), key=lambda f: f.uneven is not None) if facts.fps is not None]
     rate = options.fps if options.fps is not None else next(iter(rates), None)
-    timed = _Timed(rate, {}, {}, [])
+    timed = _Timed(rate, {}, {}, {}, [])
     for clip, facts in found.items():
         try:
-            shown, notes = _at_rate(facts, rate, options)
+            shown, note = _at_rate(facts, rate, options)
         except MemberError as error:
             timed.rejects.append(Reject(member=clip, reason=str(error)))
         else:
-            timed.shown[clip], timed.notes[clip] = shown, notes
+            timed.shown[clip], timed.remarks[clip] = shown, facts.remarks
+            if note is not None:
+                timed.notes[clip] = [note]
     return timed
 
 
-def _at_rate(facts: ClipFacts, rate: float | int | None, options: VideoOptions) -> tuple[Sequence[int], Sequence[str]]:
-    """Which frames of a clip make up its examples at a rate, and what is odd about it; MemberError if none do."""
+def _at_rate(facts: ClipFacts, rate: float | int | None, options: VideoOptions) -> tuple[Sequence[int], str | None]:
+    """Which frames of a clip make up its examples at a rate, and what was made of it; MemberError if none do."""
     if facts.uneven is not None and rate is not None:
         shown = facts.uneven.shown(rate)
         _check_length(len(shown), options.frames)
-        return shown.tolist(), (*facts.notes, facts.uneven.sampled(shown, rate))
+        return shown.tolist(), facts.uneven.sampled(shown, rate)
     if options.fps is None and rate is not None and facts.fps is not None and abs(facts.fps / rate - 1) >= _ALIKE:
         raise MemberError(
             f"has {facts.fps:g} frames per second, but the first film has {rate:g}; --fps takes all as they are"
         )
-    return range(facts.length), facts.notes
+    return range(facts.length), None
 
 
 def _grid(options: VideoOptions, rate: float | int | None) -> CellGrid:

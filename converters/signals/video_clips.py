@@ -30,7 +30,7 @@ from converters.images.image_files import (
     read_sized_image,
 )
 from converters.signals.clip_folders import check_names, frame_folders, masks_beside, other_resolutions
-from converters.signals.films import FilmFrame, check_rate, film_frames, frame_rate, on_white
+from converters.signals.films import FilmFrame, check_rate, film_frames, frame_rate, is_avi, on_white
 from converters.signals.frame_times import FrameTimes, frame_times
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.sources.options import ArchiveOptions
@@ -221,13 +221,13 @@ class ClipFacts:
         length: Number of its frames.
         fps: How many there are per second, if it says so; of uneven times, how many usually.
         uneven: When its frames are shown, if not at even times.
-        notes: What is odd about it, in words.
+        remarks: What is odd about it, in words.
     """
 
     length: int
     fps: float | None = None
     uneven: FrameTimes | None = None
-    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -335,10 +335,10 @@ class FilmFile:
 
     def _decode(self) -> DecodedFilm:
         data, side = self._archive.read(self._member), self._options.resolution
-        kept, notes, starts, last = bytearray(), set[str](), list[float | None](), None
+        kept, remarks, starts, last = bytearray(), set[str](), list[float | None](), None
         is_array = has_suffix(self._member, ARRAY_SUFFIXES)
         # One by one: a minute of film in full size takes gigabytes.
-        for frame in self._npy_frames(data) if is_array else film_frames(data, notes):
+        for frame in self._npy_frames(data) if is_array else film_frames(data, remarks):
             kept += fit_frame(frame.pixels, self._options).data
             starts.append(frame.start)
             last = frame.duration
@@ -346,7 +346,7 @@ class FilmFile:
                 raise MemberError(f"has more than {_MOST_KEPT} bytes of frames as examples; cut it into shorter clips")
             take_room(2 * len(kept))  # which are copied as they become more
         frames = np.frombuffer(kept, np.uint8).reshape(-1, side, side, len(CHANNELS[self._options.mode]))
-        facts = ClipFacts(length=len(frames)) if is_array else _film_facts(data, starts, last, notes)
+        facts = ClipFacts(length=len(frames)) if is_array else _film_facts(data, starts, last, tuple(sorted(remarks)))
         return DecodedFilm(frames, facts)
 
     def _npy_frames(self, data: bytes) -> Iterator[FilmFrame]:
@@ -357,17 +357,15 @@ class FilmFile:
             yield FilmFrame(array.read((), k, k + 1)[0], None, None)
 
 
-def _film_facts(data: bytes, starts: list[float | None], last: float | None, notes: set[str]) -> ClipFacts:
+def _film_facts(data: bytes, starts: list[float | None], last: float | None, remarks: tuple[str, ...]) -> ClipFacts:
     """What is known of a film whose frames start at these times, the last one of which is shown so long."""
-    said, times = frame_rate(data), frame_times(starts, last)
+    said, times = frame_rate(data), frame_times(starts, last, in_order=not is_avi(data))
     rate = said if times is None else times.even_rate(said)
-    if times is None or rate is not None:
-        facts = ClipFacts(length=len(starts), fps=rate, notes=tuple(sorted(notes)))
-    else:
-        facts = ClipFacts(length=len(starts), fps=times.usual_rate(said), uneven=times, notes=tuple(sorted(notes)))
-    if facts.fps is not None:
-        check_rate(facts.fps)
-    return facts
+    uneven = times if rate is None else None
+    rate = uneven.usual_rate(said) if uneven is not None else rate
+    if rate is not None:
+        check_rate(rate)
+    return ClipFacts(length=len(starts), fps=rate, uneven=uneven, remarks=remarks)
 
 
 class ListedClips(NamedTuple):

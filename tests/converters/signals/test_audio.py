@@ -437,10 +437,15 @@ def test_whatever_a_decoder_raises_of_one_file_is_its_reject(pack, files, monkey
 
 
 def test_sound_beyond_full_scale_is_clipped_and_said_so(pack):
-    source = open_audio(pack({"a.wav": encode(tone(amplitude=2.0), subtype="FLOAT")}), seconds=0.25)
+    events = []
+    loud = pack({"a.wav": encode(tone(amplitude=2.0), subtype="FLOAT")})
+    source = open_audio(loud, seconds=0.25, report=events.append)
     assert (source.read(0).min(), source.read(0).max()) == (-1, 1)
-    assert source.provenance["notes"] == ["a.wav: goes up to 2 times full scale; what is beyond it is clipped"]
-    assert "notes" not in open_audio(pack({"a.wav": encode(tone(amplitude=1.0))}), seconds=0.25).provenance
+    words = "archive.zip/a.wav: goes up to 2 times full scale; what is beyond it is clipped"
+    assert [event.message for event in events if isinstance(event, Note)] == [words]
+    assert "notes" not in source.provenance
+    open_audio(pack({"a.wav": encode(tone(amplitude=1.0))}), seconds=0.25, report=events.append)
+    assert sum(isinstance(event, Note) for event in events) == 1
 
 
 def extensible(speakers=None, guid=None):

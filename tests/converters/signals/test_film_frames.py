@@ -322,7 +322,16 @@ def test_a_film_that_ends_between_two_frames_says_how_many_are_left(tmp_path):
 
 
 def test_an_interlaced_film_says_so(pack):
-    source = open_video(pack({"a.mp4": film([QUARTERS] * 4, coding={"x264-params": "tff=1"})}), frames=4, resolution=4)
-    assert source.provenance["notes"] == [
-        "a.mp4: is interlaced: both fields of a frame, which are moments apart, are shown at once"
-    ]
+    events = []
+    path = pack({"a.mp4": film([QUARTERS] * 4, coding={"x264-params": "tff=1"})})
+    open_video(path, frames=4, resolution=4, report=events.append)
+    words = "a.mp4: is interlaced: both fields of a frame, which are moments apart, are shown at once"
+    assert [event.message for event in events if isinstance(event, Note)] == [f"archive.zip/{words}"]
+
+
+def test_an_avi_whose_times_are_those_of_another_order_is_even(pack):
+    """Decoders hand out the times of the places in the file, which go back and forth."""
+    source = open_video(pack({"a.avi": film(steps(8), "avi", "libx264")}), frames=8, resolution=4)
+    assert source.domain.lengths[0] == pytest.approx(0.32)
+    assert levels(source) == list(range(8))
+    assert "notes" not in source.provenance
