@@ -11,7 +11,7 @@ from jaxtyping import Float32
 
 from converters.archives.archive import Archive
 from converters.archives.memory_share import room
-from converters.scenes.views import Scene, SceneOptions, Views, list_scenes, read_views
+from converters.scenes.views import Scene, SceneOptions, Views, categories, list_scenes, read_views
 from converters.survey import (
     Outcome,
     in_threads,
@@ -19,7 +19,7 @@ from converters.survey import (
 )
 from functa_store.domains.scene import SceneVolume, camera_rays
 from functa_store.errors import ArchiveError, ConfigError, MemberError
-from functa_store.progress import Report
+from functa_store.progress import Note, Report
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import (
@@ -163,7 +163,15 @@ class SceneSource(Source):
         self.ids = [scene.name for scene in self._scenes]
         splits = [scene.split for scene in self._scenes]
         self.split = hold_out_every(len(splits)) if None in splits else np.array(splits, "U10")
-        self.labels = _categories([scene.category for scene in self._scenes])
+        if None in splits and any(splits):
+            outside = next(scene.name for scene in self._scenes if scene.split is None)
+            report(
+                Note(
+                    message=f"{archive.name}: {splits.count(None)} of {len(splits)} scenes lie in no folder named as a "
+                    f"split, such as {outside}; so the folders' splits are not taken, and every tenth scene is held out"
+                )
+            )
+        self.labels = _categories(categories(self._scenes))
         self.provenance = {
             "archive": archive.name,
             "sha256": archive.sha256() if limits.check_first is None else None,
@@ -244,6 +252,8 @@ class SceneSource(Source):
             "converter": "srn",
             "resolution": self.volume.image_size[0],
             "views": self._options.views,
+            # Not the usual one, which stores of earlier versions do not name.
+            **({"poses": self._options.poses} if self._options.poses != "opencv" else {}),
             "context_views": self.volume.views,
             "held_out_views": self.volume.held_out_views,
             **{name: getattr(self.volume, name) for name in ("bound", "near", "far", "num_samples")},

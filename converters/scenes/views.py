@@ -6,7 +6,7 @@ import math
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float, Float64, Num, UInt8
@@ -15,7 +15,15 @@ from PIL import Image, PngImagePlugin
 from converters.archives.archive import Archive
 from converters.archives.memory_share import check_wanted, take_room
 from functa_store.config import whole
-from functa_store.domains.scene import MOST_PIXELS, MOST_SAMPLES, MOST_VIEWS, Lens, check_pose
+from functa_store.domains.scene import (
+    MOST_PIXELS,
+    MOST_SAMPLES,
+    MOST_VIEWS,
+    Lens,
+    camera_rays,
+    check_pose,
+    other_convention,
+)
 from functa_store.errors import ConfigError, GridError, MemberError
 from functa_store.sources.options import ArchiveOptions
 from functa_store.sources.splits import SPLIT_WORDS, evenly_centred, split_of_word
@@ -25,6 +33,8 @@ BOUND_PER_DISTANCE = 0.5 / 1.3
 diagonal of 1, whatever its proportions, and so within 0.5 of the centre."""
 
 _DIGITS = 6
+
+Convention = Literal["opencv", "opengl", "world-to-camera", "opengl-world-to-camera"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +50,9 @@ class SceneOptions(ArchiveOptions):
         near: Where samples along a ray begin; None means `bound` before the centre, from the nearest camera.
         far: Where they end; None means `bound` behind the centre, from the farthest camera.
         num_samples: Samples per ray.
+        poses: What a pose is: "opencv" takes points of a camera (x right, y down, z forward) to the world, "opengl"
+            those of one with y up and z back; "world-to-camera" and "opengl-world-to-camera" are their inverses.
+            Cameras that do not see the scene that way are rejects.
     """
 
     resolution: int | None = 64
@@ -50,6 +63,7 @@ class SceneOptions(ArchiveOptions):
     near: float | None = None
     far: float | None = None
     num_samples: int = 32
+    poses: Convention = "opencv"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,8 +117,10 @@ class SceneOptions(ArchiveOptions):
 
 INTRINSICS = "intrinsics.txt"
 
-# "cars_train", "cars_train_val" (new views of the training scenes), or "train" alone.
-_SPLIT_FOLDER = re.compile(rf"^(?:(?P<category>.+?)(?:_train)?_)?(?P<split>{'|'.join(SPLIT_WORDS)})$", re.IGNORECASE)
+# "cars_train", "cars_train_val" (new views of the training scenes), or "train" alone; and "train_cars".
+_WORDS = "|".join(SPLIT_WORDS)
+_SPLIT_FOLDER = re.compile(rf"^(?:(?P<category>.+?)(?:_train)?_)?(?P<split>{_WORDS})$", re.IGNORECASE)
+_SPLIT_FIRST = re.compile(rf"^(?P<split>{_WORDS})_(?P<category>.+)$", re.IGNORECASE)
 _FILE = re.compile(r"^(?P<scene>.+)/(?:(?P<part>rgb|pose)/(?P<name>[^/]+)\.(?P<suffix>[^./]+)|intrinsics\.txt)$")
 _MOST_TEXT, _NUM_SHOWN = 1 << 16, 60
 _SUFFIX = {"rgb": "png", "pose": "txt"}
@@ -143,9 +159,18 @@ class Scene(NamedTuple):
 
     @property
     def category(self) -> str:
-        """The category that its folders name; empty if they name none."""
+        """The category that the folder of its split names, as in cars_train; empty if it names none."""
         found = _split_folder(self.name)
-        return (found["category"] if found else None) or ""
+        named = (found["category"] if found else None) or ""
+        return "" if split_of_word(named) else named
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """The folders that it lies in, but for that of its split."""
+        found, folders = _split_folder(self.name), self.name.split("/")[:-1]
+        if found:
+            del folders[len(folders) - 1 - folders[::-1].index(found.string)]
+        return tuple(folders)
 
 
 def list_scenes(members: Iterable[str]) -> tuple[list[Scene], list[str]]:
@@ -160,6 +185,19 @@ def list_scenes(members: Iterable[str]) -> tuple[list[Scene], list[str]]:
         scene = parts.setdefault(found["scene"], {"rgb": set(), "pose": set(), INTRINSICS: set()})
         scene[found["part"] or INTRINSICS].add(member)
     return [_scene(name, parts[name]) for name in sorted(parts)], others
+
+
+def categories(scenes: Sequence[Scene]) -> list[str]:
+    """The category of each scene: as the folders of splits name them (cars_train), else by its other folders.
+
+    So it is cars in train/cars/a as in cars/train/a; folders that all scenes lie in name none.
+    """
+    named = [scene.category for scene in scenes]
+    if any(named) or not scenes:
+        return named
+    places = [scene.place for scene in scenes]
+    common = len(posixpath.commonprefix(places))
+    return ["/".join(place[common:]) for place in places]
 
 
 def _scene(name: str, parts: dict[str, set[str]]) -> Scene:
@@ -180,7 +218,7 @@ def _problem(parts: dict[str, set[str]], no_pose: set[str], no_image: set[str]) 
 
 def _split_folder(scene: str) -> re.Match[str] | None:
     """The folder nearest to a scene that is named as a split."""
-    matches = (_SPLIT_FOLDER.match(folder) for folder in reversed(scene.split("/")[:-1]))
+    matches = (_SPLIT_FOLDER.match(folder) or _SPLIT_FIRST.match(folder) for folder in reversed(scene.split("/")[:-1]))
     return next(filter(None, matches), None)
 
 
@@ -206,6 +244,10 @@ MOST_RAYS = 1 << 24
 """Pixels of all views of an example, 36 bytes each as rays."""
 
 _BYTES_PER_RAY = 36
+_RAYS = 8  # along each edge of an image, to see whether cameras see the scene
+_FEWEST_VIEWS, _FEWEST_RAYS = 0.5, 0.02
+_WIDEST = 20  # focal lengths along an edge: 169 degrees
+_ALIKE = 0.1  # focal lengths along rows and columns
 _PNG = b"\x89PNG\r\n\x1a\n"
 _WHITE = 255
 
@@ -241,10 +283,14 @@ def read_views(archive: Archive, scene: Scene, options: SceneOptions, size: int 
         raise MemberError(scene.problem)
     context, held_out = options.choose(len(scene.views))
     views = [scene.views[i] for i in (*context, *held_out)]
-    focal, centre, (height, width) = read_intrinsics(archive.read(scene.intrinsics))
+    lens, (height, width), is_inverse = read_intrinsics(archive.read(scene.intrinsics))
+    if is_inverse and not options.poses.endswith("world-to-camera"):
+        raise MemberError(f"{INTRINSICS}: poses are world to camera, expected camera to world; --poses world-to-camera")
     if len(views) > MOST_RAYS:
         raise MemberError(f"has {len(views)} views, more than can be learned; take fewer with --views")
     poses = np.stack([_named(view.pose, read_pose, archive) for view in views])
+    check_cameras(poses, lens, (height, width), options)
+    poses = camera_to_world(poses, options.poses)
     images, first, white = np.empty((0, 0, 0, 3), np.uint8), (0, 0), True
     for k, view in enumerate(views):
         check_wanted()
@@ -259,7 +305,7 @@ def read_views(archive: Archive, scene: Scene, options: SceneOptions, size: int 
     if white:
         raise MemberError("all its views are white; there is nothing to see")
     across, down = images.shape[2] / width, images.shape[1] / height
-    lens = Lens(focal * across, (centre[0] * across, centre[1] * down), focal * down)
+    lens = _scaled(lens, across, down)
     return Views(images, poses, lens)
 
 
@@ -283,28 +329,156 @@ def _shape(found: tuple[int, int], size: int | None, promised: tuple[int, int], 
     return shape
 
 
-def read_intrinsics(text: bytes) -> tuple[float, tuple[float, float], tuple[int, int]]:
-    """Focal length, principal point (column, row), and height and width, all in pixels, of SRN's `intrinsics.txt`.
+class Intrinsics(NamedTuple):
+    """What `intrinsics.txt` says.
 
-    Line 1 is "f cx cy 0.", line 2 the scene's barycentre, then come the near plane and the scale, of which published
-    archives have one or both, and a line with height and width. A last line of 1 says that poses are world to camera.
+    Attributes:
+        lens: In pixels of images in full size.
+        size: Their height and width.
+        is_inverse: Whether it says that poses are world to camera.
+    """
+
+    lens: Lens
+    size: tuple[int, int]
+    is_inverse: bool
+
+
+_FORMS = (
+    "expected 'f cx cy 0.', 'fx fy cx cy' or a 3x3 or 4x4 matrix [fx 0 cx; 0 fy cy; 0 0 1] first, 'height width' last, "
+    "all in pixels"
+)
+
+
+def read_intrinsics(text: bytes) -> Intrinsics:
+    """Lens and image size of an `intrinsics.txt`, of SRN's form or another one that cannot be taken for it.
+
+    SRN's line 1 is "f cx cy 0.", line 2 the scene's barycentre, then come the near plane and the scale, of which
+    published archives have one or both, and a line with height and width. A last line of 1 says that poses are world
+    to camera. Other programs write "fx fy cx cy", or a matrix in three or four lines, before height and width.
 
     Raises:
-        MemberError: If it is no such file.
+        MemberError: If it is no such file, or may be read in two ways; the message says what was found and expected.
     """
     lines = numbers(text, INTRINSICS)
-    if len(lines) < 2 or len(lines[0]) < 3:
-        raise MemberError(f"{INTRINSICS}: found {len(lines)} lines, expected 'f cx cy 0.' first, 'height width' last")
+    is_inverse = False
     if len(lines) > 2 and len(lines[-1]) == 1 and len(lines[-2]) == 2:
-        if lines[-1][0]:
-            raise MemberError(f"{INTRINSICS}: poses are world to camera, expected camera to world; invert them")
-        lines.pop()
-    (focal, *centre), size = lines[0][:3], lines[-1]
-    if not 0 < focal < math.inf or not all(map(math.isfinite, centre)):
-        raise MemberError(f"{INTRINSICS}: found f, cx, cy = {lines[0][:3]}, expected finite numbers and f above 0")
+        is_inverse = bool(lines.pop()[0])
+    if len(lines) < 2 or len(lines[0]) < 3:
+        raise MemberError(f"{INTRINSICS}: found {len(lines)} lines, {_FORMS}")
+    size = lines[-1]
     if len(size) != 2 or not all(number >= 1 and number % 1 == 0 for number in size):
         raise MemberError(f"{INTRINSICS}: found {size} in the last line, expected height and width in pixels")
-    return focal, (centre[0], centre[1]), (int(size[0]), int(size[1]))
+    height, width = (int(number) for number in size)
+    across, down, column, row = _pinhole(lines[:-1])
+    found = f"{INTRINSICS}: found f, cx, cy = {across:g}, {column:g}, {row:g} for images of {width} x {height} pixels"
+    if not all(0 < focal < math.inf for focal in (across, down)) or not all(map(math.isfinite, (column, row))):
+        raise MemberError(f"{found}, expected finite numbers and f above 0")
+    if not (0 < column < width and 0 < row < height):
+        raise MemberError(f"{found}, of which the principal point lies outside the image; {_FORMS}")
+    if min(across, down) * _WIDEST < max(height, width):
+        raise MemberError(f"{found}, expected a focal length in pixels, of {max(height, width) / _WIDEST:g} at least")
+    return Intrinsics(Lens(across, (column, row), None if across == down else down), (height, width), is_inverse)
+
+
+def _pinhole(lines: Sequence[Sequence[float]]) -> tuple[float, float, float, float]:
+    """Focal lengths along a row and a column, and column and row of the principal point; MemberError if unclear."""
+    first, found = lines[0], f"{INTRINSICS}: found {' '.join(f'{number:g}' for number in lines[0][:_NUM_SHOWN])!r}"
+    if (matrix := _matrix(lines)) is not None:
+        if matrix[0, 1]:
+            raise MemberError(f"{found} first, a matrix of a lens whose pixels are askew ({matrix[0, 1]:g})")
+        return float(matrix[0, 0]), float(matrix[1, 1]), float(matrix[0, 2]), float(matrix[1, 2])
+    if len(first) > 4:
+        raise MemberError(f"{found} first, {_FORMS}")
+    if len(first) == 3 or not first[3]:
+        return first[0], first[0], first[1], first[2]
+    if not abs(first[1] - first[0]) <= _ALIKE * abs(first[0]):  # also of what is not a number
+        raise MemberError(f"{found} first, which is neither 'f cx cy 0.' nor 'fx fy cx cy' with fx about fy; {_FORMS}")
+    return first[0], first[1], first[2], first[3]
+
+
+def _matrix(lines: Sequence[Sequence[float]]) -> Float64[np.ndarray, "3 3"] | None:
+    """The upper left corner of a matrix of a lens in the first lines, or in one; None if there is none."""
+    shapes = {9: (3, 3), 12: (3, 4), 16: (4, 4)}
+    if len(lines[0]) in shapes:
+        matrix = np.reshape(lines[0], shapes[len(lines[0])])
+    else:
+        columns = len(lines[0])
+        rows = next((k for k, line in enumerate(lines) if len(line) != columns), len(lines))
+        if columns not in (3, 4) or rows < 3:
+            return None
+        matrix = np.array(lines[: min(rows, columns)])
+    corner, rest = matrix[:3, :3], np.eye(4)[: len(matrix), : matrix.shape[1]].copy()
+    rest[:2, :3] = corner[:2]
+    rest[1, 0] = 0
+    return corner if (matrix == rest).all() else None
+
+
+def camera_to_world(
+    poses: Float64[np.ndarray, "*views 4 4"], convention: Convention
+) -> Float64[np.ndarray, "*views 4 4"]:
+    """Poses as they stand in files, as camera to world of OpenCV's convention."""
+    found = np.linalg.inv(poses) if convention.endswith("world-to-camera") else poses
+    return other_convention(found) if convention.startswith("opengl") else found
+
+
+def check_cameras(
+    poses: Float64[np.ndarray, "views 4 4"], lens: Lens, size: tuple[int, int], options: SceneOptions
+) -> None:
+    """Refuse cameras that do not see the scene: their poses are of another convention, or it lies elsewhere.
+
+    Args:
+        poses: As they stand in files.
+        lens: Of all of them.
+        size: Height and width of their images.
+        options: How poses are read, and where the scene lies.
+
+    Raises:
+        MemberError: If so; the message says in which convention they would see it.
+    """
+    seen = {word: _seen(camera_to_world(poses, word), lens, size, options.bound) for word in get_args(Convention)}
+    views, rays = seen[options.poses]
+    if not math.isfinite(rays):  # cameras at the centre: only a bound says where the scene is
+        return
+    best = max(get_args(Convention), key=lambda word: seen[word][1])
+    if views >= _FEWEST_VIEWS and rays >= _FEWEST_RAYS and rays >= seen[best][1] / 2:
+        return
+    problem = (
+        f"its cameras do not see the scene: with --poses {options.poses} {views:.0%} of the views and {rays:.0%} of "
+        "their rays meet the cube around the origin"
+    )
+    if best != options.poses and seen[best][1] >= _FEWEST_RAYS:
+        raise MemberError(f"{problem}, with --poses {best} {seen[best][0]:.0%} and {seen[best][1]:.0%}")
+    raise MemberError(f"{problem}; move the origin of the poses into the scene, or give its --bound")
+
+
+def _seen(
+    poses: Float64[np.ndarray, "views 4 4"], lens: Lens, size: tuple[int, int], bound: float | None
+) -> tuple[float, float]:
+    """The shares of views and of all their rays that meet the cube; not a number if the cube has no size."""
+    half = bound or BOUND_PER_DISTANCE * float(np.median(np.linalg.norm(poses[:, :3, 3], axis=-1)))
+    if not half > 0:
+        return math.nan, math.nan
+    coarse = _scaled(lens, _RAYS / size[1], _RAYS / size[0])
+    shares = np.array([_share(*camera_rays(pose, _RAYS, _RAYS, coarse), half) for pose in poses])
+    return float((shares > 0).mean()), float(shares.mean())
+
+
+def _share(origins: Float[np.ndarray, "y x 3"], directions: Float[np.ndarray, "y x 3"], half: float) -> float:
+    """The share of rays that meet a cube around the origin, in front of the camera."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        near, far = (-half - origins) / directions, (half - origins) / directions
+    # Of a ray along two planes and between them, which they do not limit, the sum is -inf + inf, or 0 / 0.
+    limits = ~np.isnan(near + far)
+    first = np.fmax(np.fmin(near, far).max(-1, initial=-np.inf, where=limits), 0)
+    last = np.fmax(near, far).min(-1, initial=np.inf, where=limits)
+    return float((last > first).mean())
+
+
+def _scaled(lens: Lens, across: float, down: float) -> Lens:
+    """A lens in pixels of an image that has so many times as many columns and rows."""
+    column, row = lens.centre or (math.nan, math.nan)
+    focal_down = lens.focal if lens.focal_down is None else lens.focal_down
+    return Lens(lens.focal * across, (column * across, row * down), focal_down * down)
 
 
 def read_pose(text: bytes) -> Float64[np.ndarray, "4 4"]:

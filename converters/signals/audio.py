@@ -19,12 +19,14 @@ from converters.archives.memory_share import DECODED_BYTES, room
 from converters.folders import group_labels, group_split
 from converters.signals.audio_files import (
     CHANNELS,
+    DecodedSound,
     SoundOptions,
     WindowFormat,
     glance,
     read_sound,
     window_format,
 )
+from converters.signals.notes import noted
 from converters.survey import in_threads, survey
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.domains.cells import CellGrid
@@ -44,10 +46,19 @@ _VALUES_AT_ONCE = 1 << 20
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Windows:
-    """The windows of one file: which can be learned from, and the peaks, in decibels, of those that are silent."""
+    """The windows of one file.
+
+    Attributes:
+        sounding: Those that can be learned from.
+        silent: Peaks of the others, in decibels.
+        notes: What of the file was read otherwise than its header says, in words.
+        remarks: What else is odd about it.
+    """
 
     sounding: Sequence[int]
     silent: Mapping[int, float]
+    notes: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 class AudioSource(Source):
@@ -70,7 +81,7 @@ class AudioSource(Source):
         if not files:
             raise nothing_to_convert(archive.name, archive.members, "sound files", ".wav or .flac members")
         self.format = form = _first_format(archive, files, options)
-        self._kept = LRUCache[np.ndarray](DECODED_BYTES, keeps_last=True)
+        self._kept = LRUCache[DecodedSound](DECODED_BYTES, keeps_last=True)
         found, rejects = self._survey(files, limits, report)
         self._places = [(file, k) for file, windows in found.items() for k in windows.sounding][: limits.limit]
         self.rejects = [*rejects, *_silent(found, options), *([] if limits.limit else _no_sounds(archive))]
@@ -90,6 +101,12 @@ class AudioSource(Source):
             "limit": limits.limit,
             "split": rule,
             "rejects": len(self.rejects),
+            **noted(
+                archive.name,
+                {file: windows.notes for file, windows in found.items()},
+                {file: windows.remarks for file, windows in found.items()},
+                report,
+            ),
         }
         if limits.check_first is None:
             archive.check_unchanged()
@@ -104,7 +121,7 @@ class AudioSource(Source):
         file, k = self._places[index]
         try:
             with room():
-                return _window(self._sound(file), k, self.format.samples)
+                return _window(self._sound(file).samples, k, self.format.samples)
         except MemberError as error:
             raise MemberError(f"{self._archive.name}/{file}: {error}") from error
 
@@ -125,23 +142,25 @@ class AudioSource(Source):
         made = survey(self._archive.name, "sound files", files, outcomes, len(files), limits, report, listed)
         return {files[k]: windows for k, windows in made.found.items()}, made.rejects
 
-    def _sound(self, file: str) -> Float32[np.ndarray, "samples channel"]:
+    def _sound(self, file: str) -> DecodedSound:
         return self._kept.get_or_make(
-            file, lambda: read_sound(self._archive.read(file), self.format, self._options), lambda sound: sound.nbytes
+            file,
+            lambda: read_sound(self._archive.read(file), self.format, self._options),
+            lambda sound: sound.samples.nbytes,
         )
 
     def _inspect(self, file: str) -> _Windows:
-        sound = self._sound(file)
+        sound, notes, remarks = self._sound(file)
         peaks = _peaks(sound, self._count(len(sound)), self.format.samples)
         with np.errstate(divide="ignore"):
             decibels = 20 * np.log10(peaks)
         is_quiet = decibels < self._options.silence
         quiet = {int(k): float(decibels[k]) for k in np.flatnonzero(is_quiet)}
-        return _Windows(sounding=np.flatnonzero(~is_quiet).tolist(), silent=quiet)
+        return _Windows(sounding=np.flatnonzero(~is_quiet).tolist(), silent=quiet, notes=notes, remarks=remarks)
 
     def _glance(self, file: str) -> _Windows:
-        length = glance(self._archive.read(file), self.format, self._options)
-        return _Windows(sounding=range(self._count(length)), silent={})
+        length, notes = glance(self._archive.read(file), self.format, self._options)
+        return _Windows(sounding=range(self._count(length)), silent={}, notes=notes)
 
     def _count(self, length: int) -> int:
         window = self.format.samples

@@ -1,18 +1,20 @@
 """Amplitudes of one sound file."""
 
+import contextlib
 import dataclasses
 import io
 import itertools
 import math
-import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from converters.archives.memory_share import check_wanted, take_room
-from functa_store.errors import ConfigError, MemberError
+from converters.archives.plain_files import shown
+from converters.signals.sound_headers import SoundHeader, read_header
+from functa_store.errors import ConfigError, FunctaStoreError, MemberError
 from functa_store.sources.options import ArchiveOptions
 from functa_store.support.optional import require
 
@@ -28,12 +30,9 @@ _LONGEST = 1 << 24
 _MOST_VALUES = 1 << 27  # half a gigabyte
 _ALWAYS_WINDOWS = 1 << 13  # of a file, however few bytes it has
 _VALUES_AT_ONCE = 1 << 18
+_LEFT_AND_RIGHT = (0, 0x3, 0x30, 0xC0, 0x600)  # of loudspeakers: unknown; front, back, of the centre, at the sides
 _MOST_STEPS = 1 << 18  # of a ratio of rates: the filter has twenty times as many weights
-_MOST_CHUNKS = 1 << 12
-_ENCODINGS = (0x01, 0x02, 0x03, 0x06, 0x07, 0x11, 0x31)  # not MP3 and the like
-_EXTENSIBLE = 0xFFFE
 _LOUDEST = 8.0  # 18 dB above full scale; beyond it, numbers are no amplitudes
-_STREAMED = 0x7FFF0000  # what writes to a pipe gives no size, or about the largest one
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,9 +97,9 @@ def window_format(data: bytes, options: SoundOptions) -> WindowFormat:
         MemberError: If the file is no sound.
         ConfigError: If a window would hold fewer than two samples.
     """
-    with open_sound(data) as file:
-        rate = options.sample_rate or file.samplerate
-        num_channels = {"mono": 1, "stereo": 2}.get(options.channels, file.channels)
+    with open_sound(data) as sound:
+        rate = options.sample_rate or sound.sample_rate
+        num_channels = {"mono": 1, "stereo": 2}.get(options.channels, sound.num_channels)
     if num_channels not in CHANNELS:
         raise MemberError(f"has {num_channels} channels, expected 1 or 2; --channels mono mixes them")
     samples = options.samples or round((options.seconds or 0) * rate)
@@ -110,32 +109,77 @@ def window_format(data: bytes, options: SoundOptions) -> WindowFormat:
     return WindowFormat(sample_rate=rate, samples=samples, num_channels=num_channels)
 
 
-def open_sound(data: bytes) -> "SoundFile":
-    """A WAV or FLAC file with its header read.
+class Sound(NamedTuple):
+    """A sound file that is open.
+
+    Attributes:
+        file: Its decoder.
+        samples: Per channel, as its header declares them.
+        header: What else that declares.
+    """
+
+    file: "SoundFile"
+    samples: int
+    header: SoundHeader
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz."""
+        return self.file.samplerate
+
+    @property
+    def num_channels(self) -> int:
+        """Of the file."""
+        return self.file.channels
+
+
+class DecodedSound(NamedTuple):
+    """A sound file as it is kept.
+
+    Attributes:
+        samples: Amplitudes in [-1, 1], at the rate and with the channels of the windows.
+        notes: What was read otherwise than its header says, in words.
+        remarks: What else is odd about it.
+    """
+
+    samples: Float32[np.ndarray, "samples channel"]
+    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def open_sound(data: bytes) -> Iterator[Sound]:
+    """A WAV or FLAC file with its header read; whatever a decoder raises inside is an error of the file.
 
     Raises:
-        MemberError: If it is none, or truncated; the message is the reason alone.
+        MemberError: If it is none, truncated, or cannot be decoded; the message is the reason alone.
         MissingLibraryError: If soundfile is not installed.
     """
-    if not data:
-        raise MemberError("is empty (0 bytes)")
-    if not (data[:4] in (b"RIFF", b"RF64") and data[8:12] == b"WAVE") and not data.startswith(b"fLaC"):
-        raise MemberError(f"starts with {data[:8]!r}, expected a WAV or FLAC file")
-    if not data.startswith(b"fLaC"):
-        _check_chunks(data)
+    header = read_header(data)
     soundfile = _soundfile()
     try:
-        file = soundfile.SoundFile(io.BytesIO(data))
-    except (soundfile.SoundFileError, ValueError, OverflowError) as error:
-        raise MemberError(f"has a damaged header: {getattr(error, 'error_string', error)}") from error
-    if not 1 <= file.samplerate <= _FASTEST or file.frames < 0:
-        raise MemberError(
-            f"says that it has {file.frames} samples at {file.samplerate} Hz, expected 1 to {_FASTEST} Hz"
-        )
-    return file
+        file = soundfile.SoundFile(io.BytesIO(header.data))
+    except Exception as error:  # libsndfile and what wraps it raise nearly anything on damaged data
+        raise MemberError(f"has a damaged header: {_reason(error)}") from error
+    try:
+        with file:
+            if not 1 <= file.samplerate <= _FASTEST or file.frames < 0:
+                raise MemberError(
+                    f"says that it has {file.frames} samples at {file.samplerate} Hz, expected 1 to {_FASTEST} Hz"
+                )
+            yield Sound(file, file.frames if header.samples is None else header.samples, header)
+    except (FunctaStoreError, MemoryError):
+        raise
+    except Exception as error:  # as above
+        raise MemberError(f"cannot be decoded: {_reason(error)}") from error
 
 
-def read_sound(data: bytes, form: WindowFormat, options: SoundOptions) -> Float32[np.ndarray, "samples channel"]:
+def _reason(error: Exception) -> str:
+    """What a decoder said, for a person; its name if it said nothing."""
+    return shown(str(getattr(error, "error_string", error))) or type(error).__name__
+
+
+def read_sound(data: bytes, form: WindowFormat, options: SoundOptions) -> DecodedSound:
     """All of a file, at the rate and with the channels of the windows.
 
     What goes beyond full scale is clipped, as a player does; resampling overshoots by a little.
@@ -145,49 +189,52 @@ def read_sound(data: bytes, form: WindowFormat, options: SoundOptions) -> Float3
         form: What to make of it.
         options: Whether it may be resampled.
 
-    Returns:
-        Amplitudes in [-1, 1], full scale.
-
     Raises:
         MemberError: If it is no such sound, damaged, truncated, without a sample, of another rate or number of
             channels than may be, or its numbers are no amplitudes; the message is the reason alone.
     """
-    with open_sound(data) as file:
-        _check_header(file, form, options)
-        length = _length(file, form)
+    with open_sound(data) as sound:
+        _check_header(sound, form, options)
+        length = _length(sound, form)
         _check_windows(length, form, len(data))
         take_room(4 * length * form.num_channels)
-        sound, done = np.empty((length, form.num_channels), np.float32), 0
-        for block in resampled(_blocks(file, form.num_channels), file.samplerate, form.sample_rate):
-            sound[done : done + len(block)] = np.clip(block, -1, 1)
+        samples, done = np.empty((length, form.num_channels), np.float32), 0
+        loudest = 0.0
+
+        def mixed() -> Iterator[Float64[np.ndarray, "samples channel"]]:
+            nonlocal loudest
+            for block in _blocks(sound):
+                loudest = max(loudest, float(np.abs(block).max()))
+                yield _mixed(block, form.num_channels)
+
+        for block in resampled(mixed(), sound.sample_rate, form.sample_rate):
+            samples[done : done + len(block)] = np.clip(block, -1, 1)
             done += len(block)
-    return sound
+    loud = (f"goes up to {loudest:.3g} times full scale; what is beyond it is clipped",) if loudest > 1 else ()
+    return DecodedSound(samples, sound.header.notes, loud)
 
 
-def _blocks(file: "SoundFile", num_channels: int) -> Iterator[Float64[np.ndarray, "samples channel"]]:
-    """The samples of a file in a row, mixed; all at once they would take eight bytes for each that it promises."""
-    done, frames = 0, file.frames
-    while done < frames:
+def _blocks(sound: Sound) -> Iterator[Float64[np.ndarray, "samples channel"]]:
+    """The samples of a file in a row; all at once they would take eight bytes for each that it promises."""
+    done, most = 0, max(1, _VALUES_AT_ONCE // sound.num_channels)
+    while done < sound.samples:
         check_wanted()
-        try:
-            block = file.read(max(1, _VALUES_AT_ONCE // file.channels), dtype="float64", always_2d=True)
-        except _soundfile().SoundFileError as error:
-            raise MemberError(f"cannot be decoded: {getattr(error, 'error_string', error)}") from error
+        block = sound.file.read(min(most, sound.samples - done), dtype="float64", always_2d=True)
         if not len(block):
-            raise MemberError(f"is truncated: it has {done} of {frames} samples")
+            raise MemberError(f"is truncated: it has {done} of {sound.samples} samples")
         if not np.isfinite(block).all() or np.abs(block).max() > _LOUDEST:
             raise MemberError(f"holds numbers up to {np.abs(block).max()}, expected amplitudes in [-1, 1]")
         done += len(block)
-        yield _mixed(block, num_channels)
+        yield block
 
 
-def glance(data: bytes, form: WindowFormat, options: SoundOptions) -> int:
-    """Number of samples that `read_sound` gives, from the header alone; errors as there."""
-    with open_sound(data) as file:
-        _check_header(file, form, options)
-        length = _length(file, form)
+def glance(data: bytes, form: WindowFormat, options: SoundOptions) -> tuple[int, tuple[str, ...]]:
+    """Number of samples that `read_sound` gives, and what is odd, from the header alone; errors as there."""
+    with open_sound(data) as sound:
+        _check_header(sound, form, options)
+        length = _length(sound, form)
         _check_windows(length, form, len(data))
-        return length
+        return length, sound.header.notes
 
 
 def _check_windows(length: int, form: WindowFormat, num_bytes: int) -> None:
@@ -199,34 +246,40 @@ def _check_windows(length: int, form: WindowFormat, num_bytes: int) -> None:
         )
 
 
-def _length(file: "SoundFile", form: WindowFormat) -> int:
+def _length(sound: Sound, form: WindowFormat) -> int:
     """Samples of a channel once it has been resampled."""
-    common = math.gcd(file.samplerate, form.sample_rate)
-    return -(-file.frames * (form.sample_rate // common) // (file.samplerate // common))
+    common = math.gcd(sound.sample_rate, form.sample_rate)
+    return -(-sound.samples * (form.sample_rate // common) // (sound.sample_rate // common))
 
 
-def _check_header(file: "SoundFile", form: WindowFormat, options: SoundOptions) -> None:
-    if file.frames == 0:
+def _check_header(sound: Sound, form: WindowFormat, options: SoundOptions) -> None:
+    rate, num_channels = sound.sample_rate, sound.num_channels
+    if sound.samples == 0:
         raise MemberError("holds no samples (zero length)")
-    values = max(_length(file, form) * form.num_channels, file.frames * file.channels // 2)
+    values = max(_length(sound, form) * form.num_channels, sound.samples * num_channels // 2)
     if values > _MOST_VALUES:
         raise MemberError(
             f"says that it has {values} samples, more than the {_MOST_VALUES} that are held in memory; cut it into "
             "shorter files"
         )
-    if file.samplerate != form.sample_rate and options.sample_rate is None:
+    if sound.file.frames > sound.samples + sound.header.most_padding:
+        raise MemberError(f"holds {sound.file.frames} samples, but its header declares {sound.samples} (fact)")
+    if rate != form.sample_rate and options.sample_rate is None:
+        raise MemberError(f"has {rate} Hz, but the first file has {form.sample_rate}; --sample-rate resamples all")
+    common = math.gcd(rate, form.sample_rate)
+    if max(rate, form.sample_rate) // common > _MOST_STEPS:
+        raise MemberError(f"has {rate} Hz, which takes too long to resample to {form.sample_rate}")
+    if options.channels == "keep" and num_channels != form.num_channels:
         raise MemberError(
-            f"has {file.samplerate} Hz, but the first file has {form.sample_rate}; --sample-rate resamples all"
+            f"has {num_channels} channels, but the first file has {form.num_channels}; --channels mono mixes them"
         )
-    common = math.gcd(file.samplerate, form.sample_rate)
-    if max(file.samplerate, form.sample_rate) // common > _MOST_STEPS:
-        raise MemberError(f"has {file.samplerate} Hz, which takes too long to resample to {form.sample_rate}")
-    if options.channels == "keep" and file.channels != form.num_channels:
+    if options.channels == "stereo" and num_channels > 2:
+        raise MemberError(f"has {num_channels} channels, expected 1 or 2; --channels mono mixes them")
+    if form.num_channels == 2 and num_channels == 2 and sound.header.speakers not in _LEFT_AND_RIGHT:
         raise MemberError(
-            f"has {file.channels} channels, but the first file has {form.num_channels}; --channels mono mixes them"
+            f"has two channels that are not left and right (loudspeakers {sound.header.speakers:#x}); --channels mono "
+            "mixes them"
         )
-    if options.channels == "stereo" and file.channels > 2:
-        raise MemberError(f"has {file.channels} channels, expected 1 or 2; --channels mono mixes them")
 
 
 def _mixed(sound: Float64[np.ndarray, "samples given"], num_channels: int) -> Float64[np.ndarray, "samples channel"]:
@@ -271,35 +324,6 @@ def resampled(
             yield new[before * up // down : None if last else (before + part) * up // down]
             start = before + part - min(before + part, beside)
             kept, before = kept[start:], before + part - start
-
-
-def _check_chunks(data: bytes) -> None:
-    """Refuse a WAV that is cut short, of which libsndfile takes what is there, or that needs another decoder."""
-    position, long = 12, None
-    for _ in range(_MOST_CHUNKS):
-        if position + 8 > len(data):
-            raise MemberError("is truncated: its samples (the data chunk) are missing")
-        kind, size = struct.unpack_from("<4sL", data, position)
-        body = data[position + 8 : position + 48]
-        if kind == b"ds64" and len(body) >= 16:
-            long = int.from_bytes(body[8:16], "little")
-        if kind == b"fmt " and len(body) >= 2:
-            _check_encoding(body)
-        if kind == b"data":
-            size = long if data.startswith(b"RF64") and size == 0xFFFFFFFF and long is not None else size
-            if (size < _STREAMED or size == long) and position + 8 + size > len(data):
-                raise MemberError(f"is truncated: it has {len(data) - position - 8} of {size} bytes of samples")
-            return
-        position += 8 + size + size % 2
-    raise MemberError(f"has more than {_MOST_CHUNKS} chunks before its samples")
-
-
-def _check_encoding(body: bytes) -> None:
-    tag = int.from_bytes(body[:2], "little")
-    if tag == _EXTENSIBLE and len(body) >= 26:
-        tag = int.from_bytes(body[24:26], "little")
-    if tag not in _ENCODINGS:
-        raise MemberError(f"has encoding {tag:#06x}, expected PCM, float, A-law, mu-law, ADPCM or GSM 6.10")
 
 
 def _soundfile() -> Any:

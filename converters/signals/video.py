@@ -7,8 +7,8 @@ examples.
 """
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -18,7 +18,8 @@ from converters.archives.listing import not_wanted
 from converters.archives.memory_share import room
 from converters.folders import group_labels, group_split
 from converters.images.image_files import CHANNELS
-from converters.signals.video_clips import CLIP_SUFFIXES, VideoOptions, is_clip_or_frame, list_clips
+from converters.signals.notes import noted
+from converters.signals.video_clips import CLIP_SUFFIXES, ClipFacts, VideoOptions, is_clip_or_frame, list_clips
 from converters.survey import in_threads, survey
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.domains.cells import CellGrid
@@ -34,10 +35,26 @@ from functa_store.sources.source import (
     check_source,
 )
 
+_ALIKE = 0.01
 NO_CLIP = "is neither a frame nor a film by its name"
 
-_Facts = tuple[int, float | None]
-"""Frames of a clip, and how many there are per second, if it says so."""
+
+class _Timed(NamedTuple):
+    """Clips at one rate.
+
+    Attributes:
+        rate: Frames per second, if it is known.
+        shown: Of each clip that can be used, which of its frames make up its examples.
+        notes: What was made of some of them, in words.
+        remarks: What is odd about some of them, in words.
+        rejects: Why the others cannot be used.
+    """
+
+    rate: float | int | None
+    shown: dict[str, Sequence[int]]
+    notes: dict[str, Sequence[str]]
+    remarks: dict[str, Sequence[str]]
+    rejects: list[Reject]
 
 
 class VideoSource(Source):
@@ -59,12 +76,15 @@ class VideoSource(Source):
         self, archive: Archive, path: str, options: VideoOptions, limits: SurveyOptions, report: Report
     ) -> None:
         self._archive, self._name, self._options = archive, archive.name, options
-        self._clips = list_clips(archive, path, options)
-        found, rejects, rate = self._survey(archive, limits, report)
-        self._places = [(clip, k) for clip, (length, _) in found.items() for k in range(length // options.frames)]
+        self._clips, left_out, notes = list_clips(archive, path, options)
+        timed, rejects = self._survey(archive, limits, report)
+        self._shown = timed.shown
+        self._places = [(clip, k) for clip, shown in timed.shown.items() for k in range(len(shown) // options.frames)]
         self._places = self._places[: limits.limit]
-        self.rejects = [*rejects, *([] if limits.limit else not_wanted(archive.members, is_clip_or_frame, NO_CLIP))]
-        self.domain = _grid(options, rate)
+        self.rejects = rejects
+        if limits.limit is None:
+            self.rejects += [*left_out, *not_wanted(archive.members, is_clip_or_frame, NO_CLIP)]
+        self.domain = _grid(options, timed.rate)
         self.features = FeatureSpec(channels=CHANNELS[options.mode], scale=1 / 255)
         self.ids = [f"{clip}#{k}" for clip, k in self._places]
         places = [clip for clip, _ in self._places]
@@ -78,6 +98,7 @@ class VideoSource(Source):
             "limit": limits.limit,
             "split": rule,
             "rejects": len(self.rejects),
+            **noted(archive.name, {**notes, **timed.notes}, timed.remarks, report),
         }
         if limits.check_first is None:
             archive.check_unchanged()
@@ -93,7 +114,7 @@ class VideoSource(Source):
         frames = self._options.frames
         try:
             with room():
-                return self._clips[clip].read(k * frames, (k + 1) * frames)
+                return self._clips[clip].read(self._shown[clip][k * frames : (k + 1) * frames])
         except MemberError as error:
             raise MemberError(f"{self._name}/{clip}: {error}") from error
 
@@ -101,50 +122,60 @@ class VideoSource(Source):
         """See `FileSource.check_unchanged`."""
         self._archive.check_unchanged()
 
-    def _survey(
-        self, archive: Archive, limits: SurveyOptions, report: Report
-    ) -> tuple[dict[str, _Facts], list[Reject], float | int | None]:
-        """Facts of every clip that can be used, why the others cannot, and frames per second."""
+    def _survey(self, archive: Archive, limits: SurveyOptions, report: Report) -> tuple[_Timed, list[Reject]]:
+        """The clips that can be used, at one rate, and why the others cannot."""
         names, frames = list(self._clips), self._options.frames
         listed = [reject for reject in archive.rejects if is_clip_or_frame(reject.member)]
         num_read = len(names[: limits.check_first])
 
-        def inspect(k: int) -> _Facts:
+        def inspect(k: int) -> ClipFacts:
             clip = self._clips[names[k]]
-            return self._long_enough(*(clip.inspect() if k < num_read else clip.glance()))
+            facts = clip.inspect() if k < num_read else clip.glance()
+            if facts.uneven is None:
+                _check_length(facts.length, frames)
+            return facts
 
-        outcomes = in_threads(inspect, len(names), lambda facts: facts[0] // frames)
+        outcomes = in_threads(inspect, len(names), lambda facts: facts.length // frames)
         made = survey(archive.name, "clips", names, outcomes, len(names), limits, report, listed)
-        rate, found, odd = _of_one_rate({names[k]: facts for k, facts in made.found.items()}, self._options.fps)
-        rejects = [*made.rejects, *odd]
+        timed = _of_one_rate({names[k]: facts for k, facts in made.found.items()}, self._options)
+        rejects = [*made.rejects, *timed.rejects]
         check_rejects(archive.name, "clips", rejects, len(names) + len(listed), limits.max_rejects)
-        return found, rejects, rate
-
-    def _long_enough(self, length: int, fps: float | None) -> _Facts:
-        if length < self._options.frames:
-            raise MemberError(f"has {length} frames, fewer than the {self._options.frames} of an example (--frames)")
-        return length, fps
+        return timed, rejects
 
 
-def _of_one_rate(
-    found: Mapping[str, _Facts], fps: float | int | None
-) -> tuple[float | int | None, dict[str, _Facts], list[Reject]]:
-    """Frames per second, and the clips that have them or do not say; the others are rejects."""
-    if fps is not None:
-        return fps, dict(found), []
-    rates = [rate for _, rate in found.values() if rate is not None]
-    if not rates:
-        return None, dict(found), []
-    kept = {clip: facts for clip, facts in found.items() if facts[1] is None or abs(facts[1] / rates[0] - 1) < 0.01}
-    odd = [
-        Reject(
-            member=clip,
-            reason=f"has {rate:g} frames per second, but the first film has {rates[0]:g}; --fps takes all as they are",
+def _check_length(length: int, frames: int) -> None:
+    if length < frames:
+        raise MemberError(f"has {length} frames, fewer than the {frames} of an example (--frames)")
+
+
+def _of_one_rate(found: Mapping[str, ClipFacts], options: VideoOptions) -> _Timed:
+    """The clips that have the rate of the first film, do not say theirs, or are sampled at it."""
+    rates = [facts.fps for facts in sorted(found.values(), key=lambda f: f.uneven is not None) if facts.fps is not None]
+    rate = options.fps if options.fps is not None else next(iter(rates), None)
+    timed = _Timed(rate, {}, {}, {}, [])
+    for clip, facts in found.items():
+        try:
+            shown, note = _at_rate(facts, rate, options)
+        except MemberError as error:
+            timed.rejects.append(Reject(member=clip, reason=str(error)))
+        else:
+            timed.shown[clip], timed.remarks[clip] = shown, facts.remarks
+            if note is not None:
+                timed.notes[clip] = [note]
+    return timed
+
+
+def _at_rate(facts: ClipFacts, rate: float | int | None, options: VideoOptions) -> tuple[Sequence[int], str | None]:
+    """Which frames of a clip make up its examples at a rate, and what was made of it; MemberError if none do."""
+    if facts.uneven is not None and rate is not None:
+        shown = facts.uneven.shown(rate)
+        _check_length(len(shown), options.frames)
+        return shown.tolist(), facts.uneven.sampled(shown, rate)
+    if options.fps is None and rate is not None and facts.fps is not None and abs(facts.fps / rate - 1) >= _ALIKE:
+        raise MemberError(
+            f"has {facts.fps:g} frames per second, but the first film has {rate:g}; --fps takes all as they are"
         )
-        for clip, (_, rate) in found.items()
-        if clip not in kept
-    ]
-    return rates[0], kept, odd
+    return range(facts.length), None
 
 
 def _grid(options: VideoOptions, rate: float | int | None) -> CellGrid:

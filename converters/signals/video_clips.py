@@ -7,11 +7,10 @@ one that is read gives an error.
 import dataclasses
 import io
 import math
-import posixpath
 import re
 import threading
-from collections.abc import Iterator
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -30,9 +29,12 @@ from converters.images.image_files import (
     read_image,
     read_sized_image,
 )
-from converters.signals.films import film_frames, frame_rate
+from converters.signals.clip_folders import check_names, frame_folders, masks_beside, other_resolutions
+from converters.signals.films import FilmFrame, check_rate, film_frames, frame_rate, is_avi, on_white
+from converters.signals.frame_times import FrameTimes, frame_times
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.sources.options import ArchiveOptions
+from functa_store.sources.source import Reject
 from functa_store.support.lru_cache import LRUCache
 
 _MAGIC_BYTES = 12
@@ -148,13 +150,17 @@ class VideoOptions(ArchiveOptions):
         frames: Frames per example: a longer clip gives several, what is left over is dropped.
         resolution: Pixels per side of every frame, of its largest centred square.
         mode: "rgb", or "grey" for one channel.
-        fps: Frames per second, for all clips; None takes what the first film says.
+        fps: Frames per second, for all clips, and those at which films of uneven times are sampled; None takes
+            what the first film says whose times are even, else the first one.
+        folder: Take only clips below folders of this name, such as "JPEGImages"; None takes all but masks that lie
+            beside their frames.
     """
 
     frames: int = 16
     resolution: int = 32
     mode: Mode = "rgb"
     fps: float | int | None = None
+    folder: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -192,9 +198,10 @@ def check_frames(shape: tuple[int, ...], dtype: np.dtype[Any], options: VideoOpt
 def fit_frame(
     frame: UInt8[np.ndarray, "height width given"], options: VideoOptions
 ) -> UInt8[np.ndarray, "y x channel"]:
-    """The largest centred square of a frame, resized as images are; alpha is dropped."""
+    """The largest centred square of a frame, resized as images are; on white where it is transparent."""
     side, mode = options.resolution, "RGB" if options.mode == "rgb" else "L"
-    image = Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame[..., :3]).convert(mode)
+    opaque = on_white(frame) if frame.shape[-1] == 4 else frame
+    image = Image.fromarray(opaque[..., 0] if frame.shape[-1] == 1 else opaque).convert(mode)
     fitted = ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
     return np.asarray(fitted).reshape(side, side, len(CHANNELS[options.mode]))
 
@@ -202,26 +209,44 @@ def fit_frame(
 CLIP_SUFFIXES = FILM_SUFFIXES | ARRAY_SUFFIXES
 _MOST_KEPT = 1 << 28
 _MOST_CLIPS = 1 << 20
+_NUM_SHOWN = 5
 _FRAME_SUFFIXES = IMAGE_SUFFIXES - FILM_SUFFIXES
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class ClipFacts:
+    """What is known of a clip once it has been read.
+
+    Attributes:
+        length: Number of its frames.
+        fps: How many there are per second, if it says so; of uneven times, how many usually.
+        uneven: When its frames are shown, if not at even times.
+        remarks: What is odd about it, in words.
+    """
+
+    length: int
+    fps: float | None = None
+    uneven: FrameTimes | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @runtime_checkable
 class Clip(Protocol):
     """Frames in a row, read a few at a time, by threads."""
 
-    def inspect(self) -> tuple[int, float | None]:
-        """Number of frames, each of which has been read once, and how many there are per second, if it is known.
+    def inspect(self) -> ClipFacts:
+        """What is known once each frame has been read.
 
         Raises:
             MemberError: If one cannot be read, or they differ in size.
         """
         ...
 
-    def glance(self) -> tuple[int, float | None]:
+    def glance(self) -> ClipFacts:
         """What `inspect` gives, without reading more than is needed for it."""
         ...
 
-    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "t y x channel"]:
+    def read(self, frames: Sequence[int]) -> UInt8[np.ndarray, "t y x channel"]:
         """Some frames, cropped and resized."""
         ...
 
@@ -232,8 +257,9 @@ class FrameFolder:
     def __init__(self, archive: Archive, members: list[str], options: VideoOptions) -> None:
         self._archive, self._members, self._options = archive, members, options
 
-    def inspect(self) -> tuple[int, float | None]:
+    def inspect(self) -> ClipFacts:
         """See `Clip.inspect`."""
+        check_names(self._members)
         first = None
         for member in self._members:
             check_wanted()
@@ -245,16 +271,17 @@ class FrameFolder:
             first = first or size
             if size != first:
                 raise MemberError(f"has a frame {member} of {size} pixels, but the first one has {first}")
-        return len(self._members), None
+        return ClipFacts(length=len(self._members))
 
-    def glance(self) -> tuple[int, float | None]:
+    def glance(self) -> ClipFacts:
         """See `Clip.glance`."""
-        return len(self._members), None
+        check_names(self._members)
+        return ClipFacts(length=len(self._members))
 
-    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "t y x channel"]:
+    def read(self, frames: Sequence[int]) -> UInt8[np.ndarray, "t y x channel"]:
         """See `Clip.read`."""
-        frames = [read_image(self._archive.read(m), self._options.images) for m in self._members[start:stop]]
-        return np.stack(frames)
+        members = [self._members[k] for k in frames]
+        return np.stack([read_image(self._archive.read(member), self._options.images) for member in members])
 
 
 class ArrayClip:
@@ -264,79 +291,148 @@ class ArrayClip:
         check_frames(array.shape[len(index) :], array.dtype, options)
         self._array, self._index, self._options = array, index, options
 
-    def inspect(self) -> tuple[int, float | None]:
+    def inspect(self) -> ClipFacts:
         """See `Clip.inspect`."""
-        return self._array.shape[len(self._index)], None
+        return ClipFacts(length=self._array.shape[len(self._index)])
 
-    def glance(self) -> tuple[int, float | None]:
+    def glance(self) -> ClipFacts:
         """See `Clip.glance`."""
         return self.inspect()
 
-    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "t y x channel"]:
+    def read(self, frames: Sequence[int]) -> UInt8[np.ndarray, "t y x channel"]:
         """See `Clip.read`."""
-        frames = (self._array.read(self._index, k, k + 1)[0] for k in range(start, stop))
-        return np.stack([fit_frame(frame, self._options) for frame in frames])
+        read = (self._array.read(self._index, k, k + 1)[0] for k in frames)
+        return np.stack([fit_frame(frame, self._options) for frame in read])
+
+
+class DecodedFilm(NamedTuple):
+    """A film as it is kept: its frames cropped and resized, and what is known of it."""
+
+    frames: UInt8[np.ndarray, "t y x channel"]
+    facts: ClipFacts
 
 
 class FilmFile:
     """A clip that is one member: a GIF, a film such as an MP4, or an .npy array."""
 
-    def __init__(self, archive: Archive, member: str, options: VideoOptions, kept: LRUCache[np.ndarray]) -> None:
+    def __init__(self, archive: Archive, member: str, options: VideoOptions, kept: LRUCache[DecodedFilm]) -> None:
         self._archive, self._member, self._options, self._kept = archive, member, options, kept
 
-    def inspect(self) -> tuple[int, float | None]:
+    def inspect(self) -> ClipFacts:
         """See `Clip.inspect`."""
-        fps = None if has_suffix(self._member, ARRAY_SUFFIXES) else frame_rate(self._archive.read(self._member))
-        return len(self._frames()), fps
+        return self._decoded().facts
 
-    def glance(self) -> tuple[int, float | None]:
+    def glance(self) -> ClipFacts:
         """See `Clip.glance`; only decoding tells how many frames a film has."""
         return self.inspect()
 
-    def read(self, start: int, stop: int) -> UInt8[np.ndarray, "t y x channel"]:
+    def read(self, frames: Sequence[int]) -> UInt8[np.ndarray, "t y x channel"]:
         """See `Clip.read`; a copy, since who keeps it shall not keep the whole film."""
-        return self._frames()[start:stop].copy()
+        return self._decoded().frames[np.asarray(frames)]
 
-    def _frames(self) -> UInt8[np.ndarray, "t y x channel"]:
-        return self._kept.get_or_make(self._member, self._decode, lambda frames: frames.nbytes)
+    def _decoded(self) -> DecodedFilm:
+        return self._kept.get_or_make(self._member, self._decode, lambda film: film.frames.nbytes)
 
-    def _decode(self) -> UInt8[np.ndarray, "t y x channel"]:
+    def _decode(self) -> DecodedFilm:
         data, side = self._archive.read(self._member), self._options.resolution
-        kept = bytearray()
+        kept, remarks, starts, last = bytearray(), set[str](), list[float | None](), None
+        is_array = has_suffix(self._member, ARRAY_SUFFIXES)
         # One by one: a minute of film in full size takes gigabytes.
-        for frame in self._npy_frames(data) if has_suffix(self._member, ARRAY_SUFFIXES) else film_frames(data):
-            kept += fit_frame(frame, self._options).data
+        for frame in self._npy_frames(data) if is_array else film_frames(data, remarks):
+            kept += fit_frame(frame.pixels, self._options).data
+            starts.append(frame.start)
+            last = frame.duration
             if len(kept) > _MOST_KEPT:
                 raise MemberError(f"has more than {_MOST_KEPT} bytes of frames as examples; cut it into shorter clips")
             take_room(2 * len(kept))  # which are copied as they become more
-        return np.frombuffer(kept, np.uint8).reshape(-1, side, side, len(CHANNELS[self._options.mode]))
+        frames = np.frombuffer(kept, np.uint8).reshape(-1, side, side, len(CHANNELS[self._options.mode]))
+        facts = ClipFacts(length=len(frames)) if is_array else _film_facts(data, starts, last, tuple(sorted(remarks)))
+        return DecodedFilm(frames, facts)
 
-    def _npy_frames(self, data: bytes) -> Iterator[np.ndarray]:
+    def _npy_frames(self, data: bytes) -> Iterator[FilmFrame]:
         array = NpyFile(InMemory(data))
         check_frames(array.shape, array.dtype, self._options)
         for k in range(array.shape[0]):
             check_wanted()
-            yield array.read((), k, k + 1)[0]
+            yield FilmFrame(array.read((), k, k + 1)[0], None, None)
 
 
-def list_clips(archive: Archive, path: str, options: VideoOptions) -> dict[str, Clip]:
-    """Every clip by its name, in sorted order."""
+def _film_facts(data: bytes, starts: list[float | None], last: float | None, remarks: tuple[str, ...]) -> ClipFacts:
+    """What is known of a film whose frames start at these times, the last one of which is shown so long."""
+    said, times = frame_rate(data), frame_times(starts, last, in_order=not is_avi(data))
+    rate = said if times is None else times.even_rate(said)
+    uneven = times if rate is None else None
+    rate = uneven.usual_rate(said) if uneven is not None else rate
+    if rate is not None:
+        check_rate(rate)
+    return ClipFacts(length=len(starts), fps=rate, uneven=uneven, remarks=remarks)
+
+
+class ListedClips(NamedTuple):
+    """Clips of an archive before any is read.
+
+    Attributes:
+        clips: By name, in sorted order.
+        left_out: Members that are no clips of their own though they might be, and why.
+        notes: What is odd about some clips or folders, in words.
+    """
+
+    clips: dict[str, Clip]
+    left_out: list[Reject]
+    notes: dict[str, Sequence[str]]
+
+
+def list_clips(archive: Archive, path: str, options: VideoOptions) -> ListedClips:
+    """Every clip of an archive, those without masks of others.
+
+    Raises:
+        ArchiveError: If there are none, or none in the folder that the options name.
+    """
     if isinstance(archive, OneFile) and has_suffix(archive.name, ARRAY_SUFFIXES):
-        return _array_clips(archive.name, path, options)
-    kept = LRUCache[np.ndarray](DECODED_BYTES, keeps_last=True)
-    films = [member for member in archive.members if has_suffix(member, CLIP_SUFFIXES)]
-    clips: dict[str, Clip] = {member: FilmFile(archive, member, options, kept) for member in films}
-    folders: dict[str, list[str]] = {}
-    for member in archive.members:
-        if has_suffix(member, _FRAME_SUFFIXES):
-            folders.setdefault(posixpath.dirname(member), []).append(member)
-    if root := folders.pop("", []):
-        folders["." if archive.name in folders else archive.name] = root
-    clips |= {folder: FrameFolder(archive, sorted(names, key=in_time), options) for folder, names in folders.items()}
-    if not clips:
+        return ListedClips(_array_clips(archive.name, path, options), [], {})
+    kept = LRUCache[DecodedFilm](DECODED_BYTES, keeps_last=True)
+    films = {member: [member] for member in archive.members if has_suffix(member, CLIP_SUFFIXES)}
+    folders = frame_folders(archive.members, _FRAME_SUFFIXES)
+    if not films and not folders:
         expected = "folders of .jpg or .png frames, .gif, .mp4 or .npy members"
         raise nothing_to_convert(archive.name, archive.members, "clips", expected)
-    return {clip: clips[clip] for clip in sorted(clips)}
+    wanted = {name: frames for name, frames in (films | folders).items() if _is_below(name, options.folder)}
+    if not wanted:
+        raise ArchiveError(
+            f"{archive.name}: no clips below a folder named {options.folder!r}; there are "
+            f"{', '.join(sorted(films | folders)[:_NUM_SHOWN])}"
+        )
+    masks = masks_beside(wanted)
+    clips: dict[str, Clip] = {}
+    for name, frames in wanted.items():
+        if name in masks:
+            continue
+        if name in films:
+            clips[name] = FilmFile(archive, name, options, kept)
+        else:
+            root = "." if archive.name in folders else archive.name
+            clips[name or root] = FrameFolder(archive, sorted(frames, key=in_time), options)
+    left_out = [
+        Reject(
+            member=mask,
+            reason=f"holds masks of the frames in {frames}" if frames else "lies among masks of the frames of others",
+        )
+        for mask, frames in sorted(masks.items())
+    ]
+    notes: dict[str, Sequence[str]] = {}
+    if masks:
+        reason = f"{left_out[0].reason} and is left out, as are {len(masks)} clips in all"
+        notes[left_out[0].member] = (f"{reason}; --folder takes those of one folder",)
+    if twice := other_resolutions({name: frames for name, frames in wanted.items() if name not in masks}):
+        clip, first = next(iter(twice.items()))
+        notes[clip] = (
+            f"is {first} at another resolution, as are {len(twice)} clips in all; --folder takes those of one folder",
+        )
+    return ListedClips({clip: clips[clip] for clip in sorted(clips)}, left_out, notes)
+
+
+def _is_below(clip: str, folder: str | None) -> bool:
+    return folder is None or f"/{folder.strip('/')}/" in f"/{clip}/"
 
 
 def in_time(member: str) -> tuple[list[str | tuple[int, str]], str]:

@@ -25,7 +25,7 @@ from functa_store.errors import (
     MemberError,
     TooManyRejectsError,
 )
-from functa_store.progress import silent
+from functa_store.progress import Note, silent
 from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import Source
 from functa_store.sources.splits import evenly_centred
@@ -183,8 +183,25 @@ def test_transparent_pixels_are_white():
 
 @pytest.mark.parametrize("lines", [("0. 0. 0.", "1."), ("0. 0. 0.", "0.", "1."), ("0. 0. 0.", "0.1", "1.3")])
 def test_the_published_forms_of_intrinsics_are_read(lines):
-    assert read_intrinsics(intrinsics(128, 131.25, lines)) == (131.25, (64.0, 64.0), (128, 128))
-    assert read_intrinsics(intrinsics(128, 131.25, lines) + b"0\n") == (131.25, (64.0, 64.0), (128, 128))
+    for last, is_inverse in ((b"", False), (b"0\n", False), (b"1\n", True)):
+        found = read_intrinsics(intrinsics(128, 131.25, lines) + last)
+        assert found == (Lens(131.25, (64.0, 64.0)), (128, 128), is_inverse)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("60 60 64 63\n128 130\n", Lens(60, (64, 63))),
+        ("60 61 64 63\n0 0 0\n1.\n128 130\n", Lens(60, (64, 63), 61)),
+        ("131.25 0 64\n0 131.25 63\n0 0 1\n128 130\n", Lens(131.25, (64, 63))),
+        ("131.25 0 64 0\n0 140 63 0\n0 0 1 0\n0 0 0 1\n128 130\n", Lens(131.25, (64, 63), 140)),
+        ("131.25 0 64 0\n0 140 63 0\n0 0 1 0\n128 130\n", Lens(131.25, (64, 63), 140)),
+        ("131.25 0 64 0 140 63 0 0 1\n128 130\n", Lens(131.25, (64, 63), 140)),
+        ("131.25 64 63\n0 0 0\n1.\n128 130\n", Lens(131.25, (64, 63))),
+    ],
+)
+def test_other_forms_of_a_lens_are_read_where_they_can_be_nothing_else(text, expected):
+    assert read_intrinsics(text.encode()) == (expected, (128, 130), False)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +213,15 @@ def test_the_published_forms_of_intrinsics_are_read(lines):
         (b"-8 4 4 0.\n8 8\n", "f above 0"),
         (b"8 4 4 0.\n0. 0. 0.\n1.\n", "expected height and width"),
         (b"8 4 4 0.\n8.5 8\n", "expected height and width"),
-        (b"8 4 4 0.\n8 8\n1\n", "world to camera"),
+        (b"131.25 64 64 1.\n0 0 0\n1.\n128 128\n", "neither 'f cx cy 0.' nor 'fx fy cx cy'"),
+        (b"131.25 64 64 nan\n128 128\n", "neither|finite"),
+        (b"131.25 131.25 0.\n128 128\n", r"131\.25, 0 for images of 128 x 128 .* lies outside the image"),
+        (b"131.25 0 64\n0 131.25 64\n128 128\n", "lies outside the image"),
+        (b"131.25 0 0\n0 131.25 0\n64 64 1\n128 128\n", "lies outside the image"),
+        (b"131.25 2 64\n0 131.25 64\n0 0 1\n128 128\n", r"pixels are askew \(2\)"),
+        (b"1.02 0.5 0.5 0.\n0 0 0\n1.\n128 128\n", r"a focal length in pixels, of 6\.4 at least"),
+        (b"131.25 0 64 0\n0 131.25 64 0\n0 0 1 0\n0 0 0 1\n", "expected height and width"),
+        (b"1 2 3 4 5\n128 128\n", "found '1 2 3 4 5' first, expected 'f cx cy"),
         (b"\xff\xfe8", "expected numbers"),
     ],
 )
@@ -407,3 +432,106 @@ def test_a_scene_that_a_dry_run_passed_unread_is_an_error_in_words_when_it_is_re
     source = open_srn(pack(broken), resolution=None, check_first=1)
     with pytest.raises(MemberError, match="images have no pose"):
         source.read(len(source.ids) - 1)
+
+
+CONVENTIONS = {
+    "opencv": lambda pose: pose,
+    "opengl": lambda pose: pose @ np.diag([1, -1, -1, 1]),
+    "world-to-camera": np.linalg.inv,
+    "opengl-world-to-camera": lambda pose: np.linalg.inv(pose @ np.diag([1, -1, -1, 1])),
+}
+
+
+def written(convention, last=b""):
+    """Two scenes whose poses are of a convention, from several heights."""
+    files = scene("cars_train/a", 6) | scene("cars_train/b", 6)
+    for name in "ab":
+        files[f"cars_train/{name}/intrinsics.txt"] += last
+        for k, height in enumerate([-40.0, -10.0, 10.0, 25.0, 40.0, 55.0]):
+            pose = CONVENTIONS[convention](orbit(6, 1.3, height)[k])
+            files[f"cars_train/{name}/pose/{k:06d}.txt"] = " ".join(f"{x:.8f}" for x in pose.ravel()).encode()
+    return files
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_poses_are_read_as_the_option_says_and_their_cameras_must_see_the_scene(pack, convention):
+    """Rays that met nothing were learned from: the conversion went on and reported 12 dB."""
+    path = pack(written(convention))
+    expected = open_whole(pack(written("opencv"), name="right")).read(0)
+    source = open_whole(path, poses=convention)
+    np.testing.assert_allclose(source.read(0), expected, atol=1e-6)
+    assert source.provenance.get("poses", "opencv") == convention
+    again = SceneOptions.from_plain(source.provenance)
+    assert again.poses == convention
+    for other in CONVENTIONS:
+        if other != convention:
+            with pytest.raises((ArchiveError, TooManyRejectsError), match=f"do not see the scene.*{convention} 100%"):
+                open_whole(path, poses=other)
+
+
+def test_poses_that_say_that_they_are_world_to_camera_need_the_option(pack):
+    path = pack(written("world-to-camera", last=b"1\n"))
+    with pytest.raises(
+        (ArchiveError, TooManyRejectsError), match=r"poses are world to camera, .*--poses world-to-camera"
+    ):
+        open_whole(path)
+    assert len(open_whole(path, poses="world-to-camera").ids) == 2
+
+
+def test_cameras_that_see_nothing_in_any_convention_are_refused(pack):
+    files = scene("cars_train/a", 4)
+    for k, pose in enumerate(orbit(4, 1.3, 30.0)):
+        aside = pose.copy()
+        aside[:3, :3] = pose[:3, [2, 1, 0]] * [1, 1, -1]  # looks to the side
+        files[f"cars_train/a/pose/{k:06d}.txt"] = " ".join(map(str, aside.ravel())).encode()
+    path = pack(files)
+    with pytest.raises((ArchiveError, TooManyRejectsError), match="move the origin of the poses into the scene"):
+        open_whole(path)
+    assert open_whole(path, bound=3.0).domain.bound == 3.0  # whose cameras are inside
+
+
+def test_a_dry_run_that_passes_a_scene_unread_refuses_its_cameras_when_they_are_read(pack):
+    files = written("opencv")
+    for k in range(6):
+        pose = CONVENTIONS["opengl"](orbit(6, 1.3, 30.0)[k])
+        files[f"cars_train/b/pose/{k:06d}.txt"] = " ".join(map(str, pose.ravel())).encode()
+    source = open_whole(pack(files), check_first=1)
+    with pytest.raises(MemberError, match="cars_train/b: its cameras do not see the scene"):
+        source.read(1)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{category}_{split}/{name}",
+        "{split}/{category}/{name}",
+        "{category}/{split}/{name}",
+        "d/{split}_{category}/{name}",
+    ],
+)
+def test_splits_and_categories_are_found_in_any_order_of_folders(pack, form):
+    wanted = [(c, s, n) for c in ("cars", "chairs") for s in ("train", "test") for n in ("a", "b")]
+    files = {}
+    for category, split, name in wanted:
+        files |= scene(form.format(category=category, split=split, name=name), 1)
+    source = open_whole(pack(files))
+    found = {
+        (source.labels["category"].names[label], split, name.rsplit("/", 1)[1])
+        for label, split, name in zip(source.labels["category"].values, source.split, source.ids, strict=True)
+    }
+    assert found == set(wanted)
+
+
+def test_folders_without_splits_are_categories(pack):
+    source = open_whole(pack(scene("x/cars/a", 1) | scene("x/chairs/a", 1)))
+    assert source.labels["category"].names == ("cars", "chairs")
+    assert open_whole(pack(scene("x/cars/a", 1) | scene("x/cars/b", 1), name="one")).labels == {}
+
+
+def test_splits_that_some_scenes_lack_are_not_taken_and_that_is_said(pack):
+    events = []
+    files = scene("cars_train/a", 1) | scene("cars_test/b", 1) | scene("more/c", 1)
+    source = open_whole(pack(files), report=events.append)
+    assert source.provenance["split"] == "every tenth scene held out"
+    (note,) = [event.message for event in events if isinstance(event, Note)]
+    assert "1 of 3 scenes lie in no folder named as a split, such as more/c" in note

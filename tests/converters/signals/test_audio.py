@@ -11,7 +11,7 @@ from converters.signals.audio import open_audio
 from converters.signals.audio_files import resampled
 from functa_store.cli.arguments import reopen_archive
 from functa_store.errors import ArchiveError, ConfigError, TooManyRejectsError
-from functa_store.progress import Surveyed, silent
+from functa_store.progress import Note, Surveyed, silent
 from functa_store.sources.source import Source
 
 RATE = 8000
@@ -310,3 +310,167 @@ def test_sounds_edited_after_the_survey_are_noticed(tmp_path, files):
     (tmp_path / "a.wav").write_bytes(files["01.wav"] + b"x")
     with pytest.raises(ArchiveError, match=r"a\.wav: was changed while it was being converted"):
         source.check_unchanged()
+
+
+def wav(subtype="PCM_16", length=2048, **changes):
+    """A WAV of a rising sine, its fields data and fact overwritten by numbers of 32 bits."""
+    sound = bytearray(encode(tone(1.0)[:length] * np.linspace(0.2, 1, length), subtype=subtype))
+    for name, value in changes.items():
+        at = sound.index(name.encode()) + (4 if name == "data" else 8)
+        sound[at : at + 4] = value.to_bytes(4, "little")
+    return bytes(sound)
+
+
+def read_whole(source, name):
+    return np.concatenate([source.read(k)[:, 0] for k, i in enumerate(source.ids) if i.startswith(f"{name}#")])
+
+
+@pytest.mark.parametrize(("subtype", "error"), [("GSM610", 0.15), ("MS_ADPCM", 0.03)])
+def test_what_fills_the_last_block_up_is_no_sound(pack, files, subtype, error):
+    """Of 2048 samples GSM 6.10 made 2560, the last of them noise at full scale."""
+    source = open_audio(pack(files | {"99.wav": wav(subtype)}), samples=64)
+    found = read_whole(source, "99.wav")
+    assert len(found) == 2048
+    expected = tone(1.0)[:2048] * np.linspace(0.2, 1, 2048)
+    assert np.abs(found - expected).max() < error
+
+
+@pytest.mark.parametrize(("declared", "length"), [(0, 2240), (0xFFFFFFFF, 2240)])
+def test_a_gsm_that_does_not_say_its_length_ends_with_its_last_whole_block(pack, files, declared, length):
+    source = open_audio(pack(files | {"99.wav": wav("GSM610", fact=declared)}), samples=64)
+    assert len(read_whole(source, "99.wav")) == length
+
+
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [(100, "holds 2560 samples, but its header declares 100"), (9000, "has 2240 of the 9000 samples")],
+)
+def test_a_header_that_its_blocks_contradict_is_a_reject(pack, files, declared, words):
+    source = open_audio(pack(files | {"99.wav": wav("GSM610", fact=declared)}), samples=64, max_rejects=0.2)
+    assert [r.member for r in source.rejects] == ["99.wav"]
+    assert words in source.rejects[0].reason
+
+
+@pytest.mark.parametrize("subtype", ["ALAW", "ULAW", "PCM_24", "PCM_32", "PCM_U8", "FLOAT", "DOUBLE", "IMA_ADPCM"])
+@pytest.mark.parametrize("fmt", ["WAV", "WAVEX", "RF64"])
+def test_every_encoding_of_a_wav_is_read_as_it_sounds(pack, subtype, fmt):
+    if subtype == "IMA_ADPCM" and fmt != "WAV":
+        pytest.skip("only in WAV")
+    samples = tone(0.25, hertz=100)
+    source = open_audio(pack({"a.wav": encode(samples, fmt=fmt, subtype=subtype)}), samples=100)
+    np.testing.assert_allclose(read_whole(source, "a.wav")[100:2000], samples[100:], atol=0.03)  # ADPCM starts slowly
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF000])
+def test_a_wav_whose_recorder_was_killed_is_read_as_far_as_samples_follow(pack, files, size):
+    events = []
+    source = open_audio(pack(files | {"99.wav": wav(data=size)[:-1]}), samples=23, report=events.append)
+    found = read_whole(source, "99.wav")
+    assert len(found) == 2047  # a multiple of 23; half a sample is lost
+    np.testing.assert_allclose(found, (tone(1.0)[:2048] * np.linspace(0.2, 1, 2048))[:2047], atol=1e-4)
+    words = "99.wav: its header has no length, as of a recorder that was stopped; all 4094 bytes that follow are taken"
+    assert source.provenance["notes"] == [words]
+    assert [event.message for event in events if isinstance(event, Note)] == [f"archive.zip/{words}"]
+
+
+def test_a_long_wav_without_a_length_is_read_too(pack, files):
+    for size in (0, (1 << 64) - 1):
+        long = bytearray(encode(tone(0.5), fmt="RF64"))
+        at = long.index(b"ds64") + 16
+        long[at : at + 8] = size.to_bytes(8, "little")
+        source = open_audio(pack(files | {"99.wav": bytes(long)}), samples=100)
+        np.testing.assert_allclose(read_whole(source, "99.wav"), tone(0.5), atol=1e-4)
+
+
+def test_an_empty_wav_with_chunks_behind_its_samples_is_empty(pack, files):
+    sound = encode(np.zeros(0)) + chunk(b"LIST", b"INFOIART\4\0\0\0abcd")
+    source = open_audio(pack(files | {"99.wav": sound}), samples=4, max_rejects=0.2)
+    assert [r.reason for r in source.rejects] == ["holds no samples (zero length)"]
+
+
+def declaring(samples, declared, **options):
+    data = bytearray(encode(samples, fmt="FLAC", **options))
+    data[21] = data[21] & 0xF0 | declared >> 32
+    data[22:26] = (declared & 0xFFFFFFFF).to_bytes(4, "big")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("declared", [0, (1 << 36) - 1, (1 << 36) - 2])
+@pytest.mark.parametrize("length", [100, 4096, 50_000])
+def test_a_flac_of_unknown_length_is_read_to_its_end(pack, files, declared, length):
+    samples = np.random.default_rng(0).uniform(-0.9, 0.9, length)
+    source = open_audio(pack(files | {"99.flac": declaring(samples, declared)}), samples=2)
+    np.testing.assert_allclose(read_whole(source, "99.flac"), samples, atol=1 / 32768)
+    assert source.provenance["notes"][0].endswith(f"its last frame ends at sample {length}")
+    dry = open_audio(pack(files | {"99.flac": declaring(samples, declared)}), samples=2, check_first=0)
+    assert sum(name.startswith("99.flac") for name in dry.ids) == length // 2
+
+
+def test_a_flac_of_unknown_length_that_is_cut_or_damaged_is_a_reject(pack, files):
+    whole = declaring(np.random.default_rng(0).uniform(-0.9, 0.9, 50_000), 0)
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 1
+    bad = {"97.flac": whole[: len(whole) // 2], "98.flac": bytes(damaged), "99.flac": whole[:8000]}
+    source = open_audio(pack(files | bad), samples=64, max_rejects=0.5)
+    assert [r.member for r in source.rejects] == list(bad)
+
+
+def test_a_flac_that_holds_more_than_it_declares_is_a_reject(pack, files):
+    short = declaring(tone(1.0), 100)
+    source = open_audio(pack(files | {"99.flac": short}), samples=64, max_rejects=0.2)
+    assert source.rejects[0].reason == "declares 100 samples, but its last frame ends at sample 8000"
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError, TypeError, AssertionError])
+def test_whatever_a_decoder_raises_of_one_file_is_its_reject(pack, files, monkeypatch, error):
+    read = soundfile.SoundFile.read
+
+    def failing(self, *given, **options):
+        if self.samplerate == 12345:
+            raise error("frames must be specified for non-seekable files")
+        return read(self, *given, **options)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", failing)
+    bad = encode(tone(rate=12345), rate=12345)
+    source = open_audio(pack(files | {"99.wav": bad}), seconds=0.25, sample_rate=RATE, max_rejects=0.2)
+    assert [r.reason for r in source.rejects] == ["cannot be decoded: frames must be specified for non-seekable files"]
+
+
+def test_sound_beyond_full_scale_is_clipped_and_said_so(pack):
+    events = []
+    loud = pack({"a.wav": encode(tone(amplitude=2.0), subtype="FLOAT")})
+    source = open_audio(loud, seconds=0.25, report=events.append)
+    assert (source.read(0).min(), source.read(0).max()) == (-1, 1)
+    words = "archive.zip/a.wav: goes up to 2 times full scale; what is beyond it is clipped"
+    assert [event.message for event in events if isinstance(event, Note)] == [words]
+    assert "notes" not in source.provenance
+    open_audio(pack({"a.wav": encode(tone(amplitude=1.0))}), seconds=0.25, report=events.append)
+    assert sum(isinstance(event, Note) for event in events) == 1
+
+
+def extensible(speakers=None, guid=None):
+    """A stereo WAV with the header of many channels."""
+    sound = bytearray(encode(tone(channels=2), fmt="WAVEX"))
+    at = sound.index(b"fmt ") + 8
+    if speakers is not None:
+        sound[at + 20 : at + 24] = speakers.to_bytes(4, "little")
+    if guid is not None:
+        sound[at + 26 : at + 40] = guid
+    return bytes(sound)
+
+
+def test_two_channels_that_are_not_left_and_right_are_no_stereo(pack):
+    for speakers in (0, 3):
+        assert len(open_audio(pack({"a.wav": extensible(speakers)}), seconds=0.25, channels="stereo").ids) == 4
+    odd = pack({"a.wav": encode(tone(channels=2)), "b.wav": extensible(0x0C)})  # centre and bass
+    for channels in ("stereo", "keep"):
+        source = open_audio(odd, seconds=0.25, channels=channels, max_rejects=0.5)
+        assert "two channels that are not left and right (loudspeakers 0xc)" in source.rejects[0].reason
+    assert len(open_audio(odd, seconds=0.25).ids) == 8
+
+
+@pytest.mark.parametrize(("tail", "words"), [("00002107d3118644c8c1ca000000", "Ambisonic"), ("11" * 14, "of its own")])
+def test_channels_that_are_no_sounds_of_loudspeakers_are_not_mixed(pack, files, tail, words):
+    odd = extensible(guid=bytes.fromhex(tail))
+    source = open_audio(pack(files | {"99.wav": odd}), seconds=0.25, max_rejects=0.2)
+    assert words in source.rejects[0].reason

@@ -13,7 +13,7 @@ from converters.signals.video import open_video
 from converters.signals.video_clips import InMemory, in_time
 from functa_store.cli.arguments import reopen_archive
 from functa_store.errors import ArchiveError, ConfigError, TooManyRejectsError
-from functa_store.progress import silent
+from functa_store.progress import Note, silent
 from functa_store.sources.source import Source
 
 
@@ -325,3 +325,90 @@ def test_a_film_edited_after_the_survey_is_noticed(pack, files):
         source.check_unchanged()
     with pytest.raises(ArchiveError, match=r"archive/clip00: is empty"):
         source.read(0)
+
+
+def davis(**parts):
+    """Clips bear and camel, frames of one colour and masks of another, in folders by name: colour and suffix."""
+    return {
+        f"DAVIS/{part.replace('__', '/')}/{clip}/{k:05}.png": png(np.full((8, 8, 3), colour, np.uint8))
+        for part, colour in parts.items()
+        for clip in ("bear", "camel")
+        for k in range(4)
+    }
+
+
+@pytest.mark.parametrize("masks", ["Annotations__480p", "Annotations_unsupervised__480p", "Annotations"])
+def test_masks_beside_frames_are_left_out_and_that_is_said(pack, masks):
+    """Half of the clips were masks."""
+    events = []
+    path = pack(davis(JPEGImages__480p=200, **{masks: 1}))
+    source = open_video(path, frames=4, resolution=4, report=events.append)
+    assert source.ids == ["DAVIS/JPEGImages/480p/bear#0", "DAVIS/JPEGImages/480p/camel#0"]
+    assert (source.read(0) == 200).all()
+    left_out = [f"DAVIS/{masks.replace('__', '/')}/{clip}" for clip in ("bear", "camel")]
+    assert [r.member for r in source.rejects] == left_out
+    words = "holds masks of the frames in DAVIS/JPEGImages/480p/bear"
+    assert source.rejects[0].reason == words
+    assert source.provenance["notes"] == [
+        f"{left_out[0]}: {words} and is left out, as are 2 clips in all; --folder takes those of one folder"
+    ]
+    assert [event.message for event in events if isinstance(event, Note)] == [
+        f"archive.zip/{source.provenance['notes'][0]}"
+    ]
+
+
+def test_one_folder_of_clips_may_be_asked_for(pack):
+    path = pack(davis(JPEGImages__480p=200, Annotations__480p=1))
+    source = open_video(path, frames=4, resolution=4, folder="Annotations")
+    assert source.ids == ["DAVIS/Annotations/480p/bear#0", "DAVIS/Annotations/480p/camel#0"]
+    assert (source.read(0) == 1).all()
+    assert source.provenance["folder"] == "Annotations"
+    with pytest.raises(ArchiveError, match="no clips below a folder named 'Images'; there are DAVIS/Annotations"):
+        open_video(path, frames=4, folder="Images")
+
+
+def test_masks_of_a_few_frames_and_in_the_folder_of_each_clip_are_masks_too(pack):
+    files = davis(rgb=200)
+    files |= {name.replace("/rgb/", "/masks/").replace(".png", "_mask.png"): files[name] for name in list(files)[::3]}
+    assert len(open_video(pack(files), frames=4, resolution=4).ids) == 2
+    files = {}
+    for clip in ("a", "b"):
+        for part in ("images", "masks"):
+            files |= folder(f"{clip}/{part}", np.full((4, 8, 8, 3), 9, np.uint8))
+    assert open_video(pack(files, name="each"), frames=4, resolution=4).ids == ["a/images#0", "b/images#0"]
+
+
+def test_films_of_masks_are_left_out_too(pack):
+    data = film(clip(4), ".gif")
+    source = open_video(pack({"videos/a.gif": data, "masks/a.gif": data}), frames=4, resolution=4)
+    assert source.ids == ["videos/a.gif#0"]
+
+
+@pytest.mark.parametrize("names", [("labels", "other"), ("train", "test"), ("left", "right")])
+def test_clips_are_no_masks_by_the_name_of_their_folder_or_by_equal_names_alone(pack, names):
+    first, second = names
+    shifted = {f"{second}/x/{k}.png": png(frame) for k, frame in enumerate(clip(4))} if second == "other" else {}
+    files = folder(f"{first}/x", clip(4)) | (shifted or folder(f"{second}/x", clip(4)))
+    assert len(open_video(pack(files), frames=4, resolution=4).ids) == 2
+
+
+def test_the_same_clips_at_several_resolutions_are_told(pack):
+    source = open_video(pack(davis(JPEGImages__480p=200, JPEGImages__1080p=200)), frames=4, resolution=4)
+    assert len(source.ids) == 4
+    assert source.provenance["notes"] == [
+        "DAVIS/JPEGImages/480p/bear: is DAVIS/JPEGImages/1080p/bear at another resolution, as are 2 clips in all; "
+        "--folder takes those of one folder"
+    ]
+    assert len(open_video(pack(davis(a__480p=1, a__1080p=1)), frames=4, resolution=4, folder="480p").ids) == 2
+
+
+def test_masks_among_the_frames_of_a_folder_and_frames_twice_are_rejects(pack, files):
+    frame = png(clip(1)[0])
+    bad = {f"masked/{k}{end}.png": frame for k in range(4) for end in ("", "_mask")}
+    bad |= {f"twice/{k}.{suffix}": frame for k in range(4) for suffix in ("png", "webp")}
+    for check_first in (None, 0):
+        source = open_video(pack(files | bad), frames=4, resolution=4, max_rejects=0.3, check_first=check_first)
+        assert [r.reason.split(";")[0] for r in source.rejects] == [
+            "has masks among its frames, as 0_mask.png of 0.png",
+            "has two frames of one name, 0.png and 0.webp",
+        ]
