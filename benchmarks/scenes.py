@@ -24,8 +24,7 @@ from PIL import Image
 
 from benchmarks.recipes import Changes, with_length
 from benchmarks.report import decibels, publish, table
-from converters.scenes.source import SceneSource
-from converters.scenes.srn import SCENES_FAST, open_srn
+from converters.scenes.srn import SCENES_FAST, SceneSource, open_srn
 from functa_store.config import ConvertConfig, overlaid
 from functa_store.decode.pictures import comparison_sheet, to_image
 from functa_store.decode.tiled_decoder import make_renderer

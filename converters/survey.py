@@ -1,19 +1,19 @@
-"""Surveys: every member of an archive read once, on several threads, with rejects and their reasons."""
+"""Surveys: every member of an archive read once, on several threads, with rejects, their reasons, and notes."""
 
 import dataclasses
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Int64
 
 from converters.archives.memory_share import room
 from functa_store.errors import ArchiveError, MemberError
-from functa_store.progress import Report, Surveyed
+from functa_store.progress import Note, Report, Surveyed
 from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import Reject, check_rejects
 
@@ -158,3 +158,35 @@ def published_split(name: str, kind: str, published: np.ndarray, kept: Int64[np.
             f"{kind} {first + 1}; raise the limit above that"
         )
     return split
+
+
+_MOST_NOTES = 20
+"""Of those that provenance keeps: an archive may have one for each of a million members."""
+
+
+def noted(
+    name: str, notes: Mapping[str, Sequence[str]], remarks: Mapping[str, Sequence[str]], report: Report
+) -> dict[str, Any]:
+    """Tell what is odd about some members, and give what provenance keeps of it.
+
+    Args:
+        name: The archive.
+        notes: What was made of members, in words, where that decides their values.
+        remarks: What else is odd about members; it is told, but not kept.
+        report: Told of the first one of either, and of how many members there is more to say.
+
+    Returns:
+        Under `notes` texts "member: note", the first ones, and under `num_notes` how many there are; nothing if there
+        are none.
+    """
+    for texts in (notes, remarks):
+        if found := _texts(texts):
+            others = sum(1 for of_member in texts.values() if of_member) - 1
+            more = f"; there is the like to say of {others} more" if others else ""
+            report(Note(message=f"{name}/{found[0]}{more}"))
+    found = _texts(notes)
+    return {"notes": found[:_MOST_NOTES], "num_notes": len(found)} if found else {}
+
+
+def _texts(texts: Mapping[str, Sequence[str]]) -> list[str]:
+    return [f"{member}: {text}" for member, of_member in texts.items() for text in of_member]

@@ -24,7 +24,7 @@ from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option
 from functa_store.sources.source import Label, Reject, Source, check_rejects, check_source, name_problem
 from functa_store.sources.splits import hold_out_every, hold_out_last
-from functa_store.support.lru_cache import LRUCache
+from functa_store.support.memory import LRUCache
 
 Missing = Literal["nan", "fill"]
 """`nan`: points that are missing in every example decode to not a number. `fill`: the function is decoded there."""

@@ -26,8 +26,7 @@ from converters.signals.audio_files import (
     read_sound,
     window_format,
 )
-from converters.signals.notes import noted
-from converters.survey import in_threads, survey
+from converters.survey import in_threads, noted, survey
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import ArchiveError, MemberError
@@ -36,7 +35,7 @@ from functa_store.progress import Report, silent
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions, split_options
 from functa_store.sources.source import Reject, Source, check_source
-from functa_store.support.lru_cache import LRUCache
+from functa_store.support.memory import LRUCache
 
 # The others cannot be read, but become rejects and do not vanish.
 SOUND_SUFFIXES = {".wav", ".wave", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aif", ".aiff"}

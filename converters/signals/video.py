@@ -18,9 +18,8 @@ from converters.archives.listing import not_wanted
 from converters.archives.memory_share import room
 from converters.folders import group_labels, group_split
 from converters.images.image_files import CHANNELS
-from converters.signals.notes import noted
 from converters.signals.video_clips import CLIP_SUFFIXES, ClipFacts, VideoOptions, is_clip_or_frame, list_clips
-from converters.survey import in_threads, survey
+from converters.survey import in_threads, noted, survey
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import MemberError

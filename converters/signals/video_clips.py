@@ -21,6 +21,7 @@ from converters.archives.listing import MAX_MEMBER_BYTES, has_suffix, nothing_to
 from converters.archives.memory_share import DECODED_BYTES, check_wanted, take_room
 from converters.archives.packed import RandomFile
 from converters.arrays.npy_files import MAX_HEADER_BYTES, NpyHeader, read_npy_header
+from converters.folders import check_names, frame_folders, masks_beside_clips, other_resolutions
 from converters.images.image_files import (
     CHANNELS,
     IMAGE_SUFFIXES,
@@ -29,13 +30,20 @@ from converters.images.image_files import (
     read_image,
     read_sized_image,
 )
-from converters.signals.clip_folders import check_names, frame_folders, masks_beside, other_resolutions
-from converters.signals.films import FilmFrame, check_rate, film_frames, frame_rate, is_avi, on_white
-from converters.signals.frame_times import FrameTimes, frame_times
+from converters.signals.films import (
+    FilmFrame,
+    FrameTimes,
+    check_rate,
+    film_frames,
+    frame_rate,
+    frame_times,
+    is_avi,
+    on_white,
+)
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.sources.options import ArchiveOptions
 from functa_store.sources.source import Reject
-from functa_store.support.lru_cache import LRUCache
+from functa_store.support.memory import LRUCache
 
 _MAGIC_BYTES = 12
 """What precedes a header at most: magic, version and length."""
@@ -402,7 +410,7 @@ def list_clips(archive: Archive, path: str, options: VideoOptions) -> ListedClip
             f"{archive.name}: no clips below a folder named {options.folder!r}; there are "
             f"{', '.join(sorted(films | folders)[:_NUM_SHOWN])}"
         )
-    masks = masks_beside(wanted)
+    masks = masks_beside_clips(wanted)
     clips: dict[str, Clip] = {}
     for name, frames in wanted.items():
         if name in masks:

@@ -50,7 +50,7 @@ from functa_store.store.storage.objects import (
     Objects,
     StorageOptions,
 )
-from functa_store.store.storage.work_folder import EXACT_STORE
+from functa_store.store.storage.writer_lock import EXACT_STORE
 from functa_store.store.writing.destination import Destination, already_complete, claim
 from functa_store.store.writing.writer import StoreWriter, rehearse
 from functa_store.support.threads import one_behind

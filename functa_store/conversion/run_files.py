@@ -30,7 +30,7 @@ from functa_store.progress import (
 )
 from functa_store.store.format.spec import ROOT, sha256_json
 from functa_store.store.storage.objects import Objects
-from functa_store.store.storage.work_folder import (
+from functa_store.store.storage.writer_lock import (
     CONVERSION,
     EXACT_STORE,
     LEARNING,

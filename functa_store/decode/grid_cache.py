@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from functa_store.config import whole
-from functa_store.support.lru_cache import LRUCache
+from functa_store.support.memory import LRUCache
 
 DEFAULT_CACHE_BYTES = 256 * 2**20
 """Bytes of decoded grids that an open functaset keeps."""

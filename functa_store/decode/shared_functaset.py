@@ -12,7 +12,7 @@ from functa_store.decode.grid_cache import DEFAULT_CACHE_BYTES
 from functa_store.errors import StoreMismatchError
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.objects import NO_OPTIONS, StorageOptions
-from functa_store.support.lru_cache import LRUCache
+from functa_store.support.memory import LRUCache
 
 MOST_OPEN = 2
 """Functasets that a process keeps open although nothing there uses them at the moment, each with its decoded grids (up

@@ -9,8 +9,7 @@ from functa_store.errors import StoreExistsError
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.verify import verify
 from functa_store.store.storage import writer_lock as claim
-from functa_store.store.storage.work_folder import WORK_SUFFIX
-from functa_store.store.storage.writer_lock import sole_writer
+from functa_store.store.storage.writer_lock import WORK_SUFFIX, sole_writer
 from tests.remote.conftest import again, read_objects
 from tests.store.conftest import make_contents, make_values, read_all, write_shards
 

@@ -8,8 +8,7 @@ from functa_store.errors import StoreExistsError
 from functa_store.store.storage import remote
 from functa_store.store.storage import writer_lock as claim
 from functa_store.store.storage.objects import StorageOptions, open_objects
-from functa_store.store.storage.work_folder import LEASE, WORK_SUFFIX
-from functa_store.store.storage.writer_lock import sole_writer
+from functa_store.store.storage.writer_lock import LEASE, WORK_SUFFIX, sole_writer
 from tests.remote.conftest import again, read_objects
 from tests.remote.servers import Faults, Proxy
 from tests.store.conftest import make_contents, read_all, write_shards

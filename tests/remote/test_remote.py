@@ -10,7 +10,7 @@ from functa_store.store.reading.verify import verify
 from functa_store.store.storage import remote
 from functa_store.store.storage.objects import StorageOptions, open_objects
 from functa_store.store.storage.remote import RemoteObjects
-from functa_store.store.storage.work_folder import WORK_SUFFIX
+from functa_store.store.storage.writer_lock import WORK_SUFFIX
 from tests.remote.conftest import again, in_memory, read_objects
 from tests.remote.servers import KINDS, Faults, Proxy
 from tests.store.conftest import NUM_EXAMPLES, make_contents, make_values, read_all, write_shards

@@ -12,8 +12,7 @@ from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.verify import verify
 from functa_store.store.storage import remote
 from functa_store.store.storage.objects import StorageOptions, first_line, open_objects
-from functa_store.store.storage.work_folder import WORK_SUFFIX
-from functa_store.store.storage.writer_lock import sole_writer
+from functa_store.store.storage.writer_lock import WORK_SUFFIX, sole_writer
 from functa_store.store.writing.destination import check_output
 from tests.remote.conftest import KEY, SECRET, read_objects
 from tests.remote.servers import Faults, free_port

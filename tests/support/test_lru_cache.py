@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functa_store.support.lru_cache import LRUCache
+from functa_store.support.memory import LRUCache
 
 uses = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6), st.booleans()))
 

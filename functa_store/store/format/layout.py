@@ -20,7 +20,7 @@ from functa_store.store.storage.objects import (
     write_once,
 )
 from functa_store.store.storage.server_calls import map_in_threads
-from functa_store.store.storage.work_folder import (
+from functa_store.store.storage.writer_lock import (
     RECEIPTS,
     SKELETON,
     WORK_SUFFIX,

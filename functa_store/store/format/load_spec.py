@@ -23,7 +23,7 @@ from functa_store.store.format.spec import (
     sha256_json,
 )
 from functa_store.store.storage.objects import Objects, check_key
-from functa_store.store.storage.work_folder import CONVERSION, EXACT_STORE, WORK_SUFFIX
+from functa_store.store.storage.writer_lock import CONVERSION, EXACT_STORE, WORK_SUFFIX
 
 MOST_EXAMPLES, MOST_SHARDS, MOST_CHUNKS, MOST_NUMBERS = 10**12, 10**6, 2**20, 2**31
 """Far more examples, shards, chunks of a shard, and numbers of a base network or modulation than can be meant."""

@@ -24,7 +24,7 @@ from functa_store.store.reading.rows import (
 from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.objects import REQUESTS_AT_A_TIME, FileRecord, Objects, record
 from functa_store.store.storage.remote import COALESCE, spans_of
-from functa_store.support.lru_cache import LRUCache
+from functa_store.support.memory import LRUCache
 
 Values = Callable[[np.ndarray], np.ndarray]
 """Turns stored rows into what is returned."""

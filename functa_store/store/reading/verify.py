@@ -17,7 +17,7 @@ from functa_store.store.storage.objects import (
     record_parts,
 )
 from functa_store.store.storage.server_calls import map_in_threads
-from functa_store.store.storage.work_folder import SKELETON, WORK_SUFFIX
+from functa_store.store.storage.writer_lock import SKELETON, WORK_SUFFIX
 
 THREADS = 8
 

@@ -23,8 +23,7 @@ from functa_store.store.storage.objects import (
     StorageOptions,
     open_objects,
 )
-from functa_store.store.storage.work_folder import CONVERSION, SKELETON, WORK_SUFFIX
-from functa_store.store.storage.writer_lock import sole_writer
+from functa_store.store.storage.writer_lock import CONVERSION, SKELETON, WORK_SUFFIX, sole_writer
 
 SUFFIX = ".functa"
 

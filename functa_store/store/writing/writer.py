@@ -30,7 +30,7 @@ from functa_store.store.storage.objects import (
     write_all,
     write_once,
 )
-from functa_store.store.storage.work_folder import WORK_SUFFIX, is_of_store, is_part
+from functa_store.store.storage.writer_lock import WORK_SUFFIX, is_of_store, is_part
 from functa_store.store.writing.destination import already_complete, check_output
 from functa_store.store.writing.skeleton import quality_by_split, skeleton, statistics_objects
 

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from converters.shapes import polygons
-from converters.shapes.mesh_files import read_mesh, voxelise
-from converters.shapes.polygons import mend_fans
+from converters.shapes import mesh_files as polygons
+from converters.shapes.mesh_files import mend_fans, read_mesh, voxelise
 from functa_store.errors import MemberError
 
 L = [(0, 0), (4, 0), (4, 1), (1, 1), (1, 3), (0, 3)]

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from converters.signals.films import film_frames, on_white
-from converters.signals.frame_times import FrameTimes, frame_times
+from converters.signals.films import FrameTimes, film_frames, frame_times, on_white
 from converters.signals.video import open_video
 from functa_store.errors import MemberError
 from functa_store.progress import Note
