@@ -201,7 +201,7 @@ def preset_values(preset: Preset) -> dict[str, Any]:
         ) from error
 
 
-def _is_own(entry: importlib.metadata.EntryPoint) -> bool:
+def _is_own(entry: Any) -> bool:
     return entry.value.startswith("converters.")
 
 

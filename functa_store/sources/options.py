@@ -351,7 +351,7 @@ def _lists(value: Any) -> dict[str, tuple[str, ...]] | None:
     if (words := _names(value, ";")) is None:
         return None
     lists: dict[str, tuple[str, ...]] = {}
-    for word in words:
+    for word in ";".join(words).split(";") if words else ():
         key, equals, values = word.partition("=")
         if not equals or not (names := _names(values, ",")):
             return None
