@@ -5,6 +5,9 @@ import re
 WORK_SUFFIX = ".work"
 """Ending of that folder's name."""
 
+LOG_SUFFIX = ".log"
+"""Ending of the name of the file beside a store that tells times and speeds."""
+
 LEASE = "lease"
 """In a bucket: who writes."""
 
