@@ -51,8 +51,10 @@ class ArchiveOptions:
 
     A subclass is a frozen, keyword-only dataclass whose fields all have defaults. Types of fields are `int`, `float`,
     `str`, `bool`, a `Literal` of words, `tuple[str, ...]`, `Mapping[str, tuple[str, ...]]`, and unions of these and
-    None. Its docstring has a line per field under "Attributes:", which becomes the help of the command line. A
-    subclass with a `__post_init__` of its own calls this one first.
+    None; a converter with another one is left out when converters are loaded. A text is split at commas where a list
+    is expected, a list is taken as it is. Integers are below 2**32, and numbers finite. Its docstring has a line per
+    field under "Attributes:", which becomes the help of the command line. A subclass with a `__post_init__` of its own
+    calls this one first.
 
     Raises:
         ConfigError: If a value is not of its field's type.
@@ -305,7 +307,9 @@ def checked(name: str, hint: Any, value: Any) -> Any:
             if isinstance(found, float) and not math.isfinite(found):
                 raise ConfigError(f"{name} must be finite, got {_brief(value)}")
             return found
-    raise ConfigError(f"{name} must be {_expected(hint)}, got {_brief(value)}")
+    is_word = type(None) in parts and isinstance(value, str) and value.lower() == "none"
+    advice = ", which is a text here; write null in a file, and None in Python" if is_word else ""
+    raise ConfigError(f"{name} must be {_expected(hint)}, got {_brief(value)}{advice}")
 
 
 def _parts(hint: Any) -> tuple[Any, ...]:

@@ -149,6 +149,7 @@ def test_a_file_that_names_no_preset_is_laid_over_that_of_the_command(file, text
         ("source: {1: 2}", "source has 1, expected some of"),
         ("source: {null: 2, a: 3}", "source has None, a, expected some of"),
         ("source: {samples: 2.5}", "source.samples must be a whole number or none, got 2.5"),
+        ("source: {up: none}", "source.up must be one of y, z or none, got 'none', which is a text here; write null"),
         ("source: {samples: 13}", "source: samples must not be 13"),
         ("summary: [1]", r"summary is \[1\], expected a text"),
         ("config:\n  seed: 1\n  rows_per_shard: 2\n  seed: 2", "the key 'seed' is there twice.*line 4"),
