@@ -1,8 +1,8 @@
 """Folders of an archive: splits and classes that they name, masks beside pictures or clips, frames that make clips.
 
 Data sets for segmentation keep masks under the names of what they are masks of: images/7.jpg and masks/7.png, or
-JPEGImages/bear/00000.jpg and Annotations/bear/00000.png. What a folder is called is not enough to leave it out, and neither
-are equal names, which classes and splits have, too: both must say so.
+JPEGImages/bear/00000.jpg and Annotations/bear/00000.png. What a folder is called is not enough to leave it out, and
+neither are equal names, which classes and splits have, too: both must say so.
 """
 
 import collections
@@ -178,7 +178,7 @@ def group_split(places: Sequence[str], group: str, part: str) -> tuple[np.ndarra
         split = hold_out_last(len(places))
         split[0] = "train"  # a single one, too, is there to learn from
         return split, f"last tenth of the {part}s held out"
-    rule = "published" if published is not None else hold_out_rule(group)
+    rule = published_by_folders(files) if published is not None else hold_out_rule(group)
     by_file = dict(zip(files, published if published is not None else hold_out_every(len(files)), strict=True))
     return np.array([by_file[place] for place in places], "U10"), rule
 

@@ -3,8 +3,8 @@
 import dataclasses
 import math
 import numbers
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeVar, get_args
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import cattrs
 import cattrs.v
@@ -35,6 +35,15 @@ MOST_FIT_STEPS = 1000
 
 MOST_WEIGHT = 1000.0
 """Beyond it, and below its inverse, one half of an example would count nothing in float32's gradients."""
+
+MOST_INTEGER = 2**32
+"""Beyond any number of examples, points or cells, and below what libraries cannot count."""
+
+MOST_NUMBERS = 2**31
+"""Of a base network, and of the modulations in a shard."""
+
+MOST_LAYERS = 1000
+"""Far more than can be learned; a larger number is a slip, which would take all memory."""
 
 MOST_CHARACTERS = 200
 """Of a value in a message."""
@@ -78,28 +87,53 @@ def differences(found: Any, expected: Any, where: str = "") -> Iterator[str]:
             pair = found.get(key, "missing"), expected.get(key, "missing")
             yield from differences(*pair, f"{where}.{key}" if where else key)
     elif found != expected:
-        yield f"{where} is {_brief(found)}, expected {_brief(expected)}"
+        yield f"{where} is {brief(found)}, expected {brief(expected)}"
 
 
-def _brief(value: Any) -> str:
-    """A value in a message; a grid may have thousands of latitudes."""
-    text = repr(value)
-    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 3]}..."
+def unknown_keys(found: Iterable[Any], known: Iterable[str]) -> str:
+    """The first keys that are none of those known, with commas between them; empty if there are none."""
+    names = [key[:MOST_CHARACTERS] if isinstance(key, str) else brief(key) for key in found if key not in known]
+    return ", ".join(names[:5])
+
+
+def brief(value: Any, most: int = MOST_CHARACTERS) -> str:
+    """A value in a message; a grid may have thousands of latitudes, and an integer more digits than Python writes."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        text = f"{type(value).__name__} that is too large to show"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _explain(error: BaseException, expected: Any) -> str:
     return str(error) if isinstance(error, FunctaStoreError) else cattrs.v.format_exception(error, expected)
 
 
-def whole(name: str, value: Any, lowest: int) -> int:
+def whole(name: str, value: Any, lowest: int, below: int | None = None) -> int:
     """An option as a Python integer, of whatever kind of integer it is.
 
     Raises:
-        ConfigError: If it is no whole number, or below the lowest one allowed.
+        ConfigError: If it is no whole number, below the lowest one allowed, or not below the bound, if there is one.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < lowest:
-        raise ConfigError(f"{name} must be a whole number of at least {lowest}, got {value!r}")
+        raise ConfigError(f"{name} must be a whole number of at least {lowest}, got {brief(value)}")
+    if below is not None and int(value) >= below:
+        raise ConfigError(f"{name} must be below {below}, got {brief(value)}")
     return int(value)
+
+
+def number(name: str, value: Any) -> float:
+    """An option as a Python float, of whatever kind of number it is; infinite if it is larger than any.
+
+    Raises:
+        ConfigError: If it is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ConfigError(f"{name} must be a number, got {brief(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        return -math.inf if value < 0 else math.inf  # pyright: ignore[reportOperatorIssue]
 
 
 def _given(config: Any, *names: str) -> Iterator[tuple[str, Any]]:
@@ -110,32 +144,54 @@ def _given(config: Any, *names: str) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
+def _integer(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise ConfigError(f"{name} must be a whole number, got {brief(value)}")
+    return int(value)  # of whatever kind it was: JSON takes Python's
+
+
+def _word(name: str, value: Any, literal: Any) -> str:
+    if not isinstance(value, str) or value not in get_args(literal):
+        raise ConfigError(f"{name} must be one of {', '.join(get_args(literal))}, got {brief(value)}")
+    return value
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} must be a text, got {brief(value)}")
+    return value
+
+
+def _of_type(name: str, hint: Any, value: Any) -> Any:
+    """A value as its field keeps it, as far as the type of the field decides that."""
+    kinds = (hint,) if get_origin(hint) is Literal else get_args(hint) or (hint,)
+    if value is None and type(None) in kinds:
+        return None
+    if get_origin(hint) is Literal:
+        return _word(name, value, hint)
+    check: Callable[[str, Any], Any] = _integer if int in kinds else number if float in kinds else _text
+    return check(name, value)
+
+
 def _at_least(config: Any, lowest: int, *names: str) -> None:
     for name, value in _given(config, *names):
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-            raise ConfigError(f"{name} must be a whole number, got {value!r}")
-        if value < lowest:
-            raise ConfigError(f"{name} must be at least {lowest}, got {value}")
-        object.__setattr__(config, name, int(value))  # of whatever kind it was: JSON takes Python's
+        found = _integer(name, value)
+        if not lowest <= found < MOST_INTEGER:
+            expected = f"at least {lowest}" if found < lowest else "below 2**32"
+            raise ConfigError(f"{name} must be {expected}, got {brief(value)}")
+        object.__setattr__(config, name, found)
 
 
 def _one_of(config: Any, **choices: Any) -> None:
     for name, literal in choices.items():
-        if not isinstance(value := getattr(config, name), str) or value not in get_args(literal):
-            raise ConfigError(f"{name} must be one of {get_args(literal)}, got {value!r}")
+        _word(name, getattr(config, name), literal)
 
 
 def _positive(config: Any, *names: str) -> None:
     for name, value in _given(config, *names):
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise ConfigError(f"{name} must be a number, got {value!r}")
-        try:
-            number = float(value)  # of whatever kind it was: JSON takes Python's
-        except OverflowError:
-            number = math.inf
-        if not 0 < number < math.inf:
-            raise ConfigError(f"{name} must be positive and finite, got {_brief(value)}")
-        object.__setattr__(config, name, number)
+        if not 0 < (found := number(name, value)) < math.inf:
+            raise ConfigError(f"{name} must be positive and finite, got {brief(value)}")
+        object.__setattr__(config, name, found)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -172,6 +228,13 @@ class NetworkConfig:
                 f"modulation_dim must be given for latent modulations and left out for shift modulations, "
                 f"got modulation={self.modulation!r} with modulation_dim={self.modulation_dim}"
             )
+        if self.depth * self.width * (self.width + self.modulation_size + 1) > MOST_NUMBERS:
+            raise ConfigError(
+                f"width={self.width}, depth={self.depth} and modulation_dim={self.modulation_dim} give a network of "
+                f"more than {MOST_NUMBERS} numbers; lower one of them"
+            )
+        if self.depth > MOST_LAYERS:
+            raise ConfigError(f"depth must be at most {MOST_LAYERS} layers, got {self.depth}")
 
     @property
     def num_shifts(self) -> int:
@@ -248,9 +311,9 @@ class OuterLoopConfig:
         _at_least(self, 0, "warmup_steps")
         _positive(self, "time_budget", "learning_rate", "map_learning_rate", "rates_learning_rate")
         _positive(self, "max_gradient_norm")
-        if not isinstance(self.decay_fraction, numbers.Real) or not 0 <= self.decay_fraction < 1:
-            raise ConfigError(f"decay_fraction must be at least 0 and below 1, got {self.decay_fraction!r}")
-        object.__setattr__(self, "decay_fraction", float(self.decay_fraction))
+        if not 0 <= (fraction := number("decay_fraction", self.decay_fraction)) < 1:
+            raise ConfigError(f"decay_fraction must be at least 0 and below 1, got {brief(self.decay_fraction)}")
+        object.__setattr__(self, "decay_fraction", fraction)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -278,10 +341,10 @@ class FitConfig:
     tile_points: int | None = None
 
     def __post_init__(self) -> None:
+        if whole("num_steps", self.num_steps, 1) > MOST_FIT_STEPS:
+            raise ConfigError(f"num_steps of a fit must be at most {MOST_FIT_STEPS}, got {brief(self.num_steps)}")
         _at_least(self, 1, "num_steps", "stride", "tile_points")
         _at_least(self, 0, "tuning_steps")
-        if self.num_steps > MOST_FIT_STEPS:
-            raise ConfigError(f"num_steps of a fit must be at most {MOST_FIT_STEPS}, got {self.num_steps}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -319,6 +382,12 @@ class ConvertConfig:
     rows_per_shard: int | None = None
 
     def __post_init__(self) -> None:
+        if self.preset is not None:
+            _text("preset", self.preset)
+        for part in dataclasses.fields(self):
+            kind, value = part.type, getattr(self, part.name)
+            if isinstance(kind, type) and dataclasses.is_dataclass(kind) and not isinstance(value, kind):
+                raise ConfigError(f"{part.name} must be a {kind.__name__}, got {brief(value)}")
         _positive(self, "weight_of_ones")
         if not 1 / MOST_WEIGHT <= self.weight_of_ones <= MOST_WEIGHT:
             raise ConfigError(
@@ -332,34 +401,53 @@ class ConvertConfig:
         rows = self.rows_per_shard
         if rows is not None and rows & (rows - 1):
             raise ConfigError(f"rows_per_shard must be a power of two, got {rows}")
+        if rows is not None and rows * self.network.modulation_size > MOST_NUMBERS:
+            raise ConfigError(
+                f"rows_per_shard must be at most {MOST_NUMBERS // self.network.modulation_size} for modulations of "
+                f"{self.network.modulation_size} numbers, got {rows}"
+            )
 
 
-def overlaid(config: ConvertConfig, changes: Mapping[str, Any]) -> ConvertConfig:
+def overlaid(config: C, changes: Mapping[Any, Any], where: str = "") -> C:
     """A configuration with some of its values changed; of two that exclude each other, the new one stays.
+
+    Values are no more converted than from Python: what a class refuses there, it refuses from a file, too.
 
     Args:
         config: What holds where `changes` say nothing.
         changes: Some values, nested like those of `to_dict`.
+        where: What messages call the configuration, such as a file and its section.
 
     Raises:
         ConfigError: If a key is unknown, or a value is refused.
     """
-    values = _merged(to_dict(config), changes)
-    outer, network = (part if isinstance(part := changes.get(name), Mapping) else {} for name in ("outer", "network"))
-    for given, dropped in (("time_budget", "num_steps"), ("num_steps", "time_budget")):
-        if outer.get(given) is not None and dropped not in outer:
-            values["outer"][dropped] = None
-    if network.get("modulation") == "shift" and "modulation_dim" not in network:
-        values["network"]["modulation_dim"] = None
-    return from_dict(ConvertConfig, values)
+    above = f"{where}: " if where else ""
+    kinds = {field.name: field.type for field in dataclasses.fields(config)}  # pyright: ignore[reportArgumentType]
+    if unknown := unknown_keys(changes, kinds):
+        raise ConfigError(f"{above}found {unknown}, expected some of {', '.join(kinds)}")
+    found = _displaced(config, changes)
+    try:
+        for name, value in changes.items():
+            if not dataclasses.is_dataclass(part := getattr(config, name)):
+                found[name] = _of_type(name, kinds[name], value)
+            elif not isinstance(value, Mapping):
+                raise ConfigError(f"{name} is {brief(value)}, expected names and values")
+            else:
+                inner = f"{where}.{name}" if where else name
+                found[name] = overlaid(part, value, inner)
+        return dataclasses.replace(config, **found)  # pyright: ignore[reportArgumentType]
+    except ConfigError as error:
+        raise ConfigError(f"{above}{error}") from error
 
 
-def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    found = dict(values)
-    for name, value in changes.items():
-        inner = found.get(name)
-        found[name] = _merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
-    return found
+def _displaced(config: Any, changes: Mapping[Any, Any]) -> dict[str, Any]:
+    """What gives way to values that exclude it."""
+    if isinstance(config, OuterLoopConfig):
+        pairs = (("time_budget", "num_steps"), ("num_steps", "time_budget"))
+        return {dropped: None for given, dropped in pairs if changes.get(given) is not None}
+    if isinstance(config, NetworkConfig) and changes.get("modulation") == "shift":
+        return {"modulation_dim": None}
+    return {}
 
 
 ExportDtype = Literal["float32", "uint8"]

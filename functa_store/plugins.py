@@ -1,10 +1,14 @@
 """Converters: built-in ones and those of other packages, their presets, and the loops of the papers."""
 
 import dataclasses
+import functools
 import importlib.metadata
+import json
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from functa_store.config import (
@@ -12,12 +16,23 @@ from functa_store.config import (
     FitConfig,
     InnerLoopConfig,
     OuterLoopConfig,
+    brief,
     overlaid,
     to_dict,
+    unknown_keys,
 )
 from functa_store.errors import ConfigError
 from functa_store.progress import Report
-from functa_store.sources.options import ArchiveOptions, SurveyOptions, option
+from functa_store.sources.options import (
+    ArchiveOptions,
+    SurveyOptions,
+    check_options,
+    checked,
+    hints,
+    option,
+    overlaid_options,
+)
+from functa_store.support.atomic_output import check_free, finished_or_gone
 
 __all__ = [
     "ArchiveOptions",
@@ -35,6 +50,7 @@ __all__ = [
 GROUP, OWN = "functa_store.converters", "converters."
 """Group of the entry points, and the package of those that come with the library."""
 
+_PARTS = ("config", "source")
 _SECTIONS = "the sections config and source; see functa presets --write"
 
 logger = logging.getLogger(__name__)
@@ -76,55 +92,114 @@ class Converter:
     open: Callable[[str, Any, SurveyOptions, Report], Any]
 
 
-def read_preset(path: str | os.PathLike[str], preset: Preset) -> Preset:
+def read_preset(path: str | os.PathLike[str], preset: Preset, options: type[ArchiveOptions] | None = None) -> Preset:
     """A preset overlaid by a file of choices.
 
     Args:
         path: A YAML file, or a TOML file where its name ends in .toml, with some of what `write_preset` writes: the
             sections `config` (fields of `ConvertConfig`) and `source` (options of the converter).
         preset: What holds where the file says nothing.
+        options: The converter's class of options, by which `source` is checked; of two that exclude each other, the
+            file's stays. None takes `source` as it is.
 
     Raises:
         ConfigError: If it cannot be read, has other keys, or a value is out of range.
     """
+    return _overlaid(_choices(path), path, preset, options)
+
+
+def chosen_preset(converter: Converter, name: str | None, path: str | os.PathLike[str] | None) -> Preset:
+    """The preset that a conversion starts from, under its name, overlaid by a file of choices.
+
+    Args:
+        converter: Has the presets.
+        name: Of one of them; None takes what the file names, or else the first one.
+        path: See `read_preset`; None if there is no file.
+
+    Raises:
+        ConfigError: As for `read_preset`, or if the file names another preset, or one that is none.
+    """
+    found = {} if path is None else _choices(path)
+    said, known = found.get("config", {}).get("preset"), converter.presets
+    if said is not None and (not isinstance(said, str) or said not in known):
+        raise ConfigError(
+            f"{path}: config.preset is {brief(said)}, expected one of {', '.join(known)}; leave it out to start from "
+            "that of --preset"
+        )
+    if None not in (said, name) and said != name:
+        raise ConfigError(f"{path}: config.preset is {said}, but --preset is {name}; leave out one of them")
+    name = name or said or next(iter(known))
+    preset = dataclasses.replace(known[name], config=dataclasses.replace(known[name].config, preset=name))
+    return preset if path is None else _overlaid(found, path, preset, converter.options)
+
+
+def _choices(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The sections of a file, each of names and values."""
     found = _read(os.fspath(path))
     if not isinstance(found, Mapping):
         raise ConfigError(f"{path}: found {type(found).__name__}, expected {_SECTIONS}")
-    if unknown := sorted(map(str, found.keys() - {"summary", "config", "source"})):
-        raise ConfigError(f"{path}: found the keys {', '.join(unknown)}, expected {_SECTIONS}")
-    parts = {name: found.get(name) or {} for name in ("config", "source")}
-    for name, part in parts.items():
-        if not isinstance(part, Mapping):
-            raise ConfigError(f"{path}: {name} is {part!r}, expected names and values")
-    try:
-        config = overlaid(preset.config, parts["config"])
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    if unknown := unknown_keys(found, ("summary", *_PARTS)):
+        raise ConfigError(f"{path}: found the keys {unknown}, expected {_SECTIONS}")
+    for name, kind, expected in (("summary", str, "a text"), *((part, Mapping, "names and values") for part in _PARTS)):
+        if not isinstance(part := found.get(name), kind | None):
+            raise ConfigError(f"{path}: {name} is {brief(part)}, expected {expected}")
+    return {name: part for name, part in found.items() if part is not None}
+
+
+def _overlaid(
+    choices: Mapping[str, Any], path: str | os.PathLike[str], preset: Preset, options: type[ArchiveOptions] | None
+) -> Preset:
+    config, source = choices.get("config", {}), choices.get("source", {})
+    if config.get("preset") is None:
+        config = {name: value for name, value in config.items() if name != "preset"}
+    if options is not None:
+        _check_source(f"{path}: source", options, source)
     return Preset(
-        summary=str(found.get("summary", preset.summary)),
-        config=dataclasses.replace(config, preset=preset.config.preset),
-        source={**preset.source, **parts["source"]},
+        summary=choices.get("summary", preset.summary),
+        config=overlaid(preset.config, config, f"{path}: config"),
+        source={**preset.source, **source} if options is None else overlaid_options(options, preset.source, source),
     )
+
+
+def _check_source(where: str, options: type[ArchiveOptions], source: Mapping[Any, Any]) -> None:
+    known = hints(options)
+    if unknown := unknown_keys(source, known):
+        raise ConfigError(f"{where} has {unknown}, expected some of {', '.join(sorted(known))}")
+    for name, value in source.items():
+        checked(f"{where}.{name}", known[name], value)
 
 
 def write_preset(path: str | os.PathLike[str], preset: Preset) -> None:
     """Write every choice of a preset to a YAML file that `read_preset` and `functa convert --config` take.
 
     Raises:
-        ConfigError: If the name ends in something else than .yaml or .yml.
+        ConfigError: If the name ends in something else than .yaml or .yml, or the preset says what no file can.
         OSError: If something is there already, or it cannot be written.
     """
     import yaml
 
     if not os.fspath(path).endswith((".yaml", ".yml")):
         raise ConfigError(f"{path}: presets are written as YAML, expected a name that ends in .yaml")
-    with open(path, "x", encoding="utf-8") as file:
-        yaml.safe_dump(preset_values(preset), file, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(preset_values(preset), sort_keys=False, allow_unicode=True)
+    check_free(Path(path))
+    with finished_or_gone(Path(path), is_file=True) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def preset_values(preset: Preset) -> dict[str, Any]:
-    """Everything that a preset says, as plain JSON types."""
-    return {"summary": preset.summary, "source": dict(preset.source), "config": to_dict(preset.config)}
+    """Everything that a preset says, as plain JSON types.
+
+    Raises:
+        ConfigError: If it says something else, such as a `Path`.
+    """
+    found = {"summary": preset.summary, "source": dict(preset.source), "config": to_dict(preset.config)}
+    try:
+        return json.loads(json.dumps(found, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"preset {preset.config.preset or preset.summary!r}: source is {brief(preset.source)}, expected texts, "
+            f"numbers, and lists of them ({error})"
+        ) from error
 
 
 def _read(path: str) -> Any:
@@ -134,17 +209,53 @@ def _read(path: str) -> Any:
 
     try:
         with open(path, "rb") as file:
-            return tomllib.load(file) if path.endswith(".toml") else yaml.safe_load(file)
+            return tomllib.load(file) if path.endswith(".toml") else yaml.load(file, _yaml_loader())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path}: is no {'TOML' if path.endswith('.toml') else 'YAML'}: {error}") from error
+
+
+@functools.cache
+def _yaml_loader() -> Any:
+    """PyYAML's safe loader without what is silently wrong or endless: a key twice, aliases, and 1e-3 as a text."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                mark = self.peek_event().start_mark
+                raise yaml.MarkedYAMLError(problem="found an alias, expected the value itself", problem_mark=mark)
+            return super().compose_node(parent, index)
+
+        def construct_object(self, node: Any, deep: bool = False) -> Any:
+            try:
+                return super().construct_object(node, deep)
+            except ValueError as error:  # such as a 13th month, or more digits than Python reads
+                problem = f"found {brief(node.value)}: {error}"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen = set()
+            for key, _ in node.value:
+                name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else key
+                if name in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"the key {brief(key.value)} is there twice", problem_mark=key.start_mark
+                    )
+                seen.add(name)
+            return super().construct_mapping(node, deep)
+
+    number = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
+    return Loader
 
 
 def converters() -> dict[str, Converter]:
     """Every installed converter by its command-line name.
 
-    One that cannot be imported, or whose name is taken, is left out with a warning; a built-in one keeps its name.
+    One that cannot be imported, is none, has options or presets that cannot work, or whose name is taken, is left out
+    with a warning; a built-in one keeps its name.
     """
     found: dict[str, Converter] = {}
     entries = importlib.metadata.entry_points(group=GROUP)
@@ -153,10 +264,38 @@ def converters() -> dict[str, Converter]:
             logger.warning("converter %s: %s is left out, since that name is taken", entry.name, entry.value)
             continue
         try:
-            found[entry.name] = entry.load()
-        except Exception as error:  # a broken plugin must not take the others with it
-            logger.warning("converter %s is left out: %s fails (%r)", entry.name, entry.value, error)
+            converter = entry.load()
+            _check_converter(converter)
+            found[entry.name] = converter
+        except (Exception, SystemExit) as error:  # a broken plugin must not take the others with it
+            what = f"{type(error).__name__}: {error}"
+            logger.warning("converter %s is left out: %s fails (%s)", entry.name, entry.value, what)
     return found
+
+
+def _check_converter(found: Any) -> None:
+    """Refuse what is no converter, or one that could be neither listed nor asked for.
+
+    Raises:
+        ConfigError: If it is one of these.
+    """
+    if not isinstance(found, Converter):
+        raise ConfigError(f"it is {brief(found)}, expected a Converter")
+    check_options(found.options)
+    if not isinstance(found.summary, str) or not callable(found.open):
+        raise ConfigError(
+            f"it has summary={brief(found.summary)} and open={brief(found.open)}, expected a text, and "
+            "what can be called"
+        )
+    if not isinstance(found.presets, Mapping) or not found.presets:
+        raise ConfigError(f"its presets are {brief(found.presets)}, expected one or more by name")
+    for name, preset in found.presets.items():
+        if not isinstance(name, str) or not isinstance(preset, Preset):
+            raise ConfigError(f"preset {brief(name)} is {brief(preset)}, expected a name and a Preset")
+        parts = (("summary", str), ("config", ConvertConfig), ("source", Mapping))
+        if wrong := [part for part, kind in parts if not isinstance(getattr(preset, part), kind)]:
+            raise ConfigError(f"preset {name}: {wrong[0]} is {brief(getattr(preset, wrong[0]))}")
+        _check_source(f"preset {name}: source", found.options, preset.source)
 
 
 def paper_loops(num_steps: int, batch_size: int, num_points: int | None, **more: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from functa_store.config import (
     OuterLoopConfig,
     differences,
     from_dict,
+    overlaid,
     to_dict,
 )
 from functa_store.errors import ConfigError
@@ -61,6 +62,16 @@ def test_a_configuration_survives_json(config):
         (NetworkConfig, {"modulation": "foo", "modulation_dim": None}, "modulation must be one of"),
         (NetworkConfig, {"modulation": ["latent"]}, "modulation must be one of"),
         (OuterLoopConfig, {"decay_fraction": "a"}, "decay_fraction"),
+        (OuterLoopConfig, {"decay_fraction": False}, "decay_fraction must be a number, got False"),
+        (NetworkConfig, {"width": 2**70}, "width must be below 2"),
+        (NetworkConfig, {"width": 10**5000}, "width must be below 2.*, got int that is too large to show"),
+        (NetworkConfig, {"width": 2**31, "modulation_dim": 2**31}, "more than 2147483648 numbers"),
+        (NetworkConfig, {"width": 1, "depth": 10**6, "modulation_dim": 1}, "depth must be at most 1000 layers"),
+        (ConvertConfig, {"network": None}, "network must be a NetworkConfig, got None"),
+        (ConvertConfig, {"network": {"width": 3}}, "network must be a NetworkConfig, got {'width': 3}"),
+        (ConvertConfig, {"fit": InnerLoopConfig()}, "fit must be a FitConfig, got InnerLoopConfig"),
+        (ConvertConfig, {"preset": 5}, "preset must be a text, got 5"),
+        (ConvertConfig, {"rows_per_shard": 2**31}, "rows_per_shard must be at most 16777216 for modulations of 128"),
     ],
 )
 @pytest.mark.usefixtures("unchecked")
@@ -80,6 +91,17 @@ def test_numbers_of_numpy_become_json():
     network = NetworkConfig(width=np.int64(8), modulation_dim=np.int32(4))
     config = ConvertConfig(network=network, outer=outer, weight_of_ones=np.float32(2), seed=np.int64(3))
     assert from_dict(ConvertConfig, json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_changes_of_a_configuration_are_laid_over_it():
+    config = overlaid(ConvertConfig(), {"network": {"width": 3, "w0": 2}, "outer": {"time_budget": 4}, "seed": 5})
+    assert config == ConvertConfig(
+        network=NetworkConfig(width=3, w0=2.0), outer=OuterLoopConfig(num_steps=None, time_budget=4.0), seed=5
+    )
+    assert overlaid(config, {"outer": {"num_steps": 9}}).outer == OuterLoopConfig(num_steps=9)
+    assert overlaid(config, {"network": {"modulation": "shift"}}).network.modulation_dim is None
+    with pytest.raises(ConfigError, match="outer: give either the number of outer steps or a time budget"):
+        overlaid(config, {"outer": {"num_steps": 9, "time_budget": 2.0}})
 
 
 def test_differences_of_large_grids_are_named_in_brief():

@@ -162,7 +162,9 @@ def _open(path: str | os.PathLike[str], options: ArrayOptions, survey: SurveyOpt
                 report(Note(message=f"{name}: {note}"))
     kept = options.to_plain() | {"array": array or None, "channels_axis": str(options.channels_axis)}
     kept |= {"masked": "; ".join(masked) or None}
-    source.provenance = {**source.provenance, "converter": "arrays", **kept}
+    named = {} if options.split_from is None else {"split": f"published in array {options.split_from}"}
+    by = {"labels_by": {label: f"array {label}" for label in source.labels}}
+    source.provenance = {**source.provenance, **named, "converter": "arrays", **kept, **by}
     return source
 
 

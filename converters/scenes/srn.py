@@ -191,7 +191,8 @@ class SceneSource(Source):
             **self._described(),
             "cameras": cameras_of(seen),
             "limit": limits.limit,
-            "split": hold_out_rule("scene") if None in splits else "published",
+            "split": hold_out_rule("scene") if None in splits else "published by folders",
+            "labels_by": dict.fromkeys(self.labels, "folders"),
             "rejects": len(self.rejects),
         }
         if limits.check_first is None:

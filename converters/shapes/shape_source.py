@@ -183,7 +183,7 @@ class ShapeSource(Source):
             "sha256": self._archive.sha256() if limits.check_first is None else None,
             **dataclasses.asdict(self._options),
             "limit": limits.limit,
-            "split": hold_out_rule() if catalogue.published is None else "published",
+            "split": hold_out_rule(),
             "files": {kind: kinds[kind] for kind in KINDS if kinds[kind]},
             "rejects": len(self.rejects),
             **({"thin": self._thin} if self._thin else {}),  # which an option alone does not say

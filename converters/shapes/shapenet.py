@@ -207,11 +207,15 @@ def _catalogue(
             report(_note(archive, f"{left_out} of {len(models)} models are left out: {file.where} does not list them"))
     listed = [k for k, name in enumerate(splits) if name is not None]
     if listed:
+        facts["split"] = "published by folders" if file is None else f"published in {os.path.basename(file.where)}"
         models, published = [models[k] for k in listed], [str(splits[k]) for k in listed]
     else:
         published = None
     _check_unique(archive.name, models)
-    return ShapeCatalogue(models=models, label=class_label(models, taxonomy), published=published, facts=facts)
+    label = class_label(models, taxonomy)
+    named = "" if taxonomy is None else f", their names by {os.path.basename(taxonomy.where)}"
+    facts["labels_by"] = {} if label is None else {"class": f"folders{named}"}
+    return ShapeCatalogue(models=models, label=label, published=published, facts=facts)
 
 
 def _check_unique(name: str, models: Sequence[Model]) -> None:

@@ -21,7 +21,7 @@ from converters.arrays import array_files
 from converters.arrays.array_files import ArrayFile, read_beside
 from converters.arrays.bounds import MAX_EXAMPLE_BYTES, check_examples, in_bounded_memory
 from converters.arrays.npy_files import MAX_HEADER_BYTES, Npz
-from converters.folders import folder_splits_and_classes
+from converters.folders import folder_splits_and_classes, published_by_folders
 from converters.shapes.shape_files import MAX_CELLS
 from converters.shapes.shapenet import VOXELS_PRESETS
 from converters.survey import in_threads, survey
@@ -226,7 +226,8 @@ class VoxelSource(Source):
             "sha256": self._sha256() if limits.check_first is None else None,
             **facts,
             "limit": limits.limit,
-            "split": hold_out_rule() if published is None else "published",
+            "split": hold_out_rule() if published is None else self._published_by(ids),
+            "labels_by": dict.fromkeys(self.labels, "array" if "labels" in arrays.beside else "folders"),
             "rejects": len(self.rejects),
             "converter": "voxels",
         }
@@ -290,6 +291,9 @@ class VoxelSource(Source):
         for key, values in sorted(self._arrays.beside.items()):
             digest.update(f"{key} {values.tolist()}".encode())
         return digest.hexdigest()
+
+    def _published_by(self, ids: Sequence[str]) -> str:
+        return "published in an array of the file" if "split" in self._arrays.beside else published_by_folders(ids)
 
     def _described(self, ids: Sequence[str]) -> tuple[np.ndarray | None, dict[str, Label]]:
         """Splits of all examples, and labels of those that are kept."""

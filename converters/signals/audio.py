@@ -99,6 +99,7 @@ class AudioSource(Source):
             "hertz": form.sample_rate,
             "limit": limits.limit,
             "split": rule,
+            "labels_by": {label: "files" if label == "file" else "folders" for label in self.labels},
             "rejects": len(self.rejects),
             **noted(
                 archive.name,

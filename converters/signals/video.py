@@ -96,6 +96,7 @@ class VideoSource(Source):
             **options.to_plain(),
             "limit": limits.limit,
             "split": rule,
+            "labels_by": {label: "clips" if label == "clip" else "folders" for label in self.labels},
             "rejects": len(self.rejects),
             **noted(archive.name, {**notes, **timed.notes}, timed.remarks, report),
         }

@@ -8,22 +8,22 @@ import argparse
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import numpy as np
 
 from functa_store.cli.console import shortened
-from functa_store.config import ConvertConfig, to_dict
+from functa_store.config import MOST_INTEGER, ConvertConfig, to_dict
 from functa_store.errors import ConfigError, ExampleIndexError, StoreMismatchError
 from functa_store.plugins import Converter, converters
 from functa_store.progress import Report
 from functa_store.sources.options import (
-    MOST_INTEGER,
     ArchiveOptions,
     SurveyOptions,
     choices,
     descriptions,
     from_word,
+    gathered,
     hints,
     is_flag,
     is_several,
@@ -56,12 +56,7 @@ BRIEF = 100
 _CONFIG, _SOURCE = "config.", "source."
 """Where the namespace of the arguments keeps what was typed."""
 
-SELECTING = ("--index", "--region")
-"""Options whose values may begin with a minus sign, as -3: and -30:30,0:90 do."""
-
 EXPECTED = "integers and slices such as 3, 0:16 or ::100,-1"
-
-_NEGATIVE = re.compile(r"-\.?\d")
 
 _SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(-?\d+)?)?")
 
@@ -138,11 +133,10 @@ def _exclusive(parser: Any, pairs: Any) -> dict[str, Any]:
 
 def _add(group: Any, names: list[str], dest: str, hint: Any, text: str, metavar: str | None) -> None:
     described: dict[str, Any] = {"dest": dest, "default": argparse.SUPPRESS, "help": text}
-    words = choices(hint)
     if is_flag(hint):
         described["action"] = argparse.BooleanOptionalAction
-    elif words is not None and metavar is None:
-        described |= {"choices": words}
+    elif get_origin(hint) is Literal and metavar is None:
+        described |= {"choices": choices(hint)}
     else:
         described |= {"type": _Word(names[-1], hint), "metavar": metavar or _metavar(hint)}
     if is_several(hint):
@@ -167,18 +161,18 @@ class _Gather(argparse.Action):
     """Adds what an option that is given several times lists."""
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
-        before = getattr(namespace, self.dest, None)
-        if isinstance(values, Mapping):
-            found = dict(before or {})
-            for name, listed in values.items():
-                found[name] = (*found.get(name, ()), *listed)
-        else:
-            found = (*(before or ()), *values)
-        setattr(namespace, self.dest, found)
+        if hasattr(namespace, self.dest):
+            try:
+                values = gathered("it", getattr(namespace, self.dest), values)
+            except ConfigError as error:
+                raise argparse.ArgumentError(self, str(error)) from error
+        setattr(namespace, self.dest, values)
 
 
 def _metavar(hint: Any) -> str:
     words = str(hint)
+    if (few := choices(hint)) is not None and type(None) in get_args(hint):
+        return f"{{{','.join(few)},none}}"
     return "N" if words in ("<class 'int'>", "int | None") else "X" if "float" in words else "NAME"
 
 
@@ -255,7 +249,9 @@ def _from_words(kind: type[ArchiveOptions], words: Sequence[str]) -> dict[str, A
         where = f"--option {shortened(word, BRIEF)}"
         if not equals or (field := name.replace("-", "_")) not in known:
             raise ConfigError(f"{where}: expected NAME=VALUE, NAME one of {', '.join(sorted(known))}")
-        found[field] = from_word(where, known[field], value)
+        given = from_word(where, known[field], value)
+        several = field in found and is_several(known[field])
+        found[field] = gathered(where, found[field], given) if several else given
     return found
 
 
@@ -264,17 +260,6 @@ def _limit(value: Any) -> int | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 < value < MOST_INTEGER):
         return value
     raise ConfigError(f"the store's limit: found {_brief(value)}, expected a positive number")
-
-
-def joined(words: Sequence[str]) -> list[str]:
-    """A command line on which a value that begins with a minus sign is not taken for an option: --index=-3: for two."""
-    found: list[str] = []
-    for word in words:
-        if found and found[-1] in SELECTING and _NEGATIVE.match(word):
-            found[-1] += f"={word}"
-        else:
-            found.append(word)
-    return found
 
 
 def parse_index(text: str, num_examples: int) -> list[int]:

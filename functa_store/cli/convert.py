@@ -22,9 +22,9 @@ from functa_store.cli.console import (
 )
 from functa_store.config import ConvertConfig, overlaid
 from functa_store.errors import ConfigError
-from functa_store.plugins import Converter, Preset, converters, read_preset
+from functa_store.plugins import Converter, Preset, chosen_preset, converters
 from functa_store.progress import Event, Report, silent
-from functa_store.sources.options import ArchiveOptions, SurveyOptions, hints, overlaid_options
+from functa_store.sources.options import ArchiveOptions, SurveyOptions, overlaid_options
 from functa_store.store.writing.destination import check_output
 from functa_store.support.interrupts import stopping_between_events
 
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_kind(kinds: Any, kind: str, converter: Converter) -> None:
     _add_arguments(argparse.ArgumentParser(), converter)  # fails here, and not half-way through, if options clash
-    parser = kinds.add_parser(kind, help=converter.summary, description=converter.summary)
+    parser = kinds.add_parser(kind, help=converter.summary.replace("%", "%%"), description=converter.summary)
     _add_arguments(parser, converter)
     parser.set_defaults(
         run=run,
@@ -63,7 +63,8 @@ def _add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> Non
     parser.add_argument("archive", metavar="ARCHIVE", help="the archive as published")
     parser.add_argument("out", metavar="OUT", help="the functaset: a path, s3:// or gs://, ending in .functa")
     names = list(converter.presets)
-    parser.add_argument("--preset", choices=names, default=names[0], help=f"(default: {names[0]}; see functa presets)")
+    usual = f"(default: that of --config, or {names[0]}; see functa presets)"
+    parser.add_argument("--preset", choices=names, help=usual.replace("%", "%%"))
     parser.add_argument("--config", metavar="FILE", help="choices in a YAML or TOML file; see functa presets --write")
     add_options(parser, converter)
     parser.add_argument("--fit-batch", type=int, metavar="N", help="examples per call of the fit")
@@ -116,25 +117,23 @@ def preset_from(args: argparse.Namespace) -> Preset:
     Raises:
         ConfigError: If the file cannot be read, or a value is out of range.
     """
-    preset = args.converter.presets[args.preset]
-    if args.config is not None:
-        preset = read_preset(args.config, preset)
-    config = overlaid(preset.config, typed_config(args))
-    return dataclasses.replace(preset, config=dataclasses.replace(config, preset=args.preset))
+    preset = chosen_preset(args.converter, args.preset, args.config)
+    return dataclasses.replace(preset, config=overlaid(preset.config, typed_config(args)))
 
 
 def options_from(args: argparse.Namespace, preset: Preset) -> ArchiveOptions:
     """Options of the archive: the preset's, overlaid by what was typed.
 
     Raises:
-        ConfigError: If the preset, or a file of choices, has an option that is none, or a value is refused.
+        ConfigError: If a value is refused, or some contradict each other.
     """
-    kind = args.converter.options
-    known = hints(kind)
-    if unknown := sorted(preset.source.keys() - known.keys()):
-        where = args.config or f"preset {args.preset}"
-        raise ConfigError(f"{where}: source has {', '.join(unknown)}, expected some of {', '.join(sorted(known))}")
-    return kind.of(**overlaid_options(kind, preset.source, typed_options(args)))
+    kind, typed = args.converter.options, typed_options(args)
+    try:
+        return kind.of(**overlaid_options(kind, preset.source, typed))
+    except ConfigError as error:
+        if args.config is None or typed:
+            raise
+        raise ConfigError(f"{args.config}: source: {error}") from error
 
 
 def _given(**values: Any) -> dict[str, Any]:

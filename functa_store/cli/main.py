@@ -4,6 +4,7 @@ import argparse
 import importlib
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -51,6 +52,24 @@ WITH_TRACEBACK = "FUNCTA_TRACEBACK"
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong with a command line in one line of characters that can be seen."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """As argparse does, but a value may begin with a minus sign: --index -3: is --index=-3:."""
+        found: list[str] = []
+        for word in sys.argv[1:] if args is None else args:
+            if found and "--" not in found and self._begins_value(found[-1], word):
+                found[-1] += f"={word}"
+            else:
+                found.append(word)
+        return super().parse_known_args(found, namespace)
+
+    def _begins_value(self, option: str, word: str) -> bool:
+        """Whether a word that looks like an option is the value of the one before it."""
+        known = self._option_string_actions
+        if not re.match("-[^-]", word) or word[:2] in known or not option.startswith("--"):
+            return False
+        meant = {known[name] for name in ([option] if option in known else known) if name.startswith(option)}
+        return len(meant) == 1 and meant.pop().nargs is None
+
     def error(self, message: str) -> NoReturn:
         super().error(printable(shortened(redacted(message), MOST_OF_A_WORD)))
 
@@ -80,10 +99,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             importlib.import_module(f"functa_store.cli.{name}").add_arguments(command)
     if not COMMANDS.keys() & set(argv[:1]):
         return parser.parse_args(argv)  # prints the help, or an error
-    from functa_store.cli.arguments import joined
-    from functa_store.sources.options import MOST_INTEGER
+    from functa_store.config import MOST_INTEGER
 
-    args = parser.parse_args(joined(argv))
+    args = parser.parse_args(argv)
     for name, value in vars(args).items():
         if isinstance(value, int) and abs(value) >= MOST_INTEGER:
             found = f"--{name.replace('_', '-')}: expected a number below 2**32, got {shortened(str(value), 30)}"

@@ -13,6 +13,7 @@ from functa_store.config import (
     ConvertConfig,
     ModulationDtype,
     differences,
+    number,
     to_dict,
 )
 from functa_store.conversion.fit_shards import check_batch, compare_precision, fit_shards
@@ -98,7 +99,7 @@ def convert(
     """
     check_conversion(source, config)
     check_batch(fit_batch_size)
-    if not snapshot_seconds >= 0:
+    if not number("snapshot_seconds", snapshot_seconds) >= 0:
         raise ConfigError(f"snapshot_seconds must be at least 0, got {snapshot_seconds}")
     use_all_cores()
     with claim(path, storage) as (destination, work), RunLog(store := destination.store, report) as log:

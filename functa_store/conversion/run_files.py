@@ -35,6 +35,7 @@ from functa_store.store.storage.writer_lock import (
     EXACT_STORE,
     LEARNING,
     LEASE,
+    LOG_SUFFIX,
     is_of_work,
 )
 
@@ -153,9 +154,6 @@ class Checkpoints:
         np.savez(file, **arrays, **{IDENTITY: np.array(self._identity)})  # type: ignore[arg-type]  # none is "file"
         self._work.write(self._key, file.getbuffer())
         self._last = time.monotonic()
-
-
-LOG_SUFFIX = ".log"
 
 
 class RunLog:

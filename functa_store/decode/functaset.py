@@ -144,6 +144,11 @@ def open_functaset(
     return Functaset(StoreReader(path, storage=storage, verify=verify), cache_bytes=cache_bytes)
 
 
+def opened(functaset: "Functaset | Location", storage: StorageOptions = NO_OPTIONS) -> "Functaset":
+    """A functaset that is open already, or else the one at a location; errors as for `open_functaset`."""
+    return functaset if isinstance(functaset, Functaset) else open_functaset(functaset, storage=storage)
+
+
 class Functaset(Stored):
     """A dataset stored as functions: one modulation per example, one base network for all.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from functa_store.config import ExportDtype
-from functa_store.decode.functaset import Functaset, open_functaset
+from functa_store.decode.functaset import Functaset, opened
 from functa_store.domains.cells import Region
 from functa_store.exporting.array_files import ArrayFiles, ArraysInMemory, Folder
 from functa_store.exporting.selection import Chosen, check_out, check_room, check_values, choose
@@ -69,8 +69,7 @@ def export(
         StoreExistsError: If there is something at `out` already.
         StorageError: If the disk cannot be written, or is too small, or the store cannot be read.
     """
-    if not isinstance(functaset, Functaset):
-        functaset = open_functaset(functaset, storage=storage)
+    functaset = opened(functaset, storage)
     path = check_out(out, functaset.store.objects)
     check_free(path)
     chosen = choose(functaset, index, resolution, region, clip=clip)

@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 from PIL import Image
 
-from functa_store.decode.functaset import Functaset, check_memory
+from functa_store.decode.functaset import Functaset, check_memory, opened
 from functa_store.domains.cells import Region
 from functa_store.errors import ConfigError, StorageError
 from functa_store.store.reading.rows import Index, as_array, places_of
+from functa_store.store.storage.objects import Location
 from functa_store.support.atomic_output import replacing
 from functa_store.support.optional import require
 
@@ -128,7 +129,7 @@ AXES = ("t", "y", "x")
 
 
 def write_film(
-    functaset: Functaset,
+    functaset: Functaset | Location,
     index: Index,
     path: str | os.PathLike[str],
     resolution: int | Sequence[int] | None = None,
@@ -140,7 +141,7 @@ def write_film(
     A clip lasts as long as it did in the archive: more frames run faster.
 
     Args:
-        functaset: Video: axes t, y and x, and 1 or 3 channels.
+        functaset: An open one, or where it is; video: axes t, y and x, and 1 or 3 channels.
         index: Which examples, in this order; see `Index`.
         path: The file, ending in .gif or .mp4.
         resolution: Frames, rows and columns inside the region; None keeps the archive's spacing.
@@ -158,6 +159,7 @@ def write_film(
         MissingLibraryError: If PyAV, which an .mp4 needs, is not installed.
         StorageError: If the file cannot be written.
     """
+    functaset = opened(functaset)
     _check(functaset)
     frames, height, width = functaset.domain.resolve(resolution, region)
     examples = as_array(places_of(functaset.store.path, index, len(functaset)))

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from functa_store.decode.functaset import Functaset, check_memory
+from functa_store.decode.functaset import Functaset, check_memory, opened
 from functa_store.domains.cells import Region
 from functa_store.errors import ConfigError, StorageError
+from functa_store.store.storage.objects import Location
 from functa_store.support.atomic_output import replacing
 from functa_store.support.optional import require
 
@@ -104,7 +105,7 @@ class Surface:
 
 
 def surface(
-    functaset: Functaset,
+    functaset: Functaset | Location,
     index: int,
     resolution: int | Sequence[int] | None = None,
     *,
@@ -117,7 +118,7 @@ def surface(
     Whatever lies above the level at the edge of the grid is closed there.
 
     Args:
-        functaset: Of axes z, y and x.
+        functaset: An open one, or where it is; of axes z, y and x.
         index: Which example.
         resolution: Points inside the region, one number for every axis or one per axis; None keeps the archive's.
         region: Per axis (low, high), in [0, 1]; None means all.
@@ -130,6 +131,7 @@ def surface(
         GridError: If resolution or region do not fit the domain, or the grid does not fit into memory.
         MissingLibraryError: If scikit-image is not installed.
     """
+    functaset = opened(functaset)
     domain, channels = functaset.domain, functaset.features.channels
     check_solid(functaset)
     if channel is not None and channel not in channels:
@@ -190,7 +192,7 @@ def check_solid(functaset: Functaset) -> None:
 
 
 def write_mesh(
-    functaset: Functaset,
+    functaset: Functaset | Location,
     index: int,
     path: str | os.PathLike[str],
     resolution: int | Sequence[int] | None = None,
@@ -199,7 +201,7 @@ def write_mesh(
     """Write the surface of one example, if it has one.
 
     Args:
-        functaset: Of axes z, y and x.
+        functaset: An open one, or where it is; of axes z, y and x.
         index: Which example.
         path: The file, ending in .ply, .obj or .glb.
         resolution: See `surface`.

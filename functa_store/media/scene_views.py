@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from functa_store.config import whole
-from functa_store.decode.functaset import Functaset, check_memory
+from functa_store.decode.functaset import Functaset, check_memory, opened
 from functa_store.decode.tiled_decoder import make_renderer
 from functa_store.domains.scene import (
     Lens,
@@ -21,6 +21,7 @@ from functa_store.domains.scene import (
 from functa_store.errors import ConfigError
 from functa_store.media.film import check_film, to_bytes, write_frames
 from functa_store.nets.volume_rendering import Rendered
+from functa_store.store.storage.objects import Location
 from functa_store.support.threads import check_jax
 
 FRAMES_PER_SECOND = 12.0
@@ -33,7 +34,7 @@ _BYTES_PER_RAY = 200
 
 
 def render_view(
-    functaset: Functaset,
+    functaset: Functaset | Location,
     index: int,
     pose: Float[np.ndarray, "4 4"],
     height: int,
@@ -47,7 +48,7 @@ def render_view(
     The first call of a kind of network and cube compiles; no other does, whatever the size of the view.
 
     Args:
-        functaset: Scenes.
+        functaset: An open one, or where it is; scenes.
         index: Which example.
         pose: Camera to world, of OpenCV's convention (x right, y down, z forward); see `other_convention`.
         height: Pixels from top to bottom.
@@ -64,6 +65,7 @@ def render_view(
         ExampleIndexError: If there is no such example.
         GridError: If the pose is no rigid motion, there are too many samples, or the view does not fit into memory.
     """
+    functaset = opened(functaset)
     domain = _scene(functaset)
     samples = domain.num_samples if num_samples is None else num_samples
     for name, value in (("height", height), ("width", width), ("num_samples", samples)):
@@ -80,12 +82,16 @@ def render_view(
 
 
 def write_orbit(
-    functaset: Functaset, index: int, path: str | os.PathLike[str], frames: int, resolution: int | None = None
+    functaset: Functaset | Location,
+    index: int,
+    path: str | os.PathLike[str],
+    frames: int,
+    resolution: int | None = None,
 ) -> tuple[int, float]:
     """Write what a camera sees of an example on its way around it, as the archive's cameras stand on average.
 
     Args:
-        functaset: Scenes.
+        functaset: An open one, or where it is; scenes.
         index: Which example.
         path: The file, ending in .gif or .mp4.
         frames: Views of one turn.
@@ -101,6 +107,7 @@ def write_orbit(
         MissingLibraryError: If PyAV, which an .mp4 needs, is not installed.
         StorageError: If the file cannot be written.
     """
+    functaset = opened(functaset)
     domain = _scene(functaset)
     side = domain.image_size[0] if resolution is None else resolution
     whole("frames", frames, 1)

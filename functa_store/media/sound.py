@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from functa_store.decode.functaset import Functaset
+from functa_store.decode.functaset import Functaset, opened
 from functa_store.errors import ConfigError, StorageError
 from functa_store.store.reading.rows import Index, as_array, places_of
+from functa_store.store.storage.objects import Location
 from functa_store.support.atomic_output import replacing
 from functa_store.support.optional import require
 
@@ -17,14 +18,15 @@ HIGHEST_RATE = 2**31 - 1
 
 
 def write_sound(
-    functaset: Functaset, index: Index, path: str | os.PathLike[str], sample_rate: int | None = None
+    functaset: Functaset | Location, index: Index, path: str | os.PathLike[str], sample_rate: int | None = None
 ) -> tuple[int, int]:
     """Write examples, one after the other, as one sound file of 16 bits per sample.
 
     Each lasts as long as its window did in the archive, whatever the sample rate.
 
     Args:
-        functaset: Sounds: one axis `t`, of a length in seconds, and one or two channels of amplitudes in [-1, 1].
+        functaset: An open one, or where it is; sounds: one axis `t`, of a length in seconds, and one or two channels of
+            amplitudes in [-1, 1].
         index: Which examples, in this order; see `Index`.
         path: The file, ending in .wav or .flac.
         sample_rate: In Hz; None keeps the archive's.
@@ -38,6 +40,7 @@ def write_sound(
         MissingLibraryError: If soundfile is not installed.
         StorageError: If the file cannot be written.
     """
+    functaset = opened(functaset)
     seconds = _check(functaset, path)
     rate = round(functaset.domain.num_points / seconds) if sample_rate is None else sample_rate
     if not 1 <= rate <= HIGHEST_RATE or rate * seconds < 1:

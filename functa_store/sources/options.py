@@ -9,19 +9,24 @@ import numbers
 import os
 import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from functa_store.config import whole
+from functa_store.config import MOST_INTEGER, brief, number, whole
 from functa_store.errors import ConfigError
 
 O = TypeVar("O", bound="ArchiveOptions")  # noqa: E741
 
-MOST_INTEGER = 2**32
-"""Beyond any number of examples, points or cells, and below what libraries cannot count."""
-
 _MOST_CHARACTERS = 100
 """Of a value in a message."""
+
+_SUPPORTED = (
+    "int, float, str, bool, a Literal of texts, tuple[str, ...], Mapping[str, tuple[str, ...]], or a union of them"
+)
+"""Types of fields, in words; beside these None."""
+
+_KEPT = ("archive", "sha256", "converter", "versions")
+"""What provenance says of every archive, so that no option may be called so."""
 
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*)$")
 
@@ -46,8 +51,10 @@ class ArchiveOptions:
 
     A subclass is a frozen, keyword-only dataclass whose fields all have defaults. Types of fields are `int`, `float`,
     `str`, `bool`, a `Literal` of words, `tuple[str, ...]`, `Mapping[str, tuple[str, ...]]`, and unions of these and
-    None. Its docstring has a line per field under "Attributes:", which becomes the help of the command line. A
-    subclass with a `__post_init__` of its own calls this one first.
+    None; a converter with another one is left out when converters are loaded. A text is split at commas where a list
+    is expected, a list is taken as it is. Integers are below 2**32, and numbers finite. Its docstring has a line per
+    field under "Attributes:", which becomes the help of the command line. A subclass with a `__post_init__` of its own
+    calls this one first.
 
     Raises:
         ConfigError: If a value is not of its field's type.
@@ -62,21 +69,19 @@ class ArchiveOptions:
 
     def to_plain(self) -> dict[str, Any]:
         """The options as provenance keeps them: JSON values, paths left out, None where an option says nothing."""
-        return {name: _plain(getattr(self, name)) for name in hints(type(self)) if not is_path(type(self), name)}
+        kept = (name for name in hints(type(self)) if not is_path(type(self), name))
+        return {name: _plain(name, type(self), getattr(self, name)) for name in kept}
 
     @classmethod
     def from_plain(cls: type[O], values: Mapping[str, Any]) -> O:
-        """The options that `to_plain` wrote; other keys, None and paths are passed over.
+        """The options that `to_plain` wrote; other keys and paths are passed over.
 
         Raises:
-            ConfigError: If a value is none that the option may have, an integer is 2**32 or more, or a number is not
-                finite.
+            ConfigError: If a value is none that the option may have.
         """
-        known = (name for name in hints(cls) if not is_path(cls, name))
-        given = {name: values[name] for name in known if values.get(name) is not None}
-        for name, value in given.items():
-            _check_size(name, value)
-        return cls.of(**given)
+        given = {name: values[name] for name in hints(cls) if name in values and not is_path(cls, name)}
+        nulls = {name: _null(name, cls) for name, value in given.items() if value is None}
+        return cls.of(**{name: None if value == [None] else value for name, value in (given | nulls).items()})
 
     @classmethod
     def of(cls: type[O], **values: Any) -> O:
@@ -106,9 +111,10 @@ class SurveyOptions:
     def __post_init__(self) -> None:
         for name, lowest in (("limit", 1), ("check_first", 0)):
             if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, whole(name, value, lowest))
-        if not isinstance(self.max_rejects, numbers.Real) or not 0 <= self.max_rejects <= 1:
-            raise ConfigError(f"max_rejects must be a fraction in [0, 1], got {self.max_rejects!r}")
+                object.__setattr__(self, name, whole(name, value, lowest, MOST_INTEGER))
+        if not 0 <= (fraction := number("max_rejects", self.max_rejects)) <= 1:
+            raise ConfigError(f"max_rejects must be a fraction in [0, 1], got {fraction}")
+        object.__setattr__(self, "max_rejects", fraction)
 
 
 def split_options(kind: type[O], given: Mapping[str, Any]) -> tuple[O, SurveyOptions]:
@@ -141,6 +147,65 @@ def overlaid_options(kind: type[ArchiveOptions], preset: Mapping[str, Any], type
     return found
 
 
+def gathered(name: str, before: Any, value: Any) -> Any:
+    """What an option lists that is given once more.
+
+    Raises:
+        ConfigError: If it lists nothing, as None does, so that one of the two would be lost.
+    """
+    if isinstance(before, tuple) and isinstance(value, tuple):
+        return (*before, *value)
+    if isinstance(before, Mapping) and isinstance(value, Mapping):
+        return {**before, **{key: (*before.get(key, ()), *listed) for key, listed in value.items()}}
+    raise ConfigError(f"{name} is given twice, as {_brief(before)} and as {_brief(value)}, which contradict each other")
+
+
+def check_options(kind: Any) -> None:
+    """Refuse a class of options that the command line or provenance cannot serve; ask when a converter is loaded.
+
+    Raises:
+        ConfigError: If it is no frozen dataclass made from `ArchiveOptions`, or a field has no default, one that is
+            not of its type, or a type or name that no option may have.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, ArchiveOptions)):
+        raise ConfigError(f"options is {_brief(kind)}, expected a class made from ArchiveOptions")
+    name = kind.__name__
+    if "__dataclass_fields__" not in vars(kind) and inspect.get_annotations(kind):
+        raise ConfigError(f"{name} is no dataclass; write @dataclasses.dataclass(frozen=True, kw_only=True) above it")
+    try:
+        fields = hints(kind)
+    except Exception as error:  # whatever stands in an annotation
+        raise ConfigError(f"{name}: its types cannot be read: {error}") from error
+    taken = (*_KEPT, *(field.name for field in dataclasses.fields(SurveyOptions)))
+    if clashing := [field for field in fields if field in taken]:
+        raise ConfigError(f"{name}.{clashing[0]}: every archive has that already; choose another name")
+    for field, hint in fields.items():
+        if not all(map(_is_supported, _parts(hint))):
+            raise ConfigError(f"{name}.{field} is of type {_brief(hint)}, expected {_SUPPORTED} and None")
+        if (default := _default(field, kind)) is dataclasses.MISSING:
+            raise ConfigError(
+                f"{name}.{field} has no default, expected one; take None for an option that must be given"
+            )
+        checked(f"the default of {name}.{field}", hint, default)
+    if unknown := [field for pair in kind.exclusive for field in pair if field not in fields]:
+        raise ConfigError(f"{name}.exclusive names {unknown[0]}, expected some of {', '.join(fields)}")
+
+
+def _is_supported(part: Any) -> bool:
+    if get_origin(part) is Literal:
+        return all(isinstance(word, str) for word in get_args(part))
+    if get_origin(part) is tuple:
+        return get_args(part) == (str, ...)
+    if get_origin(part) is Mapping:
+        return get_args(part)[0] is str and get_origin(get_args(part)[1]) is tuple and _is_supported(get_args(part)[1])
+    return part in (int, float, str, bool, type(None))
+
+
+def _default(name: str, kind: type) -> Any:
+    field = kind.__dataclass_fields__[name]
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
 @functools.cache
 def hints(kind: type) -> dict[str, Any]:
     """The type of each field of a dataclass."""
@@ -160,7 +225,7 @@ def is_flag(hint: Any) -> bool:
 
 def is_several(hint: Any) -> bool:
     """Whether an option lists several values, so that a command line may give it several times."""
-    return get_origin(hint) in (tuple, Mapping)
+    return any(get_origin(part) in (tuple, Mapping) for part in _parts(hint))
 
 
 def choices(hint: Any) -> tuple[str, ...] | None:
@@ -195,29 +260,56 @@ def from_word(name: str, hint: Any, word: str) -> Any:
         ConfigError: If the word means no value of that type, an integer is 2**32 or more, or a number is not finite.
     """
     parts = _parts(hint)
-    if type(None) in parts and str not in parts and word.lower() == "none":
+    if type(None) in parts and str not in parts and word.lower() == "none" and word not in (choices(hint) or ()):
         return None
     # One second is 1.0, but a crop of 140, which may be a text, too, is 140.
     for kind in (bool, float) if float in parts and str not in parts else (bool, int, float):
         if kind in parts:
-            with contextlib.suppress(ValueError):
-                found = _truth(word) if kind is bool else kind(word)
-                _check_size(name, found)
+            try:
+                found = _READERS[kind](word)
+            except ValueError:
+                continue
+            if str not in parts or not _is_named(found, word):
                 return checked(name, hint, found)
     return checked(name, hint, word)
+
+
+def _is_named(found: Any, word: str) -> bool:
+    """Whether a number is written as a word such as "inf", which may be meant as a text."""
+    return isinstance(found, float) and word.strip().lstrip("+-").isalpha()
+
+
+def _integer(word: str) -> int:
+    digits = word.strip().lstrip("+-")
+    return MOST_INTEGER if len(digits) > _MOST_CHARACTERS and digits.isdecimal() else int(word)
+
+
+def _truth(word: str) -> bool:
+    if word.lower() not in ("true", "false"):
+        raise ValueError(word)
+    return word.lower() == "true"
+
+
+_READERS: Mapping[type, Callable[[str], Any]] = {bool: _truth, int: _integer, float: float}
 
 
 def checked(name: str, hint: Any, value: Any) -> Any:
     """A value as its field keeps it: words of lists apart, integers and numbers of other libraries as Python's.
 
     Raises:
-        ConfigError: If it is not of the type.
+        ConfigError: If it is not of the type, an integer is 2**32 or more, or a number is not finite.
     """
     parts = _parts(hint)
     for part in sorted(parts, key=lambda part: part is not type(value)):
         if (found := _as(part, value)) is not None or (value is None and part is type(None)):
+            if isinstance(found, int) and abs(found) >= MOST_INTEGER:
+                raise ConfigError(f"{name} must be below 2**32, got {_brief(value)}")
+            if isinstance(found, float) and not math.isfinite(found):
+                raise ConfigError(f"{name} must be finite, got {_brief(value)}")
             return found
-    raise ConfigError(f"{name} must be {_expected(hint)}, got {_brief(value)}")
+    is_word = type(None) in parts and isinstance(value, str) and value.lower() == "none"
+    advice = ", which is a text here; write null in a file, and None in Python" if is_word else ""
+    raise ConfigError(f"{name} must be {_expected(hint)}, got {_brief(value)}{advice}")
 
 
 def _parts(hint: Any) -> tuple[Any, ...]:
@@ -240,18 +332,19 @@ def _as(kind: Any, value: Any) -> Any:
     if kind is int:
         return int(value) if isinstance(value, numbers.Integral) else None
     if kind is float:
-        return float(value) if isinstance(value, numbers.Real) else None
+        return number("", value) if isinstance(value, numbers.Real) else None
     if kind is str and isinstance(value, str | os.PathLike):
         return os.fspath(value)
     return None
 
 
 def _names(value: Any, separator: str) -> tuple[str, ...] | None:
-    """Texts, of which each may hold several with separators between them; None are none."""
-    words = [value] if isinstance(value, str) else () if value is None else value
-    if not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):
-        return None
-    return tuple(part.strip() for word in words for part in word.split(separator) if part.strip())
+    """Texts: those between separators of one text, or those of a list as they are; None are none."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(separator) if part.strip())
+    if value is None or (isinstance(value, Sequence) and all(isinstance(word, str) for word in value)):
+        return tuple(word for word in value or () if word)
+    return None
 
 
 def _lists(value: Any) -> dict[str, tuple[str, ...]] | None:
@@ -262,7 +355,7 @@ def _lists(value: Any) -> dict[str, tuple[str, ...]] | None:
     if (words := _names(value, ";")) is None:
         return None
     lists: dict[str, tuple[str, ...]] = {}
-    for word in words:
+    for word in ";".join(words).split(";") if words else ():
         key, equals, values = word.partition("=")
         if not equals or not (names := _names(values, ",")):
             return None
@@ -270,25 +363,41 @@ def _lists(value: Any) -> dict[str, tuple[str, ...]] | None:
     return lists
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return ";".join(f"{name}={','.join(values)}" for name, values in value.items()) or None
+def _plain(name: str, kind: type[ArchiveOptions], value: Any) -> Any:
+    """An option as JSON: lists as one text, and nothing as null, where that is read as the same again.
+
+    Elsewhere, as of names with commas, lists are lists, and None is a list of null.
+    """
+    if _is_nothing(value):
+        meant = _null(name, kind)
+        if type(meant) is type(value) and meant == value:
+            return None
+        return [None] if value is None else [] if isinstance(value, tuple) else value
+    if not isinstance(value, tuple | Mapping):
+        return value
     if isinstance(value, tuple):
-        return ",".join(value) or None
-    return None if value is False else value
+        usual = ",".join(value)
+    else:
+        usual = ";".join(f"{key}={','.join(listed)}" for key, listed in value.items())
+    with contextlib.suppress(ConfigError):
+        if checked(name, hints(kind)[name], usual) == value:
+            return usual
+    return list(value) if isinstance(value, tuple) else {key: list(listed) for key, listed in value.items()}
 
 
-def _truth(word: str) -> bool:
-    if word.lower() not in ("true", "false"):
-        raise ValueError(word)
-    return word.lower() == "true"
+def _null(name: str, kind: type[ArchiveOptions]) -> Any:
+    """What null in provenance means: a default that says nothing, or else what says nothing of those that may be."""
+    default, parts = checked(name, hints(kind)[name], _default(name, kind)), _parts(hints(kind)[name])
+    if _is_nothing(default):
+        return default
+    if type(None) in parts:
+        return None
+    empty: Mapping[Any, Any] = {bool: False, tuple: (), Mapping: {}}
+    return next((empty[part] for part in (get_origin(part) or part for part in parts) if part in empty), default)
 
 
-def _check_size(name: str, value: Any) -> None:
-    if isinstance(value, int) and abs(value) >= MOST_INTEGER:
-        raise ConfigError(f"{name} must be below 2**32, got {_brief(value)}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{name} must be finite, got {value}")
+def _is_nothing(value: Any) -> bool:
+    return value is None or value is False or (isinstance(value, tuple | Mapping) and not value)
 
 
 def _expected(hint: Any) -> str:
@@ -308,5 +417,4 @@ def _expected(hint: Any) -> str:
 
 
 def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 3]}..."
+    return brief(value, _MOST_CHARACTERS)

@@ -19,7 +19,6 @@ from functa_store.cli import main as cli
 from functa_store.cli.arguments import (
     SHORT,
     _fields,
-    joined,
     parse_index,
     parse_region,
     parse_resolution,
@@ -344,11 +343,30 @@ def test_slices_mean_what_they_mean_in_python(num_examples, data):
 @pytest.mark.parametrize(("option", "value"), [("--index", "-3:"), ("--index", "-1"), ("--region", "-30:30.5,0:90")])
 @pytest.mark.parametrize("command", ["decode", "export"])
 def test_values_may_begin_with_a_minus_sign(command, option, value):
-    words = [command, "x.functa", option, value, "--out", "-3"]
-    args = cli.parse([*words[:-1], "out"])
-    assert getattr(args, option.removeprefix("--")) == value
-    assert joined(words) == [command, "x.functa", f"{option}={value}", "--out", "-3"]
-    assert joined([option, "--json"]) == [option, "--json"]
+    args = cli.parse([command, "x.functa", option, value, "--out", "-3"])
+    assert (getattr(args, option.removeprefix("--")), args.out) == (value, "-3")
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        ("arrays --value-range -1,1", "value_range", "-1,1"),
+        ("arrays --value-r -1,1", "value_range", "-1,1"),
+        ("audio --silence -1e1", "silence", -10.0),
+        ("climate --select -x=1", "select", {"-x": ("1",)}),
+        ("climate --select -x=1 --select t=-2,-3", "select", {"-x": ("1",), "t": ("-2", "-3")}),
+    ],
+)
+def test_a_value_of_any_option_may_begin_with_a_minus_sign(words, name, value):
+    kind, *words = words.split()
+    assert getattr(cli.parse(["convert", kind, "in", "out.functa", *words]), f"source.{name}") == value
+
+
+@pytest.mark.parametrize("word", ["--json", "-h"])
+def test_an_option_is_no_value_of_the_one_before_it(word, capsys):
+    with pytest.raises(SystemExit):
+        cli.parse(["decode", "x.functa", "--index", word])
+    assert "argument --index: expected one argument" in capsys.readouterr().err
 
 
 def test_an_index_may_list_numbers_and_slices():

@@ -200,8 +200,11 @@ def test_reduced_precision_reports_what_it_costs(store, tmp_path):
         ({"fit_batch_size": 0}, "fit_batch_size must be a whole number of at least 1"),
         ({"fit_batch_size": True}, "fit_batch_size must be a whole number"),
         ({"snapshot_seconds": float("nan")}, "snapshot_seconds must be at least 0"),
+        ({"snapshot_seconds": "a"}, "snapshot_seconds must be a number, got 'a'"),
+        ({"snapshot_seconds": None}, "snapshot_seconds must be a number, got None"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_an_option_out_of_range_writes_nothing(options, words, tmp_path):
     with pytest.raises(ConfigError, match=words):
         functa_store.convert(source(), tmp_path / "a.functa", CONFIG, **options)

@@ -18,7 +18,7 @@ from functa_store.config import (
     NetworkConfig,
     OuterLoopConfig,
 )
-from functa_store.conversion import repair as deep_verify
+from functa_store.conversion import repair as agreement
 from functa_store.conversion import repair as repairing
 from functa_store.errors import (
     ConfigError,

@@ -18,6 +18,13 @@ def video(path, channels=("red", "green", "blue"), domain=CLIP):
     return open_functaset(path)
 
 
+def test_a_store_is_opened_by_its_path(tmp_path):
+    functaset = video(tmp_path / "a.functa")
+    assert write_film(tmp_path / "a.functa", [2, 5], tmp_path / "a.gif") == (8, 8.0)
+    write_film(functaset, [2, 5], tmp_path / "b.gif")
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+
+
 @pytest.mark.parametrize("channels", [("red", "green", "blue"), ("grey",)])
 def test_a_gif_holds_what_decodes(tmp_path, channels):
     functaset = video(tmp_path / "a.functa", channels)

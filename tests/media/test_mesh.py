@@ -44,6 +44,14 @@ def _ball(store, monkeypatch):
     return open_functaset(store)
 
 
+def test_a_store_is_opened_by_its_path(ball, store, tmp_path):
+    found, expected = meshes.surface(store, 0), meshes.surface(ball, 0)
+    np.testing.assert_array_equal(found.vertices, expected.vertices)
+    counts = (len(expected.vertices), len(expected.faces))
+    assert meshes.write_mesh(str(store), 0, tmp_path / "ball.ply") == counts
+    assert len(trimesh.load(tmp_path / "ball.ply").faces) == counts[1]
+
+
 @pytest.mark.parametrize("resolution", [None, 32, (40, 24, 48)])
 def test_a_ball_becomes_a_closed_surface_with_x_y_z_and_its_volume(ball, resolution):
     found = meshes.surface(ball, 0, resolution)

@@ -13,6 +13,7 @@ from functa_store.errors import (
     ConfigError,
     ExampleIndexError,
     GridError,
+    NoFunctasetError,
     StorageError,
 )
 from functa_store.media import scene_views as views
@@ -99,6 +100,14 @@ def test_views_of_all_sizes_share_a_compilation(fs):
     for size in (3, 9, 70):
         assert render_view(fs, 2, POSE, size, size, float(size)).colour.shape == (size, size, 3)
     assert make_renderer.cache_info().misses == 1
+
+
+def test_a_store_is_opened_by_its_path(fs, tmp_path):
+    seen = render_view(fs.store.path, 1, POSE, 5, 7, 6.0)
+    np.testing.assert_array_equal(seen.colour, render_view(fs, 1, POSE, 5, 7, 6.0).colour)
+    assert write_orbit(fs.store.path, 0, tmp_path / "around.gif", 2, 8) == (2, 12.0)
+    with pytest.raises(NoFunctasetError):
+        render_view(tmp_path / "none.functa", 1, POSE, 5, 7, 6.0)
 
 
 def test_an_orbit_is_an_animation(fs, tmp_path):

@@ -37,6 +37,14 @@ def test_a_file_holds_what_decodes_at_its_own_sample_rate(tmp_path, suffix, chan
     np.testing.assert_allclose(written, functaset.decode(2, clip=True)[0], atol=1 / 32767)
 
 
+def test_a_store_is_opened_by_its_path(tmp_path):
+    write_store(tmp_path / "a.functa", domain=SECOND, channels=("amplitude",))
+    functaset = open_functaset(tmp_path / "a.functa")
+    for k, given in enumerate((functaset, tmp_path / "a.functa", str(tmp_path / "a.functa"))):
+        assert write_sound(given, [2, 0], tmp_path / f"{k}.wav") == (200, 400)
+        assert (tmp_path / f"{k}.wav").read_bytes() == (tmp_path / "0.wav").read_bytes()
+
+
 @pytest.mark.parametrize("rate", [123, 8000, 44100])
 def test_examples_follow_each_other_at_any_sample_rate(tmp_path, rate):
     functaset = sounds(tmp_path / "a.functa")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from functa_store.errors import StoreFormatError
+from functa_store.errors import StoreExistsError, StoreFormatError
 from functa_store.store.format.spec import ROOT
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.verify import verify
@@ -11,6 +11,7 @@ from functa_store.store.storage import remote
 from functa_store.store.storage.objects import StorageOptions, open_objects
 from functa_store.store.storage.remote import RemoteObjects
 from functa_store.store.storage.writer_lock import WORK_SUFFIX
+from functa_store.store.writing.destination import check_output
 from tests.remote.conftest import again, in_memory, read_objects
 from tests.remote.servers import KINDS, Faults, Proxy
 from tests.store.conftest import NUM_EXAMPLES, make_contents, make_values, read_all, write_shards
@@ -25,6 +26,14 @@ def test_nothing_but_the_store_is_left_in_a_bucket(bucket):
     write_shards(bucket, make_contents())
     assert bucket.sibling(WORK_SUFFIX).sizes() == {}
     assert bucket.sibling(".other").sizes() == {}
+
+
+def test_no_store_is_written_inside_another_of_a_bucket(bucket):
+    location, storage = bucket.__reduce__()[1]
+    assert check_output(f"{location}/base/x.functa", storage).state == "absent"
+    write_shards(bucket, make_contents())
+    with pytest.raises(StoreExistsError, match=r"lies inside .*pets\.functa, which is a store"):
+        check_output(f"{location}/base/x.functa", storage)
 
 
 @pytest.mark.slow

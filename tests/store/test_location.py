@@ -5,16 +5,18 @@ import traceback
 from pathlib import Path
 
 import pytest
+import zarr
 
 import functa_store
 from functa_store.cli import main as cli
-from functa_store.errors import ConfigError, FunctaStoreError
+from functa_store.errors import ConfigError, FunctaStoreError, StorageError, StoreExistsError, StoreFormatError
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.verify import verify
 from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.location import Address, parse_location
 from functa_store.store.storage.objects import StorageOptions, open_objects
 from functa_store.store.writing.destination import check_output
+from tests.decode.stores import write_store
 
 NO_URLS = [
     "http://[",
@@ -266,3 +268,67 @@ def test_an_endpoint_of_the_environment_is_checked_where_an_option_names_another
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:hunter2@127.0.0.1:9")
     with pytest.raises(FunctaStoreError, match="AWS_ENDPOINT_URL"):
         open_objects("s3://bucket/x.functa", StorageOptions(endpoint="http://127.0.0.1:9"))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (
+            lambda path: path.with_name("x.functa.work").write_text("mine"),
+            StoreExistsError,
+            r"x\.functa\.work: is some",
+        ),
+        (lambda path: path.with_name("x.functa.log").mkdir(), StoreExistsError, r"x\.functa\.log: is something else"),
+        (lambda path: path.with_name("x.functa.log").symlink_to("y"), StoreFormatError, r"x\.functa\.log: is a link"),
+        (lambda path: path.with_name("x.functa.work").symlink_to("y"), StoreFormatError, r"x\.functa\.work: "),
+    ],
+    ids=["a file as work folder", "a folder as log", "a link as log", "a link as work folder"],
+)
+def test_what_stands_in_the_way_beside_a_store_is_said_before_work(tmp_path, capsys, make, error, words):
+    make(tmp_path / "x.functa")
+    with pytest.raises(error, match=words):
+        check_output(tmp_path / "x.functa")
+    (tmp_path / "in").mkdir()
+    assert cli.main(["convert", "images", str(tmp_path / "in"), str(tmp_path / "x.functa"), "--dry-run"]) == 2
+    assert "x.functa." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".functa", "ä" * 130 + ".functa", "x" * 246 + ".functa"])
+@pytest.mark.parametrize("folder", ["", "new"])
+def test_a_name_that_is_too_long_for_a_disk_is_refused(tmp_path, name, folder):
+    with pytest.raises(StorageError, match="bytes, expected at most 255"):
+        check_output(tmp_path / folder / name)
+
+
+def test_a_name_may_be_as_long_as_a_disk_allows(tmp_path):
+    assert check_output(tmp_path / ("x" * 243 + ".functa")).state == "absent"
+
+
+@pytest.mark.parametrize("inside", ["x.functa", "base/x.functa", "new/folders/x.functa"])
+def test_no_store_is_written_inside_another(tmp_path, inside):
+    outer = tmp_path / "a.functa"
+    write_store(outer)
+    with pytest.raises(StoreExistsError, match=r"lies inside .*a\.functa, which is a store"):
+        check_output(outer / inside)
+    outer.rename(tmp_path / "renamed")
+    (tmp_path / "link").symlink_to(tmp_path / "renamed")
+    for name in ("renamed", "link"):
+        with pytest.raises(StoreExistsError, match="lies inside"):
+            check_output(tmp_path / name / inside)
+    (tmp_path / "renamed" / "zarr.json").write_text("{")
+    with pytest.raises(StoreExistsError, match="lies inside"):
+        check_output(tmp_path / "renamed" / inside)
+
+
+def test_no_store_is_written_inside_a_work_folder_or_one_that_is_being_learned(tmp_path):
+    (tmp_path / "a.functa.work").mkdir()
+    for inside in ("a.functa.work/x.functa", "a.functa/x.functa"):
+        with pytest.raises(StoreExistsError, match="lies inside"):
+            check_output(tmp_path / inside)
+
+
+def test_a_store_may_lie_in_a_group_or_a_folder_of_any_name(tmp_path):
+    zarr.create_group(tmp_path / "group")
+    (tmp_path / "mine.functa").mkdir()
+    for folder in ("group", "mine.functa"):
+        assert check_output(tmp_path / folder / "x.functa").state == "absent"

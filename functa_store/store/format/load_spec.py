@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from functa_store.config import (
+    MOST_NUMBERS,
     FitConfig,
     NetworkConfig,
     differences,
@@ -25,8 +26,8 @@ from functa_store.store.format.spec import (
 from functa_store.store.storage.objects import Objects, check_key
 from functa_store.store.storage.writer_lock import CONVERSION, EXACT_STORE, WORK_SUFFIX
 
-MOST_EXAMPLES, MOST_SHARDS, MOST_CHUNKS, MOST_NUMBERS = 10**12, 10**6, 2**20, 2**31
-"""Far more examples, shards, chunks of a shard, and numbers of a base network or modulation than can be meant."""
+MOST_EXAMPLES, MOST_SHARDS, MOST_CHUNKS = 10**12, 10**6, 2**20
+"""Far more examples, shards, and chunks of a shard than can be meant."""
 
 CHECKSUMMED = range(3, FORMAT_VERSION + 1)
 """Versions whose root has a checksum."""

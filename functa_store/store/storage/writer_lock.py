@@ -25,6 +25,9 @@ from functa_store.support.interrupts import removing
 WORK_SUFFIX = ".work"
 """Ending of that folder's name."""
 
+LOG_SUFFIX = ".log"
+"""Ending of the name of the file beside a store that tells times and speeds."""
+
 LEASE = "lease"
 """In a bucket: who writes."""
 

@@ -3,12 +3,15 @@
 import contextlib
 import dataclasses
 import os
+import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from functa_store.errors import (
     ConfigError,
+    NoFunctasetError,
     StorageError,
     StoreExistsError,
     StoreFormatError,
@@ -23,9 +26,12 @@ from functa_store.store.storage.objects import (
     StorageOptions,
     open_objects,
 )
-from functa_store.store.storage.writer_lock import CONVERSION, SKELETON, WORK_SUFFIX, sole_writer
+from functa_store.store.storage.writer_lock import CONVERSION, LOG_SUFFIX, SKELETON, WORK_SUFFIX, sole_writer
 
 SUFFIX = ".functa"
+
+MOST_NAME_BYTES = 255
+"""Of a file or folder, on nearly every disk."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +84,10 @@ def check_output(location: Location, storage: StorageOptions = NO_OPTIONS) -> De
 
     Raises:
         ConfigError: If it does not end in `.functa`, or cannot be written by its kind.
-        StoreExistsError: If it holds a complete store or something foreign.
-        StorageError: If it cannot be reached, or files cannot be written there.
-        StoreFormatError: If the work folder beside it is a link.
+        StoreExistsError: If it holds a complete store or something foreign, lies inside a store, or something else is
+            where its work folder and its log would be.
+        StorageError: If it cannot be reached, its name is too long, or files cannot be written there.
+        StoreFormatError: If the work folder or the log beside it is a link.
     """
     store = open_objects(location, storage)
     if not store.name.endswith(SUFFIX) or store.name.endswith(f"/{SUFFIX}"):
@@ -89,6 +96,8 @@ def check_output(location: Location, storage: StorageOptions = NO_OPTIONS) -> De
         raise ConfigError(f"{store.name}: a web server is for reading; write to a path, s3:// or gs://")
     if isinstance(store, LocalObjects):
         _check_place(store)
+        _check_beside(store)
+    _check_outside_of_stores(store, location, storage)
     try:
         found = Destination.of(store)
     except StoreFormatError as error:
@@ -109,6 +118,12 @@ def _check_place(store: LocalObjects) -> None:
         StorageError: If a folder may not be written.
     """
     path = store.path
+    longest = max((*path.absolute().parts, path.name + WORK_SUFFIX), key=lambda part: len(os.fsencode(part)))
+    if (found := len(os.fsencode(longest))) > MOST_NAME_BYTES:
+        raise StorageError(
+            f"{store.name[:100]}...: the name {longest[:50]}... has {found} bytes, expected at most {MOST_NAME_BYTES} "
+            f"with the ending {WORK_SUFFIX}. Choose a shorter one."
+        )
     if path.is_symlink() and not path.exists():
         raise StoreExistsError(f"{path}: is a link to {os.readlink(path)}, where nothing is. Choose another path.")
     above = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
@@ -118,6 +133,56 @@ def _check_place(store: LocalObjects) -> None:
     for place in {above, folder}:
         if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
             raise StorageError(f"{path}: {place} may not be written. Choose another path, or change its permissions.")
+
+
+def _check_beside(store: LocalObjects) -> None:
+    """Refuse what is neither a work folder nor a log where these would be.
+
+    Raises:
+        StoreExistsError: If something else is there.
+        StoreFormatError: If a link is there.
+    """
+    for suffix, is_right, expected in ((WORK_SUFFIX, stat.S_ISDIR, "a folder"), (LOG_SUFFIX, stat.S_ISREG, "a file")):
+        beside = store.sibling(suffix)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            mode = os.lstat(beside.path).st_mode
+            if not is_right(mode):
+                error, found = (
+                    (StoreFormatError, "a link") if stat.S_ISLNK(mode) else (StoreExistsError, "something else")
+                )
+                raise error(
+                    f"{beside.name}: is {found}, expected nothing, or {expected} of ours. Move it, or choose "
+                    "another path."
+                )
+
+
+def _check_outside_of_stores(store: Objects, location: Location, storage: StorageOptions) -> None:
+    """Refuse a place inside a functaset, finished or not, or inside the work folder of one.
+
+    Raises:
+        StoreExistsError: If it is one.
+    """
+    if isinstance(store, LocalObjects):
+        above = map(LocalObjects, Path(os.path.realpath(store.path)).parents)
+    elif isinstance(location, str):
+        ends = [match.end() - 1 for match in re.finditer(rf"{re.escape(SUFFIX)}/", location)]
+        above = (open_objects(location[:end], storage) for end in ends)
+    else:
+        return
+    for folder in above:
+        if folder.name.endswith(SUFFIX + WORK_SUFFIX) or _is_store(folder):
+            raise StoreExistsError(f"{store.name}: lies inside {folder.name}, which is a store. Choose another path.")
+
+
+def _is_store(folder: Objects) -> bool:
+    try:
+        if folder.name.endswith(SUFFIX) and _is_there(folder.sibling(WORK_SUFFIX)):
+            return True  # it is being learned
+        return folder.size(ROOT) is not None and load_spec(folder) is not None
+    except (NoFunctasetError, StorageError):
+        return False
+    except StoreFormatError:  # it is damaged
+        return True
 
 
 def _is_there(work: Objects) -> bool:
