@@ -204,7 +204,7 @@ _MASKS = re.compile(
     r"|scribbles?)(?:[-_ ].*)?",
     re.IGNORECASE,
 )
-_OF_MASK = re.compile(r"^(.+?)[-_. ](?:mask|gt|seg|label|matte|alpha)$", re.IGNORECASE)
+_OF_FRAMES_MASK = re.compile(r"^(.+?)[-_. ](?:mask|gt|seg|label|matte|alpha)$", re.IGNORECASE)
 _RESOLUTION = re.compile(r"\d+p|\d+x\d+|full[-_ ]?res(?:olution)?", re.IGNORECASE)
 
 
@@ -230,7 +230,7 @@ def check_names(frames: Iterable[str]) -> None:
         if other != name:
             raise MemberError(f"has two frames of one name, {other} and {name}; keep one of them in another folder")
     for stem, name in stems.items():
-        if (found := _OF_MASK.match(stem)) and found[1] in stems:
+        if (found := _OF_FRAMES_MASK.match(stem)) and found[1] in stems:
             raise MemberError(
                 f"has masks among its frames, as {name} of {stems[found[1]]}; move them to another folder"
             )
@@ -293,5 +293,5 @@ def _stem(member: str) -> str:
 
 
 def _of_mask(stem: str) -> str:
-    found = _OF_MASK.match(stem)
+    found = _OF_FRAMES_MASK.match(stem)
     return found[1] if found else stem

@@ -109,16 +109,14 @@ def _explain(error: BaseException, expected: Any) -> str:
     return str(error) if isinstance(error, FunctaStoreError) else cattrs.v.format_exception(error, expected)
 
 
-def whole(name: str, value: Any, lowest: int, below: int | None = None) -> int:
+def whole(name: str, value: Any, lowest: int) -> int:
     """An option as a Python integer, of whatever kind of integer it is.
 
     Raises:
-        ConfigError: If it is no whole number, below the lowest one allowed, or not below the bound, if there is one.
+        ConfigError: If it is no whole number, or below the lowest one allowed.
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < lowest:
         raise ConfigError(f"{name} must be a whole number of at least {lowest}, got {brief(value)}")
-    if below is not None and int(value) >= below:
-        raise ConfigError(f"{name} must be below {below}, got {brief(value)}")
     return int(value)
 
 
@@ -173,7 +171,12 @@ def _of_type(name: str, hint: Any, value: Any) -> Any:
     return check(name, value)
 
 
-def _at_least(config: Any, lowest: int, *names: str) -> None:
+def at_least(config: Any, lowest: int, *names: str) -> None:
+    """Check fields of a frozen dataclass that are integers, or None if that is allowed, and keep them as Python's.
+
+    Raises:
+        ConfigError: If one is no whole number, below the lowest one allowed, or 2**32 or more.
+    """
     for name, value in _given(config, *names):
         found = _integer(name, value)
         if not lowest <= found < MOST_INTEGER:
@@ -219,8 +222,8 @@ class NetworkConfig:
     head: Head = "linear"
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "width", "modulation_dim")
-        _at_least(self, 2, "depth")
+        at_least(self, 1, "width", "modulation_dim")
+        at_least(self, 2, "depth")
         _positive(self, "w0")
         _one_of(self, head=Head, modulation=Modulation)
         if (self.modulation == "latent") != (self.modulation_dim is not None):
@@ -260,7 +263,7 @@ class InnerLoopConfig:
     learning_rate: float = 0.2
 
     def __post_init__(self) -> None:
-        _at_least(self, 1, "num_steps")
+        at_least(self, 1, "num_steps")
         _positive(self, "learning_rate")
 
 
@@ -307,8 +310,8 @@ class OuterLoopConfig:
                 "give either the number of outer steps or a time budget, "
                 f"got num_steps={self.num_steps} and time_budget={self.time_budget}"
             )
-        _at_least(self, 1, "num_steps", "batch_size", "microbatch_size", "num_points", "num_monitored", "monitor_every")
-        _at_least(self, 0, "warmup_steps")
+        at_least(self, 1, "num_steps", "batch_size", "microbatch_size", "num_points", "num_monitored", "monitor_every")
+        at_least(self, 0, "warmup_steps")
         _positive(self, "time_budget", "learning_rate", "map_learning_rate", "rates_learning_rate")
         _positive(self, "max_gradient_norm")
         if not 0 <= (fraction := number("decay_fraction", self.decay_fraction)) < 1:
@@ -343,8 +346,8 @@ class FitConfig:
     def __post_init__(self) -> None:
         if whole("num_steps", self.num_steps, 1) > MOST_FIT_STEPS:
             raise ConfigError(f"num_steps of a fit must be at most {MOST_FIT_STEPS}, got {brief(self.num_steps)}")
-        _at_least(self, 1, "num_steps", "stride", "tile_points")
-        _at_least(self, 0, "tuning_steps")
+        at_least(self, 1, "num_steps", "stride", "tile_points")
+        at_least(self, 0, "tuning_steps")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -393,8 +396,8 @@ class ConvertConfig:
             raise ConfigError(
                 f"weight_of_ones must be from {1 / MOST_WEIGHT} to {MOST_WEIGHT}, got {self.weight_of_ones}"
             )
-        _at_least(self, 0, "seed")
-        _at_least(self, 1, "rows_per_shard")
+        at_least(self, 0, "seed")
+        at_least(self, 1, "rows_per_shard")
         _one_of(self, matmul_precision=MatmulPrecision, modulation_dtype=ModulationDtype, base_dtype=BaseDtype)
         if self.seed >= 2**32:
             raise ConfigError(f"seed must be at least 0 and below 2**32, got {self.seed}")

@@ -17,7 +17,7 @@ import numpy as np
 from converters.archives.archive import Archive, read_file
 from converters.archives.plain_files import checked_path, shown
 from converters.archives.streamed import MAX_TEXT_BYTES, StreamedTar
-from converters.folders import folder_splits_and_classes
+from converters.folders import folder_splits_and_classes, outside_of_splits
 from converters.shapes.mesh_files import MESH_SUFFIXES
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Label
@@ -224,9 +224,10 @@ def _groups_and_splits(places: Sequence[str]) -> tuple[list[str], Sequence[str |
 
     ModelNet has the folders of splits below those of classes.
     """
-    published, classes = folder_splits_and_classes(places)
+    outside = outside_of_splits(places)
+    published, classes = folder_splits_and_classes(places, others=True)
     splits: Sequence[str | None] = [None] * len(places) if published is None else [str(split) for split in published]
-    stray = None
+    stray = places.index(outside[0]) if outside else None
     if published is None:
         whole = [place.split("/") for place in places]
         above = posixpath.commonpath([posixpath.dirname(place) for place in places])

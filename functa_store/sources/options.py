@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from functa_store.config import MOST_INTEGER, brief, number, whole
+from functa_store.config import MOST_INTEGER, at_least, brief, number
 from functa_store.errors import ConfigError
 
 O = TypeVar("O", bound="ArchiveOptions")  # noqa: E741
@@ -109,9 +109,8 @@ class SurveyOptions:
     check_first: int | None = None
 
     def __post_init__(self) -> None:
-        for name, lowest in (("limit", 1), ("check_first", 0)):
-            if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, whole(name, value, lowest, MOST_INTEGER))
+        at_least(self, 1, "limit")
+        at_least(self, 0, "check_first")
         if not 0 <= (fraction := number("max_rejects", self.max_rejects)) <= 1:
             raise ConfigError(f"max_rejects must be a fraction in [0, 1], got {fraction}")
         object.__setattr__(self, "max_rejects", fraction)

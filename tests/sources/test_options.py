@@ -235,7 +235,7 @@ def test_a_word_that_happens_to_name_a_number_may_be_a_text():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"limit": 2**40}, "limit must be below 4294967296, got 1099511627776"),
+        ({"limit": 2**40}, "limit must be below 2.*, got 1099511627776"),
         ({"limit": np.array([1, 2])}, "limit must be a whole number"),
         ({"check_first": True}, "check_first must be a whole number"),
         ({"max_rejects": True}, "max_rejects must be a number, got True"),

@@ -26,7 +26,14 @@ from functa_store.store.storage.objects import (
     StorageOptions,
     open_objects,
 )
-from functa_store.store.storage.writer_lock import CONVERSION, LOG_SUFFIX, SKELETON, WORK_SUFFIX, sole_writer
+from functa_store.store.storage.writer_lock import (
+    CONVERSION,
+    EXACT_STORE,
+    LOG_SUFFIX,
+    SKELETON,
+    WORK_SUFFIX,
+    sole_writer,
+)
 
 SUFFIX = ".functa"
 
@@ -169,8 +176,9 @@ def _check_outside_of_stores(store: Objects, location: Location, storage: Storag
         above = (open_objects(location[:end], storage) for end in ends)
     else:
         return
+    is_ours = os.path.basename(store.name) == EXACT_STORE  # in the work folder of the conversion that writes it
     for folder in above:
-        if folder.name.endswith(SUFFIX + WORK_SUFFIX) or _is_store(folder):
+        if (folder.name.endswith(SUFFIX + WORK_SUFFIX) and not is_ours) or _is_store(folder):
             raise StoreExistsError(f"{store.name}: lies inside {folder.name}, which is a store. Choose another path.")
 
 

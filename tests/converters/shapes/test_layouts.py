@@ -113,7 +113,7 @@ def test_shapenets_models_may_lie_in_folders_of_splits(pack):
         f"{s}/{split}{k}": split for split in ("train", "test") for s in (PLANE, CHAIR) for k in range(2)
     }
     with pytest.raises(ArchiveError, match=f"{CHAIR}/stray lies in no folder of a split"):
-        opened(pack(files | {f"dev/{CHAIR}/stray/model.binvox": encode_binvox(BALL)}, name="stray"))
+        opened(pack(files | {f"extra/{CHAIR}/stray/model.binvox": encode_binvox(BALL)}, name="stray"))
 
 
 @pytest.mark.parametrize("order", ["{c}/{s}/{c}_{k}.off", "{s}/{c}/{c}_{k}.off"])

@@ -186,7 +186,7 @@ def test_the_official_split_file_decides_and_models_it_does_not_list_are_left_ou
     ("content", "message"),
     [
         (csv_of(["1,04256520,0,unknown,train\n"]), "none of them in the archive"),
-        (csv_of(["1,02691156,0,m00,dev\n"]), "one of train, val, test"),
+        (csv_of(["1,02691156,0,m00,part\n"]), "one of train, val, test"),
         (csv_of(["1,02691156,0,m00,train\n", "1,02691156,0,m00,test\n"]), "line 3.*as in an earlier line"),
         (b"a,b\n1,2\n", "expected also synsetId"),
         (b"\xff\xfe", "no text in UTF-8"),
