@@ -333,7 +333,7 @@ def _open(path: str | os.PathLike[str], options: CelebaOptions, survey: SurveyOp
         labels=values,
         published=published,
         published_by=f"published in {names.get(PARTITION)}",
-        labels_by=", ".join(names[name] for name in (ATTRIBUTES, IDENTITY) if name in names),
+        labels_by={label: names[IDENTITY if label == "identity" else ATTRIBUTES] for label in values},
         left_out=left_out,
         rule=hold_out_last,
         rule_name="last tenth held out",

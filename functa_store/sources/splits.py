@@ -61,6 +61,15 @@ def hold_out_rule(kind: str = "example") -> str:
     return f"every tenth {kind} held out"
 
 
+def hold_out_share(num_examples: int, share: float) -> np.ndarray:
+    """Split that holds out a share of the examples, evenly: those at which a whole number of shares is reached.
+
+    A share of 0.1 is `hold_out_every` with its usual period.
+    """
+    reached = np.floor(np.round(np.arange(num_examples + 1) * share, 9))
+    return np.where(np.diff(reached) > 0, "test", "train").astype("U10")
+
+
 def hold_out_last(num_examples: int, fraction: float = 0.1) -> np.ndarray:
     """Split that trains on the first floor((1 - fraction) * n) examples and holds out the rest."""
     split = np.full(num_examples, "train", dtype="U10")

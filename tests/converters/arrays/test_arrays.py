@@ -373,9 +373,9 @@ def test_a_domain_says_more_than_the_names_of_axes():
     [
         ({"features": FeatureSpec(channels=("a", "b")), "units": ("K", "K")}, "leave out units, or features"),
         ({"domain": CellGrid(axes=("y", "x"), resolution=(4, 6)), "axes": ("y", "x")}, "leave out axes, or domain"),
-        ({"limit": 0}, "limit must be a whole number of at least 1"),
-        ({"limit": -3}, "limit must be a whole number of at least 1"),
-        ({"check_first": -1}, "check_first must be a whole number of at least 0"),
+        ({"limit": 0}, "limit must be at least 1"),
+        ({"limit": -3}, "limit must be at least 1"),
+        ({"check_first": -1}, "check_first must be at least 0"),
         ({"max_rejects": 1.5}, "max_rejects must be a fraction"),
         ({"value_range": (float("nan"), 1)}, "value_range must be"),
     ],
