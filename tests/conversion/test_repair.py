@@ -167,6 +167,7 @@ def test_an_interrupted_repair_loses_nothing_and_goes_on(copy, monkeypatch):
     assert not copy.with_name("copy.functa.work").exists()
 
 
+@pytest.mark.slow
 def test_an_unfinished_conversion_is_not_for_repair(tmp_path, monkeypatch):
     path = tmp_path / "begun.functa"
     with monkeypatch.context() as patch:

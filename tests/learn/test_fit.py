@@ -83,7 +83,7 @@ GRID = ALL.reshape(6, 7)
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("tile", [None, 13])
-def test_modulations_and_errors_are_those_paper_loops_equations(network, tile):
+def test_modulations_and_errors_are_those_of_the_papers_equations(network, tile):
     Case(NETWORKS[network], dataclasses.replace(PLAIN, tile_points=tile)).assert_fits([ALL] * 3)
 
 

@@ -87,6 +87,7 @@ def test_an_example_without_any_value_is_refused():
         fitted(gappy)
 
 
+@pytest.mark.slow
 def test_points_count_by_the_weights_of_their_domain():
     weighted = source(domain=dataclasses.replace(SPHERE, area_weighting=True))
     (modulations, mse, _), learnable = fitted(weighted)

@@ -96,6 +96,7 @@ def test_learning_that_diverges_gives_up_with_a_reason():
         learned(ConvertConfig(network=NETWORK, outer=outer))
 
 
+@pytest.mark.slow
 def test_learning_recovers_from_a_state_that_broke(monkeypatch):
     """The losses of a step are those before its update, so only the monitored examples can tell."""
     step = meta_learn_module._Learning._step
@@ -143,6 +144,7 @@ def looks_that_lose(monkeypatch, monitored_loses, seen_loses):
     return states
 
 
+@pytest.mark.slow
 def test_learning_that_collapses_goes_back_to_its_best_state_with_half_the_rates(monkeypatch):
     states = looks_that_lose(monkeypatch, monitored_loses=True, seen_loses=True)
     learned(CONFIG)

@@ -123,6 +123,7 @@ def test_examples_taken_together_give_the_gradient_of_one_after_the_other(start,
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_tiles_give_the_gradient_of_all_points_at_once(start):
     graph, state = start
     tiled = dataclasses.replace(CONFIG, fit=FitConfig(tile_points=24))

@@ -86,6 +86,7 @@ def test_the_outer_loss_sees_all_views_and_the_steps_of_an_example_the_same_few(
     assert np.mean(np.array(inner) == 1) > 0.25
 
 
+@pytest.mark.slow
 def test_looks_have_rays_of_their_own():
     rows = np.asarray(OBSERVER.sample(jax.random.key(0), 3, 64)) % SIZE**2
     assert (rows[0] != rows[1]).any()
@@ -118,6 +119,7 @@ def test_another_view_stands_in_for_a_missing_one_and_all_count_the_same():
     np.testing.assert_allclose(found[1], wanted[1], rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_three_views_in_the_place_of_four_count_the_same():
     partly = RAW.copy()
     partly[3, ..., 6:] = np.nan
@@ -128,6 +130,7 @@ def test_three_views_in_the_place_of_four_count_the_same():
     np.testing.assert_allclose(shares, 1 / 3, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [[1, 2, 3, 4], [0, 2], [4]])
 def test_no_step_looks_at_a_missing_view(missing):
     """Neither in learning, however few views it takes, nor in a fit, whatever the phase of its stride."""
@@ -209,6 +212,7 @@ def test_a_scene_without_held_out_views_has_no_error_on_them():
     assert np.isnan(held_out)
 
 
+@pytest.mark.slow
 def test_a_scene_of_which_every_view_is_missing_has_no_gradient():
     gone = RAW.copy()
     gone[..., 6:] = np.nan

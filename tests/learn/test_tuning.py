@@ -141,6 +141,7 @@ def test_the_gradient_is_a_difference_quotient(base):
     np.testing.assert_allclose((loss(1e-2) - loss(-1e-2)) / 2e-2, slope, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_the_test_split_takes_no_part(base):
     class Reading(type(SOURCE)):
         def read(self, index):

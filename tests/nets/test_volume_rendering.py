@@ -41,6 +41,7 @@ def rendered_by_hand(features, distances, lengths):
     return colour + through, depth, 1 - through
 
 
+@pytest.mark.slow
 def test_rendering_is_that_of_nerf_in_front_of_white():
     rng = np.random.default_rng(0)
     samples = samples_along(*map(jnp.asarray, rays_at_random()), VOLUME)
@@ -98,6 +99,7 @@ def test_a_density_stops_more_of_a_ray_in_a_domain_that_scales_it():
     np.testing.assert_allclose(1 - seen.opacity, np.exp(-3.0 * 0.5 * (1 - 1 / 32)), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_random_samples_stay_each_in_its_bin_and_are_uniform_there():
     origins, directions = (jnp.asarray(np.repeat(rays, 200, axis=0)) for rays in rays_at_random(5))
     offsets = random_offsets(jax.random.key(0), (1000, 16))

@@ -395,6 +395,7 @@ def declaring(samples, declared, **options):
     return bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("declared", [0, (1 << 36) - 1, (1 << 36) - 2])
 @pytest.mark.parametrize("length", [100, 4096, 50_000])
 def test_a_flac_of_unknown_length_is_read_to_its_end(pack, files, declared, length):

@@ -113,6 +113,7 @@ def test_a_frame_rate_that_is_given_holds_for_all(pack, files):
     assert open_video(pack(files), frames=4, resolution=4).domain.units == ("1", "1", "1")
 
 
+@pytest.mark.slow
 def test_a_film_of_another_frame_rate_is_a_reject(pack):
     files = {f"{fps}.mp4": film(clip(), ".mp4", fps) for fps in (10, 25)}
     with pytest.raises(TooManyRejectsError, match="1 of 2 clips"):
