@@ -34,6 +34,7 @@ def test_a_full_shuffle_leaves_what_chance_does_and_blocks_lie_between():
     assert full["entropy_10"] < np.log2(10)
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_loading_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     loading.main(["--examples", "3000", "--size", "8", "--batch", "32", "--runs", "1", "--out", "loading.json"])

@@ -61,6 +61,7 @@ def test_the_plain_network_is_that_of_the_papers_equations(case):
     assert_close(peers.plain_features(case.weights, CONFIG.w0, jnp.asarray(phi), case.coords), expected)
 
 
+@pytest.mark.slow
 def test_the_plain_fit_is_that_of_algorithm_1(case):
     found = peers.plain_fit(case.weights, CONFIG.w0, case.rates, case.coords, case.features[0])
     for ours, expected in zip(found, case.modulations(case.weights, case.rates), strict=True):

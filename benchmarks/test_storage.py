@@ -32,6 +32,7 @@ def test_rounding_costs_something_and_the_store_says_about_as_much(tmp_path):
     assert abs(rows["int8"]["held out"]) < abs(rows["4 bits"]["held out"])
 
 
+@pytest.mark.slow
 def test_requests_are_counted_and_writing_is_compared(tmp_path, monkeypatch):
     pytest.importorskip("moto.server", reason="moto's S3 server is not installed")
     monkeypatch.chdir(tmp_path)

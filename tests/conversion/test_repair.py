@@ -302,6 +302,7 @@ def test_exit_codes_tell_unreadable_incomplete_and_damaged_apart(pictures, tmp_p
     assert "expected NAME=VALUE, NAME one of" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_store_behind_a_link_is_the_store_itself(copy, monkeypatch):
     """Its receipts and its lock lie beside the store, not beside the link."""
     before = interrupted_repair(copy, monkeypatch)

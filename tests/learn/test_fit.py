@@ -87,12 +87,14 @@ def test_modulations_and_errors_are_those_of_the_papers_equations(network, tile)
     Case(NETWORKS[network], dataclasses.replace(PLAIN, tile_points=tile)).assert_fits([ALL] * 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [None, 5])
 def test_later_steps_look_at_one_phase_of_a_stride_after_the_other(tile):
     case = Case(NETWORKS["latent"], FitConfig(num_steps=4, stride=2, tile_points=tile))
     case.assert_fits([ALL, GRID[::2, ::2].ravel(), GRID[1::2, 1::2].ravel(), GRID[::2, 1::2].ravel()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared_bytes", [projection_module.MOST_BYTES, 0])
 def test_ones_count_more_in_the_steps_but_not_in_the_error(shared_bytes, monkeypatch):
     monkeypatch.setattr(projection_module, "MOST_BYTES", shared_bytes)
@@ -139,6 +141,7 @@ def test_each_example_is_fitted_on_its_own():
     np.testing.assert_array_equal(mse, case.mse[[BATCH + 4, 3]])
 
 
+@pytest.mark.slow
 def test_bfloat16_changes_the_fit_a_little_and_errors_stay_float32():
     plain, half = Case(NETWORKS["latent"], PLAIN), Case(NETWORKS["latent"], PLAIN, "bfloat16")
     assert 0 < np.abs(half.modulations - plain.modulations).max() < 0.05 * np.abs(plain.modulations).max()

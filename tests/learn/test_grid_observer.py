@@ -96,6 +96,7 @@ def test_points_count_by_the_weights_of_their_domain():
     assert not np.allclose(modulations, fitted(source(domain=SPHERE))[0].modulations, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_the_projection_gives_the_first_gradient_of_uneven_points(monkeypatch):
     uneven = source(
         np.where(GAPS, np.nan, VALUES), domain=dataclasses.replace(SPHERE, area_weighting=True), missing=True
@@ -105,6 +106,7 @@ def test_the_projection_gives_the_first_gradient_of_uneven_points(monkeypatch):
     np.testing.assert_allclose(projected.modulations, fitted(uneven)[0].modulations, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_root_mean_squared_errors_are_in_the_unit_of_the_values():
     measured = source(np.where(GAPS, np.nan, VALUES), missing=True, metrics=("rmse",), value_scale=(10.0, -2.0))
     (modulations, _, metrics), learnable = fitted(measured)
@@ -113,6 +115,7 @@ def test_root_mean_squared_errors_are_in_the_unit_of_the_values():
     np.testing.assert_allclose(metrics, rmse, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [None, 5])
 def test_overlap_and_agreement_are_those_of_what_is_above_a_half(tile):
     occupied = source((VALUES > 0.7).astype(np.float32), metrics=("iou", "accuracy"))

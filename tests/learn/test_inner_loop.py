@@ -59,6 +59,7 @@ def relative_error(ours, expected):
     return np.linalg.norm(np.asarray(ours) - expected) / np.linalg.norm(expected)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_one_derived_by_hand(case):
     phi = 0.05 * np.random.default_rng(0).normal(size=case.config.modulation_size).astype(np.float32)
     expected = case.reference.gradient(phi.astype(np.float64), case.wide[0][0], case.wide[1][0])

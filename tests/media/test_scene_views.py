@@ -120,6 +120,7 @@ def test_an_orbit_is_an_animation(fs, tmp_path):
         assert film.size == (8, 8)
 
 
+@pytest.mark.slow
 def test_an_orbit_is_a_film(fs, tmp_path):
     iio = pytest.importorskip("imageio.v3")
     pytest.importorskip("av")

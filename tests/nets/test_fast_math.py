@@ -38,6 +38,7 @@ def test_what_is_no_angle_gives_nan(ours):
     assert np.isnan(ours(jnp.array([jnp.inf, -jnp.inf, jnp.nan]))).all()
 
 
+@pytest.mark.slow
 @given(st.floats(-100, 100, width=32))
 def test_derivatives_are_those_of_the_sine(x):
     x = jnp.float32(x)

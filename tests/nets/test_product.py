@@ -29,6 +29,7 @@ def test_so_are_those_of_the_derivatives():
     np.testing.assert_allclose(to_b, rounded(A).T @ rounded(cotangent), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "tensorfloat32", "bfloat16"])
 def test_second_derivatives_are_close_to_those_of_a_plain_product(precision):
     def slope(multiply):

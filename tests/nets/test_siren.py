@@ -30,6 +30,7 @@ def test_features_are_those_paper_loops_equations(config):
     assert np.abs(ours - expected).max() / np.abs(expected).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_weights_by_name_make_the_same_network(config):
     network = init_siren(config, 3, 1, seed=2)
     weights = {name: np.asarray(array) for name, array in to_weights(nnx.state(network)).items()}

@@ -33,6 +33,7 @@ def test_a_store_in_google_cloud_storage_is_resumed(gcs, local):
     assert read_objects(gcs) == read_all(local)
 
 
+@pytest.mark.slow
 def test_a_second_writer_is_refused_in_google_cloud_storage(gcs, monkeypatch):
     monkeypatch.setattr(claim, "LEASE_SECONDS", 0.6)
     with sole_writer(gcs) as (store, _):

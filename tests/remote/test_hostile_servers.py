@@ -134,6 +134,7 @@ def test_a_listing_without_an_end_is_given_up(monkeypatch):
     assert 5 <= len(server.requests) <= 10
 
 
+@pytest.mark.slow
 def test_a_listing_of_empty_pages_without_an_end_is_given_up():
     body = b"<ListBucketResult><NextContinuationToken>more</NextContinuationToken></ListBucketResult>"
     with Server(lambda request: answer(body)) as server, pytest.raises(StorageError, match=r"longer than 2 s|silent"):

@@ -26,6 +26,7 @@ def lease_of(store) -> bytes:
     return store.sibling(WORK_SUFFIX).read(LEASE, 100)
 
 
+@pytest.mark.slow
 def test_a_second_writer_is_refused_while_the_first_lives(bucket):
     """However long it takes: the first renews its lease."""
     with sole_writer(bucket) as (store, work):

@@ -76,6 +76,7 @@ def test_an_unfinished_store_is_that_of_its_finished_examples(bucket):
     assert (found.complete, found.examples, found.damaged, found.foreign) == (False, 16, {}, [])
 
 
+@pytest.mark.slow
 def test_an_unfinished_store_ends_in_the_same_bytes(bucket, local):
     with pytest.raises(KeyboardInterrupt):
         write_shards(bucket, make_contents(), stop_before=2)
@@ -86,6 +87,7 @@ def test_an_unfinished_store_ends_in_the_same_bytes(bucket, local):
     assert bucket.sibling(WORK_SUFFIX).sizes() == {}
 
 
+@pytest.mark.slow
 def test_a_writer_that_died_before_the_root_can_be_resumed(bucket, local, monkeypatch):
     with monkeypatch.context() as patch:
         die_at_write(patch, lambda key, count: key == ROOT)

@@ -50,6 +50,7 @@ def test_of_many_at_once_one_creates(place):
     assert place.read("a", 100) == f"{created.index(True)}".encode()
 
 
+@pytest.mark.slow
 def test_an_answer_that_was_lost_leaves_what_was_written(s3_port, url):
     with Proxy(s3_port, Faults(lose=0.6), seed=3) as proxy:
         objects = open_objects(url, StorageOptions(endpoint=proxy.url))

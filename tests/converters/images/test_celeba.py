@@ -239,6 +239,7 @@ def test_a_crop_wider_than_the_images_is_refused(crop):
         celeba_crop(crop)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FACES.exists(), reason="the shared faces archive is not here")
 def test_the_faces_archive_converts_as_documented():
     source = open_celeba(FACES)
