@@ -4,8 +4,6 @@ Expected result: one example per scene, in the order of sorted folders. Folders 
 `cars_test` or the like are the splits and the categories; without them every tenth scene is held out.
 """
 
-import functools
-import math
 import os
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +40,7 @@ from functa_store.sources.source import (
     check_source,
 )
 from functa_store.sources.splits import hold_out_every, hold_out_rule
+from functa_store.support.memory import LRUCache
 
 
 class Seen(NamedTuple):
@@ -172,7 +171,7 @@ class SceneSource(Source):
             self.rejects += [*archive.rejects, *(Reject(member=m, reason="belongs to no scene") for m in others)]
         self.features = SCENE_FEATURES
         self.volume = self.domain = self._choose_domain(seen)
-        self._kept = functools.lru_cache(max(1, CACHE_BYTES // (3 * math.prod(self.volume.observed))))(self._read_views)
+        self._kept = LRUCache[Views](CACHE_BYTES, keeps_last=True)
         self.ids = [scene.name for scene in self._scenes]
         splits = [scene.split for scene in self._scenes]
         self.split = hold_out_every(len(splits)) if None in splits else np.array(splits, "U10")
@@ -205,7 +204,7 @@ class SceneSource(Source):
         Raises:
             MemberError: If a member cannot be read.
         """
-        found, domain = self._kept(index), self.volume
+        found, domain = self.views(index), self.volume
         context, held_out = self._options.choose(len(self._scenes[index].views))
         places = [*range(len(context)), *range(domain.views, domain.views + len(held_out))]
         rays = np.full((*domain.observed, NUM_RAY_NUMBERS), np.nan, np.float32)
@@ -223,7 +222,7 @@ class SceneSource(Source):
 
     def views(self, index: int) -> Views:
         """Images, poses and lens of one scene as it is read: views for the fit first, held-out ones last."""
-        return self._kept(index)
+        return self._kept.get_or_make(index, lambda: self._read_views(index), lambda views: views.images.nbytes)
 
     def _read_views(self, index: int) -> Views:
         scene = self._scenes[index]

@@ -1,17 +1,18 @@
 """Datasets of PyTorch: examples and ready batches as tensors."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from functa_store.errors import MissingLibraryError
 from functa_store.loaders.batch_content import Batch
 from functa_store.loaders.datasets import Batches, Examples
 from functa_store.loaders.loader import to_tensors
+from functa_store.support.optional import require
 
-try:
+if TYPE_CHECKING:
     import torch.utils.data
-except ImportError as error:
-    raise MissingLibraryError("PyTorch is not installed; run pip install 'functa-store[torch]'") from error
+else:
+    torch = require("torch", extra="torch", name="PyTorch")
+    require("torch.utils.data", extra="torch", name="PyTorch")
 
 
 def keep_batch(batch: Batch) -> Batch:
