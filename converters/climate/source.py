@@ -313,6 +313,7 @@ class ClimateSource(Source):
             "masked": "; ".join(masked) or None,
             "limit": survey.limit,
             "split_rule": SPLIT_RULES[options.split],
+            "labels_by": dict.fromkeys(self.labels, "coordinates"),
             "rejects": len(self.rejects),
         }
         check_source(self)

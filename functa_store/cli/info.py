@@ -19,6 +19,7 @@ from functa_store.cli.console import (
     show_line,
 )
 from functa_store.progress import json_ready
+from functa_store.sources.source import split_rule
 from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def show(found: dict[str, Any], console: Console) -> None:
     table.add_row("format version", str(found["format_version"]))
     table.add_row("preset", _plain(found["preset"]))
     table.add_row("examples", f"{found['examples']:,} of {points} points, {len(found['channels'])} channels")
-    table.add_row("splits", _plain(str(found["provenance"].get("split"))))
+    table.add_row("splits", _plain(str(split_rule(found["provenance"]))))
     if by := found["provenance"].get("labels_by"):
         table.add_row("labels", _plain(", ".join(f"{name} by {whence}" for name, whence in by.items())))
     table.add_row("domain", _plain(f"{found['domain']['kind']} ({', '.join(found['domain']['axes'])})"))

@@ -236,10 +236,10 @@ _MOST_CLASSES = 10
 def origin(source: Source) -> str:
     """Where the splits and labels of a source come from, and how many examples each has, in one line.
 
-    `provenance["split"]` says it of splits, `provenance["labels_by"]` of each label; labels of few classes are counted.
+    `split_rule` says it of splits, `provenance["labels_by"]` of each label; labels of few classes are counted.
     """
     counted = ", ".join(f"{count:,} {name}" for name, count in counts(source.split).items())
-    parts = [f"splits {source.provenance.get('split', 'of the source')}: {counted}"]
+    parts = [f"splits {split_rule(source.provenance) or 'of the source'}: {counted}"]
     by = source.provenance.get("labels_by", {})
     for name, label in source.labels.items():
         whence = f" by {by[name]}" if name in by else ""
@@ -248,6 +248,11 @@ def origin(source: Source) -> str:
         more = f" and {len(classes) - _MOST_CLASSES} other classes" if len(classes) > _MOST_CLASSES else ""
         parts.append(f"label {name}{whence}" + (f": {few}{more}" if classes else ""))
     return "; ".join(parts)
+
+
+def split_rule(provenance: Mapping[str, Any]) -> str | None:
+    """Who published splits, or the rule that held out examples, in words; None if a source does not say."""
+    return provenance.get("split_rule") or provenance.get("split")
 
 
 def counts(values: np.ndarray) -> dict[str, int]:

@@ -69,3 +69,5 @@ def test_where_splits_and_labels_come_from_is_said_with_their_counts():
     )
     source.provenance |= {"split": "published by folders (a, b)", "labels_by": {"kind": "folders"}}
     assert "splits published by folders (a, b): 2 test, 18 train; label kind by folders: 15 cat" in origin(source)
+    source.provenance |= {"split": "last", "split_rule": "last tenth of the times held out"}
+    assert origin(source).startswith("splits last tenth of the times held out: 2 test, 18 train; label kind")
