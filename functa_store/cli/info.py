@@ -19,7 +19,7 @@ from functa_store.cli.console import (
     show_line,
 )
 from functa_store.progress import json_ready
-from functa_store.sources.source import split_rule
+from functa_store.sources.source import labels_by, split_rule
 from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def show(found: dict[str, Any], console: Console) -> None:
     table.add_row("examples", f"{found['examples']:,} of {points} points, {len(found['channels'])} channels")
     table.add_row("splits", _plain(str(split_rule(found["provenance"]))))
     if by := found["provenance"].get("labels_by"):
-        table.add_row("labels", _plain(", ".join(f"{name} by {whence}" for name, whence in by.items())))
+        table.add_row("labels", _plain("; ".join(labels_by(by, by))))
     table.add_row("domain", _plain(f"{found['domain']['kind']} ({', '.join(found['domain']['axes'])})"))
     table.add_row("channels", _plain(_channels(found)))
     table.add_row("modulations", _plain(f"{found['modulation_shape']} {found['dtype']}"))

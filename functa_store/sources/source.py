@@ -5,7 +5,7 @@ import collections
 import dataclasses
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -240,14 +240,32 @@ def origin(source: Source) -> str:
     """
     counted = ", ".join(f"{count:,} {name}" for name, count in counts(source.split).items())
     parts = [f"splits {split_rule(source.provenance) or 'of the source'}: {counted}"]
-    by = source.provenance.get("labels_by", {})
+    by, plain = source.provenance.get("labels_by", {}), []
     for name, label in source.labels.items():
-        whence = f" by {by[name]}" if name in by else ""
-        classes = class_counts(label)
+        if not (classes := class_counts(label)):
+            plain.append(name)
+            continue
         few = ", ".join(f"{count:,} {text}" for text, count in list(classes.items())[:_MOST_CLASSES])
         more = f" and {len(classes) - _MOST_CLASSES} other classes" if len(classes) > _MOST_CLASSES else ""
-        parts.append(f"label {name}{whence}" + (f": {few}{more}" if classes else ""))
-    return "; ".join(parts)
+        parts.append(f"label {name}{f' by {by[name]}' if name in by else ''}: {few}{more}")
+    return "; ".join(parts + [f"label{'s' if ',' in told else ''} {told}" for told in labels_by(plain, by)])
+
+
+def labels_by(names: Iterable[str], by: Mapping[str, str]) -> list[str]:
+    """Labels with who gives them, those of one giver together: "Bald, Smiling and 38 others by FILE".
+
+    Args:
+        names: Of the labels.
+        by: Who gives each; some may be missing.
+    """
+    together: dict[str, list[str]] = {}
+    for name in names:
+        together.setdefault(by.get(name, ""), []).append(name)
+    found = []
+    for whence, given in together.items():
+        others = f" and {len(given) - _MOST_CLASSES} others" if len(given) > _MOST_CLASSES else ""
+        found.append(f"{', '.join(given[:_MOST_CLASSES])}{others}{f' by {whence}' if whence else ''}")
+    return found
 
 
 def split_rule(provenance: Mapping[str, Any]) -> str | None:

@@ -71,3 +71,11 @@ def test_where_splits_and_labels_come_from_is_said_with_their_counts():
     assert "splits published by folders (a, b): 2 test, 18 train; label kind by folders: 15 cat" in origin(source)
     source.provenance |= {"split": "last", "split_rule": "last tenth of the times held out"}
     assert origin(source).startswith("splits last tenth of the times held out: 2 test, 18 train; label kind")
+
+
+def test_labels_of_one_giver_are_named_together():
+    many = {f"a{k:02}": np.arange(20) for k in range(40)}
+    source = ArraySource(VALUES, labels=many | {"age": np.arange(20)})
+    source.provenance["labels_by"] = dict.fromkeys(many, "list.txt")
+    told = origin(source).split("; ")
+    assert told[1:] == [f"labels {', '.join(list(many)[:10])} and 30 others by list.txt", "label age"]
