@@ -147,13 +147,12 @@ def _without_mask(image: str) -> str | None:
 
 def _number(image: str) -> str:
     """The last part of a name without suffix and leading zeros."""
-    return posixpath.splitext(posixpath.basename(image))[0].lower().lstrip("0") or "0"
+    return _stem(image).lower().lstrip("0") or "0"
 
 
 def _leading(image: str) -> set[str]:
     """What the picture of a mask may be called: as the mask, or as the beginning of its name."""
-    name = posixpath.splitext(posixpath.basename(image))[0].lower()
-    parts = re.split(r"([ _.-])", name)
+    parts = re.split(r"([ _.-])", _stem(image).lower())
     beginnings = ("".join(parts[: k + 1]) for k in range(0, len(parts), 2))
     return {beginning.lstrip("0") or "0" for beginning in beginnings}
 
@@ -197,6 +196,11 @@ def group_labels(places: Sequence[str], group: str) -> dict[str, Label]:
     label = Label(values=np.array([numbers[place] for place in places], np.int32))
     _, classes = folder_splits_and_classes(places)
     return {group: label} | ({} if classes is None else {"class": classes})
+
+
+def group_labels_by(labels: Iterable[str], group: str) -> dict[str, str]:
+    """Who gives each label of `group_labels`, as provenance keeps it."""
+    return {label: f"{group}s" if label == group else "folders" for label in labels}
 
 
 _MASKS = re.compile(

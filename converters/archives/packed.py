@@ -427,14 +427,12 @@ def _find_directory(file: RandomFile) -> tuple[int, int, int, int, bool]:
 
 def _end_records(file: RandomFile) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
     """Fields of the end record and of its 64-bit twin, if there is one, each followed by its position."""
-    tail_start = max(0, file.size - _END.size - _LONGEST_COMMENT)
-    tail = file.read_at(tail_start, file.size - tail_start)
-    found = tail.rfind(b"PK\5\6", 0, len(tail) - _END.size + 4)
+    tail, found = _end_of(file)
     if found < 0:
         raise ArchiveError(
             f"{file.name}: the zip is truncated: its directory, which ends the file, is missing; fetch it again"
         )
-    position = tail_start + found
+    position = file.size - len(tail) + found
     end = (*_END.unpack_from(tail, found), position)
     if end[1] not in (0, 0xFFFF):
         raise ArchiveError(
@@ -447,11 +445,16 @@ def _end_records(file: RandomFile) -> tuple[tuple[Any, ...], tuple[Any, ...] | N
     return end, (*_END64.unpack(file.read_at(before, _END64.size)), before)
 
 
+def _end_of(file: RandomFile) -> tuple[bytes, int]:
+    """The last bytes of a file, and where in them the end record of a zip is, below 0 if there is none."""
+    start = max(0, file.size - _END.size - _LONGEST_COMMENT)
+    tail = file.read_at(start, file.size - start)
+    return tail, tail.rfind(b"PK\5\6", 0, len(tail) - _END.size + 4)
+
+
 def ends_as_zip(file: RandomFile) -> bool:
     """Whether a file of some other beginning ends with the directory of a zip, as one behind a program does."""
-    tail_start = max(0, file.size - _END.size - _LONGEST_COMMENT)
-    tail = file.read_at(tail_start, file.size - tail_start)
-    found = tail.rfind(b"PK\5\6", 0, len(tail) - _END.size + 4)
+    tail, found = _end_of(file)
     if found < 0 or found + _END.size + _END.unpack_from(tail, found)[-1] != len(tail):
         return False
     try:
@@ -474,7 +477,7 @@ def unpacked(data: bytes, method: int, size: int) -> bytes:
             return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
         if method == BZIP2:
             return bz2.BZ2Decompressor().decompress(data, size + 1)
-        return _lzma_decompressor(data).decompress(data[4 + struct.unpack_from("<2xH", data)[0] :], size + 1)
+        return _lzma_decompressor(data).decompress(data[9:], size + 1)
     except (zlib.error, OSError, EOFError, ValueError, struct.error, lzma.LZMAError) as error:
         raise MemberError(f"is damaged inside the zip: {error}") from error
 
@@ -491,8 +494,8 @@ def _lzma_decompressor(data: bytes) -> lzma.LZMADecompressor:
     packed, dictionary = struct.unpack_from("<BL", data, 4)
     if packed >= 9 * 5 * 5 or dictionary > MOST_DICTIONARY:
         raise ValueError(f"its LZMA properties are {packed} with a dictionary of {dictionary} bytes, which is not read")
-    (rest, lc), pb = (divmod(packed % 45, 9)), packed // 45
-    chain = {"id": lzma.FILTER_LZMA1, "dict_size": dictionary, "lc": lc, "lp": rest, "pb": pb}
+    pb, lp, lc = packed // 45, packed // 9 % 5, packed % 9
+    chain = {"id": lzma.FILTER_LZMA1, "dict_size": dictionary, "lc": lc, "lp": lp, "pb": pb}
     return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[chain])
 
 

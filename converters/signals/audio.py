@@ -16,7 +16,7 @@ from jaxtyping import Float32, Float64
 from converters.archives.archive import Archive, open_archive_or_file
 from converters.archives.listing import has_suffix, not_wanted, nothing_to_convert
 from converters.archives.memory_share import DECODED_BYTES, room
-from converters.folders import group_labels, group_split
+from converters.folders import group_labels, group_labels_by, group_split
 from converters.signals.audio_files import (
     CHANNELS,
     DecodedSound,
@@ -99,7 +99,7 @@ class AudioSource(Source):
             "hertz": form.sample_rate,
             "limit": limits.limit,
             "split": rule,
-            "labels_by": {label: "files" if label == "file" else "folders" for label in self.labels},
+            "labels_by": group_labels_by(self.labels, "file"),
             "rejects": len(self.rejects),
             **noted(
                 archive.name,

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from converters.archives.archive import Archive, open_archive_or_file
 from converters.archives.listing import not_wanted
 from converters.archives.memory_share import room
-from converters.folders import group_labels, group_split
+from converters.folders import group_labels, group_labels_by, group_split
 from converters.images.image_files import CHANNELS
 from converters.signals.video_clips import CLIP_SUFFIXES, ClipFacts, VideoOptions, is_clip_or_frame, list_clips
 from converters.survey import in_threads, noted, survey
@@ -96,7 +96,7 @@ class VideoSource(Source):
             **options.to_plain(),
             "limit": limits.limit,
             "split": rule,
-            "labels_by": {label: "clips" if label == "clip" else "folders" for label in self.labels},
+            "labels_by": group_labels_by(self.labels, "clip"),
             "rejects": len(self.rejects),
             **noted(archive.name, {**notes, **timed.notes}, timed.remarks, report),
         }
