@@ -24,8 +24,14 @@ BaseDtype = Literal["float32", "float16"]
 Head = Literal["linear", "radiance"]
 """What the last layer's numbers become; see `NetworkConfig`."""
 
-Modulation = Literal["latent", "shift"]
+Modulation = Literal["latent", "shift", "spatial"]
 """What a modulation is; see `NetworkConfig`."""
+
+Lookup = Literal["nearest", "linear"]
+"""Which cells of a grid of modulations shift the network at a point; see `NetworkConfig`."""
+
+MAP_KERNELS = (1, 3)
+"""Cells along each axis that the map to a cell's shifts may see."""
 
 CHANNELS_OF_HEAD: Mapping[Head, int] = {"radiance": 4}
 """Channels that a head means, where they are not free."""
@@ -44,6 +50,9 @@ MOST_NUMBERS = 2**31
 
 MOST_LAYERS = 1000
 """Far more than can be learned; a larger number is a slip, which would take all memory."""
+
+MOST_GRID_AXES = 8
+"""Far more axes of cells than can be meant; a point has 2 ** axes neighbours."""
 
 MOST_CHARACTERS = 200
 """Of a value in a message."""
@@ -148,6 +157,12 @@ def _integer(name: str, value: Any) -> int:
     return int(value)  # of whatever kind it was: JSON takes Python's
 
 
+def _integers(name: str, value: Any) -> tuple[int, ...]:
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise ConfigError(f"{name} must be whole numbers such as (8, 8), got {brief(value)}")
+    return tuple(_integer(name, number) for number in value)
+
+
 def _word(name: str, value: Any, literal: Any) -> str:
     if not isinstance(value, str) or value not in get_args(literal):
         raise ConfigError(f"{name} must be one of {', '.join(get_args(literal))}, got {brief(value)}")
@@ -167,6 +182,8 @@ def _of_type(name: str, hint: Any, value: Any) -> Any:
         return None
     if get_origin(hint) is Literal:
         return _word(name, value, hint)
+    if any(get_origin(kind) is tuple for kind in kinds):
+        return _integers(name, value)
     check: Callable[[str, Any], Any] = _integer if int in kinds else number if float in kinds else _text
     return check(name, value)
 
@@ -206,9 +223,17 @@ class NetworkConfig:
         depth: Linear layers, the first and the last one included (15 in the functa paper).
         w0: Frequency factor inside the sine (SIREN, Sitzmann et al. 2020, section 3.2).
         modulation: "latent" maps the modulation linearly to all shifts (functa, section 3.1);
-            "shift" stores the shifts themselves.
-        modulation_dim: Length of a latent modulation; None for "shift", whose length is
-            width * (depth - 1).
+            "shift" stores the shifts themselves; "spatial" has a latent modulation for each cell of a grid, which
+            shifts the network there, and the network takes coordinates local to the cell (Bauer et al. 2023,
+            "Spatial Functa", section 3).
+        modulation_dim: Length of a latent modulation, of a spatial one the numbers per cell; None for "shift", whose
+            length is width * (depth - 1).
+        modulation_grid: Cells of a spatial modulation along each axis of the domain; None for the others.
+        lookup: Of spatial modulations. "nearest" evaluates the network with the cell that a point lies in; "linear"
+            with every cell whose centre is within one cell of it along every axis (4 for images, 8 for volumes), and
+            adds their results by weights that fall linearly to zero: what is decoded has no seams between cells.
+        map_kernel: Of spatial modulations: cells along each axis whose modulations the map to a cell's shifts takes
+            together, 1 or 3.
         head: What the last layer's numbers become: "linear" adds 0.5; "radiance" does so for red, green and
             blue, and makes a fourth number x the density elu(x, alpha 0.1) + 0.1, clipped to [0, 10] (functa,
             appendix on NeRF).
@@ -219,35 +244,86 @@ class NetworkConfig:
     w0: float = 30.0
     modulation: Modulation = "latent"
     modulation_dim: int | None = 128
+    modulation_grid: tuple[int, ...] | None = None
+    lookup: Lookup = "nearest"
+    map_kernel: int = 1
     head: Head = "linear"
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "width", "modulation_dim")
+        at_least(self, 1, "width", "modulation_dim", "map_kernel")
         at_least(self, 2, "depth")
         _positive(self, "w0")
-        _one_of(self, head=Head, modulation=Modulation)
-        if (self.modulation == "latent") != (self.modulation_dim is not None):
+        _one_of(self, head=Head, lookup=Lookup, modulation=Modulation)
+        if (self.modulation == "shift") != (self.modulation_dim is None):
             raise ConfigError(
-                f"modulation_dim must be given for latent modulations and left out for shift modulations, "
+                f"modulation_dim must be given for latent and spatial modulations and left out for shift modulations, "
                 f"got modulation={self.modulation!r} with modulation_dim={self.modulation_dim}"
             )
-        if self.depth * self.width * (self.width + self.modulation_size + 1) > MOST_NUMBERS:
+        self._check_grid()
+        if self.depth * self.width * (self.width + self.map_inputs + 1) > MOST_NUMBERS:
             raise ConfigError(
                 f"width={self.width}, depth={self.depth} and modulation_dim={self.modulation_dim} give a network of "
+                f"more than {MOST_NUMBERS} numbers; lower one of them"
+            )
+        if self.modulation_size > MOST_NUMBERS:
+            raise ConfigError(
+                f"modulation_grid={self.modulation_grid} and modulation_dim={self.modulation_dim} give modulations of "
                 f"more than {MOST_NUMBERS} numbers; lower one of them"
             )
         if self.depth > MOST_LAYERS:
             raise ConfigError(f"depth must be at most {MOST_LAYERS} layers, got {self.depth}")
 
+    def _check_grid(self) -> None:
+        if (self.modulation == "spatial") != (self.modulation_grid is not None):
+            raise ConfigError(
+                "modulation_grid must be given for spatial modulations, such as (8, 8), and left out for others, "
+                f"got modulation={self.modulation!r} with modulation_grid={brief(self.modulation_grid)}"
+            )
+        if self.modulation_grid is None:
+            if (self.lookup, self.map_kernel) != ("nearest", 1):
+                raise ConfigError(
+                    f"lookup={self.lookup!r} and map_kernel={self.map_kernel} are of spatial modulations; leave them "
+                    f"out for modulation={self.modulation!r}"
+                )
+            return
+        grid = _integers("modulation_grid", self.modulation_grid)
+        if not grid or min(grid) < 1 or len(grid) > MOST_GRID_AXES or math.prod(grid) > MOST_NUMBERS:
+            raise ConfigError(
+                f"modulation_grid must be 1 to {MOST_GRID_AXES} numbers of cells, each at least 1, got {brief(grid)}"
+            )
+        object.__setattr__(self, "modulation_grid", grid)
+        if self.map_kernel not in MAP_KERNELS:
+            raise ConfigError(f"map_kernel must be one of {MAP_KERNELS}, got {self.map_kernel}")
+
     @property
     def num_shifts(self) -> int:
-        """Shifts of all sine layers together."""
+        """Shifts of all sine layers together, of one cell of a spatial modulation."""
         return self.width * (self.depth - 1)
+
+    @property
+    def num_cells(self) -> int:
+        """Cells of a spatial modulation; 1 for the others."""
+        return math.prod(self.modulation_grid or ())
+
+    @property
+    def cell_size(self) -> int:
+        """Numbers per cell of a spatial modulation; all of them for the others."""
+        return self.num_shifts if self.modulation_dim is None else self.modulation_dim
+
+    @property
+    def modulation_shape(self) -> tuple[int, ...]:
+        """Shape of a modulation as the store keeps it: (*grid, numbers per cell), or one vector."""
+        return (*(self.modulation_grid or ()), self.cell_size)
 
     @property
     def modulation_size(self) -> int:
         """Numbers that the store keeps per example."""
-        return self.num_shifts if self.modulation_dim is None else self.modulation_dim
+        return math.prod(self.modulation_shape)
+
+    @property
+    def map_inputs(self) -> int:
+        """Numbers that the map to the shifts takes: those of a cell, or of all that its kernel covers."""
+        return self.cell_size * self.map_kernel ** len(self.modulation_grid or ())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -448,9 +524,19 @@ def _displaced(config: Any, changes: Mapping[Any, Any]) -> dict[str, Any]:
     if isinstance(config, OuterLoopConfig):
         pairs = (("time_budget", "num_steps"), ("num_steps", "time_budget"))
         return {dropped: None for given, dropped in pairs if changes.get(given) is not None}
-    if isinstance(config, NetworkConfig) and changes.get("modulation") == "shift":
-        return {"modulation_dim": None}
+    if isinstance(config, NetworkConfig):
+        return _displaced_modulation(changes)
     return {}
+
+
+def _displaced_modulation(changes: Mapping[Any, Any]) -> dict[str, Any]:
+    """A grid makes a modulation spatial, and one of another kind has neither a grid nor what belongs to it."""
+    if changes.get("modulation_grid") is not None:
+        return {"modulation": "spatial"}
+    others = {"modulation_grid": None, "lookup": "nearest", "map_kernel": 1}
+    if changes.get("modulation") == "shift":
+        return {"modulation_dim": None, **others}
+    return others if changes.get("modulation") == "latent" else {}
 
 
 ExportDtype = Literal["float32", "uint8"]

@@ -33,6 +33,7 @@ from functa_store.store.storage.objects import NO_OPTIONS, StorageOptions
 
 SHORT = {
     "network.modulation_dim": "--modulation-dim",
+    "network.modulation_grid": "--modulation-grid",
     "outer.num_steps": "--outer-steps",
     "outer.time_budget": "--time-budget",
     "outer.batch_size": "--batch-size",
@@ -171,6 +172,8 @@ class _Gather(argparse.Action):
 
 def _metavar(hint: Any) -> str:
     words = str(hint)
+    if "tuple[int" in words:
+        return "N,N"
     if (few := choices(hint)) is not None and type(None) in get_args(hint):
         return f"{{{','.join(few)},none}}"
     return "N" if words in ("<class 'int'>", "int | None") else "X" if "float" in words else "NAME"

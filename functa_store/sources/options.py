@@ -223,8 +223,12 @@ def is_flag(hint: Any) -> bool:
 
 
 def is_several(hint: Any) -> bool:
-    """Whether an option lists several values, so that a command line may give it several times."""
-    return any(get_origin(part) in (tuple, Mapping) for part in _parts(hint))
+    """Whether an option lists several names, so that a command line may give it several times."""
+    return any(get_origin(part) in (tuple, Mapping) and not _is_integers(part) for part in _parts(hint))
+
+
+def _is_integers(part: Any) -> bool:
+    return get_origin(part) is tuple and get_args(part)[0] is int
 
 
 def choices(hint: Any) -> tuple[str, ...] | None:
@@ -320,6 +324,8 @@ def _as(kind: Any, value: Any) -> Any:
     origin = get_origin(kind)
     if origin is Literal:
         return value if isinstance(value, str) and value in get_args(kind) else None
+    if _is_integers(kind):
+        return _integers(value)
     if origin is tuple:
         return _names(value, ",")
     if origin is Mapping:
@@ -343,6 +349,16 @@ def _names(value: Any, separator: str) -> tuple[str, ...] | None:
         return tuple(part.strip() for part in value.split(separator) if part.strip())
     if value is None or (isinstance(value, Sequence) and all(isinstance(word, str) for word in value)):
         return tuple(word for word in value or () if word)
+    return None
+
+
+def _integers(value: Any) -> tuple[int, ...] | None:
+    """Whole numbers: those between commas of a text, or those of a list."""
+    if isinstance(value, str):
+        words = value.split(",")
+        return tuple(map(_integer, words)) if all(word.strip().isdecimal() for word in words) else None
+    if isinstance(value, Sequence) and all(isinstance(n, numbers.Integral) and not isinstance(n, bool) for n in value):
+        return tuple(map(int, value)) or None
     return None
 
 
@@ -406,6 +422,8 @@ def _expected(hint: Any) -> str:
     for part in _parts(hint):
         if get_origin(part) is Literal:
             found.append(f"one of {', '.join(get_args(part))}")
+        elif _is_integers(part):
+            found.append("whole numbers with commas between them")
         elif get_origin(part) is tuple:
             found.append("names with commas between them")
         elif part in words:
