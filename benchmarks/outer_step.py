@@ -111,7 +111,7 @@ def ours(workload: Workload, batch: int, together: int | None = None) -> Step:
     arguments = (state, raw_batch(source, batch), jax.random.key(0), np.float32(1))
 
     def compile(together: int) -> Compiled:
-        step = make_outer_step(graph, config, observer_of(source.domain, source.features), together)
+        step = make_outer_step(graph, config, observer_of(source.domain, source.features, config.network), together)
         return step.lower(*arguments).compile()
 
     devices = num_devices(batch)

@@ -95,7 +95,10 @@ def step_seconds(source: Source, runs: int) -> dict[str, float]:
     raw = np.stack([source.read(i).reshape(len(grid), -1) for i in range(outer.batch_size)])
     graph, learnable = init_learnable(OURS, num_inputs, source.features.num_channels)
     state = LearnState(learnable, make_optimizer(outer).init(learnable))
-    ours, key = make_outer_step(graph, OURS, observer_of(source.domain, source.features)), jax.random.key(0)
+    ours, key = (
+        make_outer_step(graph, OURS, observer_of(source.domain, source.features, OURS.network)),
+        jax.random.key(0),
+    )
 
     optimizer = optax.adam(outer.learning_rate)
     points = jnp.asarray(grid[:num_points])

@@ -25,6 +25,7 @@ from functa_store.conversion.run_files import (
     clear,
     is_begun,
 )
+from functa_store.domains.domain import check_grid, network_inputs
 from functa_store.errors import ArchiveError, ConfigError, StoreMismatchError
 from functa_store.learn.devices import copies, use_all_cores
 from functa_store.learn.fit import estimate_seconds, plan_fit
@@ -159,6 +160,7 @@ def check_conversion(source: Source, config: ConvertConfig) -> None:
     """
     check_source(source)
     check_domain(source.domain)
+    check_grid(source.domain, config.network)
     name = source.provenance["archive"]
     if source.domain.head != (head := config.network.head):
         raise ConfigError(
@@ -177,9 +179,9 @@ def _check_storable(source: Source, config: ConvertConfig) -> None:
     Raises:
         ArchiveError: If a writer or a reader refuses it.
     """
-    network, size = config.network, config.network.modulation_size
-    shapes = base_shapes(network, source.domain.num_inputs, source.features.num_channels)
-    shapes |= dict.fromkeys((RATES, MOMENTA), (config.fit.num_steps, size))
+    network = config.network
+    shapes = base_shapes(network, network_inputs(source.domain, network), source.features.num_channels)
+    shapes |= dict.fromkeys((RATES, MOMENTA), (config.fit.num_steps, network.cell_size))
     base = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     try:
         rehearse(_contents(source, config, base, {}))
@@ -277,11 +279,12 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
     check_conversion(source, config)
     use_all_cores()
     network, num_examples = config.network, len(source.ids)
-    _, state = structure(network, source.domain.num_inputs, source.features.num_channels)
+    inputs = network_inputs(source.domain, network)
+    _, state = structure(network, inputs, source.features.num_channels, source.domain.closed)
     parameters = sum(int(np.prod(array.shape)) for array in to_weights(state).values())
     metrics = source.features.columns
     weight_bytes = np.dtype(config.base_dtype).itemsize
-    inner_loop = 2 * config.fit.num_steps * network.modulation_size
+    inner_loop = 2 * config.fit.num_steps * network.cell_size
     row_bytes = network.modulation_size * np.dtype(config.modulation_dtype).itemsize
     layout = choose_layout(num_examples, row_bytes, config.rows_per_shard)
     rows = len(layout.shards(num_examples)) * layout.rows_per_shard

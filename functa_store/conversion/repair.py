@@ -17,9 +17,9 @@ from functa_store.learn.devices import use_all_cores
 from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import Steps, reconstruction_error
 from functa_store.learn.observers import num_step_rows, observer_of
-from functa_store.learn.tiling import all_points, tile_points, tile_rows
+from functa_store.learn.tiling import tile_rows
 from functa_store.learn.tuning import ReadyFit
-from functa_store.nets.siren import from_weights
+from functa_store.nets.siren import network_of
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source, check_source, check_unchanged
@@ -119,16 +119,17 @@ def worst_disagreement(functaset: Functaset, source: Source) -> Disagreement:
 
 def _errors(functaset: Functaset, source: Source, examples: np.ndarray, places: Sequence[int]) -> np.ndarray:
     """Mean squared error of each example over what its fit saw, which lies at a place of the source."""
-    observer, network = observer_of(source.domain, source.features), functaset.config.network
-    view = all_points(num_step_rows(observer), tile_rows(tile_points(functaset.config.fit.tile_points), observer))
-    sizes = source.domain.num_inputs, source.features.num_channels
-    graph, state = nnx.split(from_weights(network, *sizes, functaset.base))
+    network = functaset.config.network
+    observer = observer_of(source.domain, source.features, network)
+    tile = tile_rows(functaset.config.fit.tile_points, observer.evaluations)
+    view = observer.tiles(np.arange(num_step_rows(observer)), tile)
+    graph, state = nnx.split(network_of(network, source.domain, source.features.num_channels, functaset.base))
 
     @jax.jit
     def error(state: nnx.State, modulation: jax.Array, raw: jax.Array) -> jax.Array:
         base = nnx.merge(graph, state)
         target = observer.look(raw, view.points, view.weights, None)
-        return reconstruction_error(observer.predict, base, base.shifts(modulation), target)
+        return reconstruction_error(observer.predict, base, modulation, target)
 
     batches = BatchReader(source, cache_bytes=0).batches(np.array([place]) for place in places)
     pairs = zip(functaset.modulations[examples], batches, strict=True)
@@ -282,8 +283,7 @@ def _forget(store: Objects, there: Inventory, contents: Contents, damaged: set[s
 def _ready(contents: Contents, source: Source) -> ReadyFit:
     """The fit as it was, from what the store keeps."""
     config, base = contents.config, {name: np.asarray(array, np.float32) for name, array in contents.base.items()}
-    sizes = config.network, source.domain.num_inputs, source.features.num_channels
-    graph, state = nnx.split(from_weights(*sizes, base))
+    graph, state = nnx.split(network_of(config.network, source.domain, source.features.num_channels, base))
     fit = Fit(graph, config, source)
     rates = base[RATES]
     momenta = base.get(MOMENTA, np.zeros_like(rates))  # format version 1 had none

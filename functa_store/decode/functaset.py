@@ -13,7 +13,7 @@ from functa_store.config import ConvertConfig
 from functa_store.decode.descriptions import functaset_html, summary
 from functa_store.decode.grid_cache import DEFAULT_CACHE_BYTES, GridCache
 from functa_store.domains.cells import AXIS_POINT_BYTES, GridPoints, Region
-from functa_store.domains.domain import Domain
+from functa_store.domains.domain import Domain, network_inputs
 from functa_store.errors import ExampleIndexError, GridError
 from functa_store.metrics import psnr
 from functa_store.sources.features import FeatureSpec
@@ -209,7 +209,8 @@ class Functaset(Stored):
             make_decoder,  # imports JAX, which reading modulations does without
         )
 
-        return make_decoder(self.config.network, self.domain.num_inputs, self.features.num_channels)
+        inputs = network_inputs(self.domain, self.config.network)
+        return make_decoder(self.config.network, inputs, self.features.num_channels, self.domain.closed)
 
     @property
     def tiled_decoder(self) -> "TiledDecoder":

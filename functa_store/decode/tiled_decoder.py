@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Float32, Int
 
 from functa_store.config import CHANNELS_OF_HEAD, NetworkConfig
 from functa_store.domains.cells import GridPoints
-from functa_store.domains.domain import Domain
+from functa_store.domains.domain import Domain, inputs_of, network_inputs
 from functa_store.domains.scene import SceneVolume
 from functa_store.nets.siren import ModulatedSiren, from_weights
 from functa_store.nets.volume_rendering import Rendered, render, samples_along
@@ -23,13 +23,14 @@ Decoder = Callable[[Weights, Float[Array, "examples modulation"], Float[Array, "
 
 
 @functools.cache
-def make_decoder(config: NetworkConfig, num_inputs: int, num_channels: int) -> Decoder:
+def make_decoder(config: NetworkConfig, num_inputs: int, num_channels: int, closed: tuple[bool, ...] = ()) -> Decoder:
     """The pure, jitted decoder of a functaset, the same one for all of these sizes.
 
     Args:
         config: Its base network.
         num_inputs: Numbers that the network takes of a point.
         num_channels: Features at a point.
+        closed: Whether each axis of the domain closes on itself; for spatial modulations.
 
     Returns:
         A function (base, modulations, inputs) -> features of shapes (examples, modulation),
@@ -39,20 +40,23 @@ def make_decoder(config: NetworkConfig, num_inputs: int, num_channels: int) -> D
 
     @jax.jit
     def decoder(base: Weights, modulations: Array, inputs: Array) -> Array:
-        network = from_weights(config, num_inputs, num_channels, base)
+        network = from_weights(config, num_inputs, num_channels, base, closed)
         return jax.vmap(lambda modulation: network(modulation, inputs))(modulations)
 
     return decoder
 
 
 @functools.cache
-def tile_programs(config: NetworkConfig, num_inputs: int, num_channels: int) -> tuple[Callable[..., Array], ...]:
+def tile_programs(
+    config: NetworkConfig, num_inputs: int, num_channels: int, closed: tuple[bool, ...]
+) -> tuple[Callable[..., Array], ...]:
     """Jitted evaluation of groups of tiles: all points of a tile with one modulation, or each with one of its own.
 
     Args:
         config: The base network.
         num_inputs: Numbers that the network takes of a point.
         num_channels: Features at a point.
+        closed: Whether each axis of the domain closes on itself; for spatial modulations.
 
     Returns:
         Two functions (base, modulations, inputs, count) -> features, of shapes (groups, tiles, modulation) or
@@ -62,7 +66,7 @@ def tile_programs(config: NetworkConfig, num_inputs: int, num_channels: int) -> 
 
     def program(evaluate: Callable[[ModulatedSiren, Array, Array], Array]) -> Callable[..., Array]:
         def tiles(base: Weights, modulations: Array, inputs: Array, count: Array) -> Array:
-            network = from_weights(config, num_inputs, num_channels, base)
+            network = from_weights(config, num_inputs, num_channels, base, closed)
 
             def group(i: Array, features: Array) -> Array:
                 evaluated = jax.vmap(lambda *tile: evaluate(network, *tile))(modulations[i], inputs[i])
@@ -83,7 +87,7 @@ def _together(network: ModulatedSiren, modulation: Array, coords: Array) -> Arra
 
 def _each_its_own(network: ModulatedSiren, modulations: Array, coords: Array) -> Array:
     """A tile of points of as many examples."""
-    return network.evaluate(jnp.moveaxis(jax.vmap(network.shifts)(modulations), 0, 1), network.lift(coords))
+    return network.each_its_own(modulations, coords)
 
 
 T = TypeVar("T")
@@ -132,8 +136,10 @@ class TiledDecoder:
         self._base = {name: jnp.asarray(array) for name, array in base.items()}
         self._num_channels = num_channels
         self._at_once = TILES_AT_ONCE.get(jax.default_backend(), TILES_ON_ACCELERATOR)
-        self._inputs = domain.inputs
-        self._tiles, self._scattered = tile_programs(config, domain.num_inputs, num_channels)
+        self._inputs = functools.partial(inputs_of, domain, config)
+        self._tiles, self._scattered = tile_programs(
+            config, network_inputs(domain, config), num_channels, domain.closed
+        )
         self.points_asked = self.points_evaluated = 0
 
     def __call__(

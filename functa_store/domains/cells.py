@@ -142,6 +142,15 @@ class Cells:
         """What the base network takes of points: here, the positions themselves."""
         return np.asarray(positions, np.float32)
 
+    def fractions(self, positions: Float[np.ndarray, "*points axes"]) -> Float32[np.ndarray, "*points axes"]:
+        """Where positions lie in the whole domain along each axis: they are that already."""
+        return np.asarray(positions, np.float32)
+
+    @property
+    def closed(self) -> tuple[bool, ...]:
+        """Whether each axis closes on itself: none does."""
+        return (False,) * self.num_axes
+
     @property
     def masked(self) -> bool:
         """Whether there are points without a value."""

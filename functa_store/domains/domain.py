@@ -6,10 +6,11 @@ from typing import Any, Protocol, get_args, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from functa_store.config import Head
+from functa_store.config import Head, NetworkConfig
 from functa_store.domains.cells import CellGrid, GridPoints, Region
 from functa_store.domains.scene import SceneVolume
 from functa_store.domains.sphere import SphereGrid
+from functa_store.errors import ConfigError
 
 
 @runtime_checkable
@@ -135,6 +136,15 @@ class Domain(Protocol):
         """Inputs of the base network at positions."""
         ...
 
+    def fractions(self, positions: Float[np.ndarray, "*points axes"]) -> Float32[np.ndarray, "*points axes"]:
+        """Where positions lie in the whole domain along each axis, in [0, 1]: what grids of modulations divide."""
+        ...
+
+    @property
+    def closed(self) -> tuple[bool, ...]:
+        """Whether each axis closes on itself, as longitudes round the globe do."""
+        ...
+
     def check_positions(self, axis: str, positions: np.ndarray) -> None:
         """Refuse positions along an axis where no example has been fitted.
 
@@ -166,3 +176,29 @@ StoredDomain = CellGrid | SphereGrid | SceneVolume
 
 KINDS: tuple[type[Domain], ...] = get_args(StoredDomain)
 """Their classes."""
+
+
+def network_inputs(domain: Domain, network: NetworkConfig) -> int:
+    """How many numbers a network takes of a position: with a grid of modulations, coordinates local to a cell."""
+    return domain.num_inputs if network.modulation_grid is None else domain.num_axes
+
+
+def inputs_of(
+    domain: Domain, network: NetworkConfig, positions: Float[np.ndarray, "*points axes"]
+) -> Float32[np.ndarray, "*points inputs"]:
+    """What a network is given of positions: the domain's inputs, or for a grid of modulations fractions of its axes."""
+    return domain.inputs(positions) if network.modulation_grid is None else domain.fractions(positions)
+
+
+def check_grid(domain: Domain, network: NetworkConfig) -> None:
+    """Refuse a grid of modulations whose axes are not those of a domain.
+
+    Raises:
+        ConfigError: If it is such a one.
+    """
+    if network.modulation_grid is not None and len(network.modulation_grid) != domain.num_axes:
+        axes = ", ".join(domain.axes)
+        raise ConfigError(
+            f"modulation_grid={network.modulation_grid} has {len(network.modulation_grid)} axes, expected one number "
+            f"of cells for each axis of the examples: {axes}"
+        )

@@ -279,6 +279,20 @@ class SphereGrid:
         """What the base network takes of positions: points of the sphere, moved and scaled to the region."""
         return ((unit_vectors(positions) - np.asarray(self.centre)) / self.radius).astype(np.float32)
 
+    def fractions(self, positions: Float[np.ndarray, "*points axes"]) -> Float32[np.ndarray, "*points axes"]:
+        """Where positions lie in the covered area, from the south and from the west, in [0, 1]."""
+        covered, west_to_east = self.covered, self.covered.east - self.covered.west
+        middle = (covered.west + covered.east) / 2
+        latitudes, longitudes = np.asarray(positions[..., 0], np.float64), np.asarray(positions[..., 1], np.float64)
+        up = (latitudes - covered.south) / (covered.north - covered.south)
+        along = ((longitudes - middle + CIRCLE / 2) % CIRCLE - CIRCLE / 2) / west_to_east + 0.5
+        return np.clip(np.stack([up, along], axis=-1), 0, 1).astype(np.float32)
+
+    @property
+    def closed(self) -> tuple[bool, ...]:
+        """Whether each axis closes on itself: longitudes of a grid that goes round the globe do."""
+        return False, self.is_round
+
     @property
     def masked(self) -> bool:
         """Whether there are points that are missing in every example."""

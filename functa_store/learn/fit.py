@@ -18,7 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Float32, Num
 
 from functa_store.config import ConvertConfig, NetworkConfig
-from functa_store.domains.domain import Domain
+from functa_store.domains.domain import Domain, network_inputs
 from functa_store.errors import ConfigError
 from functa_store.learn.devices import (
     FIT_BATCH,
@@ -36,6 +36,7 @@ from functa_store.learn.inner_loop import (
     descend_safely,
     error_and_gradient,
     reconstruction_error,
+    steps_of_cells,
     weigh_ones,
 )
 from functa_store.learn.observers import Observer, num_step_rows, observer_of
@@ -43,10 +44,8 @@ from functa_store.learn.scores import in_order, score
 from functa_store.learn.tiling import (
     Projection,
     Tiles,
-    all_points,
     choose_stride,
     flat,
-    in_tiles,
     is_small,
     project,
     some_rows,
@@ -135,27 +134,31 @@ def plan_fit(config: ConvertConfig, domain: Domain, features: FeatureSpec, *, nu
         features: What their raw values mean.
         num_copies: Of what examples share, in one memory; see `devices.copies`.
     """
-    observer, size, num_channels = observer_of(domain, features), config.network.modulation_size, features.num_channels
+    network, num_channels = config.network, features.num_channels
+    observer, size = observer_of(domain, features, network), network.modulation_size
     num_rows, on_grid = num_step_rows(observer), observer.grid is not None
     stride = config.fit.stride or choose_stride(observer.step_shape, num_channels, size)
     steps = dataclasses.replace(config.fit, stride=stride, tile_points=tile_points(config.fit.tile_points))
-    tile = tile_rows(steps.tile_points, observer)
+    tile = tile_rows(steps.tile_points, observer.evaluations)
     further = steps.num_steps - on_grid
-    phases = strided(observer.step_shape, stride, max(further, 1), tile)
-    projected = on_grid and is_small(num_rows, num_channels, size)
+    rows, counts = strided(observer.step_shape, stride, max(further, 1))
+    phases = observer.tiles(rows, tile, counts)
+    projected = on_grid and network.modulation_grid is None and is_small(num_rows, num_channels, size)
     unseen = np.arange(num_rows, observer.num_rows)
     share = np.count_nonzero(phases.weights[0]) / num_rows
     return FitPlan(
         config=dataclasses.replace(config, fit=steps),
         features=features,
         observer=observer,
-        whole=all_points(num_rows, tile),
+        whole=observer.tiles(np.arange(num_rows), tile),
         phases=phases,
-        held_out=in_tiles(unseen, tile) if len(unseen) else None,
-        tuned_on=some_rows(num_rows, max(1, TUNED_POINTS // observer.evaluations), tile),
+        held_out=observer.tiles(unseen, tile) if len(unseen) else None,
+        tuned_on=observer.tiles(some_rows(num_rows, max(1, TUNED_POINTS // observer.evaluations)), tile),
         projected=projected,
         # two views of float32, of the steps and of the final error
-        lifted=on_grid and num_copies * 8 * num_rows * config.network.width <= MOST_LIFTED_BYTES,
+        lifted=on_grid
+        and network.modulation_grid is None
+        and num_copies * 8 * num_rows * network.width <= MOST_LIFTED_BYTES,
         passes=1 + 2 * (on_grid and not projected) + 2 * further * share,
     )
 
@@ -226,7 +229,7 @@ class Fit:
             phase = jax.tree.map(lambda array: array[number], phases)
             return error_and_gradient(predict, base, modulation, phase, precision)
 
-        zero = jnp.zeros(shared.steps.rates.shape[-1], jnp.float32)
+        zero = jnp.zeros(plan.config.network.modulation_size, jnp.float32)
         if first:
             start = (first[0], first[1])
         elif plan.first_whole:
@@ -234,7 +237,7 @@ class Fit:
             start = error_and_gradient(predict, base, zero, everything, precision)
         else:
             start = of_phase(zero, jnp.zeros((), jnp.int32))
-        return descend_safely(of_phase, shared.steps, start)
+        return descend_safely(of_phase, steps_of_cells(plan.config.network, shared.steps), start)
 
     def tuned_error(
         self, shared: Shared, raw: Num[Array, "rows raw"], modulation: Float[Array, " modulation"]
@@ -242,17 +245,17 @@ class Fit:
         """What the steps minimise of one example, on as many rows as a tuning looks at."""
         base = nnx.merge(self._graph, shared.base)
         some = self._minimised(raw, self.plan.tuned_on, None)
-        return reconstruction_error(self.plan.observer.predict, base, base.shifts(modulation), some)
+        return reconstruction_error(self.plan.observer.predict, base, modulation, some)
 
     def _score(self, shared: Shared, raw: Array, modulation: Array) -> tuple[Array, Array]:
         """Mean squared error of one example on all that was fitted, and its metrics."""
         base, predict = nnx.merge(self._graph, shared.base), self.plan.observer.predict
-        shifts, lifted = base.shifts(modulation), None if shared.lifted is None else shared.lifted[1]
-        error, metrics = score(predict, base, shifts, self._look(raw, self.plan.whole, lifted), self.plan.features)
+        lifted = None if shared.lifted is None else shared.lifted[1]
+        error, metrics = score(predict, base, modulation, self._look(raw, self.plan.whole, lifted), self.plan.features)
         held_out = jnp.full((), jnp.nan)
         if self.plan.held_out is not None:
             unseen = self._look(raw, self.plan.held_out, None)
-            found = reconstruction_error(predict, base, shifts, unseen)
+            found = reconstruction_error(predict, base, modulation, unseen)
             held_out = jnp.where(jnp.any(unseen.weights > 0), found, jnp.nan)
         return error, in_order(self.plan.features, metrics, held_out)
 
@@ -282,7 +285,8 @@ class Fit:
             return self.plan.observer.look(raw, rows, weights, None)
 
         arrays = [jnp.asarray(array) for array in view]
-        target = jax.vmap(look)(*arrays) if view.points.ndim > 2 else look(*arrays)
+        phased = view.points.ndim > 1 + self.plan.observer.tile_axes
+        target = jax.vmap(look)(*arrays) if phased else look(*arrays)
         return target if lifted is None else target._replace(places=target.places._replace(lifted=lifted))
 
 
@@ -309,7 +313,8 @@ def estimate_seconds(source: Source, plan: FitPlan) -> tuple[float, float]:
     # CPU cores, which are devices, share a product; accelerators compute one each.
     share = jax.local_device_count() // copies()
     rate, config = EFFICIENCY * matmul_rate() * share, plan.config
-    shape, observer = (config.network, source.domain.num_inputs, source.features.num_channels), plan.observer
+    shape, observer = (config.network, network_inputs(source.domain, config.network)), plan.observer
+    shape = (*shape, source.features.num_channels)
     forward = forward_flops(*shape, num_step_rows(observer) * observer.evaluations) / rate
     rows = min(config.outer.num_points or observer.num_rows, observer.num_rows)
     update = 3 * (2 * config.inner.num_steps + 1) * forward_flops(*shape, rows * observer.evaluations) / rate

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int, PyTree
 
-from functa_store.config import MatmulPrecision
+from functa_store.config import MatmulPrecision, NetworkConfig
 from functa_store.nets.siren import ModulatedSiren
 
 Gradient = Callable[[Float[Array, " modulation"], Int[Array, ""]], Float[Array, " modulation"]]
@@ -24,13 +24,38 @@ by far less."""
 class Steps(NamedTuple):
     """Rates and momenta of the steps of an inner loop, one of each per step and modulation dimension.
 
+    The cells of a spatial modulation share them: there is one per step and number of a cell.
+
     Attributes:
         rates: Learning rates (meta-SGD, Li et al. 2017), positive.
         momenta: Shares of the last step that the next one takes along (Polyak 1964).
     """
 
-    rates: Float32[Array, "steps modulation"]
-    momenta: Float32[Array, "steps modulation"]
+    rates: Float32[Array, "steps numbers"]
+    momenta: Float32[Array, "steps numbers"]
+
+
+def rates_of_cells(
+    network: NetworkConfig, rates: Float[Array, "steps numbers"], share: float = 1.0
+) -> Float[Array, "steps modulation"]:
+    """Learning rates of all numbers of a modulation.
+
+    Of the error of a whole example, the gradient for a cell of a spatial modulation is as small as its share of the
+    points, which its rates make up for.
+
+    Args:
+        network: Whose modulation it is.
+        rates: Those that its cells share; of a vector, all.
+        share: The share of an example whose points count in the error.
+    """
+    if network.modulation_grid is None:
+        return rates
+    return network.num_cells * share * jnp.tile(rates, (1, network.num_cells))
+
+
+def steps_of_cells(network: NetworkConfig, steps: Steps) -> Steps:
+    """Rates and momenta of all numbers of a modulation."""
+    return Steps(rates_of_cells(network, steps.rates), jnp.tile(steps.momenta, (1, network.num_cells)))
 
 
 def descend(gradient: Gradient, rates: Float[Array, "steps modulation"]) -> Float[Array, " modulation"]:
@@ -127,18 +152,18 @@ def weigh_ones(target: Target, weight: float) -> Target:
 
 
 Predict = Callable[[ModulatedSiren, Array, Any, MatmulPrecision], Array]
-"""What a function of given shifts looks like at the places of one tile."""
+"""What the function of a modulation looks like at the places of one tile."""
 
 
 def reconstruction_error(
     predict: Predict,
     base: ModulatedSiren,
-    shifts: Float[Array, "layers width"],
+    modulation: Float[Array, " modulation"],
     target: Target,
     precision: MatmulPrecision = "float32",
 ) -> Float[Array, ""]:
     """Squared error of one example, mean over channels, by the weights of its places; never over a batch."""
-    return sum_over_tiles(lambda tile: _error(base, shifts, predict, precision, tile), target)
+    return sum_over_tiles(lambda tile: _error(base, modulation, predict, precision, tile), target)
 
 
 def error_and_gradient(
@@ -152,10 +177,8 @@ def error_and_gradient(
 
     Differentiable in turn; the activations of several tiles are then computed again rather than kept.
     """
-    shifts, pull_back = jax.vjp(base.shifts, modulation)
     slope = jax.value_and_grad(_error, argnums=1)
-    error, gradient = sum_over_tiles(lambda tile: slope(base, shifts, predict, precision, tile), target)
-    return error, pull_back(gradient)[0]
+    return sum_over_tiles(lambda tile: slope(base, modulation, predict, precision, tile), target)
 
 
 def squared_differences(predicted: Float[Array, "*tile channels"], features: Float[Array, "*tile channels"]) -> Array:
@@ -163,8 +186,10 @@ def squared_differences(predicted: Float[Array, "*tile channels"], features: Flo
     return jnp.where(jnp.isnan(features), 0, predicted - features) ** 2
 
 
-def _error(base: ModulatedSiren, shifts: Array, predict: Predict, precision: MatmulPrecision, tile: Target) -> Array:
-    predicted = predict(base, shifts, tile.places, precision)
+def _error(
+    base: ModulatedSiren, modulation: Array, predict: Predict, precision: MatmulPrecision, tile: Target
+) -> Array:
+    predicted = predict(base, modulation, tile.places, precision)
     return jnp.sum(tile.weights * jnp.mean(squared_differences(predicted, tile.features), axis=-1))
 
 

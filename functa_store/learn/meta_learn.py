@@ -13,6 +13,7 @@ from flax import nnx
 from jax.stages import Compiled
 
 from functa_store.config import ConvertConfig, FitConfig
+from functa_store.domains.domain import network_inputs
 from functa_store.errors import LearningError
 from functa_store.learn.devices import (
     compile_within_memory,
@@ -170,7 +171,8 @@ class _Learning:
     def __init__(self, training: TrainingSet, config: ConvertConfig, report: Report) -> None:
         self.training, self.config, self.report = training, config, report
         source = training.source
-        self.graph, self.initial = init_learnable(config, source.domain.num_inputs, source.features.num_channels)
+        inputs = network_inputs(source.domain, config.network)
+        self.graph, self.initial = init_learnable(config, inputs, source.features.num_channels, source.domain.closed)
         self.fit = learned_fit(self.graph, config, source)
         self.key = jax.random.key(config.seed)
         self.reported = 0.0

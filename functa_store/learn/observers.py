@@ -1,7 +1,7 @@
 """Observers: comparison of a modulation's function with an example, on grids and along rays."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Key, Num, PyTree
 
-from functa_store.config import MatmulPrecision
-from functa_store.domains.domain import KINDS, Domain
+from functa_store.config import MatmulPrecision, NetworkConfig
+from functa_store.domains.domain import KINDS, Domain, check_grid
 from functa_store.domains.scene import SceneVolume
 from functa_store.errors import ConfigError
 from functa_store.learn.inner_loop import Target
+from functa_store.learn.tiling import Tiles, in_groups, in_tiles
+from functa_store.nets.cell_lookup import CellLookup
 from functa_store.nets.siren import ModulatedSiren
 from functa_store.nets.volume_rendering import random_offsets, render, samples_along
 from functa_store.sources.features import FeatureSpec
@@ -28,20 +30,31 @@ class Observer(Protocol):
         step_shape: Shape, in C order, of the leading rows, which the steps of a fit look at; all others are held out.
         evaluations: Points at which the network is evaluated for one row.
         uneven: Whether rows may count differently, or be missing.
+        tile_axes: Axes of the rows of a tile: 1, or 2 where they are runs of rows that belong together.
     """
 
     num_rows: int
     step_shape: tuple[int, ...]
     evaluations: int
     uneven: bool
+    tile_axes: int
 
     @property
     def grid(self) -> Float32[np.ndarray, "rows inputs"] | None:
         """What the network takes of each row, where it is the same for all examples; else None."""
         ...
 
-    def sample(self, key: Key[Array, ""], num_looks: int, num_rows: int) -> Int[Array, "looks rows"]:
-        """Random rows for each inner step and, in the last look, for the outer loss."""
+    def tiles(self, rows: Int[np.ndarray, "*phases rows"], tile: int, counts: np.ndarray | None = None) -> Tiles:
+        """Rows in tiles; see `tiling.in_tiles`."""
+        ...
+
+    def draws(self, num_rows: int, tile: int) -> "Draws":
+        """How rows are drawn while learning.
+
+        Args:
+            num_rows: About how many an example shows in each inner step, and in the outer loss.
+            tile: Most rows in a tile.
+        """
         ...
 
     def look(
@@ -62,10 +75,27 @@ class Observer(Protocol):
         ...
 
     def predict(
-        self, base: ModulatedSiren, shifts: Float[Array, "layers width"], places: PyTree, precision: MatmulPrecision
+        self,
+        base: ModulatedSiren,
+        modulation: Float[Array, " modulation"],
+        places: PyTree,
+        precision: MatmulPrecision,
     ) -> Float[Array, "tile channels"]:
         """What a modulated network gives at the places of a tile: features, or colours of rays."""
         ...
+
+
+class Draws(NamedTuple):
+    """How an example's rows are drawn while learning.
+
+    Attributes:
+        rows: (key, number of looks) -> rows of each look and what they count, (looks, *tiles): a look for each inner
+            step, and the last for the outer loss.
+        share: Share of a spatial modulation's cells that a look sees; 1 where all places do.
+    """
+
+    rows: Callable[[Array, int], tuple[Array, Array]]
+    share: float = 1.0
 
 
 class Points(NamedTuple):
@@ -81,11 +111,11 @@ class Points(NamedTuple):
 
 
 def at_points(
-    base: ModulatedSiren, shifts: Float[Array, "layers width"], places: Points, precision: MatmulPrecision = "float32"
+    base: ModulatedSiren, modulation: Float[Array, " modulation"], places: Points, precision: MatmulPrecision
 ) -> Float[Array, "tile channels"]:
     """Features of a function at the points of a tile."""
     lifted = base.lift(places.coords) if places.lifted is None else places.lifted
-    return base.evaluate(shifts, lifted, precision)
+    return base.evaluate(base.shifts(modulation), lifted, precision)
 
 
 class GridObserver:
@@ -96,7 +126,7 @@ class GridObserver:
         spec: What raw values mean.
     """
 
-    evaluations = 1
+    evaluations = tile_axes = 1
 
     def __init__(self, domain: Domain, spec: FeatureSpec) -> None:
         self.grid = domain.inputs(domain.coords())
@@ -105,9 +135,13 @@ class GridObserver:
         self._weights = None if domain.weights is None else np.asarray(domain.weights, np.float32)
         self.uneven = spec.missing or self._weights is not None
 
-    def sample(self, key: Key[Array, ""], num_looks: int, num_rows: int) -> Int[Array, "looks rows"]:
+    def tiles(self, rows: Int[np.ndarray, "*phases rows"], tile: int, counts: np.ndarray | None = None) -> Tiles:
+        """Points in tiles."""
+        return in_tiles(rows, tile, counts)
+
+    def draws(self, num_rows: int, tile: int) -> Draws:
         """Random points, stratified; see `sample_points`."""
-        return sample_points(key, (num_looks, num_rows), self.num_rows)
+        return _in_tiles(lambda key, looks: sample_points(key, (looks, num_rows), self.num_rows), num_rows, tile)
 
     def look(
         self,
@@ -126,6 +160,118 @@ class GridObserver:
         return Target(Points(jnp.asarray(self.grid)[rows]), features, weights)
 
     predict = staticmethod(at_points)
+
+
+class PointsOfCells(NamedTuple):
+    """Places of a grid in runs of points that have the same candidate cells.
+
+    Attributes:
+        cells: The candidates of each run.
+        local: Coordinates of each point local to them.
+        weights: What each candidate's numbers count at each point.
+    """
+
+    cells: Int[Array, "*tiles runs candidates"]
+    local: Float[Array, "*tiles runs run candidates axes"]
+    weights: Float[Array, "*tiles runs run candidates"]
+
+
+class CellObserver(GridObserver):
+    """Examples that are values at the points of a grid, for modulations that are grids of cells; see `Observer`.
+
+    Points that have the same candidate cells are looked at together, so that a shift is mapped once for all of them.
+    While learning, an example shows a window of cells with all of their points: cells know nothing of each other, or
+    only of their neighbours, and the steps of a fit see all points of a cell, too.
+
+    Args:
+        domain: The grid.
+        spec: What raw values mean.
+        lookup: Of the network.
+    """
+
+    tile_axes = 2
+
+    def __init__(self, domain: Domain, spec: FeatureSpec, lookup: CellLookup) -> None:
+        super().__init__(domain, spec)
+        self.grid = domain.fractions(domain.coords())
+        self.evaluations = lookup.num_candidates
+        self._lookup, self._group_of = lookup, lookup.group_of(self.grid)
+
+    def tiles(self, rows: Int[np.ndarray, "*phases rows"], tile: int, counts: np.ndarray | None = None) -> Tiles:
+        """Points in runs of one group each."""
+        return in_groups(rows, self._group_of, tile, counts)
+
+    def draws(self, num_rows: int, tile: int) -> Draws:
+        """A random window of groups, the same in each look, with all of their points."""
+        sizes = np.bincount(self._group_of, minlength=math.prod(self._lookup.groups))
+        by_group = in_groups(np.arange(self.num_rows), self._group_of, self.num_rows)
+        table, there = by_group.points.reshape(-1, by_group.points.shape[-1]), np.flatnonzero(sizes)
+        groups, run = self._lookup.groups, table.shape[-1]
+        window = _window(groups, max(1, num_rows // run))
+        row_of_group = np.zeros(len(sizes), np.int32)
+        row_of_group[there] = np.arange(len(there))
+        inside = np.ravel_multi_index(tuple(np.indices(window).reshape(len(window), -1)), groups)
+        places = in_groups(np.arange(len(inside) * run), np.repeat(np.arange(len(inside)), run), tile)
+        last = np.asarray(groups) - np.asarray(window)
+        strides = np.cumprod((1, *groups[:0:-1]))[::-1]
+
+        def rows(key: Array, num_looks: int) -> tuple[Array, Array]:
+            start = jax.random.randint(key, (len(groups),), 0, jnp.asarray(last) + 1)
+            chosen = jnp.asarray(inside) + jnp.sum(start * jnp.asarray(strides, jnp.int32))
+            found = jnp.asarray(table)[jnp.asarray(row_of_group)[chosen]]
+            counted = (jnp.arange(run) < jnp.asarray(sizes)[chosen][:, None]).astype(jnp.float32)
+            counted = (counted / jnp.maximum(jnp.sum(counted), 1)).reshape(-1)[places.points] * (places.weights > 0)
+            looks = (num_looks, *places.points.shape)
+            return jnp.broadcast_to(found.reshape(-1)[places.points], looks), jnp.broadcast_to(counted, looks)
+
+        return Draws(rows, math.prod(window) / math.prod(groups))
+
+    def look(
+        self,
+        raw: Num[Array, "rows raw"],
+        rows: Int[Array | np.ndarray, "*tiles runs run"],
+        counts: Float[Array | np.ndarray, "*tiles runs run"],
+        key: Key[Array, ""] | None,
+    ) -> Target:
+        """Some points of an example; nothing about them is random."""
+        target = super().look(raw, rows, counts, key)
+        groups = jnp.asarray(self._group_of)[rows[..., 0]]
+        places = PointsOfCells(*self._lookup.in_group(target.places.coords, groups))
+        features = target.features.reshape(*groups.shape[:-1], -1, target.features.shape[-1])
+        return Target(places, features, target.weights.reshape(features.shape[:-1]))
+
+    @staticmethod
+    def predict(
+        base: ModulatedSiren,
+        modulation: Float[Array, " modulation"],
+        places: PointsOfCells,
+        precision: MatmulPrecision,
+    ) -> Float[Array, "tile channels"]:
+        """Features of a function at the points of a tile."""
+        shifts = base.shifts(modulation, places.cells)[..., None, :]
+        numbers = base.numbers(shifts, base.lift(jnp.moveaxis(places.local, -2, -3)), precision)
+        features = base.blend(jnp.moveaxis(numbers, -3, -2), places.weights)
+        return features.reshape(-1, features.shape[-1])
+
+
+def _window(groups: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """The largest window of no more groups than are wanted, at least one, its longest side halved again and again."""
+    sides = list(groups)
+    while math.prod(sides) > most and max(sides) > 1:
+        longest = sides.index(max(sides))
+        sides[longest] = -(-sides[longest] // 2)
+    return tuple(sides)
+
+
+def _in_tiles(sample: Callable[[Array, int], Array], num_rows: int, tile: int) -> Draws:
+    """Rows that are drawn for each look by itself, in tiles."""
+    tiles = in_tiles(np.arange(num_rows), tile)
+
+    def rows(key: Array, num_looks: int) -> tuple[Array, Array]:
+        drawn = sample(key, num_looks)[:, tiles.points]
+        return drawn, jnp.broadcast_to(tiles.weights, drawn.shape)
+
+    return Draws(rows)
 
 
 def normalized(weights: Float[Array, "*tiles"], features: Float[Array, "*tiles channels"]) -> Float[Array, "*tiles"]:
@@ -198,6 +344,15 @@ class RayObserver:
         self.num_rows = self._views * self._pixels
         self.step_shape = (domain.views, height, width)
         self.evaluations = domain.num_samples
+        self.tile_axes = 1
+
+    def tiles(self, rows: Int[np.ndarray, "*phases rows"], tile: int, counts: np.ndarray | None = None) -> Tiles:
+        """Rays in tiles."""
+        return in_tiles(rows, tile, counts)
+
+    def draws(self, num_rows: int, tile: int) -> Draws:
+        """Random rays of random views; see `sample`."""
+        return _in_tiles(lambda key, looks: self.sample(key, looks, num_rows), num_rows, tile)
 
     def sample(self, key: Key[Array, ""], num_looks: int, num_rows: int) -> Int[Array, "looks rows"]:
         """Random rays of random views: pixels stratified over the image, views independent of them."""
@@ -227,12 +382,12 @@ class RayObserver:
         return Target(Rays(found[..., :3], found[..., 3:6], offsets), colour, weights)
 
     def predict(
-        self, base: ModulatedSiren, shifts: Float[Array, "layers width"], places: Rays, precision: MatmulPrecision
+        self, base: ModulatedSiren, modulation: Float[Array, " modulation"], places: Rays, precision: MatmulPrecision
     ) -> Float[Array, "tile 3"]:
         """Colours seen along the rays of a tile."""
         samples = samples_along(places.origins, places.directions, self._domain, places.offsets)
         positions = samples.positions.reshape(-1, self._domain.num_inputs)
-        features = base.evaluate(shifts, base.lift(positions), precision)
+        features = base(modulation, positions, precision)
         return render(features.reshape(*samples.distances.shape, -1), samples).colour
 
     def _stand_ins(
@@ -253,18 +408,23 @@ class RayObserver:
         return jnp.concatenate(instead), jnp.concatenate(share)
 
 
-def observer_of(domain: Domain, spec: FeatureSpec) -> Observer:
+def observer_of(domain: Domain, spec: FeatureSpec, network: NetworkConfig) -> Observer:
     """How examples of a domain are looked at.
 
     Args:
         domain: Where they are.
         spec: What their values mean.
+        network: The network that is fitted to them.
 
     Raises:
-        ConfigError: If nothing looks at this kind of domain.
+        ConfigError: If nothing looks at this kind of domain, or a grid of modulations has other axes.
     """
     check_domain(domain)
-    return GridObserver(domain, spec) if domain.scene is None else RayObserver(domain.scene, spec)
+    check_grid(domain, network)
+    if domain.scene is not None:
+        return RayObserver(domain.scene, spec)
+    lookup = CellLookup.of(network, domain.closed)
+    return GridObserver(domain, spec) if lookup is None else CellObserver(domain, spec, lookup)
 
 
 def shares_grid(domain: Domain) -> bool:

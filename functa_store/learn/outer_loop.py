@@ -24,11 +24,12 @@ from functa_store.learn.inner_loop import (
     Target,
     descend,
     error_and_gradient,
+    rates_of_cells,
     reconstruction_error,
     weigh_ones,
 )
 from functa_store.learn.observers import Observer
-from functa_store.learn.tiling import in_tiles, tile_rows
+from functa_store.learn.tiling import tile_rows
 from functa_store.nets.siren import init_siren
 
 LOWEST_RATE = 1e-6
@@ -41,7 +42,7 @@ class Learnable(NamedTuple):
     """What the outer loop learns: the base network and the inner loop's rates."""
 
     base: nnx.State
-    rates: Float32[Array, "steps modulation"]
+    rates: Float32[Array, "steps numbers"]
 
 
 class LearnState(NamedTuple):
@@ -55,10 +56,12 @@ OuterStep = Wrapped
 """A jitted function; see `make_outer_step`."""
 
 
-def init_learnable(config: ConvertConfig, num_inputs: int, num_channels: int) -> tuple[nnx.GraphDef, Learnable]:
-    """The network's structure, and its initial weights with constant inner rates."""
-    graph, base = nnx.split(init_siren(config.network, num_inputs, num_channels, config.seed))
-    shape = (config.inner.num_steps, config.network.modulation_size)
+def init_learnable(
+    config: ConvertConfig, num_inputs: int, num_channels: int, closed: tuple[bool, ...] = ()
+) -> tuple[nnx.GraphDef, Learnable]:
+    """The network's structure, and its initial weights with constant inner rates; arguments as for `init_siren`."""
+    graph, base = nnx.split(init_siren(config.network, num_inputs, num_channels, config.seed, closed))
+    shape = (config.inner.num_steps, config.network.cell_size)
     return graph, Learnable(base, jnp.full(shape, config.inner.learning_rate, jnp.float32))
 
 
@@ -84,6 +87,7 @@ def loss_after_inner_loop(
     predict: Predict,
     looks: Target,
     precision: MatmulPrecision = "float32",
+    share: float = 1.0,
 ) -> Float[Array, ""]:
     """Reconstruction error of one example after the inner loop; differentiable through all its steps.
 
@@ -93,6 +97,7 @@ def loss_after_inner_loop(
         predict: What a function looks like at places; see `observing`.
         looks: With a leading axis: each inner step looks at a part of its own, the outer loss at the last one.
         precision: Of the products between hidden layers.
+        share: Share of a spatial modulation's cells that the looks see.
     """
     base = nnx.merge(graph, learnable.base)
 
@@ -102,8 +107,8 @@ def loss_after_inner_loop(
     def gradient(modulation: Array, step: Array) -> Array:
         return error_and_gradient(predict, base, modulation, look(step), precision)[1]
 
-    modulation = descend(gradient, learnable.rates)
-    return reconstruction_error(predict, base, base.shifts(modulation), look(-1), precision)
+    modulation = descend(gradient, rates_of_cells(base.config, learnable.rates, share))
+    return reconstruction_error(predict, base, modulation, look(-1), precision)
 
 
 def make_outer_step(
@@ -124,16 +129,16 @@ def make_outer_step(
     """
     optimizer = make_optimizer(config.outer)
     num_rows = min(config.outer.num_points or observer.num_rows, observer.num_rows)
-    tiles = in_tiles(np.arange(num_rows), tile_rows(config.fit.tile_points, observer))
+    draws = observer.draws(num_rows, tile_rows(config.fit.tile_points, observer.evaluations))
     num_looks = config.inner.num_steps + 1
 
     def one_example(learnable: Learnable, raw: Array, key: Array) -> tuple[Array, Learnable]:
-        rows = observer.sample(key, num_looks, num_rows)[:, tiles.points]
+        rows, counts = draws.rows(key, num_looks)
         keys = jax.random.split(jax.random.fold_in(key, LOOKS_STREAM), num_looks)
-        looks = jax.vmap(lambda rows, key: observer.look(raw, rows, tiles.weights, key))(rows, keys)
+        looks = jax.vmap(lambda rows, counts, key: observer.look(raw, rows, counts, key))(rows, counts, keys)
         looks = weigh_ones(looks, config.weight_of_ones)
         return jax.value_and_grad(loss_after_inner_loop)(
-            learnable, graph, observer.predict, looks, config.matmul_precision
+            learnable, graph, observer.predict, looks, config.matmul_precision, draws.share
         )
 
     def part(learnable: Learnable, raw: Array, keys: Array) -> tuple[Array, Learnable]:

@@ -38,13 +38,13 @@ class Score(NamedTuple):
 
 
 def score(
-    predict: Predict, base: ModulatedSiren, shifts: Float[Array, "layers width"], target: Target, spec: FeatureSpec
+    predict: Predict, base: ModulatedSiren, modulation: Float[Array, " modulation"], target: Target, spec: FeatureSpec
 ) -> tuple[Float[Array, ""], Float[Array, " columns"]]:
     """Mean squared error of one example in float32, and its metrics of what was fitted, in the order of `spec`."""
     wanted = [SCORES[metric] for metric in spec.metrics if metric in SCORES]
 
     def of_tile(tile: Target) -> tuple[Array, list[Array]]:
-        predicted = predict(base, shifts, tile.places, "float32")
+        predicted = predict(base, modulation, tile.places, "float32")
         error = jnp.sum(tile.weights * jnp.mean(squared_differences(predicted, tile.features), axis=-1))
         return error, [metric.sums(predicted, tile) for metric in wanted]
 

@@ -17,7 +17,6 @@ from jaxtyping import Array, Float, Float32, Int
 
 from functa_store.config import MatmulPrecision
 from functa_store.learn.devices import copies, one_at_a_time
-from functa_store.learn.observers import Observer
 from functa_store.nets.siren import ModulatedSiren
 
 TILE_POINTS = 1024
@@ -36,13 +35,15 @@ NUMBERS_PER_NUMBER = 4
 class Tiles(NamedTuple):
     """Points of a grid in tiles of one size, the last one filled up.
 
+    Where an observer looks at points in groups, a tile is some runs of points, each of one group.
+
     Attributes:
         points: Which points; a leading axis, if there is one, counts the phases of a stride.
         weights: What the error at each point counts: together 1, and 0 for filling.
     """
 
-    points: Int[np.ndarray, "*phases tiles tile"]
-    weights: Float32[np.ndarray, "*phases tiles tile"]
+    points: Int[np.ndarray, "*phases_and_tiles tile"]
+    weights: Float32[np.ndarray, "*phases_and_tiles tile"]
 
 
 def tile_points(wanted: int | None) -> int:
@@ -50,9 +51,9 @@ def tile_points(wanted: int | None) -> int:
     return wanted or (TILE_POINTS if one_at_a_time() else TILE_POINTS_ON_ACCELERATOR)
 
 
-def tile_rows(wanted: int | None, observer: Observer) -> int:
-    """Rows per tile, for as many points."""
-    return max(1, tile_points(wanted) // observer.evaluations)
+def tile_rows(wanted: int | None, evaluations: int) -> int:
+    """Rows per tile, for as many points, of which there are so many for each row."""
+    return max(1, tile_points(wanted) // evaluations)
 
 
 def in_tiles(points: Int[np.ndarray, "*phases points"], tile: int, counts: np.ndarray | None = None) -> Tiles:
@@ -73,9 +74,49 @@ def in_tiles(points: Int[np.ndarray, "*phases points"], tile: int, counts: np.nd
     return Tiles(padded.reshape(shape).astype(np.int32), weights.reshape(shape).astype(np.float32))
 
 
-def all_points(num_points: int, tile: int) -> Tiles:
-    """All points of a grid."""
-    return in_tiles(np.arange(num_points), tile)
+def in_groups(
+    points: Int[np.ndarray, "*phases points"],
+    group_of: Int[np.ndarray, " grid"],
+    tile: int,
+    counts: np.ndarray | None = None,
+) -> Tiles:
+    """Cut points into tiles of shape (runs, points of a run), each run in one group; arguments as for `in_tiles`.
+
+    Args:
+        points: Indices of points of a grid.
+        group_of: The group of each point of that grid.
+        tile: Most points in a tile.
+        counts: How many of each row's points count, from the first; None for all of them.
+    """
+    phases = points.reshape(-1, points.shape[-1])
+    count = np.full(len(phases), points.shape[-1]) if counts is None else np.broadcast_to(counts, len(phases))
+    some_of_group = np.zeros(int(group_of.max()) + 1, np.int64)
+    some_of_group[group_of] = np.arange(len(group_of))
+    wanted = [phase[:number] for phase, number in zip(phases, count, strict=True)]
+    sizes = np.stack([np.bincount(group_of[phase], minlength=len(some_of_group)) for phase in wanted])
+    there = np.flatnonzero(sizes.sum(axis=0))
+    longest = int(sizes.max())
+    runs = -(-longest // max(1, tile))
+    run = -(-longest // runs)
+    filled = np.broadcast_to(some_of_group[there, None], (len(phases), len(there), runs * run)).copy()
+    weights = np.zeros(filled.shape, np.float32)
+    place = np.full(len(some_of_group), -1)
+    place[there] = np.arange(len(there))
+    for phase, rows in enumerate(wanted):
+        order = rows[np.argsort(group_of[rows], kind="stable")]
+        groups = group_of[order]
+        within = np.arange(len(order)) - np.searchsorted(groups, groups)
+        filled[phase, place[groups], within] = order
+        weights[phase, place[groups], within] = 1 / len(order)
+    of_tile = max(1, tile // run)
+    total = len(there) * runs
+    tiles = -(-total // of_tile)
+    of_tile = -(-total // tiles)
+    padded = np.minimum(np.arange(tiles * of_tile), total - 1)
+    shape = (*points.shape[:-1], tiles, of_tile, run)
+    filled = filled.reshape(len(phases), total, run)[:, padded]
+    weights = weights.reshape(len(phases), total, run)[:, padded] * (np.arange(tiles * of_tile) < total)[:, None]
+    return Tiles(filled.reshape(shape).astype(np.int32), weights.reshape(shape).astype(np.float32))
 
 
 def flat(view: Tiles) -> Tiles:
@@ -84,14 +125,16 @@ def flat(view: Tiles) -> Tiles:
     return Tiles(*(array.ravel()[:count] for array in view))
 
 
-def some_rows(num_rows: int, most: int, tile: int) -> Tiles:
+def some_rows(num_rows: int, most: int) -> Int[np.ndarray, " rows"]:
     """All rows, or a random choice of so many, always the same one: a pattern would be that of a step."""
     if num_rows <= most:
-        return all_points(num_rows, tile)
-    return in_tiles(np.sort(np.random.default_rng(0).choice(num_rows, most, replace=False)), tile)
+        return np.arange(num_rows)
+    return np.sort(np.random.default_rng(0).choice(num_rows, most, replace=False))
 
 
-def strided(shape: tuple[int, ...], stride: int, phases: int, tile: int) -> Tiles:
+def strided(
+    shape: tuple[int, ...], stride: int, phases: int
+) -> tuple[Int[np.ndarray, "phases points"], Int[np.ndarray, " phases"]]:
     """Every stride-th point along each axis, once per phase of that pattern.
 
     Consecutive phases lie far apart; all of them together are the grid.
@@ -100,13 +143,15 @@ def strided(shape: tuple[int, ...], stride: int, phases: int, tile: int) -> Tile
         shape: Points along each axis of the grid.
         stride: Points from one to the next.
         phases: How many phases are wanted; at most stride ** axes exist.
-        tile: Most points in a tile.
+
+    Returns:
+        The points of each phase, and how many of them count.
     """
     grid = np.arange(math.prod(shape)).reshape(shape)
     offsets = _far_apart([min(stride, n) for n in shape], phases)
     rows = [grid[tuple(slice(first, None, stride) for first in offset)].ravel() for offset in offsets]
     counts = np.array([len(row) for row in rows])
-    return in_tiles(np.stack([np.resize(row, counts.max()) for row in rows]), tile, counts)
+    return np.stack([np.resize(row, counts.max()) for row in rows]), counts
 
 
 def choose_stride(shape: tuple[int, ...], num_channels: int, modulation_size: int) -> int:

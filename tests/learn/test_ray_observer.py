@@ -64,7 +64,7 @@ def everything(observer=OBSERVER, raw=RAW, rows=None, key=None):
 
 
 def test_a_scene_is_looked_at_along_rays():
-    observer = observer_of(VOLUME, SPEC)
+    observer = observer_of(VOLUME, SPEC, NETWORK)
     assert isinstance(observer, RayObserver)
     assert observer.num_rows == 5 * SIZE * SIZE
     assert observer.step_shape == (4, SIZE, SIZE)
@@ -142,7 +142,7 @@ def test_no_step_looks_at_a_missing_view(missing):
             look = OBSERVER.look(raw, rows[None], np.full((1, 64), 1 / 64, np.float32), jax.random.key(seed))
             assert not np.isnan(look.features).any()
             assert np.sum(look.weights) == pytest.approx(1, rel=1e-5)
-    phases = strided(OBSERVER.step_shape, 4, 64, 1024)
+    phases = OBSERVER.tiles(strided(OBSERVER.step_shape, 4, 64)[0], 1024)
     for points, weights in zip(*phases, strict=True):
         look = OBSERVER.look(raw, points, weights, None)
         assert not np.isnan(look.features).any()
@@ -228,7 +228,7 @@ def test_the_gradient_is_that_of_the_error():
     direction = np.random.default_rng(0).normal(size=8).astype(np.float32)
 
     def error(size):
-        return reconstruction_error(OBSERVER.predict, base, base.shifts(jnp.asarray(size * direction)), target)
+        return reconstruction_error(OBSERVER.predict, base, jnp.asarray(size * direction), target)
 
     _, gradient = error_and_gradient(OBSERVER.predict, base, jnp.zeros(8), target, "float32")
     np.testing.assert_allclose(gradient @ direction, (error(step) - error(-step)) / (2 * step), rtol=0.05)
@@ -242,7 +242,7 @@ def test_a_network_learns_to_show_two_spheres():
 
     def error(state):
         base = nnx.merge(graph, state)
-        return reconstruction_error(OBSERVER.predict, base, base.shifts(jnp.zeros(8)), target)
+        return reconstruction_error(OBSERVER.predict, base, jnp.zeros(8), target)
 
     @jax.jit
     def step(state, moments):
@@ -265,7 +265,7 @@ def test_it_can_be_learned_through():
 
     def after_a_step(scale):
         _, gradient = error_and_gradient(OBSERVER.predict, base, scale * jnp.ones(8), target, "float32")
-        return reconstruction_error(OBSERVER.predict, base, base.shifts(-0.1 * gradient), target)
+        return reconstruction_error(OBSERVER.predict, base, -0.1 * gradient, target)
 
     assert np.isfinite(jax.grad(after_a_step)(0.1))
     assert jax.grad(after_a_step)(0.1) != pytest.approx(0, abs=1e-12)

@@ -60,8 +60,8 @@ def description_problems(
         return
     yield from differences(found, base_shapes(network, num_inputs, num_channels))
     rates = described[RATES][1] if RATES in described else ()
-    if len(rates) != 2 or rates[1] != network.modulation_size or rates[0] > MOST_FIT_STEPS:
-        yield f"{RATES} has shape {rates}, expected (steps, {network.modulation_size})"
+    if len(rates) != 2 or rates[1] != network.cell_size or rates[0] > MOST_FIT_STEPS:
+        yield f"{RATES} has shape {rates}, expected (steps, {network.cell_size})"
     elif MOMENTA in described and described[MOMENTA][1] != rates:  # format version 1 has no momenta
         yield f"{MOMENTA} has shape {described[MOMENTA][1]}, expected that of {RATES}, {rates}"
     for name, (dtype, _) in described.items():
@@ -75,7 +75,7 @@ def base_shapes(network: NetworkConfig, num_inputs: int, num_channels: int) -> d
     layers = [(f"sine_{i}", network.width) for i in range(network.depth - 1)] + [("linear", num_channels)]
     sizes = {name: (fan_in, fan_out) for fan_in, (name, fan_out) in zip(inputs, layers, strict=True)}
     if network.modulation_dim is not None:
-        sizes["map"] = (network.modulation_dim, network.num_shifts)
+        sizes["map"] = (network.map_inputs, network.num_shifts)
     return {f"{name}/kernel": size for name, size in sizes.items()} | {f"{n}/bias": s[1:] for n, s in sizes.items()}
 
 
