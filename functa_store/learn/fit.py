@@ -7,6 +7,7 @@ second-order outer step about 3 (2 n + 1); `FitPlan.passes` says what a fit cost
 
 import collections
 import dataclasses
+import functools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -39,7 +40,7 @@ from functa_store.learn.inner_loop import (
     steps_of_cells,
     weigh_ones,
 )
-from functa_store.learn.observers import Observer, num_step_rows, observer_of
+from functa_store.learn.observers import CellObserver, Observer, num_step_rows, observer_of, with_same_cells
 from functa_store.learn.scores import in_order, score
 from functa_store.learn.tiling import (
     Projection,
@@ -95,6 +96,7 @@ class FitPlan:
         held_out: Those on which the fit is measured alone; None if there are none.
         tuned_on: Those on which a tuning minimises the error.
         projected: Whether the first gradient is a product with the features.
+        same_cells: The observer, if that product is the same for each cell of a spatial modulation.
         lifted: Whether the first layer's product with the grid is kept for all examples.
         passes: Arithmetic of one fit in forward passes over the whole grid: two per step, as far as it is
             computed, and one for the final error.
@@ -108,6 +110,7 @@ class FitPlan:
     held_out: Tiles | None
     tuned_on: Tiles
     projected: bool
+    same_cells: CellObserver | None
     lifted: bool
     passes: float
 
@@ -143,7 +146,11 @@ def plan_fit(config: ConvertConfig, domain: Domain, features: FeatureSpec, *, nu
     further = steps.num_steps - on_grid
     rows, counts = strided(observer.step_shape, stride, max(further, 1))
     phases = observer.tiles(rows, tile, counts)
-    projected = on_grid and network.modulation_grid is None and is_small(num_rows, num_channels, size)
+    same = with_same_cells(observer, tile)
+    if network.modulation_grid is None:
+        projected = on_grid and is_small(num_rows, num_channels, size)
+    else:
+        projected = same is not None and is_small(num_rows // network.num_cells, num_channels, network.cell_size)
     unseen = np.arange(num_rows, observer.num_rows)
     share = np.count_nonzero(phases.weights[0]) / num_rows
     return FitPlan(
@@ -155,6 +162,7 @@ def plan_fit(config: ConvertConfig, domain: Domain, features: FeatureSpec, *, nu
         held_out=observer.tiles(unseen, tile) if len(unseen) else None,
         tuned_on=observer.tiles(some_rows(num_rows, max(1, TUNED_POINTS // observer.evaluations)), tile),
         projected=projected,
+        same_cells=same,
         # two views of float32, of the steps and of the final error
         lifted=on_grid
         and network.modulation_grid is None
@@ -209,7 +217,7 @@ class Fit:
 
     def inputs(self, shared: Shared, raw: Num[Array, "examples rows raw"]) -> tuple[Array, ...]:
         """What `modulate` takes of each example: its raw values, error and gradient of step 0 if it is a product."""
-        if shared.projection is None:
+        if shared.projection is None or self.plan.same_cells is not None:
             return (raw,)
         everything = jax.vmap(lambda raw: self.plan.observer.look(raw, *flat(self.plan.whole), None))(raw)
         everything = weigh_ones(everything, self.plan.config.weight_of_ones)
@@ -234,7 +242,10 @@ class Fit:
             start = (first[0], first[1])
         elif plan.first_whole:
             everything = self._minimised(raw, plan.whole, lifted_whole)
-            start = error_and_gradient(predict, base, zero, everything, precision)
+            if plan.same_cells is not None and shared.projection is not None:
+                start = plan.same_cells.at_zero(shared.projection, everything)
+            else:
+                start = error_and_gradient(predict, base, zero, everything, precision)
         else:
             start = of_phase(zero, jnp.zeros((), jnp.int32))
         return descend_safely(of_phase, steps_of_cells(plan.config.network, shared.steps), start)
@@ -264,7 +275,11 @@ class Fit:
         if plan.observer.grid is None:
             return Shared(base, steps, None, None)
         coords, precision = jnp.asarray(plan.observer.grid), plan.config.matmul_precision
-        projection = project(network, coords, plan.whole, precision) if plan.projected else None
+        projection = None
+        if plan.projected:
+            same = plan.same_cells
+            on_grid = functools.partial(project, coords=coords, view=plan.whole)
+            projection = (on_grid if same is None else same.project)(network, precision=precision)
         lifted = network.lift(coords) if plan.lifted else None
         views = None if lifted is None else (lifted[plan.phases.points], lifted[plan.whole.points])
         return Shared(base, steps, views, projection)

@@ -58,7 +58,9 @@ def steps_of_cells(network: NetworkConfig, steps: Steps) -> Steps:
     return Steps(rates_of_cells(network, steps.rates), jnp.tile(steps.momenta, (1, network.num_cells)))
 
 
-def descend(gradient: Gradient, rates: Float[Array, "steps modulation"]) -> Float[Array, " modulation"]:
+def descend(
+    gradient: Gradient, rates: Float[Array, "steps modulation"], first: Float[Array, " modulation"] | None = None
+) -> Float[Array, " modulation"]:
     """Fit a modulation by gradient steps from the zero modulation (functa, Algorithm 1).
 
     Differentiable to any order. The few steps are unrolled, which lets XLA fuse across them: 17 % faster
@@ -67,6 +69,7 @@ def descend(gradient: Gradient, rates: Float[Array, "steps modulation"]) -> Floa
     Args:
         gradient: Gradient of the error at a modulation, for the step of a number.
         rates: Learning rates.
+        first: The gradient at the zero modulation, of step 0, if it is known.
 
     Returns:
         The fitted modulation.
@@ -76,8 +79,10 @@ def descend(gradient: Gradient, rates: Float[Array, "steps modulation"]) -> Floa
         rate, number = row
         return modulation - rate * gradient(modulation, number), None
 
-    start = jnp.zeros(rates.shape[-1], rates.dtype)
-    return jax.lax.scan(step, start, (rates, jnp.arange(len(rates))), unroll=True)[0]
+    start, numbers = jnp.zeros(rates.shape[-1], rates.dtype), jnp.arange(len(rates))
+    if first is not None:
+        start, rates, numbers = -rates[0] * first, rates[1:], numbers[1:]
+    return jax.lax.scan(step, start, (rates, numbers), unroll=True)[0]
 
 
 def descend_safely(

@@ -14,7 +14,7 @@ from functa_store.domains.domain import KINDS, Domain, check_grid
 from functa_store.domains.scene import SceneVolume
 from functa_store.errors import ConfigError
 from functa_store.learn.inner_loop import Target
-from functa_store.learn.tiling import Tiles, in_groups, in_tiles
+from functa_store.learn.tiling import Projection, Tiles, in_groups, in_tiles, project
 from functa_store.nets.cell_lookup import CellLookup
 from functa_store.nets.siren import ModulatedSiren
 from functa_store.nets.volume_rendering import random_offsets, render, samples_along
@@ -186,16 +186,32 @@ class CellObserver(GridObserver):
     Args:
         domain: The grid.
         spec: What raw values mean.
+        network: Whose modulations they are.
         lookup: Of the network.
+
+    Attributes:
+        cell: Coordinates of the points of a cell local to it, where all cells have the same: at the zero modulation
+            the network is the same function in each of them, so that one projection serves all. None where they
+            differ, or cells are not by themselves.
     """
 
     tile_axes = 2
 
-    def __init__(self, domain: Domain, spec: FeatureSpec, lookup: CellLookup) -> None:
+    def __init__(self, domain: Domain, spec: FeatureSpec, network: NetworkConfig, lookup: CellLookup) -> None:
         super().__init__(domain, spec)
         self.grid = domain.fractions(domain.coords())
         self.evaluations = lookup.num_candidates
         self._lookup, self._group_of = lookup, lookup.group_of(self.grid)
+        self.cell = None if network.map_kernel > 1 or lookup.blended else self._points_of_each_cell()
+
+    def _points_of_each_cell(self) -> Float32[np.ndarray, "points axes"] | None:
+        """Local coordinates of the points of a cell, if those of all cells are the same."""
+        order = np.argsort(self._group_of, kind="stable")
+        count = np.bincount(self._group_of, minlength=self._lookup.num_cells)
+        if (count != count[0]).any():
+            return None
+        local = np.asarray(self._lookup.locate(self.grid[order]).local).reshape(len(count), count[0], -1)
+        return local[0] if np.allclose(local, local[:1], atol=1e-4) else None
 
     def tiles(self, rows: Int[np.ndarray, "*phases rows"], tile: int, counts: np.ndarray | None = None) -> Tiles:
         """Points in runs of one group each."""
@@ -240,6 +256,25 @@ class CellObserver(GridObserver):
         features = target.features.reshape(*groups.shape[:-1], -1, target.features.shape[-1])
         return Target(places, features, target.weights.reshape(features.shape[:-1]))
 
+    def project(self, base: ModulatedSiren, precision: MatmulPrecision) -> Projection:
+        """The first gradient of every cell as a map of its features, where they have the same points."""
+        assert self.cell is not None, "cells differ"
+        return project(base, jnp.asarray(self.cell), in_tiles(np.arange(len(self.cell)), len(self.cell)), precision)
+
+    def at_zero(self, projection: Projection, target: Target) -> tuple[Float[Array, ""], Float[Array, " modulation"]]:
+        """Error of a target at the zero modulation and its gradient, as a product for each cell.
+
+        Args:
+            projection: At the points of `cell`, in their order.
+            target: Runs of these points.
+        """
+        run = len(projection.start)
+        features, weights = target.features.reshape(-1, run, target.features.shape[-1]), target.weights.reshape(-1, run)
+        errors, gradients = projection(features, weights)
+        cells = target.places.cells.reshape(-1)
+        total = jnp.zeros((self._lookup.num_cells, gradients.shape[-1]), gradients.dtype)
+        return jnp.sum(errors), total.at[cells].add(gradients).reshape(-1)
+
     @staticmethod
     def predict(
         base: ModulatedSiren,
@@ -252,6 +287,18 @@ class CellObserver(GridObserver):
         numbers = base.numbers(shifts, base.lift(jnp.moveaxis(places.local, -2, -3)), precision)
         features = base.blend(jnp.moveaxis(numbers, -3, -2), places.weights)
         return features.reshape(-1, features.shape[-1])
+
+
+def with_same_cells(observer: Observer, tile: int) -> CellObserver | None:
+    """The observer, if the first gradient of each cell is the same map of its features; see `CellObserver.cell`.
+
+    Args:
+        observer: Of the examples.
+        tile: Most rows of a tile, which has to hold a cell.
+    """
+    if isinstance(observer, CellObserver) and observer.cell is not None and len(observer.cell) <= tile:
+        return observer
+    return None
 
 
 def _window(groups: tuple[int, ...], most: int) -> tuple[int, ...]:
@@ -424,7 +471,7 @@ def observer_of(domain: Domain, spec: FeatureSpec, network: NetworkConfig) -> Ob
     if domain.scene is not None:
         return RayObserver(domain.scene, spec)
     lookup = CellLookup.of(network, domain.closed)
-    return GridObserver(domain, spec) if lookup is None else CellObserver(domain, spec, lookup)
+    return GridObserver(domain, spec) if lookup is None else CellObserver(domain, spec, network, lookup)
 
 
 def shares_grid(domain: Domain) -> bool:

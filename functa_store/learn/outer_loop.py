@@ -6,8 +6,10 @@ a time budget may decide the length only there, and the steps that it took, give
 reproduce it exactly.
 """
 
+import functools
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +30,8 @@ from functa_store.learn.inner_loop import (
     reconstruction_error,
     weigh_ones,
 )
-from functa_store.learn.observers import Observer
-from functa_store.learn.tiling import tile_rows
+from functa_store.learn.observers import Observer, with_same_cells
+from functa_store.learn.tiling import Projection, tile_rows
 from functa_store.nets.siren import init_siren
 
 LOWEST_RATE = 1e-6
@@ -88,6 +90,7 @@ def loss_after_inner_loop(
     looks: Target,
     precision: MatmulPrecision = "float32",
     share: float = 1.0,
+    at_zero: Callable[[Target], tuple[Array, Array]] | None = None,
 ) -> Float[Array, ""]:
     """Reconstruction error of one example after the inner loop; differentiable through all its steps.
 
@@ -98,6 +101,7 @@ def loss_after_inner_loop(
         looks: With a leading axis: each inner step looks at a part of its own, the outer loss at the last one.
         precision: Of the products between hidden layers.
         share: Share of a spatial modulation's cells that the looks see.
+        at_zero: Error and gradient of a look at the zero modulation, if they are known otherwise.
     """
     base = nnx.merge(graph, learnable.base)
 
@@ -107,7 +111,8 @@ def loss_after_inner_loop(
     def gradient(modulation: Array, step: Array) -> Array:
         return error_and_gradient(predict, base, modulation, look(step), precision)[1]
 
-    modulation = descend(gradient, rates_of_cells(base.config, learnable.rates, share))
+    first = None if at_zero is None else at_zero(look(0))[1]
+    modulation = descend(gradient, rates_of_cells(base.config, learnable.rates, share), first)
     return reconstruction_error(predict, base, modulation, look(-1), precision)
 
 
@@ -129,24 +134,35 @@ def make_outer_step(
     """
     optimizer = make_optimizer(config.outer)
     num_rows = min(config.outer.num_points or observer.num_rows, observer.num_rows)
-    draws = observer.draws(num_rows, tile_rows(config.fit.tile_points, observer.evaluations))
+    tile = tile_rows(config.fit.tile_points, observer.evaluations)
+    draws, same = observer.draws(num_rows, tile), with_same_cells(observer, tile)
     num_looks = config.inner.num_steps + 1
 
-    def one_example(learnable: Learnable, raw: Array, key: Array) -> tuple[Array, Learnable]:
+    def shared_by_examples(learnable: Learnable) -> tuple[Learnable, Projection | None]:
+        if same is None:
+            return learnable, None
+        return learnable, same.project(nnx.merge(graph, learnable.base), config.matmul_precision)
+
+    def loss(shared: tuple[Learnable, Projection | None], looks: Target) -> Array:
+        learnable, projection = shared
+        at_zero = None if same is None or projection is None else functools.partial(same.at_zero, projection)
+        return loss_after_inner_loop(
+            learnable, graph, observer.predict, looks, config.matmul_precision, draws.share, at_zero
+        )
+
+    def one_example(shared: tuple[Learnable, Projection | None], raw: Array, key: Array) -> tuple[Array, Any]:
         rows, counts = draws.rows(key, num_looks)
         keys = jax.random.split(jax.random.fold_in(key, LOOKS_STREAM), num_looks)
         looks = jax.vmap(lambda rows, counts, key: observer.look(raw, rows, counts, key))(rows, counts, keys)
-        looks = weigh_ones(looks, config.weight_of_ones)
-        return jax.value_and_grad(loss_after_inner_loop)(
-            learnable, graph, observer.predict, looks, config.matmul_precision, draws.share
-        )
+        return jax.value_and_grad(loss)(shared, weigh_ones(looks, config.weight_of_ones))
 
-    def part(learnable: Learnable, raw: Array, keys: Array) -> tuple[Array, Learnable]:
-        return each(one_example, learnable, (raw, keys), microbatch_size)
+    def part(shared: tuple[Learnable, Projection | None], raw: Array, keys: Array) -> tuple[Array, Any]:
+        return each(one_example, shared, (raw, keys), microbatch_size)
 
     def outer_step(state: LearnState, raw: Array, key: Array, scale: Array) -> tuple[LearnState, Array]:
-        losses, gradient = over_devices(part, state.learnable, (raw, jax.random.split(key, len(raw))))
-        gradient = jax.tree.map(lambda g: g / len(raw), gradient)
+        shared, pull_back = jax.vjp(shared_by_examples, state.learnable)
+        losses, gradient = over_devices(part, shared, (raw, jax.random.split(key, len(raw))))
+        (gradient,) = pull_back(jax.tree.map(lambda g: g / len(raw), gradient))
         updates, moments = optimizer.update(gradient, state.moments, state.learnable)
         base, rates = jax.tree.map(lambda value, update: value + scale * update, state.learnable, updates)
         return LearnState(Learnable(base, jnp.maximum(rates, LOWEST_RATE)), moments), losses

@@ -224,11 +224,11 @@ def project(
 
     Args:
         base: The base network.
-        coords: All points of the grid.
+        coords: All points of the grid, or of a cell, local to it.
         view: The same points in tiles.
         precision: Of the products between hidden layers.
     """
-    zero = jnp.zeros(base.config.modulation_size, coords.dtype)
+    zero = jnp.zeros(base.config.cell_size, coords.dtype)
     shifts, pull_back = jax.vjp(base.shifts, zero)
     num_channels = base.linear.kernel[...].shape[-1]
 

@@ -16,15 +16,17 @@ from functa_store.config import NetworkConfig
 class Located(NamedTuple):
     """The candidate cells of points: one each for a look-up of the nearest, 2 ** axes for a linear one.
 
+    Arrays of JAX, or of NumPy where the points were.
+
     Attributes:
         cells: Which cells, counted in C order.
         local: Coordinates of each point local to each of them: 0 and 1 are the borders of the cell.
         weights: What each cell's result counts; together 1.
     """
 
-    cells: Int[Array | np.ndarray, "*points candidates"]
-    local: Float[Array | np.ndarray, "*points candidates axes"]
-    weights: Float[Array | np.ndarray, "*points candidates"]
+    cells: Int[Array, "*points candidates"]
+    local: Float[Array, "*points candidates axes"]
+    weights: Float[Array, "*points candidates"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,8 @@ class CellLookup:
         """Which group each point is in, counted in C order."""
         halves = (fractions * np.asarray(self.grid, fractions.dtype)) * (2 if self.blended else 1)
         last = np.asarray(self.groups) - 1
-        return np.ravel_multi_index(tuple(np.clip(halves.astype(np.int64), 0, last).T), self.groups).astype(np.int32)
+        index = np.clip(halves.astype(np.int64), 0, last)
+        return np.asarray(np.ravel_multi_index(tuple(index.T), self.groups), np.int32)
 
     def in_group(
         self, fractions: Float[Array, "*groups run axes"], groups: Int[Array, "*groups"]
@@ -127,7 +130,7 @@ class CellLookup:
     @functools.cached_property
     def neighbours(self) -> Int[np.ndarray, "cells kernel"]:
         """The 3 ** axes cells around each cell, itself included, in C order of offsets; `num_cells` beyond a border."""
-        index = np.stack(np.indices(self.grid).reshape(len(self.grid), -1), axis=-1)
+        index = np.indices(self.grid).reshape(len(self.grid), -1).T
         around = index[:, None] + np.array(list(itertools.product((-1, 0, 1), repeat=len(self.grid))))
         wrapped = np.where(np.asarray(self.closed), around % np.asarray(self.grid), around)
         outside = ((wrapped < 0) | (wrapped >= np.asarray(self.grid))).any(axis=-1)
