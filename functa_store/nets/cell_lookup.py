@@ -133,8 +133,8 @@ class CellLookup:
         index = np.indices(self.grid).reshape(len(self.grid), -1).T
         around = index[:, None] + np.array(list(itertools.product((-1, 0, 1), repeat=len(self.grid))))
         wrapped = np.where(np.asarray(self.closed), around % np.asarray(self.grid), around)
-        outside = ((wrapped < 0) | (wrapped >= np.asarray(self.grid))).any(axis=-1)
-        flat = np.ravel_multi_index(tuple(np.moveaxis(np.where(outside[..., None], 0, wrapped), -1, 0)), self.grid)
+        outside = np.any((wrapped < 0) | (wrapped >= np.asarray(self.grid)), axis=-1)
+        flat = np.ravel_multi_index(tuple(np.moveaxis(np.where(outside[:, :, None], 0, wrapped), -1, 0)), self.grid)
         return np.where(outside, self.num_cells, flat).astype(np.int32)
 
     def _within(self, xp: Any, lower: Any) -> Any:
