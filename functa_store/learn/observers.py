@@ -163,17 +163,15 @@ class GridObserver:
 
 
 class PointsOfCells(NamedTuple):
-    """Places of a grid in runs of points that have the same candidate cells.
+    """Places of a grid in runs of points that have the same candidate cells, which `predict` looks up tile by tile.
 
     Attributes:
-        cells: The candidates of each run.
-        local: Coordinates of each point local to them.
-        weights: What each candidate's numbers count at each point.
+        fractions: Positions of the points, in [0, 1] along each axis.
+        groups: Which group of points each run is of; see `CellLookup.groups`.
     """
 
-    cells: Int[Array, "*tiles runs candidates"]
-    local: Float[Array, "*tiles runs run candidates axes"]
-    weights: Float[Array, "*tiles runs run candidates"]
+    fractions: Float[Array, "*tiles runs run axes"]
+    groups: Int[Array, "*tiles runs"]
 
 
 class CellObserver(GridObserver):
@@ -252,7 +250,7 @@ class CellObserver(GridObserver):
         """Some points of an example; nothing about them is random."""
         target = super().look(raw, rows, counts, key)
         groups = jnp.asarray(self._group_of)[rows[..., 0]]
-        places = PointsOfCells(*self._lookup.in_group(target.places.coords, groups))
+        places = PointsOfCells(target.places.coords, groups)
         features = target.features.reshape(*groups.shape[:-1], -1, target.features.shape[-1])
         return Target(places, features, target.weights.reshape(features.shape[:-1]))
 
@@ -271,7 +269,7 @@ class CellObserver(GridObserver):
         run = len(projection.start)
         features, weights = target.features.reshape(-1, run, target.features.shape[-1]), target.weights.reshape(-1, run)
         errors, gradients = projection(features, weights)
-        cells = target.places.cells.reshape(-1)
+        cells = target.places.groups.reshape(-1)  # of the nearest, groups are cells
         total = jnp.zeros((self._lookup.num_cells, gradients.shape[-1]), gradients.dtype)
         return jnp.sum(errors), total.at[cells].add(gradients).reshape(-1)
 
@@ -283,9 +281,11 @@ class CellObserver(GridObserver):
         precision: MatmulPrecision,
     ) -> Float[Array, "tile channels"]:
         """Features of a function at the points of a tile."""
-        shifts = base.shifts(modulation, places.cells)[..., None, :]
-        numbers = base.numbers(shifts, base.lift(jnp.moveaxis(places.local, -2, -3)), precision)
-        features = base.blend(jnp.moveaxis(numbers, -3, -2), places.weights)
+        assert base.lookup is not None, "modulations are no grid"
+        cells, local, weights = base.lookup.in_group(places.fractions, places.groups)
+        shifts = base.shifts(modulation, cells)[..., None, :]
+        numbers = base.numbers(shifts, base.lift(jnp.moveaxis(local, -2, -3)), precision)
+        features = base.blend(jnp.moveaxis(numbers, -3, -2), weights)
         return features.reshape(-1, features.shape[-1])
 
 
