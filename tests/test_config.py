@@ -20,10 +20,21 @@ from functa_store.config import (
 )
 from functa_store.errors import ConfigError
 
+SIZES = {"width": st.integers(1, 99), "depth": st.integers(2, 20), "w0": st.floats(0.1, 100)}
+GRIDS = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple)
+
 CONFIGS = st.builds(
     ConvertConfig,
     preset=st.none() | st.text(),
-    network=st.builds(NetworkConfig, width=st.integers(1, 99), depth=st.integers(2, 20), w0=st.floats(0.1, 100)),
+    network=st.builds(NetworkConfig, **SIZES)
+    | st.builds(
+        NetworkConfig,
+        **SIZES,
+        modulation=st.just("spatial"),
+        modulation_grid=GRIDS,
+        lookup=st.sampled_from(["nearest", "linear"]),
+        map_kernel=st.sampled_from([1, 3]),
+    ),
     inner=st.builds(InnerLoopConfig, num_steps=st.integers(1, 9)),
     outer=st.builds(OuterLoopConfig, batch_size=st.integers(1, 99), num_points=st.none() | st.integers(1, 99)),
     weight_of_ones=st.floats(0.1, 10),
@@ -32,6 +43,7 @@ CONFIGS = st.builds(
 )
 
 
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")  # the checks of types do
 @given(CONFIGS)
 def test_a_configuration_survives_json(config):
     assert from_dict(ConvertConfig, json.loads(json.dumps(to_dict(config)))) == config
@@ -61,6 +73,16 @@ def test_a_configuration_survives_json(config):
         (ConvertConfig, {"weight_of_ones": 10**400}, "weight_of_ones must be positive and finite, got 1000"),
         (NetworkConfig, {"modulation": "foo", "modulation_dim": None}, "modulation must be one of"),
         (NetworkConfig, {"modulation": ["latent"]}, "modulation must be one of"),
+        (NetworkConfig, {"modulation": "spatial"}, "modulation_grid must be given for spatial modulations"),
+        (NetworkConfig, {"modulation_grid": (8, 8)}, "left out for others, got modulation='latent'"),
+        (NetworkConfig, {"lookup": "linear"}, "are of spatial modulations; leave them out"),
+        (NetworkConfig, {"modulation": "spatial", "modulation_grid": (8, 0)}, "each at least 1"),
+        (NetworkConfig, {"modulation": "spatial", "modulation_grid": ()}, "1 to 8 numbers of cells"),
+        (NetworkConfig, {"modulation": "spatial", "modulation_grid": "8,8"}, "whole numbers such as"),
+        (NetworkConfig, {"modulation": "spatial", "modulation_grid": (8, 1.5)}, "must be a whole number"),
+        (NetworkConfig, {"modulation": "spatial", "modulation_grid": (2**16, 2**16)}, "modulation_grid"),
+        (NetworkConfig, {"modulation": "spatial", "modulation_grid": (8, 8), "map_kernel": 2}, r"one of \(1, 3\)"),
+        (NetworkConfig, {"modulation": "spatial", "modulation_grid": (8, 8), "modulation_dim": None}, "modulation_dim"),
         (OuterLoopConfig, {"decay_fraction": "a"}, "decay_fraction"),
         (OuterLoopConfig, {"decay_fraction": False}, "decay_fraction must be a number, got False"),
         (NetworkConfig, {"width": 2**70}, "width must be below 2"),
@@ -102,6 +124,15 @@ def test_changes_of_a_configuration_are_laid_over_it():
     assert overlaid(config, {"network": {"modulation": "shift"}}).network.modulation_dim is None
     with pytest.raises(ConfigError, match="outer: give either the number of outer steps or a time budget"):
         overlaid(config, {"outer": {"num_steps": 9, "time_budget": 2.0}})
+
+
+def test_a_grid_makes_a_modulation_spatial_and_gives_way_to_a_vector():
+    spatial = overlaid(ConvertConfig(), {"network": {"modulation_grid": [8, 8], "modulation_dim": 16}})
+    assert spatial.network.modulation == "spatial"
+    assert spatial.network.modulation_shape == (8, 8, 16)
+    assert overlaid(spatial, {"network": {"map_kernel": 3}}).network.map_inputs == 9 * 16
+    back = overlaid(overlaid(spatial, {"network": {"lookup": "linear"}}), {"network": {"modulation": "latent"}})
+    assert back.network == NetworkConfig(modulation_dim=16)
 
 
 def test_differences_of_large_grids_are_named_in_brief():

@@ -127,6 +127,15 @@ def test_a_preset_is_overlaid_by_what_was_typed(converter):
     assert config.seed == 3
 
 
+def test_a_grid_of_modulations_is_typed_as_numbers_with_commas(converter, capsys):
+    words = ["--modulation-grid", "8,4", "--modulation-dim", "16", "--network.lookup", "linear"]
+    network = preset_from(cli.parse(convert_words(*words))).config.network
+    assert (network.modulation, network.modulation_shape, network.lookup) == ("spatial", (8, 4, 16), "linear")
+    with pytest.raises(SystemExit):
+        cli.parse(convert_words("--modulation-grid", "8x4"))
+    assert "must be whole numbers with commas between them" in capsys.readouterr().err
+
+
 def test_speed_and_memory_are_set_from_the_command_line(converter):
     words = ["--fit-steps", "33", "--fit-stride", "2", "--fit-batch", "8", "--tile-points", "256", "--microbatch", "2"]
     config = preset_from(cli.parse(convert_words(*words, "--matmul-precision", "bfloat16"))).config
