@@ -170,7 +170,7 @@ class RowTable(Protocol):
 
 
 class Rows:
-    """One value or vector per example, read when it is asked for.
+    """One value, vector or grid per example, read when it is asked for.
 
     Indexed along the first axis as a numpy array is: by integer, slice, list, mask or integer
     array; the result is always numpy. Opened on first use, and again after pickling.
