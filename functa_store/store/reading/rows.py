@@ -196,6 +196,11 @@ class Rows:
     def __len__(self) -> int:
         return self.shape[0]
 
+    @property
+    def ndim(self) -> int:
+        """Number of axes of the whole array."""
+        return len(self.shape)
+
     def __repr__(self) -> str:
         return f"<Rows {self.name} {self.shape} {self.dtype}>"
 
