@@ -70,7 +70,7 @@ def make_metrics(contents: Contents) -> np.ndarray:
     return metrics
 
 
-def write_shards(path: Path, contents: Contents, stop_before: int | None = None) -> Path:
+def write_shards(path: Any, contents: Contents, stop_before: int | None = None) -> Any:
     """Write the missing shards up to `stop_before`, all of them if None."""
     values = make_values(contents.config.network) + (() if not contents.features.columns else (make_metrics(contents),))
     with sole_writer(open_objects(path)) as (store, _), StoreWriter.resume_or_create(store, contents) as writer:
