@@ -48,11 +48,11 @@ def variable_names(store: StoreReader) -> dict[str, str]:
     names, taken = {}, {EXAMPLE, CHANNEL, "zarr.json"}
     for key in keys:
         name = _plain(store.spec.domain.quantity if key == "features" else key.partition("/")[2] or key)
-        names[key] = _claimed(name, taken)
+        names[key] = claimed(name, taken)
     return names
 
 
-def _claimed(name: str, taken: set[str]) -> str:
+def claimed(name: str, taken: set[str]) -> str:
     """A name with underscores at its end if it is taken; it is taken from now on."""
     while name in taken:
         name += "_"
@@ -91,7 +91,7 @@ def attributes_of_column(store: StoreReader, column: str) -> dict[str, Any]:
     if not 0 < len(names) <= MOST_FLAGS or dtype.kind not in "iu":
         return {}
     taken: set[str] = set()
-    meanings = [_claimed("_".join(name.split()) or "_", taken) for name in names]
+    meanings = [claimed("_".join(name.split()) or "_", taken) for name in names]
     return {"flag_values": np.arange(len(names), dtype=dtype), "flag_meanings": " ".join(meanings)}
 
 
