@@ -199,7 +199,8 @@ class Functaset(Stored):
     def decoder(self) -> "Decoder":
         """Pure, jitted and differentiable: (base, modulations, inputs) -> features; see `make_decoder`.
 
-        Its inputs are what `domain.inputs` makes of positions, and `features.to_values` makes values of what it gives.
+        Its inputs are what `functa_store.domains.domain.inputs_of` makes of positions, which is `domain.inputs` of them
+        where modulations are vectors, and `features.to_values` makes values of what it gives.
 
         Raises:
             ConfigError: In a process that was forked when JAX had begun.

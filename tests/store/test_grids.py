@@ -172,7 +172,7 @@ def test_a_grid_must_have_the_axes_of_its_domain():
     for grid in ((4,), (2, 2, 2)):
         contents = make_cells(grid)
         fields = {name: getattr(contents, name) for name in ("features", "config", "base", "ids", "split")}
-        with pytest.raises(ConfigError, match=r"modulation_grid is .*, expected 2 numbers of cells, one for each axis"):
+        with pytest.raises(ConfigError, match=r"modulation_grid=.* axes, expected one number of cells for each axis"):
             type(contents)(domain=images, **fields)
 
 

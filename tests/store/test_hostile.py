@@ -462,8 +462,8 @@ def rates(shape: tuple[int, ...]) -> Callable[[Stranger], None]:
 
 
 GRID_ATTACKS: dict[str, tuple[Callable[[Stranger], Any], str | None]] = {
-    "a grid of fewer axes": (grid([6]), r"modulation_grid is \(6,\), expected 2 numbers of cells, one for each axis"),
-    "a grid of more axes": (grid([1, 2, 3]), r"modulation_grid is \(1, 2, 3\), expected 2 numbers of cells"),
+    "a grid of fewer axes": (grid([6]), r"modulation_grid=\(6,\) has 1 axes, expected one number of cells for each"),
+    "a grid of more axes": (grid([1, 2, 3]), r"modulation_grid=\(1, 2, 3\) has 3 axes, expected one number"),
     "a grid of more axes than any": (grid([1] * 9), "modulation_grid must be 1 to 8 numbers of cells"),
     "a grid of no axes": (grid([]), "modulation_grid must be 1 to 8 numbers of cells"),
     "a grid of no cells": (grid([0, 3]), "modulation_grid must be .* each at least 1"),
