@@ -34,7 +34,7 @@ BUCKET = "functasets"
 def compare_writing(folder: pathlib.Path, runs: int) -> dict[str, Any]:
     """Seconds of both sides, and the ratio."""
     layout = Layout(rows_per_shard=ROWS, rows_per_chunk=64, mse_rows_per_chunk=ROWS)
-    table = tables(layout, SIZE, EXACT, num_metrics=0)["modulations"]
+    table = tables(layout, (SIZE,), EXACT, num_metrics=0)["modulations"]
     rows = np.random.default_rng(0).normal(size=(ROWS, SIZE)).astype(np.float32)
     store, numbers = LocalObjects(folder / "ours"), itertools.count()  # every call writes a new file, as conversions do
 

@@ -70,7 +70,7 @@ def main(output: Path = OUTPUT, seconds: float = DEMO_SECONDS, options: tuple[st
 def _write_sheet(path: Path, functaset: Functaset, source: sources.Source, held_out: np.ndarray) -> None:
     """Held-out tiles as they are, as functa, and as PCA and JPEG of as many numbers and bytes."""
     originals = np.stack([source.read(int(i)) for i in held_out])
-    size = functaset.store.modulations.shape[1]
+    size = functaset.config.network.modulation_size
     training = np.stack([source.read(int(i)) for i in np.flatnonzero(np.asarray(source.split) == "train")])
     ways = {
         f"functa, {size} B": np.asarray(functaset.decode(held_out)),

@@ -16,7 +16,7 @@ def baseline_accuracies(functaset: Functaset, targets: np.ndarray) -> dict[str, 
         functaset: Has the splits "train" and "test".
         targets: The class of each example, numbered from 0.
     """
-    modulations = Normalization.of_split(functaset, "train").apply(functaset.modulations[:])
+    modulations = Normalization.of_split(functaset, "train").apply(functaset.modulations[:]).reshape(len(functaset), -1)
     train, test = (functaset.split[:] == split for split in ("train", "test"))
     regression = LogisticRegression(max_iter=1000).fit(modulations[train], targets[train])
     return {

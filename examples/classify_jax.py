@@ -60,12 +60,12 @@ def classify(
         num_epochs: Of training.
         batch_size: Of training, too.
     """
-    options = {"labels": (), "normalize": Normalization.of_split(functaset, "train")}
+    options = {"labels": (), "normalize": Normalization.of_split(functaset, "train"), "flatten": True}
     train = Loader(functaset, batch_size, split="train", drop_last=True, num_epochs=num_epochs, **options)
     held_out = Loader(functaset, batch_size, split="test", shuffle="none", **options)
 
     classes = jnp.asarray(targets)
-    model = Classifier(functaset.modulations.shape[1], int(targets.max()) + 1, nnx.Rngs(0))
+    model = Classifier(functaset.config.network.modulation_size, int(targets.max()) + 1, nnx.Rngs(0))
     rates = optax.cosine_decay_schedule(2e-3, len(train))
     optimizer = nnx.Optimizer(model, optax.adamw(rates, weight_decay=1e-2), wrt=nnx.Param)
     for batch in train.to_jax():

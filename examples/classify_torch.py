@@ -33,13 +33,13 @@ def classify(
         batch_size: Of training, too.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    options = {"labels": (), "normalize": Normalization.of_split(functaset, "train")}
+    options = {"labels": (), "normalize": Normalization.of_split(functaset, "train"), "flatten": True}
     train = Loader(functaset, batch_size, split="train", drop_last=True, num_epochs=num_epochs, **options)
     held_out = Loader(functaset, batch_size, split="test", shuffle="none", **options)
 
     torch.manual_seed(0)
     classes = torch.as_tensor(targets)
-    model = make_classifier(functaset.modulations.shape[1], int(targets.max()) + 1).to(device)
+    model = make_classifier(functaset.config.network.modulation_size, int(targets.max()) + 1).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(train))
     for batch in train.to_torch():

@@ -1,12 +1,16 @@
-"""The paper's equations in float64 NumPy, written without looking at the library.
+"""The paper's equations, and a reader of functasets, in float64 NumPy, written without looking at the library.
 
 functa (Dupont, Kim et al., ICML 2022): SIREN with shift modulations (section 3.1), a linear map from
 the latent modulation (section 3.2), and Algorithm 1 with meta-SGD. Gradients are derived by hand.
 """
 
 import dataclasses
+import itertools
+import json
+from pathlib import Path
 
 import numpy as np
+import zarr
 
 
 @dataclasses.dataclass
@@ -63,3 +67,168 @@ class ReferenceSiren:
         for rate, x, y in zip(np.asarray(rates, np.float64), xs, ys, strict=True):
             phi = phi - rate * self.gradient(phi, x, y)
         return phi
+
+
+# --- A reader of stores, as docs/explanation/format.md describes them --------------------------------------------
+
+
+class FormatReader:
+    """A functaset read with zarr and NumPy alone: any format version, any kind of domain, vectors and grids."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.about = json.loads((self.path / "zarr.json").read_text())["attributes"]["functa"]
+        self.domain, self.network = self.about["domain"], self.about["config"]["network"]
+        names = [name for name in self.about["base"] if not name.startswith("inner_loop/")]
+        self.base = {name: self.array(f"base/{name}") for name in names}
+
+    def array(self, name):
+        return np.asarray(zarr.open_array(self.path / name, mode="r")[...], np.float64)
+
+    def modulations(self):
+        """Shape (example, modulation) or (example, *cells, channel)."""
+        stored = self.array("modulations")
+        if self.about["config"].get("modulation_dtype") != "int8":
+            return stored
+        return self.array("scale") * stored + self.array("offset")
+
+    def decode(self, positions=None):
+        """Values of every example at positions, which default to those of the native grid; unclipped."""
+        positions = native_positions(self.domain) if positions is None else np.asarray(positions, np.float64)
+        found = np.stack(
+            [features_at(self.domain, self.network, self.base, phi, positions) for phi in self.modulations()]
+        )
+        found[:, is_masked(self.domain, positions)] = np.nan
+        features = self.about["features"]
+        return found * features.get("value_scale", 1) + features.get("value_offset", 0)
+
+
+def native_positions(domain):
+    """Shape (*resolution, axes)."""
+    if domain.get("kind") == "sphere":
+        axes = [domain["latitudes"], domain["longitudes"]]
+    else:
+        axes = [(np.arange(n) + 0.5) / n for n in domain["resolution"]]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+
+
+def is_masked(domain, positions):
+    """Whether the native point nearest to each position is masked."""
+    if not domain.get("mask"):
+        return np.zeros(positions.shape[:-1], bool)
+    latitudes, longitudes = np.array(domain["latitudes"]), np.array(domain["longitudes"])
+    runs = [int(length) for length in domain["mask"].split()]
+    masked = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(len(latitudes), len(longitudes))
+    row = np.abs(positions[..., 0, None] - latitudes).argmin(axis=-1)
+    column = np.abs((positions[..., 1, None] - longitudes + 180) % 360 - 180).argmin(axis=-1)
+    return masked[row, column]
+
+
+def features_at(domain, network, base, modulation, positions):
+    """What the function that a modulation stands for has at positions, (*points, axes) -> (*points, channels)."""
+    if network.get("modulation_grid") is None:
+        shifts = modulation if network["modulation"] == "shift" else linear(base, "map", modulation)
+        numbers = network_at(network, base, inputs_of(domain, positions), shifts)
+    else:
+        numbers = of_cells(domain, network, base, modulation, positions)
+    if network.get("head", "linear") == "linear":
+        return numbers + 0.5
+    density = np.where(numbers > 0, numbers, 0.1 * (np.exp(np.minimum(numbers, 0)) - 1)) + 0.1
+    return np.concatenate([numbers[..., :3] + 0.5, np.clip(density[..., 3:], 0, 10)], axis=-1)
+
+
+def linear(base, name, hidden):
+    return hidden @ base[f"{name}/kernel"] + base[f"{name}/bias"]
+
+
+def network_at(network, base, inputs, shifts):
+    """Numbers of the last layer; shifts are the same at all points, or (*points, shifts)."""
+    hidden, width = inputs, network["width"]
+    for layer in range(network["depth"] - 1):
+        shift = shifts[..., layer * width : (layer + 1) * width]
+        hidden = np.sin(network["w0"] * (linear(base, f"sine_{layer}", hidden) + shift))
+    return linear(base, "linear", hidden)
+
+
+def inputs_of(domain, positions):
+    """What the network takes where a modulation is one vector."""
+    if domain.get("kind") != "sphere":
+        return positions
+    lat, lon = np.moveaxis(np.radians(positions), -1, 0)
+    points = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+    return (points - domain["centre"]) / domain["radius"]
+
+
+def of_cells(domain, network, base, grid, positions):
+    """Numbers of the last layer where a modulation is a grid (*cells, channel)."""
+    fractions, closes = fractions_of(domain, positions)
+    shifts = linear(base, "map", map_inputs(grid, network["map_kernel"], closes))
+    places = [
+        places_along(t, count, network["lookup"], wraps)
+        for t, count, wraps in zip(
+            np.moveaxis(fractions * grid.shape[:-1], -1, 0), grid.shape[:-1], closes, strict=True
+        )
+    ]
+    total = 0
+    for chosen in itertools.product(*places):
+        cells, local, weights = zip(*chosen, strict=True)
+        weight = np.prod(weights, axis=0)
+        numbers = network_at(network, base, np.stack(local, axis=-1), shifts[cells])
+        total = total + weight[..., None] * numbers
+    return total
+
+
+def places_along(t, count, lookup, wraps):
+    """Candidates along an axis: (cell, coordinate local to it, weight) of each point."""
+    if lookup == "nearest":
+        cell = np.clip(np.floor(t), 0, count - 1).astype(int)
+        return [(cell, t - cell, np.ones_like(t))]
+    lower = np.floor(t - 0.5)
+    upper, upper_weight = lower + 1, t - 0.5 - lower
+    if not wraps:  # what is beyond the grid counts nothing, and the other one everything
+        upper_weight = np.where(lower < 0, 1.0, np.where(upper > count - 1, 0.0, upper_weight))
+        lower, upper = np.clip(lower, 0, count - 1), np.clip(upper, 0, count - 1)
+    candidates = ((lower, 1 - upper_weight), (upper, upper_weight))
+    return [(cell.astype(int) % count, t - cell, weight) for cell, weight in candidates]
+
+
+def map_inputs(grid, kernel, closes):
+    """What the map takes for each cell: its numbers, or those of its neighbours and itself one after the other."""
+    if kernel == 1:
+        return grid
+    for axis, wraps in enumerate(closes):
+        width = [(int(axis == i),) * 2 for i in range(grid.ndim)]
+        grid = np.pad(grid, width, mode="wrap" if wraps else "constant")
+    sizes = [n - 2 for n in grid.shape[:-1]]
+    offsets = itertools.product(range(3), repeat=len(sizes))
+    windows = [tuple(slice(o, o + n) for o, n in zip(offset, sizes, strict=True)) for offset in offsets]
+    return np.concatenate([grid[window] for window in windows], axis=-1)
+
+
+def fractions_of(domain, positions):
+    """How far along each axis of the domain positions lie, and which axes close."""
+    if domain.get("kind") != "sphere":
+        return positions, (False,) * positions.shape[-1]
+    (south, north), (west, east), is_round = covered_by(domain)
+    latitude = (positions[..., 0] - south) / (north - south)
+    longitude = 0.5 + ((positions[..., 1] - (west + east) / 2 + 180) % 360 - 180) / (east - west)
+    return np.stack([latitude, longitude], axis=-1), (False, is_round)
+
+
+def covered_by(domain):
+    """(south, north), (west, east), and whether the grid goes round the globe."""
+    latitudes, longitudes = np.sort(domain["latitudes"]), np.sort(domain["longitudes"])
+    gap = 360 - (longitudes[-1] - longitudes[0])
+    is_round = gap <= 1.1 * np.diff(longitudes).max()
+    first, last = longitudes[1] - longitudes[0], longitudes[-1] - longitudes[-2]
+    west, east = longitudes[0] - first / 2, longitudes[-1] + last / 2
+    if is_round:
+        middle = (longitudes[0] + longitudes[-1]) / 2
+        west, east = middle - 180, middle + 180
+    ends = []
+    for outermost, inner in ((latitudes[0], latitudes[1]), (latitudes[-1], latitudes[-2])):
+        step = outermost - inner
+        pole = np.copysign(90, step)
+        to_pole = is_round and abs(pole - outermost) <= 1.1 * abs(step)
+        ends.append(pole if to_pole else np.clip(outermost + step / 2, -90, 90))
+    return tuple(ends), (west, east), is_round

@@ -18,7 +18,7 @@ def test_every_name_is_listed_for_type_checkers_and_found_when_asked_for():
 
 
 def test_what_takes_a_store_takes_its_path_or_an_open_functaset(tmp_path):
-    golden = Path(__file__).parent / "golden/v5.functa"
+    golden = Path(__file__).parent / "golden/v6.functa"
     with_path, open_one = str(golden), functa_store.open(golden)
     assert functa_store.verify(open_one) == functa_store.verify(with_path)
     assert len(functa_store.open(open_one)) == len(open_one)

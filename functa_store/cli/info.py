@@ -71,7 +71,10 @@ def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any
             "preset": reader.spec.config.preset,
             "examples": reader.spec.examples.count,
             "fitted": reader.num_examples,
+            "modulation": reader.spec.config.network.modulation,
             "modulation_shape": reader.modulations.shape[1:],
+            "modulation_grid": reader.spec.config.network.modulation_grid,
+            "lookup": reader.spec.config.network.lookup,
             "dtype": reader.spec.config.modulation_dtype,
             "base_dtype": reader.spec.config.base_dtype,
             "bytes_total": reader.bytes_total,
@@ -128,7 +131,7 @@ def show(found: dict[str, Any], console: Console) -> None:
         table.add_row("labels", _plain("; ".join(labels_by(by, by))))
     table.add_row("domain", _plain(f"{found['domain']['kind']} ({', '.join(found['domain']['axes'])})"))
     table.add_row("channels", _plain(_channels(found)))
-    table.add_row("modulations", _plain(f"{found['modulation_shape']} {found['dtype']}"))
+    table.add_row("modulations", _plain(_modulations(found)))
     with_base = f"{found['bytes_per_example_with_base']:,.0f} with its share of the base"
     table.add_row("bytes per example", f"{found['bytes_per_example']:,}, {with_base}")
     table.add_row("bytes of the base", f"{found['bytes_base']:,} in {found['base_dtype']}")
@@ -143,6 +146,13 @@ def show(found: dict[str, Any], console: Console) -> None:
     if found["metric_units"]:
         console.print(_metrics_table(found))
     _show_rejects(found["rejects"], console)
+
+
+def _modulations(found: dict[str, Any]) -> str:
+    from functa_store.decode.descriptions import sizes_in_words
+
+    lookup = "" if found["modulation_grid"] is None else f", {found['lookup']} look-up"
+    return f"{found['modulation']}, {sizes_in_words(found['modulation_shape'])} {found['dtype']}{lookup}"
 
 
 def _quality_table(found: dict[str, Any]) -> Table:

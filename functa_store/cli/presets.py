@@ -93,4 +93,6 @@ def _values(preset: Preset) -> Table:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple) and not any(isinstance(part, list | tuple) for part in value):
+        return printable(",".join(map(str, value)))
     return "none" if value is None else printable(str(value))

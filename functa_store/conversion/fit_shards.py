@@ -74,8 +74,8 @@ def fit_shards(
     """Fit the examples of some shards, one shard after the other, without a pause between them.
 
     Yields:
-        The shard, its modulations (examples, modulation), mean squared errors (examples,) and metrics (examples,
-        columns), None if the source has none.
+        The shard, its modulations (examples, *shape of a modulation), mean squared errors (examples,) and metrics
+        (examples, columns), None if the source has none.
     """
     left, num_examples = sum(map(len, shards)), len(source.ids)
     layout = choose_layout(num_examples, 4 * config.network.modulation_size, config.rows_per_shard)
@@ -92,6 +92,7 @@ def fit_shards(
             parts.append(part)
             tally.add(part.mse)
         modulations, mse, metrics = join(parts)
+        modulations = modulations.reshape(-1, *config.network.modulation_shape)
         yield shard, modulations, mse, metrics if source.features.columns else None
 
 

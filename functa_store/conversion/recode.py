@@ -30,7 +30,8 @@ class Compared(NamedTuple):
     """Places at which decoded modulations are compared, the same for all examples.
 
     Attributes:
-        look: (modulation) -> features or colours there, (places, channels), not as values.
+        look: (modulation) -> features or colours there, (places, channels), not as values; a grid as its numbers in C
+            order.
         weights: What each place counts.
     """
 
@@ -151,7 +152,7 @@ def measure_loss(reader: StoreReader, rounding: Rounding) -> RoundingLoss | None
     for i, example in enumerate(chosen):
         exact = reader.modulations[example : example + 1]
         before_and_after = exact, rounding.to_values(rounding.to_stored(exact))
-        decoded, rounded = (look(modulation[0]).astype(np.float64) for modulation in before_and_after)
+        decoded, rounded = (look(modulation.ravel()).astype(np.float64) for modulation in before_and_after)
         difference[i] = np.average(np.mean((decoded - rounded) ** 2, axis=-1), weights=weights)
     mse = np.maximum(reader.mse[chosen].astype(np.float64), np.finfo(np.float32).tiny)
     loss = 10 * np.log10(1 + difference / mse)

@@ -133,7 +133,7 @@ def _errors(functaset: Functaset, source: Source, examples: np.ndarray, places: 
 
     batches = BatchReader(source, cache_bytes=0).batches(np.array([place]) for place in places)
     pairs = zip(functaset.modulations[examples], batches, strict=True)
-    return np.array([error(state, modulation, raw[0]) for modulation, raw in pairs], np.float64)
+    return np.array([error(state, modulation.ravel(), raw[0]) for modulation, raw in pairs], np.float64)
 
 
 def repair(

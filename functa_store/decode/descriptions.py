@@ -8,6 +8,7 @@ import base64
 import html
 import io
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,11 +48,11 @@ def variable_names(store: StoreReader) -> dict[str, str]:
     names, taken = {}, {EXAMPLE, CHANNEL, "zarr.json"}
     for key in keys:
         name = _plain(store.spec.domain.quantity if key == "features" else key.partition("/")[2] or key)
-        names[key] = _claimed(name, taken)
+        names[key] = claimed(name, taken)
     return names
 
 
-def _claimed(name: str, taken: set[str]) -> str:
+def claimed(name: str, taken: set[str]) -> str:
     """A name with underscores at its end if it is taken; it is taken from now on."""
     while name in taken:
         name += "_"
@@ -90,7 +91,7 @@ def attributes_of_column(store: StoreReader, column: str) -> dict[str, Any]:
     if not 0 < len(names) <= MOST_FLAGS or dtype.kind not in "iu":
         return {}
     taken: set[str] = set()
-    meanings = [_claimed("_".join(name.split()) or "_", taken) for name in names]
+    meanings = [claimed("_".join(name.split()) or "_", taken) for name in names]
     return {"flag_values": np.arange(len(names), dtype=dtype), "flag_meanings": " ".join(meanings)}
 
 
@@ -112,9 +113,15 @@ def summary(functaset: "Functaset") -> list[str]:
         store.path,
         f"{len(store)} examples" if store.spec.complete else f"{len(store)} of {store.spec.examples.count} examples",
         f"{' x '.join(f'{axis} {n}' for axis, n in sizes)} x {len(store.spec.features.channels)} channels",
-        f"modulations of {store.spec.config.network.modulation_size}",
+        f"modulations of {sizes_in_words(store.modulations.shape[1:])}",
     ]
     return phrases + [f"{name} {', '.join(found)}" for name, q in store.spec.quality.items() if (found := _figures(q))]
+
+
+def sizes_in_words(shape: Sequence[int]) -> str:
+    """The numbers of a modulation in words: "128", or "8 x 8 cells of 16" of a grid."""
+    *cells, channels = shape
+    return f"{' x '.join(map(str, cells))} cells of {channels}" if cells else str(channels)
 
 
 def _figures(quality: "Quality") -> list[str]:

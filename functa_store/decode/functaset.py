@@ -55,7 +55,7 @@ class Stored:
 
     @property
     def modulations(self) -> Rows:
-        """The modulations, (example, modulation); read when indexed."""
+        """The modulations, read when indexed: (example, modulation), or (example, *cells, channel) of a grid."""
         return self.store.modulations
 
     @property
@@ -199,7 +199,8 @@ class Functaset(Stored):
     def decoder(self) -> "Decoder":
         """Pure, jitted and differentiable: (base, modulations, inputs) -> features; see `make_decoder`.
 
-        Its inputs are what `domain.inputs` makes of positions, and `features.to_values` makes values of what it gives.
+        Its inputs are what `functa_store.domains.domain.inputs_of` makes of positions, which is `domain.inputs` of them
+        where modulations are vectors, and `features.to_values` makes values of what it gives.
 
         Raises:
             ConfigError: In a process that was forked when JAX had begun.
@@ -298,21 +299,25 @@ class Functaset(Stored):
             )
         examples = as_array(selected)
         distinct = np.unique(examples)
-        modulations = len(distinct) * self.modulations.shape[1] * self.modulations.dtype.itemsize
+        modulations = len(distinct) * self.config.network.modulation_size * self.modulations.dtype.itemsize
         check_memory(1, len(points), self.features.num_channels, beside=modulations + examples.nbytes)
         places = np.searchsorted(distinct, examples)
-        decoded = self.tiled_decoder.scattered(self.modulations[distinct], places, points)
+        decoded = self.tiled_decoder.scattered(self._vectors(distinct), places, points)
         return self._finished(decoded, points, clip)
 
     def _decode(self, examples: np.ndarray, points: GridPoints | np.ndarray) -> np.ndarray:
         features = np.empty((len(examples), len(points), self.features.num_channels), np.float32)
 
         def decode(some: np.ndarray, rows: np.ndarray) -> None:
-            self.tiled_decoder.into(features, rows, self.modulations[some], points)
+            self.tiled_decoder.into(features, rows, self._vectors(some), points)
 
         grid = points.key if isinstance(points, GridPoints) and self.cache.takes(features.nbytes) else None
         self.cache.through(features, examples, grid, decode)
         return features
+
+    def _vectors(self, examples: np.ndarray) -> Float32[np.ndarray, "examples numbers"]:
+        """Modulations as decoding takes them: the numbers of each in one row, a grid's in C order."""
+        return self.modulations[examples].reshape(len(examples), self.config.network.modulation_size)
 
     def _finished(self, decoded: np.ndarray, points: GridPoints | np.ndarray, clip: bool) -> np.ndarray:
         """Values of what was decoded at some points, not a number where the domain has none."""
@@ -351,8 +356,8 @@ class Example:
         return {name: values[self.index] for name, values in self.functaset.labels.items()}
 
     @property
-    def modulation(self) -> Float32[np.ndarray, " modulation"]:
-        """The modulation."""
+    def modulation(self) -> Float32[np.ndarray, "*cells channel"]:
+        """The modulation: one vector, or a grid of them, (*cells, channel)."""
         return self.functaset.modulations[self.index]
 
     @property

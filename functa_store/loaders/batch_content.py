@@ -25,12 +25,13 @@ CONSTANT = 1e-6
 
 
 class Normalization:
-    """Per dimension (value - mean) / std, for arrays of NumPy, JAX and torch, on any device.
+    """(value - mean) / std per dimension, for arrays of NumPy, JAX and torch, on any device.
 
-    A dimension that does not vary is only shifted, so that nothing becomes infinite.
+    Where a modulation is a grid, it is per channel, the same in all cells. A dimension or channel that does not vary is
+    only shifted, so that nothing becomes infinite.
 
     Args:
-        mean: float32, one per dimension.
+        mean: float32, one per dimension or channel.
         std: Standard deviations, not negative.
 
     Raises:
@@ -66,11 +67,12 @@ class Normalization:
         """
         examples = of_split(functaset, split)
         parts = (examples[start : start + ROWS_AT_A_TIME] for start in range(0, len(examples), ROWS_AT_A_TIME))
-        statistics = moments(functaset.modulations[part] for part in parts)
+        cell_size = functaset.config.network.cell_size
+        statistics = moments(functaset.modulations[part].reshape(-1, cell_size) for part in parts)
         return cls(statistics["mean"], statistics["std"])
 
     def __repr__(self) -> str:
-        return f"<Normalization of {len(self.mean)} dimensions>"
+        return f"<Normalization of {len(self.mean)} dimensions or channels>"
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -78,12 +80,12 @@ class Normalization:
         return hashlib.sha256(np.stack([self.mean, self.std]).tobytes()).hexdigest()
 
     def apply(self, modulations: A) -> A:
-        """Normalised modulations; the last axis is the dimension."""
+        """Normalised modulations; the last axis is the dimension or channel, so grids must not be flattened."""
         mean, std = self._like(modulations)
         return (modulations - mean) / std  # type: ignore[operator]
 
     def invert(self, normalized: A) -> A:
-        """Modulations again, such as `decode` and `decoder` take them."""
+        """Modulations again, such as `decoder` takes them; those of a grid must have its shape."""
         mean, std = self._like(normalized)
         return normalized * std + mean  # type: ignore[operator]
 
@@ -221,6 +223,7 @@ class Content:
         normalize: True normalises by the statistics in the store, False leaves modulations as they are.
         labels: Names of the labels that batches hold; None means all.
         decode: What to decode, if anything.
+        flatten: Give the numbers of a grid in one row.
 
     Raises:
         ConfigError: If there is no label of a name, or an option is of another kind or size.
@@ -234,6 +237,7 @@ class Content:
         normalize: bool | Normalization,
         labels: Sequence[str] | None,
         decode: Decode | None,
+        flatten: bool,
     ) -> None:
         if isinstance(decode, DecodeGrid):
             functaset.domain.resolve(decode.resolution, decode.region)
@@ -241,6 +245,7 @@ class Content:
             raise ConfigError(f"decode must be a DecodeGrid or DecodePoints, got {decode!r}")
         self._functaset, self._decode = functaset, decode
         self._names, self._normalization = label_names(functaset, labels), _normalization(functaset, normalize)
+        self._flatten = is_flattened(functaset, flatten)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "labels"}
@@ -255,11 +260,13 @@ class Content:
 
         Args:
             indices: Of its examples in the functaset.
-            modulations: Of these, as they are stored.
+            modulations: Of these, in the shape that they are stored in.
             rng: Chooses random points, if such are decoded.
         """
         if self._normalization is not None:
             modulations = self._normalization.apply(modulations)
+        if self._flatten:
+            modulations = modulations.reshape(len(modulations), self._functaset.config.network.modulation_size)
         labels = {name: values[indices] for name, values in self.labels.items()}
         return {"modulations": modulations, "index": indices, "labels": labels, **self._decoded(indices, rng)}
 
@@ -281,6 +288,7 @@ class Content:
             "normalization": None if normalization is None else normalization.fingerprint,
             "labels": list(self._names),
             "decode": None if decode is None else {"kind": type(decode).__name__, **dataclasses.asdict(decode)},
+            **({"flatten": True} if self._flatten else {}),
         }
 
 
@@ -289,6 +297,18 @@ def _normalization(functaset: Functaset, normalize: Any) -> Normalization | None
         return Normalization.of_all(functaset) if normalize else None
     if not isinstance(normalize, Normalization):
         raise ConfigError(f"normalize must be True, False or a Normalization, got {normalize!r}")
-    if len(normalize.mean) != (size := functaset.modulations.shape[1]):
-        raise ConfigError(f"{functaset.store.path}: modulations have {size} dimensions, got {normalize!r}")
+    if len(normalize.mean) != (size := functaset.config.network.cell_size):
+        what = "dimensions" if functaset.modulations.ndim == 2 else "channels"
+        raise ConfigError(f"{functaset.store.path}: modulations have {size} {what}, got {normalize!r}")
     return normalize
+
+
+def is_flattened(functaset: Functaset, flatten: Any) -> bool:
+    """Whether modulations are to be made vectors, which those that are vectors already need not.
+
+    Raises:
+        ConfigError: If `flatten` is neither True nor False.
+    """
+    if not isinstance(flatten, bool | np.bool_):
+        raise ConfigError(f"flatten must be True or False, got {flatten!r}")
+    return bool(flatten) and functaset.modulations.ndim > 2

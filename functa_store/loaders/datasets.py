@@ -1,9 +1,12 @@
 """Datasets of examples and of ready batches, for grain, PyTorch and plain indexing; the table for Hugging Face."""
 
+import math
 import operator
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, ExampleIndexError
@@ -13,6 +16,7 @@ from functa_store.loaders.batch_content import (
     DecodeGrid,
     DecodePoints,
     Normalization,
+    is_flattened,
     label_names,
     select,
 )
@@ -41,6 +45,7 @@ class Examples:
         normalize: As for `Loader`.
         labels: As for `Loader`.
         decode: A grid to decode each example on; needs JAX.
+        flatten: As for `Loader`.
 
     Raises:
         ConfigError: If there is no such split or label, or an option is of another kind or size.
@@ -58,12 +63,13 @@ class Examples:
         normalize: bool | Normalization = True,
         labels: Sequence[str] | None = None,
         decode: DecodeGrid | None = None,
+        flatten: bool = False,
     ) -> None:
         if isinstance(decode, DecodePoints):
             raise ConfigError("DecodePoints are drawn for a whole batch; decode on a DecodeGrid, or use Batches")
         self._name = functaset.store.path
         self._table = SelectedRows(functaset, select(functaset, split, index))
-        self._content = Content(functaset, normalize, labels, decode)
+        self._content = Content(functaset, normalize, labels, decode, flatten)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -158,6 +164,7 @@ def to_huggingface(
     split: str | None = None,
     index: Index | None = None,
     labels: Sequence[str] | None = None,
+    flatten: bool = False,
 ) -> "datasets.Dataset":
     """The table of a functaset in memory; `save_to_disk` and `push_to_hub` take it from there.
 
@@ -169,12 +176,15 @@ def to_huggingface(
         split: Only the examples of this split.
         index: Only these examples: a slice, integers or a mask.
         labels: Names of the labels to export; None means all.
+        flatten: Export the numbers of a grid as one vector, in C order.
 
     Returns:
         Columns `id`, `split`, `modulation`, and one per label: a `ClassLabel` where its integers have names.
+        Modulations are vectors, or arrays (*cells, channel), such as an `Array3D` of an image's grid.
 
     Raises:
-        ConfigError: If there is no such split or label, or a label has the name of another column.
+        ConfigError: If there is no such split or label, a label has the name of another column, or a grid has more axes
+            than arrays of a dataset may have.
         ExampleIndexError: If `index` names one that is not there.
         StoreFormatError: If rows are missing or damaged.
         MissingLibraryError: If `datasets` is not installed.
@@ -188,23 +198,60 @@ def to_huggingface(
         )
     selected = select(functaset, split, index)
     chosen = slice(None) if selected is None else selected
-    size = functaset.modulations.shape[1]
-    modulations = pyarrow.array(functaset.modulations[chosen].ravel())
+    network = functaset.config.network
+    shape = (network.modulation_size,) if is_flattened(functaset, flatten) else network.modulation_shape
+    if len(shape) > MOST_ARRAY_AXES:
+        raise ConfigError(
+            f"{functaset.store.path}: modulations of {len(shape)} axes, expected at most the {MOST_ARRAY_AXES} that "
+            "arrays of a dataset may have; give flatten=True"
+        )
+    modulation = _arrays_of(shape)
     columns = {
         "id": pyarrow.array(functaset.ids[chosen].tolist()),
         "split": pyarrow.array(functaset.split[chosen].tolist()),
-        "modulation": pyarrow.FixedSizeListArray.from_arrays(modulations, size),
+        "modulation": _as_arrow(functaset.modulations[chosen].reshape(-1, *shape), modulation),
     }
     columns |= {name: pyarrow.array(functaset.labels[name][chosen]) for name in names}
     features = datasets.Features(
         {
             "id": datasets.Value("string"),
             "split": datasets.Value("string"),
-            "modulation": datasets.Sequence(datasets.Value("float32"), length=size),
+            "modulation": modulation,
         }
         | {name: _feature(functaset, name) for name in names}
     )
     return datasets.Dataset(pyarrow.table(columns).cast(features.arrow_schema), datasets.DatasetInfo(features=features))
+
+
+MOST_ARRAY_AXES = 5
+"""Of an array in a dataset of Hugging Face's."""
+
+NUMBERS_PER_BLOCK = 2**30
+"""Of arrays that are put together, whose offsets Arrow counts in 32 bits."""
+
+
+def _arrays_of(shape: tuple[int, ...]) -> Any:
+    """The feature for arrays of float32 of one shape."""
+    datasets = require("datasets", extra="huggingface")
+    if len(shape) == 1:
+        return datasets.Sequence(datasets.Value("float32"), length=shape[0])
+    return getattr(datasets, f"Array{len(shape)}D")(shape=shape, dtype="float32")
+
+
+def _as_arrow(rows: np.ndarray, feature: Any) -> Any:
+    """Rows as Arrow keeps them: lists of a fixed length, or of an array's lists in lists."""
+    pyarrow = require("pyarrow", extra="huggingface")
+    if rows.ndim == 2:
+        return pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(rows.ravel()), rows.shape[1])
+    at_once = max(1, NUMBERS_PER_BLOCK // math.prod(rows.shape[1:]))
+    blocks = []
+    for start in range(0, len(rows), at_once):
+        lists = pyarrow.array(rows[start : start + at_once].ravel())
+        for size in reversed(rows.shape[1:]):
+            offsets = np.arange(0, len(lists) + 1, size, dtype=np.int32)
+            lists = pyarrow.ListArray.from_arrays(pyarrow.array(offsets), lists)
+        blocks.append(pyarrow.ExtensionArray.from_storage(feature(), lists))
+    return pyarrow.chunked_array(blocks, feature())
 
 
 def _feature(functaset: Functaset, label: str) -> "datasets.ClassLabel | datasets.Value":

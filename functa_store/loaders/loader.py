@@ -94,8 +94,9 @@ def shuffle_in(state: Mapping[str, Any]) -> Shuffle:
 class Loader:
     """Ready batches of NumPy arrays, in an order that a seed decides; with `to_jax` and `to_torch`, of theirs.
 
-    A batch is a dictionary: `modulations` (batch, modulation) float32, `index` (batch,) in the functaset, `labels` by
-    name, and, with `decode`, `values` and `coords`. Its arrays belong to the caller.
+    A batch is a dictionary: `modulations` float32, (batch, modulation), or (batch, *cells, channel) where a modulation
+    is a grid, `index` (batch,) in the functaset, `labels` by name, and, with `decode`, `values` and `coords`. Its
+    arrays belong to the caller.
 
     A loader remembers its place: iterating goes on behind the last batch that was delivered, whichever view delivered
     it, up to the end of an epoch. The next iteration is the next epoch, in another order. One iteration at a time: when
@@ -114,6 +115,7 @@ class Loader:
             or by a `Normalization` of the caller's.
         labels: Names of the labels in a batch; None means all.
         decode: `DecodeGrid` or `DecodePoints`; needs JAX.
+        flatten: Give modulations that are grids as vectors, (batch, numbers), in C order.
         rank: Which of several processes this is, from 0.
         num_ranks: How many there are; each gets other examples, and as many batches.
         drop_last: Leave out what fills no batch at the end of an epoch; else the last batch is smaller.
@@ -146,6 +148,7 @@ class Loader:
         normalize: bool | Normalization = True,
         labels: Sequence[str] | None = None,
         decode: Decode | None = None,
+        flatten: bool = False,
         rank: int = 0,
         num_ranks: int = 1,
         drop_last: bool = False,
@@ -165,7 +168,7 @@ class Loader:
             drop_last=drop_last,
         )
         table.check_shuffle(order.shuffle)
-        content = Content(functaset, normalize, labels, decode)
+        content = Content(functaset, normalize, labels, decode, flatten)
         self.functaset = functaset
         self.num_epochs = None if num_epochs is None else whole("num_epochs", num_epochs, 1)
         self.reading = Reading(order=order, table=table, content=content)

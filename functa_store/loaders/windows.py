@@ -230,7 +230,7 @@ class SelectedRows:
         self.__dict__.update(state, _lock=threading.Lock())
 
     def __getitem__(self, positions: np.ndarray) -> np.ndarray:
-        """Modulations, float32 of shape (positions, modulation), in an array of their own."""
+        """Modulations, float32 of shape (positions, modulation) or (positions, *cells, channel), the caller's own."""
         if not self._keep:
             return self._functaset.modulations[self.indices(positions)]
         with self._lock:
@@ -246,7 +246,7 @@ class SelectedRows:
 
     def fits(self) -> bool:
         """Whether half of the memory that is free holds them: as stored on a disk, as float32 from a bucket."""
-        size = self._functaset.modulations.shape[1]
+        size = self._functaset.config.network.modulation_size
         row_bytes = self._functaset.store.bytes_per_example if self._is_local else 4 * size
         return len(self) * row_bytes <= available_bytes() // 2
 

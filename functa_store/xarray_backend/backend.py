@@ -19,6 +19,7 @@ from functa_store.decode.descriptions import (
     EXAMPLE,
     EXAMPLE_ATTRIBUTES,
     attributes_of_column,
+    claimed,
     example_columns,
     features_attributes,
     global_attributes,
@@ -30,7 +31,7 @@ from functa_store.domains.cells import Region
 from functa_store.errors import ConfigError
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.objects import NO_OPTIONS, StorageOptions
-from functa_store.xarray_backend.lazy_arrays import ColumnArray, DecodedArray
+from functa_store.xarray_backend.lazy_arrays import ColumnArray, DecodedArray, ModulationsArray
 
 MOST_DECODED_BYTES = 16 * 2**20
 """Most bytes of decoded values in a chunk, unless one point alone has more."""
@@ -125,8 +126,20 @@ class Opened:
         return _indexed(CHANNEL, names, CHANNEL_ATTRIBUTES)
 
 
-def open_dataset(opened: Opened, resolution: int | Sequence[int] | None, region: Region | None) -> xr.Dataset:
+CELL_CHANNEL = "cell_channel"
+"""The dimension of a cell's numbers, beside decoded values that have channels of their own."""
+
+
+def open_dataset(
+    opened: Opened, resolution: int | Sequence[int] | None, region: Region | None, *, modulations: bool
+) -> xr.Dataset:
     """All examples on a grid, nothing of them read or decoded yet.
+
+    Args:
+        opened: The functaset.
+        resolution: Points inside the region.
+        region: Per axis (low, high).
+        modulations: Add the modulations themselves.
 
     Raises:
         GridError: If resolution or region do not fit the domain.
@@ -157,8 +170,21 @@ def open_dataset(opened: Opened, resolution: int | Sequence[int] | None, region:
     for coordinate in (numbers, *axis_coordinates, opened.channel_coordinate()):
         dataset = dataset.assign_coords(coordinate)
     dataset = dataset.assign_coords(columns)
+    if modulations:
+        dataset = _with_modulations(dataset, opened, chunk[0])
     dataset.encoding = {"functa": opened}
     return dataset
+
+
+def _with_modulations(dataset: xr.Dataset, opened: Opened, rows_per_chunk: int) -> xr.Dataset:
+    """The dataset with the variable `modulations`; names that it has already get underscores at their end."""
+    network, domain, taken = opened.store.spec.config.network, opened.store.spec.domain, {*map(str, dataset.variables)}
+    cells = [] if network.modulation_grid is None else [*(f"{axis}_cell" for axis in domain.axes), CELL_CHANNEL]
+    name, *dims = (claimed(wanted, taken) for wanted in ("modulations", *(cells or ["modulation"])))
+    array = _lazy(ModulationsArray(opened.shared), cached=False)
+    chunks = {"preferred_chunks": {EXAMPLE: rows_per_chunk}}
+    attributes = {"long_name": "the modulation of each example", "units": "1"}
+    return dataset.assign({name: xr.Variable((EXAMPLE, *dims), array, attributes, chunks)})
 
 
 def _indexed(name: str, values: pd.Index, attributes: Mapping[str, Any]) -> xr.Coordinates:
@@ -168,7 +194,7 @@ def _indexed(name: str, values: pd.Index, attributes: Mapping[str, Any]) -> xr.C
     return xr.Coordinates(variables, {name: index})
 
 
-def _lazy(array: DecodedArray | ColumnArray, *, cached: bool) -> Any:
+def _lazy(array: DecodedArray | ColumnArray | ModulationsArray, *, cached: bool) -> Any:
     """What a variable may hold in place of the values; the wrappers of a cache have no public names in xarray."""
     lazy: Any = indexing.LazilyIndexedArray(array)
     return indexing.MemoryCachedArray(indexing.CopyOnWriteArray(lazy)) if cached else lazy
@@ -188,6 +214,7 @@ class FunctaBackend(BackendEntrypoint):
         resolution: int | Sequence[int] | None = None,
         region: Region | None = None,
         clip: bool = True,
+        modulations: bool = False,
         storage: StorageOptions = NO_OPTIONS,
         verify: bool = False,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
@@ -201,13 +228,15 @@ class FunctaBackend(BackendEntrypoint):
                 spacing of the archive.
             region: Per axis (low, high), in [0, 1] or degrees; None means the whole domain.
             clip: Clip to the ranges of the values.
+            modulations: Add the variable `modulations`, as they are stored: (example, modulation), or
+                (example, y_cell, x_cell, cell_channel) where a modulation is a grid over the axes y and x.
             storage: How to reach the store.
             verify: Compare the checksum of each shard when it is first touched.
             cache_bytes: Most bytes of decoded grids that are kept; see `functa_store.open`.
 
         Returns:
             One lazy variable, `image` for axes ("y", "x") and else `features`, of dimensions (example, *axes, channel),
-            with the columns of the functaset as lazy coordinates.
+            with the columns of the functaset as lazy coordinates, and `modulations` if asked for.
 
         Raises:
             ConfigError: If the path or an option makes no sense.
@@ -220,7 +249,7 @@ class FunctaBackend(BackendEntrypoint):
         shared = open_shared(
             os.path.expanduser(filename_or_obj), storage=storage, verify=verify, cache_bytes=cache_bytes
         )
-        dataset = open_dataset(Opened(shared=shared, clip=clip), resolution, region)
+        dataset = open_dataset(Opened(shared=shared, clip=clip), resolution, region, modulations=modulations)
         dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or ()
         return dataset.drop_vars(list(dropped), errors="ignore")
 

@@ -107,6 +107,32 @@ class ColumnArray(BackendArray):
         return example_columns(self.shared.functaset.store)[self.column]
 
 
+class ModulationsArray(BackendArray):
+    """The modulations, vectors or grids, read when they are asked for.
+
+    Args:
+        shared: The functaset.
+    """
+
+    def __init__(self, shared: SharedFunctaset) -> None:
+        self.shared = shared
+        self.shape, self.dtype = shared.functaset.modulations.shape, shared.functaset.modulations.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
+        """The numbers that a key selects."""
+        support = indexing.IndexingSupport.OUTER
+        return indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
+        """Numbers by an index along each dimension, independent of each other."""
+        examples, *others = key
+        values = self.shared.functaset.modulations[examples]
+        leading = values.ndim - len(others)  # none if `examples` is an integer
+        for axis in reversed(range(len(others))):  # from the last one on, since an integer drops its dimension
+            values = values[(slice(None),) * (leading + axis) + (others[axis],)]
+        return values
+
+
 def _keys_by_dimension(
     key: indexing.ExplicitIndexer, dims: tuple[str, ...]
 ) -> tuple[Mapping[str, Any], dict[Any, int]]:

@@ -237,6 +237,21 @@ def test_tuples_of_a_preset_become_lists(tmp_path):
     assert preset_values(preset)["source"] == {"names": ["a", "b"]}
 
 
+def test_a_preset_of_a_grid_is_shown_as_it_is_typed_and_survives_a_file(tmp_path, monkeypatch, capsys):
+    network = NetworkConfig(width=8, depth=3, modulation="spatial", modulation_grid=(2, 3), modulation_dim=4)
+    cells = dataclasses.replace(TINY, config=ConvertConfig(network=network))
+    kinds = {"fake": dataclasses.replace(FAKE, presets={"cells": cells})}
+    monkeypatch.setattr("functa_store.cli.presets.converters", lambda: kinds)
+    assert cli.main(["presets", "cells"]) == 0
+    assert re.search(r"--network.modulation_grid +│ 2,3 ", capsys.readouterr().out)
+    write_preset(tmp_path / "mine.yaml", cells)
+    assert read_preset(tmp_path / "mine.yaml", TINY, Options).config == cells.config
+    found = preset_from(parsed("--modulation-grid", "2,3", "--network.modulation_dim", "4"))
+    assert found.config.network == dataclasses.replace(
+        TINY.config.network, modulation="spatial", modulation_grid=(2, 3)
+    )
+
+
 class Colour(enum.Enum):
     """No type of an option."""
 

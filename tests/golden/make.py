@@ -17,7 +17,7 @@ from functa_store.config import (
     OuterLoopConfig,
 )
 from functa_store.domains.cells import CellGrid
-from functa_store.domains.domain import Domain
+from functa_store.domains.domain import Domain, network_inputs
 from functa_store.domains.scene import SceneVolume
 from functa_store.domains.sphere import SphereGrid
 from functa_store.sources.features import FeatureSpec
@@ -34,6 +34,9 @@ INNER = InnerLoopConfig(learning_rate=1e-2)
 FIT = FitConfig(num_steps=5, stride=2)
 OUTER = OuterLoopConfig(num_steps=3000, map_learning_rate=1e-3, monitor_every=200)
 NETWORK = NetworkConfig(width=8, depth=3, w0=20.0, modulation_dim=4)
+RADIANCE = dataclasses.replace(NETWORK, head="radiance")
+CELLS = NetworkConfig(width=8, depth=3, w0=10.0, modulation="spatial", modulation_grid=(2, 3), modulation_dim=2)
+OVERLAPPING = dataclasses.replace(CELLS, lookup="linear", map_kernel=3)
 NUM_EXAMPLES = 5
 IMAGES = CellGrid(axes=("y", "x"), resolution=(8, 8), lengths=(0.5, 1.0), units=("m", "m"))
 COLOURS = FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255, metrics=("iou", "accuracy"))
@@ -65,16 +68,23 @@ WINDS = FeatureSpec(
     missing=True,
     metrics=("rmse", "mse_held_out"),
 )
-KINDS = {"": (IMAGES, COLOURS), "_sphere": (FIELDS, WINDS), "_scene": (SCENES, LIGHT)}
+KINDS = {
+    "": (IMAGES, COLOURS, NETWORK),
+    "_sphere": (FIELDS, WINDS, NETWORK),
+    "_scene": (SCENES, LIGHT, RADIANCE),
+    "_spatial": (IMAGES, COLOURS, CELLS),
+    "_spatial_sphere": (FIELDS, WINDS, OVERLAPPING),
+}
 """What the golden stores hold, by the ending of their names."""
 
 
-def golden_contents(domain: Domain = IMAGES, features: FeatureSpec = COLOURS) -> Contents:
+def golden_contents(
+    domain: Domain = IMAGES, features: FeatureSpec = COLOURS, network: NetworkConfig = NETWORK
+) -> Contents:
     """Five examples, such as images of 8x8 pixels; the weights are random."""
     rng = np.random.default_rng(0)
-    network = dataclasses.replace(NETWORK, head="radiance" if features is LIGHT else "linear")
-    sizes = base_shapes(NETWORK, domain.num_inputs, features.num_channels)
-    shapes = sizes | {RATES: (5, 4), MOMENTA: (5, 4)}
+    sizes = base_shapes(network, network_inputs(domain, network), features.num_channels)
+    shapes = sizes | dict.fromkeys((RATES, MOMENTA), (5, network.cell_size))
     return Contents(
         domain=domain,
         features=features,
@@ -95,34 +105,37 @@ def golden_contents(domain: Domain = IMAGES, features: FeatureSpec = COLOURS) ->
         labels={"animal": Label(values=np.array([0, 1, 1, 0, 1]), names=("cat", "dog"))},
         rejects=[Reject(member="broken.png", reason="truncated after 12 bytes")],
         provenance={"archive": "golden", "sha256": None},
-        rounding=golden_rounding(),
+        rounding=golden_rounding(network),
         rounding_loss=RoundingLoss(examples=5, mse_mean=1e-6, mse_max=2e-6, psnr_loss=1e-4, psnr_loss_max=2e-4),
         reference={"pca": {"components": 4, "psnr_mean": 20.5}},
     )
 
 
-def golden_rounding() -> Rounding:
+def golden_rounding(network: NetworkConfig = NETWORK) -> Rounding:
     """The range of the modulations in 256 steps."""
-    modulations, *_ = golden_values()
-    return choose_rounding("int8", modulations.min(axis=0), modulations.max(axis=0))
+    modulations, *_ = golden_values(network=network)
+    columns = modulations.reshape(-1, modulations.shape[-1])
+    return choose_rounding("int8", columns.min(axis=0), columns.max(axis=0))
 
 
-def golden_values(num_columns: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def golden_values(num_columns: int = 2, network: NetworkConfig = NETWORK) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Modulations, errors and metrics; the last metric of the first and the third example is not a number."""
     rng = np.random.default_rng(1)
-    modulations = rng.normal(size=(NUM_EXAMPLES, 4)).astype(np.float32)
+    modulations = rng.normal(size=(NUM_EXAMPLES, *network.modulation_shape)).astype(np.float32)
     mse = rng.uniform(0.001, 0.1, NUM_EXAMPLES).astype(np.float32)
     metrics = rng.uniform(0.001, 1, (NUM_EXAMPLES, num_columns)).astype(np.float32)
     metrics[[0, 2], -1] = np.nan
     return modulations, mse, metrics
 
 
-def write(path: Path, domain: Domain = IMAGES, features: FeatureSpec = COLOURS) -> None:
+def write(
+    path: Path, domain: Domain = IMAGES, features: FeatureSpec = COLOURS, network: NetworkConfig = NETWORK
+) -> None:
     """Write a golden store."""
-    values = golden_values(len(features.columns))
+    values = golden_values(len(features.columns), network)
     with (
         sole_writer(open_objects(path)) as (store, _),
-        StoreWriter.resume_or_create(store, golden_contents(domain, features)) as writer,
+        StoreWriter.resume_or_create(store, golden_contents(domain, features, network)) as writer,
     ):
         for shard in writer.missing_shards():
             writer.write(shard, *(table[shard.start : shard.stop] for table in values))
@@ -137,23 +150,68 @@ def inputs() -> dict[str, np.ndarray]:
     return {**grids, "sphere": (sphere - FIELDS.centre) / FIELDS.radius}
 
 
-def decode(domain: Domain = IMAGES, features: FeatureSpec = COLOURS) -> np.ndarray:
+def decode(domain: Domain = IMAGES, features: FeatureSpec = COLOURS, network: NetworkConfig = NETWORK) -> np.ndarray:
     """The values of every example on its own grid, from the formula alone, in float64."""
-    w = {name: array.astype(np.float64) for name, array in golden_contents(domain, features).base.items()}
-    coords, images = inputs()[domain.kind], []
-    rounding = golden_rounding()
+    w = {name: array.astype(np.float64) for name, array in golden_contents(domain, features, network).base.items()}
+    rounding, images = golden_rounding(network), []
     scale, offset = np.float64(rounding.scale), np.float64(rounding.offset)
-    steps = np.rint((golden_values()[0] - offset) / scale)
+    steps = np.rint((golden_values(network=network)[0] - offset) / scale)
     for modulation in scale * steps + offset:
-        shift_0, shift_1 = np.split(modulation @ w["map/kernel"] + w["map/bias"], 2)
-        hidden = np.sin(20.0 * (coords @ w["sine_0/kernel"] + w["sine_0/bias"] + shift_0))
-        hidden = np.sin(20.0 * (hidden @ w["sine_1/kernel"] + w["sine_1/bias"] + shift_1))
-        numbers = hidden @ w["linear/kernel"] + w["linear/bias"]
+        if network is CELLS:
+            numbers = nearest_cells(w, modulation)
+        elif network is OVERLAPPING:
+            numbers = overlapping_cells(w, modulation)
+        else:
+            numbers = evaluate(w, 20.0, inputs()[domain.kind], modulation)
         images.append(radiance(numbers) if features is LIGHT else numbers + 0.5)
     values = np.stack(images) * features.value_scale + features.value_offset
     if domain is FIELDS:
         values[:, *MISSING] = np.nan
     return values
+
+
+def evaluate(w: dict[str, np.ndarray], w0: float, coords: np.ndarray, modulation: np.ndarray) -> np.ndarray:
+    """The numbers of the last layer at some coordinates."""
+    shift_0, shift_1 = np.split(modulation @ w["map/kernel"] + w["map/bias"], 2)
+    hidden = np.sin(w0 * (coords @ w["sine_0/kernel"] + w["sine_0/bias"] + shift_0))
+    hidden = np.sin(w0 * (hidden @ w["sine_1/kernel"] + w["sine_1/bias"] + shift_1))
+    return hidden @ w["linear/kernel"] + w["linear/bias"]
+
+
+def nearest_cells(w: dict[str, np.ndarray], grid: np.ndarray) -> np.ndarray:
+    """Images of 8x8 pixels, each in one of 2x3 cells, one pixel after the other."""
+    found = np.empty((8, 8, 3))
+    for row, column in np.ndindex(8, 8):
+        y, x = (row + 0.5) / 8 * 2, (column + 0.5) / 8 * 3
+        found[row, column] = evaluate(w, 10.0, np.array([y - int(y), x - int(x)]), grid[int(y), int(x)])
+    return found
+
+
+def overlapping_cells(w: dict[str, np.ndarray], grid: np.ndarray) -> np.ndarray:
+    """Fields of 4x4 points over 2x3 cells with the four nearest at each point, whose maps see their eight neighbours.
+
+    The latitudes 60 to -60 are in steps of 40, which reach the poles; the longitudes 20 to 290 stand for all, from -25
+    to 335.
+    """
+    found = np.empty((4, 4, 2))
+    for row, column in np.ndindex(4, 4):
+        y = (FIELDS.latitudes[row] + 90) / 180 * 2
+        x = (FIELDS.longitudes[column] + 25) / 360 * 3
+        found[row, column] = sum(
+            max(0.0, 1 - abs(y - i - 0.5))
+            / sum(max(0.0, 1 - abs(y - k - 0.5)) for k in (0, 1))
+            * max(0.0, 1 - abs(x - j - 0.5))
+            * evaluate(w, 10.0, np.array([y - i, x - j]), neighbourhood(grid, i, j))
+            for i in (0, 1)
+            for j in (-1, 0, 1, 2, 3)
+        )
+    return found
+
+
+def neighbourhood(grid: np.ndarray, i: int, j: int) -> np.ndarray:
+    """The numbers of 3x3 cells around one: zeros beyond the poles, round the globe in the west and the east."""
+    rows = [grid[i + k] if 0 <= i + k < 2 else np.zeros_like(grid[0]) for k in (-1, 0, 1)]
+    return np.concatenate([row[(j + k) % 3] for row in rows for k in (-1, 0, 1)])
 
 
 def radiance(numbers: np.ndarray) -> np.ndarray:

@@ -20,22 +20,24 @@ from functa_store.store.writing.writer import StoreWriter
 
 COUNT, SIZE = 90, 4
 NETWORK = NetworkConfig(width=8, depth=3, w0=5.0, modulation_dim=SIZE)
+CELLS = NetworkConfig(width=8, depth=3, w0=5.0, modulation="spatial", modulation_grid=(2, 3), modulation_dim=SIZE)
 
 
-def make_rows(count: int = COUNT) -> np.ndarray:
-    """Modulations whose last dimension does not vary."""
-    rows = np.random.default_rng(0).normal(3.0, 0.5, size=(count, SIZE)).astype(np.float32)
-    rows[:, -1] = 0.1
+def make_rows(count: int = COUNT, network: NetworkConfig = NETWORK) -> np.ndarray:
+    """Modulations whose last dimension or channel does not vary."""
+    rows = np.random.default_rng(0).normal(3.0, 0.5, size=(count, *network.modulation_shape)).astype(np.float32)
+    rows[..., -1] = 0.1
     return rows
 
 
-def write(location: Any, dtype: Any = "float32", seed: int = 0) -> Functaset:
-    rng, rows = np.random.default_rng(seed), make_rows()
-    shapes = base_shapes(NETWORK, 2, 3) | {"inner_loop/learning_rate": (3, SIZE)}
+def write(location: Any, dtype: Any = "float32", seed: int = 0, network: NetworkConfig = NETWORK) -> Functaset:
+    rng, rows = np.random.default_rng(seed), make_rows(network=network)
+    columns = rows.reshape(-1, SIZE)
+    shapes = base_shapes(network, 2, 3) | {"inner_loop/learning_rate": (3, SIZE)}
     contents = Contents(
         domain=CellGrid(axes=("y", "x"), resolution=(8, 6)),
         features=FeatureSpec(channels=("red", "green", "blue")),
-        config=ConvertConfig(network=NETWORK, rows_per_shard=16, modulation_dtype=dtype, seed=seed),
+        config=ConvertConfig(network=network, rows_per_shard=16, modulation_dtype=dtype, seed=seed),
         base={name: rng.normal(scale=0.3, size=shape).astype(np.float32) for name, shape in shapes.items()},
         ids=[f"{i}.png" for i in range(COUNT)],
         split=np.array(["train", "test", "train"])[np.arange(COUNT) % 3],
@@ -43,7 +45,7 @@ def write(location: Any, dtype: Any = "float32", seed: int = 0) -> Functaset:
             "animal": Label(values=np.arange(COUNT) % 2, names=("cat", "dog")),
             "age": Label(values=np.linspace(0, 1, COUNT)),
         },
-        rounding=choose_rounding(dtype, rows.min(axis=0), rows.max(axis=0)),
+        rounding=choose_rounding(dtype, columns.min(axis=0), columns.max(axis=0)),
     )
     with StoreWriter.resume_or_create(open_objects(location), contents) as writer:
         for shard in writer.missing_shards():
@@ -60,6 +62,12 @@ def fs(tmp_path_factory: pytest.TempPathFactory) -> Functaset:
 def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Functaset:
     """The functaset in each data type."""
     return write(tmp_path_factory.mktemp("stores") / f"{request.param}.functa", request.param)
+
+
+@pytest.fixture(scope="session", params=["float32", "float16", "int8"])
+def grids(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Functaset:
+    """One whose modulations are grids of 2 x 3 cells, in each data type."""
+    return write(tmp_path_factory.mktemp("stores") / f"{request.param}.functa", request.param, network=CELLS)
 
 
 @pytest.fixture(scope="session")

@@ -141,7 +141,7 @@ COMMANDS = {
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("kind", ["200", "400", "403", "404", "in a redirect", "in a listing", "in no answer"])
 def test_the_command_line_does_not_tell_what_a_server_repeats(command, kind, capfd, tmp_path):
-    golden = str(REPOSITORY / "tests/golden/v5.functa")
+    golden = str(REPOSITORY / "tests/golden/v6.functa")
     with Server(ECHOES[kind]) as server:
         words = [
             word.format(url="s3://bucket/x.functa", out=tmp_path / "out", golden=golden) for word in COMMANDS[command]

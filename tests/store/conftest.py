@@ -11,7 +11,8 @@ from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.domains.cells import CellGrid
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Label, Reject
-from functa_store.store.format.side_arrays import base_shapes
+from functa_store.store.format.quantization import choose_rounding
+from functa_store.store.format.side_arrays import MOMENTA, RATES, base_shapes
 from functa_store.store.format.spec import Contents
 from functa_store.store.storage.objects import open_objects
 from functa_store.store.storage.writer_lock import sole_writer
@@ -25,7 +26,7 @@ def make_contents(**changes: Any) -> Contents:
     """Contents of 21 examples in three shards of 8, one of them cut short."""
     rng = np.random.default_rng(0)
     config = changes.get("config", ConvertConfig(network=NETWORK, rows_per_shard=8))
-    shapes = base_shapes(config.network, 2, 3) | {"inner_loop/learning_rate": (3, config.network.modulation_size)}
+    shapes = base_shapes(config.network, 2, 3) | {RATES: (3, config.network.cell_size)}
     split = np.array(["train", "validation", "test"])[np.arange(NUM_EXAMPLES) % 3]
     classes = Label(values=np.arange(NUM_EXAMPLES) % 2, names=("cat", "dog"))
     known = {
@@ -43,10 +44,23 @@ def make_contents(**changes: Any) -> Contents:
     return Contents(**known | changes)
 
 
-def make_values() -> tuple[np.ndarray, np.ndarray]:
+def make_cells(grid: tuple[int, ...] = (2, 3), dtype: Any = "float32", **changes: Any) -> Contents:
+    """The same with modulations that are grids of cells of 2 numbers; `changes` are those of the network."""
+    network = NetworkConfig(width=8, depth=3, modulation="spatial", modulation_grid=grid, modulation_dim=2, **changes)
+    shapes = base_shapes(network, len(grid), 3) | dict.fromkeys((RATES, MOMENTA), (3, 2))
+    rng, columns = np.random.default_rng(0), make_values(network)[0].reshape(-1, 2)
+    return make_contents(
+        domain=CellGrid(axes=tuple("uvwtzyx"[-len(grid) :]), resolution=(4,) * len(grid)),
+        config=ConvertConfig(network=network, rows_per_shard=8, modulation_dtype=dtype),
+        base={name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()},
+        rounding=choose_rounding(dtype, columns.min(axis=0), columns.max(axis=0)),
+    )
+
+
+def make_values(network: NetworkConfig = NETWORK) -> tuple[np.ndarray, np.ndarray]:
     """Modulations and errors of the 21 examples."""
-    rng = np.random.default_rng(1)
-    return rng.normal(size=(NUM_EXAMPLES, 4)).astype(np.float32), rng.random(NUM_EXAMPLES).astype(np.float32)
+    rng, shape = np.random.default_rng(1), (NUM_EXAMPLES, *network.modulation_shape)
+    return rng.normal(size=shape).astype(np.float32), rng.random(NUM_EXAMPLES).astype(np.float32)
 
 
 def make_metrics(contents: Contents) -> np.ndarray:
@@ -56,9 +70,9 @@ def make_metrics(contents: Contents) -> np.ndarray:
     return metrics
 
 
-def write_shards(path: Path, contents: Contents, stop_before: int | None = None) -> Path:
+def write_shards(path: Any, contents: Contents, stop_before: int | None = None) -> Any:
     """Write the missing shards up to `stop_before`, all of them if None."""
-    values = make_values() + (() if not contents.features.columns else (make_metrics(contents),))
+    values = make_values(contents.config.network) + (() if not contents.features.columns else (make_metrics(contents),))
     with sole_writer(open_objects(path)) as (store, _), StoreWriter.resume_or_create(store, contents) as writer:
         for shard in writer.missing_shards():
             if stop_before is not None and shard.index >= stop_before:

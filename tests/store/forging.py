@@ -342,7 +342,7 @@ HOSTILE = [
     *(0.0, -0.0, 0.5, 1.0, 8.0, 1e-320, 1e30, 1e300, 1.7e308, -1.7e308, float("nan"), float("inf"), float("-inf")),
     *(True, False, None, "", "x", "1", "NaN", "missing", "float64", "float32", "float16", "int8", "int64", "uint8"),
     *("bool", "string", "object", "pickle", "complex128", "datetime64[ns]", "<U8", "latent", "shift", "gzip", "blosc"),
-    *("iou", "rmse", "mse_held_out", "cells", "sphere", "scene", "radiance"),
+    *("iou", "rmse", "mse_held_out", "cells", "sphere", "scene", "radiance", "spatial", "nearest", "linear"),
     *("bytes", "crc32c", "sharding_indexed", "vlen-utf8", "vlen-bytes", "\0", "\x1b[2J", "../x", "/etc/passwd", "a//b"),
     *(".", "..", "é" * 50, "x" * 5000, "x" * 200_000, "\ud800", [], [1], [0], [-1], [2**62], [[]], [None], ["x"], {}),
     *({"a": 1}, {"name": "bytes"}, [5, 4], [21, 4], [1] * 9, [1] * 1000, {str(i): i for i in range(300)}),
@@ -663,6 +663,22 @@ class Stranger:
             network |= {"width": 1, "modulation_dim": 1, "modulation": "latent"}
         if self.random.random() < 0.2:
             network |= {"modulation_dim": None, "modulation": "shift"}
+        if self.random.random() < 0.3:
+            grids = (
+                [2, 3],
+                [3, 2],
+                [1, 1],
+                [6],
+                [0, 1],
+                [1] * 8,
+                [1] * 9,
+                [1000] * 3,
+                [2**16] * 2,
+                [2**62, 1],
+                [2**31],
+            )
+            network |= {"modulation": "spatial", "modulation_grid": self.random.choice(grids)}
+            network |= {"lookup": self.random.choice(["nearest", "linear"]), "map_kernel": self.random.choice([1, 3])}
         self.did.append(f"{key} {network}")
 
     def axes(self) -> None:

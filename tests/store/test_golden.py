@@ -3,11 +3,9 @@
 import json
 import runpy
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import zarr
 
 from functa_store.decode.functaset import Functaset
 from functa_store.domains.cells import CellGrid
@@ -15,6 +13,7 @@ from functa_store.sources.features import FeatureSpec
 from functa_store.store.format.spec import FORMAT_VERSION
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.verify import verify
+from tests.reference import FormatReader
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 VERSIONS = sorted(path.stem for path in GOLDEN.glob("v*.functa"))
@@ -26,72 +25,22 @@ def make():
     return runpy.run_path(str(GOLDEN / "make.py"))
 
 
-def decode_by_the_specification(path: Path) -> np.ndarray:
-    """A reader with zarr and numpy alone, as docs/explanation/format.md describes it."""
-    about = json.loads((path / "zarr.json").read_text())["attributes"]["functa"]
-    network = about["config"]["network"]
-    features, inputs = about["features"], inputs_by_the_specification(about["domain"])
-    missing = mask_by_the_specification(about["domain"])
-
-    def array(name: str) -> np.ndarray:
-        return np.asarray(zarr.open_array(path / name, mode="r")[...], np.float64)
-
-    def linear(name: str, hidden: np.ndarray) -> np.ndarray:
-        return hidden @ array(f"base/{name}/kernel") + array(f"base/{name}/bias")
-
-    def decode(modulation: np.ndarray) -> np.ndarray:
-        shifts = modulation if network["modulation"] == "shift" else linear("map", modulation)
-        hidden = inputs
-        for layer, shift in enumerate(shifts.reshape(network["depth"] - 1, network["width"])):
-            hidden = np.sin(network["w0"] * (linear(f"sine_{layer}", hidden) + shift))
-        numbers = linear("linear", hidden)
-        if network.get("head", "linear") == "linear":
-            return numbers + 0.5
-        density = np.where(numbers > 0, numbers, 0.1 * (np.exp(np.minimum(numbers, 0)) - 1)) + 0.1
-        return np.concatenate([numbers[..., :3] + 0.5, np.clip(density[..., 3:], 0, 10)], axis=-1)
-
-    modulations = array("modulations")
-    if about["config"].get("modulation_dtype") == "int8":
-        modulations = array("scale") * modulations + array("offset")
-    decoded = np.stack([decode(modulation) for modulation in modulations])
-    decoded[:, missing] = np.nan
-    return decoded * features.get("value_scale", 1) + features.get("value_offset", 0)
-
-
-def inputs_by_the_specification(domain: dict[str, Any]) -> np.ndarray:
-    """What the network takes of each point of the native grid."""
-    if domain.get("kind", "cells") in ("cells", "scene"):
-        axes = [(np.arange(n) + 0.5) / n for n in domain["resolution"]]
-        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    lat, lon = np.radians(np.meshgrid(domain["latitudes"], domain["longitudes"], indexing="ij"))
-    points = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
-    return (points - domain["centre"]) / domain["radius"]
-
-
-def mask_by_the_specification(domain: dict[str, Any]) -> np.ndarray:
-    """Points that have no value in any example."""
-    shape = domain["resolution"] if "resolution" in domain else (len(domain["latitudes"]), len(domain["longitudes"]))
-    if not domain.get("mask"):
-        return np.zeros(shape, bool)
-    runs = [int(length) for length in domain["mask"].split()]
-    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(shape)
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_golden_store_stays_readable(version):
     reader = StoreReader(GOLDEN / f"{version}.functa")
     assert verify(GOLDEN / f"{version}.functa").damaged == {}
     assert f"v{reader.spec.format_version}" == version.partition("_")[0]
-    assert reader.modulations[:].shape == (5, 4)
+    grid = reader.spec.config.network.modulation_grid
+    assert reader.modulations[:].shape == ((5, 4) if grid is None else (5, 2, 3, 2))
     assert reader.ids[:].tolist() == ["a.png", "b.png", "ä.png", "d.png", "e.png"]
-    assert reader.base["map/kernel"].shape == (4, 16)
+    assert reader.base["map/kernel"].shape == (reader.spec.config.network.map_inputs, 16)
     assert reader.spec.quality["train"].examples == 3
     assert reader.rejects[0].member == "broken.png"
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_golden_store_decodes_by_its_specification(version):
-    decoded = decode_by_the_specification(GOLDEN / f"{version}.functa")
+    decoded = FormatReader(GOLDEN / f"{version}.functa").decode()
     np.testing.assert_allclose(decoded, np.load(GOLDEN / f"{version}_decoded.npy"), rtol=1e-10, atol=1e-12)
 
 
@@ -117,11 +66,17 @@ def test_until_version_4_ones_counted_as_much_as_zeros(version):
     assert StoreReader(GOLDEN / f"{version}.functa").spec.config.weight_of_ones == 1
 
 
-@pytest.mark.parametrize("version", ["v4", "v5"])
+@pytest.mark.parametrize("version", [version for version in VERSIONS if int(version[1:].partition("_")[0]) < 6])
+def test_until_version_5_a_modulation_was_one_vector(version):
+    network = StoreReader(GOLDEN / f"{version}.functa").spec.config.network
+    assert (network.modulation_grid, network.lookup, network.map_kernel) == (None, "nearest", 1)
+
+
+@pytest.mark.parametrize("version", ["v4", "v5", "v6"])
 @pytest.mark.parametrize("ending", ["", "_sphere", "_scene"])
 def test_since_version_4_kinds_of_domain_units_and_metrics_are_kept(make, version, ending):
     reader = StoreReader(GOLDEN / f"{version}{ending}.functa")
-    assert (reader.spec.domain, reader.spec.features) == make["KINDS"][ending]
+    assert (reader.spec.domain, reader.spec.features) == make["KINDS"][ending][:2]
     columns = reader.spec.features.columns
     _, _, metrics = make["golden_values"](len(columns))
     assert tuple(reader.metrics) == columns
@@ -129,7 +84,17 @@ def test_since_version_4_kinds_of_domain_units_and_metrics_are_kept(make, versio
         np.testing.assert_array_equal(reader.metrics[column][:], values)
 
 
-@pytest.mark.parametrize("ending", ["", "_sphere", "_scene"])
+@pytest.mark.parametrize("ending", ["_spatial", "_spatial_sphere"])
+def test_since_version_6_a_modulation_may_be_a_grid(make, ending):
+    reader, network = StoreReader(GOLDEN / f"v6{ending}.functa"), make["KINDS"][ending][2]
+    assert reader.spec.config.network == network
+    rounding = make["golden_rounding"](network)
+    modulations, *_ = make["golden_values"](network=network)
+    np.testing.assert_array_equal(reader.modulations[:], rounding.to_values(rounding.to_stored(modulations)))
+    assert {name: array.shape for name, array in reader.statistics.items()} == dict.fromkeys(reader.statistics, (2,))
+
+
+@pytest.mark.parametrize("ending", ["", "_sphere", "_scene", "_spatial", "_spatial_sphere"])
 def test_whatever_changes_the_format_raises_its_version(make, tmp_path, read_all, ending):
     """Attributes and shards of a new store equal the golden one's; only compressed files may differ with zstd."""
     make["write"](tmp_path / "new.functa", *make["KINDS"][ending])

@@ -19,13 +19,14 @@ from numcodecs.zstd import Zstd
 from rich.console import Console
 
 from functa_store.cli.info import facts, show
+from functa_store.config import to_dict
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import FunctaStoreError, StoreFormatError
 from functa_store.store.format.side_arrays import numbers_of
 from functa_store.store.format.spec import FORMAT_VERSION, ROOT
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.verify import verify
-from tests.reference import ReferenceSiren
+from tests.reference import features_at
 from tests.store.conftest import make_contents, write_shards
 from tests.store.forging import (
     LONGEST_MESSAGE,
@@ -92,11 +93,11 @@ def damaged(numbers: Any, files: Files) -> Files:
 def decode(reader: Any, found: dict[str, Any]) -> np.ndarray:
     """The examples at two points per axis, by the paper's equations."""
     domain = reader.spec.domain
-    coords = domain.inputs(np.full((2, domain.num_axes), 0.5))
+    positions, network = np.full((2, domain.num_axes), 0.5), to_dict(reader.spec.config.network)
     base = {name.removeprefix("base/"): array for name, array in found.items() if name.startswith("base/")}
-    network = ReferenceSiren.from_weights(reader.spec.config.network.w0, base)
+    modulations = found["modulations"].astype(np.float64)
     with np.errstate(all="ignore"):
-        return np.array([network(phi, coords) for phi in found["modulations"].astype(np.float64)])
+        return np.array([features_at(to_dict(domain), network, base, phi, positions) for phi in modulations])
 
 
 def use(objects: Forged, *, thorough: bool) -> None:
@@ -104,8 +105,8 @@ def use(objects: Forged, *, thorough: bool) -> None:
     found = everything(objects)
     reader = StoreReader(objects)
     count = len(reader)
-    size = reader.spec.config.network.modulation_size
-    assert (found["modulations"].shape, found["modulations"].dtype) == ((count, size), np.float32)
+    shape = reader.spec.config.network.modulation_shape
+    assert (found["modulations"].shape, found["modulations"].dtype) == ((count, *shape), np.float32)
     assert (found["mse"].shape, found["mse"].dtype) == ((count,), np.float32)
     assert all(reader.metrics[name][:].shape == (count,) for name in reader.spec.features.columns)
     kinds = {"ids": "T", "split": "T", "labels": "biuf", "statistics": "f", "base": "f"}
@@ -130,7 +131,7 @@ def use(objects: Forged, *, thorough: bool) -> None:
 
 def damages(stores: Stores, count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Stores after a bad disk, none of them sealed, which are refused or read to the last bit."""
-    kinds = ("v5", "float32", "v5_sphere", "v3")
+    kinds = ("v6", "float32", "v6_sphere", "v6_spatial", "v3")
     whole = {name: files for name, (files, work) in stores.items() if name in kinds}
     expected = {name: everything(Forged(files)) for name, files in whole.items()}
 
@@ -145,10 +146,17 @@ def damages(stores: Stores, count: int) -> Iterator[tuple[str, Callable[[], Any]
         yield f"damage {i} of {name}", functools.partial(run, damaged(numbers, whole[name]), name)
 
 
+KINDS = (
+    *("v6", "float32", "unfinished", "v6_sphere", "v6_spatial", "v5", "v4", "v3", "v6_scene", "v6_spatial_sphere"),
+    *("v2", "v1"),
+)
+"""Stores that a stranger may begin with."""
+
+
 def forgeries(stores: Stores, count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Stores of a stranger, all of them sealed."""
     for i in range(count):
-        name = ("v5", "float32", "unfinished", "v5_sphere", "v4", "v3", "v5_scene", "v2", "v1")[i % 9]
+        name = KINDS[i % len(KINDS)]
         stranger = Stranger(*stores[name], seed=f"forgery {i}")
         objects = stranger.forge()
         yield (
@@ -388,7 +396,7 @@ ATTACKS: dict[str, tuple[Callable[[Stranger], Any], str | None]] = {
     "shape with true in it": (describe("id", shape=[True]), "no sizes"),
     "no chunks": (describe("id", chunk_grid=chunks(0)), "chunks"),
     "huge chunks": (describe("id", chunk_grid=chunks(2**40)), "absurd"),
-    "many axes": (describe("id", shape=[1] * 9), "no sizes"),
+    "many axes": (describe("id", shape=[1] * 11), "no sizes"),
     "metadata that is a list": (store("id/zarr.json", b"[]"), "no readable metadata"),
     "metadata that is deep": (store("id/zarr.json", b"[" * 100_000), "no readable metadata"),
     "no metadata": (lambda stranger: stranger.files.pop("id/zarr.json"), "id/zarr.json: missing or damaged"),
@@ -442,10 +450,55 @@ ATTACKS: dict[str, tuple[Callable[[Stranger], Any], str | None]] = {
 }
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+def grid(cells: Any, **others: Any) -> Callable[[Stranger], None]:
+    """Claim a grid of other cells."""
+    return claim(config__network__modulation_grid=cells, **{f"config__network__{k}": v for k, v in others.items()})
+
+
+def rates(shape: tuple[int, ...]) -> Callable[[Stranger], None]:
+    """Rates and momenta of another shape."""
+    names = ("base/inner_loop/learning_rate", "base/inner_loop/momentum")
+    return together(*(hold(name, np.ones(shape, np.float32)) for name in names))
+
+
+GRID_ATTACKS: dict[str, tuple[Callable[[Stranger], Any], str | None]] = {
+    "a grid of fewer axes": (grid([6]), r"modulation_grid=\(6,\) has 1 axes, expected one number of cells for each"),
+    "a grid of more axes": (grid([1, 2, 3]), r"modulation_grid=\(1, 2, 3\) has 3 axes, expected one number"),
+    "a grid of more axes than any": (grid([1] * 9), "modulation_grid must be 1 to 8 numbers of cells"),
+    "a grid of no axes": (grid([]), "modulation_grid must be 1 to 8 numbers of cells"),
+    "a grid of no cells": (grid([0, 3]), "modulation_grid must be .* each at least 1"),
+    "a grid of negative cells": (grid([-2, -3]), "modulation_grid must be .* each at least 1"),
+    "a grid without end": (grid([2**20, 2**20]), "modulation_grid must be|more than 2147483648 numbers"),
+    "a grid that is no integer": (grid([2**400, 1]), "damaged attributes"),
+    "large modulations": (grid([2**14, 2**14], modulation_dim=100), "modulations of more than 2147483648 numbers"),
+    "large shards": (grid([2**15, 2**15], modulation_dim=2), "rows_per_shard must be at most 1"),
+    "a grid that is text": (grid("23"), "modulation_grid"),
+    "a grid of texts": (grid(["2", "3"]), "modulation_grid"),
+    "no grid": (grid(None), "modulation_grid must be given for spatial modulations"),
+    "a grid of vectors": (grid([2, 3], modulation="latent"), "modulation_grid must be given for spatial .* left out"),
+    "a look-up of vectors": (grid(None, modulation="latent", lookup="linear"), "are of spatial modulations"),
+    "as many other cells": (grid([3, 2]), "modulations: .*expected"),
+    "as many numbers in other cells": (grid([2, 2], modulation_dim=3), "rounding describes"),
+    "a look-up that nobody knows": (grid([2, 3], lookup="cubic"), "damaged attributes"),
+    "a kernel that no map has": (grid([2, 3], map_kernel=5), "map_kernel must be one of"),
+    "another map's kernel": (grid([2, 3], map_kernel=3), r"map/kernel is \(2, 16\), expected \(18, 16\)"),
+    "a kernel without end": (grid([2, 3], map_kernel=3, modulation_dim=2**27), "more than 2147483648 numbers"),
+    "a scale for every number": (hold("scale", np.ones(12, np.float32)), "rounding describes"),
+    "rates for every number": (rates((5, 12)), r"learning_rate has shape \(5, 12\), expected \(steps, 2\)"),
+    "statistics of every number": (hold("statistics/mean", np.ones(12, np.float32)), r"statistics/mean: shape \(12,\)"),
+    "coordinates of the whole domain": (
+        on_a_sphere(),
+        r"sine_0/kernel is \(3, 8\), expected \(2, 8\)",
+    ),
+    "a grid that version 5 did not have": (claim(format_version=5), "config.network.lookup is there"),
+}
+"""Of a store whose modulations are grids of 2 x 3 cells of 2 numbers."""
+
+
+@pytest.mark.parametrize("attack", [*ATTACKS, *GRID_ATTACKS])
 def test_an_attack_is_a_clear_error(stores, attack):
-    change, words = ATTACKS[attack]
-    stranger = Stranger(*stores["v5"], seed=0)
+    change, words = (ATTACKS | GRID_ATTACKS)[attack]
+    stranger = Stranger(*stores["v6_spatial" if attack in GRID_ATTACKS else "v6"], seed=0)
     change(stranger)
     objects = stranger.sealed()
 
@@ -486,15 +539,15 @@ ROOTS = {
 def test_a_root_that_describes_nothing_is_a_clear_error(stores, found):
     root, words = ROOTS[found]
     with bounded_time(10), pytest.raises(StoreFormatError, match=words):
-        StoreReader(Forged(stores["v5"][0] | {ROOT: root}))
+        StoreReader(Forged(stores["v6"][0] | {ROOT: root}))
 
 
 def test_a_root_longer_than_any_store_needs_is_not_read(stores, monkeypatch):
     monkeypatch.setattr("functa_store.store.format.load_spec.MOST_JSON_BYTES", 20_000)
-    root = stores["v5"][0][ROOT]
-    everything(Forged(stores["v5"][0] | {ROOT: root + b" " * (20_000 - len(root))}))
+    root = stores["v6"][0][ROOT]
+    everything(Forged(stores["v6"][0] | {ROOT: root + b" " * (20_000 - len(root))}))
     with pytest.raises(StoreFormatError, match="has 20,001 bytes, expected at most 20,000"):
-        StoreReader(Forged(stores["v5"][0] | {ROOT: root + b" " * (20_001 - len(root))}))
+        StoreReader(Forged(stores["v6"][0] | {ROOT: root + b" " * (20_001 - len(root))}))
 
 
 @pytest.mark.slow
@@ -502,7 +555,7 @@ def test_a_root_longer_than_any_store_needs_is_not_read(stores, monkeypatch):
 @pytest.mark.parametrize("checksum", [True, False])
 def test_no_depth_of_nesting_overflows_the_stack(stores, opening, checksum):
     """What is read just so must not be too deep for what comes after."""
-    stranger = Stranger(*stores["v5"], seed=0)
+    stranger = Stranger(*stores["v6"], seed=0)
     stranger.functa["provenance"] = {"archive": "@"}
     root = stranger.sealed().files[ROOT]
     if not checksum:
@@ -518,7 +571,7 @@ def test_no_depth_of_nesting_overflows_the_stack(stores, opening, checksum):
 
 def test_of_a_key_that_is_there_twice_the_last_counts(stores):
     """As for every JSON reader of Python; whatever comes before it is as if it were not there."""
-    files = stores["v5"][0]
+    files = stores["v6"][0]
     root = files[ROOT].replace(b'"count": 5', b'"count": 1000000000, "count": 5')
     assert equal(everything(Forged(files | {ROOT: root})), everything(Forged(files)))
     root = files[ROOT].replace(b'"count": 5', b'"count": 5, "count": 4')
@@ -539,7 +592,7 @@ PHRASES = {
 
 @pytest.mark.parametrize("phrase", PHRASES)
 def test_what_a_store_says_cannot_harm_a_terminal(stores, phrase):
-    stranger = Stranger(*stores["v5"], seed=0)
+    stranger = Stranger(*stores["v6"], seed=0)
     PHRASES[phrase](stranger)
     printed = io.StringIO()
     with contextlib.suppress(FunctaStoreError):
@@ -553,7 +606,7 @@ def test_what_a_store_says_cannot_harm_a_terminal(stores, phrase):
 @pytest.fixture
 def copy(tmp_path) -> Path:
     """A complete store on a disk."""
-    return shutil.copytree(GOLDEN / "v5.functa", tmp_path / "copy.functa")
+    return shutil.copytree(GOLDEN / "v6.functa", tmp_path / "copy.functa")
 
 
 def link_file(path: Path) -> None:

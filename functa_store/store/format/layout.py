@@ -124,12 +124,12 @@ class Table:
     """One per-example array of a store, cut into flat shards.
 
     A shard is what Zarr's codec `sharding_indexed` reads, its inner chunks uncompressed and in order from byte 0:
-    one C-order matrix followed by the index, which can be mapped without looking anything up.
+    one C-order array followed by the index, which can be mapped without looking anything up.
 
     Attributes:
         name: Name of the array.
         dtype: Of the stored numbers, little endian.
-        row_shape: Shape of one row: (modulation size,), () or (metrics,).
+        row_shape: Shape of one row: that of a modulation, () or (metrics,).
         rows_per_shard: Rows that a shard file holds.
         rows_per_chunk: Rows per inner chunk, which divides that.
     """
@@ -198,7 +198,7 @@ class Table:
         return [data, bytes(self.rows_bytes - len(data)), self.tail]
 
     def decode(self, data: bytes | memoryview) -> np.ndarray:
-        """The matrix inside a flat shard, without a copy.
+        """The rows inside a flat shard, without a copy.
 
         Args:
             data: A whole shard file.
@@ -222,12 +222,12 @@ class Table:
             )
 
 
-def tables(layout: Layout, size: int, rounding: Rounding, num_metrics: int) -> dict[str, Table]:
+def tables(layout: Layout, row_shape: tuple[int, ...], rounding: Rounding, num_metrics: int) -> dict[str, Table]:
     """The tables of a store by name.
 
     Args:
         layout: How their rows are cut.
-        size: Numbers of a modulation.
+        row_shape: Shape of a modulation.
         rounding: How they are stored.
         num_metrics: Numbers that are kept of a fit beside its error; without any there is no table of them.
     """
@@ -235,7 +235,7 @@ def tables(layout: Layout, size: int, rounding: Rounding, num_metrics: int) -> d
         "modulations": Table(
             name="modulations",
             dtype=rounding.stored,
-            row_shape=(size,),
+            row_shape=row_shape,
             rows_per_shard=layout.rows_per_shard,
             rows_per_chunk=layout.rows_per_chunk,
         ),

@@ -12,6 +12,7 @@ from functa_store.config import (
     from_dict,
     to_dict,
 )
+from functa_store.domains.domain import check_grid, network_inputs
 from functa_store.errors import NoFunctasetError, StorageError, StoreFormatError
 from functa_store.sources.features import FeatureSpec
 from functa_store.store.format.quantization import Rounding
@@ -161,7 +162,7 @@ def _absurdities(spec: StoreSpec) -> Iterator[str]:
 
 def _numbers(network: NetworkConfig, spec: StoreSpec) -> int:
     """An upper bound on the numbers of the base network."""
-    inputs = network.width + spec.domain.num_inputs + spec.features.num_channels + network.modulation_size
+    inputs = network.width + network_inputs(spec.domain, network) + spec.features.num_channels + network.map_inputs
     return network.depth * network.width * (inputs + 1)
 
 
@@ -172,7 +173,7 @@ def _longest_row(spec: StoreSpec) -> int:
 def _contradictions(spec: StoreSpec) -> Iterator[str]:
     stored = spec.config.modulation_dtype
     expected = {name: to_dict(array) for name, array in spec.rounding.items()}
-    size = spec.config.network.modulation_size
+    size = spec.config.network.cell_size
     wanted = ("offset", "scale") if stored == "int8" else ()
     if tuple(sorted(spec.rounding)) != wanted or any(
         (array.dtype, array.shape) != ("float32", (size,)) for array in spec.rounding.values()
@@ -185,6 +186,7 @@ def _contradictions(spec: StoreSpec) -> Iterator[str]:
     head = spec.config.network.head
     if spec.domain.head != head:
         yield f"the network's head is {head!r}, expected {spec.domain.head!r}, since the head is that of the domain"
+    check_grid(spec.domain, spec.config.network)
     for key in spec.manifest:
         check_key(key)
     if spec.complete:
@@ -227,6 +229,13 @@ def _from_version_4(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {**attributes, "config": _with(attributes["config"], "config", weight_of_ones=1.0)}
 
 
+def _from_version_5(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what version 5 left unsaid: a modulation is one vector."""
+    vector = {"modulation_grid": None, "lookup": "nearest", "map_kernel": 1}
+    network = _with(attributes["config"]["network"], "config.network", **vector)
+    return {**attributes, "config": {**attributes["config"], "network": network}}
+
+
 def _with(fields: Mapping[str, Any], where: str, **new: Any) -> dict[str, Any]:
     """Fields and what a later version says beside them.
 
@@ -243,5 +252,6 @@ _MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     2: _from_version_2,
     3: _from_version_3,
     4: _from_version_4,
+    5: _from_version_5,
 }
 """What makes the description of a version one of the next."""

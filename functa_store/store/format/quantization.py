@@ -16,8 +16,8 @@ class Rounding:
 
     Args:
         dtype: How they are stored.
-        scale: float32, one per dimension, positive; None for floats.
-        offset: float32, one per dimension; None for floats.
+        scale: float32, one per dimension, or per channel of a grid, positive; None for floats.
+        offset: float32, as many; None for floats.
     """
 
     dtype: ModulationDtype = "float32"
@@ -42,7 +42,7 @@ class Rounding:
         """Modulations as they are stored, each the nearest number that can be.
 
         Args:
-            values: float32 of shape (rows, modulation).
+            values: float32 of shape (rows, modulation) or (rows, *cells, channel).
 
         Raises:
             LearningError: If a value is beyond the range of float16.
@@ -72,7 +72,7 @@ EXACT = Rounding()
 
 
 def choose_rounding(dtype: ModulationDtype, low: np.ndarray, high: np.ndarray) -> Rounding:
-    """The rounding that covers a range in every dimension, all of it and no more.
+    """The rounding that covers a range in every dimension, or channel of a grid, all of it and no more.
 
     Args:
         dtype: How modulations are to be stored.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from functa_store.config import ConvertConfig, from_dict, to_dict
-from functa_store.domains.domain import Domain, StoredDomain
+from functa_store.domains.domain import Domain, StoredDomain, check_grid, network_inputs
 from functa_store.errors import ConfigError
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import (
@@ -24,7 +24,7 @@ from functa_store.store.format.quantization import EXACT, Rounding
 from functa_store.store.format.side_arrays import BaseArray, base_problems, describe_array
 from functa_store.store.storage.objects import FileRecord
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 ROOT = "zarr.json"
 CONVENTION = {
     "uuid": "4b8ff4a1-29ee-4f0e-9a51-6a1f5d2c7e93",
@@ -117,7 +117,7 @@ class StoreSpec:
 
     def tables(self, rounding: Rounding) -> dict[str, Table]:
         """The sharded arrays by name."""
-        return tables(self.layout, self.config.network.modulation_size, rounding, len(self.features.columns))
+        return tables(self.layout, self.config.network.modulation_shape, rounding, len(self.features.columns))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -166,9 +166,9 @@ class Contents:
         for name, label in self.labels.items():
             if problem := label_problem(name, label):
                 raise ConfigError(f"a label {problem}")
-        for problem in base_problems(
-            self.base, self.config.network, self.domain.num_inputs, self.features.num_channels
-        ):
+        check_grid(self.domain, self.config.network)
+        sizes = self.config.network, network_inputs(self.domain, self.config.network), self.features.num_channels
+        for problem in base_problems(self.base, *sizes):
             raise ConfigError(f"the base does not fit the configuration: {problem}")
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from functa_store.config import MOST_GRID_AXES
 from functa_store.errors import StoreFormatError
 from functa_store.store.format.side_arrays import (
     ROWS_PER_CHUNK,
@@ -36,6 +37,9 @@ from functa_store.store.storage.objects import (
     record,
 )
 from functa_store.store.storage.server_calls import map_in_threads
+
+MOST_DIMENSIONS = MOST_GRID_AXES + 2
+"""Of an array: those of the cells of a modulation, one for examples and one for channels."""
 
 MOST_METADATA_BYTES = 16 * 2**20
 MOST_ARRAY_BYTES = 4 * 2**30
@@ -230,7 +234,7 @@ def _without_level(codecs: Any) -> Any:
 
 
 def _sizes(values: Sequence[Any]) -> tuple[int, ...]:
-    if not all(type(value) is int and 0 <= value < 2**48 for value in values) or len(values) > 8:
+    if not all(type(value) is int and 0 <= value < 2**48 for value in values) or len(values) > MOST_DIMENSIONS:
         raise ValueError(f"no sizes: {str(values)[:100]}")
     return tuple(values)
 

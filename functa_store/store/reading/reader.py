@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from functa_store.domains.domain import network_inputs
 from functa_store.errors import StorageError, StoreFormatError, StoreMismatchError
 from functa_store.sources.source import Reject
 from functa_store.store.format.layout import Receipts, Shard, Table
@@ -117,7 +118,8 @@ class StoreReader:
         path: Its path or URL.
         spec: Its description: domain, features, config, provenance, quality and more.
         shards: The shards that can be read, in order.
-        modulations: One modulation per example, float32 however they are stored.
+        modulations: One modulation per example, float32 however they are stored: (example, modulation), or
+            (example, *cells, channel) where a modulation is a grid.
         mse: Mean squared error of each fit, float32, in the squared unit of the features.
         metrics: The columns of `features` by name, one float32 per example, not a number where it has none.
         metrics_table: The same in one, (example, metric); None if there are none.
@@ -140,12 +142,12 @@ class StoreReader:
         self.shards = there.shards
         self._records, self._knows_skeleton, self._verify = there.records, there.knows_skeleton, verify
         self._small = SmallArrays(self.objects, there.records if there.knows_skeleton else None)
-        size, n = self.spec.config.network.modulation_size, self.num_examples
+        shape = (self.num_examples, *self.spec.config.network.modulation_shape)
         columns = ["id", "split", *(f"labels/{name}" for name in self._label_names())]
         self._small.describe_all([*spec.tables(EXACT), *columns])
         self._check_tables()
-        self.modulations = Rows(f"{self.path}/modulations", (n, size), np.dtype(np.float32), self._open_modulations)
-        self.mse = Rows(f"{self.path}/mse", (n,), np.dtype(np.float32), self._open_mse)
+        self.modulations = Rows(f"{self.path}/modulations", shape, np.dtype(np.float32), self._open_modulations)
+        self.mse = Rows(f"{self.path}/mse", shape[:1], np.dtype(np.float32), self._open_mse)
         self.metrics_table, self.metrics = self._metrics()
         self.ids, self.split = self._column("id"), self._column("split")
         labels = {column.removeprefix("labels/"): column for column in columns[2:]}
@@ -179,7 +181,8 @@ class StoreReader:
         Raises:
             StoreFormatError: If an array is missing, damaged or not of this network.
         """
-        sizes = self.spec.config.network, self.spec.domain.num_inputs, self.spec.features.num_channels
+        network = self.spec.config.network
+        sizes = network, network_inputs(self.spec.domain, network), self.spec.features.num_channels
         described = self.spec.base
         kinds = {name: (array.dtype, array.shape) for name, array in described.items()}
         self._refuse(description_problems(kinds, *sizes))  # before anything of that size is read
@@ -219,7 +222,9 @@ class StoreReader:
 
     @functools.cached_property
     def statistics(self) -> dict[str, np.ndarray]:
-        """Per dimension of the modulations over all examples: `mean`, `std` (population), `min`, `max`, float32.
+        """Over all examples, per dimension of the modulations: `mean`, `std` (population), `min`, `max`, float32.
+
+        Where a modulation is a grid, they are per channel, over all examples and cells.
 
         Raises:
             StoreFormatError: If the store is unfinished, or they are missing or damaged.
@@ -229,7 +234,7 @@ class StoreReader:
                 f"{self.path}: unfinished store, which has no statistics. Run the command that was interrupted "
                 "(convert, recode or repair) again to finish it."
             )
-        shape = (self.spec.config.network.modulation_size,)
+        shape = (self.spec.config.network.cell_size,)
         return _for_reading(
             {name: self._small.read(f"statistics/{name}", "float32", shape) for name in ("mean", "std", "min", "max")}
         )

@@ -170,7 +170,7 @@ class RowTable(Protocol):
 
 
 class Rows:
-    """One value or vector per example, read when it is asked for.
+    """One value, vector or grid per example, read when it is asked for.
 
     Indexed along the first axis as a numpy array is: by integer, slice, list, mask or integer
     array; the result is always numpy. Opened on first use, and again after pickling.
@@ -195,6 +195,11 @@ class Rows:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of the whole array."""
+        return len(self.shape)
 
     def __repr__(self) -> str:
         return f"<Rows {self.name} {self.shape} {self.dtype}>"

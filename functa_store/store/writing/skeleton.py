@@ -8,6 +8,8 @@ import zarr
 from zarr.codecs import ZstdCodec
 from zarr.storage import MemoryStore
 
+from functa_store.config import NetworkConfig
+from functa_store.domains.domain import Domain
 from functa_store.errors import ConfigError
 from functa_store.metrics import psnr, psnr_mean, psnr_of_mean_mse
 from functa_store.store.format.layout import Table
@@ -22,16 +24,28 @@ from functa_store.store.format.side_arrays import (
 from functa_store.store.format.spec import ROOT, Contents, Quality, StoreSpec
 
 STATISTICS = {
-    "mean": "mean of each modulation dimension over all examples",
-    "std": "standard deviation of each modulation dimension over all examples (population)",
-    "min": "smallest value of each modulation dimension",
-    "max": "largest value of each modulation dimension",
+    "mean": "mean of each modulation {of} over all examples",
+    "std": "standard deviation of each modulation {of} over all examples (population)",
+    "min": "smallest value of each modulation {of}",
+    "max": "largest value of each modulation {of}",
 }
 
 ROUNDING = {
-    "scale": "value of a modulation = scale * stored + offset, per dimension",
-    "offset": "value of a modulation = scale * stored + offset, per dimension",
+    "scale": "value of a modulation = scale * stored + offset, per {of}",
+    "offset": "value of a modulation = scale * stored + offset, per {of}",
 }
+
+
+def modulation_dimensions(domain: Domain, network: NetworkConfig) -> list[str]:
+    """Names of the dimensions of one modulation: that of a vector, or those of the cells of a grid and its channels."""
+    if network.modulation_grid is None:
+        return ["modulation"]
+    return [*(f"{axis}_cell" for axis in domain.axes), "channel"]
+
+
+def _per_number(network: NetworkConfig) -> tuple[str, str]:
+    """The dimension along which statistics, scales and rates of modulations lie, and what they are of in words."""
+    return ("modulation", "dimension") if network.modulation_grid is None else ("channel", "channel")
 
 
 def skeleton(contents: Contents, spec: StoreSpec) -> dict[str, bytes]:
@@ -51,20 +65,22 @@ def skeleton(contents: Contents, spec: StoreSpec) -> dict[str, bytes]:
     for field, long_name in {"member": "name of the member", "reason": "why it was skipped"}.items():
         values = _texts(f"rejects/{field}", [getattr(reject, field) for reject in contents.rejects])
         _put(rejects, field, values, ["reject"], {"long_name": long_name})
+    dimension, of = _per_number(contents.config.network)
     for name, array in sorted(contents.rounding_arrays.items()):
-        _put(root, name, array, ["modulation"], {"long_name": ROUNDING[name], "units": "1"})
-    _create_base(root, contents.base)
+        _put(root, name, array, [dimension], {"long_name": ROUNDING[name].format(of=of), "units": "1"})
+    _create_base(root, contents)
     return {**_objects(files), ROOT: spec.to_root()}
 
 
-def statistics_objects(statistics: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+def statistics_objects(statistics: Mapping[str, np.ndarray], network: NetworkConfig) -> dict[str, bytes]:
     """The objects below `statistics/`: one vector per statistic of the modulations."""
+    dimension, of = _per_number(network)
     files: dict[str, Any] = {}
     group = zarr.create_group(MemoryStore(files), zarr_format=3).create_group(
         "statistics", attributes={"long_name": "statistics of the modulations over all examples"}
     )
     for name, long_name in STATISTICS.items():
-        _put(group, name, statistics[name], ["modulation"], {"long_name": long_name, "units": "1"})
+        _put(group, name, statistics[name], [dimension], {"long_name": long_name.format(of=of), "units": "1"})
     return _objects(files)
 
 
@@ -74,6 +90,7 @@ def _objects(files: Mapping[str, Any]) -> dict[str, bytes]:
 
 def _create_table(root: zarr.Group, name: str, table: Table, contents: Contents) -> None:
     columns = metric_attributes(contents.features)
+    dimensions = {"modulations": modulation_dimensions(contents.domain, contents.config.network), "metrics": ["metric"]}
     attributes: dict[str, dict[str, Any]] = {
         "modulations": {"long_name": "the modulation of each example", "units": "1"},
         "mse": {"long_name": "mean squared error of each fit, of features", "units": "1"},
@@ -91,7 +108,7 @@ def _create_table(root: zarr.Group, name: str, table: Table, contents: Contents)
         chunks=(table.rows_per_chunk, *table.row_shape),
         compressors=None,  # flat shards can be mapped; zstd would save 7 to 12 %
         fill_value=np.nan if table.dtype.kind == "f" else 0,  # a missing shard should not read as data
-        dimension_names=["example", "metric" if name == "metrics" else "modulation"][: 1 + len(table.row_shape)],
+        dimension_names=["example", *dimensions.get(name, [])],
         attributes={**attributes[name], "coordinates": "id split"},
     )
 
@@ -111,13 +128,13 @@ def _texts(name: str, values: Sequence[str] | np.ndarray) -> np.ndarray:
     return texts
 
 
-def _create_base(root: zarr.Group, base: Mapping[str, np.ndarray]) -> None:
+def _create_base(root: zarr.Group, contents: Contents) -> None:
+    base, (per_number, _) = contents.base, _per_number(contents.config.network)
+    map_input = "modulation" if contents.config.network.modulation_grid is None else "input"
     group = root.create_group("base", attributes={"long_name": "weights of the base network, and the inner loop"})
     for name in sorted(base):
         owner, _, field = name.rpartition("/")
-        dimensions = {"map": ["modulation", "shift"], "inner_loop": ["step", "modulation"]}.get(
-            owner, ["input", "output"]
-        )
+        dimensions = {"map": [map_input, "shift"], "inner_loop": ["step", per_number]}.get(owner, ["input", "output"])
         array = np.asarray(base[name])
         parent = group.require_group(owner) if owner else group
         _put(parent, field, array, dimensions[2 - array.ndim :], {"long_name": f"{owner} {field}"}, chunks=array.shape)

@@ -152,7 +152,8 @@ class StoreWriter:
 
         Args:
             shard: One of `missing_shards`.
-            modulations: Shape (len(shard), modulation size), rounded as the store's contents say.
+            modulations: Shape (len(shard), *shape of a modulation), see `NetworkConfig.modulation_shape`; rounded as
+                the store's contents say.
             mse: Mean squared error of each fit, shape (len(shard),), stored as float32.
             metrics: Its metrics, shape (len(shard), columns), in the order of the columns of the store's features,
                 stored as float32; not a number where an example has none. None if the features have no metrics.
@@ -209,7 +210,9 @@ class StoreWriter:
         """Statistics, manifest and quality, then `complete: true` in one atomic replacement of the root."""
         features = self._contents.features
         scores: dict[str, list[np.ndarray]] = {name: [] for name in self._tables if name != "modulations"}
-        statistics = statistics_objects(moments(self._read_back(scores)))
+        network = self._contents.config.network
+        tables = (rows.reshape(-1, network.cell_size) for rows in self._read_back(scores))
+        statistics = statistics_objects(moments(tables), network)
         write_all(self._store, statistics)
         mse = np.concatenate(scores["mse"])
         columns = np.concatenate(scores["metrics"]).T if "metrics" in scores else ()
