@@ -19,13 +19,7 @@ from jaxtyping import UInt8
 from converters.archives.archive import Archive, open_archive
 from converters.archives.listing import has_suffix, not_wanted, nothing_to_convert
 from converters.archives.memory_share import room
-from converters.folders import (
-    folder_splits_and_classes,
-    in_words,
-    masks_beside,
-    outside_of_splits,
-    published_by_folders,
-)
+from converters.folders import FolderLayout
 from converters.images.image_files import (
     CHANNELS,
     IMAGE_SUFFIXES,
@@ -33,6 +27,7 @@ from converters.images.image_files import (
     read_image,
 )
 from converters.label_tables import check_agreement, read_label_table
+from converters.masks import masks_beside
 from converters.survey import (
     Survey,
     in_threads,
@@ -259,7 +254,7 @@ class FolderOptions(ImageOptions):
 
     Attributes:
         masks: Whether pictures that are named as masks of others beside them are left out, or taken as examples; see
-            `converters.folders.masks_beside`.
+            `converters.masks.masks_beside`.
         unsplit: What becomes of images that lie in no folder named as a split where others do: left out, or learned
             from; None refuses such an archive.
         labels: Table with a header (.csv, .tsv) beside the images: a column with their names, and any other columns.
@@ -303,17 +298,18 @@ def _open(path: str | os.PathLike[str], options: FolderOptions, survey: SurveyOp
     images, left_out = list_images(archive), list[Reject]()
     if options.masks == "leave-out":
         images, left_out = without_masks(images)
-    if outside := outside_of_splits(images):
-        if options.unsplit is None:
-            raise ArchiveError(
-                f"{archive.name}: {in_words(images, outside)}. Say what becomes of these by --unsplit leave-out or "
-                "--unsplit train"
-            )
-        if options.unsplit == "leave-out":
-            left_out += [Reject(member=image, reason=_BESIDE_SPLITS) for image in outside]
-            images = sorted(set(images) - set(outside))
-    published, classes = folder_splits_and_classes(images, others=options.unsplit == "train")
-    labels, published_by = {} if classes is None else {"class": classes}, published_by_folders(images)
+    layout = FolderLayout.of(images)
+    if layout.outside and options.unsplit is None:
+        raise ArchiveError(
+            f"{archive.name}: {layout.outside_in_words}. Say what becomes of these by --unsplit leave-out or "
+            "--unsplit train"
+        )
+    if layout.outside and options.unsplit == "leave-out":
+        left_out += [Reject(member=image, reason=_BESIDE_SPLITS) for image in layout.outside]
+        images = sorted(set(images) - set(layout.outside))
+        layout = FolderLayout.of(images)
+    published, published_by = layout.published, layout.published_by
+    labels = {} if layout.classes is None else {"class": layout.classes}
     labels_by, facts = dict.fromkeys(labels, "folders"), dict[str, Any](converter="images")
     if options.split_column is not None and options.labels is None:
         raise ConfigError(f"split_column={options.split_column!r} names a column of a table; name that by labels")

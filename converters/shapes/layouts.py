@@ -17,7 +17,7 @@ import numpy as np
 from converters.archives.archive import Archive, read_file
 from converters.archives.plain_files import checked_path, shown
 from converters.archives.streamed import MAX_TEXT_BYTES, StreamedTar
-from converters.folders import folder_splits_and_classes, outside_of_splits
+from converters.folders import FolderLayout
 from converters.shapes.mesh_files import MESH_SUFFIXES
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Label
@@ -224,10 +224,10 @@ def _groups_and_splits(places: Sequence[str]) -> tuple[list[str], Sequence[str |
 
     ModelNet has the folders of splits below those of classes.
     """
-    outside = outside_of_splits(places)
-    published, classes = folder_splits_and_classes(places, others=True)
+    layout = FolderLayout.of(places)
+    published, classes = layout.published, layout.classes
     splits: Sequence[str | None] = [None] * len(places) if published is None else [str(split) for split in published]
-    stray = places.index(outside[0]) if outside else None
+    stray = places.index(layout.outside[0]) if layout.outside else None
     if published is None:
         whole = [place.split("/") for place in places]
         above = posixpath.commonpath([posixpath.dirname(place) for place in places])
@@ -238,7 +238,7 @@ def _groups_and_splits(places: Sequence[str]) -> tuple[list[str], Sequence[str |
             if set(words) == {None}:
                 continue
             below = [_without(part, where) if word else "/".join(part) for part, word in zip(named, words, strict=True)]
-            _, classes = folder_splits_and_classes(below)
+            classes = FolderLayout.of(below).without_outside().classes
             if None in words:
                 stray = words.index(None)
             elif len(set(words)) > 1:  # of one alone, nothing would be held out

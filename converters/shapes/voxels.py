@@ -21,7 +21,7 @@ from converters.arrays import array_files
 from converters.arrays.array_files import ArrayFile, read_beside
 from converters.arrays.bounds import MAX_EXAMPLE_BYTES, check_examples, in_bounded_memory
 from converters.arrays.npy_files import MAX_HEADER_BYTES, Npz
-from converters.folders import folder_splits_and_classes, published_by_folders
+from converters.folders import FolderLayout
 from converters.shapes.shape_files import MAX_CELLS
 from converters.shapes.shapenet import VOXELS_PRESETS
 from converters.survey import in_threads, survey
@@ -219,14 +219,14 @@ class VoxelSource(Source):
         self._keep, self._seen, self.rejects = seen.kept, seen.found, seen.rejects
         self.features = FeatureSpec(channels=("occupancy",), scale=self._scale(), metrics=("iou", "accuracy"))
         self.ids = [ids[int(k)] for k in self._keep]
-        published, self.labels = self._described(ids)
+        published, published_by, self.labels = self._described(ids)
         self.split = hold_out_every(len(self.ids)) if published is None else published[self._keep]
         self.provenance = {
             "archive": name,
             "sha256": self._sha256() if limits.check_first is None else None,
             **facts,
             "limit": limits.limit,
-            "split": hold_out_rule() if published is None else self._published_by(ids),
+            "split": hold_out_rule() if published is None else published_by,
             "labels_by": dict.fromkeys(self.labels, "array" if "labels" in arrays.beside else "folders"),
             "rejects": len(self.rejects),
             "converter": "voxels",
@@ -292,20 +292,19 @@ class VoxelSource(Source):
             digest.update(f"{key} {values.tolist()}".encode())
         return digest.hexdigest()
 
-    def _published_by(self, ids: Sequence[str]) -> str:
-        return "published in an array of the file" if "split" in self._arrays.beside else published_by_folders(ids)
-
-    def _described(self, ids: Sequence[str]) -> tuple[np.ndarray | None, dict[str, Label]]:
-        """Splits of all examples, and labels of those that are kept."""
-        beside, published, label = self._arrays.beside, None, None
+    def _described(self, ids: Sequence[str]) -> tuple[np.ndarray | None, str, dict[str, Label]]:
+        """Splits of all examples, who publishes them, and labels of those that are kept."""
+        beside, published, published_by, label = self._arrays.beside, None, "none", None
         if any("/" in name for name in ids):
-            published, label = folder_splits_and_classes(ids)
+            layout = FolderLayout.of(ids).without_outside()
+            published, published_by, label = layout.published, layout.published_by, layout.classes
         if "split" in beside:
             published = splits_of_words(as_text(beside["split"]).tolist())
+            published_by = "published in an array of the file"
         if "labels" in beside:
             label = as_label("labels", beside["labels"])
         labels = {} if label is None else {"class": Label(values=label.values[self._keep], names=label.names)}
-        return published, labels
+        return published, published_by, labels
 
 
 Order = Literal["zyx", "zxy", "yzx", "yxz", "xzy", "xyz"]

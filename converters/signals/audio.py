@@ -16,7 +16,7 @@ from jaxtyping import Float32, Float64
 from converters.archives.archive import Archive, open_archive_or_file
 from converters.archives.listing import has_suffix, not_wanted, nothing_to_convert
 from converters.archives.memory_share import DECODED_BYTES, room
-from converters.folders import group_labels, group_labels_by, group_split
+from converters.folders import group_by_files
 from converters.signals.audio_files import (
     CHANNELS,
     DecodedSound,
@@ -88,9 +88,8 @@ class AudioSource(Source):
         self.domain = CellGrid(axes=("t",), resolution=(form.samples,), lengths=(seconds,), units=("s",))
         self.features = _amplitudes(CHANNELS[form.num_channels])
         self.ids = [f"{file}#{k}" for file, k in self._places]
-        places = [file for file, _ in self._places]
-        self.split, rule = group_split(places, "file", "window")
-        self.labels = group_labels(places, "file")
+        groups = group_by_files([file for file, _ in self._places], "file", "window")
+        self.split, self.labels = groups.split, groups.labels
         self.provenance = {
             "converter": "audio",
             "archive": archive.name,
@@ -98,8 +97,8 @@ class AudioSource(Source):
             **options.to_plain(),
             "hertz": form.sample_rate,
             "limit": limits.limit,
-            "split": rule,
-            "labels_by": group_labels_by(self.labels, "file"),
+            "split": groups.rule,
+            "labels_by": groups.labels_by,
             "rejects": len(self.rejects),
             **noted(
                 archive.name,

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from converters.archives.archive import Archive, open_archive_or_file
 from converters.archives.listing import not_wanted
 from converters.archives.memory_share import room
-from converters.folders import group_labels, group_labels_by, group_split
+from converters.folders import group_by_files
 from converters.images.image_files import CHANNELS
 from converters.signals.video_clips import CLIP_SUFFIXES, ClipFacts, VideoOptions, is_clip_or_frame, list_clips
 from converters.survey import in_threads, noted, survey
@@ -86,17 +86,16 @@ class VideoSource(Source):
         self.domain = _grid(options, timed.rate)
         self.features = FeatureSpec(channels=CHANNELS[options.mode], scale=1 / 255)
         self.ids = [f"{clip}#{k}" for clip, k in self._places]
-        places = [clip for clip, _ in self._places]
-        self.split, rule = group_split(places, "clip", "example")
-        self.labels = group_labels(places, "clip")
+        groups = group_by_files([clip for clip, _ in self._places], "clip", "example")
+        self.split, self.labels = groups.split, groups.labels
         self.provenance = {
             "converter": "video",
             "archive": archive.name,
             "sha256": archive.sha256() if limits.check_first is None else None,
             **options.to_plain(),
             "limit": limits.limit,
-            "split": rule,
-            "labels_by": group_labels_by(self.labels, "clip"),
+            "split": groups.rule,
+            "labels_by": groups.labels_by,
             "rejects": len(self.rejects),
             **noted(archive.name, {**notes, **timed.notes}, timed.remarks, report),
         }

@@ -21,7 +21,6 @@ from converters.archives.listing import MAX_MEMBER_BYTES, has_suffix, nothing_to
 from converters.archives.memory_share import DECODED_BYTES, check_wanted, take_room
 from converters.archives.packed import RandomFile
 from converters.arrays.npy_files import MAX_HEADER_BYTES, NpyHeader, read_npy_header
-from converters.folders import check_names, frame_folders, masks_beside_clips, other_resolutions
 from converters.images.image_files import (
     CHANNELS,
     IMAGE_SUFFIXES,
@@ -30,6 +29,7 @@ from converters.images.image_files import (
     read_image,
     read_sized_image,
 )
+from converters.masks import masks_beside_clips
 from converters.signals.films import (
     FilmFrame,
     FrameTimes,
@@ -40,6 +40,7 @@ from converters.signals.films import (
     is_avi,
     on_white,
 )
+from converters.signals.frame_folders import check_names, frame_folders, other_resolutions
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.sources.options import ArchiveOptions
 from functa_store.sources.source import Reject

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from converters.folders import folder_splits_and_classes
 from converters.images import celeba, images
 from converters.images.images import open_images
 from functa_store.cli.convert import options_from, preset_from
@@ -15,72 +14,6 @@ def test_folders_of_images_become_classes(pack, encode_image):
     source = open_images(pack({name: encode_image() for name in names}), resolution=4)
     assert source.labels["class"].names == ("cat", "dog", "dog/deep")
     assert source.labels["class"].values.tolist() == [0, 0, 1, 2]
-
-
-def test_one_folder_is_no_class():
-    assert folder_splits_and_classes(["all/1.png", "all/2.png"]) == (None, None)
-    assert folder_splits_and_classes(["1.png"]) == (None, None)
-
-
-def read_folders(names):
-    """Split (or None) and class names and numbers of images that have classes."""
-    split, classes = folder_splits_and_classes(names)
-    assert classes is not None
-    return None if split is None else split.tolist(), classes.names, classes.values.tolist()
-
-
-def test_images_beside_the_folders_are_a_class_of_their_own():
-    assert read_folders(["1.png", "cat/1.png"]) == (None, (".", "cat"), [0, 1])
-
-
-@pytest.mark.parametrize("above", ["", "imagenette/", "data/v2/"])
-def test_top_level_folders_named_as_splits_are_the_published_splits(above):
-    names = ["Val/cat/1.png", "test/dog/1.png", "train/cat/1.png", "train/dog/1.png"]
-    split = ["validation", "test", "train", "train"]
-    assert read_folders([above + name for name in names]) == (split, ("cat", "dog"), [0, 1, 0, 1])
-
-
-def test_splits_without_classes_have_no_label():
-    split, classes = folder_splits_and_classes(["test/1.png", "train/1.png"])
-    assert classes is None
-    np.testing.assert_array_equal(split, ["test", "train"])
-
-
-@pytest.mark.parametrize(
-    ("names", "odd"),
-    [
-        (["train/a/1.png", "test/a/2.png", "preview.png"], r"1 of 3 files lie in none of them: preview\.png \(1\)"),
-        (["train/1.png", "val/2.png", "unlabeled/3.png", "unlabeled/4.png"], r"2 of 4 .*: unlabeled \(2\)"),
-        (["cat/train/1.png", "cat/test/1.png", "dog/1.png"], r"1 of 3 .*: dog \(1\)"),
-    ],
-)
-def test_what_lies_in_no_folder_of_a_split_is_asked_about(names, odd):
-    for order in (names, names[::-1]):
-        with pytest.raises(ArchiveError, match=odd):
-            folder_splits_and_classes(order)
-    split, _ = folder_splits_and_classes(names, others=True)
-    assert split.tolist()[-1] == "train"
-    assert "train" not in split.tolist()[1:2]
-
-
-@pytest.mark.parametrize(
-    ("names", "split", "classes"),
-    [
-        (["Testing/1.png", "Training/1.png"], ["test", "train"], None),
-        (["test_set/cat/1.png", "training_set/cat/1.png"], ["test", "train"], None),
-        (["cat/test/1.png", "cat/train/1.png", "dog/train/1.png"], ["test", "train", "train"], ("cat", "dog")),
-        (["train2017/1.png", "val2017/1.png"], ["train", "validation"], None),
-        (["seg_test/sea/1.png", "seg_train/ice/1.png"], ["test", "train"], ("ice", "sea")),
-        (["valid_64x64/1.png", "train_64x64/1.png"], ["validation", "train"], None),
-        (["bus/1.png", "car/1.png", "train/1.png"], None, ("bus", "car", "train")),
-        (["contest/1.png", "latest/1.png", "retrain/1.png"], None, ("contest", "latest", "retrain")),
-    ],
-)
-def test_splits_go_by_many_names_and_at_any_level(names, split, classes):
-    """A vehicle called train is a class: no held-out split lies beside it."""
-    found, label = folder_splits_and_classes(names)
-    assert (None if found is None else found.tolist()) == split
-    assert (None if label is None else label.names) == classes
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
