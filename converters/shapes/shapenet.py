@@ -15,18 +15,7 @@ from typing import Any
 from converters.archives.archive import Archive
 from converters.archives.plain_files import shown
 from converters.archives.streamed import StreamedTar, open_shapes
-from converters.shapes.layouts import (
-    SPLIT_FILE,
-    TAXONOMY,
-    Found,
-    Model,
-    class_label,
-    find_models,
-    find_text,
-    is_synset,
-    published_splits,
-    read_text,
-)
+from converters.shapes.layouts import Found, Model, find_models, is_synset
 from converters.shapes.shape_files import (
     Pool,
     Prefer,
@@ -34,6 +23,7 @@ from converters.shapes.shape_files import (
     Up,
 )
 from converters.shapes.shape_source import ShapeCatalogue, ShapeSource
+from converters.shapes.taxonomy import SPLIT_FILE, TAXONOMY, class_label, find_text, published_splits, read_text
 from functa_store.config import (
     ConvertConfig,
     FitConfig,
