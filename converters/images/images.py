@@ -31,6 +31,7 @@ from converters.masks import masks_beside
 from converters.survey import (
     Survey,
     in_threads,
+    provenance_of,
     published_split,
     survey,
 )
@@ -121,19 +122,12 @@ class ImageSource(Source):
         self.ids = [catalogue.images[int(k)] for k in keep]
         self.split = _split(archive.name, catalogue, keep)
         self.labels = {k: dataclasses.replace(v, values=v.values[keep]) for k, v in catalogue.labels.items()}
-        self.provenance = {
-            "archive": archive.name,
-            "sha256": archive.sha256() if limits.check_first is None else None,
-            **options.to_plain(),
-            "crop": options.window(),
-            "limit": limits.limit,
+        read_as = {**options.to_plain(), "crop": options.window()}
+        decided = {
             "split": catalogue.rule_name if catalogue.published is None else catalogue.published_by,
             "labels_by": dict(catalogue.labels_by),
-            "rejects": len(self.rejects),
-            **catalogue.facts,
         }
-        if limits.check_first is None:
-            archive.check_unchanged()
+        self.provenance = {**provenance_of(archive, limits, read_as, decided, self.rejects), **catalogue.facts}
         check_source(self)
 
     def read(self, index: int) -> UInt8[np.ndarray, "y x channel"]:

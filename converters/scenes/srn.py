@@ -18,6 +18,7 @@ from converters.scenes.views import Scene, SceneOptions, Views, categories, list
 from converters.survey import (
     Outcome,
     in_threads,
+    provenance_of,
     survey,
 )
 from functa_store.config import (
@@ -184,18 +185,12 @@ class SceneSource(Source):
                 )
             )
         self.labels = _categories(categories(self._scenes))
-        self.provenance = {
-            "archive": archive.name,
-            "sha256": archive.sha256() if limits.check_first is None else None,
-            **self._described(),
-            "cameras": cameras_of(seen),
-            "limit": limits.limit,
+        decided = {
             "split": hold_out_rule("scene") if None in splits else "published by folders",
             "labels_by": dict.fromkeys(self.labels, "folders"),
-            "rejects": len(self.rejects),
         }
-        if limits.check_first is None:
-            archive.check_unchanged()
+        read_as = {**self._described(), "cameras": cameras_of(seen)}
+        self.provenance = provenance_of(archive, limits, read_as, decided, self.rejects)
         check_source(self)
 
     def read(self, index: int) -> Float32[np.ndarray, "views height width 9"]:

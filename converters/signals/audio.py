@@ -26,7 +26,7 @@ from converters.signals.audio_files import (
     read_sound,
     window_format,
 )
-from converters.survey import in_threads, noted, survey
+from converters.survey import in_threads, noted, provenance_of, survey
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import ArchiveError, MemberError
@@ -90,16 +90,11 @@ class AudioSource(Source):
         self.ids = [f"{file}#{k}" for file, k in self._places]
         groups = group_by_files([file for file, _ in self._places], "file", "window")
         self.split, self.labels = groups.split, groups.labels
+        read_as = {**options.to_plain(), "hertz": form.sample_rate}
+        decided = {"split": groups.rule, "labels_by": groups.labels_by}
         self.provenance = {
             "converter": "audio",
-            "archive": archive.name,
-            "sha256": archive.sha256() if limits.check_first is None else None,
-            **options.to_plain(),
-            "hertz": form.sample_rate,
-            "limit": limits.limit,
-            "split": groups.rule,
-            "labels_by": groups.labels_by,
-            "rejects": len(self.rejects),
+            **provenance_of(archive, limits, read_as, decided, self.rejects),
             **noted(
                 archive.name,
                 {file: windows.notes for file, windows in found.items()},
@@ -107,8 +102,6 @@ class AudioSource(Source):
                 report,
             ),
         }
-        if limits.check_first is None:
-            archive.check_unchanged()
         check_source(self)
 
     def read(self, index: int) -> Float32[np.ndarray, "t channel"]:

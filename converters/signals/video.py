@@ -19,7 +19,7 @@ from converters.archives.memory_share import room
 from converters.folders import group_by_files
 from converters.images.image_files import CHANNELS
 from converters.signals.video_clips import CLIP_SUFFIXES, ClipFacts, VideoOptions, is_clip_or_frame, list_clips
-from converters.survey import in_threads, noted, survey
+from converters.survey import in_threads, noted, provenance_of, survey
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import MemberError
@@ -88,19 +88,12 @@ class VideoSource(Source):
         self.ids = [f"{clip}#{k}" for clip, k in self._places]
         groups = group_by_files([clip for clip, _ in self._places], "clip", "example")
         self.split, self.labels = groups.split, groups.labels
+        decided = {"split": groups.rule, "labels_by": groups.labels_by}
         self.provenance = {
             "converter": "video",
-            "archive": archive.name,
-            "sha256": archive.sha256() if limits.check_first is None else None,
-            **options.to_plain(),
-            "limit": limits.limit,
-            "split": groups.rule,
-            "labels_by": groups.labels_by,
-            "rejects": len(self.rejects),
+            **provenance_of(archive, limits, options.to_plain(), decided, self.rejects),
             **noted(archive.name, {**notes, **timed.notes}, timed.remarks, report),
         }
-        if limits.check_first is None:
-            archive.check_unchanged()
         check_source(self)
 
     def read(self, index: int) -> UInt8[np.ndarray, "t y x channel"]:
