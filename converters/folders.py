@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from converters.archives.plain_files import shown
 from functa_store.errors import ArchiveError
 from functa_store.sources.source import Label
 from functa_store.sources.splits import HOLD_OUT_PERIOD, hold_out_every, hold_out_last, hold_out_rule, split_of_word
+from functa_store.support.shortening import shown
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

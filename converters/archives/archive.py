@@ -30,10 +30,10 @@ from converters.archives.plain_files import (
     open_below,
     open_plain,
     sha256_of,
-    shown,
 )
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Reject
+from functa_store.support.shortening import shown
 
 _COMPRESSED = {
     b"\x1f\x8b": ("gzip", "gunzip -k"),

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import numpy as np
 
 from converters.archives.packed import Entry
-from converters.archives.plain_files import shown
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Reject
+from functa_store.support.shortening import shown
 
 MAX_MEMBER_BYTES = 1 << 28
 """Longest member that is read, in bytes: a member is held in memory whole."""

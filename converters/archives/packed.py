@@ -15,8 +15,9 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from converters.archives.plain_files import base_name, open_plain, shown
+from converters.archives.plain_files import base_name, open_plain
 from functa_store.errors import ArchiveError, MemberError
+from functa_store.support.shortening import shown
 
 BLOCK = 512
 MAX_EXTENSION = 1 << 20

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from converters.archives.archive import Archive, open_archive, read_file
-from converters.archives.plain_files import checked_path, shown
+from converters.archives.plain_files import checked_path
 from converters.images.image_files import ImageOptions
 from converters.images.images import (
     CELEBA_PRESETS,
@@ -33,6 +33,7 @@ from functa_store.progress import Report, silent
 from functa_store.sources.options import SurveyOptions, option, split_options
 from functa_store.sources.source import Label, Reject, name_problem
 from functa_store.sources.splits import SPLITS, hold_out_last
+from functa_store.support.shortening import shown
 
 ATTRIBUTES, PARTITION, IDENTITY = "list_attr_celeba.txt", "list_eval_partition.txt", "identity_CelebA.txt"
 KAGGLE = {"list_attr_celeba.csv": ATTRIBUTES, "list_eval_partition.csv": PARTITION, "identity_CelebA.csv": IDENTITY}

@@ -11,9 +11,9 @@ from jaxtyping import UInt8
 from PIL import Image, ImageColor, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from converters.archives.memory_share import take_room
-from converters.archives.plain_files import shown
 from functa_store.errors import ConfigError, MemberError
 from functa_store.sources.options import ArchiveOptions
+from functa_store.support.shortening import shown
 
 # Those that cannot be read count too, so that they become rejects and do not vanish.
 IMAGE_SUFFIXES = {

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from converters.archives.archive import Archive
-from converters.archives.plain_files import shown
 from converters.archives.streamed import StreamedTar
 from converters.folders import FolderLayout
 from converters.shapes.mesh_files import MESH_SUFFIXES
 from functa_store.errors import ArchiveError
 from functa_store.sources.splits import split_of_word
+from functa_store.support.shortening import shown
 
 Kind = Literal["solid", "surface", "mesh"]
 ShapeLayout = Literal["core", "core-v1", "vox", "folders"]

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from converters.archives.archive import Archive
-from converters.archives.plain_files import shown
 from converters.archives.streamed import StreamedTar, open_shapes
 from converters.shapes.layouts import Found, Model, find_models, is_synset
 from converters.shapes.shape_files import (
@@ -34,6 +33,7 @@ from functa_store.errors import ArchiveError
 from functa_store.plugins import Converter, Preset, paper_loops
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
+from functa_store.support.shortening import shown
 
 # Edges of shapes want as high frequencies as images. Rates of 5e-4 and 4e-3 are better for the first minutes, and make
 # learning collapse when they stay as high for 1,500 steps. docs/benchmarks/kinds.md has the sweep

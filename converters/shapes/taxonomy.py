@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from converters.archives.archive import Archive, read_file
-from converters.archives.plain_files import checked_path, shown
+from converters.archives.plain_files import checked_path
 from converters.archives.streamed import MAX_TEXT_BYTES, StreamedTar
 from converters.shapes.layouts import Model
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Label
 from functa_store.sources.splits import split_of_word
+from functa_store.support.shortening import shown
 
 TAXONOMY, SPLIT_FILE = "taxonomy.json", "all.csv"
 _COLUMNS = ("synsetId", "modelId", "split")

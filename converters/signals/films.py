@@ -17,10 +17,10 @@ from jaxtyping import UInt8
 from PIL import GifImagePlugin, Image
 
 from converters.archives.memory_share import check_wanted, take_room
-from converters.archives.plain_files import shown
 from converters.signals.film_tables import check_tables
 from functa_store.errors import FunctaStoreError, MemberError
 from functa_store.support.optional import require
+from functa_store.support.shortening import shown
 
 MOST_FRAME_PIXELS = 1 << 24
 """Pixels of a frame that is decoded, by the size in its header: more than 5120 x 2880."""
