@@ -1,12 +1,12 @@
 """Import of the functa that google-deepmind/functa publishes: a functaset of their parameters and modulations."""
 
+import importlib.metadata
 import json
 import math
 import os
 
 import numpy as np
 
-from functa_store import __version__
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, OuterLoopConfig
 from functa_store.conversion.deepmind_files import PublishedBase, PublishedModulations, read_base, read_modulations
 from functa_store.conversion.run_files import clear, is_begun
@@ -109,7 +109,7 @@ def describe(base: PublishedBase, fitted: PublishedModulations) -> Contents:
             "labels_by": dict.fromkeys(fitted.labels, fitted.name),
             "settings": base.settings,
             "notes": [*base.notes, *fitted.notes, UNKNOWN],
-            "versions": {"functa-store": __version__},
+            "versions": {"functa-store": importlib.metadata.version("functa-store")},
         },
     )
 
