@@ -70,15 +70,18 @@ def import_deepmind(
     check_output(path, storage)
     base = read_base(params, w0, resolution)
     fitted = read_modulations(modulations, base.network.modulation_size)
-    contents = describe(base, fitted)
+    contents = contents_of(base, fitted)
     rehearse(contents)
     for message in (_origin(base, fitted), *base.notes, *fitted.notes):
         report(Note(message=message))
     begun = {"imported_from": PUBLISHER, "params": base.sha256, "modulations": fitted.sha256}
     with claim(path, storage) as (destination, work):
         is_ours = is_begun(work, begun)
-        if destination.state == "complete" and not is_ours:
-            raise already_complete(destination.store)
+        if destination.state == "complete":
+            if not is_ours:
+                raise already_complete(destination.store)
+            clear(work)  # all that was left to do
+            return
         if not is_ours:
             work.write(CONVERSION, json.dumps(begun, indent=1).encode())
         with StoreWriter.resume_or_create(destination.store, contents) as writer:
@@ -88,7 +91,7 @@ def import_deepmind(
         clear(work)
 
 
-def describe(base: PublishedBase, fitted: PublishedModulations) -> Contents:
+def contents_of(base: PublishedBase, fitted: PublishedModulations) -> Contents:
     """Everything about the functaset but its modulations and errors."""
     channels = CHANNELS.get(base.num_channels, tuple(f"channel_{i}" for i in range(base.num_channels)))
     return Contents(

@@ -289,6 +289,10 @@ def test_an_interrupted_import_goes_on_and_is_no_conversion(imported, tmp_path, 
         functa_store.convert(Pixels(), out, CONFIG)
     with pytest.raises(StoreMismatchError, match="unfinished conversion differs"):
         import_deepmind(save(tmp_path / "p.npz", checkpoint(width=8)), MODULATIONS, out)
+    with monkeypatch.context() as patched:
+        patched.setattr("functa_store.conversion.import_deepmind.clear", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            import_deepmind(PARAMS, MODULATIONS, out)
     import_deepmind(PARAMS, MODULATIONS, out)
     assert _files(out) == _files(imported)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["celeba.functa", "celeba.functa.log", "p.npz"]
