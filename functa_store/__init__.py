@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from functa_store.config import NetworkConfig as NetworkConfig
     from functa_store.config import OuterLoopConfig as OuterLoopConfig
     from functa_store.conversion.convert import convert as convert
+    from functa_store.conversion.import_deepmind import import_deepmind as import_deepmind
     from functa_store.conversion.recode import recode as recode
     from functa_store.conversion.repair import repair as repair
     from functa_store.decode.functaset import Example as Example
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "config": "ConvertConfig FitConfig InnerLoopConfig NetworkConfig OuterLoopConfig",
     "conversion.convert": "convert",
+    "conversion.import_deepmind": "import_deepmind",
     "conversion.recode": "recode",
     "conversion.repair": "repair",
     "decode.functaset": "Example Functaset open_functaset:open",
