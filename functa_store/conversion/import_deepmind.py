@@ -31,7 +31,10 @@ PRESET = "deepmind-functa"
 CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 PUBLISHER = "google-deepmind/functa"
 
-UNKNOWN = "config.outer and config.seed are those of the published code where the settings do not say"
+UNKNOWN = (
+    "where the settings do not say, config.outer's number of steps is that of the published code, and its other fields "
+    "and config.seed are this release's defaults: how the base was learned is not known"
+)
 
 
 def import_deepmind(
