@@ -58,6 +58,10 @@ class NerfOptions(SceneOptions):
     """Which views of a scene are taken, at which size, and where it lies.
 
     Attributes:
+        bound: The scene lies in [-bound, bound] along x, y and z; None takes the cube that a file tells, 0.5 of a scene
+            that is moved, or 0.5 at a median distance of 1.3 if views show nothing beside it.
+        near: Where samples along a ray begin; None means the corner of the cube nearest to any camera.
+        far: Where they end; None means the farthest corner.
         poses: What a transform_matrix is: "opengl" takes points of a camera (x right, y up, z back) to the world,
             "opencv" those of one with y down and z forward; "world-to-camera" and "opengl-world-to-camera" are their
             inverses. Cameras that do not see the scene that way are rejects. COLMAP's poses are always its own.
@@ -196,8 +200,8 @@ class NerfLayout:
         lenses = [scaled(lens, shape[1] / own[1], shape[0] / own[0]) for lens, own in zip(lenses, sizes, strict=True)]
         box = cameras.box if bound is not None else _box_by_content(poses, lenses, shape, contents)
         notes = (*cameras.notes, *((frame.note,) if frame else ()))
-        remarks = (*scene.remarks, *cameras.remarks, *self._left_out(scene, cameras))
-        return Views(images, poses, lenses, (len(context), len(held_out)), box, notes, remarks)
+        remarks = "; ".join((*scene.remarks, *cameras.remarks, *self._left_out(scene, cameras)))
+        return Views(images, poses, lenses, (len(context), len(held_out)), box, notes, (remarks,) if remarks else ())
 
     def _cameras(self, scene: NerfScene) -> Cameras:
         try:

@@ -173,8 +173,9 @@ def _number(words: Mapping[str, Any], word: str, where: str) -> float | None:
 
 def _pose(frame: Mapping[str, Any], where: str) -> Float64[np.ndarray, "4 4"]:
     rows = frame.get("transform_matrix")
-    is_matrix = isinstance(rows, list) and all(isinstance(row, list) and len(row) == 4 for row in rows)
-    numbers = [number for row in rows for number in row] if is_matrix else []
+    numbers: list[Any] = []
+    if isinstance(rows, list) and all(isinstance(row, list) and len(row) == 4 for row in rows):
+        numbers = [number for row in rows for number in row]
     if len(numbers) not in (12, 16) or not all(type(number) in (int, float) for number in numbers):
         raise MemberError(f"{where}: has no transform_matrix of 4 rows of 4 numbers")
     pose = np.eye(4)
