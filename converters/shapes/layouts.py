@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from converters.archives.archive import Archive, read_file
+from converters.archives.listing import nothing_to_convert
 from converters.archives.plain_files import checked_path, shown
 from converters.archives.streamed import MAX_TEXT_BYTES, StreamedTar
 from converters.folders import folder_splits_and_classes, outside_of_splits
@@ -112,13 +113,11 @@ def find_models(archive: Archive | StreamedTar, *, any_folders: bool = False) ->
             _check_no_synsets(archive.name, stem, shapes)
         found = _folders(shapes)
     else:
-        kinds = collections.Counter(posixpath.splitext(m)[1].lower() or "no suffix" for m in archive.members)
-        what = ", ".join(f"{count} {shown(kind)}" for kind, count in kinds.most_common(5)) or "none that can be used"
-        raise ArchiveError(
-            f"{archive.name}: no shapes; found {what}, expected the layout of ShapeNetCore.v2 (SYNSET/MODEL/models/"
-            "model_normalized.solid.binvox), ShapeNetCore.v1 or ShapeNetVox32 (SYNSET/MODEL/model.obj or .binvox), or "
-            "folders of .off, .obj or .binvox"
+        expected = (
+            "the layout of ShapeNetCore.v2 (SYNSET/MODEL/models/model_normalized.solid.binvox), ShapeNetCore.v1 or "
+            "ShapeNetVox32 (SYNSET/MODEL/model.obj or .binvox), or folders of .off, .obj or .binvox"
         )
+        raise nothing_to_convert(archive.name, archive.members, "shapes", expected, archive.rejects)
     used = {file for model in found.models for file in model.files.values()}
     return found._replace(models=_sorted(found.models), unused=[member for member in shapes if member not in used])
 
