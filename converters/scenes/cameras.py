@@ -12,8 +12,8 @@ from functa_store.domains.scene import Lens
 from functa_store.errors import MemberError
 
 UNDISTORT = (
-    "take the distortion out of the images, such as by `colmap image_undistorter`, and convert what it writes, or "
-    "`ns-process-data` of nerfstudio"
+    "take the distortion out of the images, such as by `colmap image_undistorter`, and convert the images and the "
+    "model that it writes"
 )
 
 _ROUNDED = 1.0  # pixels by which a smaller copy of an image differs in its proportions

@@ -1,4 +1,4 @@
-"""Converter of the scenes of NeRF, instant-ngp, nerfstudio and COLMAP: photographs or renderings with their cameras.
+"""Converter of scenes of NeRF, instant-ngp, nerfstudio, COLMAP and LLFF: photographs or renderings with cameras.
 
 Expected result: one example per scene, in the order of sorted folders. Views published as "val" or "test" are left out
 unless an option takes them. Folders above scenes that are named as splits are the splits, else every tenth scene is
@@ -9,7 +9,7 @@ import bisect
 import dataclasses
 import os
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -21,17 +21,18 @@ from converters.archives.listing import has_suffix, nothing_to_convert
 from converters.archives.memory_share import check_wanted
 from converters.archives.plain_files import shown
 from converters.images.image_files import IMAGE_SUFFIXES, read_as_stored
+from converters.scenes.camera_files import KINDS, NerfScene, list_nerf_scenes
 from converters.scenes.cameras import Camera, Cameras, Frame, frame_of_cameras, frame_of_points
-from converters.scenes.colmap_files import PARTS, SUFFIXES, read_model
+from converters.scenes.colmap_files import PARTS, read_model
+from converters.scenes.llff_files import read_poses_bounds
 from converters.scenes.scene_source import SceneSource
 from converters.scenes.srn import SRN_PRESETS
-from converters.scenes.transforms_files import read_transforms, split_of_transforms
+from converters.scenes.transforms_files import read_transforms
 from converters.scenes.views import (
     MAX_PIXELS,
     MOST_RAYS,
     WHITE_ONLY,
     Convention,
-    Scene,
     SceneOptions,
     Views,
     camera_to_world,
@@ -64,23 +65,24 @@ class NerfOptions(SceneOptions):
         far: Where they end; None means the farthest corner.
         poses: What a transform_matrix is: "opengl" takes points of a camera (x right, y up, z back) to the world,
             "opencv" those of one with y down and z forward; "world-to-camera" and "opengl-world-to-camera" are their
-            inverses. Cameras that do not see the scene that way are rejects. COLMAP's poses are always its own.
+            inverses. Cameras that do not see the scene that way are rejects. Those of COLMAP and LLFF are their own.
         view_splits: Published splits of a scene's views that its fit may see, some of train, validation and test;
             other views are left out.
         held_out_split: Published split of views on which the fit is measured, in the place of a rest of
             `context_views`; the base network learns from those of training scenes, too.
-        format: Whether cameras are those of transforms.json files or of a model of COLMAP; "auto" takes the former
-            where both are there.
-        normalise: How a scene is moved into the cube: "points" by COLMAP's points3D, "cameras" such that their optical
-            axes meet in the origin, "none" not at all; "auto" moves scenes of COLMAP, by points if there are some.
-        images: Name of the folder with COLMAP's images.
+        format: Whether cameras are those of transforms.json files, of a model of COLMAP or of LLFF's poses_bounds.npy;
+            "auto" takes the first of these that a scene has.
+        normalise: How a scene is moved into the cube: "points" by COLMAP's points3D or LLFF's depths, "cameras" such
+            that their optical axes meet in the origin, "none" not at all; "auto" moves scenes of COLMAP and LLFF, by
+            points if there are some.
+        images: Name of the folder with images of COLMAP and LLFF.
         background: What shows through transparent pixels, a name or "#rrggbb"; what is rendered has a white one.
     """
 
     poses: Convention = "opengl"
     view_splits: tuple[str, ...] = option(("train",), metavar="SPLIT,...")
     held_out_split: Literal["validation", "test"] | None = None
-    format: Literal["auto", "transforms", "colmap"] = "auto"
+    format: Literal["auto", "transforms", "colmap", "llff"] = "auto"
     normalise: Literal["auto", "none", "points", "cameras"] = "auto"
     images: str = "images"
     background: str = "white"
@@ -125,25 +127,8 @@ class NerfOptions(SceneOptions):
         return context, [others[k] for k in evenly_centred(len(others), wanted)]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class NerfScene(Scene):
-    """A scene with files of cameras.
-
-    Attributes:
-        root: Its folder; "" is the archive itself.
-        transforms: Its transforms.json files by split, "" for one without splits.
-        model: Members of its model of COLMAP by `PARTS`, and their suffix under "".
-        remarks: What is odd about it, in words.
-    """
-
-    root: str
-    transforms: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    model: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
-
-
 class NerfLayout:
-    """Scenes of NeRF, instant-ngp, nerfstudio and COLMAP; see `converters.scenes.scene_source.Layout`.
+    """Scenes of NeRF, instant-ngp, nerfstudio, COLMAP and LLFF; see `converters.scenes.scene_source.Layout`.
 
     Args:
         archive: Where they are.
@@ -158,7 +143,8 @@ class NerfLayout:
 
     def __init__(self, archive: Archive, options: NerfOptions) -> None:
         self._archive, self._options = archive, options
-        self.scenes: Sequence[NerfScene] = list_nerf_scenes(archive, options)
+        kinds = KINDS if options.format == "auto" else (options.format,)
+        self.scenes: Sequence[NerfScene] = list_nerf_scenes(archive, kinds, options.images)
         if not self.scenes:
             raise _no_scenes(archive)
         roots = [scene.root for scene in self.scenes]
@@ -177,7 +163,7 @@ class NerfLayout:
         """See `Layout.read`."""
         if scene.problem is not None:
             raise MemberError(scene.problem)
-        options, is_colmap = self._options, not scene.transforms
+        options, is_moved = self._options, scene.kind != "transforms"
         cameras = self._cameras(scene)
         context, held_out = options.choose_cameras(cameras.splits)
         taken = [*context, *held_out]
@@ -185,8 +171,8 @@ class NerfLayout:
             raise MemberError(f"has {len(taken)} views, more than can be learned; take fewer with --views")
         members = self._members(scene, taken)
         stored = np.stack([camera.pose for camera in taken])
-        convention: Convention = "opencv" if is_colmap else options.poses
-        frame = self._frame(cameras, camera_to_world(stored, convention), is_colmap=is_colmap)
+        convention: Convention = "opencv" if is_moved else options.poses
+        frame = self._frame(cameras, camera_to_world(stored, convention), is_moved=is_moved)
         poses = camera_to_world(stored, convention)
         if frame is not None:
             poses, cameras = frame.moved(poses), cameras._replace(box=frame.box)
@@ -195,7 +181,7 @@ class NerfLayout:
         bound = options.bound or cameras.box
         images, lenses, sizes, contents = self._images(members, taken, size)
         as_stored = stored if frame is None and cameras.centre is None else _inverse_convention(poses, convention)
-        check_cameras(as_stored, lenses, sizes, convention, bound, others=not is_colmap)
+        check_cameras(as_stored, lenses, sizes, convention, bound, others=not is_moved)
         shape = images.shape[1:3]
         lenses = [scaled(lens, shape[1] / own[1], shape[0] / own[0]) for lens, own in zip(lenses, sizes, strict=True)]
         box = cameras.box if bound is not None else _box_by_content(poses, lenses, shape, contents)
@@ -211,25 +197,34 @@ class NerfLayout:
                     for split, member in scene.transforms.items()
                 }
                 return read_transforms(files)
-            suffix = scene.model[""]
+            if scene.kind == "llff" and scene.bounds is not None:
+                return read_poses_bounds(self._archive.read(scene.bounds), self._images_in_order(scene))
             parts = {part: self._archive.read(scene.model[part]) for part in PARTS if part in scene.model}
         except MemberError as error:
             raise MemberError(f"cameras cannot be read: {error}") from error
-        return read_model(parts, suffix)
+        try:
+            return read_model(parts, scene.model[""])
+        except MemberError as error:
+            other = "; or take poses_bounds.npy by --format llff" if scene.bounds else ""
+            raise MemberError(f"{error}{other}") from error
 
-    def _frame(self, cameras: Cameras, poses: Float64[np.ndarray, "views 4 4"], *, is_colmap: bool) -> Frame | None:
+    def _images_in_order(self, scene: NerfScene) -> list[str]:
+        """Names of the images in the folder of a scene, sorted."""
+        folder = self._image_folder(scene)
+        names = (member[len(folder) + 1 :] for member in _members_below(self._archive.members, folder))
+        return [name for name in names if "/" not in name and has_suffix(name, IMAGE_SUFFIXES)]
+
+    def _frame(self, cameras: Cameras, poses: Float64[np.ndarray, "views 4 4"], *, is_moved: bool) -> Frame | None:
         """How the scene is moved into the cube; None if it stays."""
         how = self._options.normalise
-        if how == "none" or (how == "auto" and not is_colmap):
+        if how == "none" or (how == "auto" and not is_moved):
             return None
         if how in ("auto", "points"):
             found = None if cameras.points is None else frame_of_points(cameras.points, poses)
             if found is not None:
                 return found
             if how == "points":
-                raise MemberError(
-                    "has too few points (points3D) that say where it lies; --normalise cameras goes by poses"
-                )
+                raise MemberError("has too few points that say where it lies; --normalise cameras goes by poses")
         return frame_of_cameras(poses)
 
     def _members(self, scene: NerfScene, taken: Sequence[Camera]) -> list[str]:
@@ -314,70 +309,6 @@ class NerfLayout:
         return found
 
 
-def list_nerf_scenes(archive: Archive, options: NerfOptions) -> list[NerfScene]:
-    """Scenes of an archive by the names of its files of cameras, sorted by name."""
-    transforms: dict[str, dict[str, str]] = {}
-    problems: dict[str, str] = {}
-    models: dict[str, dict[str, set[str]]] = {}  # by folder and suffix
-    image_folders: set[str] = set()
-    for member in archive.members:
-        folder, name = posixpath.split(member)
-        stem, suffix = posixpath.splitext(name)
-        if (split := split_of_transforms(name)) is not None:
-            if (other := transforms.setdefault(folder, {}).setdefault(split, member)) != member:
-                problems[folder] = f"has {shown(posixpath.basename(other))} and {shown(name)} of one split"
-        elif stem in PARTS and suffix in SUFFIXES:
-            models.setdefault(folder, {}).setdefault(suffix, set()).add(stem)
-        parts = folder.split("/")
-        image_folders |= {"/".join(parts[:k]) for k, part in enumerate(parts) if part == options.images}
-    stem = posixpath.splitext(archive.name)[0] or archive.name
-    scenes: dict[str, NerfScene] = {}
-    if options.format != "colmap":
-        for root, files in transforms.items():
-            problem = problems.get(root) or _transforms_problem(files)
-            scenes[root] = NerfScene(name=root or stem, root=root, transforms=files, problem=problem)
-    if options.format != "transforms":
-        for folder, found in sorted(models.items()):
-            _enter_model(scenes, stem, folder, found, image_folders)
-    return sorted(scenes.values(), key=lambda scene: scene.name)
-
-
-def _transforms_problem(files: Mapping[str, str]) -> str | None:
-    if "" in files and len(files) > 1:
-        names = ", ".join(posixpath.basename(member) for member in files.values())
-        return f"has {names}, which may name the same views; keep transforms.json, or those of splits"
-    return None
-
-
-def _enter_model(
-    scenes: dict[str, NerfScene], stem: str, folder: str, found: Mapping[str, set[str]], image_folders: set[str]
-) -> None:
-    """Enter a model of COLMAP into scenes by folder, where no better one is there."""
-    suffix = next((suffix for suffix in SUFFIXES if {"cameras", "images"} <= found.get(suffix, set())), None)
-    if suffix is None:
-        return
-    root, problem = _root_of_model(folder, image_folders), None
-    if root is None:
-        root = folder
-        problem = "has a model of COLMAP, but no folder of its images above it; name that folder by --images"
-    if (other := scenes.get(root)) is not None:
-        taken = "transforms.json" if other.transforms else posixpath.dirname(other.model["cameras"])
-        remark = f"the model of COLMAP in {shown(folder)} is left out beside {shown(taken)}"
-        scenes[root] = dataclasses.replace(other, remarks=(*other.remarks, remark))
-        return
-    files = {part: posixpath.join(folder, part + suffix) for part in PARTS if part in found[suffix]}
-    scenes[root] = NerfScene(name=root or stem, root=root, model={"": suffix, **files}, problem=problem)
-
-
-def _root_of_model(folder: str, image_folders: Iterable[str]) -> str | None:
-    while True:
-        if folder in image_folders:
-            return folder
-        if not folder:
-            return None
-        folder = posixpath.dirname(folder)
-
-
 def _members_below(members: Sequence[str], folder: str) -> Sequence[str]:
     if not folder:
         return members
@@ -396,11 +327,9 @@ def _is_below_one(member: str, roots: Sequence[str]) -> bool:
 
 def _no_scenes(archive: Archive) -> ArchiveError:
     expected = (
-        "transforms_train.json or transforms.json with images (NeRF, instant-ngp, nerfstudio), or cameras and images "
-        ".txt or .bin beside a folder of images (COLMAP)"
+        "transforms_train.json or transforms.json with images (NeRF, instant-ngp, nerfstudio), cameras and images "
+        ".txt or .bin beside a folder of images (COLMAP), or poses_bounds.npy beside images (LLFF)"
     )
-    if any(posixpath.basename(member) == "poses_bounds.npy" for member in archive.members):
-        expected += "; poses_bounds.npy (LLFF) is not read, but the model of COLMAP that it was made from would be"
     if any(posixpath.basename(member) == "intrinsics.txt" for member in archive.members):
         expected += "; intrinsics.txt says that these are scenes in SRN's layout: `functa convert srn`"
     return nothing_to_convert(archive.name, archive.members, "scenes", expected, archive.rejects)
@@ -473,11 +402,11 @@ def _inverse_convention(
 
 
 def open_nerf(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> SceneSource:
-    """A source over scenes of NeRF, instant-ngp, nerfstudio or COLMAP.
+    """A source over scenes of NeRF, instant-ngp, nerfstudio, COLMAP or LLFF.
 
     Args:
         path: A folder, zip or tar of one scene or several: `transforms_train.json` or `transforms.json` with the
-            images that they name, or COLMAP's `sparse/0/` beside `images/`.
+            images that they name, COLMAP's `sparse/0/` beside `images/`, or LLFF's `poses_bounds.npy` beside it.
         report: Told how far the survey is.
         **options: Fields of `NerfOptions` and `SurveyOptions`, such as `held_out_split="test"` and `limit=10`.
 
@@ -497,7 +426,7 @@ def _open(path: str | os.PathLike[str], options: NerfOptions, survey: SurveyOpti
 
 
 converter = Converter(
-    summary="scenes of NeRF, instant-ngp, nerfstudio or COLMAP: views with cameras, as radiance fields",
+    summary="scenes of NeRF, instant-ngp, nerfstudio, COLMAP or LLFF: views with cameras, as radiance fields",
     options=NerfOptions,
     presets=SRN_PRESETS,
     open=_open,

@@ -192,3 +192,16 @@ def as_colmap(found, folder="garden", suffix=".bin", model="PINHOLE", place="spa
         texts = {"cameras": cameras, "images": images, "points3D": spots}
     files = {f"{folder}/{place}/{part}{suffix}": text for part, text in texts.items() if points or part != "points3D"}
     return files | {f"{folder}/images/{name}": encoded(image) for name, image in zip(names, found.images, strict=True)}
+
+
+def as_llff(found, folder="fern", near=2.5, far=5.5):
+    """poses_bounds.npy: axes down, right and backwards, place, (height, width, focal length), and two depths."""
+    rows = []
+    for pose in found.poses:
+        right, down, forward, place = pose[:3].T
+        matrix = np.stack([down, right, -forward, place, [HEIGHT, WIDTH, FOCAL]], axis=1)
+        rows.append([*matrix.ravel(), near, far])
+    buffer = io.BytesIO()
+    np.save(buffer, np.array(rows))
+    files = {f"{folder}/images/IMG_{k:04d}.JPG": encoded(image, "JPEG") for k, image in enumerate(found.images)}
+    return files | {f"{folder}/poses_bounds.npy": buffer.getvalue()}

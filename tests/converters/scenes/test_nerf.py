@@ -1,5 +1,6 @@
 """Scenes of NeRF, instant-ngp, nerfstudio and COLMAP against the same scene in SRN's layout."""
 
+import io
 import json
 
 import numpy as np
@@ -21,6 +22,7 @@ from tests.converters.scenes.rendered import (
     WIDTH,
     as_blender,
     as_colmap,
+    as_llff,
     as_ngp,
     as_srn,
 )
@@ -216,6 +218,54 @@ def test_scenes_of_colmap_without_points_are_moved_by_their_cameras(pack):
     assert source.provenance["cameras"]["radius"] == 1.3
 
 
+def test_cameras_of_llff_are_those_of_the_scene_and_depths_say_where_it_lies(pack, reference):
+    path = pack(as_llff(FOUND))
+    found = opened(path, normalise="none", bound=1.0)
+    np.testing.assert_allclose(found.read(0)[..., :6], reference[..., :6], atol=1e-6)
+    source = opened(path)
+    assert source.domain.bound == 0.5
+    assert "points lie in the cube" in source.provenance["notes"][0]
+    scale = float(source.provenance["notes"][0].split("scale ")[1].split(",")[0])
+    half_view = np.hypot(WIDTH / 2, HEIGHT / 2) / FOCAL * 5.5  # of the farthest depth, to its corners
+    assert 0.5 / 1.1 / np.hypot(half_view, 1.5) < scale < 0.5 / 1.1 / 1.5
+
+
+def test_a_lens_of_colmap_that_distorts_may_be_passed_over_for_llffs(pack):
+    """As in nerf_llff_data, whose models of COLMAP have SIMPLE_RADIAL lenses."""
+    colmap = as_colmap(FOUND, "fern", model="SIMPLE_RADIAL", parameters=[FOCAL, 8, 6, 0.01])
+    model = {name: content for name, content in colmap.items() if "sparse" in name}
+    path = pack(as_llff(FOUND) | model)
+    assert "or take poses_bounds.npy by --format llff" in reason(path)
+    np.testing.assert_allclose(
+        opened(path, format="llff", normalise="none", bound=1.0).views(0).poses, FOUND.poses, atol=1e-12
+    )
+
+
+def npy(values):
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    return buffer.getvalue()
+
+
+ROWS = np.load(io.BytesIO(as_llff(FOUND)["fern/poses_bounds.npy"]))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (npy(ROWS[:5]), "has 5 views for 6 images"),
+        (npy(ROWS[:, :15]), r"shape \(6, 15\), expected floats \(views, 17\)"),
+        (npy(np.where(np.arange(17) == 16, 1.0, ROWS)), "goes from depth 2.5 to 1"),
+        (npy(ROWS * 2), "rotation of a pose must be rigid"),
+        (npy(np.array([{}] * 6, object)), "poses_bounds.npy"),
+        (b"x", "poses_bounds.npy"),
+    ],
+)
+def test_poses_of_llff_that_make_no_sense_are_refused_by_name(pack, content, words):
+    with pytest.raises(AssertionError, match=words):
+        raise AssertionError(reason(pack(as_llff(FOUND) | {"fern/poses_bounds.npy": content})))
+
+
 def test_a_lens_is_scaled_with_its_image(pack):
     """fl_x is told for w and h; images of half the size, as in images_2, are as good."""
     half = [image.reshape(6, 2, 8, 2, 4)[:, 0, :, 0] for image in FOUND.images]
@@ -406,8 +456,6 @@ def test_other_archives_say_what_was_expected(pack):
         opened(pack(as_srn(FOUND)))
     with pytest.raises(ArchiveError, match=r"lego/transforms_train\.json holds cameras .* `functa convert nerf`"):
         open_srn(pack(as_blender({"train": FOUND}), name="b"))
-    with pytest.raises(ArchiveError, match=r"poses_bounds\.npy \(LLFF\) is not read"):
-        opened(pack({"fern/poses_bounds.npy": b"x", "fern/images/a.png": b"x"}, name="c"))
 
 
 @pytest.mark.parametrize(
