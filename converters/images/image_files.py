@@ -130,6 +130,26 @@ def read_sized_image(data: bytes, options: ImageOptions) -> tuple[UInt8[np.ndarr
     return pixels.reshape(side, side, len(CHANNELS[options.mode])), size
 
 
+def read_as_stored(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "y x 4"]:
+    """Red, green, blue and opacity of a JPEG, PNG or WebP file as its pixels are stored: not turned, nor cropped.
+
+    Args:
+        data: The file.
+        max_pixels: Largest image that is decoded.
+
+    Raises:
+        MemberError: As for `read_image`.
+    """
+    options = ImageOptions(max_pixels=max_pixels)
+    image = _open(data, options)
+    _check_header(image, data, options)
+    take_room(4 * _BYTES_PER_PIXEL * image.size[0] * image.size[1])
+    try:
+        return np.asarray(image.convert("RGBA"))
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
+        raise MemberError(f"cannot be decoded: {shown(str(error))}") from error
+
+
 def _open(data: bytes, options: ImageOptions) -> ImageFile.ImageFile:
     """The image with its header read.
 

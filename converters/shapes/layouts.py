@@ -1,6 +1,5 @@
 """Models of an archive by the names of its members, in the layouts of ShapeNet or in folders."""
 
-import collections
 import dataclasses
 import posixpath
 import re
@@ -8,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from converters.archives.archive import Archive
+from converters.archives.listing import has_suffix, nothing_to_convert
 from converters.archives.streamed import StreamedTar
 from converters.folders import FolderLayout
 from converters.shapes.mesh_files import MESH_SUFFIXES
-from functa_store.errors import ArchiveError
+from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.splits import split_of_word
 from functa_store.support.shortening import shown
 
@@ -31,6 +31,7 @@ _PLAIN: dict[str, Kind] = {
     "model.surface.binvox": "surface",
     "model.obj": "mesh",
 }
+_POINTS, _NUM_TRIED = (".pts", ".xyz", ".pcd"), 10
 _VOXELS_IN_FOLDERS: dict[str, Kind] = {".solid": "solid", ".surface": "surface"}
 # Numbers of WordNet's nouns, and local ones of as many digits. Days such as 20240131 are none: no number is as high.
 _SYNSET = re.compile(r"(?!(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))[0-9]{8}", re.ASCII)
@@ -104,15 +105,37 @@ def find_models(archive: Archive | StreamedTar, *, any_folders: bool = False) ->
             _check_no_synsets(archive.name, stem, shapes)
         found = _folders(shapes)
     else:
-        kinds = collections.Counter(posixpath.splitext(m)[1].lower() or "no suffix" for m in archive.members)
-        what = ", ".join(f"{count} {shown(kind)}" for kind, count in kinds.most_common(5)) or "none that can be used"
-        raise ArchiveError(
-            f"{archive.name}: no shapes; found {what}, expected the layout of ShapeNetCore.v2 (SYNSET/MODEL/models/"
-            "model_normalized.solid.binvox), ShapeNetCore.v1 or ShapeNetVox32 (SYNSET/MODEL/model.obj or .binvox), or "
-            "folders of .off, .obj or .binvox"
+        expected = (
+            "the layout of ShapeNetCore.v2 (SYNSET/MODEL/models/model_normalized.solid.binvox), ShapeNetCore.v1 or "
+            "ShapeNetVox32 (SYNSET/MODEL/model.obj or .binvox), or folders of .off, .obj or .binvox"
         )
+        if points := _point_cloud(archive):
+            expected += (
+                f"; {shown(points)} holds points of surfaces, of which the insides are not known: convert the meshes "
+                "that they were taken from, such as those of ModelNet40.zip or ShapeNetCore"
+            )
+        raise nothing_to_convert(archive.name, archive.members, "shapes", expected, archive.rejects)
     used = {file for model in found.models for file in model.files.values()}
     return found._replace(models=_sorted(found.models), unused=[member for member in shapes if member not in used])
+
+
+def _point_cloud(archive: Archive | StreamedTar) -> str | None:
+    """A member with points instead of a shape, as in ModelNet40's normalised and resampled form; None if there is none.
+
+    Texts are known by the numbers in their first lines: x, y, z, and perhaps a normal or a colour.
+    """
+    for member in archive.members:
+        if posixpath.basename(member).startswith("ply_data_") or has_suffix(member, _POINTS):
+            return member
+    text = next((member for member in archive.members if re.search(r"_\d+\.txt$", member)), None)
+    if text is None or isinstance(archive, StreamedTar):
+        return text
+    try:
+        lines = archive.read(text).splitlines()[:_NUM_TRIED]
+        rows = [[float(word) for word in line.replace(b",", b" ").split()] for line in lines]
+    except (MemberError, ValueError):
+        return None
+    return text if len(rows) > 1 and len(rows[0]) in (3, 6, 7) and len(set(map(len, rows))) == 1 else None
 
 
 def is_synset(group: str) -> bool:

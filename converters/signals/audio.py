@@ -78,7 +78,8 @@ class AudioSource(Source):
         self._archive, self._options = archive, options
         files = [member for member in archive.members if has_suffix(member, SOUND_SUFFIXES)]
         if not files:
-            raise nothing_to_convert(archive.name, archive.members, "sound files", ".wav or .flac members")
+            expected = ".wav or .flac members"
+            raise nothing_to_convert(archive.name, archive.members, "sound files", expected, archive.rejects)
         self.format = form = _first_format(archive, files, options)
         self._kept = LRUCache[DecodedSound](DECODED_BYTES, keeps_last=True)
         found, rejects = self._survey(files, limits, report)

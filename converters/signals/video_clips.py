@@ -287,7 +287,7 @@ def list_clips(archive: Archive, path: str, options: VideoOptions) -> ListedClip
     folders = frame_folders(archive.members, _FRAME_SUFFIXES)
     if not films and not folders:
         expected = "folders of .jpg or .png frames, .gif, .mp4 or .npy members"
-        raise nothing_to_convert(archive.name, archive.members, "clips", expected)
+        raise nothing_to_convert(archive.name, archive.members, "clips", expected, archive.rejects)
     wanted = {name: frames for name, frames in (films | folders).items() if _is_below(name, options.folder)}
     if not wanted:
         raise ArchiveError(

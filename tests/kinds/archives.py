@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import wave
 import zipfile
 from collections.abc import Callable
@@ -94,6 +95,23 @@ def scenes(folder: Path) -> Path:
     return write_zip(folder / "cars.zip", members)
 
 
+def nerf(folder: Path) -> Path:
+    members: dict[str, bytes | str] = {}
+    for scene in range(EXAMPLES):
+        name = f"{'test' if scene % 4 == 3 else 'train'}/scene{scene}"
+        for split, angles in {"train": (0.1, 2.0, 4.1), "test": (1.0, 3.0)}.items():
+            frames = []
+            for view, angle in enumerate(angles):
+                picture = np.zeros((8, 8, 4), np.uint8)
+                picture[2:6, 2:6] = (*rng().integers(0, 200, 3) + scene, 255)
+                members[f"{name}/{split}/r_{view}.png"] = png(picture)
+                pose = looking_inwards(angle) @ np.diag([1.0, -1.0, -1.0, 1.0])  # x right, y up, z back
+                frames.append({"file_path": f"./{split}/r_{view}", "transform_matrix": pose.tolist()})
+            cameras = {"camera_angle_x": 0.9, "frames": frames}
+            members[f"{name}/transforms_{split}.json"] = json.dumps(cameras)
+    return write_zip(folder / "nerf.zip", members)
+
+
 def looking_inwards(angle: float) -> np.ndarray:
     """Camera to world, x right, y down, z forward, at 1.3 from the origin."""
     back = np.array([np.cos(angle), np.sin(angle), 0.0])
@@ -144,6 +162,7 @@ KINDS = {
     "voxels": Kind("voxels", voxels, ("z", "y", "x"), (8, 8, 8)),
     "shapenet": Kind("shapenet", shapenet, ("z", "y", "x"), (8, 8, 8), ("--resolution", "8")),
     "scenes": Kind("srn", scenes, ("z", "y", "x"), (8, 8, 8), ("--resolution", "8")),
+    "nerf": Kind("nerf", nerf, ("z", "y", "x"), (8, 8, 8), ("--resolution", "8", "--held-out-split", "test")),
     "climate": Kind("climate", climate, ("latitude", "longitude"), (8, 8), ("--variable", "t2m")),
     "sound": Kind("audio", sounds, ("t",), (64,), ("--samples", "64", "--sample-rate", "8000")),
     "video": Kind("video", clips, ("t", "y", "x"), (4, 8, 8), ("--frames", "4", "--resolution", "8")),

@@ -186,3 +186,75 @@ def test_of_two_layouts_in_one_archive_the_other_one_is_counted(pack):
     assert source.split.tolist() == ["train", "validation", "test"]  # of the file above the models
     assert len(notes) == 1
     assert notes[0].startswith(f"archive.zip: 2 files of shapes, such as v1/{PLANE}/m0/model.obj, are not taken")
+
+
+def modelnet(top, glued=False):
+    """As the zips are published: classes above splits, a readme, and what the system that packed them left there."""
+    content = encode_off(TALL, CUBE_FACES, glued)
+    splits = {"train": range(1, 9), "test": range(9, 11)}
+    files = {
+        f"{top}/{c}/{split}/{c}_{k:04d}.off": content
+        for c in ("bathtub", "night_stand")
+        for split, numbers in splits.items()
+        for k in numbers
+    }
+    others = ("README.txt", ".DS_Store", "bathtub/.DS_Store")
+    hidden = {f"__MACOSX/{top}/bathtub/train/._bathtub_0001.off": b"\0\5\x16\7", f"__MACOSX/{top}/._README.txt": b"x"}
+    return files | {f"{top}/{name}": b"x" for name in others} | hidden
+
+
+@pytest.mark.parametrize(("top", "glued"), [("ModelNet10", False), ("ModelNet40", True), ("modelnet40_aligned", True)])
+def test_modelnets_zips_as_published_keep_their_splits_and_classes(pack, top, glued):
+    source, notes = opened(pack(modelnet(top, glued), name=top))
+    assert len(source.ids) == 20
+    assert source.labels["class"].names == ("bathtub", "night_stand")
+    assert source.labels["class"].values.tolist() == [0] * 10 + [1] * 10
+    assert source.split.tolist() == (["test"] * 2 + ["train"] * 8) * 2
+    assert source.provenance["split"] == "published by folders"
+    assert source.provenance["up"] == "z"
+    assert source.rejects == []
+    assert notes == []
+    assert extents(source) == [8, 3, 3]  # long along the y of the file, which is not up
+
+
+@pytest.mark.parametrize("count", [4, 40, 490])
+def test_a_glued_header_may_begin_with_any_digit(pack, count):
+    """OFF490 is 490 vertices, and not OFF of four dimensions."""
+    corners = (
+        [*TALL, *[(0, 0, 0)] * (count - len(TALL))]
+        if count > len(TALL)
+        else [(0, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1)]
+    )
+    faces = CUBE_FACES if count > len(TALL) else [(0, 2, 1), (0, 1, 3), (0, 3, 2), (1, 2, 3)]
+    source, _ = opened(
+        pack({f"a/{split}/{k}.off": encode_off(corners, faces, True) for split in ("train", "test") for k in "ab"})
+    )
+    assert len(source.ids) == 4
+    assert source.read(0).any()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            f"modelnet40_normal_resampled/{c}/{c}_{k:04d}.txt": b"0.1,0.2,0.3,0,0,1\n" * 5
+            for c in "ab"
+            for k in range(3)
+        },
+        {
+            "modelnet40_ply_hdf5_2048/ply_data_train0.h5": b"\x89HDF\r\n\x1a\n",
+            "modelnet40_ply_hdf5_2048/test_files.txt": b"x",
+        },
+        {f"partanno/{PLANE}/points/{k}.pts": b"0.1 0.2 0.3\n" * 5 for k in range(3)},
+    ],
+)
+def test_point_clouds_are_refused_as_such(pack, files):
+    lists = {"d/modelnet40_shape_names.txt": b"a\nb\n", "d/filelist.txt": b"a/a_0001.txt\n"}
+    with pytest.raises(ArchiveError, match=r"holds points of surfaces, .*convert the meshes .*ModelNet40\.zip"):
+        opened(pack(files | lists))
+
+
+def test_other_texts_are_no_point_clouds(pack):
+    with pytest.raises(ArchiveError) as caught:
+        opened(pack({"log_1.txt": b"epoch 1\nloss 3\n", "b_2.txt": b"1 2\n3 4\n"}))
+    assert "points" not in str(caught.value)
