@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from converters.archives.archive import Archive, open_archive
+from converters.archives.known_archives import names_the_right_converter
 from converters.archives.memory_share import room
 from converters.scenes.views import Scene, SceneOptions, Views, categories, list_scenes, read_views
 from converters.survey import (
@@ -331,6 +332,7 @@ def open_srn(path: str | os.PathLike[str], *, report: Report = silent, **options
     return _open(path, *split_options(SceneOptions, options), report)
 
 
+@names_the_right_converter("srn")
 def _open(path: str | os.PathLike[str], options: SceneOptions, survey: SurveyOptions, report: Report) -> SceneSource:
     return SceneSource(open_archive(path), options, survey, report)
 
