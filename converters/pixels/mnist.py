@@ -167,7 +167,7 @@ def _find(archive: PlacedArchive, wanted: str | None, report: Report) -> dict[st
     sets: dict[str, dict[str, IdxName]] = {}
     for member in archive.members:
         said = idx_name(member)
-        if said is None and len(archive.members) == 1:  # one file, whatever it is called
+        if said is None and isinstance(archive, _FileAndLabels) and len(archive.members) == 1:  # whatever it is called
             said = IdxName("", "", False, False)
         if said is not None:
             sets.setdefault(said.data_set, {})[member] = said
