@@ -47,7 +47,7 @@ def _converted(title: str, kind: str) -> Known:
 
 CIFAR = _converted("CIFAR-10 or CIFAR-100", "cifar")
 MNIST = _converted("MNIST or another data set in IDX files", "mnist")
-MEDMNIST = _converted("MedMNIST", "medmnist")
+MEDMNIST = _converted("MedMNIST, or an .npz with an array of pictures per split", "medmnist")
 WEBDATASET = _converted("shards of a WebDataset", "webdataset")
 HUGGINGFACE = _converted("a data set in Parquet or Arrow files, as of Hugging Face", "huggingface")
 NERF = _converted("views with cameras in transforms.json or of COLMAP", "nerf")
@@ -71,7 +71,7 @@ _CIFAR_NAMES = {
 }  # fmt: skip
 _IDX_NAME = re.compile(r".*[-_.]idx[123][-_.](ubyte|int)(\.gz)?", re.IGNORECASE)
 _IDX_MAGIC = re.compile(rb"\0\0(\x08[\x01\x03]|\x0c\x02)")
-_MEDMNIST_NAME = re.compile(r"(train|val|test)_(images|labels)\.npy")
+_MEDMNIST_NAME = re.compile(r"(?:train|val|test)_(images|labels)\.npy|([xy])_(?:train|val|test)\.npy")
 _TRANSFORMS = re.compile(r"transforms(_\w+)?\.json")
 _OF_COLMAP = ({"cameras.bin", "images.bin"}, {"cameras.txt", "images.txt"})
 _BESIDE_IMAGES = {"cls", "json", "txt"}
@@ -203,7 +203,7 @@ def _of_names(raw: Sequence[bytes]) -> Known | None:
         return CIFAR
     if any(_IDX_NAME.fullmatch(base) for base in bases):
         return MNIST
-    if len({found[2] for base in bases if (found := _MEDMNIST_NAME.fullmatch(base))}) == 2:
+    if len({found.groups() for base in bases if (found := _MEDMNIST_NAME.fullmatch(base))}) == 2:
         return MEDMNIST
     if any(_TRANSFORMS.fullmatch(base) for base in bases) or any(files <= bases for files in _OF_COLMAP):
         return NERF

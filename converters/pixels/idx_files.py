@@ -28,16 +28,23 @@ class IdxName(NamedTuple):
     """What the name of a file says.
 
     Attributes:
-        data_set: Folder and beginning of the name, such as "emnist-balanced"; "" for MNIST's own.
+        folder: That it lies in.
+        prefix: Beginning of the name, such as "emnist-balanced"; "" for MNIST's own.
         part: Such as "train" or "t10k".
         is_labels: Whether it holds labels, and not pictures.
         is_packed: Whether it is compressed by its name.
     """
 
-    data_set: str
+    folder: str
+    prefix: str
     part: str
     is_labels: bool
     is_packed: bool
+
+    @property
+    def data_set(self) -> str:
+        """Folder and beginning of the name, by which sets of files are told apart."""
+        return posixpath.join(self.folder, self.prefix) if self.prefix else self.folder
 
     @property
     def split(self) -> str | None:
@@ -52,8 +59,9 @@ def idx_name(member: str) -> IdxName | None:
     found = _NAME.fullmatch(name)
     if found is None:
         return None
-    data_set = posixpath.join(folder, found["set"].rstrip("-_."))
-    return IdxName(data_set, found["part"], found["what"].lower() == "labels", found["gz"] is not None)
+    return IdxName(
+        folder, found["set"].rstrip("-_."), found["part"], found["what"].lower() == "labels", found["gz"] is not None
+    )
 
 
 class Idx(NamedTuple):

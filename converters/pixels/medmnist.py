@@ -36,7 +36,7 @@ from functa_store.sources.options import SurveyOptions, split_options
 from functa_store.sources.source import name_problem
 from functa_store.sources.splits import SPLITS, split_of_word
 
-_NAME = re.compile(r"(?P<split>[A-Za-z]+)_(?P<what>images|labels)\.npy")
+_NAME = re.compile(r"(?P<split>[A-Za-z]+)_(?P<what>images|labels)\.npy|(?P<keras>x|y)_(?P<of>[A-Za-z]+)\.npy")
 _NUM_CHANNELS = (1, 3)
 
 
@@ -66,7 +66,8 @@ def open_medmnist(path: str | os.PathLike[str], *, report: Report = silent, **op
     """A source over a data set of MedMNIST.
 
     Args:
-        path: An .npz with train_images, train_labels, val_images, ..., or a folder of these as .npy.
+        path: An .npz with train_images, train_labels, val_images, ..., or a folder of these as .npy; or with x_train,
+            y_train, x_test and y_test, as Keras has MNIST.
         report: Told of what is odd.
         **options: Fields of `NumberedOptions` and `SurveyOptions`, such as `class_names=("benign", "malignant")`.
 
@@ -94,7 +95,7 @@ def _open(path: str | os.PathLike[str], options: NumberedOptions, survey: Survey
     elif not options.class_names:
         what = "they stay numbers" if len(columns) == 1 else "labels are called by their columns"
         report(Note(message=f"{archive.name}: names no classes, so that {what}; --class-names gives them names"))
-    giver = f"arrays {', '.join(f'{_words(members, split)}_labels' for split in SPLITS if split in images)}"
+    giver = f"arrays {', '.join(_stem(members[split, 'labels']) for split in SPLITS if split in images)}"
     meaning = Meaning(
         converter="medmnist",
         published_by=f"published by arrays ({', '.join(sorted(_stem(members[split, 'images']) for split in images))})",
@@ -108,10 +109,6 @@ def _stem(member: str) -> str:
     return posixpath.basename(member).removesuffix(".npy")
 
 
-def _words(members: Mapping[tuple[str, str], str], split: str) -> str:
-    return _stem(members[split, "labels"]).removesuffix("_labels")
-
-
 def _num_bytes(archive: PlacedArchive) -> int:
     return sum(archive.place(member).stored for member in archive.members)
 
@@ -121,9 +118,10 @@ def _find(archive: PlacedArchive) -> dict[tuple[str, str], str]:
     found: dict[tuple[str, str], str] = {}
     for member in archive.members:
         said = _NAME.fullmatch(posixpath.basename(member))
-        split = split_of_word(said["split"]) if said else None
+        split = split_of_word(said["split"] or said["of"]) if said else None
         if said and split:
-            other = found.setdefault((split, said["what"]), member)
+            what = said["what"] or {"x": "images", "y": "labels"}[said["keras"]]
+            other = found.setdefault((split, what), member)
             if other != member:
                 raise ArchiveError(
                     f"{archive.name}: {other} and {member} are both of the split {split}; keep one of them"
@@ -133,7 +131,8 @@ def _find(archive: PlacedArchive) -> dict[tuple[str, str], str]:
             archive.name,
             archive.members,
             "arrays of MedMNIST",
-            "train_images.npy, train_labels.npy and the like in an .npz, as MedMNIST is published",
+            "train_images.npy, train_labels.npy and the like in an .npz, as MedMNIST is published, or x_train.npy and "
+            "y_train.npy",
             archive.rejects,
         )
     for split, what in list(found):

@@ -47,7 +47,7 @@ _QMNIST = (
     "class", "nist_series", "writer", "writer_digit", "nist_class", "nist_digit", "duplicate", "unused",
 )  # fmt: skip
 
-_LEAST_FILE_BYTES = 16
+_NUM_WEIGHED, _LYING = 500, 1.15
 _MOST_TEXT_BYTES = 1 << 16
 
 Orientation = Literal["as-stored", "transposed"]
@@ -88,18 +88,15 @@ def _open(path: str | os.PathLike[str], options: MnistOptions, survey: SurveyOpt
     if isinstance(archive, OneFile):
         archive = _FileAndLabels(os.path.abspath(path), archive)
     files = _find(archive, options.dataset, report)
-    data_set = next(iter(files.values())).data_set
-    transposed = options.orientation == "transposed"
-    if options.orientation is None and (transposed := posixpath.basename(data_set).lower().startswith("emnist")):
-        report(
-            Note(
-                message=f"{archive.name}: EMNIST's pictures are stored column by column and are turned upright; "
-                "--orientation as-stored keeps them"
-            )
-        )
-    kept = kept_blocks()
+    said, kept = next(iter(files.values())), kept_blocks()
+    transposed = said.prefix.lower().startswith("emnist")
+    if options.orientation is not None:
+        transposed = options.orientation == "transposed"
     opened = {member: read_idx(open_member(archive, member, kept)) for member in files}
     parts = _parts(archive.name, files, opened, transposed)
+    if said.prefix.lower().startswith("emnist"):
+        for note in _of_orientation(parts, transposed, is_asked=options.orientation is not None):
+            report(Note(message=f"{archive.name}: {note}"))
     names, by = _names(archive, files, parts, options.class_names)
     labels_by = _labels_by(files, opened)
     if by is not None:
@@ -116,7 +113,7 @@ def _open(path: str | os.PathLike[str], options: MnistOptions, survey: SurveyOpt
         published_by=published_by_files(member for member, said in files.items() if not said.is_labels),
         names={} if names is None else {"class": names},
         labels_by=labels_by,
-        facts={"orientation": "transposed" if transposed else "as-stored", "dataset": data_set or None},
+        facts={"orientation": "transposed" if transposed else "as-stored", "dataset": said.data_set or None},
     )
     return PixelSource(archive, parts, meaning, options, survey, report)
 
@@ -131,8 +128,8 @@ class _FileAndLabels:
         if said is not None:
             for other in sorted(os.listdir(folder)):
                 its = idx_name(other)
-                is_labels = its is not None and its.is_labels and its[:2] == said[:2]
-                if other != name and (is_labels or other == _mapping_of(said.data_set)):
+                is_labels = its is not None and its.is_labels and its[:3] == said[:3]
+                if other != name and (is_labels or other == _mapping_of(said)):
                     beside.append(other)
         self._files = {other: file if other == name else OneFile(os.path.join(folder, other)) for other in beside}
         self.members = sorted(self._files)
@@ -158,8 +155,8 @@ class _FileAndLabels:
             file.check_unchanged()
 
 
-def _mapping_of(data_set: str) -> str:
-    return f"{data_set}-mapping.txt"
+def _mapping_of(said: IdxName) -> str:
+    return posixpath.join(said.folder, f"{said.prefix}-mapping.txt")
 
 
 def _find(archive: PlacedArchive, wanted: str | None, report: Report) -> dict[str, IdxName]:
@@ -168,14 +165,14 @@ def _find(archive: PlacedArchive, wanted: str | None, report: Report) -> dict[st
     for member in archive.members:
         said = idx_name(member)
         if said is None and isinstance(archive, _FileAndLabels) and len(archive.members) == 1:  # whatever it is called
-            said = IdxName("", "", False, False)
+            said = IdxName("", "", "", False, False)
         if said is not None:
             sets.setdefault(said.data_set, {})[member] = said
     sets = {name: files for name, files in sets.items() if any(not said.is_labels for said in files.values())}
     if not sets:
         raise nothing_to_convert(archive.name, archive.members, "pictures in IDX files", _IDX, archive.rejects)
     if wanted is not None:
-        chosen = [name for name in sets if wanted in (name, posixpath.basename(name), name or ".")]
+        chosen = [name for name in sets if wanted == (name or ".") or wanted in name.split("/")]
         if len(chosen) != 1:
             raise ConfigError(
                 f"{archive.name}: dataset={wanted!r} names {len(chosen)} of {_listed(sets)}, expected one"
@@ -257,6 +254,36 @@ def _parts(name: str, files: Mapping[str, IdxName], opened: Mapping[str, Idx], t
     return found
 
 
+def _of_orientation(parts: Sequence[Part], transposed: bool, *, is_asked: bool) -> list[str]:
+    """What is to be said of how EMNIST's characters are turned, in words."""
+    other, notes = "as-stored" if transposed else "transposed", list[str]()
+    if not is_asked:
+        notes.append(
+            f"EMNIST's pictures are stored column by column and are turned upright; --orientation {other} keeps them"
+        )
+    if (ratio := _width_to_height(parts)) > _LYING:
+        notes.append(
+            f"characters are {ratio:.2f} times as wide as tall, which upright ones are not: they may have been turned "
+            f"before; --orientation {other} turns them"
+        )
+    return notes
+
+
+def _width_to_height(parts: Sequence[Part]) -> float:
+    """How much further ink spreads along x than along y, in the first pictures; written characters are taller."""
+    part = parts[0]
+    ink = sum(
+        (part.read(k)[..., 0].astype(np.float64) for k in range(min(part.count, _NUM_WEIGHED))), np.zeros(part.grid)
+    )
+    if not ink.any():
+        return 1.0
+    spreads = []
+    for axis in (0, 1):
+        weights, place = ink.sum(axis=1 - axis) / ink.sum(), np.arange(part.grid[axis])
+        spreads.append(float(weights @ (place - weights @ place) ** 2))
+    return (spreads[1] / spreads[0]) ** 0.5 if spreads[0] else 1.0
+
+
 def _reader(images: Idx, transposed: bool) -> Any:
     rows, columns = images.shape[1:]
 
@@ -293,7 +320,7 @@ def _names(
     """Names of the classes, and who gives them."""
     if given:
         return class_names(given, "class_names"), "class_names"
-    mapping = _mapping_of(next(iter(files.values())).data_set)
+    mapping = _mapping_of(next(iter(files.values())))
     if mapping in archive.members:
         return _mapped(archive, mapping), posixpath.basename(mapping)
     packed = [member for member, said in files.items() if said.is_labels and said.is_packed]

@@ -63,6 +63,21 @@ def test_classes_can_be_named(tmp_path):
     assert open_medmnist(tmp_path / "a.npz", class_names=("no", "yes")).labels["class"].names == ("no", "yes")
 
 
+def test_arrays_as_keras_names_them_are_read(tmp_path):
+    given = {
+        "x_train": pixels(5, 8, 8),
+        "y_train": np.arange(5),
+        "x_test": pixels(2, 8, 8, seed=1),
+        "y_test": np.arange(2),
+    }
+    np.savez(tmp_path / "mnist.npz", **given)
+    source = open_medmnist(tmp_path / "mnist.npz")
+    assert source.split.tolist() == ["train"] * 5 + ["test"] * 2
+    np.testing.assert_array_equal(source.read(6)[..., 0], given["x_test"][1])
+    assert source.labels["class"].values.tolist() == [0, 1, 2, 3, 4, 0, 1]
+    assert source.provenance["labels_by"] == {"class": "arrays y_train, y_test"}
+
+
 def test_volumes_are_not_resized(tmp_path):
     np.savez(tmp_path / "a.npz", **arrays(8, 8, 8))
     with pytest.raises(ConfigError, match=r"resolution=64, .* are for pictures, and this holds volumes of \(8, 8, 8\)"):

@@ -45,6 +45,30 @@ def test_emnist_is_turned_upright_and_named_by_its_mapping(tmp_path):
     np.testing.assert_array_equal(as_stored.read(1)[..., 0], arrays["train"][0][1])
 
 
+@pytest.mark.parametrize("upright", [True, False])
+def test_emnist_that_lies_on_its_side_is_said(tmp_path, upright):
+    files, arrays = idx_files("emnist-digits-", parts=("train", "test"), packed=False)
+    strokes = np.zeros_like(arrays["train"][0])
+    strokes[:, 12:15, 4:24] = 255  # a stroke along the columns of the file
+    files["emnist-digits-train-images-idx3-ubyte"] = idx(strokes if upright else strokes.transpose(0, 2, 1))
+    notes = []
+    open_mnist(write_folder(tmp_path, files), report=notes.append)
+    assert ("times as wide as tall" in str(notes)) != upright
+    assert ("--orientation as-stored turns them" in str(notes)) != upright
+
+
+def test_sets_are_told_apart_by_folders_and_a_folder_is_no_name(tmp_path):
+    """As torchvision's root has MNIST/raw and FashionMNIST/raw; a folder called emnist turns nothing."""
+    files, arrays = idx_files()
+    folders = {f"{folder}/raw/{name}": content for folder in ("MNIST", "emnist") for name, content in files.items()}
+    path = write_folder(tmp_path, folders)
+    with pytest.raises(ArchiveError, match="several sets of pictures, MNIST/raw, emnist/raw; name one by --dataset"):
+        open_mnist(path)
+    source = open_mnist(path, dataset="emnist")
+    assert (source.provenance["dataset"], source.provenance["orientation"]) == ("emnist/raw", "as-stored")
+    np.testing.assert_array_equal(source.read(0)[..., 0], arrays["train"][0][0])
+
+
 def test_one_of_several_sets_is_asked_for(tmp_path):
     files = {}
     for name in ("balanced", "digits"):
