@@ -152,7 +152,7 @@ def _of_content(head: bytes, names: Callable[[], Iterator[bytes]], path: str) ->
             return CIFAR
         return DEEPMIND if _PICKLED.search(head) or path.endswith(".npz") else None
     if head[257:262] == b"ustar" or path.endswith((".tar", ".tgz")):
-        return _of_names(list(itertools.islice(names(), _MOST_NAMES)))
+        return _of_names(list(itertools.islice(names(), _MOST_NAMES)), is_tar=True)
     return _of_names([os.fsencode(path)])
 
 
@@ -192,8 +192,8 @@ def _of_folder(path: str) -> Known | None:
     return found
 
 
-def _of_names(raw: Sequence[bytes]) -> Known | None:
-    """The kind of an archive by the names of its members."""
+def _of_names(raw: Sequence[bytes], *, is_tar: bool = False) -> Known | None:
+    """The kind of an archive by the names of its members; only tars are shards of a WebDataset."""
     names = [name.decode("utf-8", "backslashreplace") for name in raw]
     bases = {posixpath.basename(name) for name in names}
     folders = {posixpath.basename(posixpath.dirname(name)) for name in names}
@@ -213,7 +213,7 @@ def _of_names(raw: Sequence[bytes]) -> Known | None:
         return HUGGINGFACE
     if bases & {"list_attr_celeba.txt", "list_eval_partition.txt", "list_attr_celeba.csv"}:
         return CELEBA
-    return WEBDATASET if _is_webdataset(names) else _by_suffix(names)
+    return WEBDATASET if is_tar and _is_webdataset(names) else _by_suffix(names)
 
 
 def _is_webdataset(names: Sequence[str]) -> bool:

@@ -129,6 +129,12 @@ def test_images_of_a_webdataset_come_with_a_note(tmp_path):
     assert "whose labels are not read here, but by `functa convert webdataset`" in str(notes)
 
 
+def test_texts_beside_images_in_a_folder_make_no_webdataset(tmp_path):
+    found = recognised(write_folder(tmp_path, WDS))
+    assert found is not None
+    assert found.kind == "images"
+
+
 @pytest.mark.parametrize("content", [b"", b"\x1f\x8b", b"PK\3\4", gzip.compress(b"")[:12], b"\x80\x04", bytes(1024)])
 def test_damage_is_of_no_kind(tmp_path, content):
     assert recognised(written(tmp_path, "a.bin", content)) is None
