@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from converters.archives.archive import Archive, open_archive, read_file
+from converters.archives.known_archives import names_the_right_converter
 from converters.archives.plain_files import checked_path
 from converters.images.image_files import ImageOptions
 from converters.images.images import (
@@ -316,6 +317,7 @@ def open_celeba(path: str | os.PathLike[str], *, report: Report = silent, **opti
     return _open(path, *split_options(CelebaOptions, options), report)
 
 
+@names_the_right_converter("celeba")
 def _open(path: str | os.PathLike[str], options: CelebaOptions, survey: SurveyOptions, report: Report) -> ImageSource:
     archive = open_archive(path)
     everything = list_images(archive)

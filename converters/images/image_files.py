@@ -124,10 +124,22 @@ def read_sized_image(data: bytes, options: ImageOptions) -> tuple[UInt8[np.ndarr
         image = _flatten(_turn_upright(image), options)
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
         raise MemberError(f"cannot be decoded: {shown(str(error))}") from error
-    box = _crop_box(*image.size, options.window())
-    side = options.resolution
-    pixels = np.asarray(image.resize((side, side), Image.Resampling.LANCZOS, box=box))
-    return pixels.reshape(side, side, len(CHANNELS[options.mode])), size
+    return square_pixels(image, options.window(), options.resolution), size
+
+
+def square_pixels(
+    image: Image.Image, window: str | float, resolution: int | None = None
+) -> UInt8[np.ndarray, "y x channel"]:
+    """The centred square of an image, resized.
+
+    Args:
+        image: Of mode "RGB" or "L".
+        window: "square", or a fraction of the largest centred square; see `ImageOptions.window`.
+        resolution: Pixels per side; None keeps those of the square.
+    """
+    box = _crop_box(*image.size, window)
+    side = box[2] - box[0] if resolution is None else resolution
+    return np.asarray(image.resize((side, side), Image.Resampling.LANCZOS, box=box)).reshape(side, side, -1)
 
 
 def read_as_stored(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "y x 4"]:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from converters.archives.archive import Archive, open_archive
+from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import has_suffix, not_wanted, nothing_to_convert
 from converters.archives.memory_share import room
 from converters.folders import FolderLayout
@@ -73,6 +74,7 @@ class Catalogue:
         facts: More for the provenance.
         label_files: Base names of members that are no images but are read otherwise.
         left_out: Images that are not taken, and why.
+        ids: Of the examples, if they are not the names of the images.
     """
 
     images: Sequence[str]
@@ -85,6 +87,7 @@ class Catalogue:
     facts: Mapping[str, Any]
     label_files: Sequence[str] = ()
     left_out: Sequence[Reject] = ()
+    ids: Sequence[str] | None = None
 
 
 class ImageSource(Source):
@@ -119,7 +122,8 @@ class ImageSource(Source):
         channels = CHANNELS[options.mode]
         self.domain = CellGrid(axes=("y", "x"), resolution=(options.resolution,) * 2)
         self.features = FeatureSpec(channels=channels, scale=1 / 255)
-        self.ids = [catalogue.images[int(k)] for k in keep]
+        self._members = [catalogue.images[int(k)] for k in keep]
+        self.ids = self._members if catalogue.ids is None else [catalogue.ids[int(k)] for k in keep]
         self.split = _split(archive.name, catalogue, keep)
         self.labels = {k: dataclasses.replace(v, values=v.values[keep]) for k, v in catalogue.labels.items()}
         read_as = {**options.to_plain(), "crop": options.window()}
@@ -138,9 +142,9 @@ class ImageSource(Source):
         """
         try:
             with room():
-                return read_image(self._archive.read(self.ids[index]), self._options)
+                return read_image(self._archive.read(self._members[index]), self._options)
         except MemberError as error:
-            raise MemberError(f"{self._archive.name}/{self.ids[index]}: {error}") from error
+            raise MemberError(f"{self._archive.name}/{self._members[index]}: {error}") from error
 
     def check_unchanged(self) -> None:
         """See `FileSource.check_unchanged`."""
@@ -287,6 +291,7 @@ def open_images(path: str | os.PathLike[str], *, report: Report = silent, **opti
     return _open(path, *split_options(FolderOptions, options), report)
 
 
+@names_the_right_converter("images")
 def _open(path: str | os.PathLike[str], options: FolderOptions, survey: SurveyOptions, report: Report) -> ImageSource:
     archive = open_archive(path)
     images, left_out = list_images(archive), list[Reject]()

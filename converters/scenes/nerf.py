@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float64, UInt8
 from PIL import Image, ImageColor
 
 from converters.archives.archive import Archive, open_archive
+from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import has_suffix, nothing_to_convert
 from converters.archives.memory_share import check_wanted
 from converters.archives.plain_files import shown
@@ -420,6 +421,7 @@ def open_nerf(path: str | os.PathLike[str], *, report: Report = silent, **option
     return _open(path, *split_options(NerfOptions, options), report)
 
 
+@names_the_right_converter("nerf")
 def _open(path: str | os.PathLike[str], options: NerfOptions, survey: SurveyOptions, report: Report) -> SceneSource:
     archive = open_archive(path)
     return SceneSource(archive, NerfLayout(archive, options), options, survey, report)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from converters.archives.archive import Archive, open_archive
+from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import nothing_to_convert
 from converters.scenes.scene_source import SceneSource
 from converters.scenes.views import SceneOptions, SrnScene, Views, list_scenes, read_views
@@ -130,6 +131,7 @@ def open_srn(path: str | os.PathLike[str], *, report: Report = silent, **options
     return _open(path, *split_options(SceneOptions, options), report)
 
 
+@names_the_right_converter("srn")
 def _open(path: str | os.PathLike[str], options: SceneOptions, survey: SurveyOptions, report: Report) -> SceneSource:
     archive = open_archive(path)
     return SceneSource(archive, SrnLayout(archive, options), options, survey, report)

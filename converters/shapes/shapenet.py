@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from converters.archives.archive import Archive
+from converters.archives.known_archives import names_the_right_converter
 from converters.archives.streamed import StreamedTar, open_shapes
 from converters.shapes.layouts import Found, Model, find_models, is_synset
 from converters.shapes.shape_files import (
@@ -150,6 +151,7 @@ def open_shapenet(path: str | os.PathLike[str], *, report: Report = silent, **op
     return _open(path, *split_options(ShapenetOptions, options), report)
 
 
+@names_the_right_converter("shapenet")
 def _open(path: str | os.PathLike[str], options: ShapenetOptions, survey: SurveyOptions, report: Report) -> ShapeSource:
     archive = open_shapes(path)
     found = find_models(archive, any_folders=options.up is not None)

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from converters.archives.known_archives import names_the_right_converter
 from converters.archives.plain_files import Stamps, stamps_of
 from converters.arrays import array_files
 from converters.arrays.array_files import ArrayFile, decoder_of, read_beside
@@ -414,6 +415,7 @@ def open_voxels(path: str | os.PathLike[str], *, report: Report = silent, **opti
     return _open(path, *split_options(VoxelsOptions, options), report)
 
 
+@names_the_right_converter("voxels")
 def _open(path: str | os.PathLike[str], options: VoxelsOptions, survey: SurveyOptions, report: Report) -> VoxelSource:
     chosen = {"array": options.array, "labels": options.labels, "split": options.split_array}
     path = os.path.abspath(path)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from converters.archives.archive import Archive, open_archive_or_file
+from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import has_suffix, not_wanted, nothing_to_convert
 from converters.archives.memory_share import DECODED_BYTES, room
 from converters.folders import group_by_files
@@ -241,6 +242,7 @@ def open_audio(path: str | os.PathLike[str], *, report: Report = silent, **optio
     return _open(path, *split_options(SoundOptions, options), report)
 
 
+@names_the_right_converter("audio")
 def _open(path: str | os.PathLike[str], options: SoundOptions, survey: SurveyOptions, report: Report) -> AudioSource:
     return AudioSource(open_archive_or_file(path, SOUND_SUFFIXES), options, survey, report)
 

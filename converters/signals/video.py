@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from converters.archives.archive import Archive, open_archive_or_file
+from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import not_wanted
 from converters.archives.memory_share import room
 from converters.folders import group_by_files
@@ -211,6 +212,7 @@ def open_video(path: str | os.PathLike[str], *, report: Report = silent, **optio
     return _open(path, *split_options(VideoOptions, options), report)
 
 
+@names_the_right_converter("video")
 def _open(path: str | os.PathLike[str], options: VideoOptions, survey: SurveyOptions, report: Report) -> VideoSource:
     return VideoSource(open_archive_or_file(path, CLIP_SUFFIXES), os.fspath(path), options, survey, report)
 

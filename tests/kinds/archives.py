@@ -1,8 +1,10 @@
 """One small archive of every kind that can be converted, made on the fly."""
 
 import dataclasses
+import gzip
 import io
 import json
+import tarfile
 import wave
 import zipfile
 from collections.abc import Callable
@@ -157,6 +159,57 @@ def arrays(folder: Path) -> Path:
     return folder / "arrays.npz"
 
 
+def cifar(folder: Path) -> Path:
+    """The binary version of CIFAR-10, in a compressed tar: a label and three planes for each picture."""
+    records = rng().integers(0, 256, (EXAMPLES, 1 + 3 * 32 * 32), dtype=np.uint8)
+    records[:, 0] %= 10
+    batches = {f"data_batch_{k + 1}.bin": records[k : k + 1] for k in range(5)} | {"test_batch.bin": records[5:]}
+    with tarfile.open(folder / "cifar-10-binary.tar.gz", "w:gz") as archive:
+        for name, batch in batches.items():
+            add_to_tar(archive, f"cifar-10-batches-bin/{name}", batch.tobytes())
+    return folder / "cifar-10-binary.tar.gz"
+
+
+def mnist(folder: Path) -> Path:
+    (folder / "mnist").mkdir()
+    for part, count in (("train", EXAMPLES - 2), ("t10k", 2)):
+        pictures = rng().integers(0, 256, (count, 8, 8), dtype=np.uint8)
+        files = {
+            "images-idx3": (b"\0\0\x08\3", pictures),
+            "labels-idx1": (b"\0\0\x08\1", np.arange(count, dtype=np.uint8)),
+        }
+        for name, (magic, values) in files.items():
+            content = magic + np.array(values.shape, ">u4").tobytes() + values.tobytes()
+            (folder / f"mnist/{part}-{name}-ubyte.gz").write_bytes(gzip.compress(content, mtime=0))
+    return folder / "mnist"
+
+
+def medmnist(folder: Path) -> Path:
+    arrays = {}
+    for split, count in (("train", EXAMPLES - 3), ("val", 2), ("test", 1)):
+        arrays[f"{split}_images"] = rng().integers(0, 256, (count, 8, 8, 8), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(count, dtype=np.uint8)[:, None] % 2
+    np.savez_compressed(folder / "nodulemnist3d.npz", **arrays)
+    return folder / "nodulemnist3d.npz"
+
+
+def webdataset(folder: Path) -> Path:
+    (folder / "shards").mkdir()
+    pictures = rng().integers(0, 256, (EXAMPLES, 8, 8, 3), dtype=np.uint8)
+    for shard in range(2):
+        with tarfile.open(folder / f"shards/{('train', 'val')[shard]}-000.tar", "w") as archive:
+            for k in range(shard * (EXAMPLES - 2), (EXAMPLES - 2, EXAMPLES)[shard]):
+                add_to_tar(archive, f"{k:06}.png", png(pictures[k]))
+                add_to_tar(archive, f"{k:06}.cls", str(k % 3).encode())
+    return folder / "shards"
+
+
+def add_to_tar(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    archive.addfile(info, io.BytesIO(content))
+
+
 KINDS = {
     "images": Kind("images", images, ("y", "x"), (8, 8), ("--resolution", "8")),
     "voxels": Kind("voxels", voxels, ("z", "y", "x"), (8, 8, 8)),
@@ -167,4 +220,8 @@ KINDS = {
     "sound": Kind("audio", sounds, ("t",), (64,), ("--samples", "64", "--sample-rate", "8000")),
     "video": Kind("video", clips, ("t", "y", "x"), (4, 8, 8), ("--frames", "4", "--resolution", "8")),
     "arrays": Kind("arrays", arrays, ("x",), (16,)),
+    "cifar": Kind("cifar", cifar, ("y", "x"), (32, 32)),
+    "mnist": Kind("mnist", mnist, ("y", "x"), (8, 8)),
+    "medmnist": Kind("medmnist", medmnist, ("z", "y", "x"), (8, 8, 8)),
+    "webdataset": Kind("webdataset", webdataset, ("y", "x"), (8, 8), ("--resolution", "8")),
 }
