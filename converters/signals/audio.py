@@ -34,7 +34,7 @@ from functa_store.plugins import Converter, Preset
 from functa_store.progress import Report, silent
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions, split_options
-from functa_store.sources.source import Reject, Source, check_source
+from functa_store.sources.source import Label, Reject, Source, check_source
 from functa_store.support.memory import LRUCache
 
 # The others cannot be read, but become rejects and do not vanish.
@@ -89,8 +89,8 @@ class AudioSource(Source):
         self.features = _amplitudes(CHANNELS[form.num_channels])
         self.ids = [f"{file}#{k}" for file, k in self._places]
         places = [file for file, _ in self._places]
-        self.split, rule = group_split(places, "file", "window")
-        self.labels = group_labels(places, "file")
+        self.split, rule = self._splits_of(places)
+        self.labels = self._labels_of(places)
         self.provenance = {
             "converter": "audio",
             "archive": archive.name,
@@ -128,6 +128,14 @@ class AudioSource(Source):
     def check_unchanged(self) -> None:
         """See `FileSource.check_unchanged`."""
         self._archive.check_unchanged()
+
+    def _splits_of(self, places: Sequence[str]) -> tuple[np.ndarray, str]:
+        """The split of each window by its file, and who says so."""
+        return group_split(places, "file", "window")
+
+    def _labels_of(self, places: Sequence[str]) -> dict[str, Label]:
+        """Labels of each window by its file."""
+        return group_labels(places, "file")
 
     def _survey(
         self, files: Sequence[str], limits: SurveyOptions, report: Report

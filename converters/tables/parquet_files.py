@@ -1,0 +1,423 @@
+"""Parquet files on a disk or a web server: footers, columns by row group, and single values of a column of bytes."""
+
+import hashlib
+import io
+import json
+import posixpath
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from converters.archives.archive import file_sha256
+from converters.archives.listing import check_size
+from converters.archives.memory_share import take_room
+from converters.archives.packed import RandomFile
+from converters.archives.plain_files import FileStamps, shown
+from converters.tables.parquet_pages import (
+    LENGTH_BYTES,
+    MAGIC,
+    Leaf,
+    Pages,
+    ReadAt,
+    can_unpack,
+    find_pages,
+    places_in_page,
+    read_page,
+)
+from functa_store.errors import ArchiveError, FunctaStoreError, MemberError
+from functa_store.store.storage.objects import open_objects
+from functa_store.support.memory import LRUCache
+from functa_store.support.optional import require
+
+PAGE_BYTES = 128 << 20
+"""Bytes of unpacked pages that stay in memory."""
+
+_MOST_FOOTER, _TAIL = 1 << 26, 8
+_MOST_ROWS = 1 << 26
+_MOST_GROUP_BYTES = 1 << 30
+_FETCHED_AT_ONCE = 1 << 25
+_LFS = b"version https://git-lfs"
+_LOCKS = 16
+_CHUNK = -1
+
+
+class RandomAccess(Protocol):
+    """What is read at any offset: a `RandomFile` or a `RemoteFile`."""
+
+    name: str
+    size: int
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Exactly `count` bytes; raises MemberError if they cannot be had."""
+        ...
+
+
+class RemoteFile:
+    """A file on a web server, read by ranges; requests are repeated where the network fails.
+
+    Args:
+        url: Its address, without credentials or a query.
+
+    Raises:
+        ArchiveError: If it is not there, or the server does not say how long it is.
+    """
+
+    def __init__(self, url: str) -> None:
+        folder, _, self._key = url.rpartition("/")
+        self.path, self.name = url, self._key
+        try:
+            self._objects = open_objects(folder)
+            size = self._objects.size(self._key) if self._key else None
+        except (FunctaStoreError, FileNotFoundError) as error:
+            raise ArchiveError(f"{url}: cannot be reached: {error}") from error
+        if size is None:
+            raise ArchiveError(f"{url}: the server has no such file")
+        self.size = size
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Exactly `count` bytes.
+
+        Raises:
+            MemberError: If the server does not give them.
+        """
+        if offset + count > self.size:
+            raise MemberError(f"reaches to byte {offset + count}, but the file ends at {self.size}: truncated")
+        if count == 0:
+            return b""
+        try:
+            return bytes(self._objects.read_ranges(self._key, [offset], [count])[0])
+        except (FunctaStoreError, FileNotFoundError) as error:
+            raise MemberError(f"cannot be fetched: {shown(str(error))}") from error
+
+
+class ParquetTable:
+    """One Parquet file, its footer read.
+
+    Args:
+        file: Where it is.
+        place: What ids and messages call it, such as "train/train-00000-of-00001".
+
+    Attributes:
+        place: See above.
+        num_rows: Rows of the file.
+        group_rows: First row of each row group, and behind the last one the number of rows.
+        schema: Of its columns, a `pyarrow.Schema`.
+        features: What the library `datasets` has written of each column, if it has.
+
+    Raises:
+        ArchiveError: If it is no Parquet file that can be read.
+    """
+
+    def __init__(self, file: RandomAccess, place: str) -> None:
+        require("pyarrow.parquet", extra="huggingface")
+        self.place, self._file = place, file
+        self._footer = _footer(file)
+        self._metadata = _parsed(file, self._footer)
+        self.num_rows = int(self._metadata.num_rows)
+        rows = [self._metadata.row_group(k).num_rows for k in range(self._metadata.num_row_groups)]
+        self.group_rows = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)]).astype(np.int64)
+        if min(rows, default=0) < 0 or self.group_rows[-1] != self.num_rows or self.num_rows > _MOST_ROWS:
+            raise ArchiveError(
+                f"{file.name}: its footer says {self.num_rows} rows, and {self.group_rows[-1]} in row groups, expected "
+                f"equal numbers up to {_MOST_ROWS}; fetch it again"
+            )
+        try:
+            self.schema = self._metadata.schema.to_arrow_schema()
+        except Exception as error:  # whatever pyarrow cannot make a type of
+            raise ArchiveError(f"{file.name}: has a schema that cannot be read: {shown(str(error))}") from error
+        self.features = _features(self._metadata.metadata or {}, file.name)
+        self._own = threading.local()
+
+    def identity(self, *, whole: bool) -> str:
+        """Digest of the file; of one on a server, of its footer, which has all sizes and places, and its length."""
+        if whole and isinstance(self._file, RandomFile):
+            return file_sha256(self._file.path)
+        return hashlib.sha256(self._footer + str(self._file.size).encode()).hexdigest()
+
+    def stamps(self) -> FileStamps | None:
+        """What tells whether a file of a disk is changed."""
+        return FileStamps([self._file.path]) if isinstance(self._file, RandomFile) else None
+
+    def check_unchanged(self) -> None:
+        """Compare the footer of a file on a server with what it was.
+
+        Raises:
+            ArchiveError: If it is another one.
+        """
+        if isinstance(self._file, RemoteFile) and _footer(RemoteFile(self._file.path)) != self._footer:
+            raise ArchiveError(
+                f"{self._file.path}: was changed while it was being converted, so that the functaset would be of no "
+                "archive that exists; convert again into an empty path"
+            )
+
+    def batches(self, columns: Sequence[str], start: int = 0, stop: int | None = None) -> Iterator[Any]:
+        """Some columns of rows `start` to `stop`, a row group at a time, as `pyarrow.Table`s.
+
+        Raises:
+            ArchiveError: If they cannot be decoded.
+        """
+        stop = self.num_rows if stop is None else stop
+        for group in range(len(self.group_rows) - 1):
+            low, high = int(self.group_rows[group]), int(self.group_rows[group + 1])
+            if high <= start or low >= stop:
+                continue
+            table = self.read_group(group, columns)
+            yield table.slice(max(0, start - low), min(stop, high) - max(start, low))
+
+    def read_group(self, group: int, columns: Sequence[str]) -> Any:
+        """Some columns of one row group, as a `pyarrow.Table`.
+
+        Raises:
+            MemberError: If they cannot be decoded, or unpack to more than memory should hold; the reason alone.
+        """
+        chunks = self._metadata.row_group(group)
+        paths = [self._metadata.schema.column(k).path for k in range(chunks.num_columns)]
+        taken = [any(path == name or path.startswith(f"{name}.") for name in columns) for path in paths]
+        size = sum(
+            max(chunks.column(k).total_uncompressed_size, chunks.column(k).total_compressed_size)
+            for k in np.flatnonzero(taken).tolist()
+        )
+        if size > _MOST_GROUP_BYTES:
+            raise MemberError(
+                f"is in a row group of {size} bytes, more than the {_MOST_GROUP_BYTES} that are held in memory; write "
+                "the file again with fewer rows in a group"
+            )
+        take_room(size)
+        try:
+            table = self._reader().read_row_group(group, columns=list(columns), use_threads=False)
+        except Exception as error:  # pyarrow raises nearly anything on damaged data, and what a server says comes along
+            raise MemberError(f"is in a row group that cannot be decoded: {shown(str(error))}") from error
+        if table.num_rows != chunks.num_rows or table.num_columns != len(columns):
+            raise MemberError(f"is in a damaged row group: {table.num_rows} of {chunks.num_rows} rows")
+        return table
+
+    def _reader(self) -> Any:
+        """One per thread: they share a position."""
+        if not hasattr(self._own, "reader"):
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            file = pa.PythonFile(_Stream(self._file), mode="r")
+            self._own.reader = pq.ParquetFile(file, metadata=self._metadata, pre_buffer=True)
+        return self._own.reader
+
+    def values(self, path: str) -> "BytesColumn":
+        """A column of bytes or texts, which may be a field of a struct, by the names down to it joined by dots.
+
+        Raises:
+            ArchiveError: If there is none, or it is compressed in a way that cannot be read.
+        """
+        schema = self._metadata.schema
+        leaf = next((k for k in range(self._metadata.num_columns) if schema.column(k).path == path), None)
+        if (
+            leaf is None
+            or schema.column(leaf).physical_type != "BYTE_ARRAY"
+            or schema.column(leaf).max_repetition_level
+        ):
+            raise ArchiveError(f"{self._file.name}: has no column {path!r} of bytes, expected one as in other files")
+        chunks = [self._metadata.row_group(k).column(leaf) for k in range(len(self.group_rows) - 1)]
+        if unknown := next((c.compression for c in chunks if not can_unpack(c.compression)), None):
+            raise ArchiveError(f"{self._file.name}: column {path!r} has the compression {unknown}; write it with zstd")
+        starts = [c.dictionary_page_offset or c.data_page_offset for c in chunks]
+        starts = [min(s, c.data_page_offset) for s, c in zip(starts, chunks, strict=True)]
+        spans = [(start, start + c.total_compressed_size) for start, c in zip(starts, chunks, strict=True)]
+        if any(not len(MAGIC) <= low <= high <= self._file.size for low, high in spans):
+            raise ArchiveError(f"{self._file.name}: column {path!r} lies beyond the end of the file; fetch it again")
+        codecs = [c.compression for c in chunks]
+        return BytesColumn(self._file, self.group_rows, spans, codecs, schema.column(leaf).max_definition_level)
+
+
+class BytesColumn:
+    """Values of a column of bytes, read one by one; safe to call from threads.
+
+    Of a column that is not compressed, as `datasets` writes images today, a value is read from where it lies in the
+    file once its page was seen. Of others the page is unpacked, and stays in memory for a while.
+
+    Args:
+        file: Where it is.
+        group_rows: As for `ParquetTable`.
+        spans: Where the column begins and ends in each row group.
+        codecs: Compression of each.
+        optional: As for `Leaf`.
+    """
+
+    def __init__(
+        self,
+        file: RandomAccess,
+        group_rows: np.ndarray,
+        spans: Sequence[tuple[int, int]],
+        codecs: Sequence[str],
+        optional: int,
+    ) -> None:
+        self._file, self._group_rows, self._spans = file, group_rows, spans
+        self._leaves = [Leaf(codec=codec, optional=optional) for codec in codecs]
+        self._pages: dict[int, Pages | str] = {}
+        self._places: dict[int, np.ndarray] = {}
+        self._locks = [threading.Lock() for _ in range(_LOCKS)]
+
+    def read(self, row: int, kept: LRUCache[Any]) -> bytes | None:
+        """The value of a row; None if it is null.
+
+        Args:
+            row: Of the file.
+            kept: Unpacked pages.
+
+        Raises:
+            MemberError: If it cannot be read; the message is the reason alone.
+        """
+        group = int(np.searchsorted(self._group_rows, row, side="right")) - 1
+        inside = row - int(self._group_rows[group])
+        places = self._places.get(group)
+        if places is not None and (place := int(places[inside])):
+            return self._value_at(place)
+        with self._locks[group % _LOCKS]:  # threads that survey want the same page at once
+            pages = self._pages_of(group, kept)
+            page = int(np.searchsorted(pages.first_rows, inside, side="right")) - 1
+            values = kept.get((id(self), group, page))
+            if values is None:
+                values = self._read_page(group, pages, page, kept)
+                kept.put((id(self), group, page), values, values.nbytes)
+        value = values[inside - int(pages.first_rows[page])]
+        if not value.is_valid:
+            return None
+        data = value.as_buffer()
+        check_size(data.size)
+        return data.to_pybytes()
+
+    def _value_at(self, place: int) -> bytes | None:
+        if place < 0:
+            return None
+        length = int.from_bytes(self._file.read_at(place - LENGTH_BYTES, LENGTH_BYTES), "little")
+        check_size(length)
+        take_room(length)
+        return self._file.read_at(place, length)
+
+    def _pages_of(self, group: int, kept: LRUCache[Any]) -> Pages:
+        if group not in self._pages:
+            start, stop = self._spans[group]
+            rows = int(self._group_rows[group + 1] - self._group_rows[group])
+            try:
+                if not isinstance(self._file, RandomFile) and stop - start <= _FETCHED_AT_ONCE:
+                    take_room(stop - start)
+                    kept.put((id(self), group, _CHUNK), self._file.read_at(start, stop - start), stop - start)
+                self._pages[group] = find_pages(self._seen(group, kept), start, stop, rows)
+            except MemberError as error:
+                self._pages[group] = str(error)
+        found = self._pages[group]
+        if isinstance(found, str):
+            raise MemberError(found)
+        return found
+
+    def _seen(self, group: int, kept: LRUCache[Any]) -> ReadAt:
+        """How a column chunk is read: one on a server that was fetched as a whole, since its pages were not known."""
+        chunk, (start, stop) = kept.get((id(self), group, _CHUNK)), self._spans[group]
+
+        def read_at(offset: int, count: int) -> bytes:
+            if chunk is None or offset + count > stop:
+                return self._file.read_at(offset, count)
+            return chunk[offset - start : offset - start + count]
+
+        return read_at
+
+    def _read_page(self, group: int, pages: Pages, page: int, kept: LRUCache[Any]) -> Any:
+        leaf = self._leaves[group]
+        values = read_page(self._seen(group, kept), pages, page, leaf)
+        places = places_in_page(pages, page, leaf, values)
+        if places is not None:
+            rows = int(self._group_rows[group + 1] - self._group_rows[group])
+            of_group = self._places.setdefault(group, np.zeros(rows, np.int64))  # 0 is not known yet
+            first = int(pages.first_rows[page])
+            of_group[first : first + len(places)] = places
+        return values
+
+
+class _Stream(io.RawIOBase):
+    """A file as Python's streams are, for pyarrow."""
+
+    def __init__(self, file: RandomAccess) -> None:
+        self._file, self._position = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
+        self._position = base + offset
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._file.size - self._position)
+        data = self._file.read_at(self._position, left if size < 0 else min(size, left))
+        self._position += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _footer(file: RandomAccess) -> bytes:
+    """The footer of a Parquet file, its length and magic behind it.
+
+    Raises:
+        ArchiveError: If there is none.
+    """
+    try:
+        head = file.read_at(0, min(file.size, len(_LFS)))
+        if head.startswith(_LFS):
+            raise ArchiveError(
+                f"{file.name}: is a pointer of Git LFS, not the file itself; run `git lfs pull`, or fetch the data set "
+                "by `hf download --repo-type dataset NAME`"
+            )
+        tail = file.read_at(file.size - _TAIL, _TAIL) if file.size > 2 * len(MAGIC) + _TAIL else b""
+        if not head.startswith(MAGIC) or tail[4:] != MAGIC:
+            encrypted = ": it is encrypted" if tail[4:] == b"PARE" else ""
+            raise ArchiveError(
+                f"{file.name}: is no Parquet file, or is truncated{encrypted}; it starts with {head[:8]!r} and ends "
+                f"with {tail[4:]!r}, expected {MAGIC!r} at both ends"
+            )
+        length = int.from_bytes(tail[:4], "little")
+        if length > min(_MOST_FOOTER, file.size - len(MAGIC) - _TAIL):
+            raise ArchiveError(
+                f"{file.name}: says that its footer has {length} bytes, more than can be; fetch it again"
+            )
+        return file.read_at(file.size - _TAIL - length, length + _TAIL)
+    except MemberError as error:
+        raise ArchiveError(f"{file.name}: {error}") from error
+
+
+def _parsed(file: RandomAccess, footer: bytes) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_metadata(pa.BufferReader(MAGIC + footer))
+    except Exception as error:  # pyarrow raises nearly anything on damaged data
+        raise ArchiveError(f"{file.name}: has a damaged footer: {shown(str(error))}; fetch it again") from error
+
+
+def _features(metadata: Mapping[bytes, bytes], name: str) -> Mapping[str, Any]:
+    """Features of columns by name, as `datasets` keeps them in JSON."""
+    if (text := metadata.get(b"huggingface")) is None:
+        return {}
+    try:
+        found = json.loads(text)["info"]["features"]
+        if not isinstance(found, dict):
+            raise TypeError(type(found).__name__)
+        return found
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ArchiveError(f"{name}: its metadata 'huggingface' has no features: {shown(str(error))}") from error
+
+
+def stem_of(member: str) -> str:
+    """A file's name without folders and suffix."""
+    return posixpath.splitext(posixpath.basename(member))[0]
