@@ -13,6 +13,7 @@ import numpy as np
 from converters.archives.plain_files import shown
 from converters.tables.parquet_files import ParquetTable
 from functa_store.errors import ArchiveError, MemberError
+from functa_store.sources.label_values import MOST_CLASSES, named_classes, text_classes
 from functa_store.sources.source import Label, name_problem
 from functa_store.sources.splits import split_of_word, splits_of_words
 from functa_store.support.memory import LRUCache
@@ -20,10 +21,6 @@ from functa_store.support.optional import require
 
 Kind = Literal["image", "audio", "array"]
 
-NO_CLASS = "(none)"
-"""The class of rows whose published class is -1 or null."""
-
-_MOST_CLASSES = 1000
 _LOOKED_AT = 100
 _CALLED_SPLIT = ("split", "partition", "subset", "set", "phase", "usage")
 _ARRAY = re.compile(r"Array[2-5]D")
@@ -191,7 +188,6 @@ def read_labels(tables: Sequence[ParquetTable], names: Sequence[str], features: 
         if folded.setdefault(name.casefold(), name) != name:
             left_out[name] = f"is called as column {folded[name.casefold()]!r}, but for the letters' case"
             del taken[name]
-    rows = sum(table.num_rows for table in tables)
     for table in tables:
         _check_columns(table, taken)
         try:
@@ -205,7 +201,7 @@ def read_labels(tables: Sequence[ParquetTable], names: Sequence[str], features: 
             raise ArchiveError(f"{table.place}: a label {error}; fetch the file again") from error
     labels = {}
     for name, gathered in taken.items():
-        label = gathered.label(rows)
+        label = gathered.label()
         if isinstance(label, str):
             left_out[name] = label
         else:
@@ -293,8 +289,8 @@ class _Gathered:
         self._texts = {} if self._texts is None else self._texts
         for chunk in pc.dictionary_encode(column, null_encoding="encode").chunks:
             numbers = [self._texts.setdefault(text, len(self._texts)) for text in chunk.dictionary.to_pylist()]
-            if len(self._texts) > _MOST_CLASSES:
-                self.problem = f"has more than {_MOST_CLASSES} different texts"
+            if len(self._texts) > MOST_CLASSES:
+                self.problem = f"has more than {MOST_CLASSES} different texts"
                 return
             self._parts.append(np.array(numbers, np.int32)[chunk.indices.to_numpy(zero_copy_only=False)])
 
@@ -314,41 +310,17 @@ class _Gathered:
                 return
         self._parts.append(column.to_numpy())
 
-    def label(self, rows: int) -> Label | str:
+    def label(self) -> Label | str:
         """The label of all rows, or why there is none."""
         values = np.concatenate(self._parts) if self._parts else np.zeros(0)
         if self._texts is not None:
-            return self._of_texts(values, rows)
+            return text_classes(values, list(self._texts))
         if self._classes is None:
             kinds = {part.dtype.kind for part in self._parts}
             if values.dtype.kind == "f" and kinds & set("iu") and np.abs(values[np.isfinite(values)]).max() > 1 << 53:
                 return "has nulls beside whole numbers of more than 53 bits"
             return Label(values=values)
-        if values.dtype.kind not in "iu":
-            raise ArchiveError(f"column {self._name!r}: holds {values.dtype}, but its classes have names")
-        names, values = self._classes, values.astype(np.int64)
-        wrong = values[(values < -1) | (values >= len(names))]
-        if len(wrong):
-            raise ArchiveError(
-                f"column {self._name!r}: holds the class {wrong[0]}, but the names published are those of {len(names)}"
-            )
-        if (values == -1).any():
-            values = np.where(values == -1, len(names), values)
-            names = (*names, NO_CLASS)
-        return Label(values=values.astype(np.int32), names=names)
-
-    def _of_texts(self, values: np.ndarray, rows: int) -> Label | str:
-        texts = self._texts or {}
-        if len(texts) > max(2, rows // 2):
-            return f"has {len(texts)} different texts in {rows} rows"
-        names = sorted(text for text in texts if text is not None)
-        renumbered = np.zeros(len(texts), np.int32)
-        for number, text in enumerate(names):
-            renumbered[texts[text]] = number
-        if None in texts:
-            renumbered[texts[None]] = len(names)
-            names.append(NO_CLASS)
-        return Label(values=renumbered[values], names=tuple(names))
+        return named_classes(f"column {self._name!r}", values, self._classes)
 
 
 def read_ids(tables: Sequence[ParquetTable], column: str) -> list[str]:

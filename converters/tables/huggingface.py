@@ -32,6 +32,7 @@ from functa_store.sources.splits import hold_out_every, hold_out_rule, hold_out_
 _SOUND = ("seconds", "samples", "sample_rate", "channels", "pad", "silence")
 _ARRAYS = ("channels_axis", "axes", "units", "value_range", "missing")
 _IMAGES = ("resolution", "crop", "mode", "background", "max_pixels")
+_SLOW_PAGE = 1 << 24
 _AXES = {"last": -1, "first": 1, "none": None}
 
 
@@ -227,7 +228,15 @@ def _open(archive: str | os.PathLike[str], options: TableOptions, survey: Survey
         report(Note(message=f"{files.name}: examples are column {column.name!r}; not {', '.join(map(repr, others))}"))
     if column.kind == "array":
         return _arrays(files, column, features, told, options, survey, report)
-    table = TableArchive(files, column, told.ids)
+    table = TableArchive(files, column, told.ids, by_place=options.ids is None)
+    if table.slow_reads() > _SLOW_PAGE:
+        report(
+            Note(
+                message=f"{files.name}: a row of column {column.name!r} is compressed together with others, "
+                f"{table.slow_reads():,} bytes of them, all of which learning unpacks to read it; it is faster on "
+                "files that are written with compression='none', or with 100 rows in a row group"
+            )
+        )
     if column.kind == "audio":
         return TableSoundSource(table, told, options, survey, report)
     catalogue = Catalogue(

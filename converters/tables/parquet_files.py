@@ -286,6 +286,15 @@ class BytesColumn:
         check_size(data.size)
         return data.to_pybytes()
 
+    def most_unpacked(self, kept: LRUCache[Any]) -> int:
+        """Bytes of the largest page of the first row group that has rows, if it must be unpacked for each value."""
+        group = int(np.argmax(np.diff(self._group_rows) > 0))
+        try:
+            pages = self._pages_of(group, kept)
+        except MemberError:  # of which a reject says more
+            return 0
+        return 0 if self._leaves[group].codec == "UNCOMPRESSED" else int(pages.unpacked.max(initial=0))
+
     def _value_at(self, place: int) -> bytes | None:
         if place < 0:
             return None

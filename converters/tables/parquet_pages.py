@@ -139,7 +139,7 @@ def read_page(read_at: ReadAt, pages: Pages, page: int, leaf: Leaf) -> Any:
     import pyarrow.parquet as pq
 
     rows = int(pages.first_rows[page + 1] - pages.first_rows[page])
-    dictionary, needed = b"", int(pages.unpacked[page] + pages.lengths[page])
+    dictionary, needed = b"", int(pages.unpacked[page] + 2 * pages.lengths[page])
     own = pages.dictionary if int(pages.encodings[page]) in _BY_DICTIONARY else None
     if own is not None:
         needed += own[1] + own[2]

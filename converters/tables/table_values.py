@@ -36,24 +36,26 @@ class TableArchive:
         files: The table.
         column: Which column.
         members: What rows are called, unique.
+        by_place: Whether these are those of `example_ids`.
 
     Raises:
         ArchiveError: If two rows have one name, or a file has no such column.
     """
 
-    def __init__(self, files: TableFiles, column: DataColumn, members: list[str]) -> None:
+    def __init__(self, files: TableFiles, column: DataColumn, members: list[str], *, by_place: bool) -> None:
         self.name, self.members, self.rejects = files.name, members, list[Reject]()
         self._files = files
         self._columns = [file.table.values(column.leaf) for file in files.files]
         self._starts = _starts([file.table for file in files.files])
-        self._rows = {member: row for row, member in enumerate(members)}
+        self._rows = None if by_place else {member: row for row, member in enumerate(members)}
+        self._places = {file.table.place: int(self._starts[k]) for k, file in enumerate(files.files)}
         self._missing = f"has no bytes in column {column.name!r}"
         if column.path is not None:
             self._missing += (
                 "; if it has a path alone, save the data set with its files in it (datasets' push_to_hub does)"
             )
         self._kept = LRUCache[Any](PAGE_BYTES, keeps_last=True)
-        if len(self._rows) < len(members):
+        if self._rows is not None and len(self._rows) < len(members):
             seen = set[str]()
             twice = next(member for member in members if member in seen or seen.add(member))
             raise ArchiveError(
@@ -62,8 +64,7 @@ class TableArchive:
 
     def read(self, member: str) -> bytes:
         """All bytes of a row; see `Archive.read`."""
-        if (row := self._rows.get(member)) is None:
-            raise MemberError("is not in the table")
+        row = self.row(member)
         file = int(np.searchsorted(self._starts, row, side="right")) - 1
         data = self._columns[file].read(row - int(self._starts[file]), self._kept)
         if data is None:
@@ -71,8 +72,25 @@ class TableArchive:
         return data
 
     def row(self, member: str) -> int:
-        """The row of a member, counted over all files."""
-        return self._rows[member]
+        """The row of a member, counted over all files.
+
+        Raises:
+            MemberError: If there is no such member.
+        """
+        if self._rows is not None:
+            row = self._rows.get(member)
+        else:
+            place, _, number = member.rpartition("/")
+            digits = number.partition(".")[0]
+            start = self._places.get(place)
+            row = start + int(digits) if start is not None and digits.isdecimal() else None
+        if row is None or row >= len(self.members):
+            raise MemberError("is not in the table")
+        return row
+
+    def slow_reads(self) -> int:
+        """Bytes that are unpacked for a single value of the first row group, if that is more than stays in memory."""
+        return self._columns[0].most_unpacked(self._kept)
 
     def sha256(self) -> str:
         """See `TableFiles.sha256`."""
