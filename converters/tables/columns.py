@@ -63,15 +63,14 @@ def find_column(
     schema = tables[0].schema
     if wanted is not None and wanted not in schema.names:
         raise ArchiveError(f"{archive}: has no column {wanted!r}, expected one of {_listed(schema.names)}")
-    names = schema.names if wanted is None else [wanted]
-    found = {name: column for name in names if (column := _data_column(tables, name, features)) is not None}
-    if wanted is not None and not found:
+    found = {name: column for name in schema.names if (column := _data_column(tables, name, features)) is not None}
+    if wanted is not None and wanted not in found:
         raise ArchiveError(
             f"{archive}: column {wanted!r} is {schema.field(wanted).type}, expected bytes of images or sounds, or "
             "lists of numbers"
         )
     files = [name for name, column in found.items() if column.kind != "array"]
-    likely = files or list(found)
+    likely = files or list(found) if wanted is None else [wanted]
     if not likely:
         raise ArchiveError(
             f"{archive}: found the columns {_listed(schema.names)}, none of images, sounds or arrays; a table of texts "

@@ -232,9 +232,9 @@ def _open(archive: str | os.PathLike[str], options: TableOptions, survey: Survey
     if table.slow_reads() > _SLOW_PAGE:
         report(
             Note(
-                message=f"{files.name}: a row of column {column.name!r} is compressed together with others, "
+                message=f"{files.name}: a row of column {column.name!r} is packed together with others, "
                 f"{table.slow_reads():,} bytes of them, all of which learning unpacks to read it; it is faster on "
-                "files that are written with compression='none', or with 100 rows in a row group"
+                "files that are written with compression='none' and use_dictionary=False, or 100 rows in a row group"
             )
         )
     if column.kind == "audio":

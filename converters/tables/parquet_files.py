@@ -6,7 +6,7 @@ import json
 import posixpath
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -43,6 +43,7 @@ _LOCKS = 16
 _CHUNK = -1
 
 
+@runtime_checkable
 class RandomAccess(Protocol):
     """What is read at any offset: a `RandomFile` or a `RemoteFile`."""
 
@@ -223,7 +224,8 @@ class ParquetTable:
         starts = [c.dictionary_page_offset or c.data_page_offset for c in chunks]
         starts = [min(s, c.data_page_offset) for s, c in zip(starts, chunks, strict=True)]
         spans = [(start, start + c.total_compressed_size) for start, c in zip(starts, chunks, strict=True)]
-        if any(not len(MAGIC) <= low <= high <= self._file.size for low, high in spans):
+        taken = [span for span, rows in zip(spans, np.diff(self.group_rows), strict=True) if rows]
+        if any(not len(MAGIC) <= low <= high <= self._file.size for low, high in taken):
             raise ArchiveError(f"{self._file.name}: column {path!r} lies beyond the end of the file; fetch it again")
         codecs = [c.compression for c in chunks]
         return BytesColumn(self._file, self.group_rows, spans, codecs, schema.column(leaf).max_definition_level)
@@ -287,13 +289,15 @@ class BytesColumn:
         return data.to_pybytes()
 
     def most_unpacked(self, kept: LRUCache[Any]) -> int:
-        """Bytes of the largest page of the first row group that has rows, if it must be unpacked for each value."""
+        """Bytes of the largest page of the first row group, and of its dictionary, if a value cannot be read alone."""
         group = int(np.argmax(np.diff(self._group_rows) > 0))
         try:
             pages = self._pages_of(group, kept)
         except MemberError:  # of which a reject says more
             return 0
-        return 0 if self._leaves[group].codec == "UNCOMPRESSED" else int(pages.unpacked.max(initial=0))
+        if self._leaves[group].codec == "UNCOMPRESSED" and pages.dictionary is None:
+            return 0
+        return int(pages.unpacked.max(initial=0)) + (0 if pages.dictionary is None else pages.dictionary[2])
 
     def _value_at(self, place: int) -> bytes | None:
         if place < 0:

@@ -89,7 +89,7 @@ class TableArchive:
         return row
 
     def slow_reads(self) -> int:
-        """Bytes that are unpacked for a single value of the first row group, if that is more than stays in memory."""
+        """Bytes that are unpacked to read a single value of the first row group; 0 if it can be read where it lies."""
         return self._columns[0].most_unpacked(self._kept)
 
     def sha256(self) -> str:

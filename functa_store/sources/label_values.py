@@ -14,6 +14,7 @@ NO_CLASS = "(none)"
 MOST_CLASSES = 1000
 """Different texts up to which a label of texts is one of classes."""
 
+_ALWAYS_CLASSES = 3  # as of a column of splits, of however few rows
 _EXACT = 1 << 53
 
 
@@ -49,7 +50,7 @@ def text_classes(numbers: np.ndarray, texts: Sequence[str | None]) -> Label | st
     """
     if len(texts) > MOST_CLASSES:
         return f"has more than {MOST_CLASSES} different texts"
-    if len(texts) > max(2, len(numbers) // 2):
+    if len(texts) > max(_ALWAYS_CLASSES, len(numbers) // 2):
         return f"has {len(texts)} different texts in {len(numbers)} rows"
     places = {text: place for place, text in enumerate(texts)}
     names = sorted(text for text in texts if text is not None)

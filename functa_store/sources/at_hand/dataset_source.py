@@ -176,7 +176,7 @@ class ExampleValues:
         """
         found = np.stack([self.read(k) for k in range(*key.indices(self.shape[0]))])
         if self.dtype.kind == "f" and self._form.value_range is None:
-            low, high = float(np.nanmin(found)), float(np.nanmax(found))
+            low, high = (float(ends.reduce(found, axis=None)) for ends in (np.fmin, np.fmax))
             if low < 0 or high > 1:
                 raise MemberError(
                     f"goes from {low:.3g} to {high:.3g}, expected [0, 1]; leave a Normalize out of the data set's "
