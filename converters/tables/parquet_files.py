@@ -18,6 +18,7 @@ from converters.archives.plain_files import FileStamps, shown
 from converters.tables.parquet_pages import (
     LENGTH_BYTES,
     MAGIC,
+    PLAIN,
     Leaf,
     Pages,
     ReadAt,
@@ -26,6 +27,7 @@ from converters.tables.parquet_pages import (
     places_in_page,
     read_page,
 )
+from converters.tables.snappy_blocks import BLOCK, SnappyBlocks, find_blocks
 from functa_store.errors import ArchiveError, FunctaStoreError, MemberError
 from functa_store.store.storage.objects import open_objects
 from functa_store.support.memory import LRUCache
@@ -235,7 +237,8 @@ class BytesColumn:
     """Values of a column of bytes, read one by one; safe to call from threads.
 
     Of a column that is not compressed, as `datasets` writes images today, a value is read from where it lies in the
-    file once its page was seen. Of others the page is unpacked, and stays in memory for a while.
+    file once its page was seen; of one that Snappy has compressed, as it wrote them before, the blocks of 64 KiB around
+    it are unpacked. Of others the page is unpacked, and stays in memory for a while.
 
     Args:
         file: Where it is.
@@ -257,6 +260,7 @@ class BytesColumn:
         self._leaves = [Leaf(codec=codec, optional=optional) for codec in codecs]
         self._pages: dict[int, Pages | str] = {}
         self._places: dict[int, np.ndarray] = {}
+        self._blocks: dict[tuple[int, int], SnappyBlocks] = {}
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     def read(self, row: int, kept: LRUCache[Any]) -> bytes | None:
@@ -272,8 +276,11 @@ class BytesColumn:
         group = int(np.searchsorted(self._group_rows, row, side="right")) - 1
         inside = row - int(self._group_rows[group])
         places = self._places.get(group)
-        if places is not None and (place := int(places[inside])):
-            return self._value_at(place)
+        if places is not None and (place := int(places[inside, 0])):
+            if place < 0:
+                return None
+            if (found := self._value_at(group, inside, place, int(places[inside, 1]))) is not None:
+                return found
         with self._locks[group % _LOCKS]:  # threads that survey want the same page at once
             pages = self._pages_of(group, kept)
             page = int(np.searchsorted(pages.first_rows, inside, side="right")) - 1
@@ -295,17 +302,28 @@ class BytesColumn:
             pages = self._pages_of(group, kept)
         except MemberError:  # of which a reject says more
             return 0
-        if self._leaves[group].codec == "UNCOMPRESSED" and pages.dictionary is None:
+        if self._leaves[group].codec in ("UNCOMPRESSED", "SNAPPY") and pages.dictionary is None:
             return 0
         return int(pages.unpacked.max(initial=0)) + (0 if pages.dictionary is None else pages.dictionary[2])
 
-    def _value_at(self, place: int) -> bytes | None:
-        if place < 0:
-            return None
-        length = int.from_bytes(self._file.read_at(place - LENGTH_BYTES, LENGTH_BYTES), "little")
+    def _value_at(self, group: int, inside: int, place: int, length: int) -> bytes | None:
+        """A value whose place in its file, or in its unpacked page, is known; None if it is not there alone."""
         check_size(length)
-        take_room(length)
-        return self._file.read_at(place, length)
+        if self._leaves[group].codec == "UNCOMPRESSED":
+            take_room(length)
+            return self._file.read_at(place, length)
+        pages = self._pages[group]
+        if isinstance(pages, str):
+            raise MemberError(pages)
+        page = int(np.searchsorted(pages.first_rows, inside, side="right")) - 1
+        blocks = self._blocks[group, page]
+        start, stop = blocks.span(place - LENGTH_BYTES, place + length)
+        take_room(stop - start + 2 * (length + 2 * BLOCK))
+        part = self._file.read_at(int(pages.contents[page]) + start, stop - start)
+        data = blocks.unpack(part, place - LENGTH_BYTES, place + length)
+        if data is None or int.from_bytes(data[:LENGTH_BYTES], "little") != length:
+            return None
+        return data[LENGTH_BYTES:]
 
     def _pages_of(self, group: int, kept: LRUCache[Any]) -> Pages:
         if group not in self._pages:
@@ -337,12 +355,24 @@ class BytesColumn:
     def _read_page(self, group: int, pages: Pages, page: int, kept: LRUCache[Any]) -> Any:
         leaf = self._leaves[group]
         values = read_page(self._seen(group, kept), pages, page, leaf)
-        places = places_in_page(pages, page, leaf, values)
-        if places is not None:
+        if pages.encodings[page] != PLAIN or (group, page) in self._blocks:
+            return values
+        if leaf.codec == "UNCOMPRESSED":
+            places = places_in_page(int(pages.offsets[page] + pages.lengths[page]), values)
+        elif leaf.codec == "SNAPPY" and pages.contents[page]:
+            start = int(pages.contents[page])
+            stream = self._seen(group, kept)(start, int(pages.offsets[page] + pages.lengths[page]) - start)
+            if (blocks := find_blocks(stream)) is None:
+                return values
+            self._blocks[group, page] = blocks
+            places = places_in_page(blocks.size, values)
+        else:
+            return values
+        if group not in self._places:
             rows = int(self._group_rows[group + 1] - self._group_rows[group])
-            of_group = self._places.setdefault(group, np.zeros(rows, np.int64))  # 0 is not known yet
-            first = int(pages.first_rows[page])
-            of_group[first : first + len(places)] = places
+            self._places[group] = np.zeros((rows, 2), np.int64)  # 0 is not known yet
+        first = int(pages.first_rows[page])
+        self._places[group][first : first + len(places)] = places
         return values
 
 

@@ -23,7 +23,10 @@ LENGTH_BYTES = 4
 
 _HEADER_BYTES, _MOST_HEADER_BYTES = 1 << 12, 1 << 22
 _DATA, _INDEX, _DICTIONARY, _DATA_V2 = range(4)
-_PLAIN, _BY_DICTIONARY = 0, (2, 8)
+PLAIN = 0
+"""Number of the encoding of values that are not encoded."""
+
+_BY_DICTIONARY = (2, 8)
 _BYTE_ARRAY, _REQUIRED, _OPTIONAL = 6, 0, 1
 _CODECS = {"UNCOMPRESSED": 0, "SNAPPY": 1, "GZIP": 2, "BROTLI": 4, "LZ4": 7, "ZSTD": 6}
 _ENCODINGS = (0, 2, 3, 6, 7, 8)  # all that texts and bytes may have; a reader looks at those of pages
@@ -63,6 +66,7 @@ class Pages:
         lengths: Bytes of each, header included.
         unpacked: Bytes of each once it is unpacked.
         encodings: Of the values of each, by Parquet's number.
+        contents: Where the content of each begins, if it is compressed as a whole; else 0.
         dictionary: Offset, length and unpacked bytes of the page with the dictionary; None if there is none.
     """
 
@@ -71,6 +75,7 @@ class Pages:
     lengths: np.ndarray
     unpacked: np.ndarray
     encodings: np.ndarray
+    contents: np.ndarray
     dictionary: tuple[int, int, int] | None
 
 
@@ -100,7 +105,7 @@ def find_pages(read_at: ReadAt, start: int, stop: int, num_rows: int) -> Pages:
         MemberError: If the headers are damaged, or tell of other rows; the message is the reason alone.
     """
     position, rows, dictionary = start, 0, None
-    found: list[tuple[int, int, int, int, int]] = []
+    found: list[tuple[int, int, int, int, int, int]] = []
     while rows < num_rows:
         header = _read_header(read_at, position, stop)
         length = header.length + header.packed
@@ -109,7 +114,8 @@ def find_pages(read_at: ReadAt, start: int, stop: int, num_rows: int) -> Pages:
         if header.kind == _DICTIONARY:
             dictionary = position, length, header.unpacked
         elif header.kind in (_DATA, _DATA_V2):
-            found.append((rows, position, length, header.unpacked, header.encoding))
+            content = position + header.length if header.kind == _DATA else 0
+            found.append((rows, position, length, header.unpacked, header.encoding, content))
             rows += header.rows
         elif header.kind != _INDEX:
             raise MemberError(f"is in a damaged page: its kind is {header.kind}, expected 0 to 3")
@@ -118,13 +124,14 @@ def find_pages(read_at: ReadAt, start: int, stop: int, num_rows: int) -> Pages:
             raise MemberError("is in a column of more pages than rows")
     if rows != num_rows:
         raise MemberError(f"is in a damaged column: its pages have {rows} rows, its row group {num_rows}")
-    table = np.array(found, np.int64).reshape(-1, 5)
+    table = np.array(found, np.int64).reshape(-1, 6)
     return Pages(
         first_rows=np.append(table[:, 0], num_rows),
         offsets=table[:, 1],
         lengths=table[:, 2],
         unpacked=table[:, 3],
         encodings=table[:, 4],
+        contents=table[:, 5],
         dictionary=dictionary,
     )
 
@@ -163,27 +170,20 @@ def read_page(read_at: ReadAt, pages: Pages, page: int, leaf: Leaf) -> Any:
     return values
 
 
-def places_in_page(pages: Pages, page: int, leaf: Leaf, values: Any) -> np.ndarray | None:
-    """Where each value of a page lies in the file, with its length in the 4 bytes before it, or -1 if it is null.
+def places_in_page(end: int, values: Any) -> np.ndarray:
+    """Where each value of a page that is not encoded lies, a row of (place, length), or (-1, 0) if it is null.
 
-    Known of pages that are neither compressed nor encoded: values stand in a row, up to the end.
+    Values stand in a row, up to the end, with the length of each in the 4 bytes before it.
 
     Args:
-        pages: Pages of the column chunk.
-        page: Which.
-        leaf: The column.
+        end: Where the page ends.
         values: What `read_page` gave.
-
-    Returns:
-        None if single values cannot be read from the file.
     """
     pc = require("pyarrow.compute", extra="huggingface")
-    if leaf.codec != "UNCOMPRESSED" or pages.encodings[page] != _PLAIN:
-        return None
     lengths = pc.fill_null(pc.binary_length(values), -1).to_numpy(zero_copy_only=False).astype(np.int64)
     taken = np.where(lengths < 0, 0, lengths + LENGTH_BYTES)
-    end = int(pages.offsets[page] + pages.lengths[page])
-    return np.where(lengths < 0, -1, end - int(taken.sum()) + np.cumsum(taken) - lengths)
+    places = np.where(lengths < 0, -1, end - int(taken.sum()) + np.cumsum(taken) - lengths)
+    return np.stack([places, np.maximum(lengths, 0)], axis=1)
 
 
 def _read_header(read_at: ReadAt, position: int, stop: int) -> PageHeader:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from converters.archives.packed import RandomFile
 from converters.tables.parquet_files import ParquetTable
 from converters.tables.parquet_pages import find_pages
+from converters.tables.snappy_blocks import BLOCK, find_blocks
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.support.memory import LRUCache
 from tests.converters.tables.tables import BYTES
@@ -36,7 +37,7 @@ def test_every_value_is_the_one_that_pyarrow_reads(tmp_path, codec, options):
     for _ in range(2):  # the second time from where values lie, if the column is not compressed
         found = {int(k): column.read(int(k), kept) for k in order}
         assert [found[k] for k in range(120)] == expected
-    assert bool(column._places) == (codec == "none" and "use_dictionary" in options)
+    assert bool(column._places) == (codec in ("none", "snappy") and "use_dictionary" in options)
     assert len(column._pages[0].offsets) > 3 or "use_dictionary" not in options
 
 
@@ -105,3 +106,32 @@ def test_what_is_no_parquet_file_is_named(tmp_path, content, expected):
     (tmp_path / "t.parquet").write_bytes(content)
     with pytest.raises(ArchiveError, match=expected):
         ParquetTable(RandomFile(str(tmp_path / "t.parquet")), "t")
+
+
+@pytest.mark.parametrize("kind", ["noise", "text", "mixed"])
+@pytest.mark.parametrize("size", [1, BLOCK - 1, BLOCK, 3 * BLOCK, 3 * BLOCK + 77])
+def test_parts_of_a_snappy_stream_are_those_of_the_whole(kind, size):
+    random = np.random.default_rng(3)
+    noise, text = random.bytes(size), (b"the quick brown fox " * (size // 20 + 1))[:size]
+    data = {"noise": noise, "text": text, "mixed": (noise[: size // 2] + text)[:size]}[kind]
+    stream = pa.compress(data, codec="snappy", asbytes=True)
+    blocks = find_blocks(stream)
+    assert blocks is not None
+    for _ in range(20):
+        start, stop = sorted(random.integers(0, size + 1, 2).tolist())
+        if start < stop:
+            low, high = blocks.span(start, stop)
+            assert blocks.unpack(stream[low:high], start, stop) == data[start:stop]
+    assert find_blocks(stream[:-1]) is None
+
+
+def test_values_across_blocks_of_snappy_are_read_alone(tmp_path):
+    random = np.random.default_rng(4)
+    content = [random.bytes(100_000) if k % 3 else b"ab" * 70_000 for k in range(8)]
+    options = {"compression": "snappy", "use_dictionary": False}
+    pq.write_table(pa.table({"x": content}), tmp_path / "t.parquet", **options)
+    column = ParquetTable(RandomFile(str(tmp_path / "t.parquet")), "t").values("x")
+    assert [column.read(k, LRUCache(1 << 30)) for k in range(8)] == content
+    assert column._places
+    column._read_page = None  # which would unpack all of the page
+    assert [column.read(k, LRUCache(0)) for k in range(8)] == content
