@@ -22,6 +22,7 @@ from functa_store.support.optional import require
 Kind = Literal["image", "audio", "array"]
 
 _LOOKED_AT = 100
+_LONGEST_ID = 1024
 _CALLED_SPLIT = ("split", "partition", "subset", "set", "phase", "usage")
 _ARRAY = re.compile(r"Array[2-5]D")
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
@@ -90,6 +91,7 @@ def _data_column(tables: Sequence[ParquetTable], name: str, features: Mapping[st
     import pyarrow as pa
 
     kind = _storage(tables[0].schema.field(name).type)
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     told = features.get(name)
     said = str(told.get("_type", "")) if isinstance(told, dict) else ""
     if is_list(kind):
@@ -276,22 +278,28 @@ class _Gathered:
         import pyarrow as pa
 
         kind = _storage(column.type)
-        if pa.types.is_dictionary(kind):
-            column, kind = column.cast(kind.value_type), kind.value_type
-        if _is_text(kind):
+        if _is_text(kind.value_type if pa.types.is_dictionary(kind) else kind):
             self._add_texts(column)
         else:
-            self._add_numbers(column, pa)
+            self._add_numbers(column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column, pa)
 
     def _add_texts(self, column: Any) -> None:
         pc = require("pyarrow.compute", extra="huggingface")
         self._texts = {} if self._texts is None else self._texts
-        for chunk in pc.dictionary_encode(column, null_encoding="encode").chunks:
-            numbers = [self._texts.setdefault(text, len(self._texts)) for text in chunk.dictionary.to_pylist()]
+        for chunk in column.chunks:
+            encoded = chunk if hasattr(chunk, "dictionary") else pc.dictionary_encode(chunk)
+            places = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+            used, numbers = np.unique(places, return_inverse=True)
+            if len(used) > MOST_CLASSES:
+                self.problem = f"has more than {MOST_CLASSES} different texts"
+                return
+            there = encoded.dictionary.take(require("pyarrow", extra="huggingface").array(used[used >= 0])).to_pylist()
+            texts = [None] * int((used < 0).any()) + there
+            of_all = [self._texts.setdefault(text, len(self._texts)) for text in texts]
             if len(self._texts) > MOST_CLASSES:
                 self.problem = f"has more than {MOST_CLASSES} different texts"
                 return
-            self._parts.append(np.array(numbers, np.int32)[chunk.indices.to_numpy(zero_copy_only=False)])
+            self._parts.append(np.array(of_all, np.int32)[numbers])
 
     def _add_numbers(self, column: Any, pa: Any) -> None:
         import pyarrow.compute as pc
@@ -335,6 +343,7 @@ def read_ids(tables: Sequence[ParquetTable], column: str) -> list[str]:
                 values = part.column(0)
                 if "." in column and column not in table.schema.names:
                     values = values.combine_chunks().flatten()[0] if values.num_chunks else values
+                _check_lengths(table.place, column, values)
                 texts = values.to_pylist()
                 if not all(isinstance(text, str | int) and text != "" for text in texts):
                     raise ArchiveError(f"{table.place}: column {column!r} has rows without a text or whole number")
@@ -342,6 +351,19 @@ def read_ids(tables: Sequence[ParquetTable], column: str) -> list[str]:
         except MemberError as error:
             raise ArchiveError(f"{table.place}: column {column!r} {error}; fetch the file again") from error
     return found
+
+
+def _check_lengths(place: str, column: str, values: Any) -> None:
+    """Refuse ids that are long texts, before each becomes one of Python's.
+
+    Raises:
+        ArchiveError: If there is one.
+    """
+    pc = require("pyarrow.compute", extra="huggingface")
+    for chunk in getattr(values, "chunks", [values]):
+        texts = getattr(chunk, "dictionary", chunk)
+        if _is_text(texts.type) and (longest := pc.max(pc.binary_length(texts)).as_py() or 0) > _LONGEST_ID:
+            raise ArchiveError(f"{place}: column {column!r} has a text of {longest} bytes, too long for an id")
 
 
 def split_column(labels: Mapping[str, Label], wanted: str | None) -> tuple[str, np.ndarray] | None:

@@ -6,7 +6,7 @@ import json
 import posixpath
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from converters.tables.parquet_pages import (
     LENGTH_BYTES,
     MAGIC,
     PLAIN,
+    SNAPPY,
+    UNCOMPRESSED,
     Leaf,
     Pages,
     ReadAt,
@@ -28,6 +30,7 @@ from converters.tables.parquet_pages import (
     read_page,
 )
 from converters.tables.snappy_blocks import BLOCK, SnappyBlocks, find_blocks
+from converters.tables.thrift import read_struct
 from functa_store.errors import ArchiveError, FunctaStoreError, MemberError
 from functa_store.store.storage.objects import open_objects
 from functa_store.support.memory import LRUCache
@@ -37,11 +40,12 @@ PAGE_BYTES = 128 << 20
 """Bytes of unpacked pages that stay in memory."""
 
 _MOST_FOOTER, _TAIL = 1 << 26, 8
-_MOST_ROWS = 1 << 26
+_MOST_ROWS, _ALWAYS_ROWS = 1 << 26, 1 << 16
 _MOST_GROUP_BYTES = 1 << 30
 _FETCHED_AT_ONCE = 1 << 25
 _LFS = b"version https://git-lfs"
 _LOCKS = 16
+_VALUE_BYTES = 8
 _CHUNK = -1
 
 
@@ -119,12 +123,14 @@ class ParquetTable:
         self._footer = _footer(file)
         self._metadata = _parsed(file, self._footer)
         self.num_rows = int(self._metadata.num_rows)
-        rows = [self._metadata.row_group(k).num_rows for k in range(self._metadata.num_row_groups)]
+        self._groups = _groups(file.name, self._footer[:-_TAIL], self._metadata.num_columns)
+        rows = [group.rows for group in self._groups]
         self.group_rows = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)]).astype(np.int64)
-        if min(rows, default=0) < 0 or self.group_rows[-1] != self.num_rows or self.num_rows > _MOST_ROWS:
+        most = min(_MOST_ROWS, _ALWAYS_ROWS + file.size)
+        if min(rows, default=0) < 0 or self.group_rows[-1] != self.num_rows or self.num_rows > most:
             raise ArchiveError(
                 f"{file.name}: its footer says {self.num_rows} rows, and {self.group_rows[-1]} in row groups, expected "
-                f"equal numbers up to {_MOST_ROWS}; fetch it again"
+                f"equal numbers up to {most}, as many as it has bytes; fetch it again"
             )
         try:
             self.schema = self._metadata.schema.to_arrow_schema()
@@ -175,11 +181,11 @@ class ParquetTable:
         Raises:
             MemberError: If they cannot be decoded, or unpack to more than memory should hold; the reason alone.
         """
-        chunks = self._metadata.row_group(group)
-        paths = [self._metadata.schema.column(k).path for k in range(chunks.num_columns)]
+        chunks = self._groups[group].chunks
+        paths = [self._metadata.schema.column(k).path for k in range(len(chunks))]
         taken = [any(path == name or path.startswith(f"{name}.") for name in columns) for path in paths]
         size = sum(
-            max(chunks.column(k).total_uncompressed_size, chunks.column(k).total_compressed_size)
+            max(chunks[k].unpacked, chunks[k].packed, _VALUE_BYTES * chunks[k].values)  # some say one a million times
             for k in np.flatnonzero(taken).tolist()
         )
         if size > _MOST_GROUP_BYTES:
@@ -190,10 +196,11 @@ class ParquetTable:
         take_room(size)
         try:
             table = self._reader().read_row_group(group, columns=list(columns), use_threads=False)
+            table.validate(full=True)  # offsets and numbers of dictionaries are believed otherwise
         except Exception as error:  # pyarrow raises nearly anything on damaged data, and what a server says comes along
             raise MemberError(f"is in a row group that cannot be decoded: {shown(str(error))}") from error
-        if table.num_rows != chunks.num_rows or table.num_columns != len(columns):
-            raise MemberError(f"is in a damaged row group: {table.num_rows} of {chunks.num_rows} rows")
+        if table.num_rows != self._groups[group].rows or table.num_columns != len(columns):
+            raise MemberError(f"is in a damaged row group: {table.num_rows} of {self._groups[group].rows} rows")
         return table
 
     def _reader(self) -> Any:
@@ -203,7 +210,8 @@ class ParquetTable:
             import pyarrow.parquet as pq
 
             file = pa.PythonFile(_Stream(self._file), mode="r")
-            self._own.reader = pq.ParquetFile(file, metadata=self._metadata, pre_buffer=True)
+            texts = [field.name for field in self.schema if str(field.type) in ("string", "large_string")]
+            self._own.reader = pq.ParquetFile(file, metadata=self._metadata, pre_buffer=True, read_dictionary=texts)
         return self._own.reader
 
     def values(self, path: str) -> "BytesColumn":
@@ -220,16 +228,17 @@ class ParquetTable:
             or schema.column(leaf).max_repetition_level
         ):
             raise ArchiveError(f"{self._file.name}: has no column {path!r} of bytes, expected one as in other files")
-        chunks = [self._metadata.row_group(k).column(leaf) for k in range(len(self.group_rows) - 1)]
-        if unknown := next((c.compression for c in chunks if not can_unpack(c.compression)), None):
-            raise ArchiveError(f"{self._file.name}: column {path!r} has the compression {unknown}; write it with zstd")
-        starts = [c.dictionary_page_offset or c.data_page_offset for c in chunks]
-        starts = [min(s, c.data_page_offset) for s, c in zip(starts, chunks, strict=True)]
-        spans = [(start, start + c.total_compressed_size) for start, c in zip(starts, chunks, strict=True)]
+        chunks = [group.chunks[leaf] for group in self._groups]
+        if unknown := next((c.codec for c in chunks if not can_unpack(c.codec)), None):
+            raise ArchiveError(
+                f"{self._file.name}: column {path!r} has the compression number {unknown}, expected none, Snappy, "
+                "gzip, Brotli, Zstandard or LZ4; write it with compression='zstd'"
+            )
+        spans = [(c.start, c.start + c.packed) for c in chunks]
         taken = [span for span, rows in zip(spans, np.diff(self.group_rows), strict=True) if rows]
         if any(not len(MAGIC) <= low <= high <= self._file.size for low, high in taken):
             raise ArchiveError(f"{self._file.name}: column {path!r} lies beyond the end of the file; fetch it again")
-        codecs = [c.compression for c in chunks]
+        codecs = [c.codec for c in chunks]
         return BytesColumn(self._file, self.group_rows, spans, codecs, schema.column(leaf).max_definition_level)
 
 
@@ -253,7 +262,7 @@ class BytesColumn:
         file: RandomAccess,
         group_rows: np.ndarray,
         spans: Sequence[tuple[int, int]],
-        codecs: Sequence[str],
+        codecs: Sequence[int],
         optional: int,
     ) -> None:
         self._file, self._group_rows, self._spans = file, group_rows, spans
@@ -289,7 +298,8 @@ class BytesColumn:
                 values = self._read_page(group, pages, page, kept)
                 kept.put((id(self), group, page), values, values.nbytes)
         value = values[inside - int(pages.first_rows[page])]
-        if not value.is_valid:
+        value = getattr(value, "value", value)  # of a dictionary's
+        if value is None or not value.is_valid:
             return None
         data = value.as_buffer()
         check_size(data.size)
@@ -302,14 +312,14 @@ class BytesColumn:
             pages = self._pages_of(group, kept)
         except MemberError:  # of which a reject says more
             return 0
-        if self._leaves[group].codec in ("UNCOMPRESSED", "SNAPPY") and pages.dictionary is None:
+        if self._leaves[group].codec in (UNCOMPRESSED, SNAPPY) and pages.dictionary is None:
             return 0
         return int(pages.unpacked.max(initial=0)) + (0 if pages.dictionary is None else pages.dictionary[2])
 
     def _value_at(self, group: int, inside: int, place: int, length: int) -> bytes | None:
         """A value whose place in its file, or in its unpacked page, is known; None if it is not there alone."""
         check_size(length)
-        if self._leaves[group].codec == "UNCOMPRESSED":
+        if self._leaves[group].codec == UNCOMPRESSED:
             take_room(length)
             return self._file.read_at(place, length)
         pages = self._pages[group]
@@ -357,9 +367,9 @@ class BytesColumn:
         values = read_page(self._seen(group, kept), pages, page, leaf)
         if pages.encodings[page] != PLAIN or (group, page) in self._blocks:
             return values
-        if leaf.codec == "UNCOMPRESSED":
+        if leaf.codec == UNCOMPRESSED:
             places = places_in_page(int(pages.offsets[page] + pages.lengths[page]), values)
-        elif leaf.codec == "SNAPPY" and pages.contents[page]:
+        elif leaf.codec == SNAPPY and pages.contents[page]:
             start = int(pages.contents[page])
             stream = self._seen(group, kept)(start, int(pages.offsets[page] + pages.lengths[page]) - start)
             if (blocks := find_blocks(stream)) is None:
@@ -446,6 +456,66 @@ def _parsed(file: RandomAccess, footer: bytes) -> Any:
         return pq.read_metadata(pa.BufferReader(MAGIC + footer))
     except Exception as error:  # pyarrow raises nearly anything on damaged data
         raise ArchiveError(f"{file.name}: has a damaged footer: {shown(str(error))}; fetch it again") from error
+
+
+class _Chunk(NamedTuple):
+    """One column of one row group.
+
+    Attributes:
+        codec: Number of its compression.
+        values: How many, those of lists one by one.
+        unpacked: Bytes once it is unpacked.
+        packed: Bytes in the file.
+        start: Where it begins.
+    """
+
+    codec: int
+    values: int
+    unpacked: int
+    packed: int
+    start: int
+
+
+class _Group(NamedTuple):
+    """A row group."""
+
+    rows: int
+    chunks: Sequence[_Chunk]
+
+
+def _groups(name: str, footer: bytes, num_columns: int) -> list[_Group]:
+    """Row groups as the footer has them: pyarrow ends the process if some of what it says of columns is damaged.
+
+    Raises:
+        ArchiveError: If it is.
+    """
+    try:
+        listed = read_struct(footer, 0)[0].get(_ROW_GROUPS, [])
+        found = [_group(group) for group in listed]
+    except (IndexError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ArchiveError(f"{name}: has a damaged footer: {shown(str(error))}; fetch it again") from error
+    if any(len(group.chunks) != num_columns for group in found):
+        raise ArchiveError(f"{name}: has a damaged footer: row groups have other columns than it; fetch it again")
+    return found
+
+
+_ROW_GROUPS = 4
+
+
+def _group(fields: Mapping[int, Any]) -> _Group:
+    chunks = []
+    for column in fields[1]:
+        said = column[3]
+        codec, values, unpacked, packed = (said[number] for number in (4, 5, 6, 7))
+        pages = [number for number in (said[9], said.get(11)) if number]
+        if not all(
+            isinstance(number, int) and 0 <= number < 1 << 62 for number in (codec, values, unpacked, packed, *pages)
+        ):
+            raise ValueError("sizes of a column are none")
+        chunks.append(_Chunk(codec, values, unpacked, packed, min(pages, default=0)))
+    if not isinstance(rows := fields[3], int):
+        raise ValueError("the number of rows is none")
+    return _Group(rows, tuple(chunks))
 
 
 def _features(metadata: Mapping[bytes, bytes], name: str) -> Mapping[str, Any]:

@@ -7,13 +7,14 @@ one column, whatever its encoding and compression.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from converters.archives.memory_share import ROOM, take_room
 from converters.archives.plain_files import shown
+from converters.tables.thrift import Long, Struct, read_struct, write_struct
 from functa_store.errors import MemberError
 from functa_store.support.optional import require
 
@@ -28,10 +29,12 @@ PLAIN = 0
 
 _BY_DICTIONARY = (2, 8)
 _BYTE_ARRAY, _REQUIRED, _OPTIONAL = 6, 0, 1
-_CODECS = {"UNCOMPRESSED": 0, "SNAPPY": 1, "GZIP": 2, "BROTLI": 4, "LZ4": 7, "ZSTD": 6}
+UNCOMPRESSED, SNAPPY = 0, 1
+"""Numbers of two compressions."""
+
+_CODECS = (UNCOMPRESSED, SNAPPY, 2, 4, 6, 7)  # gzip, Brotli, Zstandard, LZ4 without Hadoop's frames
 _ENCODINGS = (0, 2, 3, 6, 7, 8)  # all that texts and bytes may have; a reader looks at those of pages
 _MOST_PAGES = 1 << 24
-_DEEPEST = 32
 
 ReadAt = Callable[[int, int], bytes]
 
@@ -84,11 +87,11 @@ class Leaf:
     """An unrepeated column of bytes or text.
 
     Attributes:
-        codec: Name of its compression, as pyarrow has it.
+        codec: Number of its compression.
         optional: Fields on its path, itself among them, that may be null.
     """
 
-    codec: str
+    codec: int
     optional: int
 
 
@@ -137,7 +140,7 @@ def find_pages(read_at: ReadAt, start: int, stop: int, num_rows: int) -> Pages:
 
 
 def read_page(read_at: ReadAt, pages: Pages, page: int, leaf: Leaf) -> Any:
-    """The values of one page, as a `pyarrow.BinaryArray`, nulls included.
+    """The values of one page, nulls included, as a `pyarrow.BinaryArray`, or a `DictionaryArray` of these.
 
     Raises:
         MemberError: If it is damaged, or larger than memory should hold; the message is the reason alone.
@@ -158,8 +161,11 @@ def read_page(read_at: ReadAt, pages: Pages, page: int, leaf: Leaf) -> Any:
     content = read_at(int(pages.offsets[page]), int(pages.lengths[page]))
     unpacked = int(pages.unpacked[page]) + (own[2] if own else 0)
     try:
-        file = pq.ParquetFile(pa.BufferReader(_one_page_file(leaf, rows, dictionary, content, unpacked)))
-        column = file.read(use_threads=False).column(0)
+        # One value of a dictionary may stand for a million: as numbers of it they take no more than it does.
+        encoded = [".".join(_path(leaf))] if own is not None else []
+        source = pa.BufferReader(_one_page_file(leaf, rows, dictionary, content, unpacked))
+        column = pq.ParquetFile(source, read_dictionary=encoded).read(use_threads=False).column(0)
+        column.validate(full=True)  # numbers of a dictionary are not compared with its length before
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise MemberError(f"is in a page that cannot be decoded: {shown(str(error))}") from error
     values = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
@@ -202,143 +208,49 @@ def _read_header(read_at: ReadAt, position: int, stop: int) -> PageHeader:
 
 
 def _parse_header(data: bytes) -> PageHeader:
-    fields, length = _read_struct(data, 0, 0)
-    kind, unpacked, packed = fields[1], fields[2], fields[3]
+    fields, length = read_struct(data, 0)
+    kind, unpacked, packed = (fields.get(number, -1) for number in (1, 2, 3))
     detail = fields.get({_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}.get(kind, 0), {})
-    rows = detail.get(3 if kind == _DATA_V2 else 1, 0)
+    rows, encoding = detail.get(3 if kind == _DATA_V2 else 1, 0), detail.get(4 if kind == _DATA_V2 else 2, -1)
+    numbers = (kind, unpacked, packed, rows, encoding)
+    if not all(isinstance(number, int) and -1 <= number < 1 << 31 for number in numbers):
+        raise ValueError("it has sizes that are none")
     if min(unpacked, packed, rows) < 0:
         raise ValueError("it has negative sizes")
-    return PageHeader(kind, packed, unpacked, rows, detail.get(4 if kind == _DATA_V2 else 2, -1), length)
+    return PageHeader(kind, packed, unpacked, rows, encoding, length)
 
 
-def _read_struct(data: bytes, position: int, depth: int) -> tuple[dict[int, Any], int]:
-    """Fields of a Thrift struct by number, and where it ends; texts and lists are passed over.
-
-    Raises:
-        IndexError: If the data ends before.
-        ValueError: If it is none.
-    """
-    if depth > _DEEPEST:
-        raise ValueError("it is nested too deeply")
-    fields: dict[int, Any] = {}
-    number = 0
-    while (head := data[position]) != 0:
-        position += 1
-        if head >> 4:
-            number += head >> 4
-        else:
-            number, position = _read_integer(data, position)
-        fields[number], position = _read_value(data, position, head & 15, depth)
-    for needed in (1, 2, 3) if depth == 0 else ():
-        if not isinstance(fields.get(needed), int):
-            raise ValueError(f"it lacks the field {needed}")
-    return fields, position + 1
-
-
-def _read_value(data: bytes, position: int, kind: int, depth: int) -> tuple[Any, int]:
-    if kind in (1, 2):
-        return kind == 1, position
-    if kind == 3:
-        return data[position], position + 1
-    if kind in (4, 5, 6):
-        return _read_integer(data, position)
-    if kind == 7:
-        return None, position + 8
-    if kind == 8:
-        length, position = _read_unsigned(data, position)
-        if position + length > len(data):
-            raise IndexError
-        return None, position + length
-    if kind == 12:
-        return _read_struct(data, position, depth + 1)
-    raise ValueError(f"it has a field of kind {kind}")
-
-
-def _read_unsigned(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        value |= (byte & 127) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 128:
-            return value, position
-        if shift > 63:
-            raise ValueError("it has a number of more than 64 bits")
-
-
-def _read_integer(data: bytes, position: int) -> tuple[int, int]:
-    value, position = _read_unsigned(data, position)
-    return value >> 1 ^ -(value & 1), position
+def _path(leaf: Leaf) -> list[str]:
+    return [*(f"g{k}" for k in range(leaf.optional - 1)), "values"]
 
 
 def _one_page_file(leaf: Leaf, rows: int, dictionary: bytes, page: bytes, unpacked: int) -> bytes:
     """A Parquet file with one column, in groups where it is optional more than once, of one page."""
-    groups = [f"g{k}" for k in range(leaf.optional - 1)]
-    path = [*groups, "values"]
-    root = _struct({4: b"schema", 5: 1})
-    nested = [_struct({3: _OPTIONAL, 4: name.encode(), 5: 1}) for name in groups]
-    value = _struct({1: _BYTE_ARRAY, 3: _OPTIONAL if leaf.optional else _REQUIRED, 4: b"values"})
+    path = _path(leaf)
+    groups = path[:-1]
+    root = write_struct({4: b"schema", 5: 1})
+    nested = [write_struct({3: _OPTIONAL, 4: name.encode(), 5: 1}) for name in groups]
+    value = write_struct({1: _BYTE_ARRAY, 3: _OPTIONAL if leaf.optional else _REQUIRED, 4: b"values"})
     size = len(dictionary) + len(page)
     column = {
         1: _BYTE_ARRAY,
         2: [*_ENCODINGS],
         3: [name.encode() for name in path],
-        4: _CODECS[leaf.codec],
-        5: _Long(rows),
-        6: _Long(unpacked + size),
-        7: _Long(size),
-        9: _Long(len(MAGIC) + len(dictionary)),
+        4: leaf.codec,
+        5: Long(rows),
+        6: Long(unpacked + size),
+        7: Long(size),
+        9: Long(len(MAGIC) + len(dictionary)),
     }
     if dictionary:
-        column[11] = _Long(len(MAGIC))
-    chunk = _Struct(_struct({2: _Long(len(MAGIC)), 3: _Struct(_struct(column))}))
-    group = _Struct(_struct({1: [chunk], 2: _Long(unpacked), 3: _Long(rows)}))
-    schema = [_Struct(root), *map(_Struct, nested), _Struct(value)]
-    footer = _struct({1: 1, 2: schema, 3: _Long(rows), 4: [group]})
+        column[11] = Long(len(MAGIC))
+    chunk = Struct(write_struct({2: Long(len(MAGIC)), 3: Struct(write_struct(column))}))
+    group = Struct(write_struct({1: [chunk], 2: Long(unpacked), 3: Long(rows)}))
+    schema = [Struct(root), *map(Struct, nested), Struct(value)]
+    footer = write_struct({1: 1, 2: schema, 3: Long(rows), 4: [group]})
     return b"".join([MAGIC, dictionary, page, footer, len(footer).to_bytes(4, "little"), MAGIC])
 
 
-def can_unpack(codec: str) -> bool:
-    """Whether pages of a compression, as pyarrow calls it, can be read one by one."""
+def can_unpack(codec: int) -> bool:
+    """Whether pages of a compression, by its number, can be read."""
     return codec in _CODECS
-
-
-class _Long(int):
-    """An integer that Thrift keeps as one of 64 bits."""
-
-
-class _Struct(bytes):
-    """A struct that is written already."""
-
-
-def _struct(fields: Mapping[int, Any]) -> bytes:
-    """A Thrift struct of integers, texts, structs and lists of one kind."""
-    parts, before = [], 0
-    for number in sorted(fields):
-        kind, content = _written(fields[number])
-        parts += [bytes([(number - before) << 4 | kind]), content]
-        before = number
-    return b"".join(parts) + b"\0"
-
-
-def _written(value: Any) -> tuple[int, bytes]:
-    """Thrift's number for a kind of value, and the value."""
-    if isinstance(value, _Struct):
-        return 12, value
-    if isinstance(value, bytes):
-        return 8, _unsigned(len(value)) + value
-    if isinstance(value, list):
-        written = [_written(item) for item in value]
-        head = bytes([len(written) << 4 | written[0][0]])  # of up to 14 items
-        if len(written) > 14:
-            head = bytes([0xF0 | written[0][0]]) + _unsigned(len(written))
-        return 9, head + b"".join(content for _, content in written)
-    return 6 if isinstance(value, _Long) else 5, _unsigned(value << 1 if value >= 0 else ~(value << 1))
-
-
-def _unsigned(value: int) -> bytes:
-    parts = bytearray()
-    while value > 127:
-        parts.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*parts, value])

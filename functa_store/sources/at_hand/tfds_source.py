@@ -190,7 +190,7 @@ def _folder(builder: Any) -> str:
     """
     path = next((getattr(builder, key) for key in ("data_path", "data_dir") if hasattr(builder, key)), builder)
     try:
-        folder = os.fspath(path)
+        folder = os.path.expanduser(os.fspath(path))
     except TypeError as error:
         why = (why_no_source(builder) or "found a source").replace("a functa_store.Source", "a folder or a builder")
         raise ArchiveError(why) from error

@@ -467,3 +467,31 @@ def test_row_groups_without_rows_are_passed_over(tmp_path):
             writer.write_table(part)
     source = open_huggingface(tmp_path / "t.parquet", resolution=8)
     assert np.array_equal([source.read(0), source.read(1)], pictures(2))
+
+
+def test_few_bytes_do_not_take_much_memory(tmp_path):
+    """A value of a dictionary may stand for a million, and nulls take none."""
+    picture = png(np.full((8, 8, 3), 7, np.uint8)) + bytes(1 << 20)
+    same = pa.array(np.zeros(3000, np.int32))
+    columns = {
+        "image": pa.DictionaryArray.from_arrays(same, pa.array([picture])),
+        "note": pa.DictionaryArray.from_arrays(same, pa.array(["x" * (1 << 20)])),
+    }
+    path = write(tmp_path / "t.parquet", columns, compression="zstd", store_schema=False)
+    assert path.stat().st_size < 1 << 18
+    source = open_huggingface(path, resolution=8, limit=20)
+    assert np.array_equal(source.read(19), np.full((8, 8, 3), 7))
+    assert source.labels["note"].values.tolist() == [0] * 20
+    with pytest.raises(ArchiveError, match="column 'note' has a text of 1048576 bytes, too long for an id"):
+        open_huggingface(path, ids="note")
+    path = write(tmp_path / "n.parquet", {"image": pa.nulls(1 << 18, pa.binary()), "x": [[1.0]] * (1 << 18)})
+    with pytest.raises(ArchiveError, match=r"says 262144 rows.*expected equal numbers up to"):
+        open_huggingface(path, column="x")
+
+
+def test_categories_that_no_row_has_are_no_classes(tmp_path):
+    kinds = pa.DictionaryArray.from_arrays(pa.array([1, 1, 2, None]), pa.array(["a", "b", "c"]))
+    columns = {"image": files(map(png, pictures(4))), "kind": kinds}
+    source = open_huggingface(write(tmp_path / "t.parquet", columns), resolution=8)
+    assert source.labels["kind"].names == ("b", "c", "(none)")
+    assert source.labels["kind"].values.tolist() == [0, 0, 1, 2]

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from converters.archives.packed import RandomFile
@@ -55,6 +55,9 @@ def test_required_columns_have_no_levels(tmp_path):
     assert [column.read(k, LRUCache(1 << 20)) for k in range(2)] == [b"a", b"bc"]
 
 
+@example(201, 36)  # a footer at which pyarrow ends the process
+@example(166, 2)  # a number beyond the end of a dictionary
+@example(114, 24)
 @settings(max_examples=40)
 @given(st.integers(4, 400), st.integers(0, 255))
 def test_damage_is_an_error_of_ours_or_other_bytes(where, byte):
