@@ -237,6 +237,11 @@ def _open(archive: str | os.PathLike[str], options: TableOptions, survey: Survey
                 "files that are written with compression='none' and use_dictionary=False, or 100 rows in a row group"
             )
         )
+    if column.kind == "audio" and options.seconds is None and options.samples is None:
+        raise ConfigError(
+            f"{files.name}: column {column.name!r} holds sounds; take --preset audio-fast, or give the length of a "
+            "window by --seconds or --samples"
+        )
     if column.kind == "audio":
         return TableSoundSource(table, told, options, survey, report)
     catalogue = Catalogue(

@@ -294,6 +294,8 @@ def test_sounds_become_windows_with_the_labels_and_split_of_their_row(tmp_path):
     np.testing.assert_allclose(source.read(3)[:, 0], sounds[1][400:800], atol=1e-4)
     assert source.provenance["labels_by"] == {"file": "rows", "speaker": "column speaker"}
     assert (source.provenance["samples"], source.provenance["converter"]) == (400, "huggingface")
+    with pytest.raises(ConfigError, match="column 'audio' holds sounds; take --preset audio-fast, or give the length"):
+        open_huggingface(tmp_path / "d")
     with pytest.raises(ConfigError, match="resolution=32 is not for column 'audio'"):
         open_huggingface(tmp_path / "d", samples=400, resolution=32)
 

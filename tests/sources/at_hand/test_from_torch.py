@@ -178,3 +178,17 @@ def test_what_is_no_map_style_data_set_is_named():
         functa_store.from_torch(Pets(0))
     with pytest.raises(functa_store.ArchiveError, match="is a source already"):
         functa_store.from_torch(functa_store.from_torch(Pets()))
+
+
+@pytest.mark.slow
+def test_a_functaset_is_repaired_by_the_same_data_set_alone(tmp_path):
+    network = functa_store.NetworkConfig(width=8, depth=2, modulation_dim=4)
+    outer, fit = functa_store.OuterLoopConfig(num_steps=2), functa_store.FitConfig(num_steps=2, tuning_steps=0)
+    config = functa_store.ConvertConfig(network=network, outer=outer, fit=fit)
+    functa_store.convert(functa_store.from_torch(Pets()), tmp_path / "pets.functa", config)
+    functaset = functa_store.open(tmp_path / "pets.functa")
+    assert functaset.store.label_names["class"] == ("cat", "dog")
+    assert functa_store.repair(functa_store.from_torch(Pets()), tmp_path / "pets.functa") == []
+    other = functa_store.from_torch(Pets(change=lambda image: image.rotate(90)))
+    with pytest.raises(functa_store.StoreMismatchError, match="sha256"):
+        functa_store.repair(other, tmp_path / "pets.functa")
