@@ -246,8 +246,8 @@ class BytesColumn:
     """Values of a column of bytes, read one by one; safe to call from threads.
 
     Of a column that is not compressed, as `datasets` writes images today, a value is read from where it lies in the
-    file once its page was seen; of one that Snappy has compressed, as it wrote them before, the blocks of 64 KiB around
-    it are unpacked. Of others the page is unpacked, and stays in memory for a while.
+    file once its page was seen; of one that Snappy has compressed, pyarrow's default, the blocks of 64 KiB around it
+    are unpacked. Of others the page is unpacked, and stays in memory for a while.
 
     Args:
         file: Where it is.
