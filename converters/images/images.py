@@ -192,6 +192,9 @@ def _survey_images(
 
 
 def _no_images(archive: Archive, catalogue: Catalogue) -> list[Reject]:
+    if archive.members is catalogue.images:  # of a table, whose rows have no suffix
+        return []
+
     def is_wanted(member: str) -> bool:
         return is_image(member) or posixpath.basename(member) in catalogue.label_files
 

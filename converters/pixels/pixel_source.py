@@ -268,7 +268,7 @@ def _picture(pixels: np.ndarray, options: PixelOptions) -> np.ndarray:
     window = options.window()
     if window == "none" and options.resolution is None:
         return np.asarray(image).reshape(*pixels.shape[:2], -1)
-    return square_pixels(image, window, options.resolution)
+    return square_pixels(image, options.resolution, window)
 
 
 def _labels(name: str, parts: Sequence[Part], meaning: Meaning, ids: Sequence[str], count: int) -> dict[str, Label]:

@@ -17,7 +17,7 @@ from converters.archives.archive import Archive, open_archive_or_file
 from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import has_suffix, not_wanted, nothing_to_convert
 from converters.archives.memory_share import DECODED_BYTES, room
-from converters.folders import group_by_files
+from converters.folders import FileGroups, group_by_files
 from converters.signals.audio_files import (
     CHANNELS,
     DecodedSound,
@@ -90,7 +90,7 @@ class AudioSource(Source):
         self.domain = CellGrid(axes=("t",), resolution=(form.samples,), lengths=(seconds,), units=("s",))
         self.features = _amplitudes(CHANNELS[form.num_channels])
         self.ids = [f"{file}#{k}" for file, k in self._places]
-        groups = group_by_files([file for file, _ in self._places], "file", "window")
+        groups = self._groups([file for file, _ in self._places])
         self.split, self.labels = groups.split, groups.labels
         read_as = {**options.to_plain(), "hertz": form.sample_rate}
         decided = {"split": groups.rule, "labels_by": groups.labels_by}
@@ -122,6 +122,10 @@ class AudioSource(Source):
     def check_unchanged(self) -> None:
         """See `FileSource.check_unchanged`."""
         self._archive.check_unchanged()
+
+    def _groups(self, places: Sequence[str]) -> FileGroups:
+        """Split and labels of each window by its file."""
+        return group_by_files(places, "file", "window")
 
     def _survey(
         self, files: Sequence[str], limits: SurveyOptions, report: Report

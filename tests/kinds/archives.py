@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import xarray as xr
 from PIL import Image
 
@@ -56,6 +58,17 @@ def write_zip(path: Path, members: dict[str, bytes | str]) -> Path:
 def images(folder: Path) -> Path:
     pictures = rng().integers(0, 256, (EXAMPLES, 8, 8, 3), dtype=np.uint8)
     return write_zip(folder / "images.zip", {f"{i}.png": png(picture) for i, picture in enumerate(pictures)})
+
+
+def table(folder: Path) -> Path:
+    """A column of images and one of classes, in row groups of three."""
+    pictures = rng().integers(0, 256, (EXAMPLES, 8, 8, 3), dtype=np.uint8)
+    columns = {
+        "image": pa.array([{"bytes": png(picture), "path": f"{i}.png"} for i, picture in enumerate(pictures)]),
+        "label": pa.array([i % 2 for i in range(EXAMPLES)]),
+    }
+    pq.write_table(pa.table(columns), folder / "table.parquet", row_group_size=3)
+    return folder / "table.parquet"
 
 
 def shapes() -> np.ndarray:
@@ -212,6 +225,7 @@ def add_to_tar(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 KINDS = {
     "images": Kind("images", images, ("y", "x"), (8, 8), ("--resolution", "8")),
+    "table": Kind("huggingface", table, ("y", "x"), (8, 8), ("--resolution", "8")),
     "voxels": Kind("voxels", voxels, ("z", "y", "x"), (8, 8, 8)),
     "shapenet": Kind("shapenet", shapenet, ("z", "y", "x"), (8, 8, 8), ("--resolution", "8")),
     "scenes": Kind("srn", scenes, ("z", "y", "x"), (8, 8, 8), ("--resolution", "8")),
