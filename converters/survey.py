@@ -11,7 +11,9 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from jaxtyping import Int64
 
+from converters.archives.archive import Archive
 from converters.archives.memory_share import room
+from converters.archives.streamed import StreamedTar
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.progress import Note, Report, Surveyed
 from functa_store.sources.options import SurveyOptions
@@ -158,6 +160,41 @@ def published_split(name: str, kind: str, published: np.ndarray, kept: Int64[np.
             f"{kind} {first + 1}; raise the limit above that"
         )
     return split
+
+
+def provenance_of(
+    archive: Archive | StreamedTar,
+    options: SurveyOptions,
+    read_as: Mapping[str, Any],
+    decided: Mapping[str, Any],
+    rejects: Sequence[Reject],
+) -> dict[str, Any]:
+    """What provenance keeps of an archive that has been read, after a check that it is still what was read.
+
+    In a dry run nothing is checked, and `sha256` is None.
+
+    Args:
+        archive: It.
+        options: Those of the survey.
+        read_as: The options from which the same examples come again, and what they mean.
+        decided: Who gives splits and labels, and what else was found out.
+        rejects: All of them.
+
+    Raises:
+        ArchiveError: If the archive was changed meanwhile.
+    """
+    is_whole = options.check_first is None
+    digest = archive.sha256() if is_whole else None
+    if is_whole:
+        archive.check_unchanged()
+    return {
+        "archive": archive.name,
+        "sha256": digest,
+        **read_as,
+        "limit": options.limit,
+        **decided,
+        "rejects": len(rejects),
+    }
 
 
 _MOST_NOTES = 20

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from functa_store.config import NetworkConfig as NetworkConfig
     from functa_store.config import OuterLoopConfig as OuterLoopConfig
     from functa_store.conversion.convert import convert as convert
+    from functa_store.conversion.import_deepmind import import_deepmind as import_deepmind
     from functa_store.conversion.recode import recode as recode
     from functa_store.conversion.repair import repair as repair
     from functa_store.decode.functaset import Example as Example
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
     from functa_store.plugins import read_preset as read_preset
     from functa_store.plugins import write_preset as write_preset
     from functa_store.sources.array_source import ArraySource as ArraySource
+    from functa_store.sources.at_hand.huggingface_source import from_huggingface as from_huggingface
+    from functa_store.sources.at_hand.tfds_source import from_tfds as from_tfds
+    from functa_store.sources.at_hand.torch_source import from_torch as from_torch
     from functa_store.sources.features import FeatureSpec as FeatureSpec
     from functa_store.sources.source import Label as Label
     from functa_store.sources.source import Reject as Reject
@@ -63,6 +67,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "config": "ConvertConfig FitConfig InnerLoopConfig NetworkConfig OuterLoopConfig",
     "conversion.convert": "convert",
+    "conversion.import_deepmind": "import_deepmind",
     "conversion.recode": "recode",
     "conversion.repair": "repair",
     "decode.functaset": "Example Functaset open_functaset:open",
@@ -79,6 +84,9 @@ _HOMES = {
     "media.sound": "write_sound",
     "plugins": "Converter Preset converters paper_loops read_preset write_preset",
     "sources.array_source": "ArraySource",
+    "sources.at_hand.huggingface_source": "from_huggingface",
+    "sources.at_hand.tfds_source": "from_tfds",
+    "sources.at_hand.torch_source": "from_torch",
     "sources.features": "FeatureSpec",
     "sources.source": "Label Reject Source",
     "sources.xarray_source": "from_xarray",

@@ -10,6 +10,7 @@ import cattrs
 import cattrs.v
 
 from functa_store.errors import ConfigError, FunctaStoreError
+from functa_store.support.shortening import brief, shown
 
 C = TypeVar("C")
 MatmulPrecision = Literal["float32", "tensorfloat32", "bfloat16"]
@@ -53,9 +54,6 @@ MOST_LAYERS = 1000
 
 MOST_GRID_AXES = 8
 """Far more axes of cells than can be meant; a point has 2 ** axes neighbours."""
-
-MOST_CHARACTERS = 200
-"""Of a value in a message."""
 
 _converter = cattrs.Converter(forbid_extra_keys=True)
 _brief_converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
@@ -101,17 +99,8 @@ def differences(found: Any, expected: Any, where: str = "") -> Iterator[str]:
 
 def unknown_keys(found: Iterable[Any], known: Iterable[str]) -> str:
     """The first keys that are none of those known, with commas between them; empty if there are none."""
-    names = [key[:MOST_CHARACTERS] if isinstance(key, str) else brief(key) for key in found if key not in known]
+    names = [shown(key) if isinstance(key, str) else brief(key) for key in found if key not in known]
     return ", ".join(names[:5])
-
-
-def brief(value: Any, most: int = MOST_CHARACTERS) -> str:
-    """A value in a message; a grid may have thousands of latitudes, and an integer more digits than Python writes."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):
-        text = f"{type(value).__name__} that is too large to show"
-    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _explain(error: BaseException, expected: Any) -> str:

@@ -16,7 +16,6 @@ from functa_store.config import (
     FitConfig,
     InnerLoopConfig,
     OuterLoopConfig,
-    brief,
     overlaid,
     to_dict,
     unknown_keys,
@@ -33,6 +32,7 @@ from functa_store.sources.options import (
     overlaid_options,
 )
 from functa_store.support.atomic_output import check_free, finished_or_gone
+from functa_store.support.shortening import brief
 
 __all__ = [
     "ArchiveOptions",

@@ -6,7 +6,7 @@ import os
 import posixpath
 import zlib
 from collections.abc import Collection, Iterator
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from converters.archives.packed import (
     LOCAL_HEADER,
     STORED,
     Entry,
+    RandomBytes,
     RandomFile,
     content_start,
     ends_as_zip,
@@ -30,10 +31,10 @@ from converters.archives.plain_files import (
     open_below,
     open_plain,
     sha256_of,
-    shown,
 )
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Reject
+from functa_store.support.shortening import shown
 
 _COMPRESSED = {
     b"\x1f\x8b": ("gzip", "gunzip -k"),
@@ -85,7 +86,40 @@ class Archive(Protocol):
         ...
 
 
-def open_archive(path: str | os.PathLike[str]) -> Archive:
+class Place(NamedTuple):
+    """Where the bytes of a member lie.
+
+    Attributes:
+        file: Which file has them.
+        start: The first one.
+        stored: How many there are, packed.
+        size: How many, unpacked.
+        method: One of `STORED`, `DEFLATED`, `BZIP2` and `LZMA`.
+        crc: CRC-32 of what they unpack to; None if nothing tells.
+    """
+
+    file: RandomBytes
+    start: int
+    stored: int
+    size: int
+    method: int = STORED
+    crc: int | None = None
+
+
+@runtime_checkable
+class PlacedArchive(Archive, Protocol):
+    """An archive whose members can be read in parts: see `converters.archives.inflated.open_member`."""
+
+    def place(self, member: str) -> Place:
+        """Where a member's bytes lie.
+
+        Raises:
+            MemberError: If it is missing.
+        """
+        ...
+
+
+def open_archive(path: str | os.PathLike[str]) -> PlacedArchive:
     """The archive at a path, whichever kind it is.
 
     Args:
@@ -114,7 +148,7 @@ def open_archive(path: str | os.PathLike[str]) -> Archive:
     return archive
 
 
-def _open_file(file: RandomFile) -> Archive:
+def _open_file(file: RandomFile) -> PlacedArchive:
     if file.size == 0:
         raise ArchiveError(f"{file.path}: the file is empty; fetch it again")
     head = file.read_at(0, min(512, file.size))
@@ -222,6 +256,20 @@ class FolderArchive:
         except OSError as error:
             raise MemberError(f"cannot be read: {error.strerror}") from error
 
+    def place(self, member: str) -> Place:
+        """Where a member's bytes lie.
+
+        Raises:
+            MemberError: If it is missing.
+            ArchiveError: If it is no plain file any more.
+        """
+        self._listing.place(member, any_size=True)
+        name = self._inside(member) if member in self._links else member
+        if name is None:
+            raise MemberError(_LEADS_OUT)
+        file = RandomFile(os.path.join(self._real, name))
+        return Place(file, 0, file.size, file.size)
+
     def sha256(self) -> str:
         """Digest over the lines "name, NUL, sha256 of the content" of every member, sorted by name."""
         digest = hashlib.sha256()
@@ -272,6 +320,15 @@ class ZipArchive:
             raise MemberError(f"is damaged inside the zip: {len(data)} of {size} bytes, or its checksum is wrong")
         return data
 
+    def place(self, member: str) -> Place:
+        """Where a member's bytes lie.
+
+        Raises:
+            MemberError: If it is missing.
+        """
+        offset, stored, size, method, crc = self._listing.place(member, any_size=True)
+        return Place(self._file, content_start(self._file, offset), stored, size, method, crc)
+
     def sha256(self) -> str:
         """Digest of the file."""
         return file_sha256(self._file.path)
@@ -282,9 +339,9 @@ class ZipArchive:
 
 
 class TarArchive:
-    """An uncompressed tar file; see `Archive`."""
+    """A tar file whose bytes, or what they unpack to, can be read at any place; see `Archive`."""
 
-    def __init__(self, file: RandomFile) -> None:
+    def __init__(self, file: RandomBytes) -> None:
         self.name = file.name
         self._file, self._stamps = file, FileStamps([file.path])
         self._listing = _without_backslashes(file.name, Listing(tar_entries(file)))
@@ -295,6 +352,15 @@ class TarArchive:
         offset, stored, *_ = self._listing.place(member)
         take_room(stored)
         return self._file.read_at(offset, stored)
+
+    def place(self, member: str) -> Place:
+        """Where a member's bytes lie.
+
+        Raises:
+            MemberError: If it is missing.
+        """
+        offset, stored, *_ = self._listing.place(member, any_size=True)
+        return Place(self._file, offset, stored, stored)
 
     def sha256(self) -> str:
         """Digest of the file."""
@@ -359,6 +425,11 @@ class OneFile:
         """All bytes of the file; see `Archive.read`."""
         return read_file(self._path)
 
+    def place(self, member: str) -> Place:
+        """Where the file's bytes lie."""
+        file = RandomFile(self._path)
+        return Place(file, 0, file.size, file.size)
+
     def sha256(self) -> str:
         """Digest of the file."""
         try:
@@ -371,7 +442,7 @@ class OneFile:
         self._stamps.check()
 
 
-def open_archive_or_file(path: str | os.PathLike[str], suffixes: Collection[str]) -> Archive:
+def open_archive_or_file(path: str | os.PathLike[str], suffixes: Collection[str]) -> PlacedArchive:
     """The archive at a path, which may be one file that ends in one of some suffixes.
 
     Raises:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import numpy as np
 
 from converters.archives.packed import Entry
-from converters.archives.plain_files import shown
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Reject
+from functa_store.support.shortening import shown
 
 MAX_MEMBER_BYTES = 1 << 28
 """Longest member that is read, in bytes: a member is held in memory whole."""
@@ -67,8 +67,12 @@ class Listing:
         self.places = table[order]
         self.rejects.sort(key=lambda reject: reject.member)
 
-    def place(self, member: str) -> list[int]:
+    def place(self, member: str, *, any_size: bool = False) -> list[int]:
         """Offset, stored bytes, size in bytes, compression method and CRC-32 of a member.
+
+        Args:
+            member: Its name.
+            any_size: Whether it may be of any length, since it is read in parts.
 
         Raises:
             MemberError: If it is missing or too long.
@@ -77,7 +81,8 @@ class Listing:
         if position == len(self.names) or self.names[position] != member:
             raise MemberError("is not in the archive")
         place = self.places[position].tolist()
-        check_size(max(place[1:3]))
+        if not any_size:
+            check_size(max(place[1:3]))
         return place
 
 

@@ -15,8 +15,9 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from converters.archives.plain_files import base_name, open_plain, shown
+from converters.archives.plain_files import base_name, open_plain
 from functa_store.errors import ArchiveError, MemberError
+from functa_store.support.shortening import shown
 
 BLOCK = 512
 MAX_EXTENSION = 1 << 20
@@ -258,6 +259,29 @@ class Entry(NamedTuple):
     size: int
     method: int = STORED
     crc: int = 0
+
+
+@runtime_checkable
+class RandomBytes(Protocol):
+    """Bytes that are read at any place, by many threads.
+
+    Attributes:
+        name: Of the file, for messages.
+        path: Of the file that has them.
+        size: How many there are.
+    """
+
+    name: str
+    path: str
+    size: int
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Exactly `count` bytes.
+
+        Raises:
+            MemberError: If there are fewer, or the file cannot be read.
+        """
+        ...
 
 
 class RandomFile:
@@ -502,7 +526,7 @@ def _lzma_decompressor(data: bytes) -> lzma.LZMADecompressor:
 class _FileCursor:
     """A place in a file; see `converters.archives.packed.Cursor`."""
 
-    def __init__(self, file: RandomFile) -> None:
+    def __init__(self, file: RandomBytes) -> None:
         self.name, self.position, self._file = file.name, 0, file
 
     def read(self, count: int) -> bytes:
@@ -519,7 +543,7 @@ class _FileCursor:
         self.position = position
 
 
-def tar_entries(file: RandomFile) -> Iterator[Entry]:
+def tar_entries(file: RandomBytes) -> Iterator[Entry]:
     """The files of an uncompressed tar, from one walk over its headers.
 
     Raises:

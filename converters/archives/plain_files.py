@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from functa_store.errors import ArchiveError
+from functa_store.support.shortening import shown
 
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # opening a pipe would wait for ever
 _FOLDER = _READ | os.O_DIRECTORY
-_SHOWN = 100
 
 
 def checked_path(path: Any) -> str:
@@ -37,11 +37,6 @@ def checked_path(path: Any) -> str:
 def base_name(path: str) -> str:
     """Last part of a path, as text that can be stored: bytes that are no UTF-8 are escaped."""
     return os.fsencode(os.path.basename(path)).decode("utf-8", "backslashreplace")
-
-
-def shown(text: str) -> str:
-    """A text for a message, cut if it is long."""
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def open_plain(path: str) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.archives.known_archives import names_the_right_converter
 from converters.archives.plain_files import Stamps, stamps_of
 from converters.arrays.array_files import ArrayFile, attributes_of, decoder_of, open_arrays, read_beside
 from converters.arrays.bounds import check_examples, in_bounded_memory
@@ -128,6 +129,7 @@ def open_array_archive(path: str | os.PathLike[str], *, report: Report = silent,
     return _open(path, *split_options(ArrayOptions, options), report)
 
 
+@names_the_right_converter("arrays")
 def _open(path: str | os.PathLike[str], options: ArrayOptions, survey: SurveyOptions, report: Report) -> ArraySource:
     path = os.path.abspath(path)
     name, axis = os.path.basename(path), _parse_axis(options.channels_axis)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from functa_store.errors import ArchiveError
+from functa_store.support.shortening import brief, shown
 
 MAX_CHUNK_BYTES = 1 << 28
 """Bytes of one chunk when it is unpacked. A chunk is unpacked whole, several times over by some filters; those that
@@ -60,7 +61,7 @@ def check_shape(where: str, shape: Any) -> tuple[int, ...]:
         or len(shape) > MAX_DEPTH
         or not all(type(n) is int and 0 <= n < 1 << 63 for n in shape)
     ):
-        raise ArchiveError(f"{where}: found {_short(shape)} as its shape, expected at most {MAX_DEPTH} lengths")
+        raise ArchiveError(f"{where}: found {shown(ascii(shape))} as its shape, expected at most {MAX_DEPTH} lengths")
     return tuple(shape)
 
 
@@ -79,7 +80,7 @@ def check_promise(where: str, shape: Sequence[int], item_bytes: int, stored: int
     promised = math.prod(shape) * item_bytes
     if promised > max(ALWAYS_BYTES, MAX_RATIO * stored):
         raise ArchiveError(
-            f"{where}: shape {_short(tuple(shape))} promises {promised:.3g} bytes, but only {stored} are stored, which "
+            f"{where}: shape {brief(tuple(shape))} promises {promised:.3g} bytes, but only {stored} are stored, which "
             f"is more than {MAX_RATIO} times less; is the file cut off? Fetch it again"
         )
     if item_bytes > MAX_ITEM_BYTES:
@@ -108,7 +109,7 @@ def check_chunk(where: str, chunk: Sequence[int], item_bytes: int) -> int:
     num_bytes = math.prod(chunk) * item_bytes
     if num_bytes > MAX_CHUNK_BYTES:
         raise ArchiveError(
-            f"{where}: one chunk {_short(tuple(chunk))} has {num_bytes} bytes when it is unpacked, expected at most "
+            f"{where}: one chunk {brief(tuple(chunk))} has {num_bytes} bytes when it is unpacked, expected at most "
             f"{MAX_CHUNK_BYTES}; write the array again in smaller chunks"
         )
     return num_bytes
@@ -123,7 +124,7 @@ def check_beside(where: str, shape: Sequence[int], item_bytes: int) -> None:
     count = math.prod(shape)
     if count > MAX_VALUES_BESIDE or count * item_bytes > MAX_BYTES_BESIDE:
         raise ArchiveError(
-            f"{where}: shape {_short(tuple(shape))} of {item_bytes} bytes each is read whole, expected at most "
+            f"{where}: shape {brief(tuple(shape))} of {item_bytes} bytes each is read whole, expected at most "
             f"{MAX_VALUES_BESIDE} values and {MAX_BYTES_BESIDE} bytes; is it an array of examples?"
         )
 
@@ -159,7 +160,7 @@ def check_example(where: str, shape: Sequence[int], item_bytes: int) -> None:
     num_bytes = math.prod(shape) * item_bytes
     if num_bytes > MAX_EXAMPLE_BYTES:
         raise ArchiveError(
-            f"{where}: one example {_short(tuple(shape))} has {num_bytes} bytes, expected at most {MAX_EXAMPLE_BYTES}; "
+            f"{where}: one example {brief(tuple(shape))} has {num_bytes} bytes, expected at most {MAX_EXAMPLE_BYTES}; "
             "take fewer points, or cut examples into parts"
         )
 
@@ -213,8 +214,3 @@ def in_bounded_memory(path: str) -> Iterator[None]:
             f"{path}: more memory is needed than there is: {error or type(error).__name__}; take fewer or smaller "
             "examples, or a machine with more"
         ) from error
-
-
-def _short(found: Any) -> str:
-    text = ascii(found)
-    return text if len(text) <= 100 else f"{text[:100]}..."

@@ -8,6 +8,7 @@ of the times is held out.
 import os
 from typing import TYPE_CHECKING, Any
 
+from converters.archives.known_archives import names_the_right_converter
 from converters.arrays.bounds import in_bounded_memory
 from converters.climate.source import ClimateOptions
 from functa_store.config import ConvertConfig, NetworkConfig, OuterLoopConfig
@@ -73,6 +74,7 @@ def open_climate(path: str | os.PathLike[str], *, report: Report = silent, **opt
     return _open(path, *split_options(ClimateOptions, options), report)
 
 
+@names_the_right_converter("climate")
 def _open(
     path: str | os.PathLike[str], options: ClimateOptions, survey: SurveyOptions, report: Report
 ) -> "ClimateSource":

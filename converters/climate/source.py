@@ -99,18 +99,20 @@ class Slabs:
     Args:
         fields: What to read.
         num_longitudes: Columns that are taken, from the first.
+        num_taken: Examples that are taken, from the first.
 
     Attributes:
         steps: Examples of a slab along each example dimension.
-        low: The smallest value of each variable of wider numbers that has been read, before it is rounded to float32.
+        low: Of each example that is taken and has been read, the smallest value of each variable of wider numbers,
+            before it is rounded to float32; infinite where there is none.
         high: The largest one.
     """
 
-    def __init__(self, fields: Fields, num_longitudes: int) -> None:
+    def __init__(self, fields: Fields, num_longitudes: int, num_taken: int) -> None:
         self._fields, self._num_longitudes = fields, num_longitudes
         points = len(fields.latitudes) * num_longitudes * len(fields.arrays)
         self.steps = _fitting(fields.sizes, _chunks(fields), 4 * points)
-        self.low, self.high = np.full(len(fields.arrays), np.inf), np.full(len(fields.arrays), -np.inf)
+        self.low, self.high = (np.full((num_taken, len(fields.arrays)), end) for end in (np.inf, -np.inf))
         self._kept = LRUCache[np.ndarray](CACHE_BYTES, keeps_last=True)
         self._lock = threading.Lock()
 
@@ -148,14 +150,20 @@ class Slabs:
         except Exception as error:  # whatever a damaged chunk makes the library under xarray raise
             raise MemberError(f"cannot be read: {type(error).__name__}: {error}") from error
         for k, values in enumerate(read):
-            if values.dtype.itemsize <= np.dtype(np.float32).itemsize:
-                continue  # it is exact
-            finite = values[np.isfinite(values)]
-            if finite.size:
-                self.low[k] = min(self.low[k], float(finite.min()))
-                self.high[k] = max(self.high[k], float(finite.max()))
+            if values.dtype.itemsize > np.dtype(np.float32).itemsize:  # else it is exact
+                self._enter_extremes(key, k, values[..., : self._num_longitudes])
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which the survey rejects
             return np.stack([values[..., : self._num_longitudes].astype(np.float32) for values in read], axis=-1)
+
+    def _enter_extremes(self, key: tuple[int, ...], variable: int, values: np.ndarray) -> None:
+        """Enter the extremes of a slab's examples, those apart that share the slab and are not taken."""
+        corner = [i * step for i, step in zip(key, self.steps, strict=True)]
+        inside = [range(first, first + count) for first, count in zip(corner, values.shape[:-2], strict=True)]
+        for place, example in zip(itertools.product(*inside), values.reshape(-1, *values.shape[-2:]), strict=True):
+            number = int(np.ravel_multi_index(place, self._fields.sizes)) if place else 0
+            finite = example[np.isfinite(example)]
+            if number < len(self.low) and finite.size:
+                self.low[number, variable], self.high[number, variable] = finite.min(), finite.max()
 
 
 def _chunks(fields: Fields) -> tuple[int, ...]:
@@ -285,8 +293,8 @@ class ClimateSource(Source):
         grid, more = read_grid(files.name, fields.latitudes, fields.longitudes)
         for note in (*notes, *fields.notes, *more):
             report(Note(message=f"{files.name}: {note}"))
-        self._name, self._slabs = files.name, Slabs(fields, len(grid.longitudes))
         names = example_ids(fields, min(fields.num_examples, survey.limit or fields.num_examples))
+        self._name, self._slabs = files.name, Slabs(fields, len(grid.longitudes), len(names))
         seen = FieldSurvey(files.name, self._slabs, names, (*grid.resolution, len(fields.arrays)))
         try:
             seen.read_all(survey, report)
@@ -329,9 +337,10 @@ class ClimateSource(Source):
         channels = tuple(str(array.name) for array in fields.arrays)
         units = tuple(str(array.attrs.get("units", "")).strip() or "1" for array in fields.arrays)
         moments = seen.moments.together(training)
-        for k in range(len(channels)):
-            if self._slabs.low[k] <= self._slabs.high[k]:
-                check_rounding(self._name, channels[k], self._slabs.low[k], self._slabs.high[k])
+        lows, highs = (ends[self._kept] for ends in (self._slabs.low, self._slabs.high))
+        for channel, low, high in zip(channels, lows.min(axis=0).tolist(), highs.max(axis=0).tolist(), strict=True):
+            if low <= high:
+                check_rounding(self._name, channel, low, high)
         return features_of(self._name, channels, units, moments, scaling, missing=seen.any_missing)
 
     def read(self, index: int) -> Float32[np.ndarray, "lat lon channel"]:

@@ -17,7 +17,8 @@ import numpy as np
 from jaxtyping import Int32
 
 from converters.archives.archive import Archive, open_archive, read_file
-from converters.archives.plain_files import checked_path, shown
+from converters.archives.known_archives import names_the_right_converter
+from converters.archives.plain_files import checked_path
 from converters.images.image_files import ImageOptions
 from converters.images.images import (
     CELEBA_PRESETS,
@@ -33,6 +34,7 @@ from functa_store.progress import Report, silent
 from functa_store.sources.options import SurveyOptions, option, split_options
 from functa_store.sources.source import Label, Reject, name_problem
 from functa_store.sources.splits import SPLITS, hold_out_last
+from functa_store.support.shortening import shown
 
 ATTRIBUTES, PARTITION, IDENTITY = "list_attr_celeba.txt", "list_eval_partition.txt", "identity_CelebA.txt"
 KAGGLE = {"list_attr_celeba.csv": ATTRIBUTES, "list_eval_partition.csv": PARTITION, "identity_CelebA.csv": IDENTITY}
@@ -315,6 +317,7 @@ def open_celeba(path: str | os.PathLike[str], *, report: Report = silent, **opti
     return _open(path, *split_options(CelebaOptions, options), report)
 
 
+@names_the_right_converter("celeba")
 def _open(path: str | os.PathLike[str], options: CelebaOptions, survey: SurveyOptions, report: Report) -> ImageSource:
     archive = open_archive(path)
     everything = list_images(archive)

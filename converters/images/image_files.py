@@ -3,42 +3,27 @@
 import contextlib
 import dataclasses
 import io
-from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageColor, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import ImageColor, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from converters.archives.memory_share import take_room
-from converters.archives.plain_files import shown
 from functa_store.errors import ConfigError, MemberError
 from functa_store.sources.options import ArchiveOptions
+from functa_store.sources.pictures import CHANNELS as CHANNELS
+from functa_store.sources.pictures import READABLE_MODES, Mode, flat, square_pixels, upright
+from functa_store.support.shortening import shown
 
 # Those that cannot be read count too, so that they become rejects and do not vanish.
 IMAGE_SUFFIXES = {
     ".jpg", ".jpeg", ".jfif", ".png", ".webp",
     ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".ppm", ".pgm",
 }  # fmt: skip
-Mode = Literal["rgb", "grey"]
-CHANNELS: Mapping[Mode, tuple[str, ...]] = {"rgb": ("red", "green", "blue"), "grey": ("grey",)}
-
-_ORIENTATION = 0x0112
 _SCAN = b"\xff\xda"
 _FREE_SCANS = 16  # more than encoders make
 _MOST_SCANNED = 1 << 28
 _BYTES_PER_PIXEL = 5
-_ROWS = 256
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_READABLE_MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,13 +106,30 @@ def read_sized_image(data: bytes, options: ImageOptions) -> tuple[UInt8[np.ndarr
     each = 2 * _BYTES_PER_PIXEL if takes_more else _BYTES_PER_PIXEL
     take_room(each * size[0] * size[1])
     try:
-        image = _flatten(_turn_upright(image), options)
+        image = flat(upright(image), options.mode, options.background)
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
         raise MemberError(f"cannot be decoded: {shown(str(error))}") from error
-    box = _crop_box(*image.size, options.window())
-    side = options.resolution
-    pixels = np.asarray(image.resize((side, side), Image.Resampling.LANCZOS, box=box))
-    return pixels.reshape(side, side, len(CHANNELS[options.mode])), size
+    return square_pixels(image, options.resolution, options.window()), size
+
+
+def read_as_stored(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "y x 4"]:
+    """Red, green, blue and opacity of a JPEG, PNG or WebP file as its pixels are stored: not turned, nor cropped.
+
+    Args:
+        data: The file.
+        max_pixels: Largest image that is decoded.
+
+    Raises:
+        MemberError: As for `read_image`.
+    """
+    options = ImageOptions(max_pixels=max_pixels)
+    image = _open(data, options)
+    _check_header(image, data, options)
+    take_room(4 * _BYTES_PER_PIXEL * image.size[0] * image.size[1])
+    try:
+        return np.asarray(image.convert("RGBA"))
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
+        raise MemberError(f"cannot be decoded: {shown(str(error))}") from error
 
 
 def _open(data: bytes, options: ImageOptions) -> ImageFile.ImageFile:
@@ -178,34 +180,7 @@ def _check_header(image: ImageFile.ImageFile, data: bytes, options: ImageOptions
         raise MemberError(f"is an animation of {frames} frames, expected one image")
     if image.format == "PNG" and data[24] == 16:  # bit depth in IHDR; Pillow would drop the low bytes
         raise MemberError("has 16 bits per channel, expected 8")
-    if image.mode not in _READABLE_MODES:
+    if image.mode not in READABLE_MODES:
         raise MemberError(f"has colour mode {image.mode}, expected 8-bit grey, RGB or RGBA")
     if options.window() == "none" and width != height:
         raise MemberError(f"is {width} x {height}, not square; choose the crop 'square', or a fraction of it")
-
-
-def _turn_upright(image: Image.Image) -> Image.Image:
-    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
-    return image if turn is None else image.transpose(turn)
-
-
-def _flatten(image: Image.Image, options: ImageOptions) -> Image.Image:
-    """The image in the mode asked for, transparent pixels composited on the background."""
-    mode = "RGB" if options.mode == "rgb" else "L"
-    image.load()
-    if not image.has_transparency_data:
-        return image if image.mode == mode else image.convert(mode)
-    flat = Image.new(mode, image.size)
-    for top in range(0, image.height, _ROWS):  # in strips: whole images of each step would take four times the memory
-        strip = image.crop((0, top, image.width, min(image.height, top + _ROWS))).convert("RGBA")
-        background = Image.new("RGBA", strip.size, options.background)
-        flat.paste(Image.alpha_composite(background, strip).convert(mode), (0, top))
-    return flat
-
-
-def _crop_box(width: int, height: int, crop: str | int | float) -> tuple[int, int, int, int]:
-    """Left, upper, right and lower edge of the centred square, in whole pixels."""
-    fraction = 1.0 if isinstance(crop, str) else crop
-    side = max(1, round(min(width, height) * fraction))
-    left, upper = (width - side) // 2, (height - side) // 2
-    return left, upper, left + side, upper + side

@@ -6,39 +6,33 @@ Images in more than one folder get a label `class` with the folders' names.
 """
 
 import collections
-import csv
 import dataclasses
 import functools
-import hashlib
-import io
 import os
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8
 
-from converters.archives.archive import Archive, open_archive, read_file
+from converters.archives.archive import Archive, open_archive
+from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import has_suffix, not_wanted, nothing_to_convert
 from converters.archives.memory_share import room
-from converters.archives.plain_files import checked_path
-from converters.folders import (
-    folder_splits_and_classes,
-    in_words,
-    masks_beside,
-    outside_of_splits,
-    published_by_folders,
-)
+from converters.folders import FolderLayout
 from converters.images.image_files import (
     CHANNELS,
     IMAGE_SUFFIXES,
     ImageOptions,
     read_image,
 )
+from converters.label_tables import check_agreement, read_label_table
+from converters.masks import masks_beside
 from converters.survey import (
     Survey,
     in_threads,
+    provenance_of,
     published_split,
     survey,
 )
@@ -50,7 +44,6 @@ from functa_store.domains.cells import CellGrid
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.plugins import Converter, Preset, paper_loops
 from functa_store.progress import Note, Report, silent
-from functa_store.sources.array_source import as_classes
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions, option, split_options
 from functa_store.sources.source import (
@@ -58,14 +51,11 @@ from functa_store.sources.source import (
     Reject,
     Source,
     check_source,
-    name_problem,
 )
 from functa_store.sources.splits import (
     hold_out_every,
     hold_out_rule,
     hold_out_share,
-    split_of_word,
-    splits_of_words,
 )
 
 
@@ -84,6 +74,7 @@ class Catalogue:
         facts: More for the provenance.
         label_files: Base names of members that are no images but are read otherwise.
         left_out: Images that are not taken, and why.
+        ids: Of the examples, if they are not the names of the images.
     """
 
     images: Sequence[str]
@@ -96,6 +87,7 @@ class Catalogue:
     facts: Mapping[str, Any]
     label_files: Sequence[str] = ()
     left_out: Sequence[Reject] = ()
+    ids: Sequence[str] | None = None
 
 
 class ImageSource(Source):
@@ -130,22 +122,16 @@ class ImageSource(Source):
         channels = CHANNELS[options.mode]
         self.domain = CellGrid(axes=("y", "x"), resolution=(options.resolution,) * 2)
         self.features = FeatureSpec(channels=channels, scale=1 / 255)
-        self.ids = [catalogue.images[int(k)] for k in keep]
+        self._members = [catalogue.images[int(k)] for k in keep]
+        self.ids = self._members if catalogue.ids is None else [catalogue.ids[int(k)] for k in keep]
         self.split = _split(archive.name, catalogue, keep)
         self.labels = {k: dataclasses.replace(v, values=v.values[keep]) for k, v in catalogue.labels.items()}
-        self.provenance = {
-            "archive": archive.name,
-            "sha256": archive.sha256() if limits.check_first is None else None,
-            **options.to_plain(),
-            "crop": options.window(),
-            "limit": limits.limit,
+        read_as = {**options.to_plain(), "crop": options.window()}
+        decided = {
             "split": catalogue.rule_name if catalogue.published is None else catalogue.published_by,
             "labels_by": dict(catalogue.labels_by),
-            "rejects": len(self.rejects),
-            **catalogue.facts,
         }
-        if limits.check_first is None:
-            archive.check_unchanged()
+        self.provenance = {**provenance_of(archive, limits, read_as, decided, self.rejects), **catalogue.facts}
         check_source(self)
 
     def read(self, index: int) -> UInt8[np.ndarray, "y x channel"]:
@@ -156,9 +142,9 @@ class ImageSource(Source):
         """
         try:
             with room():
-                return read_image(self._archive.read(self.ids[index]), self._options)
+                return read_image(self._archive.read(self._members[index]), self._options)
         except MemberError as error:
-            raise MemberError(f"{self._archive.name}/{self.ids[index]}: {error}") from error
+            raise MemberError(f"{self._archive.name}/{self._members[index]}: {error}") from error
 
     def check_unchanged(self) -> None:
         """See `FileSource.check_unchanged`."""
@@ -206,6 +192,9 @@ def _survey_images(
 
 
 def _no_images(archive: Archive, catalogue: Catalogue) -> list[Reject]:
+    if archive.members is catalogue.images:  # of a table, whose rows have no suffix
+        return []
+
     def is_wanted(member: str) -> bool:
         return is_image(member) or posixpath.basename(member) in catalogue.label_files
 
@@ -266,7 +255,7 @@ class FolderOptions(ImageOptions):
 
     Attributes:
         masks: Whether pictures that are named as masks of others beside them are left out, or taken as examples; see
-            `converters.folders.masks_beside`.
+            `converters.masks.masks_beside`.
         unsplit: What becomes of images that lie in no folder named as a split where others do: left out, or learned
             from; None refuses such an archive.
         labels: Table with a header (.csv, .tsv) beside the images: a column with their names, and any other columns.
@@ -287,131 +276,6 @@ class FolderOptions(ImageOptions):
             raise ConfigError(f"holdout must be a share between 0 and 1, got {self.holdout}")
 
 
-_MOST_TABLE_BYTES = 1 << 28
-_CALLED_SPLIT = ("split", "partition", "subset", "set", "phase", "usage")
-
-
-class LabelTable(NamedTuple):
-    """What a table says about some images, in their order.
-
-    Attributes:
-        name: Of its file.
-        sha256: Hexadecimal digest of its content.
-        labels: Its columns but for the names and the split.
-        published: The split of each image; None without such a column.
-        column: Which column that is.
-        unused: Rows of other images.
-    """
-
-    name: str
-    sha256: str
-    labels: Mapping[str, Label]
-    published: np.ndarray | None
-    column: str | None
-    unused: int
-
-
-def read_label_table(path: str, images: Sequence[str], split: str | None) -> LabelTable:
-    """Labels and splits of images from a table with a header.
-
-    The column of names is found by what it holds: members, paths below the folder of all images, names of files, or
-    these without suffix, one row for each image. Of the other columns, whole numbers and numbers are labels of these,
-    empty cells not a number; texts are classes.
-
-    Args:
-        path: A .csv or .tsv file; what separates cells is found by its first lines.
-        images: Members.
-        split: The column that says splits; None takes one of the usual names whose words are all those of splits.
-
-    Raises:
-        ArchiveError: If it cannot be read, names no column of theirs, lacks or repeats an image, or says a word that
-            names no split.
-    """
-    import pandas as pd  # takes half a second
-
-    try:
-        content = read_file(checked_path(path))
-        if len(content) > _MOST_TABLE_BYTES:
-            raise MemberError(f"has {len(content)} bytes, more than the {_MOST_TABLE_BYTES} of a table that is read")
-        file = io.BytesIO(content)
-        table = pd.read_csv(file, sep=None, engine="python", dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (MemberError, ValueError, pd.errors.ParserError, csv.Error) as error:
-        raise ArchiveError(f"{path}: is no table that can be read: {error}") from error
-    name = os.path.basename(path)
-    columns = {str(column): table[column].to_numpy(str) for column in table.columns}
-    key, rows = _rows_of(path, columns, images)
-    said = {column: values[rows] for column, values in columns.items() if column != key}
-    column, published = _split_of(path, said, split)
-    labels = {}
-    for title, values in said.items():
-        if title == column:
-            continue
-        if problem := name_problem(title):
-            raise ArchiveError(f"{path}: column {title!r:.100} {problem}; rename it")
-        labels[title] = _label_of(values)
-    digest = hashlib.sha256(content).hexdigest()
-    return LabelTable(name, digest, labels, published, column, len(table) - len(images))
-
-
-def _rows_of(path: str, columns: Mapping[str, np.ndarray], images: Sequence[str]) -> tuple[str, np.ndarray]:
-    """The column that names images, and the row of each image."""
-    above = len(posixpath.commonpath([posixpath.dirname(image) for image in images]))
-    forms = [
-        list(images),
-        [image[above:].lstrip("/") for image in images],
-        [posixpath.basename(image) for image in images],
-        [posixpath.splitext(posixpath.basename(image))[0] for image in images],
-    ]
-    best = ("", 0, forms[0])
-    for form, names in enumerate(forms):
-        if len(set(names)) < len(names) or (form == len(forms) - 1 and 2 * best[1] > len(names)):
-            continue  # numbers without a suffix are easily those of something else
-        for column, values in columns.items():
-            there = set(values.tolist())
-            if (count := sum(name in there for name in names)) > best[1]:
-                best = (column, count, names)
-    column, count, names = best
-    if not count:
-        raise ArchiveError(
-            f"{path}: found the columns {', '.join(columns)}, expected one with names of images such as {forms[2][0]}, "
-            f"or {forms[3][0]}, each of which names one image"
-        )
-    lines: dict[str, list[int]] = collections.defaultdict(list)
-    for row, value in enumerate(columns[column].tolist()):
-        lines[value].append(row)
-    for image, name in zip(images, names, strict=True):
-        if len(found := lines.get(name, [])) != 1:
-            more = f", and {len(images) - count - 1} other images have none" if count < len(images) - 1 else ""
-            rows = f"{len(found)} rows (the second in line {found[1] + 2})" if found else "no row"
-            raise ArchiveError(f"{path}: column {column!r} has {rows} for {image}, expected one{more}")
-    return column, np.array([lines[name][0] for name in names], np.int64)
-
-
-def _split_of(path: str, said: Mapping[str, np.ndarray], split: str | None) -> tuple[str | None, np.ndarray | None]:
-    if split is not None and split not in said:
-        raise ArchiveError(f"{path}: has no column {split!r} beside the names, expected one of {', '.join(said)}")
-    usual = (column for column in said if column.lower() in _CALLED_SPLIT)
-    for column in usual if split is None else (split,):
-        words = np.unique(said[column]).tolist()
-        if unknown := [word for word in words if split_of_word(word) is None]:
-            if split is None:
-                continue
-            raise ArchiveError(
-                f"{path}: column {column!r} says {unknown[0]!r:.100}, expected train, validation or test"
-            )
-        return column, splits_of_words(said[column].tolist())
-    return None, None
-
-
-def _label_of(values: np.ndarray) -> Label:
-    for dtype in (np.int64, np.float64):
-        try:
-            return Label(values=np.where(values == "", "nan", values).astype(dtype))
-        except (ValueError, OverflowError):
-            continue
-    return as_classes(values)
-
-
 def open_images(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ImageSource:
     """A source over any archive of images.
 
@@ -430,22 +294,24 @@ def open_images(path: str | os.PathLike[str], *, report: Report = silent, **opti
     return _open(path, *split_options(FolderOptions, options), report)
 
 
+@names_the_right_converter("images")
 def _open(path: str | os.PathLike[str], options: FolderOptions, survey: SurveyOptions, report: Report) -> ImageSource:
     archive = open_archive(path)
     images, left_out = list_images(archive), list[Reject]()
     if options.masks == "leave-out":
         images, left_out = without_masks(images)
-    if outside := outside_of_splits(images):
-        if options.unsplit is None:
-            raise ArchiveError(
-                f"{archive.name}: {in_words(images, outside)}. Say what becomes of these by --unsplit leave-out or "
-                "--unsplit train"
-            )
-        if options.unsplit == "leave-out":
-            left_out += [Reject(member=image, reason=_BESIDE_SPLITS) for image in outside]
-            images = sorted(set(images) - set(outside))
-    published, classes = folder_splits_and_classes(images, others=options.unsplit == "train")
-    labels, published_by = {} if classes is None else {"class": classes}, published_by_folders(images)
+    layout = FolderLayout.of(images)
+    if layout.outside and options.unsplit is None:
+        raise ArchiveError(
+            f"{archive.name}: {layout.outside_in_words}. Say what becomes of these by --unsplit leave-out or "
+            "--unsplit train"
+        )
+    if layout.outside and options.unsplit == "leave-out":
+        left_out += [Reject(member=image, reason=_BESIDE_SPLITS) for image in layout.outside]
+        images = sorted(set(images) - set(layout.outside))
+        layout = FolderLayout.of(images)
+    published, published_by = layout.published, layout.published_by
+    labels = {} if layout.classes is None else {"class": layout.classes}
     labels_by, facts = dict.fromkeys(labels, "folders"), dict[str, Any](converter="images")
     if options.split_column is not None and options.labels is None:
         raise ConfigError(f"split_column={options.split_column!r} names a column of a table; name that by labels")
@@ -457,7 +323,7 @@ def _open(path: str | os.PathLike[str], options: FolderOptions, survey: SurveyOp
         if table.unused:
             report(Note(message=f"{table.name}: {table.unused:,} rows are of no image that is taken"))
         if table.published is not None:
-            _check_agreement(table, published, images)
+            check_agreement(table, published, images)
             published, published_by = table.published, f"published in {table.name}, column {table.column}"
     if options.holdout is not None and published is not None:
         raise ArchiveError(f"{archive.name}: splits are {published_by}; leave out holdout={options.holdout}")
@@ -475,18 +341,6 @@ def _open(path: str | os.PathLike[str], options: FolderOptions, survey: SurveyOp
         label_files=() if options.labels is None else (os.path.basename(options.labels),),
     )
     return ImageSource(archive, catalogue, options, survey, report)
-
-
-def _check_agreement(table: LabelTable, by_folders: np.ndarray | None, images: Sequence[str]) -> None:
-    if by_folders is None or table.published is None:
-        return
-    differs = np.flatnonzero(by_folders != table.published)
-    if len(differs):
-        k = int(differs[0])
-        raise ArchiveError(
-            f"{table.name}: says {table.published[k]} of {images[k]}, which lies in a folder of {by_folders[k]}, and "
-            f"differs so for {len(differs)} images; name another column (split_column), or rename the folders"
-        )
 
 
 converter = Converter(

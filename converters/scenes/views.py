@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Float, Float64, Num, UInt8
+from jaxtyping import Bool, Float, Float64, Num, UInt8
 from PIL import Image, PngImagePlugin
 
 from converters.archives.archive import Archive
@@ -77,7 +77,7 @@ class SceneOptions(ArchiveOptions):
         for name, (lowest, highest) in counts.items():
             if (value := getattr(self, name)) is not None and whole(name, value, lowest) > highest:
                 raise ConfigError(f"{name} must be at most {highest}, got {value}")
-        if self.held_out_views and self.context_views is None:
+        if self.held_out_views and self.context_views is None and not self.holds_out_published:
             raise ConfigError(
                 f"held_out_views={self.held_out_views} needs context_views: without it the fit sees all views, and "
                 "none is left to measure it on"
@@ -89,6 +89,11 @@ class SceneOptions(ArchiveOptions):
         if self.near is not None and self.far is not None and self.near >= self.far:
             raise ConfigError(f"near must be below far, got near={self.near} and far={self.far}")
 
+    @property
+    def holds_out_published(self) -> bool:
+        """Whether the views on which fits are measured are published ones, and not a rest."""
+        return False
+
     def choose(self, count: int) -> tuple[list[int], list[int]]:
         """Which of a scene's views its fit sees, and which it is measured on."""
         taken = evenly_centred(count, self.views or count)
@@ -97,16 +102,24 @@ class SceneOptions(ArchiveOptions):
         wanted = len(rest) if self.held_out_views is None else self.held_out_views
         return context, [rest[i] for i in evenly_centred(len(rest), wanted)]
 
-    def extent(self, distances: Float[np.ndarray, " cameras"]) -> tuple[float, float, float]:
+    def extent(
+        self, distances: Float[np.ndarray, " cameras"], box: float | None = None, reach: float = 1.0
+    ) -> tuple[float, float, float]:
         """Bound, near and far for cameras at these distances from the centre.
+
+        Args:
+            distances: Of the cameras.
+            box: The bound that the archive tells; None if it tells none.
+            reach: How far from the centre, in bounds, near and far are.
 
         Raises:
             ConfigError: If near would not be below far.
         """
         nearest, usual, farthest = (float(np.quantile(distances, share)) for share in (0.0, 0.5, 1.0))
-        bound = round(BOUND_PER_DISTANCE * usual, _DIGITS) if self.bound is None else self.bound
-        near = round(max(nearest - bound, 0.0), _DIGITS) if self.near is None else self.near
-        far = round(farthest + bound, _DIGITS) if self.far is None else self.far
+        found = BOUND_PER_DISTANCE * usual if box is None else box
+        bound = round(found, _DIGITS) if self.bound is None else self.bound
+        near = round(max(nearest - reach * bound, 0.0), _DIGITS) if self.near is None else self.near
+        far = round(farthest + reach * bound, _DIGITS) if self.far is None else self.far
         if not bound > 0 or near >= far:
             raise ConfigError(
                 f"cameras are {nearest:g} to {farthest:g} away from the centre, which gives bound={bound}, near={near} "
@@ -133,23 +146,17 @@ class View(NamedTuple):
     pose: str
 
 
-class Scene(NamedTuple):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scene:
     """A scene as it is listed; nothing has been read.
 
     Attributes:
         name: Its folder in the archive.
-        views: Those with an image and a pose, sorted by name.
         problem: Why it cannot be used, or None.
     """
 
     name: str
-    views: Sequence[View]
-    problem: str | None
-
-    @property
-    def intrinsics(self) -> str:
-        """The member with its lens."""
-        return posixpath.join(self.name, INTRINSICS)
+    problem: str | None = None
 
     @property
     def split(self) -> str | None:
@@ -173,7 +180,23 @@ class Scene(NamedTuple):
         return tuple(folders)
 
 
-def list_scenes(members: Iterable[str]) -> tuple[list[Scene], list[str]]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SrnScene(Scene):
+    """A scene in SRN's layout.
+
+    Attributes:
+        views: Those with an image and a pose, sorted by name.
+    """
+
+    views: Sequence[View]
+
+    @property
+    def intrinsics(self) -> str:
+        """The member with its lens."""
+        return posixpath.join(self.name, INTRINSICS)
+
+
+def list_scenes(members: Iterable[str]) -> tuple[list[SrnScene], list[str]]:
     """Scenes of an archive in SRN's layout, sorted by name, and the members that belong to none."""
     parts: dict[str, dict[str, set[str]]] = {}
     others: list[str] = []
@@ -200,10 +223,11 @@ def categories(scenes: Sequence[Scene]) -> list[str]:
     return ["/".join(place[common:]) for place in places]
 
 
-def _scene(name: str, parts: dict[str, set[str]]) -> Scene:
+def _scene(name: str, parts: dict[str, set[str]]) -> SrnScene:
     images, poses = ({posixpath.splitext(posixpath.basename(m))[0]: m for m in parts[part]} for part in _SUFFIX)
     views = [View(images[view], poses[view]) for view in sorted(images.keys() & poses.keys())]
-    return Scene(name, views, _problem(parts, images.keys() - poses.keys(), poses.keys() - images.keys()))
+    problem = _problem(parts, images.keys() - poses.keys(), poses.keys() - images.keys())
+    return SrnScene(name=name, views=views, problem=problem)
 
 
 def _problem(parts: dict[str, set[str]], no_pose: set[str], no_image: set[str]) -> str | None:
@@ -243,30 +267,40 @@ MAX_PIXELS = 1 << 24
 MOST_RAYS = 1 << 24
 """Pixels of all views of an example, 36 bytes each as rays."""
 
+WIDEST = 20
+"""Focal lengths along an edge of an image, at most: 169 degrees."""
+
 _BYTES_PER_RAY = 36
 _RAYS = 8  # along each edge of an image, to see whether cameras see the scene
 _FEWEST_VIEWS, _FEWEST_RAYS = 0.5, 0.02
-_WIDEST = 20  # focal lengths along an edge: 169 degrees
 _ALIKE = 0.1  # focal lengths along rows and columns
 _PNG = b"\x89PNG\r\n\x1a\n"
 _WHITE = 255
 
 
 class Views(NamedTuple):
-    """Some views of a scene.
+    """Some views of a scene, those for its fit first.
 
     Attributes:
-        images: sRGB on white, 0 to 255.
+        images: sRGB on the background, 0 to 255.
         poses: Camera to world, of OpenCV's convention.
-        lens: Of all of them, in pixels of these images.
+        lenses: Of each of them, in pixels of these images.
+        counts: How many are for the fit, and how many are held out.
+        box: Half the edge of the cube around the origin that the scene is known to lie in; None if nothing says so.
+        notes: What was made of the scene, in words, where that decides its values.
+        remarks: What else is odd about it.
     """
 
     images: UInt8[np.ndarray, "views height width 3"]
     poses: Float64[np.ndarray, "views 4 4"]
-    lens: Lens
+    lenses: Sequence[Lens]
+    counts: tuple[int, int]
+    box: float | None = None
+    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
-def read_views(archive: Archive, scene: Scene, options: SceneOptions, size: int | None) -> Views:
+def read_views(archive: Archive, scene: SrnScene, options: SceneOptions, size: int | None) -> Views:
     """Read the views of a scene that are wanted, those for its fit first.
 
     Args:
@@ -289,7 +323,7 @@ def read_views(archive: Archive, scene: Scene, options: SceneOptions, size: int 
     if len(views) > MOST_RAYS:
         raise MemberError(f"has {len(views)} views, more than can be learned; take fewer with --views")
     poses = np.stack([_named(view.pose, read_pose, archive) for view in views])
-    check_cameras(poses, lens, (height, width), options)
+    check_cameras(poses, [lens] * len(views), [(height, width)] * len(views), options.poses, options.bound)
     poses = camera_to_world(poses, options.poses)
     images, first, white = np.empty((0, 0, 0, 3), np.uint8), (0, 0), True
     for k, view in enumerate(views):
@@ -297,24 +331,33 @@ def read_views(archive: Archive, scene: Scene, options: SceneOptions, size: int 
         image = _named(view.image, read_png, archive)
         if not k:
             first = image.shape[:2]
-            images = np.empty((len(views), *_shape(first, size, (height, width), len(views)), 3), np.uint8)
+            if first[0] * width != first[1] * height:
+                raise MemberError(f"its images are {first[0]} x {first[1]}, but {INTRINSICS} says {height} x {width}")
+            images = np.empty((len(views), *view_shape(first, size, len(views)), 3), np.uint8)
         if image.shape[:2] != first:
             raise MemberError(f"its images have different sizes: {first} and {image.shape[:2]} (height, width)")
         white = white and bool((image == _WHITE).all())
         images[k] = shrink(image, images.shape[1:3])  # at once: all of them in full size may take gigabytes
     if white:
-        raise MemberError("all its views are white; there is nothing to see")
-    across, down = images.shape[2] / width, images.shape[1] / height
-    lens = _scaled(lens, across, down)
-    return Views(images, poses, lens)
+        raise MemberError(WHITE_ONLY)
+    lens = scaled(lens, images.shape[2] / width, images.shape[1] / height)
+    return Views(images, poses, (lens,) * len(views), (len(context), len(held_out)))
 
 
-def _shape(found: tuple[int, int], size: int | None, promised: tuple[int, int], num_views: int) -> tuple[int, int]:
-    """Height and width of views as they are converted; what `read_views` says of it holds."""
-    if found[0] * promised[1] != found[1] * promised[0]:
-        raise MemberError(
-            f"its images are {found[0]} x {found[1]}, but {INTRINSICS} says {promised[0]} x {promised[1]}"
-        )
+WHITE_ONLY = "all its views are white; there is nothing to see"
+
+
+def view_shape(found: tuple[int, int], size: int | None, num_views: int) -> tuple[int, int]:
+    """Height and width of views as they are converted, for which room is taken.
+
+    Args:
+        found: Height and width of the first image.
+        size: Height that is wanted; None keeps what is found.
+        num_views: How many views are read.
+
+    Raises:
+        MemberError: If they are too large, or smaller than wanted; the message is the reason alone.
+    """
     shape = found if size is None else (size, max(1, round(size * found[1] / found[0])))
     if shape[0] > found[0]:
         raise MemberError(f"its images have {found[0]} rows, fewer than resolution={size}; lower the resolution")
@@ -375,8 +418,8 @@ def read_intrinsics(text: bytes) -> Intrinsics:
         raise MemberError(f"{found}, expected finite numbers and f above 0")
     if not (0 < column < width and 0 < row < height):
         raise MemberError(f"{found}, of which the principal point lies outside the image; {_FORMS}")
-    if min(across, down) * _WIDEST < max(height, width):
-        raise MemberError(f"{found}, expected a focal length in pixels, of {max(height, width) / _WIDEST:g} at least")
+    if min(across, down) * WIDEST < max(height, width):
+        raise MemberError(f"{found}, expected a focal length in pixels, of {max(height, width) / WIDEST:g} at least")
     return Intrinsics(Lens(across, (column, row), None if across == down else down), (height, width), is_inverse)
 
 
@@ -422,63 +465,84 @@ def camera_to_world(
 
 
 def check_cameras(
-    poses: Float64[np.ndarray, "views 4 4"], lens: Lens, size: tuple[int, int], options: SceneOptions
+    poses: Float64[np.ndarray, "views 4 4"],
+    lenses: Sequence[Lens],
+    sizes: Sequence[tuple[int, int]],
+    convention: Convention,
+    bound: float | None,
+    *,
+    others: bool = True,
 ) -> None:
     """Refuse cameras that do not see the scene: their poses are of another convention, or it lies elsewhere.
 
     Args:
         poses: As they stand in files.
-        lens: Of all of them.
-        size: Height and width of their images.
-        options: How poses are read, and where the scene lies.
+        lenses: Of each of them.
+        sizes: Height and width of each one's image.
+        convention: How poses are read.
+        bound: Half the edge of the cube around the origin; None means one in proportion to the cameras' distance.
+        others: Whether they may be of another convention, as far as the kind of file tells.
 
     Raises:
         MemberError: If so; the message says in which convention they would see it.
     """
-    seen = {word: _seen(camera_to_world(poses, word), lens, size, options.bound) for word in get_args(Convention)}
-    views, rays = seen[options.poses]
+    words: tuple[Convention, ...] = get_args(Convention) if others else (convention,)
+    seen = {word: _seen(camera_to_world(poses, word), lenses, sizes, bound) for word in words}
+    views, rays = seen[convention]
     if not math.isfinite(rays):  # cameras at the centre: only a bound says where the scene is
         return
-    best = max(get_args(Convention), key=lambda word: seen[word][1])
+    best = max(words, key=lambda word: seen[word][1])
     if views >= _FEWEST_VIEWS and rays >= _FEWEST_RAYS and rays >= seen[best][1] / 2:
         return
+    said = f"with --poses {convention} " if others else ""
     problem = (
-        f"its cameras do not see the scene: with --poses {options.poses} {views:.0%} of the views and {rays:.0%} of "
-        "their rays meet the cube around the origin"
+        f"its cameras do not see the scene: {said}{views:.0%} of the views and {rays:.0%} of their rays meet the cube "
+        "around the origin"
     )
-    if best != options.poses and seen[best][1] >= _FEWEST_RAYS:
+    if best != convention and seen[best][1] >= _FEWEST_RAYS:
         raise MemberError(f"{problem}, with --poses {best} {seen[best][0]:.0%} and {seen[best][1]:.0%}")
     raise MemberError(f"{problem}; move the origin of the poses into the scene, or give its --bound")
 
 
 def _seen(
-    poses: Float64[np.ndarray, "views 4 4"], lens: Lens, size: tuple[int, int], bound: float | None
+    poses: Float64[np.ndarray, "views 4 4"],
+    lenses: Sequence[Lens],
+    sizes: Sequence[tuple[int, int]],
+    bound: float | None,
 ) -> tuple[float, float]:
     """The shares of views and of all their rays that meet the cube; not a number if the cube has no size."""
-    half = bound or BOUND_PER_DISTANCE * float(np.median(np.linalg.norm(poses[:, :3, 3], axis=-1)))
+    half = bound or usual_bound(poses)
     if not half > 0:
         return math.nan, math.nan
-    coarse = _scaled(lens, _RAYS / size[1], _RAYS / size[0])
-    shares = np.array([_share(*camera_rays(pose, _RAYS, _RAYS, coarse), half) for pose in poses])
+    coarse = [scaled(lens, _RAYS / size[1], _RAYS / size[0]) for lens, size in zip(lenses, sizes, strict=True)]
+    rays = (camera_rays(pose, _RAYS, _RAYS, lens) for pose, lens in zip(poses, coarse, strict=True))
+    shares = np.array([meets(*both, half).mean() for both in rays])
     return float((shares > 0).mean()), float(shares.mean())
 
 
-def _share(origins: Float[np.ndarray, "y x 3"], directions: Float[np.ndarray, "y x 3"], half: float) -> float:
-    """The share of rays that meet a cube around the origin, in front of the camera."""
+def usual_bound(poses: Float64[np.ndarray, "views 4 4"]) -> float:
+    """Half the edge of the cube around the origin in proportion to the distance of most cameras, as SRN's."""
+    return BOUND_PER_DISTANCE * float(np.median(np.linalg.norm(poses[:, :3, 3], axis=-1)))
+
+
+def meets(
+    origins: Float[np.ndarray, "*rays 3"], directions: Float[np.ndarray, "*rays 3"], half: float
+) -> Bool[np.ndarray, "*rays"]:
+    """Which rays meet a cube around the origin, in front of the camera."""
     with np.errstate(divide="ignore", invalid="ignore"):
         near, far = (-half - origins) / directions, (half - origins) / directions
-    # Of a ray along two planes and between them, which they do not limit, the sum is -inf + inf, or 0 / 0.
-    limits = ~np.isnan(near + far)
+        # Of a ray along two planes and between them, which they do not limit, the sum is -inf + inf, or 0 / 0.
+        limits = ~np.isnan(near + far)
     first = np.fmax(np.fmin(near, far).max(-1, initial=-np.inf, where=limits), 0)
     last = np.fmax(near, far).min(-1, initial=np.inf, where=limits)
-    return float((last > first).mean())
+    return last > first
 
 
-def _scaled(lens: Lens, across: float, down: float) -> Lens:
+def scaled(lens: Lens, across: float, down: float) -> Lens:
     """A lens in pixels of an image that has so many times as many columns and rows."""
-    column, row = lens.centre or (math.nan, math.nan)
+    centre = None if lens.centre is None else (lens.centre[0] * across, lens.centre[1] * down)
     focal_down = lens.focal if lens.focal_down is None else lens.focal_down
-    return Lens(lens.focal * across, (column * across, row * down), focal_down * down)
+    return Lens(lens.focal * across, centre, focal_down * down)
 
 
 def read_pose(text: bytes) -> Float64[np.ndarray, "4 4"]:

@@ -1,27 +1,19 @@
-"""Models of an archive by the names of its members; their classes and splits by its taxonomy and split files."""
+"""Models of an archive by the names of its members, in the layouts of ShapeNet or in folders."""
 
-import collections
-import csv
 import dataclasses
-import hashlib
-import io
-import json
-import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-import numpy as np
-
-from converters.archives.archive import Archive, read_file
-from converters.archives.plain_files import checked_path, shown
-from converters.archives.streamed import MAX_TEXT_BYTES, StreamedTar
-from converters.folders import folder_splits_and_classes, outside_of_splits
+from converters.archives.archive import Archive
+from converters.archives.listing import has_suffix, nothing_to_convert
+from converters.archives.streamed import StreamedTar
+from converters.folders import FolderLayout
 from converters.shapes.mesh_files import MESH_SUFFIXES
 from functa_store.errors import ArchiveError, MemberError
-from functa_store.sources.source import Label
 from functa_store.sources.splits import split_of_word
+from functa_store.support.shortening import shown
 
 Kind = Literal["solid", "surface", "mesh"]
 ShapeLayout = Literal["core", "core-v1", "vox", "folders"]
@@ -39,6 +31,7 @@ _PLAIN: dict[str, Kind] = {
     "model.surface.binvox": "surface",
     "model.obj": "mesh",
 }
+_POINTS, _NUM_TRIED = (".pts", ".xyz", ".pcd"), 10
 _VOXELS_IN_FOLDERS: dict[str, Kind] = {".solid": "solid", ".surface": "surface"}
 # Numbers of WordNet's nouns, and local ones of as many digits. Days such as 20240131 are none: no number is as high.
 _SYNSET = re.compile(r"(?!(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))[0-9]{8}", re.ASCII)
@@ -112,15 +105,37 @@ def find_models(archive: Archive | StreamedTar, *, any_folders: bool = False) ->
             _check_no_synsets(archive.name, stem, shapes)
         found = _folders(shapes)
     else:
-        kinds = collections.Counter(posixpath.splitext(m)[1].lower() or "no suffix" for m in archive.members)
-        what = ", ".join(f"{count} {shown(kind)}" for kind, count in kinds.most_common(5)) or "none that can be used"
-        raise ArchiveError(
-            f"{archive.name}: no shapes; found {what}, expected the layout of ShapeNetCore.v2 (SYNSET/MODEL/models/"
-            "model_normalized.solid.binvox), ShapeNetCore.v1 or ShapeNetVox32 (SYNSET/MODEL/model.obj or .binvox), or "
-            "folders of .off, .obj or .binvox"
+        expected = (
+            "the layout of ShapeNetCore.v2 (SYNSET/MODEL/models/model_normalized.solid.binvox), ShapeNetCore.v1 or "
+            "ShapeNetVox32 (SYNSET/MODEL/model.obj or .binvox), or folders of .off, .obj or .binvox"
         )
+        if points := _point_cloud(archive):
+            expected += (
+                f"; {shown(points)} holds points of surfaces, of which the insides are not known: convert the meshes "
+                "that they were taken from, such as those of ModelNet40.zip or ShapeNetCore"
+            )
+        raise nothing_to_convert(archive.name, archive.members, "shapes", expected, archive.rejects)
     used = {file for model in found.models for file in model.files.values()}
     return found._replace(models=_sorted(found.models), unused=[member for member in shapes if member not in used])
+
+
+def _point_cloud(archive: Archive | StreamedTar) -> str | None:
+    """A member with points instead of a shape, as in ModelNet40's normalised and resampled form; None if there is none.
+
+    Texts are known by the numbers in their first lines: x, y, z, and perhaps a normal or a colour.
+    """
+    for member in archive.members:
+        if posixpath.basename(member).startswith("ply_data_") or has_suffix(member, _POINTS):
+            return member
+    text = next((member for member in archive.members if re.search(r"_\d+\.txt$", member)), None)
+    if text is None or isinstance(archive, StreamedTar):
+        return text
+    try:
+        lines = archive.read(text).splitlines()[:_NUM_TRIED]
+        rows = [[float(word) for word in line.replace(b",", b" ").split()] for line in lines]
+    except (MemberError, ValueError):
+        return None
+    return text if len(rows) > 1 and len(rows[0]) in (3, 6, 7) and len(set(map(len, rows))) == 1 else None
 
 
 def is_synset(group: str) -> bool:
@@ -224,10 +239,10 @@ def _groups_and_splits(places: Sequence[str]) -> tuple[list[str], Sequence[str |
 
     ModelNet has the folders of splits below those of classes.
     """
-    outside = outside_of_splits(places)
-    published, classes = folder_splits_and_classes(places, others=True)
+    layout = FolderLayout.of(places)
+    published, classes = layout.published, layout.classes
     splits: Sequence[str | None] = [None] * len(places) if published is None else [str(split) for split in published]
-    stray = places.index(outside[0]) if outside else None
+    stray = places.index(layout.outside[0]) if layout.outside else None
     if published is None:
         whole = [place.split("/") for place in places]
         above = posixpath.commonpath([posixpath.dirname(place) for place in places])
@@ -238,7 +253,7 @@ def _groups_and_splits(places: Sequence[str]) -> tuple[list[str], Sequence[str |
             if set(words) == {None}:
                 continue
             below = [_without(part, where) if word else "/".join(part) for part, word in zip(named, words, strict=True)]
-            _, classes = folder_splits_and_classes(below)
+            classes = FolderLayout.of(below).without_outside().classes
             if None in words:
                 stray = words.index(None)
             elif len(set(words)) > 1:  # of one alone, nothing would be held out
@@ -255,172 +270,3 @@ def _without(parts: Sequence[str], where: int) -> str:
 
 def _sorted(models: list[Model]) -> list[Model]:
     return sorted(models, key=lambda model: model.id)
-
-
-TAXONOMY, SPLIT_FILE = "taxonomy.json", "all.csv"
-_COLUMNS = ("synsetId", "modelId", "split")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TextFile:
-    """A text of an archive, or beside it.
-
-    Attributes:
-        where: Its place, for messages.
-        content: Its bytes.
-    """
-
-    where: str
-    content: bytes
-
-    @property
-    def sha256(self) -> str:
-        """Hexadecimal digest of its content."""
-        return hashlib.sha256(self.content).hexdigest()
-
-
-def find_text(archive: Archive | StreamedTar, path: str | os.PathLike[str], name: str, near: str) -> TextFile | None:
-    """The file of that name in an archive, else beside it, or None.
-
-    Args:
-        archive: The archive.
-        path: Where it is.
-        name: The file's.
-        near: A member; of several files one above it is taken, or else the one in the fewest folders.
-
-    Raises:
-        ArchiveError: If it cannot be read.
-    """
-    inside = sorted(
-        (member for member in archive.members if posixpath.basename(member) == name),
-        key=lambda m: (not near.startswith(m.removesuffix(name)), m.count("/"), m),
-    )
-    if inside:
-        try:
-            return TextFile(where=f"{archive.name}/{inside[0]}", content=_short(archive.read(inside[0])))
-        except MemberError as error:
-            raise ArchiveError(f"{archive.name}/{inside[0]}: {error}; fetch the archive again") from error
-    beside = os.path.join(os.path.dirname(os.path.abspath(path)), name)
-    return read_text(beside) if os.path.isfile(beside) else None
-
-
-def read_text(path: str | os.PathLike[str]) -> TextFile:
-    """A text file of this machine.
-
-    Raises:
-        ArchiveError: If it cannot be read.
-    """
-    path = checked_path(path)
-    try:
-        return TextFile(where=path, content=_short(read_file(path)))
-    except MemberError as error:
-        raise ArchiveError(f"{path}: {error}") from error
-
-
-def _short(content: bytes) -> bytes:
-    if len(content) > MAX_TEXT_BYTES:
-        raise MemberError(f"has {len(content)} bytes, more than the {MAX_TEXT_BYTES} of a taxonomy or split file")
-    return content
-
-
-def class_label(models: Sequence[Model], taxonomy: TextFile | None) -> Label | None:
-    """The label `class` of some models; None if all are in one group without a name.
-
-    A synset has the first of its names in the taxonomy, or its number where it has none.
-
-    Raises:
-        ArchiveError: If the taxonomy is none.
-    """
-    groups = sorted({model.group for model in models})
-    if groups in ([], [""]):
-        return None
-    number = {group: k for k, group in enumerate(groups)}
-    values = np.array([number[model.group] for model in models], np.int32)
-    return Label(values=values, names=_names(groups, {} if taxonomy is None else _taxonomy(taxonomy)))
-
-
-def published_splits(models: Sequence[Model], file: TextFile) -> list[str | None]:
-    """The split of each model, or None for those that the file does not list.
-
-    Rows of models that are not in the archive are none of its business: the official file lists all 55 synsets.
-
-    Args:
-        models: Of the archive.
-        file: CSV with the columns synsetId, modelId and split (train, val or test), as the official all.csv, in any
-            order and among others.
-
-    Raises:
-        ArchiveError: If it is no CSV, a column is missing, a model's split has another name, a model comes twice
-            with different splits, or none of the models is listed.
-    """
-    places = collections.defaultdict[str, set[int]](set)
-    for k, model in enumerate(models):
-        for name in (*model.names, model.id.rpartition("/")[2]):
-            places[f"{model.group.zfill(8)}/{name}"].add(k)
-    splits: list[str | None] = [None] * len(models)
-    listed = 0
-    try:
-        for line, synset, name, word in _rows(file):
-            listed += 1
-            for k in places.get(f"{synset.zfill(8)}/{name}", ()):
-                split = split_of_word(word)
-                if split is None or splits[k] not in (None, split):
-                    raise ArchiveError(
-                        f"{file.where} line {line}: found split {shown(word)!r} of {shown(models[k].id)}, expected "
-                        + ("one of train, val, test" if split is None else f"{splits[k]!r} as in an earlier line")
-                    )
-                splits[k] = split
-    except csv.Error as error:
-        raise ArchiveError(f"{file.where}: is no CSV of splits: {error}") from error
-    if not any(splits):
-        raise ArchiveError(
-            f"{file.where}: lists {listed} models, none of them in the archive, such as {models[0].id}; is it the "
-            "split file of this archive? split='none' holds out every tenth model instead"
-        )
-    return splits
-
-
-def _rows(file: TextFile) -> Iterator[tuple[int, str, str, str]]:
-    """Line, synset, model and word of its split of each row."""
-    text = _decoded(file)
-    header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    columns = [name.strip() for name in rows.fieldnames or ()]
-    if wrong := [column for column in _COLUMNS if columns.count(column) != 1]:
-        found = shown(str(columns))
-        raise ArchiveError(f"{file.where}: found columns {found}, expected also {', '.join(wrong)}, each once")
-    rows.fieldnames = columns
-    for row in rows:
-        values = [row[column] for column in _COLUMNS]
-        if None in values or any(row.get(None) or ()):
-            raise ArchiveError(
-                f"{file.where} line {rows.line_num}: expected {len(columns)} fields as in the first line"
-            )
-        synset, name, word = (str(value).strip() for value in values)
-        yield rows.line_num, synset, name, word
-
-
-def _taxonomy(file: TextFile) -> dict[str, str]:
-    try:
-        entries = json.loads(_decoded(file))
-        return {str(entry["synsetId"]): str(entry["name"] or "") for entry in entries}
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        where = f" (line {error.lineno}: {error.msg})" if isinstance(error, json.JSONDecodeError) else ""
-        raise ArchiveError(
-            f"{file.where}: is no taxonomy{where}, expected a list of objects with synsetId and name; fetch it again"
-        ) from error
-
-
-def _names(groups: Sequence[str], taxonomy: Mapping[str, str]) -> tuple[str, ...]:
-    """A name for each group, unique: two synsets of one name keep their numbers beside it."""
-    short = [taxonomy.get(group, group).split(",")[0].strip() or group for group in groups]
-    count = collections.Counter(short)
-    return tuple(n if count[n] == 1 else f"{n} {g}" for n, g in zip(short, groups, strict=True))
-
-
-def _decoded(file: TextFile) -> str:
-    try:
-        return file.content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ArchiveError(f"{file.where}: is no text in UTF-8: {error}") from error

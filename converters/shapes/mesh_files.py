@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from converters.archives.memory_share import check_wanted, take_room
-from converters.archives.plain_files import shown
 from functa_store.errors import MemberError
 from functa_store.support.optional import require
+from functa_store.support.shortening import shown
 
 _CORNERS_AT_ONCE = 1 << 18
 _MOST_TESTS = 1 << 28  # of corners that lie inside an ear or not: a few seconds

@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from converters.archives.memory_share import take_room
-from converters.archives.plain_files import shown
 from converters.shapes.layouts import Kind
 from converters.shapes.mesh_files import filled, read_mesh, turned_up, voxelise
 from functa_store.config import whole
 from functa_store.errors import ConfigError, FunctaStoreError, MemberError
+from functa_store.support.shortening import shown
 
 MAX_DIM = 1024
 """Cells along an axis; a larger grid is no shape that a network learns."""

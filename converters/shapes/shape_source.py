@@ -23,6 +23,7 @@ from converters.survey import (
     NO_MEMORY,
     Outcome,
     in_threads,
+    provenance_of,
     published_split,
     survey,
 )
@@ -125,8 +126,6 @@ class ShapeSource(Source):
         if (label := catalogue.label) is not None:
             self.labels = {"class": dataclasses.replace(label, values=label.values[keep])}
         self.provenance = self._provenance(catalogue, limits)
-        if limits.check_first is None:
-            archive.check_unchanged()
         check_source(self)
 
     def read(self, index: int) -> UInt8[np.ndarray, "z y x 1"]:
@@ -178,14 +177,10 @@ class ShapeSource(Source):
 
     def _provenance(self, catalogue: ShapeCatalogue, limits: SurveyOptions) -> dict[str, Any]:
         kinds = collections.Counter(kind for kind, _ in self._chosen)
+        read_as = dataclasses.asdict(self._options)
+        decided = {"split": hold_out_rule(), "files": {kind: kinds[kind] for kind in KINDS if kinds[kind]}}
         return {
-            "archive": self._archive.name,
-            "sha256": self._archive.sha256() if limits.check_first is None else None,
-            **dataclasses.asdict(self._options),
-            "limit": limits.limit,
-            "split": hold_out_rule(),
-            "files": {kind: kinds[kind] for kind in KINDS if kinds[kind]},
-            "rejects": len(self.rejects),
+            **provenance_of(self._archive, limits, read_as, decided, self.rejects),
             **({"thin": self._thin} if self._thin else {}),  # which an option alone does not say
             **catalogue.facts,
         }

@@ -13,20 +13,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from converters.archives.archive import Archive
-from converters.archives.plain_files import shown
+from converters.archives.known_archives import names_the_right_converter
 from converters.archives.streamed import StreamedTar, open_shapes
-from converters.shapes.layouts import (
-    SPLIT_FILE,
-    TAXONOMY,
-    Found,
-    Model,
-    class_label,
-    find_models,
-    find_text,
-    is_synset,
-    published_splits,
-    read_text,
-)
+from converters.shapes.layouts import Found, Model, find_models, is_synset
 from converters.shapes.shape_files import (
     Pool,
     Prefer,
@@ -34,6 +23,7 @@ from converters.shapes.shape_files import (
     Up,
 )
 from converters.shapes.shape_source import ShapeCatalogue, ShapeSource
+from converters.shapes.taxonomy import SPLIT_FILE, TAXONOMY, class_label, find_text, published_splits, read_text
 from functa_store.config import (
     ConvertConfig,
     FitConfig,
@@ -44,6 +34,7 @@ from functa_store.errors import ArchiveError
 from functa_store.plugins import Converter, Preset, paper_loops
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
+from functa_store.support.shortening import shown
 
 # Edges of shapes want as high frequencies as images. Rates of 5e-4 and 4e-3 are better for the first minutes, and make
 # learning collapse when they stay as high for 1,500 steps. docs/benchmarks/kinds.md has the sweep
@@ -160,6 +151,7 @@ def open_shapenet(path: str | os.PathLike[str], *, report: Report = silent, **op
     return _open(path, *split_options(ShapenetOptions, options), report)
 
 
+@names_the_right_converter("shapenet")
 def _open(path: str | os.PathLike[str], options: ShapenetOptions, survey: SurveyOptions, report: Report) -> ShapeSource:
     archive = open_shapes(path)
     found = find_models(archive, any_folders=options.up is not None)

@@ -16,22 +16,24 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from converters.archives.known_archives import names_the_right_converter
 from converters.archives.plain_files import Stamps, stamps_of
 from converters.arrays import array_files
-from converters.arrays.array_files import ArrayFile, read_beside
+from converters.arrays.array_files import ArrayFile, decoder_of, read_beside
 from converters.arrays.bounds import MAX_EXAMPLE_BYTES, check_examples, in_bounded_memory
 from converters.arrays.npy_files import MAX_HEADER_BYTES, Npz
-from converters.folders import folder_splits_and_classes, published_by_folders
+from converters.folders import FolderLayout
 from converters.shapes.shape_files import MAX_CELLS
 from converters.shapes.shapenet import VOXELS_PRESETS
 from converters.survey import in_threads, survey
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import ArchiveError, FunctaStoreError, MemberError
 from functa_store.plugins import Converter
-from functa_store.progress import Report, silent
+from functa_store.progress import Note, Report, silent
 from functa_store.sources.array_source import as_label, as_text
+from functa_store.sources.cf_values import CfChoices, CfDecoder, DecodedArray, check_decoders, masking_notes
 from functa_store.sources.features import FeatureSpec
-from functa_store.sources.options import ArchiveOptions, SurveyOptions, split_options
+from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
 from functa_store.sources.source import Label, Reject, Source, check_source
 from functa_store.sources.splits import hold_out_every, hold_out_rule, splits_of_words
 
@@ -54,12 +56,14 @@ class Arrays(NamedTuple):
         read: One example. Safe to call from threads.
         beside: Arrays of one value per example, by the keys of `NAMES`, but for "array".
         rejects: What cannot be used, by its kind or name.
+        decoder: What makes values of the stored numbers, where attributes or the user say how; else None.
     """
 
     shape: tuple[int, ...]
     read: Callable[[int], np.ndarray]
     beside: Mapping[str, np.ndarray]
     rejects: Sequence[Reject] = ()
+    decoder: CfDecoder | None = None
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -72,12 +76,13 @@ def cells_of(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[1:-1] if len(shape) == 5 and shape[-1] == 1 else shape[1:]
 
 
-def open_voxel_arrays(path: str, chosen: Mapping[str, str]) -> Arrays:
+def open_voxel_arrays(path: str, chosen: Mapping[str, str], choices: CfChoices) -> Arrays:
     """The arrays of a file; occupancies are read as they are asked for, but for those of an .npz in one array.
 
     Args:
         path: .npy (memory-mapped), .npz, HDF5 or Zarr.
         chosen: Names of arrays by the keys of `NAMES`; those that are not chosen go by the names there.
+        choices: What the user says of packing and missing values, which HDF5 and Zarr keep in attributes.
 
     Raises:
         ArchiveError: If the file, or an array that was chosen, is not there or cannot be read, or shapes are none of
@@ -87,9 +92,11 @@ def open_voxel_arrays(path: str, chosen: Mapping[str, str]) -> Arrays:
     try:
         group = array_files.open_arrays(path)
         if isinstance(group, Npz) and not _holds_one_array(group, chosen):
+            if choices.missing_value:
+                raise ArchiveError(f"{path}: holds an array per shape, for which there is no --missing-value")
             arrays = _one_per_shape(group, path)
         else:
-            arrays = _of_group(group, path, chosen)
+            arrays = _of_group(group, path, chosen, choices)
     except FunctaStoreError:
         raise
     except Exception as error:  # whatever the libraries of four formats stumble over
@@ -103,7 +110,7 @@ def _holds_one_array(group: ArrayFile, chosen: Mapping[str, str]) -> bool:
     return "array" in chosen or len(group) < 2 or any(name in group for name in NAMES["array"])
 
 
-def _of_group(group: ArrayFile, path: str, chosen: Mapping[str, str]) -> Arrays:
+def _of_group(group: ArrayFile, path: str, chosen: Mapping[str, str], choices: CfChoices) -> Arrays:
     """What arrays by name mean; those of occupancies need only `shape` and indexing by a number."""
     name = _name(group, path, "array", chosen)
     where, shape = f"{path}/{name}" if name else path, tuple(group.shape(name))
@@ -112,14 +119,41 @@ def _of_group(group: ArrayFile, path: str, chosen: Mapping[str, str]) -> Arrays:
     array = group[name]
     if (dtype := np.dtype(array.dtype)).kind not in "biuf":
         raise ArchiveError(f"{where}: holds {dtype}, expected booleans, integers or floats")
-    check_examples(where, shape, dtype.itemsize, group.num_bytes)
+    decoder = decoder_of(group, name, name or "occupancies", dtype, choices, is_field=True)
+    check_decoders(path, [decoder])
+    check_examples(where, shape, max(dtype.itemsize, decoder.dtype.itemsize), group.num_bytes)
     beside = {
-        key: read_beside(group, found, f"{os.path.basename(path)}: {key}")
+        key: _beside(group, found, f"{os.path.basename(path)}: {key}", choices)
         for key in ("labels", "split", "ids")
         if key in chosen or any(name in group for name in NAMES[key])
         for found in [_name(group, path, key, chosen)]
     }
-    return Arrays(shape, lambda k: np.asarray(array[k]), beside)
+    if decoder.is_plain:
+        return Arrays(shape, lambda k: np.asarray(array[k]), beside)
+    values = DecodedArray(array, decoder)
+    return Arrays(shape, lambda k: _as_stored(values[k : k + 1][0], decoder, dtype), beside, decoder=decoder)
+
+
+def _beside(group: ArrayFile, key: str, where: str, choices: CfChoices) -> np.ndarray:
+    """An array of one value per example, its stored numbers as the values that they mean."""
+    stored = read_beside(group, key, where)
+    choices = dataclasses.replace(choices, missing_value=())
+    decoder = decoder_of(group, key, key, stored.dtype, choices, is_field=False)
+    check_decoders(where, [decoder])
+    values = decoder(stored)
+    return stored if np.array_equal(values, stored) else values  # integers stay integers
+
+
+def _as_stored(values: np.ndarray, decoder: CfDecoder, dtype: np.dtype[Any]) -> np.ndarray:
+    """Values of an example: integers where nothing is missing and they are not scaled, floats else.
+
+    Fractions such as 255 * float32(1 / 255) are a little above 1, others a little below 0.
+    """
+    if decoder.is_scaled:
+        return np.where((values >= -_ROUNDED) & (values <= 1 + _ROUNDED), np.clip(values, 0, 1), values)
+    if dtype.kind == "f" or np.isnan(values).any():
+        return values
+    return values.astype(np.min_scalar_type(int(values.max())) if values.min() >= 0 else np.int64)
 
 
 def _name(group: ArrayFile, path: str, key: str, chosen: Mapping[str, str]) -> str:
@@ -176,6 +210,7 @@ def _check_shape(shape: tuple[int, ...], path: str) -> None:
 BYTES = 255
 """What is inside in occupancies that were saved as a picture."""
 
+_ROUNDED = 1e-6
 _LARGE_CELLS = 1 << 24
 """Cells of an example beyond which only one is in memory at a time, however many threads there are."""
 
@@ -214,22 +249,31 @@ class VoxelSource(Source):
         count = len(range(arrays.shape[0])[: limits.limit])
         ids = as_text(arrays.beside["ids"]).tolist() if "ids" in arrays.beside else [str(k) for k in range(count)]
         num_read = len(range(count)[: limits.check_first])
+        if arrays.decoder and arrays.decoder.formula:
+            report(Note(message=f"{name}: {arrays.decoder.formula}"))
         outcomes = in_threads(self._look, num_read)
-        seen = survey(name, "examples", ids[:count], outcomes, num_read, limits, report, arrays.rejects)
+        masked: Sequence[str] = ()
+        try:
+            seen = survey(name, "examples", ids[:count], outcomes, num_read, limits, report, arrays.rejects)
+        finally:  # what was masked explains rejects
+            masked = masking_notes([arrays.decoder]) if arrays.decoder else ()
+            for note in masked:
+                report(Note(message=f"{name}: {note}"))
         self._keep, self._seen, self.rejects = seen.kept, seen.found, seen.rejects
         self.features = FeatureSpec(channels=("occupancy",), scale=self._scale(), metrics=("iou", "accuracy"))
         self.ids = [ids[int(k)] for k in self._keep]
-        published, self.labels = self._described(ids)
+        published, published_by, self.labels = self._described(ids)
         self.split = hold_out_every(len(self.ids)) if published is None else published[self._keep]
         self.provenance = {
             "archive": name,
             "sha256": self._sha256() if limits.check_first is None else None,
             **facts,
             "limit": limits.limit,
-            "split": hold_out_rule() if published is None else self._published_by(ids),
+            "split": hold_out_rule() if published is None else published_by,
             "labels_by": dict.fromkeys(self.labels, "array" if "labels" in arrays.beside else "folders"),
             "rejects": len(self.rejects),
             "converter": "voxels",
+            **({"masked": "; ".join(masked)} if masked else {}),
         }
         check_source(self)
 
@@ -258,6 +302,8 @@ class VoxelSource(Source):
         grid = self._arrays.grid
         if raw.size != np.prod(grid) or raw.shape[:3] != grid:
             raise MemberError(f"has shape {raw.shape}, expected {grid} as the first one")
+        if raw.dtype.kind == "f" and self._arrays.decoder and (missing := int(np.isnan(raw).sum())):
+            raise MemberError(f"holds {missing} values that are missing, by its attributes or not a number")
         if raw.dtype.kind not in "biuf" or not np.isfinite(raw).all():
             raise MemberError(f"holds {raw.dtype} values that are no finite numbers")
         if raw.min() < 0 or raw.max() > (1 if raw.dtype.kind == "f" else BYTES):
@@ -292,21 +338,23 @@ class VoxelSource(Source):
             digest.update(f"{key} {values.tolist()}".encode())
         return digest.hexdigest()
 
-    def _published_by(self, ids: Sequence[str]) -> str:
-        return "published in an array of the file" if "split" in self._arrays.beside else published_by_folders(ids)
-
-    def _described(self, ids: Sequence[str]) -> tuple[np.ndarray | None, dict[str, Label]]:
-        """Splits of all examples, and labels of those that are kept."""
-        beside, published, label = self._arrays.beside, None, None
+    def _described(self, ids: Sequence[str]) -> tuple[np.ndarray | None, str, dict[str, Label]]:
+        """Splits of all examples, who publishes them, and labels of those that are kept."""
+        beside, published, published_by, label = self._arrays.beside, None, "none", None
         if any("/" in name for name in ids):
-            published, label = folder_splits_and_classes(ids)
+            layout = FolderLayout.of(ids).without_outside()
+            published, published_by, label = layout.published, layout.published_by, layout.classes
         if "split" in beside:
             published = splits_of_words(as_text(beside["split"]).tolist())
+            published_by = "published in an array of the file"
         if "labels" in beside:
             label = as_label("labels", beside["labels"])
         labels = {} if label is None else {"class": Label(values=label.values[self._keep], names=label.names)}
-        return published, labels
+        return published, published_by, labels
 
+
+_SAID_IF_ANY = ("missing_value", "ignore")
+"""Options that stores of earlier versions do not name."""
 
 Order = Literal["zyx", "zxy", "yzx", "yxz", "xzy", "xyz"]
 
@@ -321,12 +369,31 @@ class VoxelsOptions(ArchiveOptions):
         labels: Name of the labels: integers, floats or text, one per example; None takes `labels`, if there are any.
         split_array: Name of the splits: text, one per example; None takes `split`, if there are any.
         order: The array's axes, such as "xyz"; examples are turned into (z, y, x).
+        missing_value: More stored numbers that mean missing, beside those that attributes declare; an example with
+            missing values is a reject.
+        ignore: Attributes of HDF5 and Zarr arrays that are not believed: scale_factor, add_offset, _Unsigned,
+            _FillValue, missing_value, valid_range (with valid_min and valid_max), default_fill (NetCDF's own fill
+            values), or all.
     """
 
     array: str | None = None
     labels: str | None = None
     split_array: str | None = None
     order: Order = "zyx"
+    missing_value: tuple[str, ...] = option((), metavar="NUMBER,...")
+    ignore: tuple[str, ...] = option((), metavar="ATTRIBUTE,...")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.cf_choices()
+
+    def cf_choices(self) -> CfChoices:
+        """What the user says of packing and missing values.
+
+        Raises:
+            ConfigError: If there is no such attribute, or something is no number.
+        """
+        return CfChoices(ignore=self.ignore, missing_value=self.missing_value)
 
 
 def open_voxels(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> VoxelSource:
@@ -348,13 +415,17 @@ def open_voxels(path: str | os.PathLike[str], *, report: Report = silent, **opti
     return _open(path, *split_options(VoxelsOptions, options), report)
 
 
+@names_the_right_converter("voxels")
 def _open(path: str | os.PathLike[str], options: VoxelsOptions, survey: SurveyOptions, report: Report) -> VoxelSource:
     chosen = {"array": options.array, "labels": options.labels, "split": options.split_array}
     path = os.path.abspath(path)
     stamps = stamps_of(path)
     with in_bounded_memory(path):
-        arrays = open_voxel_arrays(path, {key: name for key, name in chosen.items() if name is not None})
-        return VoxelSource(arrays, os.path.basename(path), options.to_plain(), survey, report, stamps)
+        named = {key: name for key, name in chosen.items() if name is not None}
+        arrays = open_voxel_arrays(path, named, options.cf_choices())
+        facts = options.to_plain()
+        facts = {name: value for name, value in facts.items() if value is not None or name not in _SAID_IF_ANY}
+        return VoxelSource(arrays, os.path.basename(path), facts, survey, report, stamps)
 
 
 converter = Converter(

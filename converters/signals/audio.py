@@ -14,9 +14,10 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from converters.archives.archive import Archive, open_archive_or_file
+from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import has_suffix, not_wanted, nothing_to_convert
 from converters.archives.memory_share import DECODED_BYTES, room
-from converters.folders import group_labels, group_labels_by, group_split
+from converters.folders import FileGroups, group_by_files
 from converters.signals.audio_files import (
     CHANNELS,
     DecodedSound,
@@ -26,7 +27,7 @@ from converters.signals.audio_files import (
     read_sound,
     window_format,
 )
-from converters.survey import in_threads, noted, survey
+from converters.survey import in_threads, noted, provenance_of, survey
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import ArchiveError, MemberError
@@ -78,7 +79,8 @@ class AudioSource(Source):
         self._archive, self._options = archive, options
         files = [member for member in archive.members if has_suffix(member, SOUND_SUFFIXES)]
         if not files:
-            raise nothing_to_convert(archive.name, archive.members, "sound files", ".wav or .flac members")
+            expected = ".wav or .flac members"
+            raise nothing_to_convert(archive.name, archive.members, "sound files", expected, archive.rejects)
         self.format = form = _first_format(archive, files, options)
         self._kept = LRUCache[DecodedSound](DECODED_BYTES, keeps_last=True)
         found, rejects = self._survey(files, limits, report)
@@ -88,19 +90,13 @@ class AudioSource(Source):
         self.domain = CellGrid(axes=("t",), resolution=(form.samples,), lengths=(seconds,), units=("s",))
         self.features = _amplitudes(CHANNELS[form.num_channels])
         self.ids = [f"{file}#{k}" for file, k in self._places]
-        places = [file for file, _ in self._places]
-        self.split, rule = group_split(places, "file", "window")
-        self.labels = group_labels(places, "file")
+        groups = self._groups([file for file, _ in self._places])
+        self.split, self.labels = groups.split, groups.labels
+        read_as = {**options.to_plain(), "hertz": form.sample_rate}
+        decided = {"split": groups.rule, "labels_by": groups.labels_by}
         self.provenance = {
             "converter": "audio",
-            "archive": archive.name,
-            "sha256": archive.sha256() if limits.check_first is None else None,
-            **options.to_plain(),
-            "hertz": form.sample_rate,
-            "limit": limits.limit,
-            "split": rule,
-            "labels_by": group_labels_by(self.labels, "file"),
-            "rejects": len(self.rejects),
+            **provenance_of(archive, limits, read_as, decided, self.rejects),
             **noted(
                 archive.name,
                 {file: windows.notes for file, windows in found.items()},
@@ -108,8 +104,6 @@ class AudioSource(Source):
                 report,
             ),
         }
-        if limits.check_first is None:
-            archive.check_unchanged()
         check_source(self)
 
     def read(self, index: int) -> Float32[np.ndarray, "t channel"]:
@@ -128,6 +122,10 @@ class AudioSource(Source):
     def check_unchanged(self) -> None:
         """See `FileSource.check_unchanged`."""
         self._archive.check_unchanged()
+
+    def _groups(self, places: Sequence[str]) -> FileGroups:
+        """Split and labels of each window by its file."""
+        return group_by_files(places, "file", "window")
 
     def _survey(
         self, files: Sequence[str], limits: SurveyOptions, report: Report
@@ -248,6 +246,7 @@ def open_audio(path: str | os.PathLike[str], *, report: Report = silent, **optio
     return _open(path, *split_options(SoundOptions, options), report)
 
 
+@names_the_right_converter("audio")
 def _open(path: str | os.PathLike[str], options: SoundOptions, survey: SurveyOptions, report: Report) -> AudioSource:
     return AudioSource(open_archive_or_file(path, SOUND_SUFFIXES), options, survey, report)
 

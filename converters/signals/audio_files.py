@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from converters.archives.memory_share import check_wanted, take_room
-from converters.archives.plain_files import shown
 from converters.signals.sound_headers import SoundHeader, read_header
 from functa_store.errors import ConfigError, FunctaStoreError, MemberError
 from functa_store.sources.options import ArchiveOptions
 from functa_store.support.optional import require
+from functa_store.support.shortening import shown
 
 if TYPE_CHECKING:
     from soundfile import SoundFile

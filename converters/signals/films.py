@@ -1,232 +1,26 @@
-"""Frames of films and the times at which they are shown: GIF by Pillow; MP4, Matroska, WebM and AVI by PyAV.
-
-FFmpeg keeps an entry of some 40 bytes for every sample that a table promises, before any is read, and a table of a few
-bytes can promise four billion. Tables are looked for by their names and not in their order, since FFmpeg takes them
-wherever they are; what this counts is never less than what FFmpeg makes of them. ISO/IEC 14496-12 has the tables.
+"""Frames of films: GIF by Pillow; MP4, Matroska, WebM and AVI by PyAV.
 
 What a film is, its first bytes tell, and nothing else is tried: FFmpeg would take a text by the name of a film for a
 playlist, and open the files and addresses that it names, or listen for them. No file but the film is opened, and only
 by decoders that films have. What a film may be in memory and time is bounded by its own bytes.
-
-A clip has even times, since its time axis is a grid; a GIF has a duration for every frame, and telephones, screen
-recorders and editors write films whose frames come when something moves.
 """
 
 import contextlib
-import dataclasses
 import io
 import math
-import re
 import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import UInt8
 from PIL import GifImagePlugin, Image
 
 from converters.archives.memory_share import check_wanted, take_room
-from converters.archives.plain_files import shown
+from converters.signals.film_tables import check_tables
 from functa_store.errors import FunctaStoreError, MemberError
 from functa_store.support.optional import require
-
-_MOST_REPEATS = 100  # of a frame, on average: one that is shown for ten minutes takes a few bytes
-_ALWAYS_FRAMES = 1 << 12
-_ALIKE = 0.01
-_DIGITS = 9  # of seconds: sums of them are not exact
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class FrameTimes:
-    """When each frame of a film is shown.
-
-    Attributes:
-        starts: In seconds, ascending; the first one is 0.
-        stop: When the last one ends, in seconds.
-    """
-
-    starts: Float64[np.ndarray, " frames"]
-    stop: float
-
-    def even_rate(self, said: float | None) -> float | None:
-        """Frames per second if every frame is shown within half a step of even times, else None.
-
-        Args:
-            said: What the film says, which is taken where its times come near to it.
-        """
-        count = len(self.starts)
-        step = self.starts[-1] / (count - 1) if count > 1 else self.stop
-        is_late = np.abs(self.starts - step * np.arange(count)).max() > step / 2
-        if round(step, _DIGITS) <= 0 or is_late or self.stop - self.starts[-1] > 1.5 * step:
-            return None
-        return _rate(float(step), said)
-
-    def usual_rate(self, said: float | None) -> float:
-        """Frames per second by the median time that a frame is shown."""
-        return _rate(float(np.median(np.diff(self.starts, append=self.stop))), said)
-
-    def shown(self, rate: float | int) -> Int64[np.ndarray, " steps"]:
-        """The frame that is seen in the middle of each step of even times.
-
-        Args:
-            rate: Steps per second.
-
-        Raises:
-            MemberError: If there are far more steps than frames; the message is the reason alone.
-        """
-        count = len(self.starts)
-        steps = max(1, round(self.stop * rate))
-        if steps > _ALWAYS_FRAMES + _MOST_REPEATS * count:
-            raise MemberError(
-                f"shows {count} frames for {self.stop:g} s, which would be {steps} at {rate:g} per second; give a "
-                "lower --fps"
-            )
-        middles = (np.arange(steps) + 0.5) / rate
-        # A little later, so that rounding does not show the frame before.
-        return np.searchsorted(self.starts, middles + 1e-6 / rate, side="right") - 1
-
-    def sampled(self, shown: Int64[np.ndarray, " steps"], rate: float | int) -> str:
-        """In words, what sampling at even times did."""
-        durations = np.diff(self.starts, append=self.stop)
-        count, seen = len(self.starts), len(np.unique(shown))
-        return (
-            f"its {count} frames come at uneven times ({durations.min():.3g} to {durations.max():.3g} s apart) and are "
-            f"sampled at {rate:.4g} per second: {len(shown)} frames, {len(shown) - seen} of them repeated, "
-            f"{count - seen} of the {count} left out"
-        )
-
-
-def frame_times(starts: list[float | None], last: float | None, *, in_order: bool = True) -> FrameTimes | None:
-    """When frames are shown, if a film says so of every one.
-
-    Args:
-        starts: When each one starts, in seconds.
-        last: How long the last one is shown; None takes as long as usual.
-        in_order: Whether a time belongs to its frame. Those of an AVI belong to the places of frames in the file, which
-            are in another order; together they are the times at which frames are shown.
-
-    Raises:
-        MemberError: If the times go back; the message is the reason alone.
-    """
-    known = [start for start in starts if start is not None]
-    if not known or len(known) < len(starts):
-        return None
-    found = np.array(known if in_order else sorted(known), np.float64)
-    found -= found[0]
-    steps = np.diff(found)
-    if not in_order and (steps <= 0).any():
-        return None
-    if (steps <= 0).any():
-        k = int(np.flatnonzero(steps <= 0)[0])
-        raise MemberError(
-            f"shows frame {k + 1} at {found[k + 1]:g} s, but the one before at {found[k]:g} s, expected a later time"
-        )
-    usual = float(np.median(steps)) if len(steps) else 0.0
-    return None if not (last or usual) else FrameTimes(starts=found, stop=float(found[-1]) + (last or usual))
-
-
-def _rate(step: float, said: float | None) -> float:
-    """Frames per second of a step; what the film says where that comes near to it."""
-    rate = 1 / max(round(step, _DIGITS), 10**-_DIGITS)
-    return said if said is not None and abs(rate / said - 1) < _ALIKE else rate
-
-
-MOST_SAMPLES = 1 << 21
-"""Samples of all tracks of a film, a frame or a piece of sound each: nineteen hours of frames."""
-
-_TABLES = re.compile(rb"trak|hdlr|stsz|stz2|stts|stsc|stco|co64|elst|trun|cmov")
-_MOST_TABLES = 1 << 17
-_MOST_BOXES = 1 << 17
-_PADDING = (b"mdat", b"free", b"skip")
-
-
-@dataclasses.dataclass
-class _Track:
-    """What the tables of a track promise."""
-
-    kinds: set[bytes] = dataclasses.field(default_factory=set)
-    samples: int = 0
-    sample_bytes: int = 0
-    in_pieces: bool = True
-    chunks: int = 0
-    per_chunk: int = 0
-    edits: int = 1
-
-    def entries(self, num_bytes: int) -> int:
-        """How many of FFmpeg's entries that makes, of a film of so many bytes."""
-        if self.kinds == {b"soun"} and self.in_pieces:  # uncompressed, which is kept by 1024 samples
-            real = max(1, self.sample_bytes) * self.samples <= num_bytes
-            pieces = self.chunks * -(-self.per_chunk // 1024)
-            return pieces if real else max(pieces, self.samples)
-        return self.samples * self.edits
-
-
-def check_tables(data: bytes) -> None:
-    """Refuse a film whose tables promise more than is held in memory.
-
-    Raises:
-        MemberError: If they do, or are too many or compressed; the message is the reason alone.
-    """
-    tracks = [_Track()]
-    for count, (kind, body) in enumerate(_tables(data)):
-        if count > _MOST_TABLES:
-            raise MemberError(f"has more than {_MOST_TABLES} tables")
-        if kind == b"cmov":
-            raise MemberError("has a compressed index; copy the film by another program, such as ffmpeg -c copy")
-        if kind == b"trak":
-            tracks.append(_Track())
-        else:
-            _note(tracks, kind, body)
-    if (entries := sum(track.entries(len(data)) for track in tracks)) > MOST_SAMPLES:
-        raise MemberError(f"promises {entries} samples, more than the {MOST_SAMPLES} of the longest film that is read")
-
-
-def _note(tracks: list[_Track], kind: bytes, body: memoryview) -> None:
-    """Take account of one table."""
-    numbers = [int.from_bytes(body[k : k + 4], "big") for k in range(4, 20, 4)]
-    track = tracks[-1]
-    if kind == b"hdlr" and body[4:8] != b"dhlr":  # which is a handler of data, in every track
-        track.kinds.add(bytes(body[8:12]))
-    elif kind in (b"stsz", b"stz2"):
-        track.sample_bytes = max(track.sample_bytes, numbers[0] if kind == b"stsz" else 1)
-        track.samples += numbers[1]
-    elif kind == b"stts":
-        track.in_pieces = track.in_pieces and numbers[0] == 1 and numbers[2] == 1
-    elif kind in (b"stco", b"co64"):
-        track.chunks += numbers[0]
-    elif kind == b"stsc":
-        rows = body[8 : 8 + 12 * (min(12 * numbers[0], len(body) - 8) // 12)]
-        track.per_chunk = max(track.per_chunk, int(np.frombuffer(rows, ">u4")[1::3].max(initial=0)))
-    elif kind == b"elst":
-        track.edits = max(track.edits, numbers[0])
-    elif kind == b"trun":
-        tracks[0].samples += numbers[0]
-
-
-def _tables(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Name and content of everything that may be a table, in the order of the file."""
-    view = memoryview(data)
-    for start, stop, padded in _regions(data):
-        if padded and not all(data.find(name, start, stop) >= 0 for name in (b"moof", b"traf", b"trun")):
-            continue  # pictures and sounds; the names of tables occur in them by chance, but hardly these together
-        for found in _TABLES.finditer(data, start, stop):
-            yield found[0], view[found.end() :]
-
-
-def _regions(data: bytes) -> Iterator[tuple[int, int, bool]]:
-    """Where the outermost boxes start and end, and whether each holds pictures and sounds, or nothing."""
-    position = 0
-    for _ in range(_MOST_BOXES):
-        if position + 8 > len(data):
-            return
-        size, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
-        if size == 1:
-            size = int.from_bytes(data[position + 8 : position + 16], "big")
-        stop = min(len(data), position + max(8, size)) if size else len(data)
-        yield position, stop, kind in _PADDING
-        position = stop
-    raise MemberError(f"has more than {_MOST_BOXES} boxes")
-
+from functa_store.support.shortening import shown
 
 MOST_FRAME_PIXELS = 1 << 24
 """Pixels of a frame that is decoded, by the size in its header: more than 5120 x 2880."""

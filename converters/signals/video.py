@@ -14,12 +14,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from converters.archives.archive import Archive, open_archive_or_file
+from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import not_wanted
 from converters.archives.memory_share import room
-from converters.folders import group_labels, group_labels_by, group_split
+from converters.folders import group_by_files
 from converters.images.image_files import CHANNELS
 from converters.signals.video_clips import CLIP_SUFFIXES, ClipFacts, VideoOptions, is_clip_or_frame, list_clips
-from converters.survey import in_threads, noted, survey
+from converters.survey import in_threads, noted, provenance_of, survey
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import MemberError
@@ -86,22 +87,14 @@ class VideoSource(Source):
         self.domain = _grid(options, timed.rate)
         self.features = FeatureSpec(channels=CHANNELS[options.mode], scale=1 / 255)
         self.ids = [f"{clip}#{k}" for clip, k in self._places]
-        places = [clip for clip, _ in self._places]
-        self.split, rule = group_split(places, "clip", "example")
-        self.labels = group_labels(places, "clip")
+        groups = group_by_files([clip for clip, _ in self._places], "clip", "example")
+        self.split, self.labels = groups.split, groups.labels
+        decided = {"split": groups.rule, "labels_by": groups.labels_by}
         self.provenance = {
             "converter": "video",
-            "archive": archive.name,
-            "sha256": archive.sha256() if limits.check_first is None else None,
-            **options.to_plain(),
-            "limit": limits.limit,
-            "split": rule,
-            "labels_by": group_labels_by(self.labels, "clip"),
-            "rejects": len(self.rejects),
+            **provenance_of(archive, limits, options.to_plain(), decided, self.rejects),
             **noted(archive.name, {**notes, **timed.notes}, timed.remarks, report),
         }
-        if limits.check_first is None:
-            archive.check_unchanged()
         check_source(self)
 
     def read(self, index: int) -> UInt8[np.ndarray, "t y x channel"]:
@@ -219,6 +212,7 @@ def open_video(path: str | os.PathLike[str], *, report: Report = silent, **optio
     return _open(path, *split_options(VideoOptions, options), report)
 
 
+@names_the_right_converter("video")
 def _open(path: str | os.PathLike[str], options: VideoOptions, survey: SurveyOptions, report: Report) -> VideoSource:
     return VideoSource(open_archive_or_file(path, CLIP_SUFFIXES), os.fspath(path), options, survey, report)
 

@@ -224,6 +224,11 @@ def reopen_archive(archive: str, provenance: Mapping[str, Any], words: Sequence[
         StoreMismatchError: If no installed converter reads such archives.
         ArchiveError: If the archive cannot be read.
     """
+    if isinstance(publisher := provenance.get("imported_from"), str):
+        raise StoreMismatchError(
+            f"{archive}: the store was imported from {_brief(publisher)} and has no archive; if it is damaged, delete "
+            "it and import it again"
+        )
     kind, found = provenance.get("converter"), converters()
     if not isinstance(kind, str) or kind not in found:
         raise StoreMismatchError(

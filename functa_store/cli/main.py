@@ -39,6 +39,7 @@ COMMANDS = {
     "verify": "compare every byte of a functaset with its checksums",
     "repair": "fit the examples of damaged shards again",
     "recode": "store the modulations of a functaset in another data type",
+    "import-deepmind": "make a functaset of the parameters and modulations that google-deepmind/functa publishes",
 }
 """Modules of `functa_store.cli` with `add_arguments`, and their help; only that of the command given is imported."""
 
@@ -96,7 +97,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text)
         if name in argv[:1]:
-            importlib.import_module(f"functa_store.cli.{name}").add_arguments(command)
+            importlib.import_module(f"functa_store.cli.{name.replace('-', '_')}").add_arguments(command)
     if not COMMANDS.keys() & set(argv[:1]):
         return parser.parse_args(argv)  # prints the help, or an error
     from functa_store.config import MOST_INTEGER

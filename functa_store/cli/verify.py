@@ -79,7 +79,8 @@ def _look(objects: Objects) -> dict[str, Any]:
 
 
 def _decode_sample(args: argparse.Namespace) -> dict[str, Any]:
-    from functa_store.conversion.repair import check_same_archive, worst_disagreement
+    from functa_store.conversion.agreement import check_same_archive
+    from functa_store.conversion.repair import worst_disagreement
     from functa_store.decode.functaset import open_functaset  # imports JAX
 
     functaset = open_functaset(args.store, storage=storage_from(args))

@@ -1,9 +1,6 @@
 """Conversion of a source to a functaset (learn, tune, fit, store), and its plan without doing it."""
 
 import dataclasses
-import importlib.metadata
-import json
-import platform
 from typing import Any
 
 import numpy as np
@@ -11,11 +8,9 @@ import numpy as np
 from functa_store.config import (
     CHANNELS_OF_HEAD,
     ConvertConfig,
-    ModulationDtype,
-    differences,
     number,
-    to_dict,
 )
+from functa_store.conversion.agreement import differences_from_conversion, identify, versions
 from functa_store.conversion.fit_shards import check_batch, compare_precision, fit_shards
 from functa_store.conversion.recode import write_recoded
 from functa_store.conversion.run_files import (
@@ -40,11 +35,7 @@ from functa_store.progress import Note, Report, silent
 from functa_store.sources.source import Source, check_source, check_unchanged, class_counts, counts, origin
 from functa_store.store.format.layout import choose_layout
 from functa_store.store.format.side_arrays import MOMENTA, RATES, base_shapes
-from functa_store.store.format.spec import (
-    Contents,
-    StoreSpec,
-    examples_sha256,
-)
+from functa_store.store.format.spec import Contents
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.objects import (
     NO_OPTIONS,
@@ -58,7 +49,6 @@ from functa_store.store.writing.writer import StoreWriter, rehearse
 from functa_store.support.threads import one_behind
 
 STAGES = ("learning", "tuning")
-LIBRARIES = ("functa-store", "jax", "jaxlib", "flax", "optax", "numpy", "pillow", "zarr")
 
 
 def convert(
@@ -105,18 +95,18 @@ def convert(
     use_all_cores()
     with claim(path, storage) as (destination, work), RunLog(store := destination.store, report) as log:
         log(Note(message=origin(source)))
-        conversion = _identify(source, config)
+        conversion = identify(source, config)
         exact = store if config.modulation_dtype == "float32" else work.below(EXACT_STORE)
         begun = is_begun(work, conversion)
         if destination.spec is not None and destination.state == "complete":
-            if not begun or _other_conversion(destination.spec, source, config, config.modulation_dtype):
+            if not begun or differences_from_conversion(destination.spec, source, config, config.modulation_dtype):
                 raise already_complete(store)
             clear(work)  # all that was left to do
             return
         fitted = Destination.of(exact)
         if fitted.spec is None or fitted.state == "unfinished":
             _fit_into(exact, work, conversion, source, config, fit_batch_size, snapshot_seconds, log)
-        elif found := _other_conversion(fitted.spec, source, config, "float32"):
+        elif found := differences_from_conversion(fitted.spec, source, config, "float32"):
             raise StoreMismatchError(
                 f"{exact.name}: is a functaset of another conversion: {'; '.join(found[:5])}. Delete it to fit the "
                 "examples of this one."
@@ -191,30 +181,6 @@ def _check_storable(source: Source, config: ConvertConfig) -> None:
         raise ArchiveError(f"{source.provenance['archive']}: cannot be stored: {error}") from error
 
 
-def _other_conversion(
-    spec: StoreSpec, source: Source, config: ConvertConfig, modulation_dtype: ModulationDtype
-) -> list[str]:
-    """In what a complete store differs from what a conversion makes, but for what is decided on its way."""
-    outer, fit = spec.config.outer, spec.config.fit
-    decided = {name: value for name, value in to_dict(fit).items() if getattr(config.fit, name) is None}
-    if fit.tuning_steps == 0:  # none of the steps that were tuned was better
-        decided["tuning_steps"] = 0
-    expected = dataclasses.replace(
-        config,
-        outer=dataclasses.replace(config.outer, num_steps=config.outer.num_steps or outer.num_steps, time_budget=None),
-        fit=dataclasses.replace(config.fit, **decided),
-        modulation_dtype=modulation_dtype,
-    )
-    found = {
-        "config": to_dict(spec.config),
-        "domain": to_dict(spec.domain),
-        "features": to_dict(spec.features),
-        "examples": to_dict(spec.examples),
-        "provenance": spec.provenance,
-    }
-    return list(differences(json.loads(json.dumps(found)), json.loads(json.dumps(_identify(source, expected)))))
-
-
 def describe(source: Source, base: Base, ready: ReadyFit, config: ConvertConfig, reference: dict[str, Any]) -> Contents:
     """Everything about the functaset that is known before its examples are fitted.
 
@@ -242,25 +208,9 @@ def _contents(
         split=source.split,
         labels=source.labels,
         rejects=source.rejects,
-        provenance={**source.provenance, "versions": _versions()},
+        provenance={**source.provenance, "versions": versions()},
         reference=reference,
     )
-
-
-def _identify(source: Source, config: ConvertConfig) -> dict[str, Any]:
-    """What must agree for an interrupted conversion to go on."""
-    return {
-        "config": to_dict(config),
-        "domain": to_dict(source.domain),
-        "features": to_dict(source.features),
-        "examples": {"count": len(source.ids), "sha256": examples_sha256(source)},
-        "provenance": {**source.provenance, "versions": _versions()},
-    }
-
-
-def _versions() -> dict[str, str]:
-    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    return versions | {"python": platform.python_version()}
 
 
 def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from functa_store.config import differences, from_dict, to_dict
+from functa_store.conversion.agreement import check_same_archive
 from functa_store.conversion.fit_shards import check_batch, fit_shards
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import StoreFormatError, StoreMismatchError
@@ -24,10 +25,10 @@ from functa_store.progress import Note, Report, silent
 from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source, check_source, check_unchanged
 from functa_store.sources.splits import evenly_to_both_ends
-from functa_store.store.format.layout import MOST_RECEIPT_BYTES, Receipt, Receipts
 from functa_store.store.format.quantization import Rounding
+from functa_store.store.format.receipts import MOST_RECEIPT_BYTES, Receipt, Receipts
 from functa_store.store.format.side_arrays import MOMENTA, RATES
-from functa_store.store.format.spec import ROOT, Contents, StoreSpec, examples_sha256, identity
+from functa_store.store.format.spec import ROOT, Contents, identity
 from functa_store.store.reading.array_reader import SmallArrays
 from functa_store.store.reading.reader import Inventory, take_inventory
 from functa_store.store.reading.verify import damage
@@ -44,36 +45,6 @@ from functa_store.store.writing.writer import StoreWriter
 
 SAMPLE = 64
 """Examples that are decoded, evenly spread."""
-
-
-def check_same_archive(name: str, spec: StoreSpec, source: Source) -> None:
-    """Refuse a source that a store was not converted from.
-
-    Args:
-        name: Path or URL of the store, for the message.
-        spec: What it says about itself.
-        source: The examples.
-
-    Raises:
-        StoreMismatchError: If examples, labels, or how they were read differ.
-    """
-    expected = {
-        "domain": to_dict(spec.domain),
-        "features": to_dict(spec.features),
-        "examples": to_dict(spec.examples),
-        "archive": {key: spec.provenance.get(key) for key in source.provenance if key != "archive"},
-    }
-    found = {
-        "domain": to_dict(source.domain),
-        "features": to_dict(source.features),
-        "examples": {"count": len(source.ids), "sha256": examples_sha256(source)},
-        "archive": {key: value for key, value in source.provenance.items() if key != "archive"},
-    }
-    if wrong := list(differences(found, expected)):
-        raise StoreMismatchError(
-            f"{name}: was converted from another archive, or with other options: {'; '.join(wrong[:5])}. "
-            "Name the archive that it was converted from."
-        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,9 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from functa_store.config import MOST_INTEGER, at_least, brief, number
+from functa_store.config import MOST_INTEGER, at_least, number
 from functa_store.errors import ConfigError
+from functa_store.support.shortening import brief
 
 O = TypeVar("O", bound="ArchiveOptions")  # noqa: E741
 
@@ -156,7 +157,7 @@ def gathered(name: str, before: Any, value: Any) -> Any:
         return (*before, *value)
     if isinstance(before, Mapping) and isinstance(value, Mapping):
         return {**before, **{key: (*before.get(key, ()), *listed) for key, listed in value.items()}}
-    raise ConfigError(f"{name} is given twice, as {_brief(before)} and as {_brief(value)}, which contradict each other")
+    raise ConfigError(f"{name} is given twice, as {brief(before)} and as {brief(value)}, which contradict each other")
 
 
 def check_options(kind: Any) -> None:
@@ -167,7 +168,7 @@ def check_options(kind: Any) -> None:
             not of its type, or a type or name that no option may have.
     """
     if not (isinstance(kind, type) and issubclass(kind, ArchiveOptions)):
-        raise ConfigError(f"options is {_brief(kind)}, expected a class made from ArchiveOptions")
+        raise ConfigError(f"options is {brief(kind)}, expected a class made from ArchiveOptions")
     name = kind.__name__
     if "__dataclass_fields__" not in vars(kind) and inspect.get_annotations(kind):
         raise ConfigError(f"{name} is no dataclass; write @dataclasses.dataclass(frozen=True, kw_only=True) above it")
@@ -180,7 +181,7 @@ def check_options(kind: Any) -> None:
         raise ConfigError(f"{name}.{clashing[0]}: every archive has that already; choose another name")
     for field, hint in fields.items():
         if not all(map(_is_supported, _parts(hint))):
-            raise ConfigError(f"{name}.{field} is of type {_brief(hint)}, expected {_SUPPORTED} and None")
+            raise ConfigError(f"{name}.{field} is of type {brief(hint)}, expected {_SUPPORTED} and None")
         if (default := _default(field, kind)) is dataclasses.MISSING:
             raise ConfigError(
                 f"{name}.{field} has no default, expected one; take None for an option that must be given"
@@ -306,13 +307,13 @@ def checked(name: str, hint: Any, value: Any) -> Any:
     for part in sorted(parts, key=lambda part: part is not type(value)):
         if (found := _as(part, value)) is not None or (value is None and part is type(None)):
             if isinstance(found, int) and abs(found) >= MOST_INTEGER:
-                raise ConfigError(f"{name} must be below 2**32, got {_brief(value)}")
+                raise ConfigError(f"{name} must be below 2**32, got {brief(value)}")
             if isinstance(found, float) and not math.isfinite(found):
-                raise ConfigError(f"{name} must be finite, got {_brief(value)}")
+                raise ConfigError(f"{name} must be finite, got {brief(value)}")
             return found
     is_word = type(None) in parts and isinstance(value, str) and value.lower() == "none"
     advice = ", which is a text here; write null in a file, and None in Python" if is_word else ""
-    raise ConfigError(f"{name} must be {_expected(hint)}, got {_brief(value)}{advice}")
+    raise ConfigError(f"{name} must be {_expected(hint)}, got {brief(value)}{advice}")
 
 
 def _parts(hint: Any) -> tuple[Any, ...]:
@@ -431,7 +432,3 @@ def _expected(hint: Any) -> str:
         else:
             found.append("NAME=VALUE, or several values with commas, lists with semicolons between them")
     return " or ".join(found)
-
-
-def _brief(value: Any) -> str:
-    return brief(value, _MOST_CHARACTERS)

@@ -13,6 +13,7 @@ import numpy as np
 from functa_store.domains.domain import Domain
 from functa_store.errors import ArchiveError, TooManyRejectsError
 from functa_store.sources.features import FeatureSpec
+from functa_store.sources.recognise import why_no_source
 from functa_store.sources.splits import SPLITS
 
 MOST_NAME_BYTES = 200
@@ -135,9 +136,11 @@ def check_source(source: Source) -> None:
     """Check what every conversion relies on.
 
     Raises:
-        ArchiveError: If ids repeat, lengths or shapes differ, a label or the provenance cannot be
+        ArchiveError: If it is no source, ids repeat, lengths or shapes differ, a label or the provenance cannot be
             stored, a split has no known name, or none is "train".
     """
+    if (problem := why_no_source(source)) is not None:
+        raise ArchiveError(problem)
     name, n = source.provenance["archive"], len(source.ids)
     if n == 0:
         first = "".join(f"; {r.member} {r.reason}" for r in source.rejects[:1])

@@ -1,13 +1,18 @@
 """One small archive of every kind that can be converted, made on the fly."""
 
 import dataclasses
+import gzip
 import io
+import json
+import tarfile
 import wave
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import xarray as xr
 from PIL import Image
 
@@ -55,6 +60,17 @@ def images(folder: Path) -> Path:
     return write_zip(folder / "images.zip", {f"{i}.png": png(picture) for i, picture in enumerate(pictures)})
 
 
+def table(folder: Path) -> Path:
+    """A column of images and one of classes, in row groups of three."""
+    pictures = rng().integers(0, 256, (EXAMPLES, 8, 8, 3), dtype=np.uint8)
+    columns = {
+        "image": pa.array([{"bytes": png(picture), "path": f"{i}.png"} for i, picture in enumerate(pictures)]),
+        "label": pa.array([i % 2 for i in range(EXAMPLES)]),
+    }
+    pq.write_table(pa.table(columns), folder / "table.parquet", row_group_size=3)
+    return folder / "table.parquet"
+
+
 def shapes() -> np.ndarray:
     """Balls of different size in different places, (example, z, y, x)."""
     where = np.stack(np.meshgrid(*[np.arange(8)] * 3, indexing="ij"), axis=-1)
@@ -92,6 +108,23 @@ def scenes(folder: Path) -> Path:
             members[f"{name}/rgb/{view:06}.png"] = png(picture)
             members[f"{name}/pose/{view:06}.txt"] = " ".join(map(str, looking_inwards(angle).ravel()))
     return write_zip(folder / "cars.zip", members)
+
+
+def nerf(folder: Path) -> Path:
+    members: dict[str, bytes | str] = {}
+    for scene in range(EXAMPLES):
+        name = f"{'test' if scene % 4 == 3 else 'train'}/scene{scene}"
+        for split, angles in {"train": (0.1, 2.0, 4.1), "test": (1.0, 3.0)}.items():
+            frames = []
+            for view, angle in enumerate(angles):
+                picture = np.zeros((8, 8, 4), np.uint8)
+                picture[2:6, 2:6] = (*rng().integers(0, 200, 3) + scene, 255)
+                members[f"{name}/{split}/r_{view}.png"] = png(picture)
+                pose = looking_inwards(angle) @ np.diag([1.0, -1.0, -1.0, 1.0])  # x right, y up, z back
+                frames.append({"file_path": f"./{split}/r_{view}", "transform_matrix": pose.tolist()})
+            cameras = {"camera_angle_x": 0.9, "frames": frames}
+            members[f"{name}/transforms_{split}.json"] = json.dumps(cameras)
+    return write_zip(folder / "nerf.zip", members)
 
 
 def looking_inwards(angle: float) -> np.ndarray:
@@ -139,13 +172,70 @@ def arrays(folder: Path) -> Path:
     return folder / "arrays.npz"
 
 
+def cifar(folder: Path) -> Path:
+    """The binary version of CIFAR-10, in a compressed tar: a label and three planes for each picture."""
+    records = rng().integers(0, 256, (EXAMPLES, 1 + 3 * 32 * 32), dtype=np.uint8)
+    records[:, 0] %= 10
+    batches = {f"data_batch_{k + 1}.bin": records[k : k + 1] for k in range(5)} | {"test_batch.bin": records[5:]}
+    with tarfile.open(folder / "cifar-10-binary.tar.gz", "w:gz") as archive:
+        for name, batch in batches.items():
+            add_to_tar(archive, f"cifar-10-batches-bin/{name}", batch.tobytes())
+    return folder / "cifar-10-binary.tar.gz"
+
+
+def mnist(folder: Path) -> Path:
+    (folder / "mnist").mkdir()
+    for part, count in (("train", EXAMPLES - 2), ("t10k", 2)):
+        pictures = rng().integers(0, 256, (count, 8, 8), dtype=np.uint8)
+        files = {
+            "images-idx3": (b"\0\0\x08\3", pictures),
+            "labels-idx1": (b"\0\0\x08\1", np.arange(count, dtype=np.uint8)),
+        }
+        for name, (magic, values) in files.items():
+            content = magic + np.array(values.shape, ">u4").tobytes() + values.tobytes()
+            (folder / f"mnist/{part}-{name}-ubyte.gz").write_bytes(gzip.compress(content, mtime=0))
+    return folder / "mnist"
+
+
+def medmnist(folder: Path) -> Path:
+    arrays = {}
+    for split, count in (("train", EXAMPLES - 3), ("val", 2), ("test", 1)):
+        arrays[f"{split}_images"] = rng().integers(0, 256, (count, 8, 8, 8), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(count, dtype=np.uint8)[:, None] % 2
+    np.savez_compressed(folder / "nodulemnist3d.npz", **arrays)
+    return folder / "nodulemnist3d.npz"
+
+
+def webdataset(folder: Path) -> Path:
+    (folder / "shards").mkdir()
+    pictures = rng().integers(0, 256, (EXAMPLES, 8, 8, 3), dtype=np.uint8)
+    for shard in range(2):
+        with tarfile.open(folder / f"shards/{('train', 'val')[shard]}-000.tar", "w") as archive:
+            for k in range(shard * (EXAMPLES - 2), (EXAMPLES - 2, EXAMPLES)[shard]):
+                add_to_tar(archive, f"{k:06}.png", png(pictures[k]))
+                add_to_tar(archive, f"{k:06}.cls", str(k % 3).encode())
+    return folder / "shards"
+
+
+def add_to_tar(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    archive.addfile(info, io.BytesIO(content))
+
+
 KINDS = {
     "images": Kind("images", images, ("y", "x"), (8, 8), ("--resolution", "8")),
+    "table": Kind("huggingface", table, ("y", "x"), (8, 8), ("--resolution", "8")),
     "voxels": Kind("voxels", voxels, ("z", "y", "x"), (8, 8, 8)),
     "shapenet": Kind("shapenet", shapenet, ("z", "y", "x"), (8, 8, 8), ("--resolution", "8")),
     "scenes": Kind("srn", scenes, ("z", "y", "x"), (8, 8, 8), ("--resolution", "8")),
+    "nerf": Kind("nerf", nerf, ("z", "y", "x"), (8, 8, 8), ("--resolution", "8", "--held-out-split", "test")),
     "climate": Kind("climate", climate, ("latitude", "longitude"), (8, 8), ("--variable", "t2m")),
     "sound": Kind("audio", sounds, ("t",), (64,), ("--samples", "64", "--sample-rate", "8000")),
     "video": Kind("video", clips, ("t", "y", "x"), (4, 8, 8), ("--frames", "4", "--resolution", "8")),
     "arrays": Kind("arrays", arrays, ("x",), (16,)),
+    "cifar": Kind("cifar", cifar, ("y", "x"), (32, 32)),
+    "mnist": Kind("mnist", mnist, ("y", "x"), (8, 8)),
+    "medmnist": Kind("medmnist", medmnist, ("z", "y", "x"), (8, 8, 8)),
+    "webdataset": Kind("webdataset", webdataset, ("y", "x"), (8, 8), ("--resolution", "8")),
 }

@@ -75,6 +75,7 @@ COMMANDS = [
     "recode {store} {folder}/{text}.functa --dtype int8",
     "recode {store} {folder}/{text} --dtype int8",
     "recode {store} {folder}/x8.functa --dtype {text}",
+    "import-deepmind {text} {text} {folder}/x9.functa",
     "info {folder}/{text}.functa",
     "convert images {text} {folder}/{text}.functa",
     "convert {text} a b.functa",

@@ -1,31 +1,15 @@
-"""Rows per shard and chunk, the bytes of a shard, and receipts of the shards that an unfinished store holds."""
+"""Rows per shard and chunk, and the bytes of a shard."""
 
 import dataclasses
 import functools
-import json
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import google_crc32c
 import numpy as np
 
-from functa_store.config import from_dict, to_dict
 from functa_store.errors import StoreFormatError
 from functa_store.store.format.quantization import Rounding
-from functa_store.store.storage.objects import (
-    REQUESTS_AT_A_TIME,
-    FileRecord,
-    Objects,
-    write_once,
-)
-from functa_store.store.storage.server_calls import map_in_threads
-from functa_store.store.storage.writer_lock import (
-    RECEIPTS,
-    SKELETON,
-    WORK_SUFFIX,
-    is_of_work,
-)
 
 CHUNK_BYTES = 64 * 1024
 PAGE_BYTES = 4096
@@ -250,92 +234,3 @@ def tables(layout: Layout, row_shape: tuple[int, ...], rounding: Rounding, num_m
     if num_metrics:
         found["metrics"] = dataclasses.replace(found["mse"], name="metrics", row_shape=(num_metrics,))
     return found
-
-
-MOST_RECEIPT_BYTES = 16 * 2**20
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Receipt:
-    """Proof that files are in a store: the conversion they belong to, and their sizes and checksums."""
-
-    fingerprint: str
-    files: dict[str, FileRecord]
-
-
-class Receipts:
-    """Proofs that the shards of one conversion are written; each is written after its shard.
-
-    That of the skeleton, all that is written before the first shard, comes first: it says whose the objects are
-    that a killed writer may have left behind.
-
-    Args:
-        store: The store.
-        fingerprint: Its fingerprint; receipts of other conversions count for nothing.
-    """
-
-    def __init__(self, store: Objects, fingerprint: str) -> None:
-        self._store = store
-        self._work = store.sibling(WORK_SUFFIX)
-        self._fingerprint = fingerprint
-
-    def write(self, shard: Shard, files: Mapping[str, FileRecord]) -> None:
-        """Record that the files of a shard are durable.
-
-        Raises:
-            StoreMismatchError: If another process recorded others meanwhile.
-        """
-        write_once(self._work, _name(shard), self._receipt(files))
-
-    def write_skeleton(self, files: Mapping[str, FileRecord]) -> None:
-        """Record what is about to be written before the first shard."""
-        self._work.write(SKELETON, self._receipt(files))
-
-    def done(self, shards: Sequence[Shard]) -> dict[int, dict[str, FileRecord]]:
-        """The files of every shard that is done, by index: it has a receipt, and its files have the sizes it says."""
-        names, sizes = self._work.sizes(RECEIPTS), self._store.sizes()
-        there = [shard for shard in shards if _name(shard) in names]
-        read = map_in_threads(self._read, map(_name, there), threads=REQUESTS_AT_A_TIME, name="receipts")
-        receipts = zip(there, read, strict=True)
-        return {
-            shard.index: files
-            for shard, files in receipts
-            if files is not None and all(sizes.get(key) == file.bytes for key, file in files.items())
-        }
-
-    def indices(self) -> list[int]:
-        """The shards that have a receipt, ascending."""
-        names = (key.removeprefix(f"{RECEIPTS}/").removesuffix(".json") for key in self._work.sizes(RECEIPTS))
-        return sorted(int(name) for name in names if name.isascii() and name.isdigit() and len(name) < 10)
-
-    def forget(self, shards: Sequence[Shard]) -> None:
-        """Remove the receipts of some shards, which are not done after all."""
-        there = self._work.sizes(RECEIPTS)
-        self._work.delete([name for name in map(_name, shards) if name in there])
-
-    def read_skeleton(self) -> dict[str, FileRecord] | None:
-        """What was written, or was about to be, before the first shard; None if nothing was."""
-        return self._read(SKELETON)
-
-    def clear(self) -> None:
-        """Remove all receipts, that of the skeleton last."""
-        self.clear_shards()
-        self._work.delete([SKELETON])
-
-    def clear_shards(self) -> None:
-        """Remove the receipts of all shards."""
-        self._work.delete([key for key in self._work.sizes(RECEIPTS) if key != SKELETON and is_of_work(key)])
-
-    def _receipt(self, files: Mapping[str, FileRecord]) -> bytes:
-        return json.dumps(to_dict(Receipt(fingerprint=self._fingerprint, files=dict(files)))).encode()
-
-    def _read(self, name: str) -> dict[str, FileRecord] | None:
-        try:
-            receipt = from_dict(Receipt, json.loads(self._work.read(name, MOST_RECEIPT_BYTES)), brief=True)
-        except (FileNotFoundError, ValueError, RecursionError):  # missing, damaged, or no plain file
-            return None
-        return receipt.files if receipt.fingerprint == self._fingerprint else None
-
-
-def _name(shard: Shard) -> str:
-    return f"{RECEIPTS}/{shard.index:06d}.json"

@@ -13,9 +13,10 @@ import numpy as np
 from functa_store.domains.domain import network_inputs
 from functa_store.errors import StorageError, StoreFormatError, StoreMismatchError
 from functa_store.sources.source import Reject
-from functa_store.store.format.layout import Receipts, Shard, Table
+from functa_store.store.format.layout import Shard, Table
 from functa_store.store.format.load_spec import load_spec
 from functa_store.store.format.quantization import EXACT, Rounding
+from functa_store.store.format.receipts import Receipts
 from functa_store.store.format.side_arrays import TEXT, base_problems, describe_array, description_problems
 from functa_store.store.format.spec import ROOT, StoreSpec
 from functa_store.store.reading.array_reader import Column, ColumnInMemory, MetricColumn, SmallArrays

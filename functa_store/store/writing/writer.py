@@ -16,8 +16,9 @@ from functa_store.errors import (
     StoreMismatchError,
 )
 from functa_store.metrics import moments
-from functa_store.store.format.layout import Receipts, Shard, Table
+from functa_store.store.format.layout import Shard, Table
 from functa_store.store.format.load_spec import MOST_JSON_BYTES
+from functa_store.store.format.receipts import Receipts
 from functa_store.store.format.spec import ROOT, Contents, StoreSpec, identity
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.objects import (

@@ -389,6 +389,34 @@ def test_a_constant_field_of_any_size_can_be_converted(write, constant, scaling)
     np.testing.assert_allclose(values_of(source)[..., 0], np.float32(constant), rtol=1e-6)
 
 
+def in_one_slab(first, others):
+    """Twenty fields in one chunk: ten around one value, ten around another."""
+    made = dataset()
+    pattern = np.indices((len(LAT), len(LON))).sum(axis=0) % 2.0
+    made["t2m"] = (("time", "lat", "lon"), np.stack([first * pattern] * 10 + [others * pattern] * 10), {"units": "K"})
+    return made
+
+
+def test_fields_beyond_the_limit_have_no_part_in_the_check_of_rounding(write):
+    """They share a slab with those that are taken, whose values float32 tells apart."""
+    made = in_one_slab(0.0, 1.0)
+    made["t2m"] = made["t2m"].copy(data=made["t2m"].values + 1e12)
+    chunks = {"t2m": {"chunksizes": made["t2m"].shape}}
+    path = write(made, encoding=chunks)
+    source = open_climate(path, limit=10)
+    np.testing.assert_allclose(values_of(source)[..., 0], 1e12, rtol=1e-6)
+    with pytest.raises(ArchiveError, match="too close together for float32"):
+        open_climate(path)
+
+
+def test_fields_beyond_the_limit_do_not_hide_that_those_that_are_taken_are_lost(write):
+    made = in_one_slab(1.0, 0.0)
+    made["t2m"] = made["t2m"].copy(data=made["t2m"].values + np.where(np.arange(20) < 10, 1e12, 0.0)[:, None, None])
+    path = write(made, encoding={"t2m": {"chunksizes": made["t2m"].shape}})
+    with pytest.raises(ArchiveError, match="too close together for float32"):
+        open_climate(path, limit=10)
+
+
 def test_points_without_a_grid_are_refused(write):
     made = xr.Dataset(
         {"t2m": (("time", "cell"), np.zeros((3, 5)))},

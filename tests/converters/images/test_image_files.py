@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from converters.images.image_files import ImageOptions, _crop_box, read_image
+from converters.images.image_files import ImageOptions, read_image
 from converters.images.images import open_images
 from functa_store.errors import ArchiveError, ConfigError, MemberError
+from functa_store.sources.pictures import crop_box
 
 
 def png(image):
@@ -50,9 +51,7 @@ def test_grey_mode_gives_one_channel_of_luma(encode_image):
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(0.05, 1.0), st.integers(1, 4))
 def test_the_crop_is_centred_and_scales_with_the_image(width, height, fraction, factor):
     """A crop of an enlarged image is the enlarged crop, within the rounding to whole pixels."""
-    small, large = (
-        np.array(_crop_box(w, h, fraction)) for w, h in ((width, height), (width * factor, height * factor))
-    )
+    small, large = (np.array(crop_box(w, h, fraction)) for w, h in ((width, height), (width * factor, height * factor)))
     np.testing.assert_allclose(large, small * factor, atol=factor)
     left, upper, right, lower = small
     assert right - left == lower - upper == max(1, round(min(width, height) * fraction))
@@ -181,7 +180,7 @@ def test_transparent_images_in_strips_are_the_same_as_whole(encode_image, monkey
         Image.open(io.BytesIO(data)).quantize(16).save(buffer, "PNG", transparency=3)
         data = buffer.getvalue()
     whole = read_image(data, ImageOptions(resolution=8, background="#123456"))
-    monkeypatch.setattr("converters.images.image_files._ROWS", 5)
+    monkeypatch.setattr("functa_store.sources.pictures._ROWS", 5)
     np.testing.assert_array_equal(read_image(data, ImageOptions(resolution=8, background="#123456")), whole)
 
 

@@ -1,15 +1,11 @@
-import dataclasses
-
 import numpy as np
 import pytest
 
-from converters.folders import folder_splits_and_classes
 from converters.images import celeba, images
-from converters.images.images import converter, open_images
+from converters.images.images import open_images
 from functa_store.cli.convert import options_from, preset_from
 from functa_store.cli.main import parse
 from functa_store.errors import ArchiveError, ConfigError
-from functa_store.progress import silent
 from functa_store.sources.options import SurveyOptions
 
 
@@ -18,72 +14,6 @@ def test_folders_of_images_become_classes(pack, encode_image):
     source = open_images(pack({name: encode_image() for name in names}), resolution=4)
     assert source.labels["class"].names == ("cat", "dog", "dog/deep")
     assert source.labels["class"].values.tolist() == [0, 0, 1, 2]
-
-
-def test_one_folder_is_no_class():
-    assert folder_splits_and_classes(["all/1.png", "all/2.png"]) == (None, None)
-    assert folder_splits_and_classes(["1.png"]) == (None, None)
-
-
-def read_folders(names):
-    """Split (or None) and class names and numbers of images that have classes."""
-    split, classes = folder_splits_and_classes(names)
-    assert classes is not None
-    return None if split is None else split.tolist(), classes.names, classes.values.tolist()
-
-
-def test_images_beside_the_folders_are_a_class_of_their_own():
-    assert read_folders(["1.png", "cat/1.png"]) == (None, (".", "cat"), [0, 1])
-
-
-@pytest.mark.parametrize("above", ["", "imagenette/", "data/v2/"])
-def test_top_level_folders_named_as_splits_are_the_published_splits(above):
-    names = ["Val/cat/1.png", "test/dog/1.png", "train/cat/1.png", "train/dog/1.png"]
-    split = ["validation", "test", "train", "train"]
-    assert read_folders([above + name for name in names]) == (split, ("cat", "dog"), [0, 1, 0, 1])
-
-
-def test_splits_without_classes_have_no_label():
-    split, classes = folder_splits_and_classes(["test/1.png", "train/1.png"])
-    assert classes is None
-    np.testing.assert_array_equal(split, ["test", "train"])
-
-
-@pytest.mark.parametrize(
-    ("names", "odd"),
-    [
-        (["train/a/1.png", "test/a/2.png", "preview.png"], r"1 of 3 files lie in none of them: preview\.png \(1\)"),
-        (["train/1.png", "val/2.png", "unlabeled/3.png", "unlabeled/4.png"], r"2 of 4 .*: unlabeled \(2\)"),
-        (["cat/train/1.png", "cat/test/1.png", "dog/1.png"], r"1 of 3 .*: dog \(1\)"),
-    ],
-)
-def test_what_lies_in_no_folder_of_a_split_is_asked_about(names, odd):
-    for order in (names, names[::-1]):
-        with pytest.raises(ArchiveError, match=odd):
-            folder_splits_and_classes(order)
-    split, _ = folder_splits_and_classes(names, others=True)
-    assert split.tolist()[-1] == "train"
-    assert "train" not in split.tolist()[1:2]
-
-
-@pytest.mark.parametrize(
-    ("names", "split", "classes"),
-    [
-        (["Testing/1.png", "Training/1.png"], ["test", "train"], None),
-        (["test_set/cat/1.png", "training_set/cat/1.png"], ["test", "train"], None),
-        (["cat/test/1.png", "cat/train/1.png", "dog/train/1.png"], ["test", "train", "train"], ("cat", "dog")),
-        (["train2017/1.png", "val2017/1.png"], ["train", "validation"], None),
-        (["seg_test/sea/1.png", "seg_train/ice/1.png"], ["test", "train"], ("ice", "sea")),
-        (["valid_64x64/1.png", "train_64x64/1.png"], ["validation", "train"], None),
-        (["bus/1.png", "car/1.png", "train/1.png"], None, ("bus", "car", "train")),
-        (["contest/1.png", "latest/1.png", "retrain/1.png"], None, ("contest", "latest", "retrain")),
-    ],
-)
-def test_splits_go_by_many_names_and_at_any_level(names, split, classes):
-    """A vehicle called train is a class: no held-out split lies beside it."""
-    found, label = folder_splits_and_classes(names)
-    assert (None if found is None else found.tolist()) == split
-    assert (None if label is None else label.names) == classes
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
@@ -160,76 +90,6 @@ def test_presets_name_themselves_and_only_options_of_their_converter(converter):
         converter.options(**preset.source)
 
 
-ROWS = [
-    f"{k}.png,{k},{'' if k == 3 else k / 2},{'red' if k % 2 else 'blue'},{'Testing' if k > 7 else 'train'}\n"
-    for k in range(10)
-]
-TABLE = f"file,age,weight,colour,Split\n{''.join(ROWS)}other.png,1,1,red,val\n"
-
-
-@pytest.fixture
-def labelled(pack, encode_image, tmp_path):
-    """Opens ten images in two folders, or the folders given, with a table."""
-
-    def opened(content, folders=("a", "b"), **options):
-        path = pack({f"{folders[k % len(folders)]}/{k}.png": encode_image(k) for k in range(10)})
-        (tmp_path / "labels.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-        return open_images(path, resolution=4, labels=tmp_path / "labels.csv", **options)
-
-    return opened
-
-
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
-@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_a_table_beside_the_images_gives_labels_and_splits(labelled, separator, mark):
-    notes = []
-    source = labelled(mark + TABLE.replace(",", separator).encode(), report=notes.append)
-    numbers = [int(name.split("/")[1][0]) for name in source.ids]
-    assert sorted(source.labels) == ["age", "class", "colour", "weight"]
-    assert source.labels["age"].values.tolist() == numbers
-    np.testing.assert_array_equal(source.labels["weight"].values, [np.nan if k == 3 else k / 2 for k in numbers])
-    assert source.labels["colour"].names == ("blue", "red")
-    assert source.labels["colour"].values.tolist() == [k % 2 for k in numbers]
-    assert source.split.tolist() == ["test" if k > 7 else "train" for k in numbers]
-    assert source.provenance["split"] == "published in labels.csv, column Split"
-    assert source.provenance["labels_by"] == {"class": "folders"} | dict.fromkeys(
-        ("age", "weight", "colour"), "labels.csv"
-    )
-    assert "1 rows are of no image that is taken" in str(notes)
-
-
-@pytest.mark.parametrize("name", ["{k}", "{k}.png", "{folder}/{k}.png"])
-def test_rows_are_found_by_name_in_any_form_and_order(labelled, name):
-    rows = [f"{k * 10},{name.format(k=k, folder='ab'[k % 2])}\n" for k in range(10)]
-    source = labelled("score,image\n" + "".join(rows[::-1]))
-    assert source.labels["score"].values.tolist() == [10 * int(name.split("/")[1][0]) for name in source.ids]
-    assert source.provenance["split"] == "every tenth example held out"
-
-
-@pytest.mark.parametrize(
-    ("content", "options", "words"),
-    [
-        (TABLE.replace("4.png", "44.png"), {}, r"column 'file' has no row for a/4\.png, expected one"),
-        (TABLE + "4.png,1,1,red,train\n", {}, r"column 'file' has 2 rows \(the second in line 13\) for a/4\.png"),
-        ("x,y\np,q\n", {}, r"found the columns x, y, expected one with names of images such as 0\.png"),
-        (TABLE, {"split_column": "colour"}, r"column 'colour' says 'blue', expected train, validation or test"),
-        (TABLE, {"split_column": "fold"}, r"has no column 'fold' beside the names, expected one of age"),
-        (TABLE, {"holdout": 0.2}, r"splits are published in labels\.csv, column Split; leave out holdout"),
-        (TABLE.replace("age", "a/b"), {}, r"column 'a/b' has the name"),
-        (b"\xff\xfe\x00", {}, r"is no table that can be read"),
-        (b"", {}, r"is no table that can be read"),
-    ],
-)
-def test_a_table_that_does_not_fit_is_refused(labelled, content, options, words):
-    with pytest.raises(ArchiveError, match=words):
-        labelled(content, **options)
-
-
-def test_a_table_that_contradicts_the_folders_is_refused(labelled):
-    with pytest.raises(ArchiveError, match=r"says train of test/1\.png, which lies in a folder of test, and differs"):
-        labelled(TABLE, folders=("train", "test"))
-
-
 def test_a_share_is_held_out_evenly(pack, encode_image):
     path = pack({f"{k:02}.png": encode_image(k) for k in range(20)})
     source = open_images(path, resolution=4, holdout=0.25)
@@ -240,13 +100,3 @@ def test_a_share_is_held_out_evenly(pack, encode_image):
     for options in ({"holdout": 1.0}, {"holdout": 0.0}, {"split_column": "fold"}):
         with pytest.raises(ConfigError):
             open_images(path, **options)
-
-
-def test_a_source_with_a_table_comes_again_from_what_is_kept_of_it(labelled, tmp_path):
-    source = labelled(TABLE, split_column="Split", masks="take")
-    kept = converter.options.from_plain(source.provenance)
-    assert (kept.split_column, kept.masks, kept.labels) == ("Split", "take", None)
-    options = dataclasses.replace(kept, labels=str(tmp_path / "labels.csv"))
-    again = converter.open(str(tmp_path / "archive.zip"), options, SurveyOptions(), silent)
-    assert again.provenance == source.provenance
-    assert again.split.tolist() == source.split.tolist()

@@ -2,6 +2,10 @@
 
 import numpy as np
 
+from converters.shapes.shapenet import open_shapenet
+from functa_store.progress import Note
+
+PLANE, CHAIR = "02691156", "03001627"
 CUBE_CORNERS = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
 CUBE_FACES = [
     (0, 1, 3), (0, 3, 2), (4, 6, 7), (4, 7, 5), (0, 4, 5), (0, 5, 1), (2, 3, 7), (2, 7, 6), (0, 2, 6), (0, 6, 4),
@@ -47,3 +51,16 @@ def encode_obj(corners, faces):
     lines = ["v " + " ".join(map(str, corner)) for corner in corners]
     lines += ["f " + " ".join(str(k + 1) for k in face) for face in faces]
     return "\n".join(lines).encode()
+
+
+def opened(path, **options):
+    """The source, and what it says."""
+    notes = []
+    source = open_shapenet(
+        path, resolution=8, report=lambda e: notes.append(e.message) if isinstance(e, Note) else None, **options
+    )
+    return source, notes
+
+
+def csv_of(*rows, header="id,synsetId,subSynsetId,modelId,split"):
+    return "\n".join([header, *rows]).encode()

@@ -5,12 +5,20 @@ import json
 import numpy as np
 import pytest
 
-from converters.shapes.shapenet import open_shapenet
 from functa_store.errors import ArchiveError
-from functa_store.progress import Note
-from tests.converters.shapes.models import CUBE_CORNERS, CUBE_FACES, ball, encode_binvox, encode_obj, encode_off
+from tests.converters.shapes.models import (
+    CHAIR,
+    CUBE_CORNERS,
+    CUBE_FACES,
+    PLANE,
+    ball,
+    csv_of,
+    encode_binvox,
+    encode_obj,
+    encode_off,
+    opened,
+)
 
-PLANE, CHAIR = "02691156", "03001627"
 TAXONOMY = json.dumps([{"synsetId": PLANE, "name": "airplane,plane"}, {"synsetId": CHAIR, "name": "chair"}]).encode()
 BALL = ball(8)
 HOLLOW = BALL & ~ball(8, radius=0.2)
@@ -18,22 +26,9 @@ TALL = [(x, 4 * y, z) for x, y, z in CUBE_CORNERS]  # along y
 OBJ, OFF = encode_obj(TALL, CUBE_FACES), encode_off(TALL, CUBE_FACES)
 
 
-def opened(path, **options):
-    """The source, and what it says."""
-    notes = []
-    source = open_shapenet(
-        path, resolution=8, report=lambda e: notes.append(e.message) if isinstance(e, Note) else None, **options
-    )
-    return source, notes
-
-
 def extents(source):
     """Cells of the first shape along z, y and x."""
     return [int(np.ptp(cells)) + 1 for cells in np.nonzero(source.read(0)[..., 0])]
-
-
-def csv_of(*rows, header="id,synsetId,subSynsetId,modelId,split"):
-    return "\n".join([header, *rows]).encode()
 
 
 @pytest.mark.parametrize("top", ["", "ShapeNetCore.v1/"])
@@ -193,58 +188,73 @@ def test_of_two_layouts_in_one_archive_the_other_one_is_counted(pack):
     assert notes[0].startswith(f"archive.zip: 2 files of shapes, such as v1/{PLANE}/m0/model.obj, are not taken")
 
 
-ROWS = [f"{PLANE},m0,train", f"{PLANE},m1,test", f"{CHAIR},m0,val"]
+def modelnet(top, glued=False):
+    """As the zips are published: classes above splits, a readme, and what the system that packed them left there."""
+    content = encode_off(TALL, CUBE_FACES, glued)
+    splits = {"train": range(1, 9), "test": range(9, 11)}
+    files = {
+        f"{top}/{c}/{split}/{c}_{k:04d}.off": content
+        for c in ("bathtub", "night_stand")
+        for split, numbers in splits.items()
+        for k in numbers
+    }
+    others = ("README.txt", ".DS_Store", "bathtub/.DS_Store")
+    hidden = {f"__MACOSX/{top}/bathtub/train/._bathtub_0001.off": b"\0\5\x16\7", f"__MACOSX/{top}/._README.txt": b"x"}
+    return files | {f"{top}/{name}": b"x" for name in others} | hidden
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        csv_of(*ROWS, header="synsetId,modelId,split"),
-        csv_of(*ROWS[::-1], header="synsetId,modelId,split"),
-        b"\xef\xbb\xbf" + csv_of(*ROWS, header="synsetId,modelId,split"),
-        csv_of(*(row.replace(",", ";") for row in ROWS), header="synsetId;modelId;split"),
-        csv_of(*(row.replace(",", "\t") for row in ROWS), header="synsetId\tmodelId\tsplit"),
-        csv_of(*(row.replace(",", ", ") + " " for row in ROWS), header="synsetId, modelId, split"),
-        csv_of(*(f'"{row}"'.replace(",", '","') for row in ROWS), header='"synsetId","modelId","split"'),
-        csv_of(*(",".join(row.split(",")[::-1]) for row in ROWS), header="split,modelId,synsetId"),
-        csv_of(*(f'"a, b",{row},"x""y"' for row in ROWS), header="name,synsetId,modelId,split,note"),
-        csv_of(*(row.lstrip("0") for row in ROWS), "", header="synsetId,modelId,split").replace(b"\n", b"\r\n"),
-        csv_of(*ROWS, ROWS[0], "04256520,m7,dev", f"{CHAIR},gone,", header="synsetId,modelId,split"),
-        csv_of(*(row.replace("train", "Train") for row in ROWS), header="synsetId,modelId,split"),
-    ],
-)
-def test_a_split_file_is_read_in_any_order_with_rows_of_others(pack, content):
-    files = {f"{name}/model.binvox": encode_binvox(BALL) for name in (f"{PLANE}/m0", f"{PLANE}/m1", f"{CHAIR}/m0")}
-    files[f"{CHAIR}/unlisted/model.binvox"] = encode_binvox(BALL)
-    path = pack(files)
-    (path.parent / "all.csv").write_bytes(content)
-    source, notes = opened(path)
-    found = dict(zip(source.ids, source.split, strict=True))
-    assert found == {f"{PLANE}/m0": "train", f"{PLANE}/m1": "test", f"{CHAIR}/m0": "validation"}
-    assert len(notes) == 1
-    assert "1 of 4 models are left out" in notes[0]
+@pytest.mark.parametrize(("top", "glued"), [("ModelNet10", False), ("ModelNet40", True), ("modelnet40_aligned", True)])
+def test_modelnets_zips_as_published_keep_their_splits_and_classes(pack, top, glued):
+    source, notes = opened(pack(modelnet(top, glued), name=top))
+    assert len(source.ids) == 20
+    assert source.labels["class"].names == ("bathtub", "night_stand")
+    assert source.labels["class"].values.tolist() == [0] * 10 + [1] * 10
+    assert source.split.tolist() == (["test"] * 2 + ["train"] * 8) * 2
+    assert source.provenance["split"] == "published by folders"
+    assert source.provenance["up"] == "z"
+    assert source.rejects == []
+    assert notes == []
+    assert extents(source) == [8, 3, 3]  # long along the y of the file, which is not up
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (csv_of(ROWS[0], f"{PLANE},m1", header="synsetId,modelId,split"), "line 3: expected 3 fields"),
-        (csv_of(f"{PLANE},a,m0,train", header="synsetId,modelId,split"), "line 2: expected 3 fields"),
-        (csv_of(ROWS[0] + ",train", header="synsetId,modelId,split,split"), "expected also split, each once"),
-        (csv_of(ROWS[0], f"{PLANE},m0,test", header="synsetId,modelId,split"), "found split 'test' of .*m0.*'train'"),
-        (b"", "found columns"),
-    ],
-)
-def test_a_split_file_whose_rows_could_mean_something_else_is_refused(pack, content, message):
-    with pytest.raises(ArchiveError, match=message):
-        opened(pack({f"{PLANE}/m0/model.binvox": encode_binvox(BALL), "all.csv": content}))
-
-
-def test_in_folders_a_split_file_names_models_with_or_without_their_suffix(pack, tmp_path):
-    files = {f"{c}/{k}.off": OFF for c in ("bed", "desk") for k in range(2)}
-    (tmp_path / "mine.csv").write_bytes(
-        csv_of("bed,0,test", "bed,1.off,train", "desk,1,val", header="synsetId,modelId,split")
+@pytest.mark.parametrize("count", [4, 40, 490])
+def test_a_glued_header_may_begin_with_any_digit(pack, count):
+    """OFF490 is 490 vertices, and not OFF of four dimensions."""
+    corners = (
+        [*TALL, *[(0, 0, 0)] * (count - len(TALL))]
+        if count > len(TALL)
+        else [(0, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1)]
     )
-    source, _ = opened(pack(files), split=tmp_path / "mine.csv")
-    found = dict(zip(source.ids, source.split, strict=True))
-    assert found == {"bed/0.off": "test", "bed/1.off": "train", "desk/1.off": "validation"}
+    faces = CUBE_FACES if count > len(TALL) else [(0, 2, 1), (0, 1, 3), (0, 3, 2), (1, 2, 3)]
+    source, _ = opened(
+        pack({f"a/{split}/{k}.off": encode_off(corners, faces, True) for split in ("train", "test") for k in "ab"})
+    )
+    assert len(source.ids) == 4
+    assert source.read(0).any()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            f"modelnet40_normal_resampled/{c}/{c}_{k:04d}.txt": b"0.1,0.2,0.3,0,0,1\n" * 5
+            for c in "ab"
+            for k in range(3)
+        },
+        {
+            "modelnet40_ply_hdf5_2048/ply_data_train0.h5": b"\x89HDF\r\n\x1a\n",
+            "modelnet40_ply_hdf5_2048/test_files.txt": b"x",
+        },
+        {f"partanno/{PLANE}/points/{k}.pts": b"0.1 0.2 0.3\n" * 5 for k in range(3)},
+    ],
+)
+def test_point_clouds_are_refused_as_such(pack, files):
+    lists = {"d/modelnet40_shape_names.txt": b"a\nb\n", "d/filelist.txt": b"a/a_0001.txt\n"}
+    with pytest.raises(ArchiveError, match=r"holds points of surfaces, .*convert the meshes .*ModelNet40\.zip"):
+        opened(pack(files | lists))
+
+
+def test_other_texts_are_no_point_clouds(pack):
+    with pytest.raises(ArchiveError) as caught:
+        opened(pack({"log_1.txt": b"epoch 1\nloss 3\n", "b_2.txt": b"1 2\n3 4\n"}))
+    assert "points" not in str(caught.value)

@@ -6,6 +6,7 @@ import pytest
 
 from converters.shapes.voxels import converter, open_voxels
 from functa_store.errors import ArchiveError, TooManyRejectsError
+from functa_store.progress import Note
 from tests.converters.shapes.models import ball
 
 GRIDS = np.stack([ball(6, centre=(0.4, 0.5, 0.5 + k / 50), radius=0.3) for k in range(12)])[:, :5]
@@ -211,3 +212,83 @@ def test_it_is_a_converter_whose_presets_name_themselves(tmp_path):
     assert all(preset.config.preset == name for name, preset in converter.presets.items())
     path = write(tmp_path / "shapes.npy", occupancy=GRIDS)
     assert len(open_voxels(str(path), limit=10, max_rejects=0.1).ids) == 10
+
+
+PACKED = np.where(GRIDS, np.int16(150), np.int16(-50))
+"""Occupancies as stored * 0.005 + 0.25: 1 and 0."""
+
+PACKING = {"scale_factor": 0.005, "add_offset": 0.25}
+
+
+def write_with_attributes(path, values, attributes):
+    if path.suffix == ".h5":
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w") as file:
+            file.create_dataset("occupancy", data=values).attrs.update(attributes)
+    else:
+        import zarr
+
+        array = zarr.create_group(path).create_array("occupancy", data=values)
+        array.attrs.update(
+            {key: getattr(value, "tolist", lambda value=value: value)() for key, value in attributes.items()}
+        )
+    return path
+
+
+ATTRIBUTED = pytest.mark.parametrize("suffix", [".h5", ".zarr"])
+
+
+@ATTRIBUTED
+def test_packed_occupancies_are_the_values_that_they_mean(tmp_path, suffix):
+    notes = []
+    path = write_with_attributes(tmp_path / f"a{suffix}", PACKED, PACKING)
+    source = open_voxels(path, report=notes.append)
+    for k, grid in enumerate(GRIDS):
+        np.testing.assert_allclose(source.read(k)[..., 0], grid, atol=1e-6)
+    assert source.features.scale == 1
+    said = [note.message for note in notes if isinstance(note, Note)]
+    assert said == [
+        f"a{suffix}: occupancy: values are stored int16 times 0.005 plus 0.25, as the attributes say (--ignore all "
+        "takes the stored numbers)"
+    ]
+
+
+@ATTRIBUTED
+def test_fractions_that_rounding_takes_above_one_are_one(tmp_path, suffix):
+    packing = {"scale_factor": np.float32(1 / 255)}
+    source = open_voxels(write_with_attributes(tmp_path / f"a{suffix}", GRIDS * np.uint8(255), packing))
+    np.testing.assert_allclose(source.read(3)[..., 0], GRIDS[3], atol=1e-6)
+    assert source.read(3).max() <= 1
+
+
+@ATTRIBUTED
+def test_shapes_with_missing_cells_are_rejects_and_the_others_stay_integers(tmp_path, suffix):
+    values = GRIDS.astype(np.uint8).copy()
+    values[4, 2, 3, 3] = 200
+    path = write_with_attributes(tmp_path / f"a{suffix}", values, {"_FillValue": np.uint8(200)})
+    notes = []
+    source = open_voxels(path, max_rejects=0.1, report=notes.append)
+    assert [(reject.member, reject.reason) for reject in source.rejects] == [
+        ("4", "holds 1 values that are missing, by its attributes or not a number")
+    ]
+    assert source.read(4).dtype == np.uint8
+    np.testing.assert_array_equal(source.read(4)[..., 0], GRIDS[5])
+    assert "1 by _FillValue" in source.provenance["masked"]
+    with pytest.raises(ArchiveError, match="occupancies go up to 200"):
+        open_voxels(path, ignore="_FillValue")
+
+
+@ATTRIBUTED
+def test_a_fill_value_of_zero_would_leave_nothing_outside(tmp_path, suffix):
+    """Of integers whose 0 means missing every shape is a reject; --ignore takes them as they are."""
+    path = write_with_attributes(tmp_path / f"a{suffix}", GRIDS.astype(np.uint8), {"_FillValue": np.uint8(0)})
+    with pytest.raises(TooManyRejectsError, match="values that are missing"):
+        open_voxels(path)
+    source = open_voxels(path, ignore="_FillValue")
+    np.testing.assert_array_equal(source.read(0)[..., 0], GRIDS[0])
+    assert source.provenance["ignore"] == "_FillValue"
+
+
+def test_what_stores_of_arrays_without_attributes_keep_is_as_it_was(tmp_path):
+    kept = open_voxels(write(tmp_path / "shapes.npz", occupancy=GRIDS)).provenance
+    assert not {"ignore", "missing_value", "masked"} & set(kept)

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from converters.archives.packed import RandomFile
+from converters.signals.npy_rows import InMemory
 from converters.signals.video import open_video
-from converters.signals.video_clips import InMemory, in_time
+from converters.signals.video_clips import in_time
 from functa_store.cli.arguments import reopen_archive
 from functa_store.errors import ArchiveError, ConfigError, TooManyRejectsError
 from functa_store.progress import Note, silent

@@ -20,7 +20,7 @@ from functa_store.errors import (
     StoreMismatchError,
 )
 from functa_store.sources.source import Label
-from functa_store.store.format.layout import Receipts
+from functa_store.store.format.receipts import Receipts
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.verify import verify
 from functa_store.store.storage.local import LocalObjects

@@ -11,7 +11,7 @@ from functa_store.store.format.spec import ROOT
 from functa_store.store.reading.verify import verify
 from tests.store.conftest import make_contents, write_shards
 from tests.store.forging import Files, Forged, equal, everything, read_files, unchecked
-from tests.store.test_golden import GOLDEN
+from tests.store.format.test_golden import GOLDEN
 
 VALUES = (0x01, 0x20, 0x80, 0xFF)
 
@@ -64,7 +64,7 @@ def test_no_flip_of_any_byte_is_overlooked(files, tmp_path):
     for key, data in files.items():
         (tmp_path / key).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / key).write_bytes(data)
-    unchecked("tests.store.test_flips", tmp_path)
+    unchecked("tests.store.reading.test_flips", tmp_path)
 
 
 def check_all(files: Files) -> None:

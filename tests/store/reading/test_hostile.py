@@ -50,7 +50,7 @@ from tests.store.forging import (
     texts,
     unchecked,
 )
-from tests.store.test_golden import GOLDEN, VERSIONS
+from tests.store.format.test_golden import GOLDEN, VERSIONS
 
 MEGABYTES = 512
 """What reading a store of a few kB may take at most, whatever it says."""
@@ -179,7 +179,7 @@ def test_a_strangers_store_is_refused_or_read(stores):
 
 @pytest.mark.long
 def test_a_hundred_thousand_stores_do_no_harm(tmp_path):
-    unchecked("tests.store.test_hostile", tmp_path)
+    unchecked("tests.store.reading.test_hostile", tmp_path)
 
 
 # --- One attack at a time: what is done, and the words of the error ----------------------------------------------

@@ -15,7 +15,7 @@ from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.verify import verify
 from tests.reference import FormatReader
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 VERSIONS = sorted(path.stem for path in GOLDEN.glob("v*.functa"))
 
 

@@ -1,0 +1,1 @@
+"""Archives of small pictures, or volumes, of one size: bytes of pixels one after the other."""

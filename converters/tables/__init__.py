@@ -1,0 +1,1 @@
+"""Tables: data sets in Parquet files, as the Hugging Face hub has them."""

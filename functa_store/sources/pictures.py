@@ -1,0 +1,68 @@
+"""Pixels of decoded pictures: turned upright, flat on a background, cut to a square and resized."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+Mode = Literal["rgb", "grey"]
+CHANNELS: Mapping[Mode, tuple[str, ...]] = {"rgb": ("red", "green", "blue"), "grey": ("grey",)}
+
+READABLE_MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"}
+"""Pillow's modes of 8-bit grey and RGB, with and without transparency."""
+
+_ORIENTATION = 0x0112
+_ROWS = 256
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A picture turned as its EXIF orientation says."""
+    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+    return image if turn is None else image.transpose(turn)
+
+
+def flat(image: Image.Image, mode: Mode, background: str) -> Image.Image:
+    """A picture in a mode, transparent pixels composited on a background."""
+    wanted = "RGB" if mode == "rgb" else "L"
+    image.load()
+    if not image.has_transparency_data:
+        return image if image.mode == wanted else image.convert(wanted)
+    found = Image.new(wanted, image.size)
+    for top in range(0, image.height, _ROWS):  # in strips: whole images of each step would take four times the memory
+        strip = image.crop((0, top, image.width, min(image.height, top + _ROWS))).convert("RGBA")
+        behind = Image.new("RGBA", strip.size, background)
+        found.paste(Image.alpha_composite(behind, strip).convert(wanted), (0, top))
+    return found
+
+
+def square_pixels(image: Image.Image, side: int | None, window: str | float | int) -> UInt8[np.ndarray, "y x channel"]:
+    """Pixels of a centred square, resized.
+
+    Args:
+        image: In the mode "RGB" or "L".
+        side: Pixels of the result along each axis; None keeps those of the square.
+        window: A fraction of the largest centred square; a text takes all of it.
+    """
+    box = crop_box(*image.size, window)
+    side = box[2] - box[0] if side is None else side
+    pixels = np.asarray(image.resize((side, side), Image.Resampling.LANCZOS, box=box))
+    return pixels.reshape(side, side, len(image.getbands()))
+
+
+def crop_box(width: int, height: int, crop: str | int | float) -> tuple[int, int, int, int]:
+    """Left, upper, right and lower edge of the centred square, in whole pixels."""
+    fraction = 1.0 if isinstance(crop, str) else crop
+    side = max(1, round(min(width, height) * fraction))
+    left, upper = (width - side) // 2, (height - side) // 2
+    return left, upper, left + side, upper + side
