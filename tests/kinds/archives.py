@@ -29,6 +29,7 @@ class Kind:
         axes: Dimensions of a decoded example.
         resolution: Its native points along each.
         options: More words of the command line.
+        modulation: Shape of a modulation.
     """
 
     converter: str
@@ -36,6 +37,13 @@ class Kind:
     axes: tuple[str, ...]
     resolution: tuple[int, ...]
     options: tuple[str, ...] = ()
+    modulation: tuple[int, ...] = (4,)
+
+    def in_cells(self, *grid: int, lookup: str = "nearest", kernel: int = 1) -> "Kind":
+        """The same with a modulation of 3 numbers in each cell of a grid."""
+        words = ("--modulation-grid", ",".join(map(str, grid)), "--modulation-dim", "3")
+        words += ("--network.lookup", lookup, "--network.map_kernel", str(kernel))
+        return dataclasses.replace(self, options=(*self.options, *words), modulation=(*grid, 3))
 
 
 def rng() -> np.random.Generator:
@@ -239,3 +247,13 @@ KINDS = {
     "medmnist": Kind("medmnist", medmnist, ("z", "y", "x"), (8, 8, 8)),
     "webdataset": Kind("webdataset", webdataset, ("y", "x"), (8, 8), ("--resolution", "8")),
 }
+
+KINDS |= {
+    "images in cells": KINDS["images"].in_cells(4, 2),
+    "voxels in cells": KINDS["voxels"].in_cells(2, 3, 2, lookup="linear"),
+    "scenes in cells": KINDS["scenes"].in_cells(2, 2, 2, lookup="linear"),
+    "climate in cells": KINDS["climate"].in_cells(2, 4, lookup="linear", kernel=3),
+    "sound in cells": KINDS["sound"].in_cells(8, kernel=3),
+    "video in cells": KINDS["video"].in_cells(2, 2, 2),
+}
+"""Of every kind of domain; the number of cells need not divide that of the points."""

@@ -51,7 +51,11 @@ def kill_and_go_on(kind: Kind, folder: Path) -> Converted:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [name if name in ("images", "climate") else pytest.param(name, marks=pytest.mark.long) for name in KINDS]
+    "name",
+    [
+        name if name in ("images", "climate", "climate in cells") else pytest.param(name, marks=pytest.mark.long)
+        for name in KINDS
+    ],
 )
 def test_every_kind_goes_the_whole_way(name, converted: Callable[[str], Converted]):
     """Convert, kill, resume, verify, xarray, decode at twice the resolution, loader."""
@@ -75,6 +79,6 @@ def test_every_kind_goes_the_whole_way(name, converted: Callable[[str], Converte
     np.testing.assert_allclose(at_corner, decoded[(0, *[-1] * len(kind.axes))], rtol=1e-4, atol=1e-4)
 
     batch = next(iter(loaders.Loader(functaset, batch_size=4, decode=loaders.DecodePoints(num_points=5))))
-    assert batch["modulations"].shape == (4, 4)
+    assert batch["modulations"].shape == (4, *kind.modulation)
     again = functaset.decode(batch["index"], coords=batch["coords"])
     np.testing.assert_allclose(batch["values"], again, rtol=1e-5, atol=1e-5)
