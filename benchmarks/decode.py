@@ -64,7 +64,7 @@ def fresh(workload: Workload) -> TiledDecoder:
 def speeds(workload: Workload, ceiling: Ceiling, runs: int) -> list[dict[str, Any]]:
     """Points per second of every request, JSON-ready."""
     decoder = fresh(workload)
-    arguments = {name: request.arguments(workload.modulation_dim) for name, request in REQUESTS.items()}
+    arguments = {name: request.arguments(workload.network.modulation_size) for name, request in REQUESTS.items()}
     calls = {name: lambda pair=pair: decoder(*pair) for name, pair in arguments.items()}
     times = interleaved({**calls, "product": ceiling.chain}, runs)
     per_point = forward_flops(workload.network, 2, 3, 1)
@@ -91,7 +91,7 @@ def first_calls(workload: Workload, runs: int) -> dict[str, Any]:
     for _ in range(runs):
         decoder = fresh(workload)
         for kept, resolution in zip(seconds, (FIRST, SECOND), strict=True):
-            pair = Request(examples=1, resolution=resolution).arguments(workload.modulation_dim)
+            pair = Request(examples=1, resolution=resolution).arguments(workload.network.modulation_size)
             kept.append(timed(lambda decoder=decoder, pair=pair: decoder(*pair))[0])
     first, second = (Times(kept[0], kept).median for kept in seconds)
     return {"workload": workload.name, "first_seconds": first, "second_seconds": second}

@@ -37,8 +37,8 @@ from functa_store.learn.devices import (
 from functa_store.learn.observers import observer_of
 from functa_store.learn.outer_loop import LearnState, make_optimizer, make_outer_step
 
-SIZES = ("128x6", "256x10")
-BATCHES = {"128x6": 8, "256x10": 4, "512x15": 2}
+SIZES = ("128x6", "256x10", "128x4-8x8x16", "256x6-8x8x16")
+BATCHES = {"128x6": 8, "256x10": 4, "512x15": 2, "128x4-8x8x16": 8, "256x6-8x8x16": 4}
 
 PAPER = Workload(width=512, depth=15, modulation_dim=256)
 PAPER_STEPS = (("ours", 16, None), ("ours", 64, 64), ("ours", 64, 32), ("jitted", 16, None), ("jitted", 64, None))
@@ -135,7 +135,7 @@ def jitted(workload: Workload, batch: int) -> Step:
     params = {"base": workload.weights(), "rates": workload.learnable()[1].rates}
     coords = jax.device_put(source.domain.coords())
     arguments = (params, optimizer.init(params), coords, feature_batch(source, batch))
-    step: Any = peers.plain_outer_step(workload.network.w0, optimizer)
+    step: Any = peers.plain_outer_step(workload.w0, optimizer, workload.grid)
     with jax.default_matmul_precision("float32"):
         seconds, compiled = timed(lambda: step.lower(*arguments).compile())
     return Step(
