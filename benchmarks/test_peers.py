@@ -46,7 +46,7 @@ class Case:
         if self.grid is None:
             fitted = [siren.inner_loop(rates, [coords] * STEPS, [example] * STEPS) for example in features]
         else:
-            siren = ReferenceSpatial(siren, self.grid)
+            siren = ReferenceSpatial(siren, tuple(self.grid))
             fitted = [siren.inner_loop(rates, coords, example) for example in features]
         losses = [siren.loss(phi, coords, example) for phi, example in zip(fitted, features, strict=True)]
         return np.stack(fitted).reshape(len(fitted), -1), np.stack(losses)
@@ -75,7 +75,7 @@ def test_the_plain_network_is_that_of_the_papers_equations(case):
 def test_the_plain_network_of_a_grid_is_that_of_its_cells_one_by_one():
     case = Case(SPATIAL)
     phi = 0.1 * np.random.default_rng(0).normal(size=SPATIAL.modulation_shape).astype(np.float32)
-    siren = ReferenceSpatial(ReferenceSiren.from_weights(SPATIAL.w0, case.weights), SPATIAL.modulation_grid)
+    siren = ReferenceSpatial(ReferenceSiren.from_weights(SPATIAL.w0, case.weights), (2, 3))
     expected = siren(phi, np.asarray(case.coords, np.float64))
     assert_close(peers.spatial_features(case.weights, SPATIAL.w0, jnp.asarray(phi), case.coords), expected)
 
