@@ -312,7 +312,7 @@ def compiled(jobs: Mapping[Any, Callable[[], Any]], seconds: float) -> Iterator[
     Yields:
         Each key with the result, with the exception, or with a `TimeoutError`.
     """
-    pool = concurrent.futures.ThreadPoolExecutor(max(2, min(4, os.cpu_count() or 1)))
+    pool = concurrent.futures.ThreadPoolExecutor(max(2, min(8, (os.cpu_count() or 1) // 2)))
     futures = {key: pool.submit(job) for key, job in jobs.items()}
     concurrent.futures.wait(futures.values(), max(0.0, seconds))
     pool.shutdown(wait=False, cancel_futures=True)

@@ -83,8 +83,8 @@ WORKLOADS = {
         Workload(width=128, depth=6),
         Workload(width=256, depth=10),
         Workload(width=512, depth=15),
-        Workload(width=128, depth=4, modulation_dim=16, grid=(8, 8), w0=10.0),
-        Workload(width=256, depth=6, modulation_dim=16, grid=(8, 8), w0=10.0),
+        Workload(width=128, depth=4, modulation_dim=16, grid=(8, 8), w0=10.0, rate=0.2),
+        Workload(width=256, depth=6, modulation_dim=16, grid=(8, 8), w0=10.0, rate=0.2),
     )
 }
 """The last two are spatial: a small one, and that of the paper (Bauer et al. 2023)."""

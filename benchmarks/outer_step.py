@@ -1,6 +1,6 @@
 """Speed and memory of an outer step on all points, against a plain one.
 
-    python -m benchmarks.outer_step [--sizes 128x6 256x10] [--memory-only] [--out NAME.json]
+    python -m benchmarks.outer_step [--sizes 128x6 256x10 128x4-8x8x16 256x6-8x8x16] [--memory-only] [--out NAME.json]
 
 One second-order outer step through three inner steps on all points of 64x64 RGB images of random bytes:
 
