@@ -28,7 +28,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "scaling": ["--images", "1000", "10000"],
 }
 FULL: dict[str, list[str]] = {
-    "outer_step": ["--sizes", "128x6", "256x10", "512x15"],
+    "outer_step": ["--sizes", "128x6", "256x10", "512x15", "128x4-8x8x16", "256x6-8x8x16"],
     "scaling": ["--images", "1000", "10000", "100000"],
 }
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ one at another resolution.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,10 +61,13 @@ def fresh(workload: Workload) -> TiledDecoder:
     return TiledDecoder(workload.network, base, CellGrid(axes=("y", "x"), resolution=(64, 64)), num_channels=3)
 
 
-def speeds(workload: Workload, ceiling: Ceiling, runs: int) -> list[dict[str, Any]]:
-    """Points per second of every request, JSON-ready."""
+def speeds(
+    workload: Workload, ceiling: Ceiling, runs: int, requests: Mapping[str, Request] | None = None
+) -> list[dict[str, Any]]:
+    """Points per second of every request, JSON-ready; of all in `REQUESTS` unless some are given."""
     decoder = fresh(workload)
-    arguments = {name: request.arguments(workload.modulation_dim) for name, request in REQUESTS.items()}
+    wanted = REQUESTS if requests is None else requests
+    arguments = {name: request.arguments(workload.network.modulation_size) for name, request in wanted.items()}
     calls = {name: lambda pair=pair: decoder(*pair) for name, pair in arguments.items()}
     times = interleaved({**calls, "product": ceiling.chain}, runs)
     per_point = forward_flops(workload.network, 2, 3, 1)
@@ -91,7 +94,7 @@ def first_calls(workload: Workload, runs: int) -> dict[str, Any]:
     for _ in range(runs):
         decoder = fresh(workload)
         for kept, resolution in zip(seconds, (FIRST, SECOND), strict=True):
-            pair = Request(examples=1, resolution=resolution).arguments(workload.modulation_dim)
+            pair = Request(examples=1, resolution=resolution).arguments(workload.network.modulation_size)
             kept.append(timed(lambda decoder=decoder, pair=pair: decoder(*pair))[0])
     first, second = (Times(kept[0], kept).median for kept in seconds)
     return {"workload": workload.name, "first_seconds": first, "second_seconds": second}

@@ -1,8 +1,9 @@
 """Speed of a fit, against plain programs of the published algorithm.
 
-    python -m benchmarks.fit [--sizes 128x6 256x10 512x15] [--reference CHECKOUT] [--out NAME.json]
+    python -m benchmarks.fit [--sizes 128x6 256x10 512x15 128x4-8x8x16 256x6-8x8x16] [--reference CHECKOUT]
 
-Networks with random initial weights, 64x64 RGB images of random bytes, three steps on all points, side by side:
+Networks with random initial weights, 64x64 RGB images of random bytes, three steps on all points, side by side
+(128x4-8x8x16 has a modulation of 8x8 cells of 16 numbers):
 
     ours       functa_store.learn.fit.Fit
     jitted     peers.jitted_fit, in the fastest of a few batch sizes

@@ -24,7 +24,9 @@ class Workload:
     Attributes:
         width: Units per hidden layer.
         depth: Linear layers, the first and the last one included.
-        modulation_dim: Length of a modulation.
+        modulation_dim: Length of a modulation, or of each cell of one that is a grid.
+        grid: Cells along each axis of a modulation that is a grid; None for one that is a vector.
+        w0: Frequency of all sine layers.
         size: Pixels along a side of the images.
         rate: Learning rate of all inner steps and modulation dimensions.
     """
@@ -32,18 +34,28 @@ class Workload:
     width: int
     depth: int
     modulation_dim: int = 128
+    grid: tuple[int, ...] | None = None
+    w0: float = 30.0
     size: int = 64
     rate: float = 1e-2
 
     @property
     def name(self) -> str:
-        """Width and depth."""
-        return f"{self.width}x{self.depth}"
+        """Width and depth, and the shape of a modulation that is a grid."""
+        cells = f"-{'x'.join(map(str, self.network.modulation_shape))}" if self.grid else ""
+        return f"{self.width}x{self.depth}{cells}"
 
     @property
     def network(self) -> NetworkConfig:
         """The base network."""
-        return NetworkConfig(width=self.width, depth=self.depth, modulation_dim=self.modulation_dim)
+        return NetworkConfig(
+            width=self.width,
+            depth=self.depth,
+            w0=self.w0,
+            modulation="latent" if self.grid is None else "spatial",
+            modulation_dim=self.modulation_dim,
+            modulation_grid=self.grid,
+        )
 
     @property
     def config(self) -> ConvertConfig:
@@ -67,8 +79,15 @@ class Workload:
 
 WORKLOADS = {
     workload.name: workload
-    for workload in (Workload(width=128, depth=6), Workload(width=256, depth=10), Workload(width=512, depth=15))
+    for workload in (
+        Workload(width=128, depth=6),
+        Workload(width=256, depth=10),
+        Workload(width=512, depth=15),
+        Workload(width=128, depth=4, modulation_dim=16, grid=(8, 8), w0=10.0, rate=0.2),
+        Workload(width=256, depth=6, modulation_dim=16, grid=(8, 8), w0=10.0, rate=0.2),
+    )
 }
+"""The last two are spatial: a small one, and that of the paper (Bauer et al. 2023)."""
 
 
 def raw_batch(source: ArraySource, size: int) -> np.ndarray:

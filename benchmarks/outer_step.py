@@ -1,6 +1,6 @@
 """Speed and memory of an outer step on all points, against a plain one.
 
-    python -m benchmarks.outer_step [--sizes 128x6 256x10] [--memory-only] [--out NAME.json]
+    python -m benchmarks.outer_step [--sizes 128x6 256x10 128x4-8x8x16 256x6-8x8x16] [--memory-only] [--out NAME.json]
 
 One second-order outer step through three inner steps on all points of 64x64 RGB images of random bytes:
 
@@ -25,7 +25,7 @@ from jax.stages import Compiled
 from benchmarks import peers, report
 from benchmarks.networks import WORKLOADS, Workload, feature_batch, raw_batch
 from benchmarks.timing import DisagreementError, interleaved, ratio, timed
-from functa_store.config import ConvertConfig
+from functa_store.config import ConvertConfig, MatmulPrecision
 from functa_store.learn.devices import (
     compile_within_memory,
     free_bytes,
@@ -37,8 +37,8 @@ from functa_store.learn.devices import (
 from functa_store.learn.observers import observer_of
 from functa_store.learn.outer_loop import LearnState, make_optimizer, make_outer_step
 
-SIZES = ("128x6", "256x10")
-BATCHES = {"128x6": 8, "256x10": 4, "512x15": 2}
+SIZES = ("128x6", "256x10", "128x4-8x8x16", "256x6-8x8x16")
+BATCHES = {"128x6": 8, "256x10": 4, "512x15": 2, "128x4-8x8x16": 8, "256x6-8x8x16": 4}
 
 PAPER = Workload(width=512, depth=15, modulation_dim=256)
 PAPER_STEPS = (("ours", 16, None), ("ours", 64, 64), ("ours", 64, 32), ("jitted", 16, None), ("jitted", 64, None))
@@ -96,15 +96,16 @@ class Step:
         return call
 
 
-def ours(workload: Workload, batch: int, together: int | None = None) -> Step:
+def ours(workload: Workload, batch: int, together: int | None = None, precision: MatmulPrecision = "float32") -> Step:
     """The library's step.
 
     Args:
         workload: What it learns.
         batch: Examples of a step.
         together: Examples taken together on a device; None chooses as a conversion does.
+        precision: Of the products between hidden layers.
     """
-    config = _config(workload, batch)
+    config = _config(workload, batch, precision)
     graph, learnable = workload.learnable()
     source = workload.source(batch)
     state = LearnState(learnable, make_optimizer(config.outer).init(learnable))
@@ -128,15 +129,15 @@ def ours(workload: Workload, batch: int, together: int | None = None) -> Step:
     )
 
 
-def jitted(workload: Workload, batch: int) -> Step:
+def jitted(workload: Workload, batch: int, precision: MatmulPrecision = "float32") -> Step:
     """The plain step with Adam."""
     optimizer = optax.adam(RATE)
     source = workload.source(batch)
     params = {"base": workload.weights(), "rates": workload.learnable()[1].rates}
     coords = jax.device_put(source.domain.coords())
     arguments = (params, optimizer.init(params), coords, feature_batch(source, batch))
-    step: Any = peers.plain_outer_step(workload.network.w0, optimizer)
-    with jax.default_matmul_precision("float32"):
+    step: Any = peers.plain_outer_step(workload.w0, optimizer, workload.grid)
+    with jax.default_matmul_precision(precision):
         seconds, compiled = timed(lambda: step.lower(*arguments).compile())
     return Step(
         compiled=compiled,
@@ -227,7 +228,7 @@ def main(argv: list[str] | None = None) -> None:
     report.publish(name, {"steps": rows}, markdown(rows), args.out)
 
 
-def _config(workload: Workload, batch: int) -> ConvertConfig:
+def _config(workload: Workload, batch: int, precision: MatmulPrecision) -> ConvertConfig:
     outer = dataclasses.replace(
         workload.config.outer,
         batch_size=batch,
@@ -236,7 +237,7 @@ def _config(workload: Workload, batch: int) -> ConvertConfig:
         map_learning_rate=RATE,
         rates_learning_rate=RATE,
     )
-    return dataclasses.replace(workload.config, outer=outer)
+    return dataclasses.replace(workload.config, outer=outer, matmul_precision=precision)
 
 
 if __name__ == "__main__":

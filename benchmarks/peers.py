@@ -8,9 +8,13 @@ default precision, below float32 on some accelerators; `jax.default_matmul_preci
     (b) eager_fit         one example after the other, op by op
     (c) reference_fit     the authors' own code, op by op, from a checkout that the user names
         plain_outer_step  the outer step, compiled
+
+(a), (b) and the outer step take a grid of cells, too (Bauer et al. 2023, "Spatial Functa", section 3): a linear map
+from each cell to its shifts, the nearest cell looked up for each point, coordinates local to it.
 """
 
 import importlib
+import math
 import pathlib
 import sys
 import types
@@ -26,6 +30,11 @@ from functa_store.errors import FunctaStoreError
 
 Weights = Mapping[str, Array]
 """Base weights by name, as `functa_store.nets.siren.to_weights` gives them, with a map to shifts."""
+
+Grid = tuple[int, ...] | None
+"""Cells along each axis of a modulation that is a grid; None for one that is a vector."""
+
+Network = Callable[[Weights, float, Array, Array], Array]
 
 BatchFit = Callable[[Weights, Array, Array, Array], tuple[Array, Array]]
 ExampleFit = Callable[[Weights, float, Array, Array, Array], tuple[Array, Array]]
@@ -62,59 +71,87 @@ def plain_features(
     return hidden @ weights["linear/kernel"] + weights["linear/bias"] + 0.5
 
 
+def spatial_features(
+    weights: Weights, w0: float, modulation: Float[Array, "*cells numbers"], coords: Float[Array, "points axes"]
+) -> Float[Array, "points channels"]:
+    """The published network of a grid of modulations: mapped first, looked up by the nearest cell, local coordinates.
+
+    Args:
+        weights: Base weights by name.
+        w0: Frequency of all sine layers.
+        modulation: The example's grid; a linear map, a 1x1 convolution, turns each cell into the shifts of all layers.
+        coords: Points in [0, 1) along every axis.
+
+    Returns:
+        Unclipped features at the points.
+    """
+    shifts = modulation @ weights["map/kernel"] + weights["map/bias"]
+    places = coords * jnp.asarray(modulation.shape[:-1], coords.dtype)
+    own = shifts[tuple(jnp.floor(places).astype(jnp.int32).T)]
+    hidden = places % 1
+    for layer, shift in enumerate(jnp.split(own, _num_sines(weights), axis=-1)):
+        hidden = jnp.sin(w0 * (hidden @ weights[f"sine_{layer}/kernel"] + weights[f"sine_{layer}/bias"] + shift))
+    return hidden @ weights["linear/kernel"] + weights["linear/bias"] + 0.5
+
+
 def plain_fit(
     weights: Weights,
     w0: float,
-    rates: Float[Array, "steps modulation"],
+    rates: Float[Array, "steps numbers"],
     coords: Float[Array, "points axes"],
     features: Float[Array, "points channels"],
+    grid: Grid = None,
 ) -> tuple[Float[Array, " modulation"], Float[Array, ""]]:
     """Fit one example by a meta-SGD step per row of `rates`, from the zero modulation.
 
     Args:
         weights: Base weights by name.
         w0: Frequency of all sine layers.
-        rates: Learning rate of every step and modulation dimension.
-        coords: The whole grid.
+        rates: Learning rate of every step and modulation dimension; of a grid, of every number of a cell. Each cell
+            has its share of the points, which as many times the rate as there are cells make up for.
+        coords: All points.
         features: The example's features there, in [0, 1].
+        grid: Cells along each axis; None for a modulation that is a vector.
 
     Returns:
-        The modulation, and its mean squared error over points and channels.
+        The modulation, a grid in C order, and its mean squared error over points and channels.
     """
+    network: Network = plain_features if grid is None else spatial_features
 
     def loss(modulation: Array) -> Array:
-        return jnp.mean((plain_features(weights, w0, modulation, coords) - features) ** 2)
+        return jnp.mean((network(weights, w0, modulation, coords) - features) ** 2)
 
-    modulation = jnp.zeros(rates.shape[-1], rates.dtype)
+    modulation = jnp.zeros((*(grid or ()), rates.shape[-1]), rates.dtype)
     for rate in rates:
-        modulation = modulation - rate * jax.grad(loss)(modulation)
-    return modulation, loss(modulation)
+        modulation = modulation - math.prod(grid or ()) * rate * jax.grad(loss)(modulation)
+    return modulation.reshape(-1), loss(modulation)
 
 
-def jitted_fit(w0: float) -> BatchFit:
+def jitted_fit(w0: float, grid: Grid = None) -> BatchFit:
     """Peer (a): `plain_fit` of a whole batch, vmapped and compiled.
 
     Returns:
         A function (weights, rates, coords, features of (examples, points, channels)) -> (modulations of
         (examples, modulation), mean squared errors of (examples,)).
     """
-    fit = jax.vmap(plain_fit, in_axes=(None, None, None, None, 0))
-    return jax.jit(lambda weights, rates, coords, features: fit(weights, w0, rates, coords, features))
+    return jax.jit(_fit_of_batch(w0, grid))
 
 
 def eager_fit(
     weights: Weights,
     w0: float,
-    rates: Float[Array, "steps modulation"],
+    rates: Float[Array, "steps numbers"],
     coords: Float[Array, "points axes"],
     features: Float[Array, "examples points channels"],
+    grid: Grid = None,
 ) -> tuple[Float[Array, "examples modulation"], Float[Array, " examples"]]:
     """Peer (b): `plain_fit` of one example after the other, op by op, as the authors' writer works."""
-    modulations, mses = zip(*(plain_fit(weights, w0, rates, coords, example) for example in features), strict=True)
+    fitted = [plain_fit(weights, w0, rates, coords, example, grid) for example in features]
+    modulations, mses = zip(*fitted, strict=True)
     return jnp.stack(modulations), jnp.stack(mses)
 
 
-def plain_outer_step(w0: float, optimizer: optax.GradientTransformation) -> OuterStep:
+def plain_outer_step(w0: float, optimizer: optax.GradientTransformation, grid: Grid = None) -> OuterStep:
     """The compiled outer step: one update through the inner loops of a batch, to second order.
 
     The authors' step then fits the batch once more, to log its PSNR; this one does not.
@@ -124,10 +161,10 @@ def plain_outer_step(w0: float, optimizer: optax.GradientTransformation) -> Oute
         opt_state, losses of (examples,) before the update). Params are {"base": weights, "rates": rates};
         opt_state starts as `optimizer.init(params)`.
     """
-    fit = jax.vmap(plain_fit, in_axes=(None, None, None, None, 0))
+    fit = _fit_of_batch(w0, grid)
 
     def mean_loss(params: dict[str, Any], coords: Array, features: Array) -> tuple[Array, Array]:
-        _, losses = fit(params["base"], w0, params["rates"], coords, features)
+        _, losses = fit(params["base"], params["rates"], coords, features)
         return jnp.mean(losses), losses
 
     def step(params: dict[str, Any], opt_state: optax.OptState, coords: Array, features: Array) -> tuple:
@@ -174,6 +211,13 @@ def reference_fit(checkout: pathlib.Path) -> ExampleFit:
         params = _reference_params(weights, jnp.zeros(rates.shape[1], rates.dtype))
         fitted, mse, _ = helpers.inner_loop(params, model, optimizer, len(rates), coords, features)
         return fitted[_LATENT]["latent_vector"], mse
+
+    return fit
+
+
+def _fit_of_batch(w0: float, grid: Grid) -> BatchFit:
+    def fit(weights: Weights, rates: Array, coords: Array, features: Array) -> tuple[Array, Array]:
+        return jax.vmap(lambda example: plain_fit(weights, w0, rates, coords, example, grid))(features)
 
     return fit
 

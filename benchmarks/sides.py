@@ -1,6 +1,7 @@
 """Ways to fit that are timed beside each other."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,16 @@ from functa_store.learn.fit import Fit, choose_batch_size
 from functa_store.learn.inner_loop import extend
 from functa_store.sources.batch_reader import BatchReader
 
-BATCHES = {"128x6": 32, "256x10": 16, "512x15": 8}
+BATCHES = {"128x6": 32, "256x10": 16, "512x15": 8, "128x4-8x8x16": 32, "256x6-8x8x16": 16}
 """Examples per call of ours on a CPU, where their number does not matter for speed, and different images on all."""
 
-PLAIN_BATCHES = {"128x6": (2, 4, 8, 16), "256x10": (1, 2, 4, 8), "512x15": (1, 2, 4)}
+PLAIN_BATCHES = {
+    "128x6": (2, 4, 8, 16),
+    "256x10": (1, 2, 4, 8),
+    "512x15": (1, 2, 4),
+    "128x4-8x8x16": (1, 2, 4, 8),
+    "256x6-8x8x16": (1, 2, 4, 8),
+}
 PLAIN_BATCHES_ON_ACCELERATOR = (8, 32, 128, 512)
 """Examples per call of `jitted`, of which the fastest is taken."""
 
@@ -64,7 +71,7 @@ def ours(workload: Workload, schedule: FitConfig, precision: MatmulPrecision) ->
 
 def jitted(workload: Workload, precision: MatmulPrecision, batch: int) -> Side:
     """Peer (a), a number of examples at once."""
-    fit, arguments = peers.jitted_fit(workload.network.w0), _arguments(workload, batch)
+    fit, arguments = peers.jitted_fit(workload.w0, workload.grid), _arguments(workload, batch)
 
     def call() -> Any:
         with jax.default_matmul_precision(precision):
@@ -89,14 +96,14 @@ def fastest_jitted(workload: Workload, precision: MatmulPrecision) -> Side:
 def one_by_one(workload: Workload, precision: MatmulPrecision, checkout: Path | None) -> dict[str, Side]:
     """Peers (b) and (c), which take one example after the other."""
     weights, rates, coords, features = _arguments(workload, 1)
-    fits: dict[str, peers.ExampleFit] = {"eager": peers.plain_fit}
-    if checkout is not None:
+    fits: dict[str, peers.ExampleFit] = {"eager": functools.partial(peers.plain_fit, grid=workload.grid)}
+    if checkout is not None and workload.grid is None:  # the authors of grids have published no code
         fits["reference"] = peers.reference_fit(checkout)
 
     def side(fit: peers.ExampleFit) -> Side:
         def call() -> Any:
             with jax.default_matmul_precision(precision):
-                modulation, mse = fit(weights, workload.network.w0, rates, coords, features[0])
+                modulation, mse = fit(weights, workload.w0, rates, coords, features[0])
             return modulation[None], mse[None]
 
         return Side(call=call, batch=1)

@@ -68,10 +68,8 @@ def test_a_configuration_learns_for_steps_or_seconds():
         recipes.with_length(start, 600, 5.0)
 
 
-@pytest.fixture
-def tiny(monkeypatch):
-    """One tiny network and image, which every benchmark of speed finds under this name."""
-    workload = networks.Workload(width=16, depth=3, modulation_dim=4, size=8)
+def named(monkeypatch, workload):
+    """A workload of one tiny network and image, which every benchmark of speed finds under its name."""
     monkeypatch.setitem(networks.WORKLOADS, workload.name, workload)
     monkeypatch.setitem(sides.BATCHES, workload.name, 2)
     monkeypatch.setitem(sides.PLAIN_BATCHES, workload.name, (2,))
@@ -80,6 +78,17 @@ def tiny(monkeypatch):
     monkeypatch.setattr(fit, "SCHEDULES", ((5, 2),))
     monkeypatch.setattr(timing, "SHAPES", ((16, 16), (16, 8)))
     return workload
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    return named(monkeypatch, networks.Workload(width=16, depth=3, modulation_dim=4, size=8))
+
+
+@pytest.fixture
+def tiny_grid(monkeypatch):
+    grid = networks.Workload(width=16, depth=3, modulation_dim=4, grid=(2, 2), w0=10.0, rate=0.2, size=8)
+    return named(monkeypatch, grid)
 
 
 def run(module, out, *options):
@@ -160,6 +169,15 @@ def test_outer_step_compares_speed_and_memory(tiny, tmp_path):
     found = run(outer_step, tmp_path / "outer.json", "--sizes", tiny.name)["steps"]
     assert [row["side"] for row in found] == ["ours", "jitted"]
     assert all(row["seconds_per_image"] > 0 and row["temporary_bytes"] > 0 for row in found)
+
+
+@pytest.mark.slow
+def test_grids_of_modulations_are_compared_with_their_peer(tiny_grid, tmp_path):
+    found = fit.published(tiny_grid, "float32", timing.matmul_ceiling(runs=1), 1, {})
+    assert [row["side"] for row in found] == ["ours", "jitted"]
+    assert 0 <= found[0]["difference"] < 1e-4
+    found = run(outer_step, tmp_path / "outer.json", "--sizes", tiny_grid.name)["steps"]
+    assert [row["workload"] for row in found] == ["16x3-2x2x4"] * 2
 
 
 @pytest.mark.slow

@@ -14,23 +14,25 @@ from flax import nnx
 from benchmarks import peers
 from functa_store.config import NetworkConfig
 from functa_store.nets.siren import init_siren, to_weights
-from tests.reference import ReferenceSiren
+from tests.reference import ReferenceSiren, ReferenceSpatial
 
 CONFIG = NetworkConfig(width=16, depth=4, w0=20.0, modulation_dim=8)
+SPATIAL = NetworkConfig(width=16, depth=4, w0=10.0, modulation="spatial", modulation_grid=(2, 3), modulation_dim=5)
 EXAMPLES, STEPS = 3, 3
 
 
 class Case:
-    """A network whose biases are not zero, a grid, and a batch of examples on it."""
+    """A network whose biases are not zero, a grid of points, and a batch of examples on it."""
 
-    def __init__(self):
+    def __init__(self, config=CONFIG):
+        self.config, self.w0, self.grid = config, config.w0, config.modulation_grid
         rng = np.random.default_rng(5)
-        initial = to_weights(nnx.state(init_siren(CONFIG, 2, 3, seed=1)))
+        initial = to_weights(nnx.state(init_siren(config, 2, 3, seed=1)))
         self.weights = {
             name: jnp.asarray(array + 0.02 * rng.normal(size=array.shape), jnp.float32)
             for name, array in initial.items()
         }
-        self.rates = jnp.asarray(rng.uniform(0.05, 0.2, size=(STEPS, CONFIG.modulation_size)), jnp.float32)
+        self.rates = jnp.asarray(rng.uniform(0.05, 0.2, size=(STEPS, config.cell_size)), jnp.float32)
         side = (np.arange(6) + 0.5) / 6
         self.coords = jnp.asarray(np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2), jnp.float32)
         phases = rng.uniform(0, 6, size=(EXAMPLES, 1, 3))
@@ -39,16 +41,25 @@ class Case:
 
     def modulations(self, weights, rates):
         """The reference's modulation of every example, and its loss, in float64."""
-        siren = ReferenceSiren.from_weights(CONFIG.w0, weights)
+        siren = ReferenceSiren.from_weights(self.w0, weights)
         coords, features = np.asarray(self.coords, np.float64), np.asarray(self.features, np.float64)
-        fitted = [siren.inner_loop(rates, [coords] * STEPS, [example] * STEPS) for example in features]
+        if self.grid is None:
+            fitted = [siren.inner_loop(rates, [coords] * STEPS, [example] * STEPS) for example in features]
+        else:
+            siren = ReferenceSpatial(siren, tuple(self.grid))
+            fitted = [siren.inner_loop(rates, coords, example) for example in features]
         losses = [siren.loss(phi, coords, example) for phi, example in zip(fitted, features, strict=True)]
-        return np.stack(fitted), np.stack(losses)
+        return np.stack(fitted).reshape(len(fitted), -1), np.stack(losses)
 
 
 @pytest.fixture(scope="module", name="case")
 def _case():
     return Case()
+
+
+@pytest.fixture(scope="module", name="any_case", params=[CONFIG, SPATIAL], ids=["vector", "grid"])
+def _any_case(request):
+    return Case(request.param)
 
 
 def assert_close(found, expected):
@@ -61,11 +72,28 @@ def test_the_plain_network_is_that_of_the_papers_equations(case):
     assert_close(peers.plain_features(case.weights, CONFIG.w0, jnp.asarray(phi), case.coords), expected)
 
 
+def test_the_plain_network_of_a_grid_is_that_of_its_cells_one_by_one():
+    case = Case(SPATIAL)
+    phi = 0.1 * np.random.default_rng(0).normal(size=SPATIAL.modulation_shape).astype(np.float32)
+    siren = ReferenceSpatial(ReferenceSiren.from_weights(SPATIAL.w0, case.weights), (2, 3))
+    expected = siren(phi, np.asarray(case.coords, np.float64))
+    assert_close(peers.spatial_features(case.weights, SPATIAL.w0, jnp.asarray(phi), case.coords), expected)
+
+
 @pytest.mark.slow
-def test_the_plain_fit_is_that_of_algorithm_1(case):
-    found = peers.plain_fit(case.weights, CONFIG.w0, case.rates, case.coords, case.features[0])
+def test_the_plain_fit_is_that_of_algorithm_1(any_case):
+    case = any_case
+    found = peers.plain_fit(case.weights, case.w0, case.rates, case.coords, case.features[0], case.grid)
     for ours, expected in zip(found, case.modulations(case.weights, case.rates), strict=True):
         assert_close(ours, expected[0])
+
+
+def test_the_compiled_fit_of_a_grid_is_that_of_the_papers_equations():
+    case = Case(SPATIAL)
+    found = peers.jitted_fit(case.w0, case.grid)(case.weights, case.rates, case.coords, case.features)
+    assert found[0].shape == (EXAMPLES, SPATIAL.modulation_size)
+    for ours, expected in zip(found, case.modulations(case.weights, case.rates), strict=True):
+        assert_close(ours, expected)
 
 
 def test_the_compiled_and_the_eager_fit_are_the_same(case):
@@ -78,11 +106,12 @@ def test_the_compiled_and_the_eager_fit_are_the_same(case):
 
 
 @pytest.mark.slow
-def test_the_outer_gradient_goes_through_the_inner_steps(case):
+def test_the_outer_gradient_goes_through_the_inner_steps(any_case):
     """Against finite differences of the reference, inner loop and all, along a random direction."""
+    case = any_case
     params = {"base": case.weights, "rates": case.rates}
     keep_gradient = optax.trace(decay=0.0)
-    step = peers.plain_outer_step(CONFIG.w0, keep_gradient)
+    step = peers.plain_outer_step(case.w0, keep_gradient, case.grid)
     _, kept, losses = step(params, keep_gradient.init(params), case.coords, case.features)
     assert losses.shape == (EXAMPLES,)
     assert_close(losses, case.modulations(case.weights, case.rates)[1])

@@ -143,14 +143,17 @@ def precisions() -> tuple[MatmulPrecision, ...]:
     return ("float32",) if one_at_a_time() else get_args(MatmulPrecision)
 
 
-def matmul_ceiling(precision: MatmulPrecision = "float32", runs: int = RUNS) -> Ceiling:
+def matmul_ceiling(
+    precision: MatmulPrecision = "float32", runs: int = RUNS, shapes: Sequence[tuple[int, int]] | None = None
+) -> Ceiling:
     """The best rate of matrix products of several shapes, every local device at work on its own.
 
     Args:
         precision: Of the factors; sums are float32.
         runs: Timed calls per shape.
+        shapes: Rows and inner widths; None takes those that suit the device.
     """
-    shapes = SHAPES if one_at_a_time() else SHAPES + ACCELERATOR_SHAPES
+    shapes = shapes or (SHAPES if one_at_a_time() else SHAPES + ACCELERATOR_SHAPES)
     chains = {f"{rows}x{inner}": _chain(rows, inner, precision) for rows, inner in shapes}
     flops = {f"{rows}x{inner}": _flops(rows, inner) for rows, inner in shapes}
     rates = {name: flops[name] / times.median for name, times in interleaved(chains, runs).items()}

@@ -2,6 +2,7 @@
 
 functa (Dupont, Kim et al., ICML 2022): SIREN with shift modulations (section 3.1), a linear map from
 the latent modulation (section 3.2), and Algorithm 1 with meta-SGD. Gradients are derived by hand.
+Spatial Functa (Bauer et al. 2023, section 3): a modulation per cell of a grid, taken by the points inside.
 """
 
 import dataclasses
@@ -66,6 +67,41 @@ class ReferenceSiren:
         phi = np.zeros(rates.shape[1])
         for rate, x, y in zip(np.asarray(rates, np.float64), xs, ys, strict=True):
             phi = phi - rate * self.gradient(phi, x, y)
+        return phi
+
+
+@dataclasses.dataclass
+class ReferenceSpatial:
+    """A SIREN whose modulation is a grid (*cells, channels): each cell's points, alone, are its whole domain."""
+
+    siren: ReferenceSiren
+    grid: tuple[int, ...]
+
+    def cells(self, x):
+        """Every cell's index, the rows of x inside it, and their coordinates from 0 to 1 across it."""
+        for cell in np.ndindex(self.grid):
+            lower, width = np.array(cell) / self.grid, 1 / np.array(self.grid)
+            rows = np.flatnonzero(np.all((x >= lower) & (x < lower + width), axis=1))
+            yield cell, rows, (x[rows] - lower) / width
+
+    def __call__(self, phi, x):
+        found = np.full((len(x), len(self.siren.last[1])), np.nan)
+        for cell, rows, local in self.cells(x):
+            found[rows] = self.siren(phi[cell], local)
+        return found
+
+    def loss(self, phi, x, y):
+        return np.mean((self(phi, x) - y) ** 2)
+
+    def inner_loop(self, rates, x, y):
+        """One meta-SGD step per row of rates, which all cells share, scaled by their number."""
+        phi = np.zeros((*self.grid, rates.shape[1]))
+        for rate in np.asarray(rates, np.float64):
+            step = np.zeros_like(phi)
+            for cell, rows, local in self.cells(x):
+                share = len(rows) / len(x)  # of the mean over all points
+                step[cell] = rate * np.prod(self.grid) * share * self.siren.gradient(phi[cell], local, y[rows])
+            phi = phi - step
         return phi
 
 
