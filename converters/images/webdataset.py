@@ -10,7 +10,7 @@ import functools
 import os
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -19,14 +19,14 @@ from converters.archives.known_archives import names_the_right_converter
 from converters.archives.plain_files import FileStamps, shown
 from converters.archives.tar_shards import ShardFiles, TarShards, find_shards, list_shard
 from converters.images.image_files import ImageOptions
-from converters.images.images import IMAGES_PRESETS, Catalogue, ImageSource, is_image
+from converters.images.images import IMAGES_PRESETS, Catalogue, ImageSource, Unsplit, is_image
 from converters.images.sample_labels import SampleLabels, parse_fields
-from functa_store.errors import ArchiveError, ConfigError, MemberError
+from functa_store.errors import ArchiveError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import SurveyOptions, option, split_options
 from functa_store.sources.source import Reject
-from functa_store.sources.splits import hold_out_every, hold_out_rule, hold_out_share, split_of_word
+from functa_store.sources.splits import check_holdout, hold_out_rule, hold_out_share, split_of_word
 
 _KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
 """WebDataset's rule: folder and name up to the first dot are the key."""
@@ -37,8 +37,6 @@ _APART = re.compile(r"[-_. ]+")
 _CLASS, _FIELDS = "cls", "json"
 _MOST_TEXT_BYTES = 1 << 20
 _NUM_SHOWN = 5
-
-Unsplit = Literal["leave-out", "train"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,8 +57,7 @@ class WebDatasetOptions(ImageOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.holdout is not None and not 0 < self.holdout < 1:
-            raise ConfigError(f"holdout must be a share between 0 and 1, got {self.holdout}")
+        check_holdout(self.holdout)
 
 
 def open_webdataset(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ImageSource:
@@ -103,7 +100,6 @@ def _open(
     lacking = sum(int(np.isnan(label.values).any()) for label in labels.values() if label.values.dtype.kind == "f")
     if lacking:
         report(Note(message=f"{shards.name}: {lacking} labels are NaN for examples that lack them"))
-    share = options.holdout
     catalogue = Catalogue(
         images=members,
         ids=keys,
@@ -111,8 +107,8 @@ def _open(
         published=None if published is None else published[places[:, 0]],
         published_by=published_by,
         labels_by={name: f".{_CLASS}" if name == "class" and samples.has_class else f".{_FIELDS}" for name in labels},
-        rule=hold_out_every if share is None else functools.partial(hold_out_share, share=share),
-        rule_name=hold_out_rule() if share is None else f"a share of {share:g} held out, evenly",
+        rule=functools.partial(hold_out_share, share=options.holdout),
+        rule_name=hold_out_rule(share=options.holdout),
         facts={"converter": "webdataset", "shards": len(shards_taken)},
         left_out=samples.left_out,
     )
@@ -327,7 +323,7 @@ def _text(shard: PlacedArchive, member: str) -> bytes:
 
 
 converter = Converter(
-    summary="WebDataset: tars of images with .cls, .json and .txt beside each",
+    summary="WebDataset: tars of images with labels in .cls and .json beside each",
     options=WebDatasetOptions,
     presets=IMAGES_PRESETS,
     open=_open,
