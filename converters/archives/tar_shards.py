@@ -16,10 +16,11 @@ from converters.archives.archive import PlacedArchive, TarArchive, file_sha256, 
 from converters.archives.listing import check_size
 from converters.archives.memory_share import take_room
 from converters.archives.packed import RandomFile
-from converters.archives.plain_files import FileStamps, base_name, checked_path, shown
+from converters.archives.plain_files import FileStamps, base_name, checked_path
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Reject
 from functa_store.support.memory import LRUCache
+from functa_store.support.shortening import shown
 
 MOST_SHARDS = 1 << 17
 """Tar files of one archive."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from converters.archives.archive import PlacedArchive
 from converters.archives.known_archives import names_the_right_converter
-from converters.archives.plain_files import FileStamps, shown
+from converters.archives.plain_files import FileStamps
 from converters.archives.tar_shards import ShardFiles, TarShards, find_shards, list_shard
 from converters.images.image_files import ImageOptions
 from converters.images.images import IMAGES_PRESETS, Catalogue, ImageSource, Unsplit, is_image
@@ -27,6 +27,7 @@ from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import SurveyOptions, option, split_options
 from functa_store.sources.source import Reject
 from functa_store.sources.splits import check_holdout, hold_out_rule, hold_out_share, split_of_word
+from functa_store.support.shortening import shown
 
 _KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
 """WebDataset's rule: folder and name up to the first dot are the key."""

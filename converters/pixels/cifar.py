@@ -18,7 +18,6 @@ from converters.archives.inflated import kept_blocks, open_member, open_placed
 from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import nothing_to_convert
 from converters.archives.packed import RandomBytes
-from converters.archives.plain_files import shown
 from converters.pixels.pixel_source import (
     PIXELS_PRESETS,
     Meaning,
@@ -33,6 +32,7 @@ from functa_store.plugins import Converter
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import SurveyOptions, split_options
 from functa_store.support.inert_pickle import load_inert
+from functa_store.support.shortening import shown
 
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE
