@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 
 from converters.archives.archive import PlacedArchive
 from converters.archives.inflated import kept_blocks, open_member, open_placed
@@ -213,8 +214,8 @@ def _records(file: RandomBytes, split: str, layout: _Layout) -> Part:
     return _part(split, count, read, dict(zip(layout.labels, labels.T, strict=True)))
 
 
-def _picture(planes: np.ndarray) -> np.ndarray:
-    """Pixels of three planes, each row by row."""
+def _picture(planes: UInt8[np.ndarray, " 3072"]) -> UInt8[np.ndarray, "32 32 3"]:
+    """Pixels of three planes, red, green and blue, each row by row."""
     return np.ascontiguousarray(planes.reshape(3, _SIDE, _SIDE).transpose(1, 2, 0))
 
 
