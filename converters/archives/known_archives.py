@@ -84,6 +84,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def names_the_right_converter(kind: str) -> Callable[[F], F]:
     """Make a converter's function that opens archives say which other one is meant, if it cannot.
 
+    That of `images` can open shards of a WebDataset and scenes of NeRF, but would lose their labels and cameras: it is
+    told so in a note.
+
     Args:
         kind: Name of the converter.
 

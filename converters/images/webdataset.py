@@ -244,11 +244,11 @@ class _Samples:
         try:
             if _FIELDS in members:
                 try:
-                    fields = parse_fields(_text(shard, members[_FIELDS]))
+                    fields = parse_fields(_read_small(shard, members[_FIELDS]))
                 except ValueError as error:
                     return f"its .{_FIELDS} cannot be read: {shown(str(error))}"
             if _CLASS in members:
-                word = _text(shard, members[_CLASS]).decode("utf-8", "backslashreplace").strip()
+                word = _read_small(shard, members[_CLASS]).decode("utf-8", "backslashreplace").strip()
                 if not word:
                     return f"its .{_CLASS} is empty"
                 if "class" in fields:
@@ -317,7 +317,12 @@ class _Samples:
         return found
 
 
-def _text(shard: PlacedArchive, member: str) -> bytes:
+def _read_small(shard: PlacedArchive, member: str) -> bytes:
+    """A member with labels.
+
+    Raises:
+        MemberError: If it is longer than labels are, or cannot be read.
+    """
     if (size := shard.place(member).size) > _MOST_TEXT_BYTES:
         raise MemberError(f"{shown(member)} has {size} bytes, more than the {_MOST_TEXT_BYTES} that are read")
     return shard.read(member)

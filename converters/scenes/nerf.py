@@ -332,8 +332,6 @@ def _no_scenes(archive: Archive) -> ArchiveError:
         "transforms_train.json or transforms.json with images (NeRF, instant-ngp, nerfstudio), cameras and images "
         ".txt or .bin beside a folder of images (COLMAP), or poses_bounds.npy beside images (LLFF)"
     )
-    if any(posixpath.basename(member) == "intrinsics.txt" for member in archive.members):
-        expected += "; intrinsics.txt says that these are scenes in SRN's layout: `functa convert srn`"
     return nothing_to_convert(archive.name, archive.members, "scenes", expected, archive.rejects)
 
 

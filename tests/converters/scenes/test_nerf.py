@@ -448,9 +448,9 @@ def test_both_kinds_of_cameras_of_one_scene_are_said(pack):
 
 
 def test_other_archives_say_what_was_expected(pack):
-    with pytest.raises(ArchiveError, match=r"no scenes; found .*SRN's layout: `functa convert srn`"):
+    with pytest.raises(ArchiveError, match=r"looks like scenes of SRN.*`functa convert srn`.*no scenes; found"):
         opened(pack(as_srn(FOUND)))
-    with pytest.raises(ArchiveError, match=r"lego/transforms_train\.json holds cameras .* `functa convert nerf`"):
+    with pytest.raises(ArchiveError, match=r"looks like views with cameras .*`functa convert nerf`.*no scenes; found"):
         open_srn(pack(as_blender({"train": FOUND}), name="b"))
 
 
