@@ -17,10 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from converters.archives.packed import RandomFile, tar_entries, tar_members, zip_entries
-from converters.archives.plain_files import base_name, open_plain
+from converters.archives.plain_files import base_name, open_plain, shown
 from functa_store.errors import ArchiveError, FunctaStoreError
 from functa_store.progress import Note
-from functa_store.support.shortening import shown
 
 _HEAD_BYTES = 1 << 16
 _UNPACKED_BYTES = 1 << 20
