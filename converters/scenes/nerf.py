@@ -336,8 +336,8 @@ def _no_scenes(archive: Archive) -> ArchiveError:
 
 
 _COARSE = 32  # along each edge of an image, to see where something is
-_OPAQUE, _NEARLY_WHITE, _WHITE = 128, 247, 255
-_EMPTY_EDGE, _SEEN = 0.8, 0.995
+_OPAQUE, _NEARLY_WHITE, _WHITE = 128, 247, 255  # of 255; JPEG makes white a little less so
+_EMPTY_EDGE, _SEEN = 0.8, 0.995  # shares: of edges that show a background, of what is shown that meets the cube
 
 
 def _content(pixels: UInt8[np.ndarray, "height width 4"]) -> Bool[np.ndarray, "rows columns"]:
