@@ -19,6 +19,7 @@ from converters.archives.archive import OneFile, Place, PlacedArchive
 from converters.archives.inflated import kept_blocks, open_member, open_placed
 from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import nothing_to_convert
+from converters.archives.plain_files import sha256_of_named
 from converters.pixels.idx_files import IdxName, idx_name, read_idx
 from converters.pixels.pixel_source import (
     PIXELS_PRESETS,
@@ -151,7 +152,7 @@ class _FileAndLabels:
         digests = {name: file.sha256() for name, file in sorted(self._files.items())}
         if len(digests) == 1:
             return next(iter(digests.values()))
-        return hashlib.sha256("".join(f"{name}\0{digest}\n" for name, digest in digests.items()).encode()).hexdigest()
+        return sha256_of_named(digests.items())
 
     def check_unchanged(self) -> None:
         """See `Archive.check_unchanged`."""
