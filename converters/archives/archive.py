@@ -1,7 +1,6 @@
 """Members of a folder, zip, tar or single file, read in any order without unpacking."""
 
 import errno
-import hashlib
 import os
 import posixpath
 import zlib
@@ -31,6 +30,7 @@ from converters.archives.plain_files import (
     open_below,
     open_plain,
     sha256_of,
+    sha256_of_named,
 )
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Reject
@@ -272,14 +272,13 @@ class FolderArchive:
 
     def sha256(self) -> str:
         """Digest over the lines "name, NUL, sha256 of the content" of every member, sorted by name."""
-        digest = hashlib.sha256()
-        for member in self.members:
-            try:
-                content = sha256_of(self.open(member))
-            except (OSError, ArchiveError):
-                content = "unreadable"  # the survey rejects it
-            digest.update(f"{member}\0{content}\n".encode())
-        return digest.hexdigest()
+        return sha256_of_named((member, self._content_sha256(member)) for member in self.members)
+
+    def _content_sha256(self, member: str) -> str:
+        try:
+            return sha256_of(self.open(member))
+        except (OSError, ArchiveError):
+            return "unreadable"  # the survey rejects it
 
     def check_unchanged(self) -> None:
         """See `Archive.check_unchanged`; files that are no members do not count."""

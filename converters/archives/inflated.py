@@ -36,7 +36,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 _FREE_BYTES = 1 << 28
 _MOST_GROWTH = 200
 
-_numbers = itertools.count()
+_numbers = itertools.count()  # tell the blocks of one file from those of others in the same cache
 
 
 def open_placed(path: str | os.PathLike[str]) -> PlacedArchive:

@@ -50,7 +50,7 @@ MNIST = _converted("MNIST or another data set in IDX files", "mnist")
 MEDMNIST = _converted("MedMNIST, or an .npz with an array of pictures per split", "medmnist")
 WEBDATASET = _converted("shards of a WebDataset", "webdataset")
 HUGGINGFACE = _converted("a data set in Parquet or Arrow files, as of Hugging Face", "huggingface")
-NERF = _converted("views with cameras in transforms.json or of COLMAP", "nerf")
+NERF = _converted("views with cameras in transforms.json, of COLMAP or LLFF", "nerf")
 SRN = _converted("scenes of SRN, with rgb/, pose/ and intrinsics.txt", "srn")
 CELEBA = _converted("CelebA", "celeba")
 DEEPMIND = Known("a pickle as of DeepMind's functa", "functa import-deepmind", "import-deepmind")
@@ -73,7 +73,7 @@ _IDX_NAME = re.compile(r".*[-_.]idx[123][-_.](ubyte|int)(\.gz)?", re.IGNORECASE)
 _IDX_MAGIC = re.compile(rb"\0\0(\x08[\x01\x03]|\x0c\x02)")
 _MEDMNIST_NAME = re.compile(r"(?:train|val|test)_(images|labels)\.npy|([xy])_(?:train|val|test)\.npy")
 _TRANSFORMS = re.compile(r"transforms(_\w+)?\.json")
-_OF_COLMAP = ({"cameras.bin", "images.bin"}, {"cameras.txt", "images.txt"})
+_OF_CAMERAS = ({"cameras.bin", "images.bin"}, {"cameras.txt", "images.txt"}, {"poses_bounds.npy"})
 _BESIDE_IMAGES = {"cls", "json", "txt"}
 _PICKLED = re.compile(rb"haiku|ml_collections|latent_modulated_siren|modulations|dill")
 
@@ -82,6 +82,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def names_the_right_converter(kind: str) -> Callable[[F], F]:
     """Make a converter's function that opens archives say which other one is meant, if it cannot.
+
+    That of `images` can open shards of a WebDataset and scenes of NeRF, but would lose their labels and cameras: it is
+    told so in a note.
 
     Args:
         kind: Name of the converter.
@@ -205,7 +208,7 @@ def _of_names(raw: Sequence[bytes], *, is_tar: bool = False) -> Known | None:
         return MNIST
     if len({found.groups() for base in bases if (found := _MEDMNIST_NAME.fullmatch(base))}) == 2:
         return MEDMNIST
-    if any(_TRANSFORMS.fullmatch(base) for base in bases) or any(files <= bases for files in _OF_COLMAP):
+    if any(_TRANSFORMS.fullmatch(base) for base in bases) or any(files <= bases for files in _OF_CAMERAS):
         return NERF
     if "intrinsics.txt" in bases and {"rgb", "pose"} <= folders:
         return SRN

@@ -101,6 +101,14 @@ def sha256_of(descriptor: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_of_named(digests: Iterable[tuple[str, str]]) -> str:
+    """Hexadecimal digest over the lines "name, NUL, digest" of several files, in their order."""
+    found = hashlib.sha256()
+    for name, digest in digests:
+        found.update(f"{name}\0{digest}\n".encode())
+    return found.hexdigest()
+
+
 def _checked(descriptor: int, name: str) -> int:
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor

@@ -2,7 +2,6 @@
 
 import bisect
 import glob
-import hashlib
 import itertools
 import os
 import re
@@ -16,10 +15,11 @@ from converters.archives.archive import PlacedArchive, TarArchive, file_sha256, 
 from converters.archives.listing import check_size
 from converters.archives.memory_share import take_room
 from converters.archives.packed import RandomFile
-from converters.archives.plain_files import FileStamps, base_name, checked_path, shown
+from converters.archives.plain_files import FileStamps, base_name, checked_path, sha256_of_named
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Reject
 from functa_store.support.memory import LRUCache
+from functa_store.support.shortening import shown
 
 MOST_SHARDS = 1 << 17
 """Tar files of one archive."""
@@ -226,8 +226,7 @@ class TarShards:
             raise ArchiveError(f"{error.filename}: cannot be read: {error.strerror}") from error
         if len(digests) == 1:
             return digests[0]
-        lines = (f"{name}\0{digest}\n".encode() for name, digest in zip(self._shards.names, digests, strict=True))
-        return hashlib.sha256(b"".join(lines)).hexdigest()
+        return sha256_of_named(zip(self._shards.names, digests, strict=True))
 
     def check_unchanged(self) -> None:
         """See `Archive.check_unchanged`."""

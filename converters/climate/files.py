@@ -16,7 +16,7 @@ from xarray.backends import AbstractDataStore, BackendArray, H5NetCDFStore, Scip
 from xarray.core import indexing
 from xarray.core.utils import Frozen
 
-from converters.archives.plain_files import FileStamps, FolderStamps, walk_files
+from converters.archives.plain_files import FileStamps, FolderStamps, sha256_of_named, walk_files
 from converters.arrays.bounds import check_all_beside, check_code_points
 from converters.arrays.hdf5_files import Hdf5Arrays, check_user_block
 from converters.arrays.zarr_files import check_inside, open_zarr_store
@@ -125,11 +125,9 @@ class ClimateFiles:
         """Digest of the only file, or over the lines "name, NUL, sha256 of the content" of all, sorted by name."""
         if len(self.members) == 1 and os.path.isfile(self.members[0]):
             return _file_sha256(self.members[0])
-        digest = hashlib.sha256()
-        for path in sorted(file for member in self.members for file, _ in _files(member)):
-            name = os.path.relpath(path, self._folder).replace(os.sep, "/")
-            digest.update(f"{name}\0{_file_sha256(path)}\n".encode())
-        return digest.hexdigest()
+        paths = sorted(file for member in self.members for file, _ in _files(member))
+        names = (os.path.relpath(path, self._folder).replace(os.sep, "/") for path in paths)
+        return sha256_of_named((name, _file_sha256(path)) for name, path in zip(names, paths, strict=True))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

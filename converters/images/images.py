@@ -53,7 +53,7 @@ from functa_store.sources.source import (
     check_source,
 )
 from functa_store.sources.splits import (
-    hold_out_every,
+    check_holdout,
     hold_out_rule,
     hold_out_share,
 )
@@ -272,8 +272,7 @@ class FolderOptions(ImageOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.holdout is not None and not 0 < self.holdout < 1:
-            raise ConfigError(f"holdout must be a share between 0 and 1, got {self.holdout}")
+        check_holdout(self.holdout)
 
 
 def open_images(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ImageSource:
@@ -327,7 +326,6 @@ def _open(path: str | os.PathLike[str], options: FolderOptions, survey: SurveyOp
             published, published_by = table.published, f"published in {table.name}, column {table.column}"
     if options.holdout is not None and published is not None:
         raise ArchiveError(f"{archive.name}: splits are {published_by}; leave out holdout={options.holdout}")
-    share = options.holdout
     catalogue = Catalogue(
         images=images,
         labels=labels,
@@ -335,8 +333,8 @@ def _open(path: str | os.PathLike[str], options: FolderOptions, survey: SurveyOp
         published_by=published_by,
         labels_by=labels_by,
         left_out=left_out,
-        rule=hold_out_every if share is None else functools.partial(hold_out_share, share=share),
-        rule_name=hold_out_rule() if share is None else f"a share of {share:g} held out, evenly",
+        rule=functools.partial(hold_out_share, share=options.holdout),
+        rule_name=hold_out_rule(share=options.holdout),
         facts=facts,
         label_files=() if options.labels is None else (os.path.basename(options.labels),),
     )

@@ -56,7 +56,7 @@ class SampleLabels:
         self.left_out: dict[str, str] = {}
 
     def add(self, example: int, fields: Mapping[str, Any]) -> None:
-        """What is said of an example; those without a field lack it.
+        """Note what is said of an example; those without a field lack it.
 
         Args:
             example: Its number, at least that of the last one.
@@ -77,6 +77,10 @@ class SampleLabels:
         Args:
             count: Examples in all.
             kept: Numbers of those that are wanted, in their order.
+
+        Returns:
+            By the names of fields, sorted: truths, numbers (NaN for examples that lack them, if there are some), or
+            classes of texts ("" for those that lack one).
         """
         found: dict[str, Label] = {}
         taken: dict[str, str] = {}

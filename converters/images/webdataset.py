@@ -10,23 +10,24 @@ import functools
 import os
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from converters.archives.archive import PlacedArchive
 from converters.archives.known_archives import names_the_right_converter
-from converters.archives.plain_files import FileStamps, shown
+from converters.archives.plain_files import FileStamps
 from converters.archives.tar_shards import ShardFiles, TarShards, find_shards, list_shard
 from converters.images.image_files import ImageOptions
-from converters.images.images import IMAGES_PRESETS, Catalogue, ImageSource, is_image
+from converters.images.images import IMAGES_PRESETS, Catalogue, ImageSource, Unsplit, is_image
 from converters.images.sample_labels import SampleLabels, parse_fields
-from functa_store.errors import ArchiveError, ConfigError, MemberError
+from functa_store.errors import ArchiveError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import SurveyOptions, option, split_options
 from functa_store.sources.source import Reject
-from functa_store.sources.splits import hold_out_every, hold_out_rule, hold_out_share, split_of_word
+from functa_store.sources.splits import check_holdout, hold_out_rule, hold_out_share, split_of_word
+from functa_store.support.shortening import shown
 
 _KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
 """WebDataset's rule: folder and name up to the first dot are the key."""
@@ -37,8 +38,6 @@ _APART = re.compile(r"[-_. ]+")
 _CLASS, _FIELDS = "cls", "json"
 _MOST_TEXT_BYTES = 1 << 20
 _NUM_SHOWN = 5
-
-Unsplit = Literal["leave-out", "train"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,8 +58,7 @@ class WebDatasetOptions(ImageOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.holdout is not None and not 0 < self.holdout < 1:
-            raise ConfigError(f"holdout must be a share between 0 and 1, got {self.holdout}")
+        check_holdout(self.holdout)
 
 
 def open_webdataset(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ImageSource:
@@ -103,7 +101,6 @@ def _open(
     lacking = sum(int(np.isnan(label.values).any()) for label in labels.values() if label.values.dtype.kind == "f")
     if lacking:
         report(Note(message=f"{shards.name}: {lacking} labels are NaN for examples that lack them"))
-    share = options.holdout
     catalogue = Catalogue(
         images=members,
         ids=keys,
@@ -111,8 +108,8 @@ def _open(
         published=None if published is None else published[places[:, 0]],
         published_by=published_by,
         labels_by={name: f".{_CLASS}" if name == "class" and samples.has_class else f".{_FIELDS}" for name in labels},
-        rule=hold_out_every if share is None else functools.partial(hold_out_share, share=share),
-        rule_name=hold_out_rule() if share is None else f"a share of {share:g} held out, evenly",
+        rule=functools.partial(hold_out_share, share=options.holdout),
+        rule_name=hold_out_rule(share=options.holdout),
         facts={"converter": "webdataset", "shards": len(shards_taken)},
         left_out=samples.left_out,
     )
@@ -247,11 +244,11 @@ class _Samples:
         try:
             if _FIELDS in members:
                 try:
-                    fields = parse_fields(_text(shard, members[_FIELDS]))
+                    fields = parse_fields(_read_small(shard, members[_FIELDS]))
                 except ValueError as error:
                     return f"its .{_FIELDS} cannot be read: {shown(str(error))}"
             if _CLASS in members:
-                word = _text(shard, members[_CLASS]).decode("utf-8", "backslashreplace").strip()
+                word = _read_small(shard, members[_CLASS]).decode("utf-8", "backslashreplace").strip()
                 if not word:
                     return f"its .{_CLASS} is empty"
                 if "class" in fields:
@@ -320,14 +317,19 @@ class _Samples:
         return found
 
 
-def _text(shard: PlacedArchive, member: str) -> bytes:
+def _read_small(shard: PlacedArchive, member: str) -> bytes:
+    """A member with labels.
+
+    Raises:
+        MemberError: If it is longer than labels are, or cannot be read.
+    """
     if (size := shard.place(member).size) > _MOST_TEXT_BYTES:
         raise MemberError(f"{shown(member)} has {size} bytes, more than the {_MOST_TEXT_BYTES} that are read")
     return shard.read(member)
 
 
 converter = Converter(
-    summary="WebDataset: tars of images with .cls, .json and .txt beside each",
+    summary="WebDataset: tars of images with labels in .cls and .json beside each",
     options=WebDatasetOptions,
     presets=IMAGES_PRESETS,
     open=_open,

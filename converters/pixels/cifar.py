@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 
 from converters.archives.archive import PlacedArchive
 from converters.archives.inflated import kept_blocks, open_member, open_placed
 from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import nothing_to_convert
 from converters.archives.packed import RandomBytes
-from converters.archives.plain_files import shown
 from converters.pixels.pixel_source import (
     PIXELS_PRESETS,
     Meaning,
@@ -33,6 +33,7 @@ from functa_store.plugins import Converter
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import SurveyOptions, split_options
 from functa_store.support.inert_pickle import load_inert
+from functa_store.support.shortening import shown
 
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE
@@ -213,8 +214,8 @@ def _records(file: RandomBytes, split: str, layout: _Layout) -> Part:
     return _part(split, count, read, dict(zip(layout.labels, labels.T, strict=True)))
 
 
-def _picture(planes: np.ndarray) -> np.ndarray:
-    """Pixels of three planes, each row by row."""
+def _picture(planes: UInt8[np.ndarray, " 3072"]) -> UInt8[np.ndarray, "32 32 3"]:
+    """Pixels of three planes, red, green and blue, each row by row."""
     return np.ascontiguousarray(planes.reshape(3, _SIDE, _SIDE).transpose(1, 2, 0))
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from converters.archives.packed import RandomBytes
+from converters.pixels.raw_arrays import RawArray
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.splits import split_of_word
 
@@ -15,7 +16,6 @@ from functa_store.sources.splits import split_of_word
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MOST_AXES = 4
 _HEAD = 4 * (1 + _MOST_AXES)
-_MOST_LABEL_BYTES = 1 << 28
 
 _NAME = re.compile(
     r"(?P<set>.*?)(?P<part>train|t10k|test[0-9]*k?|valid(?:ation)?|val|[a-z0-9]*?)[-_.]?(?P<what>images|imgs|patterns|labels)"
@@ -64,37 +64,7 @@ def idx_name(member: str) -> IdxName | None:
     )
 
 
-class Idx(NamedTuple):
-    """An array in an IDX file.
-
-    Attributes:
-        file: Its bytes.
-        dtype: Of its numbers.
-        shape: Of the array.
-        start: Where the numbers begin.
-    """
-
-    file: RandomBytes
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    start: int
-
-    def read(self) -> np.ndarray:
-        """All of it.
-
-        Raises:
-            ArchiveError: If it is too large to be one of labels, or cannot be read.
-        """
-        count = math.prod(self.shape) * self.dtype.itemsize
-        if count > _MOST_LABEL_BYTES:
-            raise ArchiveError(f"{self.file.name}: has {count} bytes of labels, expected at most {_MOST_LABEL_BYTES}")
-        try:
-            return np.frombuffer(self.file.read_at(self.start, count), self.dtype).reshape(self.shape)
-        except MemberError as error:
-            raise ArchiveError(f"{self.file.name}: {error}") from error
-
-
-def read_idx(file: RandomBytes) -> Idx:
+def read_idx(file: RandomBytes) -> RawArray:
     """The array of an IDX file, of which no more than the header is read.
 
     Raises:
@@ -118,4 +88,4 @@ def read_idx(file: RandomBytes) -> Idx:
             f"{file.name}: its header promises {' x '.join(map(str, shape))} numbers of {dtype.itemsize} bytes, "
             f"{promised} in all, but {max(found, 0)} follow: it {what}; fetch it again"
         )
-    return Idx(file, dtype, shape, start)
+    return RawArray(file, dtype, shape, start)

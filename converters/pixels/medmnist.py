@@ -5,12 +5,11 @@ Expected result: one example per picture at its own size, 28x28 (64, 128, 224), 
 """
 
 import io
-import math
 import os
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from converters.pixels.pixel_source import (
     PixelSource,
     class_names,
 )
+from converters.pixels.raw_arrays import RawArray
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Note, Report, silent
@@ -38,28 +38,6 @@ from functa_store.sources.splits import SPLITS, split_of_word
 
 _NAME = re.compile(r"(?P<split>[A-Za-z]+)_(?P<what>images|labels)\.npy|(?P<keras>x|y)_(?P<of>[A-Za-z]+)\.npy")
 _NUM_CHANNELS = (1, 3)
-
-
-class _Npy(NamedTuple):
-    """An array in an .npy, of which only the header was read.
-
-    Attributes:
-        file: Its bytes.
-        dtype: Of its values.
-        shape: Of the array.
-        start: Where the values begin.
-    """
-
-    file: RandomBytes
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    start: int
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Some rows of the first axis."""
-        row = math.prod(self.shape[1:]) * self.dtype.itemsize
-        data = self.file.read_at(self.start + start * row, (stop - start) * row)
-        return np.frombuffer(data, self.dtype).reshape(stop - start, *self.shape[1:])
 
 
 def open_medmnist(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> PixelSource:
@@ -144,7 +122,7 @@ def _find(archive: PlacedArchive) -> dict[tuple[str, str], str]:
     return found
 
 
-def _open_npy(file: RandomBytes, num_bytes: int) -> _Npy:
+def _open_npy(file: RandomBytes, num_bytes: int) -> RawArray:
     try:
         header = read_npy_header(io.BytesIO(file.read_at(0, min(file.size, MAX_HEADER_BYTES + 12))))  # type: ignore[arg-type]
     except MemberError as error:
@@ -160,10 +138,10 @@ def _open_npy(file: RandomBytes, num_bytes: int) -> _Npy:
             "follow; fetch it again"
         )
     check_examples(file.name, header.shape, header.dtype.itemsize, num_bytes)
-    return _Npy(file, header.dtype, header.shape, header.offset)
+    return RawArray(file, header.dtype, header.shape, header.offset)
 
 
-def _part(split: str, images: _Npy, labels: _Npy, columns: Sequence[str]) -> Part:
+def _part(split: str, images: RawArray, labels: RawArray, columns: Sequence[str]) -> Part:
     shape = images.shape
     if images.dtype != np.uint8 or len(shape) not in (3, 4, 5) or 0 in shape[1:]:
         raise ArchiveError(
@@ -177,23 +155,19 @@ def _part(split: str, images: _Npy, labels: _Npy, columns: Sequence[str]) -> Par
     grid = tuple(axes)
     if len(grid) > 3:
         raise ArchiveError(f"{images.file.name}: has shape {shape}, expected one or three channels in the last axis")
-    try:
-        values = labels.read(0, labels.shape[0]).reshape(labels.shape[0], -1)
-    except MemberError as error:
-        raise ArchiveError(f"{labels.file.name}: {error}") from error
-    values = values.astype(values.dtype.newbyteorder("="))
+    values = labels.whole(MAX_BYTES_BESIDE).reshape(labels.shape[0], -1)
     return Part(
         name=split,
         count=count,
         grid=grid,
         num_channels=num_channels,
-        read=lambda k: images.read(k, k + 1)[0].reshape(*grid, num_channels),
+        read=lambda k: images.rows(k, k + 1)[0].reshape(*grid, num_channels),
         labels=dict(zip(columns, np.ascontiguousarray(values.T), strict=True)),
         split=split,
     )
 
 
-def _label_names(name: str, labels: Mapping[str, _Npy], given: Sequence[str]) -> list[str]:
+def _label_names(name: str, labels: Mapping[str, RawArray], given: Sequence[str]) -> list[str]:
     """Names of the labels: `class`, or one per column."""
     widths = set()
     for array in labels.values():
@@ -202,8 +176,6 @@ def _label_names(name: str, labels: Mapping[str, _Npy], given: Sequence[str]) ->
                 f"{array.file.name}: holds {array.dtype} of shape {array.shape}, expected numbers, one or a row for "
                 "each picture"
             )
-        if math.prod(array.shape) * array.dtype.itemsize > MAX_BYTES_BESIDE:
-            raise ArchiveError(f"{array.file.name}: has more than {MAX_BYTES_BESIDE} bytes, expected a few per picture")
         widths.add(array.shape[1] if len(array.shape) == 2 else 1)
     if len(widths) > 1:
         raise ArchiveError(

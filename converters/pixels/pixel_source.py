@@ -16,7 +16,7 @@ from PIL import Image
 from converters.archives.archive import Archive
 from converters.images.image_files import CHANNELS, ImageOptions, Mode, square_pixels
 from converters.images.images import CELEBA_PRESETS
-from converters.survey import published_split
+from converters.survey import provenance_of, published_split
 from functa_store.config import ConvertConfig
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import ArchiveError, ConfigError, MemberError
@@ -87,8 +87,8 @@ class Part:
         count: How many there are.
         grid: Pixels along each axis of an example, (y, x) or (z, y, x).
         num_channels: 1 or 3.
-        read: Gives the bytes of an example, shape (*grid, num_channels).
-        labels: Numbers of each example.
+        read: Gives the bytes of an example, shape (*grid, num_channels), by its number in the part.
+        labels: Numbers of each example, by label.
         split: As published, or None.
     """
 
@@ -164,20 +164,13 @@ class PixelSource(Source):
         self.domain = CellGrid(axes=AXES[len(grid)], resolution=grid)
         if self._resizes and count:
             self.domain = CellGrid(axes=("y", "x"), resolution=self.read(0).shape[:2])
-        self.provenance = {
-            "archive": archive.name,
-            "sha256": archive.sha256() if limits.check_first is None else None,
-            **options.to_plain(),
-            "limit": limits.limit,
+        report(Surveyed(done=count, total=count, rejects=0))
+        decided = {
             "split": hold_out_rule() if published is None else meaning.published_by,
             "labels_by": dict(meaning.labels_by),
-            "rejects": 0,
-            "converter": meaning.converter,
-            **meaning.facts,
         }
-        report(Surveyed(done=count, total=count, rejects=0))
-        if limits.check_first is None:
-            archive.check_unchanged()
+        read_as = provenance_of(archive, limits, options.to_plain(), decided, self.rejects)
+        self.provenance = {**read_as, "converter": meaning.converter, **meaning.facts}
         check_source(self)
 
     def read(self, index: int) -> UInt8[np.ndarray, "*grid channel"]:
@@ -192,7 +185,7 @@ class PixelSource(Source):
             pixels = part.read(index - int(self._starts[number]))
         except MemberError as error:
             raise MemberError(f"{self._archive.name}/{self.ids[index]}: {error}") from error
-        return _picture(pixels, self._options) if self._resizes else pixels
+        return _resized(pixels, self._options) if self._resizes else pixels
 
     def check_unchanged(self) -> None:
         """See `FileSource.check_unchanged`."""
@@ -261,7 +254,8 @@ def _resizes(name: str, grid: tuple[int, ...], num_channels: int, options: Pixel
     return not (keeps_size and keeps_crop and keeps_mode)
 
 
-def _picture(pixels: np.ndarray, options: PixelOptions) -> np.ndarray:
+def _resized(pixels: UInt8[np.ndarray, "y x channel"], options: PixelOptions) -> UInt8[np.ndarray, "rows columns new"]:
+    """A picture in the mode, cut and resized as options ask for."""
     image = Image.fromarray(pixels if pixels.shape[-1] == 3 else pixels[..., 0])
     if options.mode is not None:
         image = image.convert("RGB" if options.mode == "rgb" else "L")

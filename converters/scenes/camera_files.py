@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
 from converters.archives.archive import Archive
-from converters.archives.plain_files import shown
 from converters.scenes.colmap_files import PARTS, SUFFIXES
 from converters.scenes.llff_files import NAME as POSES_BOUNDS
 from converters.scenes.transforms_files import split_of_transforms
 from converters.scenes.views import Scene
+from functa_store.support.shortening import shown
 
 Kind = Literal["transforms", "colmap", "llff"]
 KINDS: tuple[Kind, ...] = ("transforms", "colmap", "llff")

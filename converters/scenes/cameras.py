@@ -104,8 +104,8 @@ class Cameras(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-_TAIL, _MARGIN, _FEWEST_POINTS = 0.02, 1.1, 50
-_HALF, _DISTANCE = 0.5, 1.3
+_TAIL, _MARGIN, _FEWEST_POINTS = 0.02, 1.1, 50  # share of points beyond either side, room around the rest, points
+_HALF, _DISTANCE = 0.5, 1.3  # half the cube's edge, and of its middle from cameras: those of SRN's scenes
 _LEAST_AGREED = 0.3  # length of the mean of unit vectors
 
 

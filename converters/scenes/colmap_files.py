@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from converters.archives.plain_files import shown
 from converters.scenes.cameras import UNDISTORT, Camera, Cameras, Optics, repeated
 from functa_store.domains.scene import Lens, check_pose
 from functa_store.errors import GridError, MemberError
+from functa_store.support.shortening import shown
 
 PARTS = ("cameras", "images", "points3D")
 SUFFIXES = (".bin", ".txt")

@@ -9,7 +9,7 @@ import bisect
 import dataclasses
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +20,6 @@ from converters.archives.archive import Archive, open_archive
 from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import has_suffix, nothing_to_convert
 from converters.archives.memory_share import check_wanted
-from converters.archives.plain_files import shown
 from converters.images.image_files import IMAGE_SUFFIXES, read_as_stored
 from converters.scenes.camera_files import KINDS, NerfScene, list_nerf_scenes
 from converters.scenes.cameras import Camera, Cameras, Frame, frame_of_cameras, frame_of_points
@@ -50,9 +49,12 @@ from functa_store.plugins import Converter
 from functa_store.progress import Report, silent
 from functa_store.sources.options import SurveyOptions, option, split_options
 from functa_store.sources.splits import SPLITS, evenly_centred, split_of_word
+from functa_store.support.shortening import shown
 
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".JPG", ".PNG")
-_DIAGONAL = 3**0.5
+_LEFT_OFF = (".png", ".jpg", ".jpeg", ".webp", ".JPG", ".PNG")
+"""Suffixes that file_path of transforms.json may leave off, as Blender's do; the first one that is there is taken."""
+
+_DIAGONAL = 3**0.5  # half that of a cube, in halves of its edge
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,7 @@ class NerfLayout:
         self.scenes: Sequence[NerfScene] = list_nerf_scenes(archive, kinds, options.images)
         if not self.scenes:
             raise _no_scenes(archive)
-        roots = [scene.root for scene in self.scenes]
+        roots = {scene.root for scene in self.scenes}
         self.others: Sequence[str] = [] if "" in roots else [m for m in archive.members if not _is_below_one(m, roots)]
 
     def count(self, scene: NerfScene) -> tuple[int, int]:
@@ -238,7 +240,7 @@ class NerfLayout:
         found, missing = [], []
         for camera in taken:
             path = posixpath.normpath(posixpath.join(folder, camera.image))
-            names = [path, *(path + suffix for suffix in _IMAGE_SUFFIXES)] if scene.transforms else [path]
+            names = [path, *(path + suffix for suffix in _LEFT_OFF)] if scene.transforms else [path]
             member = next((name for name in names if self._has(name) and has_suffix(name, IMAGE_SUFFIXES)), None)
             if member is None:
                 missing.append(path)
@@ -317,11 +319,10 @@ def _members_below(members: Sequence[str], folder: str) -> Sequence[str]:
     return members[start : bisect.bisect_left(members, f"{folder}0")]  # "0" follows "/"
 
 
-def _is_below_one(member: str, roots: Sequence[str]) -> bool:
-    wanted = set(roots)
+def _is_below_one(member: str, roots: Collection[str]) -> bool:
     folder = member
     while folder := posixpath.dirname(folder):
-        if folder in wanted:
+        if folder in roots:
             return True
     return False
 
@@ -331,14 +332,12 @@ def _no_scenes(archive: Archive) -> ArchiveError:
         "transforms_train.json or transforms.json with images (NeRF, instant-ngp, nerfstudio), cameras and images "
         ".txt or .bin beside a folder of images (COLMAP), or poses_bounds.npy beside images (LLFF)"
     )
-    if any(posixpath.basename(member) == "intrinsics.txt" for member in archive.members):
-        expected += "; intrinsics.txt says that these are scenes in SRN's layout: `functa convert srn`"
     return nothing_to_convert(archive.name, archive.members, "scenes", expected, archive.rejects)
 
 
 _COARSE = 32  # along each edge of an image, to see where something is
-_OPAQUE, _NEARLY_WHITE, _WHITE = 128, 247, 255
-_EMPTY_EDGE, _SEEN = 0.8, 0.995
+_OPAQUE, _NEARLY_WHITE, _WHITE = 128, 247, 255  # of 255; JPEG makes white a little less so
+_EMPTY_EDGE, _SEEN = 0.8, 0.995  # shares: of edges that show a background, of what is shown that meets the cube
 
 
 def _content(pixels: UInt8[np.ndarray, "height width 4"]) -> Bool[np.ndarray, "rows columns"]:

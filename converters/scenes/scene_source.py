@@ -14,9 +14,10 @@ from converters.survey import Outcome, in_threads, noted, provenance_of, survey
 from functa_store.domains.scene import SceneVolume, camera_rays
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.progress import Note, Report
+from functa_store.sources.array_source import as_classes
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions
-from functa_store.sources.source import Label, Reject, Source, check_source
+from functa_store.sources.source import Reject, Source, check_source
 from functa_store.sources.splits import hold_out_every, hold_out_rule
 from functa_store.support.memory import LRUCache
 
@@ -207,7 +208,8 @@ class SceneSource(Source):
                     f"split, such as {outside}; so the folders' splits are not taken, and every tenth scene is held out"
                 )
             )
-        self.labels = _categories(categories(self._scenes))
+        found = categories(self._scenes)
+        self.labels = {"category": as_classes(np.array(found, np.str_))} if len(set(found)) > 1 else {}
         decided = {
             "split": hold_out_rule("scene") if None in splits else "published by folders",
             "labels_by": dict.fromkeys(self.labels, "folders"),
@@ -295,13 +297,6 @@ class SceneSource(Source):
             "held_out_views": self.volume.held_out_views,
             **{name: getattr(self.volume, name) for name in ("bound", "near", "far", "num_samples")},
         }
-
-
-def _categories(found: Sequence[str]) -> dict[str, Label]:
-    names = sorted(set(found))
-    number = {name: k for k, name in enumerate(names)}
-    numbered = np.array([number[name] for name in found], np.int32)
-    return {"category": Label(values=numbered, names=tuple(names))} if len(names) > 1 else {}
 
 
 def _noted(name: str, scenes: Sequence[Scene], seen: Sequence[Seen], report: Report) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Expected result: one example per scene, in the order of sorted folders. Folders 
 """
 
 import os
-import posixpath
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,18 +65,7 @@ class SrnLayout:
 
 def _no_scenes(archive: Archive) -> ArchiveError:
     expected = "folders with rgb/*.png, pose/*.txt, intrinsics.txt"
-    if other := _other_cameras(archive.members):
-        expected += f"; {other} holds cameras of another kind, which `functa convert nerf` reads"
     return nothing_to_convert(archive.name, archive.members, "scenes", expected, archive.rejects)
-
-
-def _other_cameras(members: Sequence[str]) -> str | None:
-    """A member that says that the archive is one for the converter `nerf`."""
-    for member in members:
-        name = posixpath.basename(member)
-        if (name.startswith("transforms") and name.endswith(".json")) or name in ("cameras.txt", "cameras.bin"):
-            return member
-    return None
 
 
 # docs/benchmarks/kinds.md has the sweep (`python -m benchmarks.scenes --sweep`): higher rates and w0 are ahead after

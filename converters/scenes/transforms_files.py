@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from converters.archives.plain_files import shown
 from converters.scenes.cameras import UNDISTORT, Camera, Cameras, Optics, repeated
 from functa_store.domains.scene import FARTHEST, Lens, check_pose
 from functa_store.errors import GridError, MemberError
 from functa_store.sources.splits import split_of_word
+from functa_store.support.shortening import shown
 
 _MOST_BYTES = 1 << 25
 _PREFIX, _SUFFIX, WHOLE = "transforms", ".json", "transforms.json"

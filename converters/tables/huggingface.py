@@ -28,7 +28,7 @@ from functa_store.progress import Note, Report, silent
 from functa_store.sources.array_source import ArraySource
 from functa_store.sources.options import SurveyOptions, option, split_options
 from functa_store.sources.source import Label, Source
-from functa_store.sources.splits import hold_out_every, hold_out_rule, hold_out_share, split_of_word
+from functa_store.sources.splits import check_holdout, hold_out_rule, hold_out_share, split_of_word
 
 _SOUND = ("seconds", "samples", "sample_rate", "channels", "pad", "silence")
 _ARRAYS = ("channels_axis", "axes", "units", "value_range", "missing")
@@ -87,8 +87,7 @@ class TableOptions(ImageOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.holdout is not None and not 0 < self.holdout < 1:
-            raise ConfigError(f"holdout must be a share between 0 and 1, got {self.holdout}")
+        check_holdout(self.holdout)
         if self.channels_axis is not None and self.channels_axis not in _AXES:
             raise ConfigError(f"channels_axis must be last, first or none, got {self.channels_axis!r}")
         self.range_of_values()
@@ -252,7 +251,7 @@ def _open(archive: str | os.PathLike[str], options: TableOptions, survey: Survey
         published=told.published,
         published_by=told.by,
         labels_by=told.facts["labels_by"],
-        rule=_rule(options),
+        rule=functools.partial(hold_out_share, share=options.holdout),
         rule_name=told.by,
         facts=told.facts,
     )
@@ -339,7 +338,7 @@ def _told(
             raise ArchiveError(f"{files.name}: splits are {by}; leave out holdout={options.holdout}")
         published = None
     if published is None:
-        by = hold_out_rule() if options.holdout is None else f"a share of {options.holdout:g} held out, evenly"
+        by = hold_out_rule(share=options.holdout)
     if options.ids is not None:
         ids = read_ids(tables, options.ids)
     else:
@@ -360,12 +359,6 @@ def _suffix(column: DataColumn) -> str:
     return known.get(column.first[:4], ".mp3")
 
 
-def _rule(options: TableOptions) -> Any:
-    if options.holdout is None:
-        return hold_out_every
-    return functools.partial(hold_out_share, share=options.holdout)
-
-
 def _arrays(
     files: TableFiles,
     column: DataColumn,
@@ -384,7 +377,9 @@ def _arrays(
             f"{files.name}: rows of column {column.name!r} have the shape {values.shape[1:]}; say which axis is the "
             "channels' by --channels-axis last, first or none"
         )
-    rule = _rule(options)
+    split = told.published
+    if split is None and options.holdout is not None:
+        split = hold_out_share(len(told.ids), options.holdout)
     source = TableArraySource(
         files,
         values,
@@ -394,7 +389,9 @@ def _arrays(
         value_range=options.range_of_values(),
         missing=options.missing,
         ids=told.ids,
-        split=told.published if told.published is not None else rule(len(told.ids)) if options.holdout else None,
+        split=hold_out_share(len(told.ids), options.holdout)
+        if told.published is None and options.holdout
+        else told.published,
         labels=told.labels,
         name=files.name,
         limit=survey.limit,

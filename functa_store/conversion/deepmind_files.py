@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 from jaxtyping import Float32
 
-from functa_store.config import MOST_FIT_STEPS, MOST_INTEGER, NetworkConfig, brief, number, whole
+from functa_store.config import MOST_FIT_STEPS, MOST_INTEGER, NetworkConfig, number, whole
 from functa_store.domains.cells import MOST_CELLS
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.sources.source import Label, label_problem
@@ -27,6 +27,7 @@ from functa_store.sources.splits import split_of_word
 from functa_store.store.format.side_arrays import base_shapes
 from functa_store.support.inert_pickle import Inert, load_inert
 from functa_store.support.memory import available_bytes, gibibytes
+from functa_store.support.shortening import brief
 
 MEMORY_PER_BYTE = 3
 """Of a file: its bytes, the arrays cut from them, and the arrays as they are stored."""

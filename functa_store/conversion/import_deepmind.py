@@ -13,6 +13,7 @@ from functa_store.conversion.run_files import clear, is_begun
 from functa_store.domains.cells import CellGrid
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.features import FeatureSpec
+from functa_store.sources.pictures import CHANNELS
 from functa_store.sources.source import counts
 from functa_store.store.format.side_arrays import MOMENTA, RATES
 from functa_store.store.format.spec import Contents
@@ -21,17 +22,17 @@ from functa_store.store.storage.writer_lock import CONVERSION
 from functa_store.store.writing.destination import already_complete, check_output, claim
 from functa_store.store.writing.writer import StoreWriter, rehearse
 
-INNER_RATE, OUTER_RATE, OUTER_STEPS = 0.0525, 3e-6, 500_000
+_INNER_RATE, _OUTER_RATE, _OUTER_STEPS = 0.0525, 3e-6, 500_000
 """Middle of the range in which learned rates start, rate and steps of the outer loop in their published settings."""
 
-NO_CLIPPING = 1e30
+_NO_CLIPPING = 1e30
 """A norm that no gradient has."""
 
-PRESET = "deepmind-functa"
-CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
-PUBLISHER = "google-deepmind/functa"
+_PRESET = "deepmind-functa"
+_CHANNELS = {1: CHANNELS["grey"], 3: CHANNELS["rgb"]}
+_PUBLISHER = "google-deepmind/functa"
 
-UNKNOWN = (
+_UNKNOWN = (
     "where the settings do not say, config.outer's number of steps is that of the published code, and its other fields "
     "and config.seed are this release's defaults: how the base was learned is not known"
 )
@@ -73,11 +74,11 @@ def import_deepmind(
     check_output(path, storage)
     base = read_base(params, w0, resolution)
     fitted = read_modulations(modulations, base.network.modulation_size)
-    contents = contents_of(base, fitted)
+    contents = _contents(base, fitted)
     rehearse(contents)
     for message in (_origin(base, fitted), *base.notes, *fitted.notes):
         report(Note(message=message))
-    begun = {"imported_from": PUBLISHER, "params": base.sha256, "modulations": fitted.sha256}
+    begun = {"imported_from": _PUBLISHER, "params": base.sha256, "modulations": fitted.sha256}
     with claim(path, storage) as (destination, work):
         is_ours = is_begun(work, begun)
         if destination.state == "complete":
@@ -94,9 +95,9 @@ def import_deepmind(
         clear(work)
 
 
-def contents_of(base: PublishedBase, fitted: PublishedModulations) -> Contents:
+def _contents(base: PublishedBase, fitted: PublishedModulations) -> Contents:
     """Everything about the functaset but its modulations and errors."""
-    channels = CHANNELS.get(base.num_channels, tuple(f"channel_{i}" for i in range(base.num_channels)))
+    channels = _CHANNELS.get(base.num_channels, tuple(f"channel_{i}" for i in range(base.num_channels)))
     return Contents(
         domain=CellGrid(axes=("y", "x"), resolution=base.resolution),
         features=FeatureSpec(channels=channels),
@@ -108,38 +109,38 @@ def contents_of(base: PublishedBase, fitted: PublishedModulations) -> Contents:
         provenance={
             "archive": fitted.name,
             "sha256": fitted.sha256,
-            "imported_from": PUBLISHER,
+            "imported_from": _PUBLISHER,
             "params": base.name,
             "params_sha256": base.sha256,
             "split": f"published in {fitted.name}",
             "labels_by": dict.fromkeys(fitted.labels, fitted.name),
             "settings": base.settings,
-            "notes": [*base.notes, *fitted.notes, UNKNOWN],
+            "notes": [*base.notes, *fitted.notes, _UNKNOWN],
             "versions": {"functa-store": importlib.metadata.version("functa-store")},
         },
     )
 
 
 def _config(base: PublishedBase) -> ConvertConfig:
-    """The conversion as far as it is known; of the outer loop, which the files tell little of, see `UNKNOWN`."""
+    """The conversion as far as it is known; of the outer loop, which the files tell little of, see `_UNKNOWN`."""
     num_steps = len(base.rates)
     inner, outer = (
         found if found is not None and found > 0 else usual
-        for found, usual in ((base.first_rate, INNER_RATE), (base.outer_rate, OUTER_RATE))
+        for found, usual in ((base.first_rate, _INNER_RATE), (base.outer_rate, _OUTER_RATE))
     )
     return ConvertConfig(
-        preset=PRESET,
+        preset=_PRESET,
         network=base.network,
         inner=InnerLoopConfig(num_steps=num_steps, learning_rate=inner),
         outer=OuterLoopConfig(
-            num_steps=OUTER_STEPS,
+            num_steps=_OUTER_STEPS,
             num_points=None,
             learning_rate=outer,
             map_learning_rate=outer,
             rates_learning_rate=outer,
             warmup_steps=0,
             decay_fraction=0.0,
-            max_gradient_norm=NO_CLIPPING,
+            max_gradient_norm=_NO_CLIPPING,
         ),
         fit=FitConfig(num_steps=num_steps, stride=1, tuning_steps=0, tile_points=math.prod(base.resolution)),
     )

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Int
 
+from functa_store.errors import ConfigError
+
 SPLITS = ("train", "validation", "test")
 
 SPLIT_WORDS = {
@@ -52,20 +54,33 @@ def hold_out_every(num_examples: int, period: int = HOLD_OUT_PERIOD) -> np.ndarr
     return split
 
 
-def hold_out_rule(kind: str = "example") -> str:
-    """The rule of `hold_out_every` with the usual period, in the words of a source's provenance.
+def hold_out_rule(kind: str = "example", share: float | None = None) -> str:
+    """The rule of `hold_out_share`, in the words of a source's provenance.
 
     Args:
         kind: What is held out, in the singular: an example, a scene, a file.
+        share: How much of them; None means every tenth one, as of `hold_out_every`.
     """
-    return f"every tenth {kind} held out"
+    return f"every tenth {kind} held out" if share is None else f"a share of {share:g} held out, evenly"
 
 
-def hold_out_share(num_examples: int, share: float) -> np.ndarray:
+def check_holdout(share: float | None) -> None:
+    """Refuse the option `holdout` if it is no share.
+
+    Raises:
+        ConfigError: If it is not between 0 and 1.
+    """
+    if share is not None and not 0 < share < 1:
+        raise ConfigError(f"holdout must be a share between 0 and 1, got {share}")
+
+
+def hold_out_share(num_examples: int, share: float | None) -> np.ndarray:
     """Split that holds out a share of the examples, evenly: those at which a whole number of shares is reached.
 
-    A share of 0.1 is `hold_out_every` with its usual period.
+    A share of 0.1, or None, is `hold_out_every` with its usual period.
     """
+    if share is None:
+        return hold_out_every(num_examples)
     reached = np.floor(np.round(np.arange(num_examples + 1) * share, 9))
     return np.where(np.diff(reached) > 0, "test", "train").astype("U10")
 

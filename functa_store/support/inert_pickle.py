@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from functa_store.errors import MemberError
+from functa_store.support.shortening import shown
 
 MAX_OPCODES = 1 << 20
 """Instructions of a pickle; the largest of CIFAR's has about 300,000."""
@@ -132,7 +133,7 @@ def load_inert(data: bytes) -> Any:
         except StopIteration:
             break
         except Exception as error:  # whatever a library says of damage
-            raise MemberError(f"is no whole pickle: {_brief(str(error))}") from error
+            raise MemberError(f"is no whole pickle: {shown(str(error), 200)}") from error
         count += 1
         if count > MAX_OPCODES:
             raise MemberError(f"is a pickle of more than {MAX_OPCODES:,} instructions")
@@ -145,10 +146,6 @@ def load_inert(data: bytes) -> Any:
     result = machine.result()
     _check_extent(result, 2 * len(data) + SPARE_BYTES)
     return result
-
-
-def _brief(text: str) -> str:
-    return text if len(text) <= 200 else text[:200] + "..."
 
 
 class _Machine:

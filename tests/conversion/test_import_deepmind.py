@@ -316,9 +316,7 @@ def test_settings_that_the_file_lacks_are_asked_for(tmp_path):
     found = read_base(path, w0=20.0, resolution=16)
     assert (found.network.w0, found.resolution) == (20.0, (16, 16))
     only = save(tmp_path / "only.npz", checkpoint()["params"])
-    assert read_base(only, w0=30.0, resolution=8).network == read_base(PARAMS).network.__class__(
-        width=6, depth=3, w0=30.0, modulation_dim=4
-    )
+    assert read_base(only, w0=30.0, resolution=8).network == NetworkConfig(width=6, depth=3, w0=30.0, modulation_dim=4)
     with pytest.raises(ConfigError, match=r"--w0 is 20\.0, but the settings of the file say 30\.0"):
         read_base(PARAMS, w0=20.0)
     with pytest.raises(ConfigError, match="w0 must be positive"):

@@ -16,7 +16,7 @@ from functa_store.sources.features import FeatureSpec
 from functa_store.sources.label_values import label_of_values
 from functa_store.sources.pictures import CHANNELS, READABLE_MODES, Mode, flat, square_pixels, upright
 from functa_store.sources.source import Label, check_source, name_problem
-from functa_store.sources.splits import hold_out_every, hold_out_rule, hold_out_share, split_of_word, splits_of_words
+from functa_store.sources.splits import check_holdout, hold_out_rule, hold_out_share, split_of_word, splits_of_words
 
 _READ_TWICE = 8
 _TIMES = 3
@@ -245,8 +245,7 @@ class DatasetSource(ArraySource):
         parts = [part for part in parts if part.size]
         if not parts:
             raise ArchiveError(f"{name}: no examples; it is empty")
-        if holdout is not None and not 0 < holdout < 1:
-            raise ConfigError(f"holdout must be a share between 0 and 1, got {holdout}")
+        check_holdout(holdout)
         split, rule = _split(name, parts, holdout, published_by)
         first, decided = _first(name, parts, form)
         values = ExampleValues(parts, decided, first.shape, first.dtype, threading.Lock() if locked else None)
@@ -294,9 +293,7 @@ def _split(name: str, parts: Sequence[Examples], holdout: float | None, publishe
         if unknown := [word for word in words if word is not None and split_of_word(word) is None]:
             raise ConfigError(f"{name}: found the split {unknown[0]!r:.100}, expected train, validation or test")
         return np.repeat(splits_of_words(map(str, words)), [part.size for part in parts]), published_by
-    if holdout is None:
-        return hold_out_every(total), hold_out_rule()
-    return hold_out_share(total, holdout), f"a share of {holdout:g} held out, evenly"
+    return hold_out_share(total, holdout), hold_out_rule(share=holdout)
 
 
 def _meaning(form: ExampleForm, first: np.ndarray) -> dict[str, Any]:

@@ -64,6 +64,7 @@ ARCHIVES = {
         lambda folder: written(folder, "train/data-00000-of-00001.arrow", b"ARROW1").parent,
     ],
     "nerf": [
+        lambda folder: written(folder, "fern/poses_bounds.npy", b"x").parent.parent,
         lambda folder: written(folder, "lego/transforms_train.json", b"{}").parent,
         lambda folder: write_folder(folder, {"sparse/0/cameras.bin": b"-", "sparse/0/images.bin": b"-"}),
     ],

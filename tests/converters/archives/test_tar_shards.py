@@ -36,7 +36,8 @@ def _folder(tmp_path):
 def test_tars_are_named_as_shells_and_webdataset_do(folder, monkeypatch, spec, names):
     monkeypatch.chdir(folder)
     assert list(find_shards(spec or ".").names) == names
-    assert list(find_shards(folder / spec).names) == names if "," not in spec else True
+    if ", " not in spec:  # a list has several folders
+        assert list(find_shards(folder / spec).names) == names
 
 
 @pytest.mark.parametrize(

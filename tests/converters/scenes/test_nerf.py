@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import Source
 from tests.converters.scenes import rendered
 from tests.converters.scenes.rendered import (
-    ANGLE,
     DISTANCE,
     FOCAL,
     HEIGHT,
@@ -262,8 +262,7 @@ ROWS = np.load(io.BytesIO(as_llff(FOUND)["fern/poses_bounds.npy"]))
     ],
 )
 def test_poses_of_llff_that_make_no_sense_are_refused_by_name(pack, content, words):
-    with pytest.raises(AssertionError, match=words):
-        raise AssertionError(reason(pack(as_llff(FOUND) | {"fern/poses_bounds.npy": content})))
+    assert re.search(words, reason(pack(as_llff(FOUND) | {"fern/poses_bounds.npy": content})))
 
 
 def test_a_lens_is_scaled_with_its_image(pack):
@@ -349,8 +348,7 @@ TRANSFORMS = "fox/transforms.json"
     ],
 )
 def test_cameras_that_make_no_sense_are_refused_by_name(pack, changes, words):
-    with pytest.raises(AssertionError, match=words):
-        raise AssertionError(reason(pack(edited(as_ngp(FOUND), TRANSFORMS, **changes))))
+    assert re.search(words, reason(pack(edited(as_ngp(FOUND), TRANSFORMS, **changes))))
 
 
 @pytest.mark.parametrize(
@@ -369,8 +367,7 @@ def test_frames_that_make_no_sense_are_refused_by_name(pack, change, words):
     files = as_ngp(FOUND)
     frames = json.loads(files[TRANSFORMS])["frames"]
     frames[3] |= change
-    with pytest.raises(AssertionError, match=words):
-        raise AssertionError(reason(pack(edited(files, TRANSFORMS, frames=frames))))
+    assert re.search(words, reason(pack(edited(files, TRANSFORMS, frames=frames))))
 
 
 def cut(files, name, size=-10):
@@ -408,8 +405,7 @@ TEXT, BINARY = as_colmap(FOUND, suffix=".txt"), as_colmap(FOUND, suffix=".bin")
     ],
 )
 def test_models_of_colmap_that_make_no_sense_are_refused_by_name(pack, files, words):
-    with pytest.raises(AssertionError, match=words):
-        raise AssertionError(reason(pack(files)))
+    assert re.search(words, reason(pack(files)))
 
 
 def test_the_folder_of_images_may_have_another_name(pack):
@@ -452,9 +448,9 @@ def test_both_kinds_of_cameras_of_one_scene_are_said(pack):
 
 
 def test_other_archives_say_what_was_expected(pack):
-    with pytest.raises(ArchiveError, match=r"no scenes; found .*SRN's layout: `functa convert srn`"):
+    with pytest.raises(ArchiveError, match=r"looks like scenes of SRN.*`functa convert srn`.*no scenes; found"):
         opened(pack(as_srn(FOUND)))
-    with pytest.raises(ArchiveError, match=r"lego/transforms_train\.json holds cameras .* `functa convert nerf`"):
+    with pytest.raises(ArchiveError, match=r"looks like views with cameras .*`functa convert nerf`.*no scenes; found"):
         open_srn(pack(as_blender({"train": FOUND}), name="b"))
 
 
@@ -480,4 +476,3 @@ def test_a_dry_run_reads_one_scene_and_an_unread_one_with_more_views_is_an_error
     assert source.domain.views == 4
     with pytest.raises(MemberError, match="has 6 views and 0 held-out ones, but other scenes have at most 4"):
         source.read(1)
-    assert pytest.approx(0.761, abs=1e-3) == ANGLE
