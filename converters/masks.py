@@ -18,7 +18,7 @@ _FOLDER = re.compile(
     r"([ _-].*)?",
     re.IGNORECASE,
 )
-_NAME = re.compile(rf"(.+)[ _.-]({_WORDS})", re.IGNORECASE)
+_NAME = re.compile(rf"(.+)[ _.-]({_WORDS})([ _.-]?\d{{1,3}})?", re.IGNORECASE)
 
 _PICTURES_PAIRED = 0.9
 """Share of the pictures in a folder with a mask's name that must have a namesake beside it to be taken for masks."""
@@ -62,7 +62,7 @@ def masks_beside(pictures: Sequence[str]) -> list[str]:
     - In a folder with a mask's name (masks, Annotations, SegmentationClass, CelebAMask-HQ-mask-anno, labels), if nine
       in ten of what is in it begin with the name of a picture beside the folder, or in a folder beside it: masks/7.png
       or anno/0/00007_hair.png of images/7.jpg.
-    - Beside a picture after which they are named: 7_mask.png, 7.mask.png or 7_seg.png beside 7.png.
+    - Beside a picture after which they are named: 7_mask.png, 7.mask.png, 7_seg.png or 7_mask_1.png beside 7.png.
 
     Names alone are no evidence: without namesakes, "labels" is a folder like others.
     """

@@ -16,10 +16,12 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from converters.archives.packed import RandomFile, tar_entries, tar_members, zip_entries
+from converters.archives.archive import open_archive
+from converters.archives.packed import DEFLATED, Entry, RandomFile, content_start, tar_entries, tar_members, zip_entries
 from converters.archives.plain_files import base_name, open_plain, shown
 from functa_store.errors import ArchiveError, FunctaStoreError
 from functa_store.progress import Note
+from functa_store.sources.splits import split_of_word
 
 _HEAD_BYTES = 1 << 16
 _UNPACKED_BYTES = 1 << 20
@@ -55,8 +57,10 @@ SRN = _converted("scenes of SRN, with rgb/, pose/ and intrinsics.txt", "srn")
 CELEBA = _converted("CelebA", "celeba")
 DEEPMIND = Known("a pickle as of DeepMind's functa", "functa import-deepmind", "import-deepmind")
 
+IMAGES = _converted("images", "images")
+
 _BY_SUFFIX = {
-    "images": (_converted("images", "images"), (".jpg", ".jpeg", ".png", ".webp")),
+    "images": (IMAGES, (".jpg", ".jpeg", ".png", ".webp")),
     "audio": (_converted("sound files", "audio"), (".wav", ".flac")),
     "video": (_converted("films", "video"), (".mp4", ".avi", ".webm", ".mkv", ".mov", ".gif")),
     "climate": (_converted("fields in NetCDF files", "climate"), (".nc", ".nc4")),
@@ -71,7 +75,8 @@ _CIFAR_NAMES = {
 }  # fmt: skip
 _IDX_NAME = re.compile(r".*[-_.]idx[123][-_.](ubyte|int)(\.gz)?", re.IGNORECASE)
 _IDX_MAGIC = re.compile(rb"\0\0(\x08[\x01\x03]|\x0c\x02)")
-_MEDMNIST_NAME = re.compile(r"(?:train|val|test)_(images|labels)\.npy|([xy])_(?:train|val|test)\.npy")
+_MEDMNIST_NAME = re.compile(r"([A-Za-z]+)_(images|labels)\.npy|([xy])_([A-Za-z]+)\.npy")
+_OF_BYTES, _NPY_HEAD = b"|u1", 256
 _TRANSFORMS = re.compile(r"transforms(_\w+)?\.json")
 _OF_CAMERAS = ({"cameras.bin", "images.bin"}, {"cameras.txt", "images.txt"}, {"poses_bounds.npy"})
 _BESIDE_IMAGES = {"cls", "json", "txt"}
@@ -102,13 +107,15 @@ def names_the_right_converter(kind: str) -> Callable[[F], F]:
                 found = recognised(path)
                 if found is None or found.kind == kind or kind in _ALIKE.get(found.kind, ()):
                     raise
+                if kind == "webdataset" and found == IMAGES and _is_tar(path):
+                    raise  # it takes images, too
                 name = base_name(os.path.abspath(path))
                 raise type(error)(
                     f"{shown(name)} looks like {found.title}: convert it by `{found.command}`. `functa convert {kind}` "
                     f"says: {error}"
                 ) from error
             found = recognised(path) if kind == "images" else None
-            if found is not None and found in (WEBDATASET, NERF):
+            if found is not None and (found == WEBDATASET or (found == NERF and _has_cameras(path))):
                 what = "labels" if found == WEBDATASET else "cameras"
                 message = f"looks like {found.title}, whose {what} are not read here, but by `{found.command}`"
                 args[-1](Note(message=f"{base_name(os.path.abspath(path))}: {message}"))
@@ -127,6 +134,22 @@ def recognised(path: Any) -> Known | None:
     return None
 
 
+def _has_cameras(path: Any) -> bool:
+    """Whether an archive has cameras of NeRF, and not other files of such names; it has been opened as images."""
+    with contextlib.suppress(FunctaStoreError):
+        archive = open_archive(path)
+        files = [member for member in archive.members if _TRANSFORMS.fullmatch(posixpath.basename(member))]
+        return not files or b"transform_matrix" in archive.read(files[0])
+    return False
+
+
+def _is_tar(path: Any) -> bool:
+    if not os.path.isfile(path):
+        return False
+    with open(open_plain(os.fspath(path)), "rb") as file:
+        return file.read(262)[257:] == b"ustar"
+
+
 def _of_file(path: str) -> Known | None:
     with open(open_plain(path), "rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -134,8 +157,23 @@ def _of_file(path: str) -> Known | None:
         inside = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(head + _more(path, len(head)), _UNPACKED_BYTES)
         return _of_content(inside, lambda: _names_of_tar(inside), path.removesuffix(".gz"))
     if head.startswith(b"PK"):
-        return _of_names([entry.name for entry in itertools.islice(zip_entries(RandomFile(path)), _MOST_NAMES)])
+        entries = list(itertools.islice(zip_entries(file := RandomFile(path)), _MOST_NAMES))
+        found = _of_names([entry.name for entry in entries])
+        return _by_suffix(["a.npz"]) if found == MEDMNIST and not _has_bytes(file, entries) else found
     return _of_content(head, lambda: (entry.name for entry in tar_entries(RandomFile(path))), path)
+
+
+def _has_bytes(file: RandomFile, entries: Sequence[Entry]) -> bool:
+    """Whether an array of an .npz that is named as one of pictures holds bytes, as pictures do."""
+    for entry in entries:
+        said = _MEDMNIST_NAME.fullmatch(posixpath.basename(entry.name.decode("utf-8", "backslashreplace")))
+        if said and (said[2] or said[3]) in ("images", "x"):
+            data = file.read_at(content_start(file, entry.offset), min(entry.stored, _HEAD_BYTES))
+            is_packed = entry.method == DEFLATED
+            return _OF_BYTES in (
+                zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, _NPY_HEAD) if is_packed else data[:_NPY_HEAD]
+            )
+    return False
 
 
 def _more(path: str, start: int) -> bytes:
@@ -191,7 +229,8 @@ def _of_folder(path: str) -> Known | None:
     found = _of_names([os.fsencode(name) for name in names])
     tars = sorted(name for name in names if name.endswith((".tar", ".tar.gz", ".tgz")))
     if found is None and tars:
-        return _of_file(os.path.join(path, tars[0]))
+        inside = _of_file(os.path.join(path, tars[0]))
+        return WEBDATASET if inside == IMAGES else inside  # images are read of one tar alone
     return found
 
 
@@ -206,7 +245,8 @@ def _of_names(raw: Sequence[bytes], *, is_tar: bool = False) -> Known | None:
         return CIFAR
     if any(_IDX_NAME.fullmatch(base) for base in bases):
         return MNIST
-    if len({found.groups() for base in bases if (found := _MEDMNIST_NAME.fullmatch(base))}) == 2:
+    said = [found for base in bases if (found := _MEDMNIST_NAME.fullmatch(base))]
+    if {found[2] or found[3] for found in said if split_of_word(found[1] or found[4])} & {"images", "x"}:
         return MEDMNIST
     if any(_TRANSFORMS.fullmatch(base) for base in bases) or any(files <= bases for files in _OF_CAMERAS):
         return NERF

@@ -316,6 +316,10 @@ def _open(path: str | os.PathLike[str], options: FolderOptions, survey: SurveyOp
         raise ConfigError(f"split_column={options.split_column!r} names a column of a table; name that by labels")
     if options.labels is not None:
         table = read_label_table(options.labels, images, options.split_column)
+        for title in labels.keys() & table.labels.keys():
+            report(Note(message=f"{table.name}: its column {title} takes the place of the {title} that folders say"))
+        for note in table.notes:
+            report(Note(message=f"{table.name}: {note}"))
         labels |= table.labels
         labels_by |= dict.fromkeys(table.labels, table.name)
         facts["label_files"] = {table.name: table.sha256}

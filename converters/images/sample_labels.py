@@ -18,7 +18,9 @@ MOST_CLASSES, MOST_CLASS_CHARACTERS = 4096, 100
 ALWAYS_CLASSES = 10
 """So many different texts are classes, if one of them is there twice; more, if they have two examples on average."""
 
-_INT64 = 1 << 63
+_INT64, _EXACT = 1 << 63, 1 << 53
+
+_NOT_EXACT = "holds whole numbers beyond 2^53 beside fractions or gaps, which would round them"
 
 
 def parse_fields(text: bytes) -> dict[str, Any]:
@@ -42,6 +44,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"has the field {next(n for n in names if names.count(n) > 1)!r:.100} twice")
     return found
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 class SampleLabels:
@@ -105,6 +111,7 @@ class _Column:
         self._values: array.array[Any] = array.array("d")
         self._at: array.array[int] = array.array("q")
         self._classes: dict[str, int] = {}
+        self._is_exact = True  # as floats, too
 
     def add(self, example: int, value: Any) -> None:
         """Note a value; None is none."""
@@ -115,6 +122,8 @@ class _Column:
             self._drop("holds lists or objects")
         elif kind == "int" and not -_INT64 <= value < _INT64:
             self._drop("holds numbers beyond 64 bits")
+        elif kind == "text" and not _is_unicode(value):
+            self._drop("holds texts that are no Unicode")
         elif self._kind is None:
             self._kind, self._values = kind, array.array("d" if kind == "float" else "q")
         elif {kind, self._kind} == {"int", "float"}:
@@ -125,6 +134,9 @@ class _Column:
         if self._problem is None:
             if isinstance(value, str):
                 value = self._class_of(value)
+            self._is_exact &= kind != "int" or abs(value) <= _EXACT
+            if self._kind == "float" and not self._is_exact:
+                self._drop(_NOT_EXACT)
             if self._problem is None:
                 self._values.append(float(value) if self._kind == "float" else value)
                 self._at.append(example)
@@ -148,6 +160,8 @@ class _Column:
         values, at = np.frombuffer(self._values, self._values.typecode), np.frombuffer(self._at, np.int64)
         if self._kind == "text":
             return self._of_classes(values, at, count, kept)
+        if len(at) < count and not self._is_exact:
+            return _NOT_EXACT
         if len(at) < count:  # of which some lack it
             column = np.full(count, np.nan)
             column[at] = values

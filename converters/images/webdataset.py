@@ -1,7 +1,8 @@
 """Converter of WebDataset: tars in which files of one name, but for their endings, are one example.
 
 Expected result: one example per name (key) that has an image, in the order of tars and sorted names; label `class` of
-.cls, and a label per flat field of .json; splits by the names of the tars, else every tenth example held out.
+.cls, and a label per flat field of .json; splits by the names of the tars, else by a field
+`split` of .json, else every tenth example held out.
 """
 
 import collections
@@ -9,7 +10,7 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,13 @@ from converters.archives.tar_shards import ShardFiles, TarShards, find_shards, l
 from converters.images.image_files import ImageOptions
 from converters.images.images import IMAGES_PRESETS, Catalogue, ImageSource, Unsplit, is_image
 from converters.images.sample_labels import SampleLabels, parse_fields
+from converters.label_tables import CALLED_SPLIT
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import SurveyOptions, option, split_options
-from functa_store.sources.source import Reject
-from functa_store.sources.splits import check_holdout, hold_out_rule, hold_out_share, split_of_word
+from functa_store.sources.source import Label, Reject
+from functa_store.sources.splits import check_holdout, hold_out_rule, hold_out_share, split_of_word, splits_of_words
 from functa_store.support.shortening import shown
 
 _KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
@@ -86,8 +88,6 @@ def _open(
     shards = find_shards(path)
     stamps = FileStamps(shards.paths)
     shards_taken, published, published_by = _splits(shards, options.unsplit)
-    if options.holdout is not None and published is not None:
-        raise ArchiveError(f"{shards.name}: splits are {published_by}; leave out holdout={options.holdout}")
     samples = _Samples(shards, tuple(suffix.lower().lstrip(".") for suffix in options.image_suffix))
     for number in shards_taken:
         samples.take(number, list_shard(shards.paths[number]))
@@ -96,16 +96,23 @@ def _open(
         report(Note(message=f"{shards.name}: {message}"))
     archive = TarShards(shards, members, places, samples.rejects, stamps)
     labels = samples.columns.labels(samples.count, order)
+    split = published if published is None else published[places[:, 0]]
+    if published is None and (field := _split_field(labels)) is not None:
+        words = labels.pop(field)
+        split = splits_of_words(np.array(words.names)[words.values].tolist())
+        published_by = f"published by the field {field} of .{_FIELDS}"
     for name, reason in samples.columns.left_out.items():
         report(Note(message=f"{shards.name}: the field {name} is no label: it {reason}"))
     lacking = sum(int(np.isnan(label.values).any()) for label in labels.values() if label.values.dtype.kind == "f")
     if lacking:
         report(Note(message=f"{shards.name}: {lacking} labels are NaN for examples that lack them"))
+    if options.holdout is not None and split is not None:
+        raise ArchiveError(f"{shards.name}: splits are {published_by}; leave out holdout={options.holdout}")
     catalogue = Catalogue(
         images=members,
         ids=keys,
         labels=labels,
-        published=None if published is None else published[places[:, 0]],
+        published=split,
         published_by=published_by,
         labels_by={name: f".{_CLASS}" if name == "class" and samples.has_class else f".{_FIELDS}" for name in labels},
         rule=functools.partial(hold_out_share, share=options.holdout),
@@ -131,6 +138,12 @@ def _splits(shards: ShardFiles, unsplit: Unsplit | None) -> tuple[list[int], np.
     taken = [k for k, split in enumerate(found) if split is not None or unsplit == "train"]
     words = ", ".join(sorted({split for split in found if split}))
     return taken, np.array([split or "train" for split in found], "U10"), f"published by names of tars ({words})"
+
+
+def _split_field(labels: Mapping[str, Label]) -> str | None:
+    """The label that says a split of every example, if there is one."""
+    usual = (name for name, label in labels.items() if name.lower() in CALLED_SPLIT and label.names)
+    return next((name for name in usual if all(map(split_of_word, labels[name].names or ()))), None)
 
 
 def _split_of(name: str) -> str | None:

@@ -37,7 +37,7 @@ from functa_store.sources.source import name_problem
 from functa_store.sources.splits import SPLITS, split_of_word
 
 _NAME = re.compile(r"(?P<split>[A-Za-z]+)_(?P<what>images|labels)\.npy|(?P<keras>x|y)_(?P<of>[A-Za-z]+)\.npy")
-_NUM_CHANNELS = (1, 3)
+_NUM_CHANNELS, _MOST_CHANNELS = (1, 3), 4
 
 
 def open_medmnist(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> PixelSource:
@@ -153,9 +153,20 @@ def _part(split: str, images: RawArray, labels: RawArray, columns: Sequence[str]
     count, *axes = shape
     num_channels = axes.pop() if len(axes) > 2 and axes[-1] in _NUM_CHANNELS else 1
     grid = tuple(axes)
+    if (
+        len(shape) == 4
+        and len(grid) == 3
+        and len(set(grid)) > 1
+        and (thin := [n for n in grid[::2] if n <= _MOST_CHANNELS])
+    ):
+        raise ArchiveError(
+            f"{images.file.name}: has shape {shape}, which may be pictures of {thin[0]} channels as well as volumes; "
+            "save pictures in shape (pictures, y, x) or (pictures, y, x, 3), and volumes with a last axis of 1 for "
+            "their channel"
+        )
     if len(grid) > 3:
         raise ArchiveError(f"{images.file.name}: has shape {shape}, expected one or three channels in the last axis")
-    values = labels.whole(MAX_BYTES_BESIDE).reshape(labels.shape[0], -1)
+    values = labels.whole(MAX_BYTES_BESIDE).reshape(count, len(columns))
     return Part(
         name=split,
         count=count,

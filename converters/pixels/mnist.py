@@ -325,7 +325,7 @@ def _names(
     if given:
         return class_names(given, "class_names"), "class_names"
     mapping = _mapping_of(next(iter(files.values())))
-    if mapping in archive.members:
+    if mapping in archive.members and any(said.is_labels for said in files.values()):
         return _mapped(archive, mapping), posixpath.basename(mapping)
     packed = [member for member, said in files.items() if said.is_labels and said.is_packed]
     if packed and len(packed) == len(parts):
@@ -355,7 +355,7 @@ def _mapped(archive: PlacedArchive, member: str) -> tuple[str, ...]:
             raise ArchiveError(f"{where} line {number}: found {line!r:.100}, expected codes of ASCII from 33 to 126")
         found[int(words[0])] = "/".join(map(chr, codes))
     # Letters are counted from 1: the numbers stay as published, and those that are none keep their digits as names.
-    return tuple(found.get(k, f"({k})") for k in range(max(found, default=-1) + 1))
+    return class_names([found.get(k, f"({k})") for k in range(max(found, default=-1) + 1)], where)
 
 
 converter = Converter(

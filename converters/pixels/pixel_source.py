@@ -56,6 +56,10 @@ class PixelOptions(ArchiveOptions):
         if self.resolution is not None and self.resolution < 1:
             raise ConfigError(f"resolution must be at least 1, got {self.resolution}")
         self.window()
+        if self.resolution is not None and self.resolution**2 > (most := ImageOptions.max_pixels):
+            raise ConfigError(
+                f"resolution={self.resolution} gives {self.resolution**2} pixels, expected at most {most}"
+            )
 
     def window(self) -> str | float:
         """What `crop` means; see `ImageOptions.window`.
@@ -266,14 +270,27 @@ def _resized(pixels: UInt8[np.ndarray, "y x channel"], options: PixelOptions) ->
 
 
 def _labels(name: str, parts: Sequence[Part], meaning: Meaning, ids: Sequence[str], count: int) -> dict[str, Label]:
+    if unlabelled := [label for label in meaning.names if not any(label in part.labels for part in parts)]:
+        raise ArchiveError(f"{name}: has names of {unlabelled[0]}, but no labels; leave out class_names")
     labels = {}
     for label in {label: None for part in parts for label in part.labels}:
         if lacking := [part.name for part in parts if label not in part.labels]:
             raise ArchiveError(
                 f"{name}: {lacking[0]} has no label {label}, but other parts have; fetch the whole archive"
             )
-        values = np.concatenate([part.labels[label] for part in parts])[:count]
+        values = np.concatenate(columns := [part.labels[label] for part in parts])
+        if values.dtype.kind == "f" and any(
+            (c.astype(values.dtype).astype(c.dtype) != c)[c == c].any() for c in columns
+        ):
+            types = ", ".join(f"{part.labels[label].dtype} of {part.name}" for part in parts)
+            raise ArchiveError(f"{name}: {label} is {types}, which no type holds without rounding; save them as one")
+        values = values[:count]
         names = meaning.names.get(label)
+        if names is not None and values.dtype.kind == "f":
+            if len(wrong := np.flatnonzero(values != np.floor(values))):  # NaN differs from itself
+                k = int(wrong[0])
+                raise ArchiveError(f"{name}: {ids[k]} has {label} {values[k]}, which numbers no class; leave out names")
+            values = np.clip(values, -1, len(names)).astype(np.int64)
         if names is not None and len(wrong := np.flatnonzero((values < 0) | (values >= len(names)))):
             k = int(wrong[0])
             raise ArchiveError(

@@ -250,6 +250,11 @@ class NerfLayout:
             raise MemberError(
                 f"{len(missing)} of {len(taken)} images are not in the archive, such as {shown(missing[0])}"
             )
+        if len(set(found)) < len(found):
+            one = next(member for k, member in enumerate(found) if member in found[:k])
+            raise MemberError(
+                f"has two cameras of {shown(one)}, with its suffix and without, expected one of each image"
+            )
         return found
 
     def _image_folder(self, scene: NerfScene) -> str:

@@ -64,7 +64,7 @@ def check_same_archive(name: str, spec: StoreSpec, source: Source) -> None:
     if wrong := list(differences(found, expected)):
         raise StoreMismatchError(
             f"{name}: was converted from another archive, or with other options: {'; '.join(wrong[:5])}. "
-            "Name the archive that it was converted from."
+            "Name the archive that it was converted from, and files that its options named (--option labels=FILE)."
         )
 
 

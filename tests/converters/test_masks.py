@@ -13,7 +13,20 @@ FOLDERS = (
     "ground-truth", "trimaps", "mattes", "alpha", "contours", "Scribbles", "Annotations_unsupervised", "mask-anno",
     "my masks", "segs",
 )  # fmt: skip
-ENDS = ("_mask", ".mask", "-masks", "_seg", " segmentation", "_gt", "_labels", "_trimap", ".matte", "_alpha")
+ENDS = (
+    "_mask",
+    ".mask",
+    "-masks",
+    "_seg",
+    " segmentation",
+    "_gt",
+    "_labels",
+    "_trimap",
+    ".matte",
+    "_alpha",
+    "_mask_1",
+    "-mask2",
+)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

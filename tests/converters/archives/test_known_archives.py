@@ -141,3 +141,37 @@ def test_damage_is_of_no_kind(tmp_path, content):
     assert recognised(written(tmp_path, "a.bin", content)) is None
     assert recognised(tmp_path / "absent") is None
     assert known_archives.recognised(None) is None
+
+
+def test_what_only_has_the_names_of_another_kind_is_not_taken_for_it(tmp_path):
+    """Arrays of floats are no pictures, and a transforms.json of something else has no cameras."""
+    for name, kind in (("images", "medmnist"), ("other", "arrays")):
+        values = np.zeros((3, 4, 4), np.uint8 if name == "images" else np.float32)
+        np.savez(tmp_path / f"{name}.npz", x_train=values, y_train=np.zeros(3), x_test=values, y_test=np.zeros(3))
+        np.savez_compressed(tmp_path / f"{name}c.npz", x_train=values, y_train=np.zeros(3))
+        assert [recognised(tmp_path / f"{name}{end}.npz").kind for end in ("", "c")] == [kind] * 2  # type: ignore[union-attr]
+    converter = converters()["images"]
+    for content, said in (("{}", False), ('{"frames": [{"transform_matrix": 1}]}', True)):
+        path = write_zip(tmp_path / "a.zip", {"1.png": WDS["1.png"], "transforms.json": content.encode()})
+        notes = []
+        converter.open(path, converter.options(resolution=4), SurveyOptions(), notes.append)
+        assert ("cameras are not read here" in str(notes)) == said
+
+
+def test_arrays_of_any_word_for_a_split_are_those_of_medmnist(tmp_path):
+    pictures, labels = np.zeros((3, 4, 4), np.uint8), np.zeros(3)
+    np.savez(tmp_path / "a.npz", training_images=pictures, training_labels=labels, x_train=pictures, y_train=labels)
+    converter = converters()["medmnist"]
+    with pytest.raises(ArchiveError, match=r"^a.npz: training_images.npy and x_train.npy are both of the split train"):
+        converter.open(str(tmp_path / "a.npz"), converter.options(), SurveyOptions(), silent)
+
+
+def test_tars_of_images_alone_are_for_webdataset(tmp_path):
+    """Images are read of one tar, and not of a folder of tars."""
+    (tmp_path / "shards").mkdir()
+    path = write_tar(tmp_path / "shards/val-0.tar", {"1.png": WDS["1.png"]})
+    assert recognised(tmp_path / "shards").kind == "webdataset"  # type: ignore[union-attr]
+    converter = converters()["webdataset"]
+    for shards in (path, tmp_path / "shards"):
+        with pytest.raises(ArchiveError, match=r"^(val-0.tar|shards): none of 1 examples is in the split 'train'"):
+            converter.open(str(shards), converter.options(resolution=4), SurveyOptions(), silent)

@@ -200,6 +200,43 @@ def test_fields_that_are_no_labels_are_said(tmp_path, monkeypatch):
     assert "'size' is no label: it differs from Size in the letters' case alone" in notes
 
 
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ([2**53 + 1, None, 1], "whole numbers beyond 2^53"),  # a float would be another number
+        ([2**53 + 1, 0.5, 1], "whole numbers beyond 2^53"),
+        ([0.5, 1, -(2**53) - 1], "whole numbers beyond 2^53"),
+        (["a", "\ud800", "a"], "no Unicode"),
+    ],
+)
+def test_fields_that_a_label_cannot_hold_are_left_out(tmp_path, values, why):
+    write(tmp_path / "a.tar", shard(range(3), json=lambda k: json.dumps({"id": values[k], "ok": k})))
+    source, notes = opened(tmp_path / "a.tar")
+    assert list(source.labels) == ["ok"]
+    assert why in notes
+
+
+def test_whole_numbers_of_64_bits_keep_their_digits(tmp_path):
+    write(tmp_path / "a.tar", shard(range(3), json=lambda k: json.dumps({"id": 2**53 + 1 + k})))
+    assert opened(tmp_path / "a.tar")[0].labels["id"].values.tolist() == [2**53 + 1 + k for k in range(3)]
+
+
+def test_a_field_of_splits_is_published_where_no_tar_is_named_as_one(tmp_path):
+    words = ["Train", "val", "testing", "train"]
+    members = shard(range(8), json=lambda k: json.dumps({"split": words[k % 4], "k": k}))
+    write(tmp_path / "all.tar", members)
+    source, _ = opened(tmp_path / "all.tar")
+    assert source.split.tolist() == ["train", "validation", "test", "train"] * 2
+    assert source.provenance["split"] == "published by the field split of .json"
+    assert list(source.labels) == ["k"]
+    with pytest.raises(ArchiveError, match=r"published by the field split of .json; leave out holdout"):
+        opened(tmp_path / "all.tar", holdout=0.2)
+    write(tmp_path / "train.tar", members)
+    source, _ = opened(tmp_path / "train.tar")  # what the tar is called counts more
+    assert source.split.tolist() == ["train"] * 8
+    assert source.labels["split"].names == ("Train", "testing", "train", "val")
+
+
 def test_one_of_several_images_is_chosen_by_its_suffix(tmp_path):
     members = {}
     for k in range(3):

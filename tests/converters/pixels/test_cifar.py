@@ -5,7 +5,7 @@ import pytest
 
 from converters.images.images import IMAGES_PRESETS
 from converters.pixels.cifar import converter, open_cifar
-from functa_store.errors import ArchiveError
+from functa_store.errors import ArchiveError, ConfigError
 from tests.converters.pixels.files import (
     CLASSES,
     binary_batch,
@@ -166,6 +166,11 @@ def test_pictures_are_resized_only_if_asked(tmp_path):
     small = open_cifar(path, resolution=16, mode="grey")
     assert small.read(0).shape == (*small.domain.resolution, 1) == (16, 16, 1)
     assert abs(float(small.read(0).mean()) - float(TRAIN[0][0].mean())) < 8
+
+
+def test_pictures_are_not_made_larger_than_memory(tmp_path):
+    with pytest.raises(ConfigError, match="resolution=100000 gives 10000000000 pixels, expected at most"):
+        open_cifar(write_tar(tmp_path / "a.tar", cifar10_binary()), resolution=100_000)
 
 
 def test_every_preset_of_images_works_for_pixels(tmp_path):

@@ -96,6 +96,12 @@ def test_volumes_are_not_resized(tmp_path):
         ({"val_labels": np.array([["a"], ["b"], ["c"]])}, r"holds <U1 of shape \(3, 1\), expected numbers"),
         ({"train_images": None, "train_labels": None}, "none of 5 examples is in the split 'train'"),
         ({f"{s}_images": None for s in COUNTS}, "no arrays of MedMNIST; found 3 .npy"),
+        ({f"{s}_images": pixels(n, 3, 8, 8) for s, n in COUNTS.items()}, "may be pictures of 3 channels as well"),
+        ({f"{s}_images": pixels(n, 8, 8, 4) for s, n in COUNTS.items()}, "may be pictures of 4 channels as well"),
+        (
+            {"val_labels": np.full(3, 2**63 + 1, np.uint64), "test_labels": np.full(2, -1)},
+            "class is uint8 of train, uint64 of validation, int64 of test, which no type holds without rounding",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said_with_its_place(tmp_path, change, message):
@@ -103,6 +109,35 @@ def test_what_does_not_fit_is_said_with_its_place(tmp_path, change, message):
     np.savez(tmp_path / "a.npz", **{name: values for name, values in given.items() if values is not None})
     with pytest.raises(ArchiveError, match=message):
         open_medmnist(tmp_path / "a.npz")
+
+
+def test_thin_volumes_have_a_last_axis_of_one(tmp_path):
+    given = {"train_images": pixels(4, 3, 8, 5, 1), "train_labels": np.zeros(4)}
+    np.savez(tmp_path / "a.npz", **given)
+    source = open_medmnist(tmp_path / "a.npz")
+    assert (source.domain.axes, source.domain.resolution) == (("z", "y", "x"), (3, 8, 5))
+    np.testing.assert_array_equal(source.read(2), given["train_images"][2])
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_a_split_may_be_empty(tmp_path, columns):
+    given = arrays(8, 8, columns=columns)
+    given |= {"val_images": np.empty((0, 8, 8), np.uint8), "val_labels": np.empty((0, columns), np.uint8)}
+    np.savez(tmp_path / "a.npz", **given)
+    assert open_medmnist(tmp_path / "a.npz").split.tolist() == ["train"] * 6 + ["test"] * 2
+
+
+@pytest.mark.parametrize("bad", [np.nan, 0.5])
+def test_only_whole_numbers_are_classes_with_names(tmp_path, bad):
+    given = arrays(8, 8) | {"train_labels": np.array([0.0, 1, 1, 0, 1, 0])}
+    np.savez(tmp_path / "a.npz", **given)
+    label = open_medmnist(tmp_path / "a.npz", class_names=("a", "b")).labels["class"]
+    assert (label.values.dtype.kind, label.values[:6].tolist()) == ("i", [0, 1, 1, 0, 1, 0])
+    given["train_labels"][2] = bad
+    np.savez(tmp_path / "a.npz", **given)
+    assert open_medmnist(tmp_path / "a.npz").labels["class"].values.dtype.kind == "f"
+    with pytest.raises(ArchiveError, match=f"train/00002 has class {bad}, which numbers no class; leave out names"):
+        open_medmnist(tmp_path / "a.npz", class_names=("a", "b"))
 
 
 def test_objects_are_not_loaded(tmp_path):

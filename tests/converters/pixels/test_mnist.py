@@ -115,6 +115,12 @@ def test_names_can_be_given_and_are_as_many_as_classes(tmp_path):
         open_mnist(path, class_names=names[:9])
 
 
+def test_names_of_no_labels_are_refused(tmp_path):
+    files = {name: content for name, content in idx_files()[0].items() if "images" in name}
+    with pytest.raises(ArchiveError, match="has names of class, but no labels; leave out class_names"):
+        open_mnist(write_folder(tmp_path, files), class_names=tuple("abcdefghij"))
+
+
 def test_rows_of_qmnist_are_labels(tmp_path):
     files, _ = idx_files("qmnist-", parts=("train", "test"))
     for part, count in (("train", 12), ("test", 4)):

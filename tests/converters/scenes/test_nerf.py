@@ -122,6 +122,11 @@ def test_a_view_that_is_in_two_splits_is_not_measured_on(pack):
     files = as_blender({"train": FOUND, "test": FOUND})
     files["lego/transforms_test.json"] = files["lego/transforms_train.json"]
     assert "has 6 images such as train/r_0 in two splits of views" in reason(pack(files), held_out_split="test")
+    frames = json.loads(files["lego/transforms_test.json"])["frames"]
+    for frame in frames:
+        frame["file_path"] += ".png"
+    files = edited(files, "lego/transforms_test.json", frames=frames)
+    assert "has two cameras of lego/train/r_0.png" in reason(pack(files), held_out_split="test")
 
 
 def test_the_cube_follows_from_the_cameras_where_what_they_see_lies_in_it(pack):
@@ -359,6 +364,7 @@ def test_cameras_that_make_no_sense_are_refused_by_name(pack, changes, words):
         ({"transform_matrix": [[1e400, 0, 0, 0]] * 4}, "finite"),
         ({"file_path": 3}, "has the file_path 3"),
         ({"file_path": "images/0000.png"}, "names images/0000.png twice"),
+        ({"file_path": "images/0000"}, "has two cameras of .*images/0000.png, with its suffix and without"),
         ({"file_path": "../../secret.png"}, r"1 of 6 images are not in the archive, such as \.\./secret.png"),
         ({"time": 0.5}, "its views are of 2 times, expected a scene that does not move"),
     ],
