@@ -1,5 +1,7 @@
 """Grids of modulations while learning and fitting: points in runs of cells are the network's points."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,9 +37,16 @@ def network(name, **changes):
     return NetworkConfig(**({"width": 8, "depth": 3, "w0": 5.0} | spatial | changes))
 
 
-@pytest.mark.parametrize("name", DOMAINS)
-@pytest.mark.parametrize("lookup", ["nearest", "linear"])
-@pytest.mark.parametrize("tile", [7, 1000])
+QUICK = {("even", "nearest", 7), ("odd", "linear", 1000)}
+
+
+def of_runs():
+    """All of them; those that are not quick are slow."""
+    for case in itertools.product(DOMAINS, ("nearest", "linear"), (7, 1000)):
+        yield pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("name", "lookup", "tile"), list(of_runs()))
 def test_runs_of_cells_give_the_error_and_gradient_of_the_network_at_its_points(name, lookup, tile):
     domain, config = DOMAINS[name], network(name, lookup=lookup, map_kernel=3)
     graph, learnable = init_learnable(ConvertConfig(network=config), network_inputs(domain, config), 2, domain.closed)
@@ -59,8 +68,10 @@ def test_runs_of_cells_give_the_error_and_gradient_of_the_network_at_its_points(
     np.testing.assert_allclose(gradient, jax.grad(plain)(modulation), atol=1e-6, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["even", "odd"])
-@pytest.mark.parametrize("num_points", [20, 40, 1000])
+@pytest.mark.parametrize(
+    ("name", "num_points"),
+    [("odd", 20), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("even", 40), ("odd", 1000)))],
+)
 def test_a_draw_is_a_window_of_cells_with_all_their_points(name, num_points):
     domain = DOMAINS[name]
     observer = observer_of(domain, SPEC, network(name))
@@ -80,6 +91,7 @@ def test_a_draw_is_a_window_of_cells_with_all_their_points(name, num_points):
     assert seen == set(group_of)
 
 
+@pytest.mark.slow
 def test_what_one_cell_is_fitted_to_says_nothing_about_the_others():
     """Nearest cells, kernel 1: a fit of a whole image is that of its cells one by one."""
     domain, config = DOMAINS["even"], network("even")
@@ -93,8 +105,13 @@ def test_what_one_cell_is_fitted_to_says_nothing_about_the_others():
     np.testing.assert_allclose(differs[1:], 0, atol=1e-7)
 
 
-@pytest.mark.parametrize("lookup", ["nearest", "linear"])
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    ("lookup", "stride"),
+    [
+        ("nearest", 1),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("linear", 1), ("nearest", 2), ("linear", 2))),
+    ],
+)
 def test_a_fit_is_gradient_descent_whose_rates_cells_share(lookup, stride):
     domain, config = DOMAINS["odd"], network("odd", lookup=lookup)
     raw = np.random.default_rng(0).uniform(size=(1, domain.num_points, 2)).astype(np.float32)
@@ -121,6 +138,7 @@ def _fitted(domain, config, raw, stride=1):
     return got.modulations[0], got.mse[0], base, np.asarray(learnable.rates)
 
 
+@pytest.mark.slow
 def test_an_outer_step_lowers_the_loss():
     domain, config = DOMAINS["even"], network("even")
     whole = ConvertConfig(
@@ -172,6 +190,7 @@ def test_the_first_gradient_of_cells_with_the_same_points_is_a_product():
     np.testing.assert_allclose(found[1], wanted[1], atol=1e-6, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_outer_gradient_is_the_same_with_and_without_the_product(monkeypatch):
     domain, config = DOMAINS["even"], network("even")
     whole = ConvertConfig(network=config, outer=OuterLoopConfig(num_steps=1, num_points=40, batch_size=2))

@@ -111,9 +111,16 @@ def in_numpy(network, weights, modulation, fraction, closed):
     return total + 0.5
 
 
-@pytest.mark.parametrize("grid", [(3, 5), (4, 4, 4)])
-@pytest.mark.parametrize("lookup", ["nearest", "linear"])
-@pytest.mark.parametrize("kernel", [1, 3])
+QUICK = {((3, 5), "nearest", 1), ((3, 5), "linear", 3)}
+
+
+def of_networks():
+    """All of them; those that are not quick are slow."""
+    for case in itertools.product([(3, 5), (4, 4, 4)], ("nearest", "linear"), (1, 3)):
+        yield pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("grid", "lookup", "kernel"), list(of_networks()))
 def test_a_network_with_a_grid_of_modulations_is_its_definition(grid, lookup, kernel):
     closed = (False, True, False)[: len(grid)]
     network, _ = lookup_of(grid, lookup, closed, kernel)
