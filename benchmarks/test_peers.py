@@ -96,6 +96,7 @@ def test_the_compiled_fit_of_a_grid_is_that_of_the_papers_equations():
         assert_close(ours, expected)
 
 
+@pytest.mark.slow
 def test_the_compiled_and_the_eager_fit_are_the_same(case):
     compiled = peers.jitted_fit(CONFIG.w0)(case.weights, case.rates, case.coords, case.features)
     eager = peers.eager_fit(case.weights, CONFIG.w0, case.rates, case.coords, case.features)

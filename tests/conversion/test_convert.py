@@ -162,6 +162,7 @@ def test_a_finished_store_is_not_overwritten(store):
     assert files(store) == before
 
 
+@pytest.mark.slow
 def test_another_conversion_cannot_go_on_with_a_checkpoint(tmp_path):
     path = tmp_path / "mixed.functa"
 

@@ -185,6 +185,7 @@ def test_containers_and_protocols_give_the_same_base(tmp_path, protocol, contain
     np.testing.assert_array_equal(found.rates, expected.rates)
 
 
+@pytest.mark.slow
 @with_haiku
 def test_the_golden_pair_is_what_its_script_writes():
     make = _maker()

@@ -134,6 +134,7 @@ ODD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize("store", ["fs", "fields", "odd"])
 def test_xarray_sees_in_the_group_what_it_sees_in_the_functaset(store, clip, request, tmp_path):

@@ -222,6 +222,7 @@ def test_a_scene_of_which_every_view_is_missing_has_no_gradient():
     np.testing.assert_array_equal(gradient, 0)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_error():
     base = init_siren(NETWORK, 3, 4, seed=0)
     target, step = everything(), 1e-2

@@ -76,6 +76,7 @@ def by_hand(fs, index, num_samples):
     return np.clip(colour, 0, 1).reshape(5, 7, 3), depth.reshape(5, 7), 1 - through[:, -1].reshape(5, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_samples", [8, 20, 3000])
 def test_a_view_is_the_decoded_field_summed_along_rays(fs, num_samples):
     seen = render_view(fs, 1, POSE, 5, 7, 6.0, num_samples=num_samples)

@@ -245,6 +245,7 @@ def test_what_is_refused_takes_no_memory():
     assert peak < 1 << 20
 
 
+@pytest.mark.slow
 def test_damaged_pickles_give_an_error_of_ours_or_a_value():
     whole = pickle.dumps({**CONTAINERS, "arrays": ARRAYS, "scalars": [np.float32(1), np.int64(2)]})
     rng = random.Random(0)

@@ -169,6 +169,7 @@ def test_more_pixels_than_its_bytes_can_mean_are_refused(monkeypatch):
             next(frames)
 
 
+@pytest.mark.slow
 def test_a_clip_of_more_frames_than_memory_is_asked_to_hold_is_a_reject(pack, monkeypatch):
     monkeypatch.setattr("converters.signals.video_clips._MOST_KEPT", 5 * 8 * 8 * 3)
     files = {"a.mp4": film(), "b.gif": gif(), "c.gif": gif(4)}

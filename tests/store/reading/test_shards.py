@@ -75,6 +75,7 @@ def test_every_way_reads_the_same_rows(tables, modulations, rows):
         np.testing.assert_array_equal(table[rows], modulations[rows])
 
 
+@pytest.mark.slow
 @given(st.slices(COUNT))
 def test_slices_are_those_of_numpy(store, modulations, rows):
     reader = StoreReader(store)
