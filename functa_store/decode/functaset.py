@@ -13,7 +13,7 @@ from functa_store.config import ConvertConfig
 from functa_store.decode.descriptions import functaset_html, summary
 from functa_store.decode.grid_cache import DEFAULT_CACHE_BYTES, GridCache
 from functa_store.domains.cells import AXIS_POINT_BYTES, GridPoints, Region
-from functa_store.domains.domain import Domain, network_inputs
+from functa_store.domains.domain import Domain, inputs_of, network_inputs
 from functa_store.errors import ExampleIndexError, GridError
 from functa_store.metrics import psnr
 from functa_store.sources.features import FeatureSpec
@@ -195,12 +195,19 @@ class Functaset(Stored):
     def _repr_html_(self) -> str:
         return functaset_html(self)
 
+    def inputs(self, positions: Float[np.ndarray, "*points axes"]) -> Float32[np.ndarray, "*points inputs"]:
+        """What the base network is given of positions: `domain.inputs`, or for grids of modulations fractions of axes.
+
+        Args:
+            positions: Along the axes of the domain, as `domain.coords` gives them.
+        """
+        return inputs_of(self.domain, self.config.network, positions)
+
     @property
     def decoder(self) -> "Decoder":
         """Pure, jitted and differentiable: (base, modulations, inputs) -> features; see `make_decoder`.
 
-        Its inputs are what `functa_store.domains.domain.inputs_of` makes of positions, which is `domain.inputs` of them
-        where modulations are vectors, and `features.to_values` makes values of what it gives.
+        `inputs` makes its inputs of positions, and `features.to_values` values of what it gives.
 
         Raises:
             ConfigError: In a process that was forked when JAX had begun.

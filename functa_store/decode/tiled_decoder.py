@@ -19,7 +19,7 @@ from functa_store.nets.siren import ModulatedSiren, from_weights
 from functa_store.nets.volume_rendering import Rendered, render, samples_along
 
 Weights = Mapping[str, Array | np.ndarray]
-Decoder = Callable[[Weights, Float[Array, "examples modulation"], Float[Array, "points inputs"]], Array]
+Decoder = Callable[[Weights, Array, Float[Array, "points inputs"]], Array]
 
 
 @functools.cache
@@ -33,7 +33,7 @@ def make_decoder(config: NetworkConfig, num_inputs: int, num_channels: int, clos
         closed: Whether each axis of the domain closes on itself; for spatial modulations.
 
     Returns:
-        A function (base, modulations, inputs) -> features of shapes (examples, modulation),
+        A function (base, modulations, inputs) -> features of shapes (examples, *modulation),
         (points, inputs) and (examples, points, channels), where `base` holds the base weights by
         name. Differentiable in all three; features are not clipped.
     """
@@ -41,7 +41,7 @@ def make_decoder(config: NetworkConfig, num_inputs: int, num_channels: int, clos
     @jax.jit
     def decoder(base: Weights, modulations: Array, inputs: Array) -> Array:
         network = from_weights(config, num_inputs, num_channels, base, closed)
-        return jax.vmap(lambda modulation: network(modulation, inputs))(modulations)
+        return jax.vmap(lambda modulation: network(modulation.ravel(), inputs))(modulations)
 
     return decoder
 

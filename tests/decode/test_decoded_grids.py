@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import functa_store
-from functa_store.domains.domain import inputs_of, network_inputs
+from functa_store.domains.domain import network_inputs
 from functa_store.domains.scene import SceneVolume
 from functa_store.domains.sphere import SphereGrid
 from functa_store.sources.features import FeatureSpec
@@ -69,9 +69,8 @@ def test_decoding_is_what_the_format_says(name, lookup, map_kernel, tmp_path):
     expected = reader.decode(positions)[:4]
     found = functaset.decode(slice(0, 4), coords=positions, clip=False)
     np.testing.assert_allclose(found, expected, atol=1e-3)
-    inputs = inputs_of(functaset.domain, functaset.config.network, positions)
-    vectors = functaset.modulations[:4].reshape(4, functaset.config.network.modulation_size)
-    pure = functaset.features.to_values(np.asarray(functaset.decoder(functaset.base, vectors, inputs)), clip=False)
+    pure = functaset.decoder(functaset.base, functaset.modulations[:4], functaset.inputs(positions))
+    pure = functaset.features.to_values(np.asarray(pure), clip=False)
     np.testing.assert_allclose(pure, expected, atol=1e-3)
     native = functaset.decode(slice(0, 2), clip=False)
     on_grid = reader.decode()[:2]
