@@ -161,6 +161,11 @@ class ParquetTable:
                 "archive that exists; convert again into an empty path"
             )
 
+    def has_column(self, path: str) -> bool:
+        """Whether there is a column, or a field of a struct, by the names down to it joined by dots."""
+        found = (self._metadata.schema.column(k).path for k in range(self._metadata.num_columns))
+        return any(leaf == path or leaf.startswith(f"{path}.") for leaf in found)
+
     def batches(self, columns: Sequence[str], start: int = 0, stop: int | None = None) -> Iterator[Any]:
         """Some columns of rows `start` to `stop`, a row group at a time, as `pyarrow.Table`s.
 
@@ -210,7 +215,9 @@ class ParquetTable:
             import pyarrow.parquet as pq
 
             file = pa.PythonFile(_Stream(self._file), mode="r")
-            texts = [field.name for field in self.schema if str(field.type) in ("string", "large_string")]
+            texts = [
+                field.name for field in self.schema if str(field.type) in ("string", "large_string", "string_view")
+            ]
             self._own.reader = pq.ParquetFile(file, metadata=self._metadata, pre_buffer=True, read_dictionary=texts)
         return self._own.reader
 
@@ -320,8 +327,9 @@ class BytesColumn:
         """A value whose place in its file, or in its unpacked page, is known; None if it is not there alone."""
         check_size(length)
         if self._leaves[group].codec == UNCOMPRESSED:
-            take_room(length)
-            return self._file.read_at(place, length)
+            take_room(2 * length)
+            data = self._file.read_at(place - LENGTH_BYTES, LENGTH_BYTES + length)
+            return data[LENGTH_BYTES:] if int.from_bytes(data[:LENGTH_BYTES], "little") == length else None
         pages = self._pages[group]
         if isinstance(pages, str):
             raise MemberError(pages)
