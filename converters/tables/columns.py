@@ -285,11 +285,11 @@ def _class_names(name: str, features: Mapping[str, Any]) -> tuple[str, ...] | No
             numbered = {}
         if sorted(numbered) != list(range(len(names))):
             raise ArchiveError(
-                f"column {name!r}: its classes are numbered {reprlib.repr(list(names))}, expected 0, 1, ..."
+                f"column {name!r}: its classes are numbered {reprlib.repr(list(names)):.200}, expected 0, 1, ..."
             )
         names = [numbered[k] for k in range(len(names))]
     if not isinstance(names, list) or not all(isinstance(text, str | int | float) for text in names):
-        raise ArchiveError(f"column {name!r}: its classes are {reprlib.repr(names)}, expected a list of names")
+        raise ArchiveError(f"column {name!r}: its classes are {reprlib.repr(names):.200}, expected a list of names")
     return tuple(str(text) for text in names)
 
 
@@ -332,8 +332,8 @@ class _Gathered:
 
     def _add_texts(self, column: Any) -> None:
         import pyarrow as pa
-        import pyarrow.compute as pc
 
+        pc = require("pyarrow.compute", extra="huggingface")
         column = column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
         for chunk in column.chunks:
             encoded = chunk if hasattr(chunk, "dictionary") else pc.dictionary_encode(chunk)

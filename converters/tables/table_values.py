@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from converters.tables.bytes_column import PAGE_BYTES
 from converters.tables.columns import DataColumn, is_list, number_type
 from converters.tables.hub_layout import TableFiles
-from converters.tables.parquet_files import PAGE_BYTES, ParquetTable
+from converters.tables.parquet_files import ParquetTable
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Reject
 from functa_store.support.memory import LRUCache
