@@ -71,7 +71,8 @@ class DatasetCard:
         for entry in listed if isinstance(listed, list) else []:
             if not isinstance(entry, dict) or not isinstance(entry.get("config_name", "default"), str):
                 raise ArchiveError(
-                    f"{self._name}/{_README}: configs has {reprlib.repr(entry):.200}, expected config_name and data_files"
+                    f"{self._name}/{_README}: configs has {reprlib.repr(entry):.200}, expected config_name "
+                    "and data_files"
                 )
             folder, files = str(entry.get("data_dir") or ""), entry.get("data_files")
             if not files and not folder:
