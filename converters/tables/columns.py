@@ -4,7 +4,7 @@ Whole numbers, numbers and truth values are labels as they are, classes by their
 are few are classes. What is left out, such as captions, is said with its reason.
 """
 
-import re
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -15,16 +15,17 @@ from converters.tables.parquet_files import ParquetTable
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.label_values import MOST_CLASSES, named_classes, text_classes
 from functa_store.sources.source import Label, name_problem
-from functa_store.sources.splits import split_of_word, splits_of_words
+from functa_store.sources.splits import evenly, split_of_word, splits_of_words
 from functa_store.support.memory import LRUCache
 from functa_store.support.optional import require
 
 Kind = Literal["image", "audio", "array"]
 
-_LOOKED_AT = 100
+_EXACT_DIGITS = 15
+_NO_VALUES = "has no values"
+_LOOKED_AT, _FILES_LOOKED_AT = 100, 20
 _LONGEST_ID = 1024
 _CALLED_SPLIT = ("split", "partition", "subset", "set", "phase", "usage")
-_ARRAY = re.compile(r"Array[2-5]D")
 _IMAGES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
 _SOUNDS = (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"FORM", b"RF64")
 
@@ -90,12 +91,11 @@ def _listed(names: Iterable[str]) -> str:
 def _data_column(tables: Sequence[ParquetTable], name: str, features: Mapping[str, Any]) -> DataColumn | None:
     import pyarrow as pa
 
-    kind = _storage(tables[0].schema.field(name).type)
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    kind = _value_type(_told_type(tables, name))
     told = features.get(name)
     said = str(told.get("_type", "")) if isinstance(told, dict) else ""
     if is_list(kind):
-        return DataColumn(name, "array", name, None, b"") if _number_type(kind) is not None else None
+        return DataColumn(name, "array", name, None, b"") if number_type(kind) is not None else None
     if pa.types.is_struct(kind):
         fields = {field.name: field.type for field in kind}
         if "bytes" not in fields or not _is_binary(fields["bytes"]):
@@ -110,15 +110,31 @@ def _data_column(tables: Sequence[ParquetTable], name: str, features: Mapping[st
     return None if found is None else DataColumn(name, found, leaf, path, first[:16])  # type: ignore[arg-type]
 
 
+def _told_type(tables: Sequence[ParquetTable], name: str) -> Any:
+    """The type of a column in the first file that says one: where all values are missing, it may be none."""
+    import pyarrow as pa
+
+    kinds = [table.schema.field(name).type for table in tables if name in table.schema.names]
+    return next((kind for kind in kinds if not pa.types.is_null(kind)), kinds[0])
+
+
 def _storage(kind: Any) -> Any:
     """The type as it is stored: that below an extension's, such as those that `datasets` registers."""
     return getattr(kind, "storage_type", kind)
 
 
+def _value_type(kind: Any) -> Any:
+    """The type of values as they are stored, also where a dictionary has them."""
+    import pyarrow as pa
+
+    kind = _storage(kind)
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
 def _is_binary(kind: Any) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
 
 
 def is_list(kind: Any) -> bool:
@@ -128,7 +144,7 @@ def is_list(kind: Any) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
-def _number_type(kind: Any) -> Any:
+def number_type(kind: Any) -> Any:
     """The type of numbers in lists, however deep; None if they hold something else."""
     import pyarrow as pa
 
@@ -139,15 +155,16 @@ def _number_type(kind: Any) -> Any:
 
 
 def _first_bytes(tables: Sequence[ParquetTable], leaf: str) -> bytes:
-    """The first value that is not null among the first ones; empty if there is none."""
+    """The first value that is not null among some of each file; empty if there is none."""
     kept = LRUCache[Any](0, keeps_last=True)
-    column = tables[0].values(leaf)
-    for row in range(min(_LOOKED_AT, tables[0].num_rows)):
-        try:
-            if value := column.read(row, kept):
-                return value
-        except MemberError:
-            continue
+    for table in tables[:_FILES_LOOKED_AT]:
+        column = table.values(leaf) if table.num_rows else None
+        for row in evenly(np.arange(table.num_rows), _LOOKED_AT).tolist():
+            try:
+                if column is not None and (value := column.read(row, kept)):
+                    return value
+            except MemberError:
+                continue
     return b""
 
 
@@ -182,7 +199,11 @@ def read_labels(tables: Sequence[ParquetTable], names: Sequence[str], features: 
     Raises:
         ArchiveError: If a file has no such column, or a class has no name.
     """
-    left_out = {name: problem for name in names if (problem := _problem(tables[0].schema.field(name)))}
+    left_out = {name: problem for name in names if (problem := _problem(name, _told_type(tables, name)))}
+    for table in tables[1:]:
+        for name in table.schema.names:
+            if name not in tables[0].schema.names:
+                left_out.setdefault(name, f"is in {table.place}, but not in {tables[0].place}")
     taken = {name: _Gathered(name, _class_names(name, features)) for name in names if name not in left_out}
     folded: dict[str, str] = {}
     for name in list(taken):
@@ -218,18 +239,28 @@ def _check_columns(table: ParquetTable, names: Iterable[str]) -> None:
         )
 
 
-def _problem(field: Any) -> str | None:
+def _problem(name: str, kind: Any) -> str | None:
     """Why a column cannot be a label; None if it can."""
     import pyarrow as pa
 
-    kind = _storage(field.type)
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if problem := name_problem(field.name):
+    if problem := name_problem(name):
         return problem
-    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    if numeric or pa.types.is_decimal(kind) or _is_text(kind):
-        return None
-    return f"is {shown(str(kind))}, neither numbers nor texts"
+    if pa.types.is_null(kind):
+        return _NO_VALUES
+    kind = _value_type(kind)
+    return None if _family(kind) is not None else f"is {shown(str(kind))}, neither numbers nor texts"
+
+
+def _family(kind: Any) -> str | None:
+    """What values of a type are, in words; None if they can be no label."""
+    import pyarrow as pa
+
+    if _is_text(kind):
+        return "texts"
+    if pa.types.is_boolean(kind):
+        return "truth values"
+    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return "numbers" if numeric else None
 
 
 def _is_text(kind: Any) -> bool:
@@ -253,10 +284,12 @@ def _class_names(name: str, features: Mapping[str, Any]) -> tuple[str, ...] | No
         except ValueError:
             numbered = {}
         if sorted(numbered) != list(range(len(names))):
-            raise ArchiveError(f"column {name!r}: its classes are numbered {list(names)!r:.200}, expected 0, 1, ...")
+            raise ArchiveError(
+                f"column {name!r}: its classes are numbered {reprlib.repr(list(names)):.200}, expected 0, 1, ..."
+            )
         names = [numbered[k] for k in range(len(names))]
-    if not isinstance(names, list):
-        raise ArchiveError(f"column {name!r}: its classes are {names!r:.200}, expected a list of names")
+    if not isinstance(names, list) or not all(isinstance(text, str | int | float) for text in names):
+        raise ArchiveError(f"column {name!r}: its classes are {reprlib.repr(names):.200}, expected a list of names")
     return tuple(str(text) for text in names)
 
 
@@ -269,23 +302,39 @@ class _Gathered:
 
     def __init__(self, name: str, classes: tuple[str, ...] | None) -> None:
         self._name, self._classes = name, classes
-        self._parts: list[np.ndarray] = []
-        self._texts: dict[str | None, int] | None = None
+        self._parts: list[np.ndarray | int] = []  # or how many are missing, where a file has no type for them
+        self._texts: dict[str | None, int] = {}
+        self._family: str | None = None
+        self._has_values = False
         self.problem: str | None = None
 
     def add(self, column: Any) -> None:
         """Some more rows, a `pyarrow.ChunkedArray`."""
         import pyarrow as pa
 
-        kind = _storage(column.type)
-        if _is_text(kind.value_type if pa.types.is_dictionary(kind) else kind):
+        if pa.types.is_null(column.type):
+            self._parts.append(len(column))
+            return
+        kind = _value_type(column.type)
+        family = _family(kind)
+        if family is None or self._family not in (None, family):
+            self.problem = f"is {self._family} in one file, but {family or shown(str(kind))} in another one"
+            return
+        self._family = family
+        self._has_values |= column.null_count < len(column)
+        if family == "texts":
             self._add_texts(column)
-        else:
-            self._add_numbers(column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column, pa)
+            return
+        try:
+            self._add_numbers(column.cast(kind) if column.type != kind else column, kind)
+        except pa.ArrowInvalid:  # the type that shall hold them does not
+            self.problem = "has nulls beside whole numbers of more than 53 bits"
 
     def _add_texts(self, column: Any) -> None:
+        import pyarrow as pa
+
         pc = require("pyarrow.compute", extra="huggingface")
-        self._texts = {} if self._texts is None else self._texts
+        column = column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
         for chunk in column.chunks:
             encoded = chunk if hasattr(chunk, "dictionary") else pc.dictionary_encode(chunk)
             places = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
@@ -293,7 +342,7 @@ class _Gathered:
             if len(used) > MOST_CLASSES:
                 self.problem = f"has more than {MOST_CLASSES} different texts"
                 return
-            there = encoded.dictionary.take(require("pyarrow", extra="huggingface").array(used[used >= 0])).to_pylist()
+            there = encoded.dictionary.take(pa.array(used[used >= 0])).to_pylist()
             texts = [None] * int((used < 0).any()) + there
             of_all = [self._texts.setdefault(text, len(self._texts)) for text in texts]
             if len(self._texts) > MOST_CLASSES:
@@ -301,33 +350,45 @@ class _Gathered:
                 return
             self._parts.append(np.array(of_all, np.int32)[numbers])
 
-    def _add_numbers(self, column: Any, pa: Any) -> None:
+    def _add_numbers(self, column: Any, kind: Any) -> None:
+        import pyarrow as pa
         import pyarrow.compute as pc
 
-        if pa.types.is_decimal(column.type):
-            column = column.cast(pa.float64())
-        if column.null_count and self._classes is not None:
-            column = pc.fill_null(column, -1)
-        elif column.null_count:
-            column = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
-            try:
-                column = pc.fill_null(column.cast(pa.float64()), float("nan"))
-            except pa.ArrowInvalid:  # float64 does not hold them
-                self.problem = "has nulls beside whole numbers of more than 53 bits"
+        if pa.types.is_decimal(kind):
+            floats = column.cast(pa.float64())
+            if kind.precision > _EXACT_DIGITS and not floats.cast(kind, safe=False).equals(column):
+                self.problem = f"has decimals of more digits than the {_EXACT_DIGITS} that float64 holds"
                 return
+            column = floats
+        is_float = pa.types.is_floating(column.type)
+        if self._classes is not None and not is_float:
+            column = pc.fill_null(column.cast(pa.int64()), -1)
+        elif column.null_count:
+            column = column.cast(pa.int8()) if pa.types.is_boolean(kind) else column
+            column = pc.fill_null(column.cast(pa.float64()), float("nan"))
         self._parts.append(column.to_numpy())
 
     def label(self) -> Label | str:
         """The label of all rows, or why there is none."""
-        values = np.concatenate(self._parts) if self._parts else np.zeros(0)
-        if self._texts is not None:
-            return text_classes(values, list(self._texts))
-        if self._classes is None:
-            kinds = {part.dtype.kind for part in self._parts}
-            if values.dtype.kind == "f" and kinds & set("iu") and np.abs(values[np.isfinite(values)]).max() > 1 << 53:
-                return "has nulls beside whole numbers of more than 53 bits"
-            return Label(values=values)
-        return named_classes(f"column {self._name!r}", values, self._classes)
+        if not self._has_values:
+            return _NO_VALUES
+        if self._family == "texts":
+            parts = [
+                np.full(part, self._texts.setdefault(None, len(self._texts)), np.int32)
+                if isinstance(part, int)
+                else part
+                for part in self._parts
+            ]
+            return text_classes(np.concatenate(parts), list(self._texts))
+        missing = float("nan") if self._classes is None else -1
+        parts = [np.full(part, missing) if isinstance(part, int) else part for part in self._parts]
+        values = np.concatenate(parts)
+        if self._classes is not None:
+            return named_classes(f"column {self._name!r}", values, self._classes)
+        kinds = {part.dtype.kind for part in parts}
+        if values.dtype.kind == "f" and kinds & set("iu") and np.abs(values[np.isfinite(values)]).max() > 1 << 53:
+            return "has nulls beside whole numbers of more than 53 bits"
+        return Label(values=values)
 
 
 def read_ids(tables: Sequence[ParquetTable], column: str) -> list[str]:
@@ -338,6 +399,10 @@ def read_ids(tables: Sequence[ParquetTable], column: str) -> list[str]:
     """
     found: list[str] = []
     for table in tables:
+        if not table.has_column(column):
+            raise ArchiveError(
+                f"{table.place}: has no column {column!r}, expected one of {_listed(table.schema.names)}"
+            )
         try:
             for part in table.batches([column]):
                 values = part.column(0)
@@ -362,6 +427,7 @@ def _check_lengths(place: str, column: str, values: Any) -> None:
     pc = require("pyarrow.compute", extra="huggingface")
     for chunk in getattr(values, "chunks", [values]):
         texts = getattr(chunk, "dictionary", chunk)
+        texts = texts.cast("large_string") if str(texts.type) == "string_view" else texts
         if _is_text(texts.type) and (longest := pc.max(pc.binary_length(texts)).as_py() or 0) > _LONGEST_ID:
             raise ArchiveError(f"{place}: column {column!r} has a text of {longest} bytes, too long for an id")
 

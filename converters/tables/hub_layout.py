@@ -18,7 +18,9 @@ from urllib.parse import unquote, urlsplit
 from converters.archives.listing import nothing_to_convert
 from converters.archives.packed import RandomFile
 from converters.archives.plain_files import FileStamps, base_name, checked_path, shown, walk_files
-from converters.tables.parquet_files import ParquetTable, RemoteFile, stem_of
+from converters.tables.dataset_card import DatasetCard, matching
+from converters.tables.parquet_files import ParquetTable, stem_of
+from converters.tables.remote_file import RemoteFile
 from functa_store.errors import ArchiveError, FunctaStoreError
 from functa_store.progress import Note, Report
 from functa_store.sources.splits import split_of_word
@@ -27,10 +29,10 @@ from functa_store.store.storage.objects import open_objects
 ENDPOINT = "https://huggingface.co"
 """The hub, unless HF_ENDPOINT names another one."""
 
-_SHARD = re.compile(r"(?P<stem>.*?)-?(?P<number>\d{5,})-of-(?P<total>\d{5,})")
+# The digits of earlier versions of `datasets` behind it, as in train-00000-of-00002-b6bcaabd86f0ac98, say no split.
+_SHARD = re.compile(r"(?P<stem>.*?)-?(?P<number>\d{5,})-of-(?P<total>\d{5,})(?:-[0-9a-f]{8,32})?")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _WORDS = re.compile(r"[-._ 0-9]+")
-_FRONT_MATTER = re.compile(rb"\A\s*---\r?\n(.*?)\r?\n---\s*(\r?\n|\Z)", re.DOTALL)
 _MOST_TEXT = 1 << 24
 _PARTIAL = "/partial-"
 
@@ -114,7 +116,7 @@ def open_tables(archive: str | os.PathLike[str], config: str | None, report: Rep
         return _single(RandomFile(path), path, config)
     if os.path.exists(path):
         raise ArchiveError(f"{path}: found a pipe or device, expected a folder or a .parquet file")
-    if _NAME.fullmatch(text) and not text.endswith(".parquet"):
+    if _NAME.fullmatch(text) and not text.lower().endswith(".parquet"):
         return _of_hub(text, config, report)
     raise ArchiveError(f"{path}: no such file or folder, and no name of a data set on the hub, such as ylecun/mnist")
 
@@ -143,28 +145,25 @@ def _usable(name: str) -> str:
 def _of_folder(path: str, config: str | None, report: Report) -> TableFiles:
     members = _members(path)
     name = base_name(path)
-    tables = sorted(member for member in members if member.endswith(".parquet"))
+    tables = sorted(member for member in members if member.lower().endswith(".parquet"))
     if not tables:
         raise _no_tables(name, members)
-    texts = {
-        member: _text(members[member], member) for member in ("README.md", "dataset_infos.json") if member in members
-    }
-    card = _card(name, texts.get("README.md", b""))
-    configs = _configs_of_card(name, card, tables) or _configs_of_names(name, tables)
+    card = DatasetCard(name, members)
+    configs = _configs_of_card(card, tables) or _configs_of_names(name, tables)
     chosen, by_split, published_by = _choose(name, configs, config)
+    _check_once(name, by_split)
     _check_shards(name, [file for files in by_split.values() for file in files])
     placed = [
         Placed(ParquetTable(RandomFile(members[file]), _place(split, file)), split)
         for split, file in _in_order(by_split)
     ]
-    said = _said(name, card, texts.get("dataset_infos.json", b""), chosen)
-    _compare_counts(name, said, placed, report)
+    _compare_counts(name, card.counts(chosen), placed, report)
     return TableFiles(
         name=name,
         files=_with_unique_places(placed, [file for _, file in _in_order(by_split)]),
         published_by=published_by,
-        features=_features_said(said),
-        texts={member: hashlib.sha256(text).hexdigest() for member, text in texts.items()},
+        features=card.features(chosen),
+        texts=card.digests,
         facts={} if chosen is None else {"configuration": chosen},
     )
 
@@ -202,102 +201,26 @@ def _no_tables(name: str, members: Mapping[str, str]) -> ArchiveError:
     )
 
 
-def _text(path: str, member: str) -> bytes:
-    file = RandomFile(path)
-    if file.size > _MOST_TEXT:
-        raise ArchiveError(f"{member}: has {file.size} bytes, more than the {_MOST_TEXT} of a text that is read")
-    return file.read_at(0, file.size)
-
-
-def _card(name: str, readme: bytes) -> Mapping[str, Any]:
-    """The YAML front matter of a README.md."""
-    import yaml
-
-    if (found := _FRONT_MATTER.match(readme)) is None:
-        return {}
-    try:
-        card = yaml.safe_load(found[1])
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ArchiveError(f"{name}/README.md: its front matter is no YAML: {shown(str(error))}") from error
-    return card if isinstance(card, dict) else {}
-
-
 _Configs = dict[str, tuple[dict[str | None, list[str]], str]]
 """Files by the word for their split, and who says so, by configuration."""
 
 
-def _configs_of_card(name: str, card: Mapping[str, Any], tables: Sequence[str]) -> _Configs:
+def _configs_of_card(card: DatasetCard, tables: Sequence[str]) -> _Configs:
     """Configurations that the front matter of README.md lists with their files."""
-    listed = card.get("configs")
     found: _Configs = {}
-    for entry in listed if isinstance(listed, list) else []:
-        if not isinstance(entry, dict) or not isinstance(entry.get("config_name", "default"), str):
-            raise ArchiveError(f"{name}/README.md: configs has {entry!r:.200}, expected config_name and data_files")
-        config, folder = entry.get("config_name", "default"), str(entry.get("data_dir") or "")
-        if (files := entry.get("data_files")) is None and not folder:
-            continue
-        if files is None:
-            inside = [file for file in tables if file.startswith(folder.strip("/") + "/")]
-            found[config] = _by_names(inside), "file names"
-            continue
+    for config in card.configs():
         by_split: dict[str | None, list[str]] = {}
-        for split, patterns in _patterns(name, files):
+        for split, patterns in config.patterns:
             for pattern in patterns:
-                glob = _glob(posixpath.join(folder, pattern))
-                matching = [file for file in tables if glob.fullmatch(file)]
-                if not matching:
-                    by_split.setdefault(split, []).append(f"{_MISSING}{pattern}")
-                by_split.setdefault(split, []).extend(matching)
+                by_split.setdefault(split, []).extend(matching(pattern, tables) or [f"{_MISSING}{pattern}"])
         if set(by_split) == {None}:
-            found[config] = _by_names([file for files in by_split.values() for file in files]), "file names"
+            found[config.name] = _by_names([file for files in by_split.values() for file in files]), "file names"
         else:
-            found[config] = by_split, "README.md"
+            found[config.name] = by_split, "README.md"
     return found
 
 
 _MISSING = "\0"
-
-
-def _patterns(name: str, files: Any) -> list[tuple[str | None, list[str]]]:
-    """Patterns of files by the word for their split; one alone names no split."""
-    if isinstance(files, dict):
-        files = [{"split": split, "path": path} for split, path in files.items()]
-    listed = files if isinstance(files, list) else [files]
-    found: list[tuple[str | None, list[str]]] = []
-    for entry in listed:
-        split, path = (entry.get("split"), entry.get("path")) if isinstance(entry, dict) else (None, entry)
-        paths = [path] if isinstance(path, str) else path
-        if (
-            not isinstance(paths, list)
-            or not all(isinstance(p, str) for p in paths)
-            or not isinstance(split, str | None)
-        ):
-            raise ArchiveError(f"{name}/README.md: data_files has {entry!r:.200}, expected split and path")
-        found.append((split, paths))
-    return found
-
-
-def _glob(pattern: str) -> re.Pattern[str]:
-    """A shell's pattern, in which "**" crosses folders and "*" does not."""
-    text, k = "", 0
-    pattern = pattern.removeprefix("./")
-    while k < len(pattern):
-        if pattern.startswith("**/", k):
-            text, k = text + "(?:.*/)?", k + 3
-        elif pattern.startswith("**", k):
-            text, k = text + ".*", k + 2
-        elif (close := pattern.find("]", k + 2)) > 0 and pattern[k] == "[":
-            inside = pattern[k + 1 : close].replace("\\", "\\\\")
-            text, k = f"{text}[{'^' + inside[1:] if inside.startswith('!') else inside}]", close + 1
-        elif (close := pattern.find("}", k)) > 0 and pattern[k] == "{":
-            words = "|".join(map(re.escape, pattern[k + 1 : close].split(",")))
-            text, k = f"{text}(?:{words})", close + 1
-        else:
-            text, k = text + {"*": "[^/]*", "?": "[^/]"}.get(pattern[k], re.escape(pattern[k])), k + 1
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise ArchiveError(f"README.md: data_files has the pattern {pattern!r:.200}, which is none: {error}") from error
 
 
 def _configs_of_names(name: str, tables: Sequence[str]) -> _Configs:
@@ -349,24 +272,45 @@ def _choose(name: str, configs: _Configs, config: str | None) -> tuple[str | Non
             f"{name}: README.md names the files {', '.join(map(shown, missing[:5]))}, which are not there; fetch them, "
             "or take them out of its front matter"
         )
+    if not any(by_split.values()):
+        raise ArchiveError(f"{name}: README.md names no Parquet files for {shown(chosen)}; correct its front matter")
     words = ", ".join(sorted(map(shown, filter(None, by_split))))
     return (config or (chosen if chosen != "default" else None)), by_split, f"published by {says} ({words})"
 
 
 def _check_shards(name: str, files: Sequence[str]) -> None:
-    """Refuse a split of which shards are missing: names say how many there are."""
-    shards: dict[tuple[str, str, int], set[int]] = {}
-    for file in files:
+    """Refuse a split of which shards are missing, or were saved twice: names say how many there are."""
+    shards: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
+    for file in sorted(set(files)):
         if found := _SHARD.fullmatch(stem_of(file)):
-            key = (posixpath.dirname(file), found["stem"], int(found["total"]))
-            shards.setdefault(key, set()).add(int(found["number"]))
-    for (folder, stem, total), numbers in shards.items():
+            key = (posixpath.dirname(file), found["stem"])
+            shards.setdefault(key, []).append((int(found["total"]), int(found["number"]), posixpath.basename(file)))
+    for (folder, stem), found in shards.items():
+        total = found[0][0]
+        numbers = {number for _, number, _ in found}
+        if len(numbers) < len(found) or {of for of, _, _ in found} != {total}:
+            raise ArchiveError(
+                f"{name}: has {posixpath.join(folder, stem)}-* from several savings, among them {shown(found[0][2])} "
+                f"and {shown(found[-1][2])}, so that rows would count twice; remove those of the earlier one"
+            )
         if len(numbers) < total:
             first = next(k for k in range(total) if k not in numbers)
             raise ArchiveError(
-                f"{name}: has {len(numbers)} of {total} files {posixpath.join(folder, stem)}-*-of-{total:05}.parquet; "
+                f"{name}: has {len(numbers)} of {total} files {posixpath.join(folder, stem)}-*-of-{total:05}*.parquet; "
                 f"number {first:05} is missing; fetch the others, or convert a single file by its own path"
             )
+
+
+def _check_once(name: str, by_split: Mapping[str | None, Sequence[str]]) -> None:
+    """Refuse a file that is listed for two splits: what is held out would be learned from."""
+    splits: dict[str, str | None] = {}
+    for split, files in by_split.items():
+        for file in files:
+            if splits.setdefault(file, split) != split:
+                raise ArchiveError(
+                    f"{name}: README.md lists {shown(file)} for the splits {splits[file]} and {split}, so that what is "
+                    "held out would be learned from; correct its data_files"
+                )
 
 
 _ORDER = ("train", "validation", "test")
@@ -395,52 +339,12 @@ def _with_unique_places(placed: Sequence[Placed], files: Sequence[str]) -> list[
     return list(placed)
 
 
-def _said(name: str, card: Mapping[str, Any], infos: bytes, config: str | None) -> Mapping[str, Any]:
-    """What README.md or dataset_infos.json says of a configuration under `features` and `splits`."""
-    found = card.get("dataset_info")
-    listed = found if isinstance(found, list) else [found]
-    entries = [entry for entry in listed if isinstance(entry, dict)]
-    for entry in entries:
-        if len(entries) == 1 or entry.get("config_name", "default") == (config or "default"):
-            return entry
-    if not infos:
-        return {}
-    try:
-        by_config = json.loads(infos)
-        entries = list(by_config.values())
-        said = by_config.get(config or "default", entries[0] if len(entries) == 1 else {})
-        return said if isinstance(said, dict) else {}
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise ArchiveError(f"{name}/dataset_infos.json: is no JSON of configurations: {shown(str(error))}") from error
-
-
-def _features_said(said: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Features by name as in JSON; in YAML they are a list of names and types."""
-    found = said.get("features")
-    if isinstance(found, dict):
-        return found
-    features: dict[str, Any] = {}
-    for entry in found if isinstance(found, list) else []:
-        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-            continue
-        kind = entry.get("dtype")
-        if isinstance(kind, dict) and isinstance(described := kind.get("class_label"), dict):
-            features[entry["name"]] = {"_type": "ClassLabel", "names": described.get("names")}
-        elif kind in ("image", "audio"):
-            features[entry["name"]] = {"_type": str(kind).capitalize()}
-    return features
-
-
-def _compare_counts(name: str, said: Mapping[str, Any], placed: Sequence[Placed], report: Report) -> None:
+def _compare_counts(name: str, counts: Mapping[str, int], placed: Sequence[Placed], report: Report) -> None:
     """Tell where a README.md counts other examples than there are."""
-    splits = said.get("splits")
-    listed = splits.values() if isinstance(splits, dict) else splits if isinstance(splits, list) else []
-    for entry in listed:
-        if not isinstance(entry, dict) or not isinstance(expected := entry.get("num_examples"), int):
-            continue
-        found = sum(file.table.num_rows for file in placed if file.split == entry.get("name"))
+    for split, expected in counts.items():
+        found = sum(file.table.num_rows for file in placed if file.split == split)
         if found and found != expected:
-            message = f"{name}: its description counts {expected:,} examples in {entry.get('name')}, found {found:,}"
+            message = f"{name}: its description counts {expected:,} examples in {split}, found {found:,}"
             report(Note(message=message))
 
 
@@ -460,7 +364,7 @@ def _of_hub_address(address: str, config: str | None, report: Report) -> TableFi
         if revision:
             raise ArchiveError(f"{address}: the hub lists Parquet files of no revision; name a single file")
         return _of_hub(name, config, report)
-    if not path.endswith(".parquet"):
+    if not path.lower().endswith(".parquet"):
         raise ArchiveError(f"{address}: expected the name of a .parquet file, or that of the data set alone")
     url = f"{_endpoint()}/datasets/{name}/resolve/{revision or 'main'}/{path}"
     return _single(RemoteFile(url), url, config)

@@ -33,6 +33,7 @@ from functa_store.sources.splits import check_holdout, hold_out_rule, hold_out_s
 _SOUND = ("seconds", "samples", "sample_rate", "channels", "pad", "silence")
 _ARRAYS = ("channels_axis", "axes", "units", "value_range", "missing")
 _IMAGES = ("resolution", "crop", "mode", "background", "max_pixels")
+_DECIDING = ("ClassLabel", "Image", "Audio", "Array2D", "Array3D", "Array4D", "Array5D")
 _SLOW_PAGE = 1 << 24
 _AXES = {"last": -1, "first": 1, "none": None}
 
@@ -268,12 +269,18 @@ def _features(files: TableFiles) -> Mapping[str, Any]:
     for file in files.files:
         for name, said in file.table.features.items():
             place, before = found.setdefault(name, (file.table.place, said))
-            if before != said:
+            if _meaning(before) != _meaning(said):
                 raise ArchiveError(
                     f"{files.name}: column {name!r} is {said!r:.200} in {file.table.place}, but {before!r:.200} in "
                     f"{place}; files of several data sets are in one folder, or --config-name is to name one"
                 )
     return {**files.features, **{name: said for name, (_, said) in found.items()}}
+
+
+def _meaning(said: Any) -> Any:
+    """What decides values of what is said of a column; versions of `datasets` differ in the rest."""
+    kind = said.get("_type") if isinstance(said, dict) else None
+    return [kind, said.get("names"), said.get("shape")] if kind in _DECIDING else None
 
 
 def _splits_of_files(files: TableFiles, options: TableOptions, report: Report) -> tuple[TableFiles, np.ndarray | None]:
@@ -286,7 +293,8 @@ def _splits_of_files(files: TableFiles, options: TableOptions, report: Report) -
         return files, None
     unknown = {w: _count(files.files, w) for w in words if w is None or split_of_word(w) is None}
     if unknown and options.unsplit is None:
-        counts = ", ".join(f"{word or 'files without a split'} ({count:,})" for word, count in unknown.items())
+        nameless = next((file.table.place for file in files.files if file.split is None), "")
+        counts = ", ".join(f"{w or f'files without a split such as {nameless}'} ({n:,})" for w, n in unknown.items())
         raise ArchiveError(
             f"{files.name}: has rows of other splits than train, validation and test: {counts}. Say what becomes of "
             "these by --unsplit leave-out or --unsplit train"

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from converters.tables.columns import DataColumn, is_list
+from converters.tables.bytes_column import PAGE_BYTES
+from converters.tables.columns import DataColumn, is_list, number_type
 from converters.tables.hub_layout import TableFiles
-from converters.tables.parquet_files import PAGE_BYTES, ParquetTable
+from converters.tables.parquet_files import ParquetTable
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Reject
 from functa_store.support.memory import LRUCache
 from functa_store.support.optional import require
 
+_LOOKED_AT = 100
 _GROUP_BYTES = 256 << 20
 """Bytes of row groups of lists that stay in memory."""
 
@@ -84,7 +86,7 @@ class TableArchive:
             digits = number.partition(".")[0]
             start = self._places.get(place)
             row = start + int(digits) if start is not None and digits.isdecimal() else None
-        if row is None or row >= len(self.members):
+        if row is None or row >= len(self.members) or self.members[row] != member:
             raise MemberError("is not in the table")
         return row
 
@@ -130,12 +132,8 @@ class TableArray:
         rows = sum(table.num_rows for table in self._tables)
         if rows == 0:
             raise ArchiveError(f"{files.name}: no examples; every file is empty")
-        try:
-            first = self._rows(0, 1)
-        except MemberError as error:
-            raise ArchiveError(f"{files.name}: the first row of column {name!r} {error}") from error
-        self.dtype = first.dtype
-        self.shape = (rows, *(first.shape[1:] if expected is None else expected))
+        self.dtype = _common_type(self._tables, name)
+        self.shape = (rows, *(self._shape_of_rows(files.name) if expected is None else expected))
         self.chunks = (max(1, int(self._tables[0].group_rows[1])),)
 
     def __getitem__(self, key: slice) -> np.ndarray:
@@ -159,6 +157,19 @@ class TableArray:
                 raise MemberError(f"has the shape {part.shape[1:]}, expected {self.shape[1:]}")
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
+    def _shape_of_rows(self, archive: str) -> tuple[int, ...]:
+        """The shape of the first row that has values."""
+        problem = "is empty"
+        for row in range(min(sum(table.num_rows for table in self._tables), _LOOKED_AT)):
+            try:
+                if (first := self._rows(row, row + 1)).size:
+                    return first.shape[1:]
+            except MemberError as error:
+                problem = str(error)
+        raise ArchiveError(
+            f"{archive}: none of the first rows of column {self._name!r} is an array; the last {problem}"
+        )
+
     def _rows(self, start: int, stop: int) -> np.ndarray:
         """Rows of one row group."""
         file = int(np.searchsorted(self._starts, start, side="right")) - 1
@@ -168,7 +179,27 @@ class TableArray:
             (file, group), lambda: _column(table.read_group(group, [self._name])), lambda found: found.nbytes
         )
         low = start - first - int(table.group_rows[group])
-        return _as_array(values.slice(low, stop - start))
+        return _as_array(values.slice(low, stop - start)).astype(self.dtype, copy=False)
+
+
+def _common_type(tables: Sequence[ParquetTable], name: str) -> np.dtype[Any]:
+    """The type that holds the numbers of every file.
+
+    Raises:
+        ArchiveError: If a file has no such column, or what is not of its kind.
+    """
+    found: dict[np.dtype[Any], str] = {}
+    for table in tables:
+        kind = number_type(table.schema.field(name).type) if name in table.schema.names else None
+        if kind is None:
+            raise ArchiveError(
+                f"{table.place}: has no column {name!r} of lists of numbers, expected one as in other files"
+            )
+        found.setdefault(np.dtype(kind.to_pandas_dtype()), table.place)
+    if len({dtype.kind == "b" for dtype in found}) > 1:
+        kinds = ", ".join(f"{dtype} in {place}" for dtype, place in found.items())
+        raise ArchiveError(f"column {name!r} has truth values in some files and numbers in others: {kinds}")
+    return np.result_type(*found)
 
 
 def _column(table: Any) -> Any:

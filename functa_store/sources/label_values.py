@@ -23,14 +23,20 @@ def named_classes(name: str, values: np.ndarray, names: Sequence[str]) -> Label:
 
     Args:
         name: What errors call the label.
-        values: Numbers of classes, -1 where there is none.
+        values: Numbers of classes, -1 or NaN where there is none.
         names: In the order of numbers.
 
     Raises:
         ArchiveError: If a number has no name.
     """
+    if (
+        values.dtype.kind == "f"
+        and not np.isinf(values).any()
+        and np.array_equal(values, np.rint(values), equal_nan=True)
+    ):
+        values = np.where(np.isnan(values), -1, values).astype(np.int64)  # as of a table in which some are missing
     if values.dtype.kind not in "iub":
-        raise ArchiveError(f"{name}: holds {values.dtype}, but its classes have names")
+        raise ArchiveError(f"{name}: holds {values.dtype}, but its classes have names and are numbered 0, 1, ...")
     values, names = values.astype(np.int64), tuple(map(str, names))
     wrong = values[(values < -1) | (values >= len(names))]
     if len(wrong):

@@ -19,8 +19,11 @@ from functa_store.sources.source import Label, check_source, name_problem
 from functa_store.sources.splits import check_holdout, hold_out_rule, hold_out_share, split_of_word, splits_of_words
 
 _READ_TWICE = 8
-_TIMES = 3
+_TIMES, _READS = 3, 24
 _MOST_IMAGE_CHANNELS = 4
+_GREY_MODES = ("1", "L", "LA", "La")
+_FIRST = 100
+_SAID = ("resolution", "crop", "mode", "background", "channels_axis", "value_range")
 _COLOURS = {1: CHANNELS["grey"], 3: CHANNELS["rgb"], 4: (*CHANNELS["rgb"], "alpha")}
 
 
@@ -51,6 +54,8 @@ class ExampleForm:
             first one of tensors, the last one of arrays, if it has up to four, and none of examples with less than
             three axes.
         value_range: Values that become the features 0 and 1; None takes bytes as they are and expects [0, 1] of floats.
+        size: Pixels per side that all pictures have, if nothing says to resize them.
+        grey_alone: Whether pictures in colour are none, since the first one is grey and nothing says a mode.
     """
 
     resolution: int | None = None
@@ -59,6 +64,8 @@ class ExampleForm:
     background: str = "white"
     channels_axis: str | None = None
     value_range: tuple[float | int, float | int] | None = None
+    size: int | None = None
+    grey_alone: bool = False
 
     def __post_init__(self) -> None:
         if self.resolution is not None and not (isinstance(self.resolution, int) and self.resolution > 0):
@@ -79,11 +86,15 @@ class ExampleForm:
             ArchiveError: If it can be no example, or its axes are not clear.
         """
         if isinstance(first, Image.Image):
-            mode = self.mode or ("grey" if first.mode in ("1", "L", "LA", "La") else "rgb")
+            mode = self.mode or ("grey" if first.mode in _GREY_MODES else "rgb")
             width, height = upright(first).size
             if self.resolution is None and width != height:
                 raise ConfigError(f"pictures of {width} x {height} are not square; say resolution=")
-            return dataclasses.replace(self, mode=mode, resolution=self.resolution or width)
+            size = width if self.resolution is None else None
+            grey_alone = self.mode is None and mode == "grey"
+            return dataclasses.replace(
+                self, mode=mode, resolution=self.resolution or width, size=size, grey_alone=grey_alone
+            )
         array = _as_array(first)
         if self.resolution is not None:
             raise ConfigError("resolution is for pictures, and examples are arrays; resize them in the data set")
@@ -123,7 +134,14 @@ class ExampleForm:
             raise MemberError("is a picture, but the first example is none")
         if image.mode not in READABLE_MODES:
             raise MemberError(f"has colour mode {image.mode}, expected 8-bit grey, RGB or RGBA")
+        if self.grey_alone and image.mode not in _GREY_MODES:
+            raise MemberError(f"is {image.mode}, but the first picture is grey; say mode='rgb' or mode='grey' for all")
         turned = flat(upright(image), self.mode, self.background)
+        if self.size is not None and turned.size != (self.size, self.size):
+            raise MemberError(
+                f"is {turned.size[0]} x {turned.size[1]}, expected {self.size} x {self.size} as the first one; say "
+                "resolution= to resize all"
+            )
         if self.crop == "none" and turned.size[0] != turned.size[1]:
             raise MemberError(f"is {turned.size[0]} x {turned.size[1]}, not square; choose crop='square'")
         return square_pixels(turned, self.resolution, self.crop)
@@ -133,6 +151,7 @@ def _as_array(example: Any) -> np.ndarray:
     """An array or tensor as numpy's."""
     if hasattr(example, "detach"):  # a tensor, which may be on a device
         example = example.detach().cpu()
+        example = example.float() if str(example.dtype) == "torch.bfloat16" else example  # which numpy has not
     array = np.asarray(example)
     if array.dtype.kind not in "biuf" or array.ndim == 0:
         raise MemberError(f"is {type(example).__name__} of {array.dtype}, expected a picture, a tensor or an array")
@@ -268,30 +287,46 @@ class DatasetSource(ArraySource):
             **self.provenance,
             "split": rule,
             "labels_by": dict.fromkeys(self.labels, by),
-            **{key: value for key, value in dataclasses.asdict(decided).items() if value is not None},
+            **{key: getattr(decided, key) for key in _SAID if getattr(decided, key) is not None},
         }
         check_source(self)
 
 
 def _first(name: str, parts: Sequence[Examples], form: ExampleForm) -> tuple[np.ndarray, ExampleForm]:
-    """The values of the first example, and the form that it decides."""
-    try:
-        example, _ = parts[0].read(0)
-        decided = form.decided_by(example)
-        return decided.values(example), decided
-    except (ConfigError, MemberError, ArchiveError) as error:
-        raise type(error)(f"{name}: the first example: {error}") from error
-    except Exception as error:  # of anybody's code
-        raise ArchiveError(f"{name}: the first example cannot be read: {type(error).__name__}: {error}") from error
+    """The values of the first example that can be read, and the form that it decides.
+
+    Raises:
+        ConfigError: If an option must say more.
+        ArchiveError: If none of the first ones can be read.
+    """
+    problem = ""
+    for part in parts:
+        for index in range(min(part.size, _FIRST)):
+            try:
+                example, _ = part.read(index)
+                decided = form.decided_by(example)
+                return decided.values(example), decided
+            except ConfigError as error:
+                raise ConfigError(f"{name}: the first example: {error}") from error
+            except MemberError as error:
+                problem = problem or str(error)
+            except Exception as error:  # of anybody's code
+                problem = problem or f"cannot be read: {type(error).__name__}: {error}"
+    raise ArchiveError(f"{name}: none of the first examples can be learned; the first one {problem}")
 
 
 def _split(name: str, parts: Sequence[Examples], holdout: float | None, published_by: str) -> tuple[np.ndarray, str]:
     words, total = [part.word for part in parts], sum(part.size for part in parts)
+    if holdout is not None and all(split_of_word(word or "") == "train" for word in words):
+        return hold_out_share(total, holdout), f"a share of {holdout:g} held out, evenly"
     if None not in words:
         if holdout is not None:
             raise ConfigError(f"{name}: splits are {published_by}; leave out holdout={holdout}")
         if unknown := [word for word in words if word is not None and split_of_word(word) is None]:
-            raise ConfigError(f"{name}: found the split {unknown[0]!r:.100}, expected train, validation or test")
+            raise ConfigError(
+                f"{name}: found the split {unknown[0]!r:.100}, expected train, validation or test; pass "
+                "those that are meant as a dict by such names"
+            )
         return np.repeat(splits_of_words(map(str, words)), [part.size for part in parts]), published_by
     return hold_out_share(total, holdout), hold_out_rule(share=holdout)
 
@@ -313,7 +348,7 @@ def _check_repeats(name: str, values: ExampleValues) -> None:
     count = values.shape[0]
     for index in sorted({k * count // _READ_TWICE for k in range(_READ_TWICE)}):
         try:
-            first, *again = [values.read(index) for _ in range(_TIMES)]
+            first, *again = [values.read(index) for _ in range(max(_TIMES, _READS // count))]
         except Exception:  # the survey says why
             continue
         if not all(np.array_equal(first, other, equal_nan=first.dtype.kind == "f") for other in again):

@@ -1,6 +1,8 @@
 """Data sets of the library datasets of Hugging Face as a source."""
 
+import dataclasses
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +69,12 @@ def from_huggingface(
     if not by_split:
         raise ArchiveError("found a DatasetDict without splits, expected one or more")
     for one in by_split.values():
+        if isinstance(one, str | os.PathLike):
+            raise ArchiveError(
+                f"found the path {os.fspath(one)!r:.200}, expected a datasets.Dataset or DatasetDict: open it by "
+                "datasets.load_from_disk(PATH), if save_to_disk wrote it; functa convert huggingface reads .parquet "
+                "files"
+            )
         if not (hasattr(one, "features") and hasattr(one, "with_format") and hasattr(one, "__len__")):
             why = why_no_source(one) or f"found {type(one).__name__}, expected a functa_store.Source"
             raise ArchiveError(why.replace("a functa_store.Source", "a datasets.Dataset or DatasetDict"))
@@ -87,6 +95,9 @@ def from_huggingface(
         )
     plain = {word: one.select_columns([chosen]).with_format(None) for word, one in by_split.items()}
     is_image = type(feature).__name__ == "Image"
+    if is_image and not feature.decode:
+        decoding = dataclasses.replace(feature, decode=True)
+        plain = {word: one.cast_column(chosen, decoding) for word, one in plain.items()}
     parts = [
         Examples(word, functools.partial(_table_example, one, chosen, None if is_image else _dtype(feature)), len(one))
         for word, one in plain.items()
@@ -116,12 +127,18 @@ def from_huggingface(
     )
 
 
-_LISTS = ("Array2D", "Array3D", "Sequence", "List", "LargeList")
+_LISTS = ("Array2D", "Array3D", "Array4D", "Array5D", "Sequence", "List", "LargeList")
+_NUMBERS = ("int", "uint", "float", "bool")
 
 
 def _data_column(name: str, features: Mapping[str, Any]) -> str:
     for kinds in (("Image", "Audio"), _LISTS):
-        likely = [key for key, feature in features.items() if type(feature).__name__ in kinds]
+        likely = [
+            key
+            for key, feature in features.items()
+            if type(feature).__name__ in kinds
+            and (kinds is not _LISTS or str(_dtype(feature)).rstrip("0123456789") in _NUMBERS)
+        ]
         if len(likely) == 1:
             return likely[0]
         if likely:

@@ -158,8 +158,6 @@ def from_tfds(
     order = {"train": 0, "validation": 1, "test": 2}
     parts = sorted(parts, key=lambda part: order.get(part.word or "", len(order)))
     by = f"published by TensorFlow Datasets ({', '.join(sorted(str(part.word) for part in parts))})"
-    if holdout is not None and [part.word for part in parts] == ["train"]:
-        parts = [parts[0]._replace(word=None)]
     return DatasetSource(
         parts,
         ExampleForm(

@@ -15,6 +15,7 @@ from functa_store.sources.recognise import why_no_source
 from functa_store.sources.source import Source
 
 _MOST_TARGETS = 256
+_FIRST = 100
 
 
 def from_torch(
@@ -69,7 +70,7 @@ def from_torch(
         raise ArchiveError("found no data sets, expected one, or several by split")
     for one in by_split.values():
         _check_map_style(one)
-    first = next(iter(by_split.values()))
+    first = next((one for one in by_split.values() if len(one)), next(iter(by_split.values())))
     name = name or type(_innermost(first)).__name__
     names = classes if classes is not None else _classes_of(name, list(by_split.values()))
     chosen = column if column is not None else _data_key(name, first)
@@ -122,6 +123,8 @@ def _check_map_style(dataset: Any) -> None:
     if isinstance(dataset, str | bytes) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         why = (why_no_source(dataset) or "").replace("a functa_store.Source", "examples by number")
         raise ArchiveError(why)
+    if any(made_from.__name__ == "IterableDataset" for made_from in type(dataset).__mro__):  # some have a length
+        raise ArchiveError((why_no_source(dataset) or "").replace("a functa_store.Source", "examples by number"))
     if hasattr(dataset, "shape") or hasattr(dataset, "columns"):  # an array, a tensor or a table
         raise ArchiveError((why_no_source(dataset) or "").replace("a functa_store.Source", "a data set"))
     try:
@@ -140,24 +143,36 @@ def _innermost(dataset: Any) -> Any:
 
 
 def _classes_of(name: str, datasets: Sequence[Any]) -> tuple[str, ...] | None:
-    found = []
-    for dataset in datasets:
-        names = getattr(dataset, "classes", getattr(_innermost(dataset), "classes", None))
-        is_list = isinstance(names, list | tuple) and names and all(isinstance(text, str) for text in names)
-        found.append(tuple(map(str, names or ())) if is_list else None)
+    found = [_class_names(name, dataset) for dataset in datasets]
     if len(set(found)) > 1:
-        raise ArchiveError(f"{name}: classes of the splits are called differently: {found!r:.300}; say classes=")
+        raise ArchiveError(f"{name}: classes of its data sets are called differently: {found!r:.300}; say classes=")
     return found[0]
+
+
+def _class_names(name: str, dataset: Any) -> tuple[str, ...] | None:
+    """What a data set calls classes, or the one or several that it takes its examples from."""
+    names = getattr(dataset, "classes", getattr(_innermost(dataset), "classes", None))
+    if isinstance(names, list | tuple) and names and all(isinstance(text, str) for text in names):
+        return tuple(map(str, names))
+    parts = getattr(_innermost(dataset), "datasets", None)  # of PyTorch's ConcatDataset
+    if names is None and isinstance(parts, list | tuple) and parts and hasattr(parts[0], "__getitem__"):
+        return _classes_of(name, parts)
+    return None
 
 
 def _data_key(name: str, dataset: Any) -> str | int | None:
     """Where the data of an example is; None if that is all of it."""
+    problem = ""
     if not len(dataset):
         return None
-    try:
-        example = dataset[0]
-    except Exception as error:  # of anybody's code
-        raise ArchiveError(f"{name}: the first example cannot be read: {type(error).__name__}: {error}") from error
+    for index in range(min(len(dataset), _FIRST)):
+        try:
+            example = dataset[index]
+            break
+        except Exception as error:  # of anybody's code
+            problem = f"{type(error).__name__}: {error}"
+    else:
+        raise ArchiveError(f"{name}: none of the first examples can be read; the last one raises {problem}")
     if isinstance(example, tuple | list):
         return 0
     if not isinstance(example, Mapping):
@@ -194,6 +209,8 @@ def _example(dataset: Any, key: str | int | None, index: int) -> tuple[Any, Mapp
         for k, value in enumerate(found)
         if k != (key if not isinstance(key, int) or key >= 0 else len(found) + key)
     ]
+    if len(rest) == 1 and _shape(rest[0]) == (1,):  # as MedMNIST has it
+        rest = [rest[0][0]]
     for k, value in enumerate(rest):
         known |= _scalars(
             _CLASS if len(rest) == 1 else f"target_{k}", value, getattr(_innermost(dataset), "attr_names", None)
@@ -208,15 +225,15 @@ def _scalars(name: str, value: Any, parts: Sequence[str] | None = None) -> dict[
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
     if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist() if value.size <= _MOST_TARGETS and value.ndim <= 1 else _TooMuch()
+        value = value.tolist() if value.size <= _MOST_TARGETS and value.ndim <= 1 else _Other()
     if isinstance(value, list | tuple):
         if len(value) > _MOST_TARGETS or not all(isinstance(part, int | float | str | None) for part in value):
-            return {name: _TooMuch()}
+            return {name: _Other()}
         if len(names := [text for text in parts or () if text]) == len(value):  # CelebA's has an empty one, too
             return dict(zip(names, value, strict=True))
         return {f"{name}_{k}": part for k, part in enumerate(value)}
-    return {name: value if isinstance(value, int | float | str | None) else _TooMuch()}
+    return {name: value if isinstance(value, int | float | str | None) else _Other()}
 
 
-class _TooMuch:
+class _Other:
     """A target that is no number and no text, such as a mask or boxes; kept as that alone."""

@@ -138,3 +138,17 @@ def test_values_across_blocks_of_snappy_are_read_alone(tmp_path):
     assert column._places
     column._read_page = None  # which would unpack all of the page
     assert [column.read(k, LRUCache(0)) for k in range(8)] == content
+
+
+def test_a_place_that_is_known_is_compared_with_what_lies_there(tmp_path):
+    """What is not compressed is read where it lies; the length before it must still be its own."""
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"x": [b"abcd", b"efgh"]}), path, compression="none", use_dictionary=False)
+    column = ParquetTable(RandomFile(str(path)), "t").values("x")
+    assert [column.read(row, LRUCache(0)) for row in (0, 1)] == [b"abcd", b"efgh"]
+    data = path.read_bytes()
+    assert data.count(b"\4\0\0\0abcd") == 1
+    path.write_bytes(data.replace(b"\4\0\0\0abcd", b"\3\0\0\0abcd"))
+    column._file = RandomFile(str(path))
+    with pytest.raises(MemberError, match="page"):
+        column.read(0, LRUCache(0))

@@ -79,5 +79,40 @@ def test_what_cannot_be_taken_is_named():
     other = table.select_columns(["image"]).rename_column("image", "other")
     with pytest.raises(functa_store.ConfigError, match="several columns could be the data: image, other"):
         functa_store.from_huggingface(datasets.concatenate_datasets([table, other], axis=1))
-    with pytest.raises(functa_store.ArchiveError, match=r"found the path 'pets', expected a datasets.Dataset"):
+    with pytest.raises(functa_store.ArchiveError, match=r"load_from_disk\(PATH\)"):
         functa_store.from_huggingface("pets")
+    with pytest.raises(functa_store.ConfigError, match=r"found the split 'unsupervised'.*pass those that are meant"):
+        functa_store.from_huggingface(datasets.DatasetDict({"train": table, "unsupervised": table}))
+
+
+def test_pictures_that_are_not_decoded_are():
+    table = pets(range(6)).cast_column("image", datasets.Image(decode=False))
+    source = functa_store.from_huggingface(table)
+    assert np.array_equal([source.read(k) for k in range(6)], PIXELS[:6])
+
+
+def test_a_first_row_without_a_picture_is_a_reject():
+    pictures = [None, *map(Image.fromarray, PIXELS[1:6])]
+    table = datasets.Dataset.from_dict({"image": pictures}, features=datasets.Features({"image": datasets.Image()}))
+    source = functa_store.from_huggingface(table, max_rejects=0.2)
+    assert [reject.member for reject in source.rejects] == ["0"]
+    assert np.array_equal(source.read(0), PIXELS[1])
+
+
+def test_lists_of_texts_are_no_arrays():
+    table = datasets.Dataset.from_dict({"tags": [["a", "b"]] * 10, "curve": [[0.0, 0.5, 1.0]] * 10})
+    np.testing.assert_array_equal(functa_store.from_huggingface(table).read(3)[:, 0], [0.0, 0.5, 1.0])
+
+
+def test_arrays_may_have_four_axes():
+    values = np.random.default_rng(0).random((10, 3, 2, 4, 2)).astype(np.float32)
+    features = datasets.Features({"field": datasets.Array4D((3, 2, 4, 2), "float32")})
+    table = datasets.Dataset.from_dict({"field": values.tolist()}, features=features)
+    source = functa_store.from_huggingface(table, channels_axis="last")
+    np.testing.assert_array_equal(source.read(7), values[7])
+
+
+def test_a_share_of_the_only_split_is_held_out_if_asked():
+    """`load_dataset` gives a DatasetDict, also where there is "train" alone."""
+    source = functa_store.from_huggingface(datasets.DatasetDict({"train": pets(range(8))}), holdout=0.25)
+    assert np.flatnonzero(source.split == "test").tolist() == [3, 7]

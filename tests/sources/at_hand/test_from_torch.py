@@ -180,6 +180,128 @@ def test_what_is_no_map_style_data_set_is_named():
         functa_store.from_torch(functa_store.from_torch(Pets()))
 
 
+class Joined:
+    """As torch.utils.data.ConcatDataset."""
+
+    def __init__(self, *datasets):
+        self.datasets = list(datasets)
+
+    def __len__(self):
+        return sum(map(len, self.datasets))
+
+    def __getitem__(self, k):
+        for dataset in self.datasets:
+            if k < len(dataset):
+                return dataset[k]
+            k -= len(dataset)
+        raise IndexError(k)
+
+
+def test_joined_data_sets_have_the_names_of_classes_of_their_parts():
+    """The same number of two data sets must be the same class."""
+    dogs_first = Pets(10)
+    dogs_first.classes = ["dog", "cat"]
+    for joined in (Joined(Pets(10), Pets(10)), Joined(Some(Pets(), range(10)), Pets(10)), Some(Joined(Pets()), [0, 1])):
+        assert functa_store.from_torch(joined).labels["class"].names == ("cat", "dog")
+    with pytest.raises(functa_store.ArchiveError, match="classes of its data sets are called differently"):
+        functa_store.from_torch(Joined(Pets(10), dogs_first))
+    named = functa_store.from_torch(Joined(Pets(10), dogs_first), classes=["a", "b"])
+    assert named.labels["class"].names == ("a", "b")
+
+
+def test_pictures_of_another_size_are_rejects_unless_all_are_resized():
+    def double_5(image):
+        is_fifth = np.array_equal(np.asarray(image), PIXELS[5])
+        return image.resize((16, 16)) if is_fifth else image
+
+    source = functa_store.from_torch(Pets(change=double_5), max_rejects=0.1)
+    assert [(reject.member, "is 16 x 16, expected 8 x 8" in reject.reason) for reject in source.rejects] == [
+        ("5", True)
+    ]
+    assert functa_store.from_torch(Pets(change=double_5), resolution=8).rejects == []
+
+
+def test_colours_are_not_lost_to_a_first_picture_that_is_grey():
+    pictures = [Image.fromarray(PIXELS[0]).convert("L"), *map(Image.fromarray, PIXELS[1:])]
+    with pytest.raises(functa_store.TooManyRejectsError, match="is RGB, but the first picture is grey; say mode="):
+        functa_store.from_torch(pictures)
+    source = functa_store.from_torch(pictures, mode="rgb")
+    assert np.array_equal(source.read(1), PIXELS[1])
+    assert functa_store.from_torch(pictures, mode="grey").features.channels == ("grey",)
+    assert functa_store.from_torch(pictures[::-1]).features.channels == ("red", "green", "blue")
+
+
+@pytest.mark.parametrize("is_pair", [True, False])
+def test_a_first_example_that_cannot_be_read_is_a_reject(is_pair):
+    class Torn:
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, k):
+            if k == 0:
+                raise OSError("the disk is gone")
+            return (Image.fromarray(PIXELS[k]), k % 2) if is_pair else Image.fromarray(PIXELS[k])
+
+    source = functa_store.from_torch(Torn(), max_rejects=0.1)
+    assert [reject.member for reject in source.rejects] == ["0"]
+    assert np.array_equal(source.read(0), PIXELS[1])
+    with pytest.raises(functa_store.ArchiveError, match=r"none of the first examples can be learned.*NoneType"):
+        functa_store.from_torch([None] * 3)
+
+
+def test_a_target_in_an_array_of_one_is_a_class():
+    """MedMNIST gives numpy.array([number]); some give floats."""
+    for target in (lambda k: np.array([k % 2]), lambda k: np.float32(k % 2), lambda k: np.array([k % 2], np.float32)):
+        label = functa_store.from_torch(Pets(target=target)).labels["class"]
+        assert label.names == ("cat", "dog")
+        assert label.values.tolist() == [0, 1] * 10
+    with pytest.raises(functa_store.ArchiveError, match="holds float64, but its classes have names"):
+        functa_store.from_torch(Pets(target=lambda k: k / 2))
+
+
+def test_a_share_is_held_out_where_train_is_all_there_is():
+    source = functa_store.from_torch({"train": Pets()}, holdout=0.25)
+    assert np.flatnonzero(source.split == "test").tolist() == [3, 7, 11, 15, 19]
+    assert source.ids[0] == "train/0"
+    assert source.provenance["split"] == "a share of 0.25 held out, evenly"
+    with pytest.raises(functa_store.ConfigError, match="leave out holdout"):
+        functa_store.from_torch({"train": Pets(), "test": Pets()}, holdout=0.25)
+
+
+def test_a_split_without_examples_says_nothing_of_the_others():
+    with pytest.raises(functa_store.ArchiveError, match="none of 20 examples is in the split 'train'"):
+        functa_store.from_torch({"train": Pets(0), "test": Pets()})
+    source = functa_store.from_torch({"val": Pets(0), "train": Pets()})
+    assert source.labels["class"].names == ("cat", "dog")
+
+
+def test_few_examples_are_read_more_often():
+    """Of two that are turned at random, three readings are the same once in sixteen times."""
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        with pytest.raises(functa_store.ArchiveError, match="differs when it is read again"):
+            functa_store.from_torch(Pets(2, change=lambda image: image.rotate(180 * int(random.integers(2)))))
+
+
+@pytest.mark.slow  # imports torch
+def test_streams_and_types_of_torch_alone():
+    torch = pytest.importorskip("torch")
+
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter([])
+
+        def __len__(self):
+            return 3
+
+    for stream in (Stream(), torch.utils.data.ChainDataset([Stream()])):
+        with pytest.raises(functa_store.ArchiveError, match=r"it has no examples by number; pass .*map-style one"):
+            functa_store.from_torch(stream)
+    halves = [torch.full((3, 4, 4), k / 16).to(torch.bfloat16) for k in range(16)]
+    source = functa_store.from_torch(halves)
+    assert (source.read(5).dtype, source.read(5).max(), source.read(5).min()) == (np.float32, 5 / 16, 5 / 16)
+
+
 @pytest.mark.slow
 def test_a_functaset_is_repaired_by_the_same_data_set_alone(tmp_path):
     network = functa_store.NetworkConfig(width=8, depth=2, modulation_dim=4)

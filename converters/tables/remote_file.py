@@ -1,0 +1,73 @@
+"""Files that are read at any offset: a protocol, and one on a web server, read by ranges."""
+
+from typing import Protocol, runtime_checkable
+from urllib.parse import unquote
+
+from converters.archives.plain_files import shown
+from functa_store.errors import ArchiveError, FunctaStoreError, MemberError
+from functa_store.store.storage.objects import open_objects
+from functa_store.support.redaction import redacted
+
+
+@runtime_checkable
+class RandomAccess(Protocol):
+    """What is read at any offset: a `RandomFile` or a `RemoteFile`."""
+
+    name: str
+    size: int
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Exactly `count` bytes; raises MemberError if they cannot be had."""
+        ...
+
+
+class RemoteFile:
+    """A file on a web server, read by ranges; requests are repeated where the network fails.
+
+    Redirects are followed where they lead to public servers, as those of the Hugging Face hub do.
+
+    Args:
+        url: Its address, without credentials; of queries, the hub's "?download=true" is left out.
+
+    Attributes:
+        path: The address.
+        name: The last part of it.
+        size: Bytes of the file.
+
+    Raises:
+        ArchiveError: If it is not there, or the server does not say how long it is.
+    """
+
+    def __init__(self, url: str) -> None:
+        url = url.removesuffix("?download=true")
+        if "?" in url or "#" in url:
+            raise ArchiveError(
+                f"{redacted(url)}: has a query or a fragment, of which a file that is read again and again has none; "
+                "name the file without it, or fetch it first"
+            )
+        # The client for servers encodes what it is given: of an address that is encoded already, "%" would be, too.
+        folder, _, self._key = unquote(url).rpartition("/")
+        self.path, self.name = redacted(url), self._key
+        try:
+            self._objects = open_objects(folder)
+            size = self._objects.size(self._key) if self._key else None
+        except (FunctaStoreError, FileNotFoundError) as error:
+            raise ArchiveError(f"{self.path}: cannot be reached: {error}") from error
+        if size is None:
+            raise ArchiveError(f"{self.path}: the server has no such file")
+        self.size = size
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Exactly `count` bytes.
+
+        Raises:
+            MemberError: If the server does not give them.
+        """
+        if offset + count > self.size:
+            raise MemberError(f"reaches to byte {offset + count}, but the file ends at {self.size}: truncated")
+        if count == 0:
+            return b""
+        try:
+            return bytes(self._objects.read_ranges(self._key, [offset], [count])[0])
+        except (FunctaStoreError, FileNotFoundError) as error:
+            raise MemberError(f"cannot be fetched: {shown(str(error))}") from error
