@@ -242,7 +242,7 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
     return {
         "origin": origin(source),
         "examples": counts(source.split),
-        "classes": {name: found for name, label in source.labels.items() if (found := class_counts(label))},
+        "classes": {name: found for name, label in source.labels.items() if (found := class_counts(name, label))},
         "resolution": list(source.domain.resolution),
         "base_parameters": parameters,
         "modulation_size": network.modulation_size,

@@ -22,6 +22,9 @@ MOST_NAME_BYTES = 200
 LABEL_DTYPES = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)))
 LABEL_DTYPES += ("float16", "float32", "float64")
 
+CLASS = "class"
+"""What a label is called whose integers are classes, named or not."""
+
 _NUM_NAMED = 5
 _MOST_CHARACTERS = 1000
 
@@ -245,10 +248,11 @@ def origin(source: Source) -> str:
     parts = [f"splits {split_rule(source.provenance) or 'of the source'}: {counted}"]
     by, plain = source.provenance.get("labels_by", {}), []
     for name, label in source.labels.items():
-        if not (classes := class_counts(label)):
+        if not (classes := class_counts(name, label)):
             plain.append(name)
             continue
-        few = ", ".join(f"{count:,} {text}" for text, count in list(classes.items())[:_MOST_CLASSES])
+        of = "" if label.names else "of "
+        few = ", ".join(f"{count:,} {of}{text}" for text, count in list(classes.items())[:_MOST_CLASSES])
         more = f" and {len(classes) - _MOST_CLASSES} other classes" if len(classes) > _MOST_CLASSES else ""
         parts.append(f"label {name}{f' by {by[name]}' if name in by else ''}: {few}{more}")
     return "; ".join(parts + [f"label{'s' if ',' in told else ''} {told}" for told in labels_by(plain, by)])
@@ -282,10 +286,15 @@ def counts(values: np.ndarray) -> dict[str, int]:
     return {str(name): int(number) for name, number in zip(names, numbers, strict=True)}
 
 
-def class_counts(label: Label) -> dict[str, int]:
-    """Examples of each class by its name; none for labels that are no classes."""
-    if label.names is None:
+def class_counts(name: str, label: Label) -> dict[str, int]:
+    """Examples of each class by its name, or by its number where a label is called `class` and its numbers have none.
+
+    None for labels that are no classes.
+    """
+    if label.names is None and (name != CLASS or label.values.dtype.kind not in "iu"):
         return {}
     numbers, found = np.unique(label.values, return_counts=True)
     occurring = dict(zip(numbers.tolist(), found.tolist(), strict=True))
-    return {name: occurring.get(number, 0) for number, name in enumerate(label.names)}
+    if label.names is None:
+        return {str(number): count for number, count in occurring.items()}
+    return {text: occurring.get(number, 0) for number, text in enumerate(label.names)}

@@ -10,6 +10,7 @@ from functa_store.sources.source import (
     Reject,
     Source,
     check_rejects,
+    class_counts,
     origin,
 )
 from functa_store.sources.splits import hold_out_every, hold_out_last
@@ -71,6 +72,14 @@ def test_where_splits_and_labels_come_from_is_said_with_their_counts():
     assert "splits published by folders (a, b): 2 test, 18 train; label kind by folders: 15 cat" in origin(source)
     source.provenance |= {"split": "last", "split_rule": "last tenth of the times held out"}
     assert origin(source).startswith("splits last tenth of the times held out: 2 test, 18 train; label kind")
+
+
+def test_classes_that_are_numbers_alone_are_counted_by_them():
+    digits = np.arange(20) % 3 + 5
+    source = ArraySource(VALUES, labels={"class": digits, "age": np.arange(20)})
+    assert "; label class: 7 of 5, 7 of 6, 6 of 7; label age" in origin(source)
+    assert class_counts("class", source.labels["class"]) == {"5": 7, "6": 7, "7": 6}
+    assert class_counts("class", Label(values=np.linspace(0, 1, 20))) == {}
 
 
 def test_labels_of_one_giver_are_named_together():
