@@ -34,8 +34,8 @@ from functa_store.learn.devices import use_all_cores
 from functa_store.learn.fit import FittedExamples, fit_examples
 from functa_store.learn.inner_loop import Steps
 from functa_store.learn.meta_learn import meta_learn
-from functa_store.learn.observers import COLOUR
 from functa_store.learn.outer_loop import Base
+from functa_store.learn.ray_observer import COLOUR
 from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.nets.siren import to_weights

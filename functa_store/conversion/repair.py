@@ -17,7 +17,8 @@ from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.learn.devices import use_all_cores
 from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import Steps, reconstruction_error
-from functa_store.learn.observers import num_step_rows, observer_of
+from functa_store.learn.observer import num_step_rows
+from functa_store.learn.observers import observer_of
 from functa_store.learn.tiling import tile_rows
 from functa_store.learn.tuning import ReadyFit
 from functa_store.nets.siren import network_of

@@ -31,6 +31,7 @@ from functa_store.learn.devices import (
     over_devices,
     timed,
 )
+from functa_store.learn.grid_observers import CellObserver, with_same_cells
 from functa_store.learn.inner_loop import (
     Steps,
     Target,
@@ -40,7 +41,8 @@ from functa_store.learn.inner_loop import (
     steps_of_cells,
     weigh_ones,
 )
-from functa_store.learn.observers import CellObserver, Observer, num_step_rows, observer_of, with_same_cells
+from functa_store.learn.observer import Observer, num_step_rows
+from functa_store.learn.observers import observer_of
 from functa_store.learn.scores import in_order, score
 from functa_store.learn.tiling import (
     Projection,

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Float32, Int
 
 from functa_store.config import BaseDtype, ConvertConfig, MatmulPrecision, OuterLoopConfig
 from functa_store.learn.devices import each, over_devices
+from functa_store.learn.grid_observers import with_same_cells
 from functa_store.learn.inner_loop import (
     Predict,
     Target,
@@ -30,7 +31,7 @@ from functa_store.learn.inner_loop import (
     reconstruction_error,
     weigh_ones,
 )
-from functa_store.learn.observers import Observer, with_same_cells
+from functa_store.learn.observer import Observer
 from functa_store.learn.tiling import Projection, tile_rows
 from functa_store.nets.siren import init_siren
 

@@ -14,8 +14,9 @@ from functa_store.domains.domain import network_inputs
 from functa_store.domains.sphere import SphereGrid
 from functa_store.errors import ConfigError
 from functa_store.learn.fit import Fit, fit_examples
+from functa_store.learn.grid_observers import with_same_cells
 from functa_store.learn.inner_loop import error_and_gradient, extend
-from functa_store.learn.observers import observer_of, with_same_cells
+from functa_store.learn.observers import observer_of
 from functa_store.learn.outer_loop import LearnState, init_learnable, make_optimizer, make_outer_step
 from functa_store.nets.siren import network_of, to_weights
 from functa_store.sources.batch_reader import BatchReader

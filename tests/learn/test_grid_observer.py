@@ -11,8 +11,9 @@ from functa_store.domains.sphere import SphereGrid
 from functa_store.errors import MemberError
 from functa_store.learn import tiling as projection_module
 from functa_store.learn.fit import Fit, fit_examples
+from functa_store.learn.grid_observers import GridObserver
 from functa_store.learn.inner_loop import extend
-from functa_store.learn.observers import GridObserver, normalized
+from functa_store.learn.observer import normalized
 from functa_store.learn.outer_loop import init_learnable
 from functa_store.learn.scores import SCORES
 from functa_store.nets.siren import to_weights

@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 from functa_store.config import NetworkConfig
+from functa_store.learn.grid_observers import Points, at_points
 from functa_store.learn.inner_loop import (
     Steps,
     Target,
@@ -16,7 +17,6 @@ from functa_store.learn.inner_loop import (
     extend,
     reconstruction_error,
 )
-from functa_store.learn.observers import Points, at_points
 from functa_store.learn.outer_loop import Learnable, loss_after_inner_loop
 from functa_store.nets.siren import init_siren, to_weights
 from tests.reference import ReferenceSiren

@@ -17,13 +17,9 @@ from functa_store.config import (
 )
 from functa_store.domains.cells import CellGrid
 from functa_store.learn.devices import temporary_bytes
+from functa_store.learn.grid_observers import GridObserver, Points, at_points
 from functa_store.learn.inner_loop import Target
-from functa_store.learn.observers import (
-    GridObserver,
-    Points,
-    at_points,
-    sample_points,
-)
+from functa_store.learn.observer import sample_points
 from functa_store.learn.outer_loop import (
     LOWEST_RATE,
     LearnState,

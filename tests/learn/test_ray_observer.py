@@ -13,7 +13,8 @@ from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.domains.scene import Lens, SceneVolume, camera_rays, orbit
 from functa_store.learn.fit import Fit
 from functa_store.learn.inner_loop import error_and_gradient, extend, reconstruction_error
-from functa_store.learn.observers import RayObserver, Rays, observer_of
+from functa_store.learn.observers import observer_of
+from functa_store.learn.ray_observer import RayObserver, Rays
 from functa_store.learn.tiling import strided
 from functa_store.nets.siren import init_siren
 from functa_store.sources.features import FeatureSpec
