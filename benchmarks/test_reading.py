@@ -64,6 +64,7 @@ def test_formats_are_compared_and_those_that_cannot_be_are_named(tmp_path, monke
     assert [row["name"] for row in found["cold"]] == list(cold.SIDES)
 
 
+@pytest.mark.slow
 def test_a_functaset_opens_without_jax_in_a_fresh_process(tmp_path, monkeypatch):
     found = run(opening, tmp_path, monkeypatch, "--examples", "64", "--size", "16", "--batch", "8")
     assert found["warm"]["milliseconds"] > 0

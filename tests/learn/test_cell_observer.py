@@ -1,7 +1,5 @@
 """Grids of modulations while learning and fitting: points in runs of cells are the network's points."""
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,16 +36,10 @@ def network(name, **changes):
     return NetworkConfig(**({"width": 8, "depth": 3, "w0": 5.0} | spatial | changes))
 
 
-QUICK = {("even", "nearest", 7)}
-
-
-def of_runs():
-    """All of them; those that are not quick are slow."""
-    for case in itertools.product(DOMAINS, ("nearest", "linear"), (7, 1000)):
-        yield pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
-
-
-@pytest.mark.parametrize(("name", "lookup", "tile"), list(of_runs()))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DOMAINS)
+@pytest.mark.parametrize("lookup", ["nearest", "linear"])
+@pytest.mark.parametrize("tile", [7, 1000])
 def test_runs_of_cells_give_the_error_and_gradient_of_the_network_at_its_points(name, lookup, tile):
     domain, config = DOMAINS[name], network(name, lookup=lookup, map_kernel=3)
     graph, learnable = init_learnable(ConvertConfig(network=config), network_inputs(domain, config), 2, domain.closed)

@@ -85,6 +85,7 @@ def test_a_view_is_the_decoded_field_summed_along_rays(fs, num_samples):
     assert seen.opacity.max() > 0.1
 
 
+@pytest.mark.slow
 def test_a_larger_view_is_made_of_the_same_tiles(fs, monkeypatch):
     """Rows of a view are those of one that fits into one call."""
     monkeypatch.setattr(rendering, "RAY_TILES_PER_CALL", 2)

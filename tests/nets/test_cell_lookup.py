@@ -54,6 +54,7 @@ def plainly(grid, blended, closed, fraction):
     return [point for point in points if point[2] > 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("blended", [False, True])
 @pytest.mark.parametrize("closes", [False, True])
@@ -71,6 +72,7 @@ def test_candidates_are_those_of_plain_arithmetic(grid, blended, closes):
             np.testing.assert_allclose(np.sum(found.weights[k]), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blended", [False, True])
 def test_points_of_a_group_have_the_same_candidates(blended):
     _, lookup = lookup_of((3, 5), "linear" if blended else "nearest", (False, True))
@@ -111,16 +113,10 @@ def in_numpy(network, weights, modulation, fraction, closed):
     return total + 0.5
 
 
-QUICK = {((3, 5), "linear", 3)}
-
-
-def of_networks():
-    """All of them; those that are not quick are slow."""
-    for case in itertools.product([(3, 5), (4, 4, 4)], ("nearest", "linear"), (1, 3)):
-        yield pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
-
-
-@pytest.mark.parametrize(("grid", "lookup", "kernel"), list(of_networks()))
+@pytest.mark.slow
+@pytest.mark.parametrize("grid", [(3, 5), (4, 4, 4)])
+@pytest.mark.parametrize("lookup", ["nearest", "linear"])
+@pytest.mark.parametrize("kernel", [1, 3])
 def test_a_network_with_a_grid_of_modulations_is_its_definition(grid, lookup, kernel):
     closed = (False, True, False)[: len(grid)]
     network, _ = lookup_of(grid, lookup, closed, kernel)

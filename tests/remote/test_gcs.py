@@ -14,6 +14,7 @@ from tests.remote.conftest import again, read_objects
 from tests.store.conftest import make_contents, make_values, read_all, write_shards
 
 
+@pytest.mark.slow
 def test_a_store_in_google_cloud_storage_is_that_of_a_disk(gcs, local):
     write_shards(gcs, make_contents())
     assert read_objects(gcs) == read_all(local)

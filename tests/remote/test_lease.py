@@ -87,6 +87,7 @@ def test_who_lost_the_store_notices_when_renewing(s3):
     assert lease_of(s3) == b"other 1"
 
 
+@pytest.mark.slow
 def test_who_stood_still_and_lost_the_store_cannot_write(bucket, monkeypatch):
     """It must notice before its first write, not at its next renewal."""
     with monkeypatch.context() as patch:
@@ -104,6 +105,7 @@ def test_who_stood_still_and_lost_the_store_cannot_write(bucket, monkeypatch):
         first.__exit__(None, None, None)
 
 
+@pytest.mark.slow
 def test_who_stood_still_and_lost_nothing_goes_on(memory, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(claim, "RENEWALS", 0.01)

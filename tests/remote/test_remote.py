@@ -65,6 +65,7 @@ def test_a_network_that_fails_loses_nothing(faults, seed, s3_port, url, local, m
             assert (proxy.counts[kind] >= 5) == (getattr(faults, kind) > 0), kind
 
 
+@pytest.mark.slow
 def test_an_unfinished_store_is_that_of_its_finished_examples(bucket):
     with pytest.raises(KeyboardInterrupt):
         write_shards(bucket, make_contents(), stop_before=2)

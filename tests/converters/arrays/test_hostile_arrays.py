@@ -582,6 +582,7 @@ def zeros_of_zlib(num_bytes=300 << 20):
     return b"".join([packer.compress(bytes(1 << 20)) for _ in range(num_bytes >> 20)]) + packer.flush()
 
 
+@pytest.mark.slow
 def test_a_chunk_of_hdf5_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path):
     packed = zeros_of_zlib()
 
@@ -709,6 +710,7 @@ def damage_last_heap(path):
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_no_heap_behind_netcdf_is_read_unchecked(tmp_path):
     """HDF5 stands still in a damaged one, and so this is tried in another process, which can be killed."""
     weather().to_netcdf(tmp_path / "a.nc", engine="h5netcdf")

@@ -477,6 +477,7 @@ def test_pipes_devices_and_dangling_links_are_refused_at_once(write, tmp_path):
         open_climate(tmp_path / "fields.zarr")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CLIMATE.exists(), reason="needs the shared data")
 @pytest.mark.parametrize(
     ("file", "options", "expected"),

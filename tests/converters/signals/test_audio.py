@@ -245,6 +245,7 @@ def test_a_store_says_how_its_archive_was_read(pack, files, options):
     np.testing.assert_array_equal(again.read(5), source.read(5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "wanted"), [(44100, 16000), (8000, 48000), (44100, 44099), (7, 3), (3, 1000), (1000, 3)]
 )

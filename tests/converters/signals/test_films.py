@@ -95,6 +95,7 @@ def test_what_a_film_says_of_itself_decides_and_not_its_name(pack, codec):
     assert source.ids == [f"{name}#0" for name in files]
 
 
+@pytest.mark.slow
 def test_a_film_whose_samples_are_in_another_file_is_not_followed(tmp_path):
     """A data reference of QuickTime names a file, by an alias or a URL."""
     data = film()
@@ -129,6 +130,7 @@ def test_tables_that_promise_billions_of_samples_are_refused_before_they_are_kep
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
 
 
+@pytest.mark.slow
 def test_a_promise_of_samples_is_found_wherever_it_is():
     data = bytearray(film(".mp4"))
     data += struct.pack(">L4s", 8 + 20, b"free") + b"moof" + b"traf" + b"trun" + struct.pack(">LL", 0, 1 << 30)
@@ -136,6 +138,7 @@ def test_a_promise_of_samples_is_found_wherever_it_is():
         count(bytes(data))
 
 
+@pytest.mark.slow
 def test_a_compressed_index_is_refused():
     data = film(".mp4") + struct.pack(">L4sL4s", 16, b"moov", 8, b"cmov")
     with pytest.raises(MemberError, match="compressed index"):
@@ -159,6 +162,7 @@ def test_a_gif_whose_later_frame_is_huge_is_refused_before_it_is_decoded():
         count(bytes(data))
 
 
+@pytest.mark.slow
 def test_more_pixels_than_its_bytes_can_mean_are_refused(monkeypatch):
     monkeypatch.setattr(film_files, "_FREE_PIXELS", 4 * 16 * 16)
     monkeypatch.setattr(film_files, "_PIXELS_PER_BYTE", 0)
@@ -178,6 +182,7 @@ def test_a_clip_of_more_frames_than_memory_is_asked_to_hold_is_a_reject(pack, mo
     assert {r.reason.split(";")[1] for r in source.rejects} == {" cut it into shorter clips"}
 
 
+@pytest.mark.slow
 def test_a_rate_that_no_film_has_is_a_reject(monkeypatch):
     assert (frame_rate(gif()), frame_rate(film())) == (10, 8)
     monkeypatch.setattr(film_files, "_RATES", (1e-3, 5))
@@ -185,6 +190,7 @@ def test_a_rate_that_no_film_has_is_a_reject(monkeypatch):
         frame_rate(gif())
 
 
+@pytest.mark.slow
 def test_a_codec_that_films_do_not_have_is_refused():
     with pytest.raises(MemberError, match=r"in codec flv, expected one of"):
         count(film(".avi", "flv"))

@@ -98,6 +98,7 @@ def test_oblong_frames_lose_their_sides_and_are_not_squashed(pack):
         assert (open_video(pack(files), frames=4, resolution=8).read(0) == 200).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".gif", ".mp4", ".mkv"])
 def test_films_say_how_long_they_last(pack, suffix):
     frames = clip(9)
@@ -157,6 +158,7 @@ def test_an_array_that_is_no_clip_is_refused_or_rejected(tmp_path, pack, files, 
         raise AssertionError(source.rejects[0].reason)
 
 
+@pytest.mark.slow
 def test_what_is_no_clip_becomes_a_reject_with_its_reason(pack, files):
     mp4 = film(clip(), ".mp4")
     bad = {

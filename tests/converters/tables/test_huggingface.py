@@ -386,6 +386,7 @@ def test_a_snapshot_of_the_hubs_cache_is_a_folder_of_links(tmp_path):
     assert np.array_equal(source.read(3), pictures(4)[3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"compression": "none", "use_dictionary": False}, {"compression": "snappy"}])
 def test_by_url_and_by_name_it_is_the_same_as_on_a_disk(hub, tmp_path, monkeypatch, options):
     """The hub lists Parquet files at api/datasets/NAME/parquet, by configuration and split."""

@@ -59,6 +59,7 @@ def _parquet(tmp_path):
     return split(tmp_path / "0.parquet", pictures(4)).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("address", "asked"),
     [
@@ -81,6 +82,7 @@ def test_credentials_and_queries_are_refused_and_not_repeated():
         assert "secret" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_hub_sends_on_to_other_servers(parquet, monkeypatch):
     """Files lie on servers of their own, under addresses that are signed; these may be anywhere but in this network."""
     with hub(part_of(parquet)) as (elsewhere, paths):

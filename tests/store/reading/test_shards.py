@@ -151,6 +151,7 @@ def test_a_forked_process_reads_on(store, modulations):
     child.join()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="needs Linux's list of mappings")
 def test_addresses_are_given_back_with_the_last_array(tmp_path):
     file = tmp_path / "mapped_for_a_while"
