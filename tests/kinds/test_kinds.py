@@ -52,10 +52,7 @@ def kill_and_go_on(kind: Kind, folder: Path) -> Converted:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        name if name in ("images", "climate", "climate in cells") else pytest.param(name, marks=pytest.mark.long)
-        for name in KINDS
-    ],
+    [name if name in ("images", "climate in cells") else pytest.param(name, marks=pytest.mark.long) for name in KINDS],
 )
 def test_every_kind_goes_the_whole_way(name, converted: Callable[[str], Converted]):
     """Convert, kill, resume, verify, xarray, decode at twice the resolution, loader."""

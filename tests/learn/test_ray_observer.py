@@ -174,7 +174,7 @@ def error_of(modulation, views):
     """Mean squared error of whole views, one row after the other."""
     base = init_siren(NETWORK, 3, 4, seed=0)
     rays = jnp.asarray(views.reshape(-1, 9))
-    seen = OBSERVER.predict(base, base.shifts(jnp.asarray(modulation)), Rays(rays[:, :3], rays[:, 3:6]), "float32")
+    seen = OBSERVER.predict(base, jnp.asarray(modulation), Rays(rays[:, :3], rays[:, 3:6]), "float32")
     return np.mean((np.asarray(seen, np.float64) - views.reshape(-1, 9)[:, 6:]) ** 2)
 
 
