@@ -18,10 +18,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from converters.archives.archive import open_archive
 from converters.archives.packed import DEFLATED, Entry, RandomFile, content_start, tar_entries, tar_members, zip_entries
-from converters.archives.plain_files import base_name, open_plain, shown
+from converters.archives.plain_files import base_name, open_plain
 from functa_store.errors import ArchiveError, FunctaStoreError
 from functa_store.progress import Note
 from functa_store.sources.splits import split_of_word
+from functa_store.support.shortening import shown
 
 _HEAD_BYTES = 1 << 16
 _UNPACKED_BYTES = 1 << 20

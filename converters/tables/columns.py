@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from converters.archives.plain_files import shown
 from converters.tables.parquet_files import ParquetTable
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.label_values import MOST_CLASSES, named_classes, text_classes
@@ -18,6 +17,7 @@ from functa_store.sources.source import Label, name_problem
 from functa_store.sources.splits import evenly, split_of_word, splits_of_words
 from functa_store.support.memory import LRUCache
 from functa_store.support.optional import require
+from functa_store.support.shortening import shown
 
 Kind = Literal["image", "audio", "array"]
 

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from converters.archives.packed import RandomFile
-from converters.archives.plain_files import shown
 from functa_store.errors import ArchiveError
+from functa_store.support.shortening import shown
 
 MOST_TEXT = 1 << 24
 """Bytes of a text that is read."""

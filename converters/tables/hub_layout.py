@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from converters.archives.listing import nothing_to_convert
 from converters.archives.packed import RandomFile
-from converters.archives.plain_files import FileStamps, base_name, checked_path, shown, walk_files
+from converters.archives.plain_files import FileStamps, base_name, checked_path, walk_files
 from converters.tables.dataset_card import DatasetCard, matching
 from converters.tables.parquet_files import ParquetTable, stem_of
 from converters.tables.remote_file import RemoteFile
@@ -25,6 +25,7 @@ from functa_store.errors import ArchiveError, FunctaStoreError
 from functa_store.progress import Note, Report
 from functa_store.sources.splits import split_of_word
 from functa_store.store.storage.objects import open_objects
+from functa_store.support.shortening import shown
 
 ENDPOINT = "https://huggingface.co"
 """The hub, unless HF_ENDPOINT names another one."""

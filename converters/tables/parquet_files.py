@@ -13,7 +13,7 @@ import numpy as np
 from converters.archives.archive import file_sha256
 from converters.archives.memory_share import take_room
 from converters.archives.packed import RandomFile
-from converters.archives.plain_files import FileStamps, shown
+from converters.archives.plain_files import FileStamps
 from converters.tables.bytes_column import BytesColumn
 from converters.tables.parquet_pages import (
     MAGIC,
@@ -23,6 +23,7 @@ from converters.tables.remote_file import RandomAccess, RemoteFile
 from converters.tables.thrift import read_struct
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.support.optional import require
+from functa_store.support.shortening import shown
 
 _MOST_FOOTER, _TAIL = 1 << 26, 8
 _MOST_ROWS, _ALWAYS_ROWS = 1 << 26, 1 << 16

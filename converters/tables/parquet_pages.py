@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from converters.archives.memory_share import ROOM, take_room
-from converters.archives.plain_files import shown
 from converters.tables.thrift import Long, Struct, read_struct, write_struct
 from functa_store.errors import MemberError
 from functa_store.support.optional import require
+from functa_store.support.shortening import shown
 
 MAGIC = b"PAR1"
 LENGTH_BYTES = 4

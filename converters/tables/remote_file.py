@@ -3,10 +3,10 @@
 from typing import Protocol, runtime_checkable
 from urllib.parse import unquote
 
-from converters.archives.plain_files import shown
 from functa_store.errors import ArchiveError, FunctaStoreError, MemberError
 from functa_store.store.storage.objects import open_objects
 from functa_store.support.redaction import redacted
+from functa_store.support.shortening import shown
 
 
 @runtime_checkable

@@ -44,12 +44,15 @@ class GridObserver:
     Args:
         domain: The grid.
         spec: What raw values mean.
+        grid: What the network is given of each point; None takes the inputs of the domain.
     """
 
     evaluations = tile_axes = 1
 
-    def __init__(self, domain: Domain, spec: FeatureSpec) -> None:
-        self.grid = domain.inputs(domain.coords())
+    def __init__(
+        self, domain: Domain, spec: FeatureSpec, grid: Float32[np.ndarray, "rows inputs"] | None = None
+    ) -> None:
+        self.grid = domain.inputs(domain.coords()) if grid is None else grid
         self.num_rows, self.step_shape = len(self.grid), domain.resolution
         self._spec = spec
         self._weights = None if domain.weights is None else np.asarray(domain.weights, np.float32)
@@ -116,8 +119,7 @@ class CellObserver(GridObserver):
     tile_axes = 2
 
     def __init__(self, domain: Domain, spec: FeatureSpec, network: NetworkConfig, lookup: CellLookup) -> None:
-        super().__init__(domain, spec)
-        self.grid = domain.fractions(domain.coords())
+        super().__init__(domain, spec, domain.fractions(domain.coords()))
         self.evaluations = lookup.num_candidates
         self._lookup, self._group_of = lookup, lookup.group_of(self.grid)
         self.cell = None if network.map_kernel > 1 or lookup.blended else self._points_of_each_cell()
