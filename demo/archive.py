@@ -101,7 +101,7 @@ def encoded(pixels: np.ndarray, kind: str, **options: object) -> bytes:
 
     Args:
         pixels: RGB bytes, shape (y, x, 3).
-        kind: "JPEG" or "PNG".
+        kind: "JPEG", "PNG" or "WEBP".
         options: Options of that format.
 
     Returns:

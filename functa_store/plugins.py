@@ -298,13 +298,16 @@ def _check_converter(found: Any) -> None:
         _check_source(f"preset {name}: source", found.options, preset.source)
 
 
-def paper_loops(num_steps: int, batch_size: int, num_points: int | None, **more: int) -> dict[str, Any]:
-    """The loops of the functa and COIN++ papers: 3 inner steps, Adam 3e-6 for everything, no schedule.
+def paper_loops(
+    num_steps: int, batch_size: int, num_points: int | None, learning_rate: float = 3e-6, **more: int
+) -> dict[str, Any]:
+    """The loops of the functa, COIN++ and Spatial Functa papers: 3 inner steps, one Adam for everything, no schedule.
 
     Args:
         num_steps: Updates of the base network.
         batch_size: Examples per update.
         num_points: Points of each example per inner step; None takes all of them.
+        learning_rate: Of Adam; 3e-6 in functa and COIN++, 3e-5 in Spatial Functa.
         **more: Further fields of `OuterLoopConfig`.
 
     Returns:
@@ -314,9 +317,9 @@ def paper_loops(num_steps: int, batch_size: int, num_points: int | None, **more:
         num_steps=num_steps,
         batch_size=batch_size,
         num_points=num_points,
-        learning_rate=3e-6,
-        map_learning_rate=3e-6,
-        rates_learning_rate=3e-6,
+        learning_rate=learning_rate,
+        map_learning_rate=learning_rate,
+        rates_learning_rate=learning_rate,
         warmup_steps=0,
         decay_fraction=0.0,
         **more,

@@ -39,6 +39,7 @@ from converters.survey import (
 from functa_store.config import (
     ConvertConfig,
     NetworkConfig,
+    OuterLoopConfig,
 )
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import ArchiveError, ConfigError, MemberError
@@ -236,8 +237,36 @@ IMAGES64_FAST = Preset(
     source={"resolution": 64, "crop": "square"},
 )
 
+# docs/benchmarks/photographs.md has the sweep (`python -m benchmarks.sweep faces64-512`).
+IMAGES64_SPATIAL = Preset(
+    summary="any images at 64x64 as 4x4 cells of 32 numbers: a quarter of an hour of learning on 2 CPU cores",
+    config=ConvertConfig(
+        preset="images64-spatial",
+        network=NetworkConfig(
+            width=128, depth=5, w0=20.0, modulation="spatial", modulation_grid=(4, 4), modulation_dim=32
+        ),
+        outer=OuterLoopConfig(num_steps=3500, num_points=1024, learning_rate=1e-3, map_learning_rate=4e-3),
+    ),
+    source={"resolution": 64, "crop": "square"},
+)
+
+# Bauer et al. 2023, "Spatial Functa", section 4 and appendix on CIFAR-10: SIREN of 6 layers of 256, w0 = 10, a grid of
+# 8x8x16 mapped by a 1x1 convolution, looked up at the nearest cell, coordinates local to it, 3 inner steps with learned
+# rates on all points, Adam 3e-5, batches of 128, 2e5 steps.
+CIFAR10_PAPER = Preset(
+    summary="CIFAR-10 as in Spatial Functa, 8x8 cells of 16 numbers: 200,000 outer steps, for accelerators",
+    config=ConvertConfig(
+        preset="cifar10-paper",
+        network=NetworkConfig(
+            width=256, depth=6, w0=10.0, modulation="spatial", modulation_grid=(8, 8), modulation_dim=16
+        ),
+        **paper_loops(num_steps=200_000, batch_size=128, num_points=None, learning_rate=3e-5),
+    ),
+    source={"resolution": 32},
+)
+
 _FACES = {"celeba64-fast": CELEBA64_FAST, "celeba64-paper": CELEBA64_PAPER}
-_ANY = {"images64-fast": IMAGES64_FAST}
+_ANY = {"images64-fast": IMAGES64_FAST, "images64-spatial": IMAGES64_SPATIAL, "cifar10-paper": CIFAR10_PAPER}
 CELEBA_PRESETS = {**_FACES, **_ANY}
 """All presets of images work with each of their converters; the first one is its default."""
 
