@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from converters.scenes.views import WIDEST
+from converters.scenes.pose_conventions import WIDEST
 from functa_store.domains.scene import Lens
 from functa_store.errors import MemberError
 

@@ -25,24 +25,11 @@ from converters.scenes.camera_files import KINDS, NerfScene, list_nerf_scenes
 from converters.scenes.cameras import Camera, Cameras, Frame, frame_of_cameras, frame_of_points
 from converters.scenes.colmap_files import PARTS, read_model
 from converters.scenes.llff_files import read_poses_bounds
+from converters.scenes.pose_conventions import Convention, camera_to_world, check_cameras, meets, scaled, usual_bound
 from converters.scenes.scene_source import SceneSource
 from converters.scenes.srn import SRN_PRESETS
 from converters.scenes.transforms_files import read_transforms
-from converters.scenes.views import (
-    MAX_PIXELS,
-    MOST_RAYS,
-    WHITE_ONLY,
-    Convention,
-    SceneOptions,
-    Views,
-    camera_to_world,
-    check_cameras,
-    meets,
-    scaled,
-    shrink,
-    usual_bound,
-    view_shape,
-)
+from converters.scenes.views import MAX_PIXELS, MOST_RAYS, WHITE_ONLY, SceneOptions, Views, shrink, view_shape
 from functa_store.domains.scene import Lens, camera_rays
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.plugins import Converter

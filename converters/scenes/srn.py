@@ -12,7 +12,8 @@ from converters.archives.archive import Archive, open_archive
 from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import nothing_to_convert
 from converters.scenes.scene_source import SceneSource
-from converters.scenes.views import SceneOptions, SrnScene, Views, list_scenes, read_views
+from converters.scenes.srn_files import SrnScene, list_scenes, read_views
+from converters.scenes.views import SceneOptions, Views
 from functa_store.config import (
     ConvertConfig,
     FitConfig,

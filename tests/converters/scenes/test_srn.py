@@ -10,14 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from converters.scenes.srn import converter, open_srn
-from converters.scenes.views import (
-    SceneOptions,
-    list_scenes,
-    read_intrinsics,
-    read_png,
-    read_pose,
-    shrink,
-)
+from converters.scenes.srn_files import list_scenes, read_intrinsics, read_pose
+from converters.scenes.views import SceneOptions, read_png, shrink
 from functa_store.domains.scene import Lens, camera_rays, orbit
 from functa_store.errors import (
     ArchiveError,
