@@ -136,7 +136,9 @@ def test_texts_beside_images_in_a_folder_make_no_webdataset(tmp_path):
     assert found.kind == "images"
 
 
-@pytest.mark.parametrize("content", [b"", b"\x1f\x8b", b"PK\3\4", gzip.compress(b"", mtime=0)[:12], b"\x80\x04", bytes(1024)])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x1f\x8b", b"PK\3\4", gzip.compress(b"", mtime=0)[:12], b"\x80\x04", bytes(1024)]
+)
 def test_damage_is_of_no_kind(tmp_path, content):
     assert recognised(written(tmp_path, "a.bin", content)) is None
     assert recognised(tmp_path / "absent") is None
