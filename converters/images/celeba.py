@@ -32,7 +32,7 @@ from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Report, silent
 from functa_store.sources.options import SurveyOptions, option, split_options
-from functa_store.sources.source import Label, Reject, name_problem
+from functa_store.sources.source import Label, Reject, Source, name_problem
 from functa_store.sources.splits import SPLITS, hold_out_last
 from functa_store.support.shortening import shown
 
@@ -295,7 +295,7 @@ class CelebaOptions(ImageOptions):
         return celeba_crop(self.crop)
 
 
-def open_celeba(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ImageSource:
+def open_celeba(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> Source:
     """A source over CelebA as published, or over CelebA-HQ as images.
 
     Label files (list_attr_celeba.txt, list_eval_partition.txt, identity_CelebA.txt) are taken from the
@@ -318,7 +318,7 @@ def open_celeba(path: str | os.PathLike[str], *, report: Report = silent, **opti
 
 
 @names_the_right_converter("celeba")
-def _open(path: str | os.PathLike[str], options: CelebaOptions, survey: SurveyOptions, report: Report) -> ImageSource:
+def _open(path: str | os.PathLike[str], options: CelebaOptions, survey: SurveyOptions, report: Report) -> Source:
     archive = open_archive(path)
     everything = list_images(archive)
     images, masks = without_masks(_aligned(everything))
@@ -343,7 +343,7 @@ def _open(path: str | os.PathLike[str], options: CelebaOptions, survey: SurveyOp
         facts={"converter": "celeba", "crop": str(options.crop), "label_files": digests},
         label_files=(*LABEL_FILES, *KAGGLE),
     )
-    return ImageSource(archive, catalogue, options, survey, report)
+    return options.augmented(ImageSource(archive, catalogue, options, survey, report), report)
 
 
 def celeba_crop(crop: str | int | float) -> str | float:

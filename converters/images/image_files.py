@@ -10,7 +10,8 @@ from PIL import ImageColor, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImag
 
 from converters.archives.memory_share import take_room
 from functa_store.errors import ConfigError, MemberError
-from functa_store.sources.options import ArchiveOptions
+from functa_store.sources.augmentation import WHOLE, Augmentation
+from functa_store.sources.augmented_source import AugmentOptions
 from functa_store.sources.pictures import CHANNELS as CHANNELS
 from functa_store.sources.pictures import READABLE_MODES, Mode, flat, square_pixels, upright
 from functa_store.support.shortening import shown
@@ -27,7 +28,7 @@ _BYTES_PER_PIXEL = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageOptions(ArchiveOptions):
+class ImageOptions(AugmentOptions):
     """How every image of an archive becomes one square of pixels.
 
     Attributes:
@@ -76,7 +77,7 @@ class ImageOptions(ArchiveOptions):
         raise ConfigError(f"crop must be 'square', 'none' or a fraction in (0, 1], got {self.crop!r}")
 
 
-def read_image(data: bytes, options: ImageOptions) -> UInt8[np.ndarray, "y x channel"]:
+def read_image(data: bytes, options: ImageOptions, part: Augmentation = WHOLE) -> UInt8[np.ndarray, "y x channel"]:
     """Pixels of a JPEG, PNG or WebP file: upright, on the background, cropped, resized.
 
     Resizing is Lanczos with its support widened to the source, as Pillow does it. A box
@@ -86,6 +87,7 @@ def read_image(data: bytes, options: ImageOptions) -> UInt8[np.ndarray, "y x cha
     Args:
         data: The file.
         options: What to make of it.
+        part: What is taken of the crop, at the resolution of the file.
 
     Returns:
         Shape (resolution, resolution, 3 or 1), 0 (black) to 255.
@@ -94,10 +96,12 @@ def read_image(data: bytes, options: ImageOptions) -> UInt8[np.ndarray, "y x cha
         MemberError: If it is no such image, damaged, truncated, too large, animated, or has
             colours other than 8-bit grey or RGB; the message is the reason alone.
     """
-    return read_sized_image(data, options)[0]
+    return read_sized_image(data, options, part)[0]
 
 
-def read_sized_image(data: bytes, options: ImageOptions) -> tuple[UInt8[np.ndarray, "y x channel"], tuple[int, int]]:
+def read_sized_image(
+    data: bytes, options: ImageOptions, part: Augmentation = WHOLE
+) -> tuple[UInt8[np.ndarray, "y x channel"], tuple[int, int]]:
     """What `read_image` gives, and the width and height of the image as it is in the file; errors as there."""
     image = _open(data, options)
     _check_header(image, data, options)
@@ -109,7 +113,7 @@ def read_sized_image(data: bytes, options: ImageOptions) -> tuple[UInt8[np.ndarr
         image = flat(upright(image), options.mode, options.background)
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged data
         raise MemberError(f"cannot be decoded: {shown(str(error))}") from error
-    return square_pixels(image, options.resolution, options.window()), size
+    return square_pixels(image, options.resolution, options.window(), part), size
 
 
 def read_as_stored(data: bytes, max_pixels: int) -> UInt8[np.ndarray, "y x 4"]:

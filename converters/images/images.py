@@ -45,6 +45,7 @@ from functa_store.domains.cells import CellGrid
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.plugins import Converter, Preset, paper_loops
 from functa_store.progress import Note, Report, silent
+from functa_store.sources.augmentation import WHOLE, Augmentation
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions, option, split_options
 from functa_store.sources.source import (
@@ -141,9 +142,13 @@ class ImageSource(Source):
         Raises:
             MemberError: If the image cannot be read.
         """
+        return self.read_part(index, WHOLE)
+
+    def read_part(self, index: int, augmentation: Augmentation) -> UInt8[np.ndarray, "y x channel"]:
+        """Pixels of a part of one example; see `AugmentableSource.read_part`."""
         try:
             with room():
-                return read_image(self._archive.read(self._members[index]), self._options)
+                return read_image(self._archive.read(self._members[index]), self._options, augmentation)
         except MemberError as error:
             raise MemberError(f"{self._archive.name}/{self._members[index]}: {error}") from error
 
@@ -304,7 +309,7 @@ class FolderOptions(ImageOptions):
         check_holdout(self.holdout)
 
 
-def open_images(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ImageSource:
+def open_images(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> Source:
     """A source over any archive of images.
 
     Args:
@@ -323,7 +328,7 @@ def open_images(path: str | os.PathLike[str], *, report: Report = silent, **opti
 
 
 @names_the_right_converter("images")
-def _open(path: str | os.PathLike[str], options: FolderOptions, survey: SurveyOptions, report: Report) -> ImageSource:
+def _open(path: str | os.PathLike[str], options: FolderOptions, survey: SurveyOptions, report: Report) -> Source:
     archive = open_archive(path)
     images, left_out = list_images(archive), list[Reject]()
     if options.masks == "leave-out":
@@ -371,7 +376,7 @@ def _open(path: str | os.PathLike[str], options: FolderOptions, survey: SurveyOp
         facts=facts,
         label_files=() if options.labels is None else (os.path.basename(options.labels),),
     )
-    return ImageSource(archive, catalogue, options, survey, report)
+    return options.augmented(ImageSource(archive, catalogue, options, survey, report), report)
 
 
 converter = Converter(

@@ -27,7 +27,7 @@ from functa_store.errors import ArchiveError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import SurveyOptions, option, split_options
-from functa_store.sources.source import Label, Reject
+from functa_store.sources.source import Label, Reject, Source
 from functa_store.sources.splits import check_holdout, hold_out_rule, hold_out_share, split_of_word, splits_of_words
 from functa_store.support.shortening import shown
 
@@ -63,7 +63,7 @@ class WebDatasetOptions(ImageOptions):
         check_holdout(self.holdout)
 
 
-def open_webdataset(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ImageSource:
+def open_webdataset(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> Source:
     """A source over the images of a WebDataset.
 
     Args:
@@ -82,9 +82,7 @@ def open_webdataset(path: str | os.PathLike[str], *, report: Report = silent, **
 
 
 @names_the_right_converter("webdataset")
-def _open(
-    path: str | os.PathLike[str], options: WebDatasetOptions, survey: SurveyOptions, report: Report
-) -> ImageSource:
+def _open(path: str | os.PathLike[str], options: WebDatasetOptions, survey: SurveyOptions, report: Report) -> Source:
     shards = find_shards(path)
     stamps = FileStamps(shards.paths)
     shards_taken, published, published_by = _splits(shards, options.unsplit)
@@ -120,7 +118,7 @@ def _open(
         facts={"converter": "webdataset", "shards": len(shards_taken)},
         left_out=samples.left_out,
     )
-    return ImageSource(archive, catalogue, options, survey, report)
+    return options.augmented(ImageSource(archive, catalogue, options, survey, report), report)
 
 
 def _splits(shards: ShardFiles, unsplit: Unsplit | None) -> tuple[list[int], np.ndarray | None, str]:

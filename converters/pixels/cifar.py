@@ -32,6 +32,7 @@ from functa_store.errors import ArchiveError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import SurveyOptions, split_options
+from functa_store.sources.source import Source
 from functa_store.support.inert_pickle import load_inert
 from functa_store.support.shortening import shown
 
@@ -88,7 +89,7 @@ _NUM_CLASSES = {"class": 10, "coarse": 20, "fine": 100}
 _NAME_LISTS = {"class": "label_names", "coarse": "coarse_label_names", "fine": "fine_label_names"}
 
 
-def open_cifar(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> PixelSource:
+def open_cifar(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> Source:
     """A source over CIFAR-10 or CIFAR-100.
 
     Args:
@@ -104,7 +105,7 @@ def open_cifar(path: str | os.PathLike[str], *, report: Report = silent, **optio
 
 
 @names_the_right_converter("cifar")
-def _open(path: str | os.PathLike[str], options: PixelOptions, survey: SurveyOptions, report: Report) -> PixelSource:
+def _open(path: str | os.PathLike[str], options: PixelOptions, survey: SurveyOptions, report: Report) -> Source:
     archive = open_placed(path)
     layout, files = _find(archive)
     if layout.is_pickle:
@@ -128,7 +129,7 @@ def _open(path: str | os.PathLike[str], options: PixelOptions, survey: SurveyOpt
         labels_by={label: by.get(label, "the files of the pictures") for label in layout.labels},
         facts={"layout": layout.title},
     )
-    return PixelSource(archive, parts, meaning, options, survey, report)
+    return options.augmented(PixelSource(archive, parts, meaning, options, survey, report), report)
 
 
 def _find(archive: PlacedArchive) -> tuple[_Layout, dict[str, list[str]]]:

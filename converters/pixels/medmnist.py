@@ -33,14 +33,14 @@ from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import SurveyOptions, split_options
-from functa_store.sources.source import name_problem
+from functa_store.sources.source import Source, name_problem
 from functa_store.sources.splits import SPLITS, split_of_word
 
 _NAME = re.compile(r"(?P<split>[A-Za-z]+)_(?P<what>images|labels)\.npy|(?P<keras>x|y)_(?P<of>[A-Za-z]+)\.npy")
 _NUM_CHANNELS, _MOST_CHANNELS = (1, 3), 4
 
 
-def open_medmnist(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> PixelSource:
+def open_medmnist(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> Source:
     """A source over a data set of MedMNIST.
 
     Args:
@@ -57,7 +57,7 @@ def open_medmnist(path: str | os.PathLike[str], *, report: Report = silent, **op
 
 
 @names_the_right_converter("medmnist")
-def _open(path: str | os.PathLike[str], options: NumberedOptions, survey: SurveyOptions, report: Report) -> PixelSource:
+def _open(path: str | os.PathLike[str], options: NumberedOptions, survey: SurveyOptions, report: Report) -> Source:
     archive = open_placed(path)
     members = _find(archive)
     kept, num_bytes = kept_blocks(), _num_bytes(archive)
@@ -80,7 +80,7 @@ def _open(path: str | os.PathLike[str], options: NumberedOptions, survey: Survey
         names=names,
         labels_by=dict.fromkeys(columns, giver),
     )
-    return PixelSource(archive, parts, meaning, options, survey, report)
+    return options.augmented(PixelSource(archive, parts, meaning, options, survey, report), report)
 
 
 def _stem(member: str) -> str:

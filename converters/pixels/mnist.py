@@ -35,6 +35,7 @@ from functa_store.errors import ArchiveError, ConfigError
 from functa_store.plugins import Converter
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import SurveyOptions, split_options
+from functa_store.sources.source import Source
 
 _EXPECTED = "train-images-idx3-ubyte, t10k-images-idx3-ubyte and the like, compressed (.gz) or not"
 
@@ -72,7 +73,7 @@ class MnistOptions(NumberedOptions):
     orientation: Orientation | None = None
 
 
-def open_mnist(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> PixelSource:
+def open_mnist(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> Source:
     """A source over pictures in IDX files.
 
     Args:
@@ -88,7 +89,7 @@ def open_mnist(path: str | os.PathLike[str], *, report: Report = silent, **optio
 
 
 @names_the_right_converter("mnist")
-def _open(path: str | os.PathLike[str], options: MnistOptions, survey: SurveyOptions, report: Report) -> PixelSource:
+def _open(path: str | os.PathLike[str], options: MnistOptions, survey: SurveyOptions, report: Report) -> Source:
     archive = open_placed(path)
     if isinstance(archive, OneFile):
         archive = _FileAndLabels(os.path.abspath(path), archive)
@@ -120,7 +121,7 @@ def _open(path: str | os.PathLike[str], options: MnistOptions, survey: SurveyOpt
         labels_by=labels_by,
         facts={"orientation": "transposed" if transposed else "as-stored", "dataset": said.data_set or None},
     )
-    return PixelSource(archive, parts, meaning, options, survey, report)
+    return options.augmented(PixelSource(archive, parts, meaning, options, survey, report), report)
 
 
 class _FileAndLabels:

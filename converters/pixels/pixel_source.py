@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from converters.archives.archive import Archive
-from converters.images.image_files import CHANNELS, ImageOptions, Mode, square_pixels
+from converters.images.image_files import CHANNELS, ImageOptions, Mode
 from converters.images.images import CELEBA_PRESETS
 from converters.survey import provenance_of, published_split
 from functa_store.config import ConvertConfig
@@ -23,8 +23,11 @@ from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.plugins import Preset
 from functa_store.progress import Report, Surveyed
 from functa_store.sources.array_source import AXES
+from functa_store.sources.augmentation import WHOLE, Augmentation, AugmentFlip
+from functa_store.sources.augmented_source import AugmentOptions
 from functa_store.sources.features import FeatureSpec
-from functa_store.sources.options import ArchiveOptions, SurveyOptions, option
+from functa_store.sources.options import SurveyOptions, option
+from functa_store.sources.pictures import flipped, part_pixels, square_pixels
 from functa_store.sources.source import Label, Source, check_source
 from functa_store.sources.splits import hold_out_every, hold_out_rule
 
@@ -37,7 +40,7 @@ PIXELS_PRESETS = {"pixels-fast": PIXELS_FAST, **CELEBA_PRESETS}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PixelOptions(ArchiveOptions):
+class PixelOptions(AugmentOptions):
     """What becomes of pictures that all have one size.
 
     Attributes:
@@ -77,9 +80,12 @@ class NumberedOptions(PixelOptions):
     Attributes:
         class_names: Names of the classes in the order of their numbers, or of labels of 0 and 1 in that of their
             columns.
+        augment_flip: "horizontal" flips half of the augmentations, "none" none: digits, letters and organs on one side
+            may not be flipped. "auto" decides by names of classes.
     """
 
     class_names: tuple[str, ...] = option((), metavar="NAME,...")
+    augment_flip: AugmentFlip = "none"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -183,13 +189,19 @@ class PixelSource(Source):
         Raises:
             MemberError: If its file cannot be read any more.
         """
+        return self.read_part(index, WHOLE)
+
+    def read_part(self, index: int, augmentation: Augmentation) -> UInt8[np.ndarray, "*grid channel"]:
+        """Pixels of a part of one example, which is a picture; see `AugmentableSource.read_part`."""
         number = int(np.searchsorted(self._starts, index, "right")) - 1
         part = self._parts[number]
         try:
             pixels = part.read(index - int(self._starts[number]))
         except MemberError as error:
             raise MemberError(f"{self._archive.name}/{self.ids[index]}: {error}") from error
-        return _resized(pixels, self._options) if self._resizes else pixels
+        if self._resizes or not augmentation.is_whole:
+            return _resized(pixels, self._options, augmentation)
+        return flipped(pixels, augmentation) if augmentation.flip else pixels
 
     def check_unchanged(self) -> None:
         """See `FileSource.check_unchanged`."""
@@ -258,15 +270,17 @@ def _resizes(name: str, grid: tuple[int, ...], num_channels: int, options: Pixel
     return not (keeps_size and keeps_crop and keeps_mode)
 
 
-def _resized(pixels: UInt8[np.ndarray, "y x channel"], options: PixelOptions) -> UInt8[np.ndarray, "rows columns new"]:
-    """A picture in the mode, cut and resized as options ask for."""
+def _resized(
+    pixels: UInt8[np.ndarray, "y x channel"], options: PixelOptions, part: Augmentation
+) -> UInt8[np.ndarray, "rows columns new"]:
+    """A part of a picture in the mode, cut and resized as options ask for."""
     image = Image.fromarray(pixels if pixels.shape[-1] == 3 else pixels[..., 0])
     if options.mode is not None:
         image = image.convert("RGB" if options.mode == "rgb" else "L")
     window = options.window()
     if window == "none" and options.resolution is None:
-        return np.asarray(image).reshape(*pixels.shape[:2], -1)
-    return square_pixels(image, options.resolution, window)
+        return part_pixels(image, image.size, (0, 0, *image.size), part)
+    return square_pixels(image, options.resolution, window, part)
 
 
 def _labels(name: str, parts: Sequence[Part], meaning: Meaning, ids: Sequence[str], count: int) -> dict[str, Label]:

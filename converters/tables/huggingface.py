@@ -33,6 +33,7 @@ from functa_store.sources.splits import check_holdout, hold_out_rule, hold_out_s
 _SOUND = ("seconds", "samples", "sample_rate", "channels", "pad", "silence")
 _ARRAYS = ("channels_axis", "axes", "units", "value_range", "missing")
 _IMAGES = ("resolution", "crop", "mode", "background", "max_pixels")
+_IMAGES += ("augment", "augment_flip", "augment_crop", "augment_seed")
 _DECIDING = ("ClassLabel", "Image", "Audio", "Array2D", "Array3D", "Array4D", "Array5D")
 _SLOW_PAGE = 1 << 24
 _AXES = {"last": -1, "first": 1, "none": None}
@@ -256,7 +257,7 @@ def _open(archive: str | os.PathLike[str], options: TableOptions, survey: Survey
         rule_name=told.by,
         facts=told.facts,
     )
-    return ImageSource(table, catalogue, options, survey, report)
+    return options.augmented(ImageSource(table, catalogue, options, survey, report), report)
 
 
 def _features(files: TableFiles) -> Mapping[str, Any]:

@@ -172,7 +172,7 @@ def _finish(args: argparse.Namespace, source: "Source", config: ConvertConfig) -
 def _show_plan(facts: dict[str, Any], console: Console) -> None:
     table = Table(title="What converting would do; nothing was written", show_header=False)
     for name, value in facts.items():
-        if name == "classes":  # `origin` has them in few words
+        if name == "classes" or (name == "augmentations" and not value):  # `origin` has classes in few words
             continue
         table.add_row(name.replace("_", " "), printable(_in_words(name, value)))
     console.print(table)

@@ -71,6 +71,7 @@ def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any
             "preset": reader.spec.config.preset,
             "examples": reader.spec.examples.count,
             "fitted": reader.num_examples,
+            "augmentations": _augmentations(reader),
             "modulation": reader.spec.config.network.modulation,
             "modulation_shape": reader.modulations.shape[1:],
             "modulation_grid": reader.spec.config.network.modulation_grid,
@@ -95,6 +96,15 @@ def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any
     )
 
 
+def _augmentations(reader: "StoreReader") -> dict[str, Any] | None:
+    """How many of the fitted examples are augmentations, and of how many others; None without augmentations."""
+    if not reader.augmentations:
+        return None
+    of = reader.augmentations["of"][:]
+    rows = np.flatnonzero(of != np.arange(len(of)))
+    return {"count": len(rows), "originals": len(np.unique(of[rows]))}
+
+
 def _with_base(reader: "StoreReader") -> float:
     """Bytes of a modulation and of its share of the base."""
     return reader.bytes_per_example + reader.bytes_base / reader.spec.examples.count
@@ -104,7 +114,8 @@ def _quality(reader: "StoreReader") -> dict[str, Any]:
     from functa_store.store.format.side_arrays import summary_units
 
     units = summary_units(reader.spec.features)
-    names, counts = np.unique(np.asarray(reader.split), return_counts=True)
+    of = reader.augmentations["of"][:] if reader.augmentations else np.arange(len(reader))
+    names, counts = np.unique(reader.split[:][of == np.arange(len(of))], return_counts=True)
     return {
         "splits": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
         "psnr_mean": {name: quality.psnr_mean for name, quality in reader.spec.quality.items()},
@@ -126,6 +137,9 @@ def show(found: dict[str, Any], console: Console) -> None:
     table.add_row("format version", str(found["format_version"]))
     table.add_row("preset", _plain(found["preset"]))
     table.add_row("examples", f"{found['examples']:,} of {points} points, {len(found['channels'])} channels")
+    if made := found["augmentations"]:
+        each = f", {made['count'] / made['originals']:.4g} of each of {made['originals']:,}" if made["count"] else ""
+        table.add_row("augmentations", f"{made['count']:,} of these examples{each}")
     table.add_row("splits", _plain(str(split_rule(found["provenance"]))))
     if by := found["provenance"].get("labels_by"):
         table.add_row("labels", _plain("; ".join(labels_by(by, by))))

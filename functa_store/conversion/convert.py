@@ -32,6 +32,7 @@ from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.nets.siren import structure, to_weights
 from functa_store.progress import Note, Report, silent
+from functa_store.sources.augmentation import augmentations_of, originals_of
 from functa_store.sources.source import Source, check_source, check_unchanged, class_counts, counts, origin
 from functa_store.store.format.layout import choose_layout
 from functa_store.store.format.side_arrays import MOMENTA, RATES, base_shapes
@@ -207,6 +208,7 @@ def _contents(
         ids=source.ids,
         split=source.split,
         labels=source.labels,
+        augmentations=augmentations_of(source),
         rejects=source.rejects,
         provenance={**source.provenance, "versions": versions()},
         reference=reference,
@@ -221,14 +223,15 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
         config: The conversion.
 
     Returns:
-        JSON-ready: `origin` of splits and labels in words, `examples` by split, `classes` by label, `resolution`,
-        `base_parameters`, `modulation_size`, `rows_per_shard`, `store_bytes`, and estimates of the
-        `learning_seconds` (the time budget, if there is one) and `fitting_seconds` on this machine, from the cost
-        model.
+        JSON-ready: `origin` of splits and labels in words, `examples` by split, the number of `augmentations` beside
+        these, `classes` by label, `resolution`, `base_parameters`, `modulation_size`, `rows_per_shard`, `store_bytes`,
+        and estimates of the `learning_seconds` (the time budget, if there is one) and `fitting_seconds` on this
+        machine, from the cost model.
     """
     check_conversion(source, config)
     use_all_cores()
-    network, num_examples = config.network, len(source.ids)
+    network, num_examples, own = config.network, len(source.ids), originals_of(source)
+    labels = {name: dataclasses.replace(label, values=label.values[own]) for name, label in source.labels.items()}
     inputs = network_inputs(source.domain, network)
     _, state = structure(network, inputs, source.features.num_channels, source.domain.closed)
     parameters = sum(int(np.prod(array.shape)) for array in to_weights(state).values())
@@ -241,8 +244,9 @@ def plan(source: Source, config: ConvertConfig) -> dict[str, Any]:
     learning, fitting = estimate_seconds(source, plan_fit(config, source.domain, source.features, num_copies=copies()))
     return {
         "origin": origin(source),
-        "examples": counts(source.split),
-        "classes": {name: found for name, label in source.labels.items() if (found := class_counts(name, label))},
+        "examples": counts(np.asarray(source.split)[own]),
+        "augmentations": num_examples - len(own),
+        "classes": {name: found for name, label in labels.items() if (found := class_counts(name, label))},
         "resolution": list(source.domain.resolution),
         "base_parameters": parameters,
         "modulation_size": network.modulation_size,

@@ -15,7 +15,7 @@ from functa_store.sources.source import Label
 from functa_store.sources.splits import evenly_to_both_ends
 from functa_store.store.format.quantization import Rounding, choose_rounding
 from functa_store.store.format.spec import Contents, RoundingLoss
-from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.reader import StoreReader, read_augmentations
 from functa_store.store.storage.objects import (
     NO_OPTIONS,
     Location,
@@ -120,6 +120,7 @@ def write_recoded(reader: StoreReader, store: Objects, modulation_dtype: Modulat
         labels={
             name: Label(values=values[:], names=reader.label_names.get(name)) for name, values in reader.labels.items()
         },
+        augmentations=read_augmentations(reader),
         rejects=reader.rejects,
         provenance=reader.spec.provenance,
         reference=reader.spec.reference,

@@ -23,6 +23,7 @@ from functa_store.learn.tiling import tile_rows
 from functa_store.learn.tuning import ReadyFit
 from functa_store.nets.siren import network_of
 from functa_store.progress import Note, Report, silent
+from functa_store.sources.augmentation import augmentations_of
 from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source, check_source, check_unchanged
 from functa_store.sources.splits import evenly_to_both_ends
@@ -216,6 +217,7 @@ def _contents(store: Objects, there: Inventory, source: Source) -> Contents:
         ids=source.ids,
         split=source.split,
         labels=source.labels,
+        augmentations=augmentations_of(source),
         rejects=source.rejects,
         provenance=spec.provenance,
         reference=spec.reference,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from functa_store.store.format.side_arrays import metric_attributes
+from functa_store.store.format.side_arrays import AUGMENTATION_ATTRIBUTES, metric_attributes
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.rows import Rows
 
@@ -31,8 +31,13 @@ CHANNEL_ATTRIBUTES = {"long_name": "name of the channel"}
 
 
 def example_columns(store: StoreReader) -> dict[str, Rows]:
-    """One value per example in each column: "id", "split", "mse", every "metrics/NAME", and every "labels/NAME"."""
+    """One value per example in each column.
+
+    These are "id", "split", "mse", where there are augmentations "augmentation_of" and the like, every "metrics/NAME",
+    and every "labels/NAME".
+    """
     columns = {"id": store.ids, "split": store.split, "mse": store.mse}
+    columns |= {f"augmentation_{name}": rows for name, rows in store.augmentations.items()}
     columns |= {f"metrics/{name}": rows for name, rows in store.metrics.items()}
     return columns | {f"labels/{name}": rows for name, rows in store.labels.items()}
 
@@ -77,11 +82,12 @@ def features_attributes(store: StoreReader, clip: bool) -> dict[str, Any]:
 
 
 def attributes_of_column(store: StoreReader, column: str) -> dict[str, Any]:
-    """CF attributes of "id", "split", "mse", "metrics/NAME" or "labels/NAME", with CF flags for classes."""
+    """CF attributes of a column of `example_columns`, with CF flags for classes."""
     known: dict[str, dict[str, Any]] = {
         "id": {"long_name": "name in the archive"},
         "split": {"long_name": "train, validation or test"},
         "mse": {"long_name": "mean squared error of the fit, unclipped"},
+        **AUGMENTATION_ATTRIBUTES,
         **{f"metrics/{name}": meaning for name, meaning in metric_attributes(store.spec.features).items()},
     }
     if column in known:
@@ -111,7 +117,8 @@ def summary(functaset: "Functaset") -> list[str]:
     sizes = zip(store.spec.domain.axes, store.spec.domain.resolution, strict=True)
     phrases = [
         store.path,
-        f"{len(store)} examples" if store.spec.complete else f"{len(store)} of {store.spec.examples.count} examples",
+        (f"{len(store)} examples" if store.spec.complete else f"{len(store)} of {store.spec.examples.count} examples")
+        + (", augmentations among them" if store.augmentations else ""),
         f"{' x '.join(f'{axis} {n}' for axis, n in sizes)} x {len(store.spec.features.channels)} channels",
         f"modulations of {sizes_in_words(store.modulations.shape[1:])}",
     ]

@@ -89,6 +89,16 @@ class Stored:
         return self.store.labels
 
     @property
+    def augmentations(self) -> Mapping[str, Rows]:
+        """Which examples are augmentations of others, one value per example, read when indexed; empty if none is.
+
+        "of": index of the original, its own of an original (-1 in an unfinished functaset whose original is not there
+        yet); "flip": whether left and right are exchanged; "top", "left", "side": the part of the original's window
+        that was cut out, its upper and left edge and its size as fractions of the window (0, 0 and 1 of originals).
+        """
+        return self.store.augmentations
+
+    @property
     def base(self) -> dict[str, np.ndarray]:
         """The base weights by name, such as "sine_0/kernel", and the inner loop's rates."""
         return self.store.base

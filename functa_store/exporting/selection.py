@@ -39,7 +39,7 @@ class Chosen:
         shape: Shape of one example's values: points per axis, then channels.
         clip: Whether they are clipped to the data range.
         coords: Cell centres by axis, in the order of the axes.
-        columns: Values by column: "id", "split", "mse", and every "metrics/NAME" and "labels/NAME".
+        columns: Values by column; see `example_columns`.
     """
 
     store: StoreReader

@@ -113,9 +113,9 @@ BATCH = 64
 def pca_reference(source: Source, components: int) -> dict[str, Any]:
     """Held-out PSNR of a principal component analysis that stores as many numbers per example.
 
-    Fitted on the training split (at most `MAX_FITTED` examples and `MAX_BYTES` of memory, evenly
-    chosen) and evaluated on every other split (at most `MAX_EVALUATED` examples each). Points count as they do in a
-    fit.
+    Fitted on the training split, as learning with its augmentations (at most `MAX_FITTED` examples and `MAX_BYTES` of
+    memory, evenly chosen), and evaluated on every other split (at most `MAX_EVALUATED` examples each). Points count as
+    they do in a fit.
 
     Args:
         source: The examples.

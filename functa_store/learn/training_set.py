@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from functa_store.config import ConvertConfig
+from functa_store.sources.augmentation import augmentations_of, originals_of
 from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 from functa_store.sources.splits import evenly
@@ -18,7 +19,8 @@ class TrainingSet:
     """Examples of a source that a conversion learns from, chosen once, and read through one cache.
 
     The monitored examples come evenly from the split "validation", or from "train" (at most a tenth of it,
-    and then not learned from, unless there are fewer than ten). The test split is never looked at.
+    and then not learned from, unless there are fewer than ten). The test split is never looked at. Augmentations are
+    learned from like other examples, unless their original is monitored; they are never monitored themselves.
 
     Args:
         source: The examples.
@@ -28,7 +30,7 @@ class TrainingSet:
         source: The examples.
         train: Indices of the examples to learn from, ascending.
         monitored: Indices of the examples by which the best state is chosen, ascending.
-        seen: As many of `train`, evenly spread, which tell divergence from overfitting.
+        seen: As many of `train` that are no augmentations, evenly spread, which tell divergence from overfitting.
         batch_size: Examples per update, no more than there are in `train`.
         reader: Reads any of the examples; those that it keeps in memory serve all of these uses.
     """
@@ -36,7 +38,7 @@ class TrainingSet:
     def __init__(self, source: Source, config: ConvertConfig) -> None:
         self.source = source
         self.train, self.monitored = _choose(source, config.outer.num_monitored)
-        self.seen = evenly(self.train, len(self.monitored))
+        self.seen = evenly(np.intersect1d(self.train, originals_of(source)), len(self.monitored))
         self.batch_size = min(config.outer.batch_size, len(self.train))
         self._seed = config.seed
         self.reader = BatchReader(source)
@@ -79,7 +81,10 @@ def _choose(source: Source, num_monitored: int) -> tuple[np.ndarray, np.ndarray]
     train, validation = (np.flatnonzero(source.split == name) for name in ("train", "validation"))
     if len(validation):
         return train, evenly(validation, num_monitored)
-    if len(train) < 10:
-        return train, evenly(train, num_monitored)
-    monitored = evenly(train, min(num_monitored, len(train) // 10))
-    return np.setdiff1d(train, monitored), monitored
+    originals = np.intersect1d(train, originals_of(source))
+    if len(originals) < 10:
+        return train, evenly(originals, num_monitored)
+    monitored = evenly(originals, min(num_monitored, len(originals) // 10))
+    augmentations = augmentations_of(source)
+    shown = train if augmentations is None else augmentations.of[train]  # what each example is a picture of
+    return train[~np.isin(shown, monitored)], monitored

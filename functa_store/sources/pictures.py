@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from functa_store.sources.augmentation import WHOLE, Augmentation, Box
+
 Mode = Literal["rgb", "grey"]
 CHANNELS: Mapping[Mode, tuple[str, ...]] = {"rgb": ("red", "green", "blue"), "grey": ("grey",)}
 
@@ -46,18 +48,40 @@ def flat(image: Image.Image, mode: Mode, background: str) -> Image.Image:
     return found
 
 
-def square_pixels(image: Image.Image, side: int | None, window: str | float | int) -> UInt8[np.ndarray, "y x channel"]:
-    """Pixels of a centred square, resized.
+def square_pixels(
+    image: Image.Image, side: int | None, window: str | float | int, part: Augmentation = WHOLE
+) -> UInt8[np.ndarray, "y x channel"]:
+    """Pixels of a centred square, or of a part of it, resized.
 
     Args:
         image: In the mode "RGB" or "L".
         side: Pixels of the result along each axis; None keeps those of the square.
         window: A fraction of the largest centred square; a text takes all of it.
+        part: What is taken of that square.
     """
     box = crop_box(*image.size, window)
     side = box[2] - box[0] if side is None else side
-    pixels = np.asarray(image.resize((side, side), Image.Resampling.LANCZOS, box=box))
-    return pixels.reshape(side, side, len(image.getbands()))
+    return part_pixels(image, (side, side), box, part)
+
+
+def part_pixels(
+    image: Image.Image, size: tuple[int, int], window: Box, part: Augmentation
+) -> UInt8[np.ndarray, "y x channel"]:
+    """Pixels of a part of a window, resized.
+
+    Args:
+        image: In the mode "RGB" or "L".
+        size: Width and height of the result in pixels.
+        window: Edges of the window.
+        part: What is taken of it.
+    """
+    resized = image.resize(size, Image.Resampling.LANCZOS, box=part.within(window))
+    return flipped(np.asarray(resized).reshape(size[1], size[0], len(image.getbands())), part)
+
+
+def flipped(pixels: UInt8[np.ndarray, "y x channel"], part: Augmentation) -> UInt8[np.ndarray, "y x channel"]:
+    """Pixels with left and right exchanged, if an augmentation says so."""
+    return np.ascontiguousarray(pixels[:, ::-1]) if part.flip else pixels
 
 
 def crop_box(width: int, height: int, crop: str | int | float) -> tuple[int, int, int, int]:

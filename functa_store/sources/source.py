@@ -12,6 +12,7 @@ import numpy as np
 
 from functa_store.domains.domain import Domain
 from functa_store.errors import ArchiveError, TooManyRejectsError
+from functa_store.sources.augmentation import augmentation_problems, augmentations_of, originals_of
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.recognise import why_no_source
 from functa_store.sources.splits import SPLITS
@@ -70,6 +71,9 @@ class Source(Protocol):
         labels: Named labels, one value per example.
         rejects: Members that were skipped.
         provenance: JSON-ready facts about the archive: at least `archive` (its name) and `sha256`.
+
+    A source some of whose examples are augmentations of others says so by an attribute `augmentations`, see
+    `augmented`.
     """
 
     domain: Domain
@@ -163,6 +167,9 @@ def check_source(source: Source) -> None:
         if length != n:
             raise ArchiveError(f"{name}: {what} has {length} values for {n} examples")
     _check_labels(source)
+    if (augmentations := augmentations_of(source)) is not None:
+        for problem in augmentation_problems(augmentations, np.asarray(source.split), _values(source.labels)):
+            raise ArchiveError(f"{name}: {problem}")
     observed, found = source.domain.observed, source.read(0).shape
     expected = (*observed, source.domain.num_columns(source.features.num_channels))
     if found != expected:
@@ -207,6 +214,10 @@ def label_problem(name: Any, label: Label) -> str | None:
     return None
 
 
+def _values(labels: Mapping[str, Label]) -> dict[str, np.ndarray]:
+    return {name: label.values for name, label in labels.items()}
+
+
 def _check_labels(source: Source) -> None:
     name = source.provenance["archive"]
     for label, described in source.labels.items():
@@ -242,13 +253,17 @@ _MOST_CLASSES = 10
 def origin(source: Source) -> str:
     """Where the splits and labels of a source come from, and how many examples each has, in one line.
 
-    `split_rule` says it of splits, `provenance["labels_by"]` of each label; labels of few classes are counted.
+    `split_rule` says it of splits, `provenance["labels_by"]` of each label; labels of few classes are counted. What is
+    an augmentation is counted by itself.
     """
-    counted = ", ".join(f"{count:,} {name}" for name, count in counts(source.split).items())
+    own = originals_of(source)
+    counted = ", ".join(f"{count:,} {name}" for name, count in counts(np.asarray(source.split)[own]).items())
     parts = [f"splits {split_rule(source.provenance) or 'of the source'}: {counted}"]
+    if num_augmentations := len(source.ids) - len(own):
+        parts.append(f"{num_augmentations:,} augmentations of train")
     by, plain = source.provenance.get("labels_by", {}), []
     for name, label in source.labels.items():
-        if not (classes := class_counts(name, label)):
+        if not (classes := class_counts(name, dataclasses.replace(label, values=label.values[own]))):
             plain.append(name)
             continue
         of = "" if label.names else "of "

@@ -90,7 +90,7 @@ class ColumnArray(BackendArray):
 
     Args:
         shared: The functaset.
-        column: "id", "split", "mse", "metrics/NAME", or "labels/NAME".
+        column: One of `example_columns`.
     """
 
     def __init__(self, shared: SharedFunctaset, column: str) -> None:

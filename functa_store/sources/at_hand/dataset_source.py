@@ -12,6 +12,7 @@ from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.progress import Note, Report
 from functa_store.sources.array_blocks import MOST_AXES
 from functa_store.sources.array_source import ArraySource
+from functa_store.sources.augmentation import WHOLE, Augmentation
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.label_values import label_of_values
 from functa_store.sources.pictures import CHANNELS, READABLE_MODES, Mode, flat, square_pixels, upright
@@ -112,14 +113,16 @@ class ExampleForm:
             )
         return dataclasses.replace(self, channels_axis="first" if is_tensor else "last")
 
-    def values(self, example: Any) -> np.ndarray:
-        """An example as an array, channels last.
+    def values(self, example: Any, part: Augmentation = WHOLE) -> np.ndarray:
+        """An example, or a part of a picture, as an array, channels last.
 
         Raises:
             MemberError: If it cannot be one; the message is the reason alone.
         """
         if isinstance(example, Image.Image):
-            return self._pixels(example)
+            return self._pixels(example, part)
+        if part != WHOLE:
+            raise MemberError(f"is {type(example).__name__}, and only PIL pictures are flipped and cropped")
         if self.mode is not None and self.channels_axis is None:
             raise MemberError(f"is {type(example).__name__}, but the first example is a picture")
         array = _as_array(example)
@@ -129,7 +132,7 @@ class ExampleForm:
             raise MemberError(f"has the shape {array.shape}, expected axes and channels")
         return np.moveaxis(array, 0, -1) if self.channels_axis == "first" else array
 
-    def _pixels(self, image: Image.Image) -> np.ndarray:
+    def _pixels(self, image: Image.Image, part: Augmentation) -> np.ndarray:
         if self.mode is None or self.resolution is None:
             raise MemberError("is a picture, but the first example is none")
         if image.mode not in READABLE_MODES:
@@ -144,7 +147,7 @@ class ExampleForm:
             )
         if self.crop == "none" and turned.size[0] != turned.size[1]:
             raise MemberError(f"is {turned.size[0]} x {turned.size[1]}, not square; choose crop='square'")
-        return square_pixels(turned, self.resolution, self.crop)
+        return square_pixels(turned, self.resolution, self.crop, part)
 
 
 def _as_array(example: Any) -> np.ndarray:
@@ -203,8 +206,8 @@ class ExampleValues:
                 )
         return found
 
-    def read(self, index: int) -> np.ndarray:
-        """One example, channels last; errors as above."""
+    def read(self, index: int, augmentation: Augmentation = WHOLE) -> np.ndarray:
+        """One example, or a part of a picture, channels last; errors as above."""
         part = int(np.searchsorted(self._stops, index, side="right"))
         first = int(self._stops[part]) - self._parts[part].size
         if self._lock is None:
@@ -214,7 +217,7 @@ class ExampleValues:
                 example, known = self._parts[part].read(index - first)
         for name, value in known.items():
             self.known.setdefault(name, [None] * self.shape[0])[index] = value
-        values = self._form.values(example)
+        values = self._form.values(example, augmentation)
         if values.shape != self.shape[1:]:
             raise MemberError(
                 f"has the shape {values.shape} (channels last), expected {self.shape[1:]} as the first one"
@@ -269,6 +272,7 @@ class DatasetSource(ArraySource):
         first, decided = _first(name, parts, form)
         values = ExampleValues(parts, decided, first.shape, first.dtype, threading.Lock() if locked else None)
         _check_repeats(name, values)
+        self._read_values = values
         super().__init__(
             values,
             channels_axis=-1,
@@ -290,6 +294,14 @@ class DatasetSource(ArraySource):
             **{key: getattr(decided, key) for key in _SAID if getattr(decided, key) is not None},
         }
         check_source(self)
+
+    def read_part(self, index: int, augmentation: Augmentation) -> np.ndarray:
+        """Raw values of a part of one example, which must be a PIL picture; see `AugmentableSource.read_part`."""
+        try:
+            values = self._read_values.read(int(self._rows[index]), augmentation)
+        except MemberError as error:
+            raise MemberError(f"{self.provenance['archive']}/{self.ids[index]}: {error}") from error
+        return values if self._scaling is None else self._scaling.raw(values)
 
 
 def _first(name: str, parts: Sequence[Examples], form: ExampleForm) -> tuple[np.ndarray, ExampleForm]:

@@ -115,6 +115,18 @@ def summary_units(spec: FeatureSpec) -> dict[str, str]:
     return units | ({PSNR_HELD_OUT: "dB"} if HELD_OUT in units else {})
 
 
+AUGMENTATION_ATTRIBUTES: Mapping[str, dict[str, str]] = {
+    "augmentation_of": {"long_name": "row of the example that this one is an augmentation of; its own of an original"},
+    "augmentation_flip": {"long_name": "whether left and right are exchanged"},
+    "augmentation_top": {
+        "long_name": "upper edge of the part cut out, in heights of the original",
+        "units": "1",
+    },
+    "augmentation_left": {"long_name": "left edge of that part, in widths of the original", "units": "1"},
+    "augmentation_side": {"long_name": "height and width of that part, in those of the original", "units": "1"},
+}
+
+
 BYTES_PER_TEXT, FREE_TEXT_BYTES = 4096, 2**20
 """A chunk of n texts may have n times the first, and the second in any case."""
 

@@ -12,6 +12,7 @@ import numpy as np
 from functa_store.config import ConvertConfig, from_dict, to_dict
 from functa_store.domains.domain import Domain, StoredDomain, check_grid, network_inputs
 from functa_store.errors import ConfigError
+from functa_store.sources.augmentation import Augmentations, augmentation_problems, augmentations_of
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import (
     Label,
@@ -38,7 +39,7 @@ IDENTITY = ("format_version", "domain", "features", "config", "layout", "base", 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExamplesSummary:
-    """How many examples there are, and the SHA-256 of their ids, splits, labels and rejects."""
+    """How many examples there are, and the SHA-256 of their ids, splits, labels, rejects and augmentations."""
 
     count: int
     sha256: str
@@ -46,10 +47,10 @@ class ExamplesSummary:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Quality:
-    """How well one split was fitted.
+    """How well one split was fitted, by its examples that are no augmentations.
 
     Attributes:
-        examples: Number of examples of the split.
+        examples: Number of these examples.
         psnr_mean: Mean of their PSNRs in decibels; None if one has no error at all.
         psnr_of_mean_mse: PSNR of their mean error in decibels; None if there is no error at all.
         metrics: Mean of each column of the table `metrics` over those that have a number there, and of the PSNRs of
@@ -132,6 +133,7 @@ class Contents:
         ids: One unique name per example.
         split: The split of each example.
         labels: Named labels, one value per example.
+        augmentations: Which examples are augmentations of which; None if none is.
         rejects: Members of the archive that were skipped.
         provenance: JSON-ready facts about the archive.
         reference: JSON-ready figures to compare with, such as the PSNR of a PCA of equal size.
@@ -149,6 +151,7 @@ class Contents:
     ids: Sequence[str]
     split: np.ndarray
     labels: Mapping[str, Label] = dataclasses.field(default_factory=dict)
+    augmentations: Augmentations | None = None
     rejects: Sequence[Reject] = ()
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     reference: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -166,6 +169,10 @@ class Contents:
         for name, label in self.labels.items():
             if problem := label_problem(name, label):
                 raise ConfigError(f"a label {problem}")
+        if self.augmentations is not None:
+            values = {name: label.values for name, label in self.labels.items()}
+            for problem in augmentation_problems(self.augmentations, np.asarray(self.split), values):
+                raise ConfigError(problem)
         check_grid(self.domain, self.config.network)
         sizes = self.config.network, network_inputs(self.domain, self.config.network), self.features.num_channels
         for problem in base_problems(self.base, *sizes):
@@ -208,7 +215,7 @@ class Contents:
 
 
 def examples_sha256(described: "Contents | Source") -> str:
-    """SHA-256 of the ids, splits, labels and rejects of a source, or of what a store is to hold."""
+    """SHA-256 of the ids, splits, labels, rejects and augmentations of a source, or of what a store is to hold."""
     labels = {
         name: [label.values.dtype.str, hashlib.sha256(label.values.tobytes()).hexdigest(), label.names]
         for name, label in described.labels.items()
@@ -217,7 +224,11 @@ def examples_sha256(described: "Contents | Source") -> str:
     digest, comma = hashlib.sha256(), b","
     for part in itertools.chain([b"["], _texts(described.ids), [comma], _texts(described.split), [comma]):
         digest.update(part)
-    digest.update(f"{_json(labels)},{_json(rejects)}]".encode())
+    digest.update(f"{_json(labels)},{_json(rejects)}".encode())
+    if (augmentations := augmentations_of(described)) is not None:
+        arrays = {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in augmentations.arrays.items()}
+        digest.update(f",{_json(arrays)}".encode())
+    digest.update(b"]")
     return digest.hexdigest()
 
 

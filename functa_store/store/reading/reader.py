@@ -12,6 +12,7 @@ import numpy as np
 
 from functa_store.domains.domain import network_inputs
 from functa_store.errors import StorageError, StoreFormatError, StoreMismatchError
+from functa_store.sources.augmentation import ARRAYS, OF, Augmentations, originals_problem
 from functa_store.sources.source import Reject
 from functa_store.store.format.layout import Shard, Table
 from functa_store.store.format.load_spec import load_spec
@@ -128,6 +129,9 @@ class StoreReader:
         split: Split of each example.
         labels: Named labels, one value per example.
         label_names: What the integers 0, 1, ... of a label stand for, where it has names.
+        augmentations: Empty where no example is an augmentation of another one, else one value per example under "of",
+            "flip", "top", "left" and "side"; see `Augmentations`. In an unfinished store "of" is -1 where the original
+            is not there yet.
 
     Raises:
         StoreFormatError: If there is no functaset that this release can read.
@@ -144,18 +148,22 @@ class StoreReader:
         self._records, self._knows_skeleton, self._verify = there.records, there.knows_skeleton, verify
         self._small = SmallArrays(self.objects, there.records if there.knows_skeleton else None)
         shape = (self.num_examples, *self.spec.config.network.modulation_shape)
-        columns = ["id", "split", *(f"labels/{name}" for name in self._label_names())]
+        columns = ["id", "split", *(f"labels/{name}" for name in self._label_names()), *self._augmentation_arrays()]
         self._small.describe_all([*spec.tables(EXACT), *columns])
         self._check_tables()
         self.modulations = Rows(f"{self.path}/modulations", shape, np.dtype(np.float32), self._open_modulations)
         self.mse = Rows(f"{self.path}/mse", shape[:1], np.dtype(np.float32), self._open_mse)
         self.metrics_table, self.metrics = self._metrics()
         self.ids, self.split = self._column("id"), self._column("split")
-        labels = {column.removeprefix("labels/"): column for column in columns[2:]}
+        labels = {column.removeprefix("labels/"): column for column in columns if column.startswith("labels/")}
         self.labels: Mapping[str, Rows] = {name: self._column(column) for name, column in labels.items()}
         names = {name: self._small.describe(column)["attributes"].get("names") for name, column in labels.items()}
         self.label_names: Mapping[str, tuple[str, ...]] = {
             name: tuple(map(str, values)) for name, values in names.items() if isinstance(values, list)
+        }
+        arrays = self._augmentation_arrays()
+        self.augmentations: Mapping[str, Rows] = {
+            name.removeprefix("augmentation_"): self._column(name) for name in arrays
         }
 
     def __repr__(self) -> str:
@@ -323,14 +331,43 @@ class StoreReader:
         if is_text != wanted:
             raise self._unexpected(name, described["data_type"], "string" if wanted else "numbers")
         dtype = TEXT if is_text else np.dtype(described["data_type"])
+        if dtype != ARRAYS.get(name, dtype):
+            raise self._unexpected(name, dtype.name, ARRAYS[name])
         return Rows(f"{self.path}/{name}", (self.num_examples,), dtype, functools.partial(self._open_column, name))
 
     def _open_column(self, name: str) -> RowTable:
         array = self._small.open(name, None)
+        if name == OF:
+            return ColumnInMemory(self._originals(array.read()))
         if self.spec.complete:
             return Column(array)
-        values = array.read()
-        return ColumnInMemory(np.concatenate([values[:0], *(values[s.start : s.stop] for s in self.shards)]))
+        return ColumnInMemory(array.read()[self._readable])
+
+    @functools.cached_property
+    def _readable(self) -> np.ndarray:
+        """Rows of the finished store that can be read by now, in order."""
+        return np.concatenate([np.arange(0), *(np.arange(shard.start, shard.stop) for shard in self.shards)])
+
+    def _originals(self, of: np.ndarray) -> np.ndarray:
+        """The place of each example's original, of those that can be read, -1 where it cannot.
+
+        Raises:
+            StoreFormatError: If there is no such example, or it is an augmentation itself.
+        """
+        count = self.spec.examples.count
+        if problem := originals_problem(of, count):
+            raise self._small.damaged(OF, problem)
+        if self.spec.complete:
+            return of
+        places = np.full(count, -1, np.int64)
+        places[self._readable] = np.arange(len(self._readable))
+        return places[of[self._readable]]
+
+    def _augmentation_arrays(self) -> list[str]:
+        files = self._records
+        if not self._knows_skeleton:
+            files = [f"{name}/zarr.json" for name in ARRAYS if self.objects.size(f"{name}/zarr.json") is not None]
+        return list(ARRAYS) if any(f"{name}/zarr.json" in files for name in ARRAYS) else []
 
     def _label_names(self) -> list[str]:
         suffix = "/zarr.json"
@@ -357,6 +394,19 @@ class StoreReader:
             f"{self.path}/{name}: {found[:1000]}, expected {expected}; two conversions were mixed. "
             "Convert again into an empty path."
         )
+
+
+def read_augmentations(reader: StoreReader) -> Augmentations | None:
+    """Which examples of a complete store are augmentations of which; None if none is.
+
+    Raises:
+        StoreFormatError: If that is missing or damaged.
+    """
+    return (
+        Augmentations(**{name: rows[:] for name, rows in reader.augmentations.items()})
+        if reader.augmentations
+        else None
+    )
 
 
 def _for_reading(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

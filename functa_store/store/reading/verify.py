@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 
 from functa_store.errors import StoreFormatError
+from functa_store.sources.augmentation import OF, augmentation_problems
 from functa_store.store.format.spec import ROOT
-from functa_store.store.reading.reader import Inventory, StoreReader, take_inventory
+from functa_store.store.reading.reader import Inventory, StoreReader, read_augmentations, take_inventory
 from functa_store.store.storage.objects import (
     NO_OPTIONS,
     FileRecord,
@@ -68,6 +69,7 @@ def verify(path: Location, *, storage: StorageOptions = NO_OPTIONS) -> Verdict:
         try:
             reader = StoreReader(objects)
             _ = reader.base, reader.rounding
+            damaged |= _wrong_augmentations(reader)
         except StoreFormatError as error:  # right checksums, wrong content
             damaged = {ROOT: str(error)}
     return Verdict(
@@ -78,6 +80,18 @@ def verify(path: Location, *, storage: StorageOptions = NO_OPTIONS) -> Verdict:
         damaged=damaged,
         foreign=_foreign(objects, there),
     )
+
+
+def _wrong_augmentations(reader: StoreReader) -> dict[str, str]:
+    """What contradicts itself about augmentations; of an unfinished store alone that originals exist."""
+    if not reader.spec.complete:
+        _ = [rows[:] for rows in reader.augmentations.values()]
+        return {}
+    if (found := read_augmentations(reader)) is None:
+        return {}
+    labels = {name: rows[:] for name, rows in reader.labels.items()}
+    problem = next(augmentation_problems(found, reader.split[:], labels), None)
+    return {} if problem is None else {OF: problem}
 
 
 def damage(objects: Objects, records: Mapping[str, FileRecord]) -> dict[str, str]:

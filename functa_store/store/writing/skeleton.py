@@ -14,6 +14,7 @@ from functa_store.errors import ConfigError
 from functa_store.metrics import psnr, psnr_mean, psnr_of_mean_mse
 from functa_store.store.format.layout import Table
 from functa_store.store.format.side_arrays import (
+    AUGMENTATION_ATTRIBUTES,
     HELD_OUT,
     PSNR_HELD_OUT,
     ROWS_PER_CHUNK,
@@ -61,6 +62,9 @@ def skeleton(contents: Contents, spec: StoreSpec) -> dict[str, bytes]:
     for name, label in sorted(contents.labels.items()):
         names = {"names": list(label.names)} if label.names else {}
         _put(labels, name, label.values, example, {"long_name": name} | names)
+    if (augmentations := contents.augmentations) is not None:
+        for name, array in augmentations.arrays.items():
+            _put(root, name, array, example, AUGMENTATION_ATTRIBUTES[name])
     rejects = root.create_group("rejects", attributes={"long_name": "members of the archive that were skipped"})
     for field, long_name in {"member": "name of the member", "reason": "why it was skipped"}.items():
         values = _texts(f"rejects/{field}", [getattr(reject, field) for reject in contents.rejects])

@@ -16,6 +16,7 @@ from functa_store.errors import (
     StoreMismatchError,
 )
 from functa_store.metrics import moments
+from functa_store.sources.augmentation import originals_of
 from functa_store.store.format.layout import Shard, Table
 from functa_store.store.format.load_spec import MOST_JSON_BYTES
 from functa_store.store.format.receipts import Receipts
@@ -217,11 +218,12 @@ class StoreWriter:
         write_all(self._store, statistics)
         mse = np.concatenate(scores["mse"])
         columns = np.concatenate(scores["metrics"]).T if "metrics" in scores else ()
-        metrics = dict(zip(features.columns, columns, strict=True))
+        own = originals_of(self._contents)
+        metrics = {name: column[own] for name, column in zip(features.columns, columns, strict=True)}
         spec = dataclasses.replace(
             self._spec,
             complete=True,
-            quality=quality_by_split(mse, metrics, np.asarray(self._contents.split), features.span),
+            quality=quality_by_split(mse[own], metrics, np.asarray(self._contents.split)[own], features.span),
             manifest=self._manifest(statistics),
         )
         root = spec.to_root()

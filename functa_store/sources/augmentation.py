@@ -1,0 +1,186 @@
+"""Augmentations of pictures: seeded flips and crops, and the rows of a functaset that are such of other rows."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+
+AugmentFlip = Literal["auto", "horizontal", "none"]
+
+PARAMETERS: Mapping[str, str] = {"flip": "bool", "top": "float32", "left": "float32", "side": "float32"}
+"""What says how each row was made, and the type of its numbers."""
+
+OF = "augmentation_of"
+ARRAYS: Mapping[str, str] = {OF: "int64"} | {f"augmentation_{name}": dtype for name, dtype in PARAMETERS.items()}
+"""What a store's arrays of augmentations are called, and their types."""
+
+Box = tuple[float | int, float | int, float | int, float | int]
+"""Left, upper, right and lower edge in pixels."""
+
+_OF_A_DRAW = 2.0**-64
+_ROUNDING = 1e-6
+
+
+class Augmentation(NamedTuple):
+    """What is taken of a picture's window (that of the option `crop`) and how.
+
+    Attributes:
+        flip: Whether left and right are exchanged, once the part is cut out.
+        top: Upper edge of the part, as a fraction of the window's height.
+        left: Its left edge, as a fraction of the width.
+        side: Its height and width, as fractions of the window's.
+    """
+
+    flip: bool = False
+    top: float = 0.0
+    left: float = 0.0
+    side: float = 1.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the part is the whole window."""
+        return (self.top, self.left, self.side) == (0.0, 0.0, 1.0)
+
+    def within(self, window: Box) -> Box:
+        """The part of a window, at fractions of pixels."""
+        if self.is_whole:
+            return window
+        left, upper, right, lower = window
+        width, height = right - left, lower - upper
+        new_left, new_upper = left + self.left * width, upper + self.top * height
+        return new_left, new_upper, min(right, new_left + self.side * width), min(lower, new_upper + self.side * height)
+
+
+WHOLE = Augmentation()
+"""A whole window as it is, which originals are."""
+
+
+def draw(seed: int, example: str, number: int, *, flips: bool, smallest: float) -> Augmentation:
+    """The augmentation of an example that its id, its number and a seed decide, on every machine.
+
+    The four quarters of the SHA-256 of the text "SEED/NUMBER/ID" are read as little-endian integers and divided by
+    2**64: whether to flip (below one half), the side, evenly from `smallest` to 1, and the upper and the left edge,
+    evenly over where a part of that side lies inside the window. Fractions are rounded to float32, as they are stored.
+
+    Args:
+        seed: At least 0.
+        example: The id of the original.
+        number: Counts the augmentations of an example from 1.
+        flips: Whether half of them are flipped.
+        smallest: Of the sides, above 0 and at most 1.
+    """
+    digest = hashlib.sha256(f"{seed}/{number}/{example}".encode()).digest()
+    flip, side, top, left = (int(n) * _OF_A_DRAW for n in np.frombuffer(digest, "<u8"))
+    share = _float32(smallest + (1 - smallest) * side)
+    return Augmentation(
+        flip=flips and flip < 0.5,
+        top=_float32(top * (1 - share)),
+        left=_float32(left * (1 - share)),
+        side=share,
+    )
+
+
+def _float32(value: float) -> float:
+    return float(np.float32(value))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Augmentations:
+    """Which examples are augmentations of which, and how they were made. All arrays have one value per example.
+
+    Attributes:
+        of: Row of the original; that of the example itself if it is one.
+        flip: See `Augmentation`; False of originals.
+        top: 0 of originals.
+        left: 0 of originals.
+        side: 1 of originals.
+    """
+
+    of: Int64[np.ndarray, " example"]
+    flip: Bool[np.ndarray, " example"]
+    top: Float32[np.ndarray, " example"]
+    left: Float32[np.ndarray, " example"]
+    side: Float32[np.ndarray, " example"]
+
+    def __len__(self) -> int:
+        return len(self.of)
+
+    def __getitem__(self, row: int) -> Augmentation:
+        """How one example was made."""
+        return Augmentation(bool(self.flip[row]), float(self.top[row]), float(self.left[row]), float(self.side[row]))
+
+    @property
+    def are_originals(self) -> Bool[np.ndarray, " example"]:
+        """Which examples are none."""
+        return self.of == np.arange(len(self.of))
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of them by the names in `ARRAYS`."""
+        return {name: getattr(self, name.removeprefix("augmentation_")) for name in ARRAYS}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Augmentations":
+        """From what `arrays` gives."""
+        return cls(**{name.removeprefix("augmentation_"): arrays[name] for name in ARRAYS})
+
+
+def augmentations_of(source: Any) -> Augmentations | None:
+    """Which examples of a source are augmentations; None if none is."""
+    return getattr(source, "augmentations", None)
+
+
+def originals_of(source: Any) -> np.ndarray:
+    """Rows of a source's examples that are no augmentations, ascending."""
+    found = augmentations_of(source)
+    return np.arange(len(source.ids)) if found is None else np.flatnonzero(found.are_originals)
+
+
+def originals_problem(of: np.ndarray, count: int) -> str | None:
+    """What keeps an array from saying the original of each of so many examples, in words; None if nothing does."""
+    if of.shape != (count,) or of.dtype != np.int64:
+        return f"augmentation_of is {of.dtype} of shape {of.shape}, expected int64 of shape ({count},)"
+    if len(wrong := np.flatnonzero((of < 0) | (of >= count))):
+        return f"augmentation_of of example {wrong[0]} is {of[wrong[0]]}, expected 0 to {count - 1}"
+    if len(wrong := np.flatnonzero(of[of] != of)):
+        return f"example {wrong[0]} is an augmentation of {of[wrong[0]]}, which is itself one of {of[of[wrong[0]]]}"
+    return None
+
+
+def augmentation_problems(found: Augmentations, split: np.ndarray, labels: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """What contradicts itself about augmentations, in words.
+
+    Args:
+        found: They.
+        split: The split of each example.
+        labels: The values of each label by its name.
+    """
+    if problem := originals_problem(found.of, len(split)):
+        yield problem
+        return
+    for name, dtype in PARAMETERS.items():
+        values = getattr(found, name)
+        if values.shape != found.of.shape or values.dtype != dtype:
+            yield f"augmentation_{name} is {values.dtype} of shape {values.shape}, expected {dtype} of {found.of.shape}"
+            return
+    top, left, side = (np.asarray(array, np.float64) for array in (found.top, found.left, found.side))
+    inside = (side > 0) & (top >= 0) & (left >= 0) & (np.maximum(top, left) + side <= 1 + _ROUNDING)
+    if len(wrong := np.flatnonzero(~inside)):  # what is no number is not inside either
+        yield f"example {wrong[0]} is a part that is not inside its picture: {found[wrong[0]]}"
+    own = found.are_originals
+    if len(wrong := np.flatnonzero(own & (found.flip | (top != 0) | (left != 0) | (side != 1)))):
+        yield f"example {wrong[0]} is an original, but flipped or cropped: {found[wrong[0]]}"
+    rows = np.flatnonzero(~own)
+    if len(wrong := rows[split[rows] != split[found.of[rows]]]):
+        row, original = wrong[0], found.of[wrong[0]]
+        yield f"example {row} is of the split {split[row]}, but its original {original} of {split[original]}"
+    if len(wrong := rows[split[rows] != "train"]):
+        yield f"example {wrong[0]} is an augmentation in the split {split[wrong[0]]}, expected train alone"
+    for name, values in labels.items():
+        here, there = values[rows], values[found.of[rows]]
+        if len(wrong := rows[(here != there) & ((here == here) | (there == there))]):
+            row, original = wrong[0], found.of[wrong[0]]
+            yield f"example {row} has the label {name} {values[row]}, but its original {original} {values[original]}"
