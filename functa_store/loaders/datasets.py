@@ -4,12 +4,13 @@ import math
 import operator
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, ExampleIndexError
+from functa_store.loaders.augmentation_draws import select_rows
 from functa_store.loaders.batch_content import (
     Batch,
     Content,
@@ -18,7 +19,6 @@ from functa_store.loaders.batch_content import (
     Normalization,
     is_flattened,
     label_names,
-    select,
 )
 from functa_store.loaders.loader import Loader
 from functa_store.loaders.windows import OpenWindow, SelectedRows
@@ -46,6 +46,8 @@ class Examples:
         labels: As for `Loader`.
         decode: A grid to decode each example on; needs JAX.
         flatten: As for `Loader`.
+        augmentations: "all" takes every row by itself, "none" leaves augmentations out. What is asked for by number
+            knows no epochs, for which one could be drawn: for that there are `Loader` and `Batches`.
 
     Raises:
         ConfigError: If there is no such split or label, or an option is of another kind or size.
@@ -64,11 +66,13 @@ class Examples:
         labels: Sequence[str] | None = None,
         decode: DecodeGrid | None = None,
         flatten: bool = False,
+        augmentations: Literal["all", "none"] = "all",
     ) -> None:
+        _check_by_number(augmentations)
         if isinstance(decode, DecodePoints):
             raise ConfigError("DecodePoints are drawn for a whole batch; decode on a DecodeGrid, or use Batches")
         self._name = functaset.store.path
-        self._table = SelectedRows(functaset, select(functaset, split, index))
+        self._table = SelectedRows(functaset, select_rows(functaset, split, index, augmentations)[0])
         self._content = Content(functaset, normalize, labels, decode, flatten)
 
     def __len__(self) -> int:
@@ -96,6 +100,19 @@ class Examples:
     def _batch(self, indices: Sequence[int]) -> Batch:
         positions = as_array(places_of(f"the examples of {self._name}", indices, len(self)))
         return self._content.batch(self._table.indices(positions), self._table[positions])
+
+
+def _check_by_number(augmentations: Any) -> None:
+    """Refuse to draw one of an example and its augmentations, where there are no epochs.
+
+    Raises:
+        ConfigError: If that is asked for.
+    """
+    if augmentations == "one":
+        raise ConfigError(
+            "augmentations='one' is drawn anew for every epoch, of which examples by number know nothing; use Loader "
+            "or Batches, or give 'all' or 'none'"
+        )
 
 
 class Batches:
@@ -155,7 +172,7 @@ def _first(batch: Batch) -> Batch:
     return {name: _first(values) if isinstance(values, dict) else values[0] for name, values in batch.items()}
 
 
-COLUMNS = ("id", "split", "modulation")
+COLUMNS = ("id", "split", "modulation", "augmentation_of")
 
 
 def to_huggingface(
@@ -165,6 +182,7 @@ def to_huggingface(
     index: Index | None = None,
     labels: Sequence[str] | None = None,
     flatten: bool = False,
+    augmentations: Literal["all", "none"] = "all",
 ) -> "datasets.Dataset":
     """The table of a functaset in memory; `save_to_disk` and `push_to_hub` take it from there.
 
@@ -177,9 +195,11 @@ def to_huggingface(
         index: Only these examples: a slice, integers or a mask.
         labels: Names of the labels to export; None means all.
         flatten: Export the numbers of a grid as one vector, in C order.
+        augmentations: "all" exports every row, "none" leaves augmentations out.
 
     Returns:
-        Columns `id`, `split`, `modulation`, and one per label: a `ClassLabel` where its integers have names.
+        Columns `id`, `split`, `modulation`, `augmentation_of` where there are augmentations (the id of the original,
+        its own of an original), and one per label: a `ClassLabel` where its integers have names.
         Modulations are vectors, or arrays (*cells, channel), such as an `Array3D` of an image's grid.
 
     Raises:
@@ -190,13 +210,14 @@ def to_huggingface(
         MissingLibraryError: If `datasets` is not installed.
     """
     datasets, pyarrow = (require(name, extra="huggingface") for name in ("datasets", "pyarrow"))
+    _check_by_number(augmentations)
     names = label_names(functaset, labels)
     if taken := [name for name in names if name in COLUMNS]:
         raise ConfigError(
             f"{functaset.store.path}: cannot export labels {taken}, since {COLUMNS} are columns already; choose others "
             "by labels="
         )
-    selected = select(functaset, split, index)
+    selected, _ = select_rows(functaset, split, index, augmentations)
     chosen = slice(None) if selected is None else selected
     network = functaset.config.network
     shape = (network.modulation_size,) if is_flattened(functaset, flatten) else network.modulation_shape
@@ -211,13 +232,12 @@ def to_huggingface(
         "split": pyarrow.array(functaset.split[chosen].tolist()),
         "modulation": _as_arrow(functaset.modulations[chosen].reshape(-1, *shape), modulation),
     }
+    if functaset.augmentations:
+        columns["augmentation_of"] = pyarrow.array(functaset.ids[functaset.augmentations["of"][chosen]].tolist())
     columns |= {name: pyarrow.array(functaset.labels[name][chosen]) for name in names}
     features = datasets.Features(
-        {
-            "id": datasets.Value("string"),
-            "split": datasets.Value("string"),
-            "modulation": modulation,
-        }
+        {name: datasets.Value("string") for name in columns if name in COLUMNS}
+        | {"modulation": modulation}
         | {name: _feature(functaset, name) for name in names}
     )
     return datasets.Dataset(pyarrow.table(columns).cast(features.arrow_schema), datasets.DatasetInfo(features=features))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from functa_store.config import differences, from_dict, whole
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, StoreMismatchError
-from functa_store.loaders.batch_content import Batch, Content, Decode, Normalization, select
+from functa_store.loaders.augmentation_draws import AugmentationChoice, select_rows
+from functa_store.loaders.batch_content import Batch, Content, Decode, Normalization
 from functa_store.loaders.windows import BlockShuffle, Order, Reading, SelectedRows, Shuffle
 from functa_store.store.reading.rows import Index
 from functa_store.support.optional import require
@@ -45,9 +46,10 @@ def describe(functaset: Functaset, reading: Reading, place: tuple[int, int]) -> 
     """The state of a loader, plain JSON; the rank is left out, since all ranks move together."""
     order = dataclasses.asdict(reading.order)
     del order["rank"]
+    draws = {} if reading.draws is None else {"augmentations": "one"}
     state = {
         "functaset": {"fingerprint": functaset.store.spec.fingerprint, "examples": len(functaset)},
-        "options": order | {"examples": reading.table.fingerprint} | reading.content.options(),
+        "options": order | {"examples": reading.table.fingerprint} | reading.content.options() | draws,
         "epoch": place[0],
         "batch": place[1],
     }
@@ -116,6 +118,9 @@ class Loader:
         labels: Names of the labels in a batch; None means all.
         decode: `DecodeGrid` or `DecodePoints`; needs JAX.
         flatten: Give modulations that are grids as vectors, (batch, numbers), in C order.
+        augmentations: Of a functaset that has some: "one" draws, for every epoch, one of each example and its
+            augmentations, among the rows that `split` or `index` means; "all" takes every row by itself, and "none"
+            leaves augmentations out. Other functasets, and splits without any, are the same with each.
         rank: Which of several processes this is, from 0.
         num_ranks: How many there are; each gets other examples, and as many batches.
         drop_last: Leave out what fills no batch at the end of an epoch; else the last batch is smaller.
@@ -130,7 +135,8 @@ class Loader:
 
     Raises:
         ConfigError: If an option is out of range or of another kind, ranks would get different orders, different
-            numbers of batches, or none, there is no such split or label, or a bucket's table cannot be shuffled so.
+            numbers of batches, or none, there is no such split or label, a bucket's table cannot be shuffled so, or
+            `index` names a row twice of which one is to be drawn.
         ExampleIndexError: If `index` names one that is not there.
         GridError: If a grid to decode does not fit the domain.
         StoreFormatError: If the store is unfinished and `normalize` is True, or it is damaged.
@@ -149,17 +155,19 @@ class Loader:
         labels: Sequence[str] | None = None,
         decode: Decode | None = None,
         flatten: bool = False,
+        augmentations: AugmentationChoice = "one",
         rank: int = 0,
         num_ranks: int = 1,
         drop_last: bool = False,
         num_epochs: int | None = 1,
     ) -> None:
-        table = SelectedRows(functaset, select(functaset, split, index))
+        rows, draws = select_rows(functaset, split, index, augmentations)
+        table = SelectedRows(functaset, rows)
         self._chooses_shuffle = isinstance(shuffle, str) and shuffle == "auto"
         if isinstance(shuffle, str) and shuffle == "auto":
             shuffle = table.choose_shuffle(whole("num_ranks", num_ranks, 1))
         order = Order(
-            num_examples=len(table),
+            num_examples=len(table) if draws is None else len(draws),
             batch_size=batch_size,
             shuffle=shuffle,
             seed=seed,
@@ -171,7 +179,7 @@ class Loader:
         content = Content(functaset, normalize, labels, decode, flatten)
         self.functaset = functaset
         self.num_epochs = None if num_epochs is None else whole("num_epochs", num_epochs, 1)
-        self.reading = Reading(order=order, table=table, content=content)
+        self.reading = Reading(order=order, table=table, content=content, draws=draws)
         self._place, self._iteration = (0, 0), 0
 
     def __len__(self) -> int:

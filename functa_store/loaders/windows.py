@@ -13,6 +13,7 @@ import numpy as np
 
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError
+from functa_store.loaders.augmentation_draws import OnePerOriginal
 from functa_store.loaders.batch_content import Batch, Content, keep_whole
 from functa_store.store.storage.local import LocalObjects
 from functa_store.support.memory import available_bytes
@@ -57,6 +58,13 @@ class Window(NamedTuple):
 
     positions: np.ndarray
     places: np.ndarray
+
+    def ascending(self) -> "Window":
+        """The same examples, delivered in the same order, but read from the first row to the last."""
+        order = np.argsort(self.positions)
+        ranks = np.empty_like(order)
+        ranks[order] = np.arange(len(order))
+        return Window(self.positions[order], ranks[self.places])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -304,14 +312,16 @@ class Reading:
     """Everything that decides what the batches of a loader are.
 
     Attributes:
-        order: Which example comes when.
+        order: Which example comes when; where one of several rows is drawn, which group of them.
         table: The modulations.
         content: What is made of them.
+        draws: Chooses a row of the table for each group; None if groups are rows.
     """
 
     order: Order
     table: SelectedRows
     content: Content
+    draws: OnePerOriginal | None = None
 
     def batches_from(self, place: tuple[int, int], num_epochs: int | None) -> Iterator[tuple[tuple[int, int], Batch]]:
         """The place behind each batch, and the batch.
@@ -335,6 +345,9 @@ class Reading:
     def open_window(self, epoch: int, number: int) -> OpenWindow:
         """Read a window of an epoch, at once unless its batches are gathered one by one."""
         window = self.order.window(epoch, number)
+        if self.draws is not None:
+            window = window._replace(positions=self.draws.rows(self.order.seed, epoch, window.positions))
+            window = window if self.order.shuffle == "full" else window.ascending()
         rows = None if self.order.shuffle == "full" else self.table[window.positions]
         return OpenWindow(epoch, number, window, rows)
 
