@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from functa_store.sources.at_hand.huggingface_source import from_huggingface as from_huggingface
     from functa_store.sources.at_hand.tfds_source import from_tfds as from_tfds
     from functa_store.sources.at_hand.torch_source import from_torch as from_torch
+    from functa_store.sources.augmented_source import augmented as augmented
     from functa_store.sources.features import FeatureSpec as FeatureSpec
     from functa_store.sources.source import Label as Label
     from functa_store.sources.source import Reject as Reject
@@ -87,6 +88,7 @@ _HOMES = {
     "sources.at_hand.huggingface_source": "from_huggingface",
     "sources.at_hand.tfds_source": "from_tfds",
     "sources.at_hand.torch_source": "from_torch",
+    "sources.augmented_source": "augmented",
     "sources.features": "FeatureSpec",
     "sources.source": "Label Reject Source",
     "sources.xarray_source": "from_xarray",

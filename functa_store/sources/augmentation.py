@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool
 
 AugmentFlip = Literal["auto", "horizontal", "none"]
 
@@ -91,19 +91,21 @@ def _float32(value: float) -> float:
 class Augmentations:
     """Which examples are augmentations of which, and how they were made. All arrays have one value per example.
 
+    `augmentation_problems` checks them.
+
     Attributes:
-        of: Row of the original; that of the example itself if it is one.
-        flip: See `Augmentation`; False of originals.
-        top: 0 of originals.
-        left: 0 of originals.
-        side: 1 of originals.
+        of: Row of the original, int64; that of the example itself if it is one.
+        flip: See `Augmentation`, bool; False of originals.
+        top: The same, float32; 0 of originals.
+        left: The same, float32; 0 of originals.
+        side: The same, float32; 1 of originals.
     """
 
-    of: Int64[np.ndarray, " example"]
-    flip: Bool[np.ndarray, " example"]
-    top: Float32[np.ndarray, " example"]
-    left: Float32[np.ndarray, " example"]
-    side: Float32[np.ndarray, " example"]
+    of: np.ndarray
+    flip: np.ndarray
+    top: np.ndarray
+    left: np.ndarray
+    side: np.ndarray
 
     def __len__(self) -> int:
         return len(self.of)
@@ -169,10 +171,10 @@ def augmentation_problems(found: Augmentations, split: np.ndarray, labels: Mappi
     top, left, side = (np.asarray(array, np.float64) for array in (found.top, found.left, found.side))
     inside = (side > 0) & (top >= 0) & (left >= 0) & (np.maximum(top, left) + side <= 1 + _ROUNDING)
     if len(wrong := np.flatnonzero(~inside)):  # what is no number is not inside either
-        yield f"example {wrong[0]} is a part that is not inside its picture: {found[wrong[0]]}"
+        yield f"example {wrong[0]} is a part that is not inside its picture: {found[int(wrong[0])]}"
     own = found.are_originals
     if len(wrong := np.flatnonzero(own & (found.flip | (top != 0) | (left != 0) | (side != 1)))):
-        yield f"example {wrong[0]} is an original, but flipped or cropped: {found[wrong[0]]}"
+        yield f"example {wrong[0]} is an original, but flipped or cropped: {found[int(wrong[0])]}"
     rows = np.flatnonzero(~own)
     if len(wrong := rows[split[rows] != split[found.of[rows]]]):
         row, original = wrong[0], found.of[wrong[0]]

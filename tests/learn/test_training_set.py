@@ -4,9 +4,12 @@ import dataclasses
 import itertools
 
 import numpy as np
+import pytest
 
 from functa_store.learn.training_set import TrainingSet
 from functa_store.sources.array_source import ArraySource
+from functa_store.sources.augmentation import originals_of
+from functa_store.sources.augmented_source import augmented
 from tests.learn.test_meta_learn import CONFIG, SOURCE, waves
 
 
@@ -19,6 +22,53 @@ def test_monitored_examples_are_never_learned_from_nor_held_out():
     assert not set(training.train) & set(training.monitored)
     assert set(SOURCE.split[training.monitored]) == {"train"}
     assert len(training.monitored) == 3
+
+
+class Augmented(ArraySource):
+    """Each example again, twice, behind all of them; `read_part` of a wave is the wave."""
+
+    def read_part(self, index, augmentation):
+        return self.read(index)
+
+    @classmethod
+    def of_waves(cls, count, **given):
+        return augmented(cls(waves(count), **given), 2)
+
+
+@pytest.mark.parametrize("num_monitored", [1, 3, 64])
+def test_no_augmentation_of_a_monitored_or_held_out_example_is_learned_from(num_monitored):
+    source = Augmented.of_waves(40)
+    of, own = source.augmentations.of, originals_of(source)
+    training = TrainingSet(source, monitoring(num_monitored))
+    assert len(training.monitored) == min(num_monitored, 3)
+    assert set(training.monitored) <= set(own)
+    assert not set(of[training.train]) & set(training.monitored)
+    assert set(source.split[of[training.train]]) == {"train"}
+    learned = [row for row in own if source.split[row] == "train" and row not in training.monitored]
+    assert sorted(of[training.train].tolist()) == sorted(3 * learned)
+    assert set(training.seen) <= set(learned)
+    assert len(training.seen) == len(training.monitored)
+
+
+def test_the_monitored_examples_are_those_without_augmentations():
+    source, plain = Augmented.of_waves(40), ArraySource(waves(40))
+    with_some, without = (TrainingSet(one, monitoring(64)) for one in (source, plain))
+    np.testing.assert_array_equal(with_some.monitored, without.monitored)
+    np.testing.assert_array_equal(with_some.train[: len(without.train)], without.train)
+
+
+def test_of_a_handful_of_examples_augmentations_are_learned_from_and_originals_monitored():
+    training = TrainingSet(Augmented.of_waves(3), monitoring(64))
+    assert training.monitored.tolist() == [0, 1, 2]
+    assert training.train.tolist() == list(range(9))
+
+
+def test_augmentations_are_learned_from_beside_a_published_validation_split():
+    split = np.array(["train"] * 30 + ["validation"] * 10)
+    source = Augmented.of_waves(40, split=split)
+    training = TrainingSet(source, monitoring(4))
+    assert len(training.train) == 90
+    assert set(source.split[training.monitored]) == {"validation"}
 
 
 def test_a_handful_of_examples_is_learned_from_and_monitored():
