@@ -121,6 +121,13 @@ class FormatReader:
     def array(self, name):
         return np.asarray(zarr.open_array(self.path / name, mode="r")[...], np.float64)
 
+    def augmentations(self):
+        """By "of", "flip", "top", "left" and "side" one number per example; None if none is an augmentation."""
+        if not (self.path / "augmentation_of").exists():
+            return None
+        found = {name: self.array(f"augmentation_{name}") for name in ("of", "flip", "top", "left", "side")}
+        return found | {"of": found["of"].astype(int), "flip": found["flip"].astype(bool)}
+
     def modulations(self):
         """Shape (example, modulation) or (example, *cells, channel)."""
         stored = self.array("modulations")

@@ -4,13 +4,13 @@ import math
 import operator
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, ExampleIndexError
-from functa_store.loaders.augmentation_draws import select_rows
+from functa_store.loaders.augmentation_draws import AugmentationChoice, select_rows
 from functa_store.loaders.batch_content import (
     Batch,
     Content,
@@ -66,7 +66,7 @@ class Examples:
         labels: Sequence[str] | None = None,
         decode: DecodeGrid | None = None,
         flatten: bool = False,
-        augmentations: Literal["all", "none"] = "all",
+        augmentations: AugmentationChoice = "all",
     ) -> None:
         _check_by_number(augmentations)
         if isinstance(decode, DecodePoints):
@@ -102,7 +102,7 @@ class Examples:
         return self._content.batch(self._table.indices(positions), self._table[positions])
 
 
-def _check_by_number(augmentations: Any) -> None:
+def _check_by_number(augmentations: AugmentationChoice) -> None:
     """Refuse to draw one of an example and its augmentations, where there are no epochs.
 
     Raises:
@@ -182,7 +182,7 @@ def to_huggingface(
     index: Index | None = None,
     labels: Sequence[str] | None = None,
     flatten: bool = False,
-    augmentations: Literal["all", "none"] = "all",
+    augmentations: AugmentationChoice = "all",
 ) -> "datasets.Dataset":
     """The table of a functaset in memory; `save_to_disk` and `push_to_hub` take it from there.
 

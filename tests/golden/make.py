@@ -20,6 +20,7 @@ from functa_store.domains.cells import CellGrid
 from functa_store.domains.domain import Domain, network_inputs
 from functa_store.domains.scene import SceneVolume
 from functa_store.domains.sphere import SphereGrid
+from functa_store.sources.augmentation import Augmentations
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Label, Reject
 from functa_store.store.format.quantization import Rounding, choose_rounding
@@ -74,18 +75,36 @@ KINDS = {
     "_scene": (SCENES, LIGHT, RADIANCE),
     "_spatial": (IMAGES, COLOURS, CELLS),
     "_spatial_sphere": (FIELDS, WINDS, OVERLAPPING),
+    "_augmented": (IMAGES, COLOURS, NETWORK, True),
 }
 """What the golden stores hold, by the ending of their names."""
 
 
+AUGMENTED = {
+    "ids": ["a.png", "b.png", "ä.png", "a.png~1", "a.png~2"],
+    "labels": {"animal": Label(values=np.array([0, 1, 1, 0, 0]), names=("cat", "dog"))},
+    "augmentations": Augmentations(
+        of=np.array([0, 1, 2, 0, 0]),
+        flip=np.array([False, False, False, True, False]),
+        top=np.array([0, 0, 0, 0.125, 0.0], np.float32),
+        left=np.array([0, 0, 0, 0.0625, 0.25], np.float32),
+        side=np.array([1, 1, 1, 0.875, 0.75], np.float32),
+    ),
+}
+"""Of five examples, of which the last two are augmentations of the first."""
+
+
 def golden_contents(
-    domain: Domain = IMAGES, features: FeatureSpec = COLOURS, network: NetworkConfig = NETWORK
+    domain: Domain = IMAGES,
+    features: FeatureSpec = COLOURS,
+    network: NetworkConfig = NETWORK,
+    is_augmented: bool = False,
 ) -> Contents:
     """Five examples, such as images of 8x8 pixels; the weights are random."""
     rng = np.random.default_rng(0)
     sizes = base_shapes(network, network_inputs(domain, network), features.num_channels)
     shapes = sizes | dict.fromkeys((RATES, MOMENTA), (5, network.cell_size))
-    return Contents(
+    found = Contents(
         domain=domain,
         features=features,
         config=ConvertConfig(
@@ -109,6 +128,7 @@ def golden_contents(
         rounding_loss=RoundingLoss(examples=5, mse_mean=1e-6, mse_max=2e-6, psnr_loss=1e-4, psnr_loss_max=2e-4),
         reference={"pca": {"components": 4, "psnr_mean": 20.5}},
     )
+    return dataclasses.replace(found, **AUGMENTED) if is_augmented else found
 
 
 def golden_rounding(network: NetworkConfig = NETWORK) -> Rounding:
@@ -129,13 +149,17 @@ def golden_values(num_columns: int = 2, network: NetworkConfig = NETWORK) -> tup
 
 
 def write(
-    path: Path, domain: Domain = IMAGES, features: FeatureSpec = COLOURS, network: NetworkConfig = NETWORK
+    path: Path,
+    domain: Domain = IMAGES,
+    features: FeatureSpec = COLOURS,
+    network: NetworkConfig = NETWORK,
+    is_augmented: bool = False,
 ) -> None:
     """Write a golden store."""
     values = golden_values(len(features.columns), network)
     with (
         sole_writer(open_objects(path)) as (store, _),
-        StoreWriter.resume_or_create(store, golden_contents(domain, features, network)) as writer,
+        StoreWriter.resume_or_create(store, golden_contents(domain, features, network, is_augmented)) as writer,
     ):
         for shard in writer.missing_shards():
             writer.write(shard, *(table[shard.start : shard.stop] for table in values))
@@ -225,4 +249,4 @@ if __name__ == "__main__":
     for name, described in KINDS.items():
         shutil.rmtree(GOLDEN / f"v{FORMAT_VERSION}{name}.functa", ignore_errors=True)
         write(GOLDEN / f"v{FORMAT_VERSION}{name}.functa", *described)
-        np.save(GOLDEN / f"v{FORMAT_VERSION}{name}_decoded.npy", decode(*described))
+        np.save(GOLDEN / f"v{FORMAT_VERSION}{name}_decoded.npy", decode(*described[:3]))

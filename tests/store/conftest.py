@@ -9,6 +9,7 @@ import pytest
 
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.domains.cells import CellGrid
+from functa_store.sources.augmentation import Augmentations
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Label, Reject
 from functa_store.store.format.quantization import choose_rounding
@@ -42,6 +43,26 @@ def make_contents(**changes: Any) -> Contents:
         "reference": {"pca": {"components": 4, "psnr_mean": 20.5}},
     }
     return Contents(**known | changes)
+
+
+def make_augmented(**changes: Any) -> Contents:
+    """The same: the last six are augmentations of examples 0, 3 and 12, two of each."""
+    of = np.concatenate([np.arange(15), [0, 0, 3, 3, 12, 12]])
+    rows = np.arange(21) >= 15
+    return make_contents(
+        **{
+            "split": np.array(["train", "validation", "test"])[of % 3],
+            "labels": {"animal": Label(values=of % 2, names=("cat", "dog")), "age": Label(values=of / 20)},
+            "augmentations": Augmentations(
+                of=of,
+                flip=rows & (np.arange(21) % 2 == 0),
+                top=np.where(rows, 0.125, 0).astype(np.float32),
+                left=np.where(rows, 0.25, 0).astype(np.float32),
+                side=np.where(rows, 0.75, 1).astype(np.float32),
+            ),
+        }
+        | changes
+    )
 
 
 def make_cells(grid: tuple[int, ...] = (2, 3), dtype: Any = "float32", **changes: Any) -> Contents:

@@ -130,6 +130,7 @@ def everything(objects: Any) -> dict[str, Any]:
     found |= {f"metrics/{name}": values[:] for name, values in reader.metrics.items()}
     found |= {"ids": reader.ids[:], "split": reader.split[:], "rejects": reader.rejects}
     found |= {f"labels/{name}": label[:] for name, label in reader.labels.items()}
+    found |= {f"augmentation_{name}": rows[:] for name, rows in reader.augmentations.items()}
     found |= {f"base/{name}": array for name, array in reader.base.items()}
     found |= {"scale": reader.rounding.scale, "offset": reader.rounding.offset, "names": dict(reader.label_names)}
     found |= {

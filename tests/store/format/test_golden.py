@@ -32,9 +32,11 @@ def test_a_golden_store_stays_readable(version):
     assert f"v{reader.spec.format_version}" == version.partition("_")[0]
     grid = reader.spec.config.network.modulation_grid
     assert reader.modulations[:].shape == ((5, 4) if grid is None else (5, 2, 3, 2))
-    assert reader.ids[:].tolist() == ["a.png", "b.png", "ä.png", "d.png", "e.png"]
+    is_augmented = version.endswith("_augmented")
+    last = ["a.png~1", "a.png~2"] if is_augmented else ["d.png", "e.png"]
+    assert reader.ids[:].tolist() == ["a.png", "b.png", "ä.png", *last]
     assert reader.base["map/kernel"].shape == (reader.spec.config.network.map_inputs, 16)
-    assert reader.spec.quality["train"].examples == 3
+    assert reader.spec.quality["train"].examples == (1 if is_augmented else 3)
     assert reader.rejects[0].member == "broken.png"
 
 
@@ -94,7 +96,20 @@ def test_since_version_6_a_modulation_may_be_a_grid(make, ending):
     assert {name: array.shape for name, array in reader.statistics.items()} == dict.fromkeys(reader.statistics, (2,))
 
 
-@pytest.mark.parametrize("ending", ["", "_sphere", "_scene", "_spatial", "_spatial_sphere"])
+def test_since_version_6_examples_may_be_augmentations(make):
+    reader, written = FormatReader(GOLDEN / "v6_augmented.functa"), make["AUGMENTED"]["augmentations"]
+    found = reader.augmentations()
+    assert found.keys() == {"of", "flip", "top", "left", "side"}
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, getattr(written, name))
+    assert FormatReader(GOLDEN / "v6.functa").augmentations() is None
+    assert dict(StoreReader(GOLDEN / "v6.functa").augmentations) == {}
+    with_golden = StoreReader(GOLDEN / "v6_augmented.functa")
+    for name, values in found.items():
+        np.testing.assert_array_equal(with_golden.augmentations[name][:], values)
+
+
+@pytest.mark.parametrize("ending", ["", "_sphere", "_scene", "_spatial", "_spatial_sphere", "_augmented"])
 def test_whatever_changes_the_format_raises_its_version(make, tmp_path, read_all, ending):
     """Attributes and shards of a new store equal the golden one's; only compressed files may differ with zstd."""
     make["write"](tmp_path / "new.functa", *make["KINDS"][ending])

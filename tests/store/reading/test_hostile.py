@@ -495,10 +495,42 @@ GRID_ATTACKS: dict[str, tuple[Callable[[Stranger], Any], str | None]] = {
 """Of a store whose modulations are grids of 2 x 3 cells of 2 numbers."""
 
 
-@pytest.mark.parametrize("attack", [*ATTACKS, *GRID_ATTACKS])
+OF, SIDE = "augmentation_of", "augmentation_side"
+
+AUGMENTATION_ATTACKS: dict[str, tuple[Callable[[Stranger], None], str]] = {
+    "an original beyond the end": (hold(OF, np.array([0, 1, 2, 0, 5])), "example 4 is 5, expected 0 to 4"),
+    "a negative original": (hold(OF, np.array([0, 1, 2, 0, -1])), "example 4 is -1, expected 0 to 4"),
+    "an augmentation of an augmentation": (hold(OF, np.array([0, 1, 2, 0, 3])), "which is itself one of 0"),
+    "a circle of augmentations": (hold(OF, np.array([3, 1, 2, 0, 4])), "example 0 is an augmentation of 3"),
+    "originals that are floats": (hold(OF, np.zeros(5)), "augmentation_of: float64, expected int64"),
+    "originals of few examples": (hold(OF, np.arange(4)), r"augmentation_of: shape \(4,\), expected \(5,\)"),
+    "originals that are texts": (hold(OF, list("abcde")), "augmentation_of: string, expected numbers"),
+    "sides that are integers": (hold(SIDE, np.ones(5, np.int32)), "augmentation_side: int32, expected float32"),
+    "sides that are no numbers": (hold(SIDE, np.full(5, np.nan, np.float32)), "not inside its picture"),
+    "a part beyond the picture": (hold("augmentation_left", np.full(5, 0.5, np.float32)), "not inside its picture"),
+    "an original that is flipped": (hold("augmentation_flip", np.ones(5, bool)), "is an original, but flipped"),
+    "another split": (hold("split", ["test", "validation", "test", "train", "train"]), "of the split train, but its"),
+    "augmentations that are held out": (hold("split", ["test"] * 5), "augmentation in the split test"),
+    "another class": (hold("labels/animal", np.array([0, 1, 1, 1, 0])), "example 3 has the label animal 1, but its"),
+    "no sides": (lambda stranger: without(stranger, SIDE), "augmentation_side/zarr.json: missing or damaged"),
+    "no originals": (lambda stranger: without(stranger, OF), "augmentation_of/zarr.json: missing or damaged"),
+}
+"""Of a store with two augmentations of one example."""
+
+
+def without(stranger: Stranger, name: str) -> None:
+    for key in [key for key in stranger.files if key.startswith(f"{name}/")]:
+        del stranger.files[key]
+
+
+def kind_of(attack: str) -> str:
+    return "v6_spatial" if attack in GRID_ATTACKS else "v6_augmented" if attack in AUGMENTATION_ATTACKS else "v6"
+
+
+@pytest.mark.parametrize("attack", [*ATTACKS, *GRID_ATTACKS, *AUGMENTATION_ATTACKS])
 def test_an_attack_is_a_clear_error(stores, attack):
-    change, words = (ATTACKS | GRID_ATTACKS)[attack]
-    stranger = Stranger(*stores["v6_spatial" if attack in GRID_ATTACKS else "v6"], seed=0)
+    change, words = (ATTACKS | GRID_ATTACKS | AUGMENTATION_ATTACKS)[attack]
+    stranger = Stranger(*stores[kind_of(attack)], seed=0)
     change(stranger)
     objects = stranger.sealed()
 
@@ -507,8 +539,8 @@ def test_an_attack_is_a_clear_error(stores, attack):
         if len(reader):
             _ = reader.mse[:], reader.modulations[0]  # without their checksums
         found = verify(objects)
-        if ROOT in found.damaged:
-            raise StoreFormatError(found.damaged[ROOT])
+        for name in {ROOT, OF} & found.damaged.keys():
+            raise StoreFormatError(found.damaged[name])
         everything(objects)
         Functaset(reader).decode(0)
 
