@@ -30,6 +30,7 @@ class Kind:
         resolution: Its native points along each.
         options: More words of the command line.
         modulation: Shape of a modulation.
+        num_augmentations: Examples that are augmentations of others.
     """
 
     converter: str
@@ -38,6 +39,7 @@ class Kind:
     resolution: tuple[int, ...]
     options: tuple[str, ...] = ()
     modulation: tuple[int, ...] = (4,)
+    num_augmentations: int = 0
 
     def in_cells(self, *grid: int, lookup: str = "nearest", kernel: int = 1) -> "Kind":
         """The same with a modulation of 3 numbers in each cell of a grid."""
@@ -233,6 +235,9 @@ def add_to_tar(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 KINDS = {
     "images": Kind("images", images, ("y", "x"), (8, 8), ("--resolution", "8")),
+    "augmented images": Kind(
+        "images", images, ("y", "x"), (8, 8), ("--resolution", "8", "--augment", "2"), num_augmentations=2 * EXAMPLES
+    ),
     "table": Kind("huggingface", table, ("y", "x"), (8, 8), ("--resolution", "8")),
     "voxels": Kind("voxels", voxels, ("z", "y", "x"), (8, 8, 8)),
     "shapenet": Kind("shapenet", shapenet, ("z", "y", "x"), (8, 8, 8), ("--resolution", "8")),

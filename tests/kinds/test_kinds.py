@@ -61,7 +61,10 @@ def test_every_kind_goes_the_whole_way(name, converted: Callable[[str], Converte
     assert main(["verify", str(done.out), "--deep", "--archive", str(done.archive)]) == 0
     functaset = functa_store.open(done.out)
     assert (functaset.domain.axes, functaset.domain.resolution) == (kind.axes, kind.resolution)
-    assert len(functaset) == EXAMPLES
+    assert len(functaset) == EXAMPLES + kind.num_augmentations
+    assert [array.shape for array in functaset.augmentations.values()] == [(len(functaset),)] * (
+        5 if kind.num_augmentations else 0
+    )
     assert np.isfinite(functaset.mse[:]).all()
 
     twice = [2 * n for n in kind.resolution]
