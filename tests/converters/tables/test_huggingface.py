@@ -296,6 +296,8 @@ def test_sounds_become_windows_with_the_labels_and_split_of_their_row(tmp_path):
     assert (source.provenance["samples"], source.provenance["converter"]) == (400, "huggingface")
     with pytest.raises(ConfigError, match="column 'audio' holds sounds; take --preset audio-fast, or give the length"):
         open_huggingface(tmp_path / "d")
+    with pytest.raises(ConfigError, match="augment=2 is not for column 'audio'"):
+        open_huggingface(tmp_path / "d", samples=400, augment=2)
     with pytest.raises(ConfigError, match="resolution=32 is not for column 'audio'"):
         open_huggingface(tmp_path / "d", samples=400, resolution=32)
 

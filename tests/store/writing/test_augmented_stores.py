@@ -5,6 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import functa_store
 from functa_store.cli.info import facts
@@ -91,6 +92,21 @@ def test_an_unfinished_store_counts_from_what_is_there(tmp_path):
     assert len(fs) == 8
     assert fs.augmentations["of"][:].tolist() == [0, 1, 2, 3, 4, 5, 6, -1]
     assert fs.augmentations["side"][-1] == 0.75
+
+
+def test_xarray_and_exports_have_them_as_columns(store, tmp_path):
+    dataset = xr.open_dataset(store, engine="functa")
+    assert dataset.augmentation_of.values.tolist() == make_augmented().augmentations.of.tolist()
+    assert (
+        dataset.isel(example=dataset.augmentation_of == dataset.example).id.values.tolist()
+        == dataset.id[:15].values.tolist()
+    )
+    functa_store.export(store, tmp_path / "all.npz")
+    functa_store.export(store, tmp_path / "all.zarr")
+    with np.load(tmp_path / "all.npz") as arrays:
+        for exported in (arrays, xr.open_zarr(tmp_path / "all.zarr", consolidated=False)):
+            for name, values in make_augmented().augmentations.arrays.items():
+                np.testing.assert_array_equal(exported[name], values)
 
 
 def test_info_counts_them(store):
