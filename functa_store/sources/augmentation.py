@@ -2,11 +2,11 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Shaped
 
 AugmentFlip = Literal["auto", "horizontal", "none"]
 
@@ -58,8 +58,10 @@ WHOLE = Augmentation()
 """A whole window as it is, which originals are."""
 
 
-def draw(seed: int, example: str, number: int, *, flips: bool, smallest: float) -> Augmentation:
-    """The augmentation of an example that its id, its number and a seed decide, on every machine.
+def draw(
+    seed: int, examples: Iterable[str], num: int, *, flips: bool, smallest: float
+) -> dict[str, Shaped[np.ndarray, " augmentation"]]:
+    """Augmentations that ids, their numbers and a seed decide, on every machine; those of one example together.
 
     The four quarters of the SHA-256 of the text "SEED/NUMBER/ID" are read as little-endian integers and divided by
     2**64: whether to flip (below one half), the side, evenly from `smallest` to 1, and the upper and the left edge,
@@ -67,24 +69,25 @@ def draw(seed: int, example: str, number: int, *, flips: bool, smallest: float) 
 
     Args:
         seed: At least 0.
-        example: The id of the original.
-        number: Counts the augmentations of an example from 1.
+        examples: Ids of the originals.
+        num: Augmentations of each, numbered from 1.
         flips: Whether half of them are flipped.
         smallest: Of the sides, above 0 and at most 1.
+
+    Returns:
+        The arrays of `PARAMETERS`.
     """
-    digest = hashlib.sha256(f"{seed}/{number}/{example}".encode()).digest()
-    flip, side, top, left = (int(n) * _OF_A_DRAW for n in np.frombuffer(digest, "<u8"))
-    share = _float32(smallest + (1 - smallest) * side)
-    return Augmentation(
-        flip=flips and flip < 0.5,
-        top=_float32(top * (1 - share)),
-        left=_float32(left * (1 - share)),
-        side=share,
-    )
-
-
-def _float32(value: float) -> float:
-    return float(np.float32(value))
+    texts = (f"{seed}/{number}/{example}" for example in examples for number in range(1, num + 1))
+    digests = b"".join(hashlib.sha256(text.encode()).digest() for text in texts)
+    flip, side, top, left = np.frombuffer(digests, "<u8").reshape(-1, 4).T * _OF_A_DRAW
+    share = (smallest + (1 - smallest) * side).astype(np.float32)
+    room = 1 - share.astype(np.float64)
+    return {
+        "flip": (flip < 0.5) & flips,
+        "top": (top * room).astype(np.float32),
+        "left": (left * room).astype(np.float32),
+        "side": share,
+    }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

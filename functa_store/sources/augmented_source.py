@@ -154,7 +154,11 @@ class AugmentedSource(Source):
         self._num_originals = count
         rows = np.concatenate([np.arange(count), np.repeat(train, num)])
         self.ids = [*source.ids, *_new_ids(name, source.ids, train, num)]
-        self.augmentations = _drawn(source.ids, rows, count, options, flips=flip == "horizontal")
+        smallest, originals = float(options.augment_crop), (source.ids[row] for row in train.tolist())
+        drawn = draw(options.augment_seed, originals, num, flips=flip == "horizontal", smallest=smallest)
+        whole = {name: np.full(count, getattr(WHOLE, name), dtype) for name, dtype in PARAMETERS.items()}
+        parameters = {name: np.concatenate([whole[name], drawn[name]]) for name in PARAMETERS}
+        self.augmentations = Augmentations(of=rows.astype(np.int64), **parameters)
         self.domain, self.features, self.rejects = source.domain, source.features, source.rejects
         self.split = np.asarray(source.split)[rows]
         self.labels = {k: dataclasses.replace(label, values=label.values[rows]) for k, label in source.labels.items()}
@@ -173,19 +177,6 @@ class AugmentedSource(Source):
     def check_unchanged(self) -> None:
         """See `FileSource.check_unchanged`."""
         check_unchanged(self._source)
-
-
-def _drawn(ids: Sequence[str], rows: np.ndarray, count: int, options: AugmentOptions, *, flips: bool) -> Augmentations:
-    """The augmentations of what `rows` names from `count` on, those of one original together."""
-    found = {name: np.full(len(rows), getattr(WHOLE, name), dtype) for name, dtype in PARAMETERS.items()}
-    for row in range(count, len(rows)):
-        number = (row - count) % options.augment + 1
-        drawn = draw(
-            options.augment_seed, ids[int(rows[row])], number, flips=flips, smallest=float(options.augment_crop)
-        )
-        for name in PARAMETERS:
-            found[name][row] = getattr(drawn, name)
-    return Augmentations(of=rows.astype(np.int64), **found)
 
 
 def _flip_by_classes(labels: Mapping[str, Label]) -> tuple[AugmentFlip, str]:

@@ -18,9 +18,9 @@ from functa_store.sources.augmentation import (
     Augmentation,
     Augmentations,
     augmentation_problems,
-    draw,
     originals_of,
 )
+from functa_store.sources.augmentation import draw as draw_all
 from functa_store.sources.augmented_source import AugmentOptions
 from functa_store.sources.source import check_source, origin
 
@@ -37,6 +37,12 @@ class Pictures:
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         return Image.fromarray(self._pixels[index]), index % len(self.classes)
+
+
+def draw(seed, example, number, *, flips, smallest):
+    """The last one of so many augmentations of an example."""
+    found = draw_all(seed, [example], number, flips=flips, smallest=smallest)
+    return Augmentation(*(found[name][-1].item() for name in Augmentation._fields))
 
 
 def pictures(**options):
@@ -66,7 +72,7 @@ def test_half_are_flipped_and_sides_and_places_are_spread_evenly():
     np.testing.assert_allclose(np.quantile(places, [0.25, 0.5, 0.75]), [0.25, 0.5, 0.75], atol=0.04)
 
 
-@given(st.text(), st.integers(1, 50), st.floats(0.01, 1), st.integers(1, 4000), st.integers(1, 4000))
+@given(st.text(), st.integers(1, 9), st.floats(0.01, 1), st.integers(1, 4000), st.integers(1, 4000))
 def test_every_part_is_inside_its_window(example, number, smallest, width, height):
     part = draw(0, example, number, flips=True, smallest=smallest)
     left, upper, right, lower = part.within((3, 5, 3 + width, 5 + height))

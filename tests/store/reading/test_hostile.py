@@ -22,6 +22,7 @@ from functa_store.cli.info import facts, show
 from functa_store.config import to_dict
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import FunctaStoreError, StoreFormatError
+from functa_store.sources.augmentation import PARAMETERS
 from functa_store.store.format.side_arrays import numbers_of
 from functa_store.store.format.spec import FORMAT_VERSION, ROOT
 from functa_store.store.reading.reader import StoreReader
@@ -117,8 +118,12 @@ def use(objects: Forged, *, thorough: bool) -> None:
             assert array.dtype == np.float32, f"{group} of another type"
         if group == "base":
             assert np.isfinite(array).all(), "infinite weights"
-        elif group in ("ids", "split", "labels"):
+        elif group in ("ids", "split", "labels") or group.startswith("augmentation_"):
             assert array.shape == (count,), f"{group} of another length"
+    if reader.augmentations:
+        of = reader.augmentations["of"][:]
+        assert ((of >= -1) & (of < count)).all(), "originals that are not there"
+        assert all(array[:].dtype == PARAMETERS.get(name, "int64") for name, array in reader.augmentations.items())
     assert all(type(text) is str for reject in found["rejects"] for text in (reject.member, reject.reason))
     decode(reader, found)
     if thorough:
