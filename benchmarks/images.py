@@ -9,8 +9,10 @@ held-out images, at most `MOST_HELD_OUT`. Writes NAME.json, NAME.md and NAME.png
   8x8 blocks: those of most energy in the training images, and the largest of each image, whose places are not counted;
 - of JPEG (its tables left out) and WebP of one byte per number, and of as many more as are an example's share of the
   base in float32;
-- for grids of modulations, the mean jump across borders of cells divided by that between other neighbours, decoded at
-  four times the resolution, in ours and in the image enlarged by cubic interpolation.
+- decoded at four times the resolution, the mean jump between neighbours divided by that of the image enlarged by cubic
+  interpolation: above 1 where the functa is rougher between the archive's pixels than they say;
+- for grids of modulations, at four times the resolution, the mean jump across borders of cells divided by that between
+  other neighbours, in ours and in the enlarged image.
 """
 
 import argparse
@@ -50,6 +52,9 @@ MOST_HELD_OUT = 1024
 MOST_TRAINING = 2048
 """Examples that principal components and the choice of cosines are learned from."""
 
+MOST_ROUNDED = 256
+"""Training examples whose modulations decide the range of int8."""
+
 BLOCK = 8
 """Pixels along a side of a block of cosines, as JPEG's."""
 
@@ -88,7 +93,7 @@ def learned(source: Source, config: Any, held_out: np.ndarray, tell: Callable[[E
     base = meta_learn(training, config, report=watch)
     ready = tune(base, training, config, report=watch)
     modulations = fit_examples(ready.fit, ready.shared, training.reader, held_out).modulations
-    seen = fit_examples(ready.fit, ready.shared, training.reader, evenly(training.train, MOST_HELD_OUT)).modulations
+    seen = fit_examples(ready.fit, ready.shared, training.reader, evenly(training.train, MOST_ROUNDED)).modulations
     channels = seen.reshape(-1, config.network.cell_size if config.network.num_cells > 1 else seen.shape[-1])
     rounding = choose_rounding("int8", channels.min(axis=0), channels.max(axis=0))
     rows = modulations.reshape(-1, channels.shape[-1])
@@ -103,17 +108,22 @@ def learned(source: Source, config: Any, held_out: np.ndarray, tell: Callable[[E
     )
 
 
+def jump(images: np.ndarray) -> float:
+    """Mean absolute difference of neighbours along both axes; images as for `seam`."""
+    return float(np.mean([np.abs(np.diff(images, axis=axis)).mean() for axis in (1, 2)]))
+
+
 def seam(images: np.ndarray, grid: tuple[int, ...]) -> float:
     """Mean absolute difference of neighbours across borders of cells, divided by that of all other neighbours.
 
     Args:
-        images: Shape (examples, y, x, channels); cells divide them evenly.
+        images: Shape (examples, y, x, channels).
         grid: Cells along y and x.
     """
     across, within = [], []
     for axis, cells in zip((1, 2), grid, strict=True):
         jumps = np.abs(np.diff(images, axis=axis)).mean(axis=(0, 3 - axis, 3))
-        border = np.arange(1, images.shape[axis]) % (images.shape[axis] // cells) == 0
+        border = np.diff((np.arange(images.shape[axis]) + 0.5) * cells // images.shape[axis]) > 0
         across.append(jumps[border])
         within.append(jumps[~border])
     return float(np.concatenate(across).mean() / np.concatenate(within).mean())
@@ -186,11 +196,10 @@ def compare(source: Source, config: Any, tell: Callable[[Event], None]) -> tuple
     large = source.domain.points(tuple(ENLARGED * n for n in source.domain.resolution))
     enlarged = ours.decoder(ours.modulations[shown], large).reshape(len(shown), *large.shape, -1)
     cubic = [to_image(truth[k]).resize(enlarged.shape[2:0:-1], Image.Resampling.BICUBIC) for k in shown]
+    smooth = np.stack([np.asarray(picture) for picture in cubic]).reshape(enlarged.shape) / 255
+    facts["roughness"] = jump(enlarged) / jump(smooth)
     if (cells := config.network.modulation_grid) is not None:
-        facts["seam"] = {
-            "functa": seam(enlarged, cells),
-            "cubic": seam(np.stack([np.asarray(c) for c in cubic]), cells),
-        }
+        facts["seam"] = {"functa": seam(enlarged, cells), "cubic": seam(smooth, cells)}
     columns = {"archive": [to_image(truth[k]) for k in shown]}
     for name in list(sides)[:1] + list(sides)[2:]:
         columns[name.replace(", ", ",\n")] = [to_image(sides[name][k]) for k in shown]
@@ -213,7 +222,9 @@ def markdown(facts: dict[str, Any]) -> str:
         ["held-out images as", "mean PSNR (dB)"], [[r["side"], f"{r['psnr']:.2f}"] for r in facts["rows"]]
     )
     seams = facts.get("seam")
-    last = "" if seams is None else f"\nSeams: {seams['functa']:.2f}, of enlarged images {seams['cubic']:.2f}.\n"
+    last = f"\nRoughness at {ENLARGED}x: {facts['roughness']:.2f}.\n"
+    if seams is not None:
+        last += f"Seams: {seams['functa']:.2f}, of enlarged images {seams['cubic']:.2f}.\n"
     return heading + rows + last
 
 

@@ -21,6 +21,7 @@ from functa_store.config import (
     InnerLoopConfig,
     NetworkConfig,
     OuterLoopConfig,
+    overlaid,
 )
 from functa_store.learn.devices import use_all_cores
 from functa_store.learn.scores import pca_reference
@@ -173,8 +174,17 @@ SWEEPS = {
     "photographs256": Sweep(
         kind="images",
         options={"resolution": 256, "crop": "square"},
-        start=_in_cells((16, 16), 23, num_points=4096, batch_size=4),
-        recipes={**_GENERAL, "8x8x92": {"network": _grid(8, 8, dim=92)}},
+        start=overlaid(
+            _in_cells((16, 16), 23, num_monitored=16, learning_rate=1e-3, map_learning_rate=4e-3),
+            {"network": {"w0": 20.0, "depth": 5}},
+        ),
+        recipes={
+            "start": {},
+            "w0 10": {"network": {"w0": 10.0}},
+            "8x8x92": {"network": _grid(8, 8, dim=92)},
+            "8x8x92, w0 30": {"network": _grid(8, 8, dim=92, w0=30.0)},
+            "8x8x92, w0 30, 192 wide": {"network": _grid(8, 8, dim=92, w0=30.0, width=192)},
+        },
     ),
     "shapes64-1024": Sweep(
         kind="shapenet",
