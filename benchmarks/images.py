@@ -52,7 +52,7 @@ MOST_HELD_OUT = 1024
 MOST_TRAINING = 2048
 """Examples that principal components and the choice of cosines are learned from."""
 
-MOST_ROUNDED = 256
+MOST_ROUNDED = 64
 """Training examples whose modulations decide the range of int8."""
 
 BLOCK = 8

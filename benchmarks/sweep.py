@@ -182,8 +182,15 @@ SWEEPS = {
             "start": {},
             "w0 10": {"network": {"w0": 10.0}},
             "8x8x92": {"network": _grid(8, 8, dim=92)},
-            "8x8x92, w0 30": {"network": _grid(8, 8, dim=92, w0=30.0)},
-            "8x8x92, w0 30, 192 wide": {"network": _grid(8, 8, dim=92, w0=30.0, width=192)},
+            "8x8x92, SIREN 5e-4, map 2e-3": {
+                "network": _grid(8, 8, dim=92),
+                "outer": {"learning_rate": 5e-4, "map_learning_rate": 2e-3},
+            },
+            "SIREN 5e-4, map 2e-3": {"outer": {"learning_rate": 5e-4, "map_learning_rate": 2e-3}},
+            "w0 30, SIREN 5e-4, map 2e-3": {
+                "network": {"w0": 30.0},
+                "outer": {"learning_rate": 5e-4, "map_learning_rate": 2e-3},
+            },
         },
     ),
     "shapes64-1024": Sweep(
