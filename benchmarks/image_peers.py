@@ -100,11 +100,16 @@ def _from_cosines(cosines: np.ndarray, block: int) -> Images:
 
 
 def as_webp(pixels: UInt8[np.ndarray, "y x 3"], size: int) -> UInt8[np.ndarray, "y x 3"]:
-    """The best WebP file of at most so many bytes, decoded, by bisection of its quality; the smallest if none is."""
+    """The best WebP file of at most so many bytes, decoded; the smallest one if none is."""
+    return np.asarray(Image.open(io.BytesIO(best_webp(pixels, size))).convert("RGB"))
+
+
+def best_webp(pixels: UInt8[np.ndarray, "y x 3"], size: int) -> bytes:
+    """The WebP file of the highest quality that bisection finds to have at most so many bytes; see `as_webp`."""
     low, high = 0, 101
     best = encoded(pixels, "WEBP", quality=low)
     while high - low > 1:
         middle = (low + high) // 2
         file = encoded(pixels, "WEBP", quality=middle)
         low, high, best = (middle, high, file) if len(file) <= size else (low, middle, best)
-    return np.asarray(Image.open(io.BytesIO(best)).convert("RGB"))
+    return best

@@ -94,7 +94,7 @@ def learned(source: Source, config: Any, held_out: np.ndarray, tell: Callable[[E
     ready = tune(base, training, config, report=watch)
     modulations = fit_examples(ready.fit, ready.shared, training.reader, held_out).modulations
     seen = fit_examples(ready.fit, ready.shared, training.reader, evenly(training.train, MOST_ROUNDED)).modulations
-    channels = seen.reshape(-1, config.network.cell_size if config.network.num_cells > 1 else seen.shape[-1])
+    channels = seen.reshape(-1, config.network.cell_size)
     rounding = choose_rounding("int8", channels.min(axis=0), channels.max(axis=0))
     rows = modulations.reshape(-1, channels.shape[-1])
     weights = to_weights(base.learnable.base)

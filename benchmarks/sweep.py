@@ -116,7 +116,6 @@ _GENERAL: dict[str, Changes] = {
     "map 1e-3": {"outer": {"map_learning_rate": 1e-3}},
     "192 wide": {"network": {"width": 192}},
     "6 deep": {"network": {"depth": 6}},
-    "half of the points, twice the batch": {"outer": {"num_points": 512, "batch_size": 32}},
     "4 inner steps": {"inner": {"num_steps": 4}},
     "map of 3x3": {"network": {"map_kernel": 3}},
     "linear look-up": {"network": {"lookup": "linear"}},

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -32,6 +33,8 @@ from functa_store.config import (
     overlaid,
 )
 from functa_store.errors import ConfigError
+from functa_store.plugins import converters
+from functa_store.sources.options import split_options
 
 TINY = NetworkConfig(width=8, depth=3, modulation_dim=4)
 
@@ -43,20 +46,32 @@ def _archive(tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_sweep_appends_a_row_per_recipe(archive, tmp_path, monkeypatch):
-    outer = dataclasses.replace(sweep.START.outer, num_points=16, batch_size=2)
-    monkeypatch.setattr(sweep, "START", dataclasses.replace(sweep.START, network=TINY, outer=outer))
-    monkeypatch.setattr(sweep, "RECIPES", {"start": {}})
+    vectors = sweep.SWEEPS["celeba64-fast"]
+    outer = dataclasses.replace(vectors.start.outer, num_points=16, batch_size=2)
+    tiny = dataclasses.replace(vectors.start, network=TINY, outer=outer)
+    chosen = {"start": {}, "w0 12": {"network": {"w0": 12.0}}}
+    monkeypatch.setitem(sweep.SWEEPS, "tiny", dataclasses.replace(vectors, start=tiny, recipes=chosen))
     monkeypatch.setattr(sweep, "pca_reference", lambda *_: {"components": 4, "psnr_mean": {"test": 1.0}})
-    sweep.main([str(archive), str(tmp_path / "table.md"), "--outer-steps", "3"])
-    assert "| start |" in (tmp_path / "table.md").read_text()
+    words = ["tiny", str(archive), str(tmp_path / "table.md"), "--outer-steps", "3"]
+    sweep.main(words)
+    assert re.findall(r"^\| (start|w0 12) \|", (tmp_path / "table.md").read_text(), re.M) == ["start", "w0 12"]
+    sweep.main([*words, "--recipe", "w0 12"])
+    assert (tmp_path / "table.md").read_text().count("| w0 12 |") == 2
 
 
 def test_every_recipe_of_a_sweep_is_a_configuration():
     starts = {climate: climate.CLIMATE_FAST, scenes: scenes.SCENES_FAST, signals: signals.AUDIO_FAST}
-    configs = {sweep: sweep.START, **{module: preset.config for module, preset in starts.items()}}
-    for module, start in configs.items():
-        for changes in module.RECIPES.values():
-            assert isinstance(overlaid(start, changes), ConvertConfig)
+    swept = [(preset.config, module.RECIPES) for module, preset in starts.items()]
+    swept += [(found.start, found.recipes) for found in sweep.SWEEPS.values()]
+    for start, changes in swept:
+        for change in changes.values():
+            assert isinstance(overlaid(start, change), ConvertConfig)
+
+
+@pytest.mark.parametrize("name", sweep.SWEEPS)
+def test_a_sweep_is_of_a_converter_that_takes_its_options(name):
+    found = sweep.SWEEPS[name]
+    assert split_options(converters()[found.kind].options, found.options)[0].to_plain()["resolution"] in (32, 64, 256)
 
 
 def test_a_configuration_learns_for_steps_or_seconds():
