@@ -1,6 +1,6 @@
 """Quality of fields on the globe: on the grid, between its points and across its seam.
 
-    python -m benchmarks.climate --archive FILE --variable NAME [--time-budget 300] [--folder bench-output]
+    python -m benchmarks.climate --archive FILE --variable NAME [--time-budget 300] [words of functa convert]
 
 learns a base on the training fields and reports root mean squared errors of the held-out ones in the variable's unit,
 over all their points together, plain and weighted by area, beside peers that keep as many numbers per field:
@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 import functa_store
 from benchmarks import report
 from benchmarks.harmonics import bilinear, principal, truncated
-from benchmarks.recipes import Changes, TrainingPart, validated, with_length
+from benchmarks.recipes import Changes, TrainingPart, validated, with_length, with_words
 from converters.climate.climate import CLIMATE_FAST, open_climate
 from functa_store.config import ConvertConfig
 from functa_store.decode.functaset import Functaset
@@ -243,10 +243,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--no-stations", action="store_true", help="leave out the station test, and its learning")
     parser.add_argument("--sweep", nargs="*", choices=RECIPES, metavar="RECIPE", help="compare recipes (default: all)")
     parser.add_argument("--folder", type=Path, default=Path("bench-output"))
-    args = parser.parse_args(argv)
+    args, words = parser.parse_known_args(argv)
     use_all_cores()
     source = open_climate(args.archive, variable=args.variable, split=args.split, area_weighting=True)
-    config = with_length(CLIMATE_FAST.config, None, args.time_budget)
+    config = with_words(with_length(CLIMATE_FAST.config, None, args.time_budget), words)
     name = f"climate-{'-'.join(source.features.channels)}"
     if args.sweep is not None:
         found = list(validated(TrainingPart(source), config, {name: RECIPES[name] for name in args.sweep or RECIPES}))

@@ -1,10 +1,12 @@
 """Comparison of recipes, changes of one configuration, without a look at what is held out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from functa_store.cli import main as cli
+from functa_store.cli.arguments import typed_config
 from functa_store.config import ConvertConfig, overlaid
 from functa_store.learn.fit import mean_psnr
 from functa_store.learn.inner_loop import extend
@@ -26,6 +28,16 @@ def with_length(config: ConvertConfig, outer_steps: int | None, time_budget: flo
     if outer_steps is None and time_budget is None:
         return config
     return overlaid(config, {"outer": {"num_steps": outer_steps, "time_budget": time_budget}})
+
+
+def with_words(config: ConvertConfig, words: Sequence[str]) -> ConvertConfig:
+    """A configuration changed by words of `functa convert`, such as `--modulation-grid 4,4 --network.w0 10`.
+
+    Raises:
+        SystemExit: If a word is none of them.
+        ConfigError: If a value is out of range.
+    """
+    return overlaid(config, typed_config(cli.parse(["convert", "arrays", "values.npy", "values.functa", *words])))
 
 
 class TrainingPart(Source):

@@ -1,12 +1,14 @@
 """Quality of held-out shapes, against a PCA of as many numbers and a coarse grid of as many bytes.
 
-    python -m benchmarks.shapes --archive ARCHIVE [--resolution 32] [--time-budget 1200] [--w0 12] [--sweep]
+    python -m benchmarks.shapes --archive ARCHIVE [--resolution 32] [--time-budget 1200] [--sweep] [WORDS]
 
 Converts an archive that `functa convert shapenet` reads by the preset of its resolution, and reports IoU and accuracy
 of the test split, mean and by class: of ours with modulations of float32 and of 8 bits, of a PCA of equal dimension,
 and of occupancies averaged over a coarse grid of at most as many bytes, decoded by trilinear interpolation. Ours is
 thresholded at 0.5, the others at their best threshold on the training split. Writes shapes.json, shapes.md and
 shapes.png into bench-output.
+
+WORDS of functa convert, such as `--modulation-grid 4,4,4 --modulation-dim 16`, change the preset.
 
 --sweep instead learns each of some recipes for the time budget on nine tenths of the training split and compares them
 on its last tenth; the test split takes no part. Appends to shapes_sweep.md.
@@ -24,12 +26,12 @@ from typing import Any
 import numpy as np
 
 import functa_store
-from benchmarks.recipes import TrainingPart
+from benchmarks.recipes import Changes, TrainingPart, with_length, with_words
 from benchmarks.report import table
 from benchmarks.shape_peers import CoarseGrid, Pca, evaluate, summary
 from benchmarks.timing import Machine
 from converters.shapes.shapenet import SHAPES32_FAST, SHAPES64_FAST, open_shapenet
-from functa_store.config import ConvertConfig
+from functa_store.config import ConvertConfig, overlaid
 from functa_store.conversion.convert import convert
 from functa_store.conversion.recode import recode
 from functa_store.decode.pictures import comparison_sheet, solid_image
@@ -42,52 +44,39 @@ from functa_store.progress import Event, Learned
 from functa_store.sources.source import Source
 from functa_store.sources.splits import evenly, hold_out_every
 
-NETWORK = ("width", "depth", "w0", "modulation_dim")
-OUTER = ("batch_size", "num_points", "learning_rate", "map_learning_rate", "rates_learning_rate", "decay_fraction")
-CHANGEABLE = (*NETWORK, *OUTER, "weight_of_ones")
-WHOLE = ("width", "depth", "modulation_dim", "batch_size", "num_points")
 SHOWN = 8
 VALIDATED = 128
 
-START = {"w0": 12.0, "learning_rate": 2e-4, "map_learning_rate": 2e-3, "decay_fraction": 0.7, "weight_of_ones": 1.0}
-"""What the recipes of the sweep change."""
+START: Changes = {
+    "network": {"w0": 12.0},
+    "outer": {"learning_rate": 2e-4, "map_learning_rate": 2e-3, "decay_fraction": 0.7},
+}
+"""What the recipes of the sweep change; ones count once."""
+
+_FASTER = {"learning_rate": 5e-4, "map_learning_rate": 4e-3}
 
 RECIPES: dict[str, dict[str, Any]] = {
     "w0 12": {},
-    "w0 8": {"w0": 8.0},
-    "w0 16": {"w0": 16.0},
-    "w0 20": {"w0": 20.0},
-    "w0 30": {"w0": 30.0},
-    "w0 45": {"w0": 45.0},
-    "w0 30, SIREN 5e-4, map 4e-3": {"w0": 30.0, "learning_rate": 5e-4, "map_learning_rate": 4e-3},
-    "SIREN 5e-4": {"learning_rate": 5e-4},
-    "SIREN 5e-4, map 4e-3": {"learning_rate": 5e-4, "map_learning_rate": 4e-3},
-    "192x4": {"width": 192},
-    "128x6": {"depth": 6},
-    "1024 points": {"num_points": 1024},
-    "4096 points, batch 8": {"num_points": 4096, "batch_size": 8},
-    "128 dimensions": {"modulation_dim": 128},
-    "w0 30, SIREN 5e-4, map 4e-3, ones count 1.5": {
-        "w0": 30.0,
-        "learning_rate": 5e-4,
-        "map_learning_rate": 4e-3,
-        "weight_of_ones": 1.5,
-    },
+    "w0 8": {"network": {"w0": 8.0}},
+    "w0 16": {"network": {"w0": 16.0}},
+    "w0 20": {"network": {"w0": 20.0}},
+    "w0 30": {"network": {"w0": 30.0}},
+    "w0 45": {"network": {"w0": 45.0}},
+    "w0 30, SIREN 5e-4, map 4e-3": {"network": {"w0": 30.0}, "outer": _FASTER},
+    "SIREN 5e-4": {"outer": {"learning_rate": 5e-4}},
+    "SIREN 5e-4, map 4e-3": {"outer": _FASTER},
+    "192x4": {"network": {"width": 192}},
+    "128x6": {"network": {"depth": 6}},
+    "1024 points": {"outer": {"num_points": 1024}},
+    "4096 points, batch 8": {"outer": {"num_points": 4096, "batch_size": 8}},
+    "128 dimensions": {"network": {"modulation_dim": 128}},
+    "w0 30, SIREN 5e-4, map 4e-3, ones count 1.5": {"network": {"w0": 30.0}, "outer": _FASTER, "weight_of_ones": 1.5},
 }
 
 
-def configuration(resolution: int, seconds: float | None, changes: Mapping[str, Any]) -> ConvertConfig:
-    """The preset of a resolution with some of its numbers changed."""
-    config = (SHAPES64_FAST if resolution > 32 else SHAPES32_FAST).config
-    length = {} if seconds is None else {"num_steps": None, "time_budget": seconds}
-    outer = {name: value for name, value in changes.items() if name in OUTER}
-    network = {name: value for name, value in changes.items() if name in NETWORK}
-    return dataclasses.replace(
-        config,
-        weight_of_ones=changes.get("weight_of_ones", config.weight_of_ones),
-        network=dataclasses.replace(config.network, **network),
-        outer=dataclasses.replace(config.outer, **outer, **length),
-    )
+def configuration(resolution: int, seconds: float | None) -> ConvertConfig:
+    """The preset of a resolution, for so many seconds of learning or the preset's steps."""
+    return with_length((SHAPES64_FAST if resolution > 32 else SHAPES32_FAST).config, None, seconds)
 
 
 def compare(source: Source, config: ConvertConfig, folder: pathlib.Path) -> dict[str, Any]:
@@ -174,7 +163,8 @@ def validated(source: Source, config: ConvertConfig) -> dict[str, float]:
 def sweep(source: Source, resolution: int, seconds: float, chosen: list[str] | None, out: pathlib.Path) -> None:
     """Append a row per recipe, the PCA's first."""
     part = inner_split(source)
-    size = configuration(resolution, seconds, {}).network.modulation_size
+    start = overlaid(configuration(resolution, seconds), {**START, "weight_of_ones": 1.0})
+    size = start.network.modulation_size
     pca = Pca(part, size)
     found = evaluate(part, np.flatnonzero(part.split == "test"), lambda _, cells: pca(cells)).mean(axis=0)
     with out.open("a") as rows:
@@ -182,7 +172,7 @@ def sweep(source: Source, resolution: int, seconds: float, chosen: list[str] | N
         rows.write("| recipe | outer steps | validation IoU | accuracy |\n|---|---:|---:|---:|\n")
         for name in chosen or RECIPES:
             rows.flush()
-            row = validated(part, configuration(resolution, seconds, START | RECIPES[name]))
+            row = validated(part, overlaid(start, RECIPES[name]))
             rows.write(f"| {name} | {row['outer_steps']} | {row['iou']:.4f} | {row['accuracy']:.5f} |\n")
         rows.write("\n")
 
@@ -199,19 +189,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("bench-output"))
     parser.add_argument("--sweep", action="store_true")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, help="of the sweep (default: all)")
-    for name in CHANGEABLE:
-        kind = int if name in WHOLE else float
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="instead of the preset's")
-    args = parser.parse_args(argv)
+    args, words = parser.parse_known_args(argv)
     args.folder.mkdir(parents=True, exist_ok=True)
     use_all_cores()
     source = open_shapenet(args.archive, resolution=args.resolution, limit=args.limit)
     if args.sweep:
         sweep(source, args.resolution, args.time_budget or 120, args.recipes, args.folder / "shapes_sweep.md")
         return
-    changes = {name: getattr(args, name) for name in CHANGEABLE if getattr(args, name) is not None}
-    facts = compare(source, configuration(args.resolution, args.time_budget, changes), args.folder)
-    facts |= {"machine": dataclasses.asdict(Machine.here()), "changes": changes}
+    config = with_words(configuration(args.resolution, args.time_budget), words)
+    facts = compare(source, config, args.folder)
+    facts |= {"machine": dataclasses.asdict(Machine.here()), "words": words}
     (args.folder / "shapes.json").write_text(json.dumps(facts, indent=1) + "\n")
     (args.folder / "shapes.md").write_text(markdown(facts))
     sys.stdout.write(markdown(facts))

@@ -1,6 +1,7 @@
 """Quality of sound and video, against as many principal components and as many cosines.
 
-    python -m benchmarks.signals audio|video --archive ARCHIVE [--limit N] [--outer-steps N] [--sweep [RECIPE ...]]
+    python -m benchmarks.signals audio|video --archive ARCHIVE [--limit N] [--outer-steps N] [--sweep [RECIPE ...]] \
+        [words of functa convert]
 
 Learns on the training split of an archive, windows of sound or clips as the preset cuts them, and reports the mean PSNR
 of held-out examples, beside that of peers that keep as many numbers per example:
@@ -24,7 +25,7 @@ from scipy.fft import dctn, idctn
 
 from benchmarks import report
 from benchmarks.harmonics import principal
-from benchmarks.recipes import Changes, TrainingPart, validated, with_length
+from benchmarks.recipes import Changes, TrainingPart, validated, with_length, with_words
 from converters.signals.audio import AUDIO_FAST, open_audio
 from converters.signals.video import VIDEO_FAST, open_video
 from functa_store.config import ConvertConfig
@@ -127,11 +128,11 @@ def main(argv: list[str] | None = None) -> None:
     length.add_argument("--time-budget", type=float, metavar="SECONDS", help="of each learning, instead of steps")
     parser.add_argument("--sweep", nargs="*", choices=RECIPES, metavar="RECIPE", help="compare recipes (default: all)")
     parser.add_argument("--folder", type=Path, default=Path("bench-output"))
-    args = parser.parse_args(argv)
+    args, words = parser.parse_known_args(argv)
     use_all_cores()
     opened, preset = KINDS[args.kind]
     source = opened(args.archive, limit=args.limit, **preset.source)
-    config = with_length(preset.config, args.outer_steps, args.time_budget)
+    config = with_words(with_length(preset.config, args.outer_steps, args.time_budget), words)
     facts = {"source": source.provenance, "config": dataclasses.asdict(config)}
     if args.sweep is not None:
         rows = list(validated(TrainingPart(source), config, {name: RECIPES[name] for name in args.sweep or RECIPES}))

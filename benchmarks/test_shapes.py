@@ -6,12 +6,14 @@ import zipfile
 import numpy as np
 import pytest
 
-from benchmarks import shapes
+from benchmarks import recipes, shapes
 from benchmarks.shape_peers import CoarseGrid, Pca, evaluate, scores
 from converters.shapes.shapenet import open_shapenet
+from functa_store.config import ConvertConfig, overlaid
 from tests.converters.shapes.models import ball, encode_binvox
 
-TINY = ["--width", "8", "--depth", "3", "--modulation-dim", "16", "--batch-size", "2", "--num-points", "64"]
+TINY = ["--network.width", "8", "--network.depth", "3", "--modulation-dim", "16"]
+TINY += ["--outer.batch_size", "2", "--outer.num_points", "64"]
 
 
 @pytest.fixture(scope="module", name="archive")
@@ -66,9 +68,8 @@ def test_the_benchmark_writes_its_tables_and_a_picture(archive, tmp_path):
 
 @pytest.mark.long
 def test_the_sweep_appends_a_row_per_recipe(archive, tmp_path, monkeypatch):
-    tiny = {"width": 8, "depth": 3, "modulation_dim": 16, "batch_size": 2, "num_points": 64}
-    monkeypatch.setattr(shapes, "RECIPES", {"small": tiny, "smaller": tiny | {"width": 4}})
-    monkeypatch.setattr(shapes, "configuration", lambda *a, _=shapes.configuration: _(*a[:2], tiny | a[2]))
+    monkeypatch.setattr(shapes, "RECIPES", {"small": {}, "smaller": {"network": {"width": 4}}})
+    monkeypatch.setattr(shapes, "configuration", lambda *a, _=shapes.configuration: recipes.with_words(_(*a), TINY))
     words = [
         "--archive",
         str(archive),
@@ -85,3 +86,15 @@ def test_the_sweep_appends_a_row_per_recipe(archive, tmp_path, monkeypatch):
     assert "PCA-16" in table
     assert "| small |" in table
     assert "| smaller |" in table
+
+
+def test_every_recipe_is_a_configuration():
+    start = overlaid(shapes.configuration(64, None), shapes.START)
+    assert start.network.w0 == 12.0
+    assert all(isinstance(overlaid(start, changes), ConvertConfig) for changes in shapes.RECIPES.values())
+
+
+def test_words_of_functa_convert_change_a_preset():
+    config = recipes.with_words(shapes.configuration(64, None), ["--modulation-grid", "4,4,2", "--modulation-dim", "8"])
+    assert config.network.modulation_shape == (4, 4, 2, 8)
+    assert config.outer == shapes.configuration(64, None).outer
