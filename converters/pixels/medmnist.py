@@ -79,6 +79,7 @@ def _open(path: str | os.PathLike[str], options: NumberedOptions, survey: Survey
         published_by=f"published by arrays ({', '.join(sorted(_stem(members[split, 'images']) for split in images))})",
         names=names,
         labels_by=dict.fromkeys(columns, giver),
+        unflipped="organs lie on one side of a body",
     )
     return options.augmented(PixelSource(archive, parts, meaning, options, survey, report), report)
 

@@ -120,6 +120,7 @@ def _open(path: str | os.PathLike[str], options: MnistOptions, survey: SurveyOpt
         names={} if names is None else {"class": names},
         labels_by=labels_by,
         facts={"orientation": "transposed" if transposed else "as-stored", "dataset": said.data_set or None},
+        unflipped="digits and letters read otherwise in a mirror",
     )
     return options.augmented(PixelSource(archive, parts, meaning, options, survey, report), report)
 

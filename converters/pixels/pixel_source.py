@@ -23,7 +23,7 @@ from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.plugins import Preset
 from functa_store.progress import Report, Surveyed
 from functa_store.sources.array_source import AXES
-from functa_store.sources.augmentation import WHOLE, Augmentation, AugmentFlip
+from functa_store.sources.augmentation import WHOLE, Augmentation
 from functa_store.sources.augmented_source import AugmentOptions
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions, option
@@ -80,12 +80,9 @@ class NumberedOptions(PixelOptions):
     Attributes:
         class_names: Names of the classes in the order of their numbers, or of labels of 0 and 1 in that of their
             columns.
-        augment_flip: "horizontal" flips half of the augmentations, "none" none: digits, letters and organs on one side
-            may not be flipped. "auto" decides by names of classes.
     """
 
     class_names: tuple[str, ...] = option((), metavar="NAME,...")
-    augment_flip: AugmentFlip = "none"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,6 +118,7 @@ class Meaning:
         names: Of the classes of labels.
         labels_by: Who gives each label.
         facts: More for the provenance.
+        unflipped: Why pictures are not flipped unless that is asked for, in words; empty where names of classes decide.
     """
 
     converter: str
@@ -128,6 +126,7 @@ class Meaning:
     names: Mapping[str, tuple[str, ...]]
     labels_by: Mapping[str, str]
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    unflipped: str = ""
 
 
 class PixelSource(Source):
@@ -168,7 +167,7 @@ class PixelSource(Source):
         if published is not None:
             self.split = published_split(archive.name, "image", published, np.arange(count))
         self.labels = _labels(archive.name, parts, meaning, self.ids, count)
-        self.rejects = []
+        self.rejects, self.unflipped = [], meaning.unflipped
         channels = CHANNELS["rgb" if num_channels == 3 else "grey"] if options.mode is None else CHANNELS[options.mode]
         self.features = FeatureSpec(channels=channels, scale=1 / 255)
         self.domain = CellGrid(axes=AXES[len(grid)], resolution=grid)

@@ -25,6 +25,7 @@ from converters.tables.table_values import TableArchive, TableArray, example_ids
 from functa_store.errors import ArchiveError, ConfigError
 from functa_store.plugins import Converter
 from functa_store.progress import Note, Report, silent
+from functa_store.sources import augmented_source
 from functa_store.sources.array_source import ArraySource
 from functa_store.sources.options import SurveyOptions, option, split_options
 from functa_store.sources.source import Label, Source
@@ -32,8 +33,7 @@ from functa_store.sources.splits import check_holdout, hold_out_rule, hold_out_s
 
 _SOUND = ("seconds", "samples", "sample_rate", "channels", "pad", "silence")
 _ARRAYS = ("channels_axis", "axes", "units", "value_range", "missing")
-_IMAGES = ("resolution", "crop", "mode", "background", "max_pixels")
-_IMAGES += ("augment", "augment_flip", "augment_crop", "augment_seed")
+_IMAGES = ("resolution", "crop", "mode", "background", "max_pixels", *augmented_source.OPTIONS)
 _DECIDING = ("ClassLabel", "Image", "Audio", "Array2D", "Array3D", "Array4D", "Array5D")
 _SLOW_PAGE = 1 << 24
 _AXES = {"last": -1, "first": 1, "none": None}

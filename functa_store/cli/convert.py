@@ -71,7 +71,9 @@ def _add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> Non
     parser.add_argument(
         "--snapshot-every", type=float, metavar="SECONDS", help="learning that a crash may cost (default: 60)"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="take at most N examples")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="take at most N examples, their augmentations not counted"
+    )
     parser.add_argument(
         "--max-rejects", type=float, default=0.01, metavar="F", help="fraction of unreadable members (default: 0.01)"
     )

@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Shaped
 
+from functa_store.errors import ArchiveError
+
 AugmentFlip = Literal["auto", "horizontal", "none"]
 
 PARAMETERS: Mapping[str, str] = {"flip": "bool", "top": "float32", "left": "float32", "side": "float32"}
@@ -64,14 +66,15 @@ def draw(
     """Augmentations that ids, their numbers and a seed decide, on every machine; those of one example together.
 
     The four quarters of the SHA-256 of the text "SEED/NUMBER/ID" are read as little-endian integers and divided by
-    2**64: whether to flip (below one half), the side, evenly from `smallest` to 1, and the upper and the left edge,
-    evenly over where a part of that side lies inside the window. Fractions are rounded to float32, as they are stored.
+    2**64: whether to flip (below one half, and whenever `smallest` is 1), the side, evenly from `smallest` to 1, and
+    the upper and the left edge, evenly over where a part of that side lies inside the window. Fractions are rounded to
+    float32, as they are stored.
 
     Args:
         seed: At least 0.
         examples: Ids of the originals.
         num: Augmentations of each, numbered from 1.
-        flips: Whether half of them are flipped.
+        flips: Whether half of them are flipped: all of them, if they are not cropped.
         smallest: Of the sides, above 0 and at most 1.
 
     Returns:
@@ -83,7 +86,7 @@ def draw(
     share = (smallest + (1 - smallest) * side).astype(np.float32)
     room = 1 - share.astype(np.float64)
     return {
-        "flip": (flip < 0.5) & flips,
+        "flip": ((flip < 0.5) | (smallest == 1)) & flips,
         "top": (top * room).astype(np.float32),
         "left": (left * room).astype(np.float32),
         "side": share,
@@ -127,15 +130,20 @@ class Augmentations:
         """All of them by the names in `ARRAYS`."""
         return {name: getattr(self, name.removeprefix("augmentation_")) for name in ARRAYS}
 
-    @classmethod
-    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Augmentations":
-        """From what `arrays` gives."""
-        return cls(**{name.removeprefix("augmentation_"): arrays[name] for name in ARRAYS})
-
 
 def augmentations_of(source: Any) -> Augmentations | None:
-    """Which examples of a source are augmentations; None if none is."""
-    return getattr(source, "augmentations", None)
+    """Which examples of a source are augmentations; None if none is.
+
+    Raises:
+        ArchiveError: If it says so by an object of another type.
+    """
+    found = getattr(source, "augmentations", None)
+    if found is None or isinstance(found, Augmentations):
+        return found
+    raise ArchiveError(
+        f"{source.provenance['archive']}: its attribute augmentations is {type(found).__name__}, expected "
+        "Augmentations or None"
+    )
 
 
 def originals_of(source: Any) -> np.ndarray:
@@ -189,3 +197,7 @@ def augmentation_problems(found: Augmentations, split: np.ndarray, labels: Mappi
         if len(wrong := rows[(here != there) & ((here == here) | (there == there))]):
             row, original = wrong[0], found.of[wrong[0]]
             yield f"example {row} has the label {name} {values[row]}, but its original {original} {values[original]}"
+    if own.all():
+        yield "no example is an augmentation, so that nothing is to be said of augmentations"
+    if len(wrong := np.flatnonzero(own & (np.cumsum(~own) > 0))):
+        yield f"example {wrong[0]} is an original behind an augmentation, expected all originals first"

@@ -99,7 +99,7 @@ class SurveyOptions:
     """How much of an archive is taken, and how much of it may be unreadable.
 
     Attributes:
-        limit: Examples at most, the first ones in sorted order; None takes all.
+        limit: Examples at most, their augmentations not counted, the first ones in sorted order; None takes all.
         max_rejects: Fraction of the members taken that may be unreadable, also in a dry run.
         check_first: Members to read now, for a dry run; the others pass unread and the archive
             is not hashed. None reads all.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import functa_store
-from functa_store.errors import ArchiveError, ConfigError, MemberError
+from functa_store.errors import ArchiveError, ConfigError
 from functa_store.sources.array_source import ArraySource
 from functa_store.sources.augmentation import (
     WHOLE,
@@ -119,7 +119,17 @@ def test_an_examples_augmentations_depend_on_its_id_and_the_seed_alone():
         (("0", "1"), False),
         (("0 - zero", "1 - one"), False),
         (("a", "b"), False),
+        (("7",), False),
         (("left kidney", "spleen"), False),
+        (("LeftHand", "Face"), False),
+        (("turnLeft", "stop"), False),
+        (("eye_L", "eye_R"), False),
+        (("eyeL", "eyeR"), False),
+        (("eye-l", "eye-r"), False),
+        (("LEFT2", "rest"), False),
+        (("R2D2", "L4"), True),
+        (("upright", "cleft"), True),
+        (("ball", "car"), True),
         (("kidney_right", "spleen"), False),
         (("bright", "dark"), True),
     ],
@@ -129,7 +139,10 @@ def test_pictures_whose_classes_tell_left_from_right_are_not_flipped_unless_aske
     found = functa_store.augmented(source, 20, report=notes.append)
     assert found.augmentations.flip.any() == flips
     assert found.provenance["augment_flip"] == ("horizontal" if flips else "none")
-    assert [("--augment-flip" in note.message) for note in notes] == [True] * (not flips)
+    said = "half of the augmentations are flipped, since no name of a class tells left from right; --augment-flip none"
+    assert len(notes) == 1
+    assert (said if flips else "augmentations are not flipped, since ") in notes[0].message
+    assert flips or "--augment-flip horizontal" in notes[0].message
     assert functa_store.augmented(source, 20, flip="horizontal").augmentations.flip.any()
 
 
@@ -141,11 +154,59 @@ def test_an_id_that_an_augmentation_would_have_is_a_clear_error():
 
 
 def test_what_has_no_pictures_is_refused():
-    arrays = functa_store.from_torch([np.zeros((6, 6, 3), np.uint8)] * 4)
-    with pytest.raises(MemberError, match="only PIL pictures are flipped and cropped"):
-        functa_store.augmented(arrays, 1)
-    with pytest.raises(ConfigError, match="augment=1 is for pictures, and examples have no pictures"):
-        functa_store.augmented(ArraySource(np.zeros((4, 6, 6, 3), np.uint8)), 1)
+    data = [np.zeros((6, 6, 3), np.uint8)] * 4
+    sources = [functa_store.from_torch(data), functa_store.from_torch(data, mode="rgb"), ArraySource(np.stack(data))]
+    for source in sources:
+        with pytest.raises(ConfigError, match="are made of pictures, and examples are no pictures"):
+            functa_store.augmented(source, 1, flip="horizontal", crop=1)
+
+
+def test_arrays_among_pictures_are_rejects_and_not_found_while_learning():
+    data = [Image.new("RGB", (6, 6))] * 19 + [np.zeros((6, 6, 3), np.uint8)]
+    source = functa_store.from_torch(data, channels_axis="last", max_rejects=0.1)
+    assert [(reject.member, reject.reason) for reject in source.rejects] == [
+        ("19", "cannot be read: is ndarray, but the first example is a picture")
+    ]
+
+
+def test_augmenting_reads_no_augmentation(monkeypatch):
+    source = pictures()
+    monkeypatch.setattr(type(source), "read_part", lambda *_: pytest.fail("read"))
+    assert len(functa_store.augmented(source, 2).ids) == 12 + 2 * 11
+
+
+def test_what_is_augmented_already_is_refused():
+    with pytest.raises(ConfigError, match="has augmentations already; augment the source that these were made of"):
+        functa_store.augmented(functa_store.augmented(pictures(), 1), 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"num": 0}, "^num must be from 1 to 1000, got 0"),
+        ({"num": -1}, "^num must be from 1 to 1000, got -1"),
+        ({"num": 2**40}, r"^num must be below 2\*\*32"),
+        ({"crop": float("nan")}, "^crop must be finite"),
+        ({"crop": 2}, r"^crop must be a share in \(0, 1\], got 2"),
+        ({"seed": -1}, "^seed must be from 0 to 4294967295, got -1"),
+        ({"crop": 1, "num": 2}, "^num=2 with flip='auto' and crop=1 would give copies"),
+        ({"crop": 1, "flip": "none"}, "^num=1 with flip='none' and crop=1 would give copies"),
+    ],
+)
+def test_messages_name_the_arguments_of_the_call(arguments, words):
+    with pytest.raises(ConfigError, match=words):
+        functa_store.augmented(pictures(), **({"num": 1} | arguments))
+
+
+def test_what_is_not_cropped_is_the_mirrored_picture_once():
+    source = pictures(count=40)
+    found = functa_store.augmented(source, 1, crop=1)
+    assert found.augmentations.flip[40:].all()
+    for row in range(40, len(found.ids)):
+        whole = source.read(int(found.augmentations.of[row]))
+        np.testing.assert_array_equal(found.read(row), whole[:, ::-1])
+    with pytest.raises(ConfigError, match="would give copies"):
+        functa_store.augmented(pictures(classes=("left", "right")), 1, crop=1)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +217,9 @@ def test_what_has_no_pictures_is_refused():
         ({"augment": 1, "augment_crop": 0}, r"augment_crop must be a share in \(0, 1\], got 0"),
         ({"augment": 1, "augment_crop": 1.5}, r"augment_crop must be a share in \(0, 1\], got 1.5"),
         ({"augment": 1, "augment_seed": -1}, "augment_seed must be from 0"),
-        ({"augment": 1, "augment_flip": "none", "augment_crop": 1}, "would give copies alone"),
+        ({"augment": 1, "augment_flip": "none", "augment_crop": 1}, "would give copies"),
+        ({"augment": 50, "augment_flip": "horizontal", "augment_crop": 1}, "has one other version, the mirrored one"),
+        ({"augment": 2, "augment_crop": 1}, "^augment=2 with augment_flip='auto' and augment_crop=1 would give copies"),
         ({"augment_crop": 0.5}, "augment_crop=0.5 needs augment=K"),
         ({"augment_flip": "none"}, "augment_flip='none' needs augment=K"),
     ],
@@ -215,6 +278,31 @@ def test_what_agrees_is_no_problem():
     assert list(augmentation_problems(GOOD, SPLIT, LABELS)) == []
     test = np.where(np.isin(GOOD.of, [0]), "test", SPLIT)
     assert "augmentation in the split test, expected train alone" in next(augmentation_problems(GOOD, test, LABELS))
+
+
+def test_arrays_that_say_of_no_example_that_it_is_an_augmentation_are_refused():
+    whole = {"flip": np.zeros(5, bool), "top": np.zeros(5, np.float32), "left": np.zeros(5, np.float32)}
+    found = Augmentations(of=np.arange(5), side=np.ones(5, np.float32), **whole)
+    assert list(augmentation_problems(found, SPLIT, LABELS)) == [
+        "no example is an augmentation, so that nothing is to be said of augmentations"
+    ]
+
+
+def test_originals_come_first():
+    order = [0, 1, 3, 2, 4]
+    arrays = {name: getattr(GOOD, name)[order] for name in ("flip", "top", "left", "side")}
+    found = Augmentations(of=np.array([0, 1, 0, 3, 3]), **arrays)
+    labels = {name: values[order] for name, values in LABELS.items()}
+    assert list(augmentation_problems(found, SPLIT[order], labels)) == [
+        "example 3 is an original behind an augmentation, expected all originals first"
+    ]
+
+
+def test_augmentations_of_another_type_are_a_clear_error():
+    source = pictures()
+    source.augmentations = {"of": np.arange(12)}
+    with pytest.raises(ArchiveError, match="its attribute augmentations is dict, expected Augmentations or None"):
+        check_source(source)
 
 
 def test_a_source_of_anybodys_is_checked():

@@ -80,6 +80,11 @@ class ExampleForm:
         except ValueError as error:
             raise ConfigError(f"background must be a colour name or '#rrggbb', got {self.background!r}") from error
 
+    @property
+    def has_pictures(self) -> bool:
+        """Whether examples are pictures, once that is decided."""
+        return self.resolution is not None
+
     def decided_by(self, first: Any) -> "ExampleForm":
         """The form in which all that is left open is what the first example is.
 
@@ -121,9 +126,7 @@ class ExampleForm:
         """
         if isinstance(example, Image.Image):
             return self._pixels(example, part)
-        if part != WHOLE:
-            raise MemberError(f"is {type(example).__name__}, and only PIL pictures are flipped and cropped")
-        if self.mode is not None and self.channels_axis is None:
+        if self.has_pictures:
             raise MemberError(f"is {type(example).__name__}, but the first example is a picture")
         array = _as_array(example)
         if self.channels_axis == "none":
@@ -244,9 +247,14 @@ class DatasetSource(ArraySource):
         locked: Whether one thread at a time reads.
         report: Told how far the reading is.
 
+    Attributes:
+        has_pictures: Whether they are PIL pictures, which can be augmented.
+
     Raises:
         ArchiveError: If examples cannot be learned, or differ when they are read again.
     """
+
+    values: ExampleValues
 
     def __init__(
         self,
@@ -272,7 +280,7 @@ class DatasetSource(ArraySource):
         first, decided = _first(name, parts, form)
         values = ExampleValues(parts, decided, first.shape, first.dtype, threading.Lock() if locked else None)
         _check_repeats(name, values)
-        self._read_values = values
+        self.has_pictures = decided.has_pictures
         super().__init__(
             values,
             channels_axis=-1,
@@ -298,7 +306,7 @@ class DatasetSource(ArraySource):
     def read_part(self, index: int, augmentation: Augmentation) -> np.ndarray:
         """Raw values of a part of one example, which must be a PIL picture; see `AugmentableSource.read_part`."""
         try:
-            values = self._read_values.read(int(self._rows[index]), augmentation)
+            values = self.values.read(int(self._rows[index]), augmentation)
         except MemberError as error:
             raise MemberError(f"{self.provenance['archive']}/{self.ids[index]}: {error}") from error
         return values if self._scaling is None else self._scaling.raw(values)

@@ -13,8 +13,8 @@ from converters.images.webdataset import open_webdataset
 from converters.pixels.cifar import open_cifar
 from converters.pixels.medmnist import open_medmnist
 from converters.pixels.mnist import open_mnist
-from converters.pixels.pixel_source import NumberedOptions
 from converters.tables.huggingface import open_huggingface
+from functa_store import augmented
 from functa_store.errors import ConfigError
 from functa_store.sources.augmentation import Augmentation, augmentations_of, originals_of
 from tests.kinds import archives
@@ -129,11 +129,10 @@ def test_small_pictures_are_cut_and_kept_at_their_size(tmp_path):
     box = (32 * left, 32 * top, 32 * (left + side), 32 * (top + side))
     expected = np.asarray(picture.resize((32, 32), Image.Resampling.LANCZOS, box=box))
     np.testing.assert_array_equal(source.read(row), expected[:, ::-1] if flip else expected)
-    mirrored = open_cifar(path, augment=4, augment_crop=1)
+    mirrored = open_cifar(path, augment=1, augment_crop=1)
     for k in range(EIGHT, len(mirrored.ids)):
         whole = plain.read(int(augmentations_of(mirrored).of[k]))
-        flipped = augmentations_of(mirrored).flip[k]
-        np.testing.assert_array_equal(mirrored.read(k), whole[:, ::-1] if flipped else whole)
+        np.testing.assert_array_equal(mirrored.read(k), whole[:, ::-1])
 
 
 def test_pictures_that_are_not_square_keep_their_shape(tmp_path):
@@ -149,14 +148,46 @@ def test_pictures_that_are_not_square_keep_their_shape(tmp_path):
 
 
 def test_digits_and_medical_pictures_are_not_flipped_unless_asked_for(tmp_path):
-    path = archives.mnist(tmp_path)
-    assert not augmentations_of(open_mnist(path, augment=20)).flip.any()
-    assert augmentations_of(open_mnist(path, augment=20, augment_flip="horizontal")).flip.any()
-    assert NumberedOptions().augment_flip == "none"
+    path, notes = archives.mnist(tmp_path), []
+    named = {"class_names": tuple(f"class {k}" for k in "abcdefghij")}
+    for options in ({}, named):
+        for source in (
+            open_mnist(path, augment=20, report=notes.append, **options),
+            open_mnist(path, augment=20, augment_flip="auto", **options),
+            augmented(open_mnist(path, **options), 20),
+        ):
+            assert not augmentations_of(source).flip.any()
+            assert source.provenance["augment_flip"] == "none"
+    said = (
+        "augmentations are not flipped, since digits and letters read otherwise in a mirror; --augment-flip horizontal"
+    )
+    assert [said in getattr(note, "message", "") for note in notes].count(True) == 2
+    for source in (
+        open_mnist(path, augment=20, augment_flip="horizontal"),
+        augmented(open_mnist(path), 20, flip="horizontal"),
+    ):
+        assert augmentations_of(source).flip.any()
     with pytest.raises(ConfigError, match="augment_flip='horizontal' needs augment=K"):
         open_mnist(path, augment_flip="horizontal")
 
 
+def test_medical_pictures_are_cropped_and_not_flipped(tmp_path):
+    path, rng = tmp_path / "organamnist.npz", np.random.default_rng(0)
+    arrays = {f"{s}_images": rng.integers(0, 256, (n, 9, 9), np.uint8) for s, n in (("train", 6), ("val", 2))}
+    arrays |= {f"{s}_labels": np.arange(n, dtype=np.uint8)[:, None] for s, n in (("train", 6), ("val", 2))}
+    np.savez_compressed(path, **arrays)
+    source = open_medmnist(path, augment=3, augment_crop=0.5)
+    assert len(source.ids) == 8 + 3 * 6
+    for found in (augmentations_of(source), augmentations_of(augmented(open_medmnist(path), 3, crop=0.5))):
+        assert not found.flip.any()
+        np.testing.assert_array_equal(found.side, augmentations_of(source).side)
+    _, top, left, side = augmentations_of(source)[8]
+    box = (9 * left, 9 * top, 9 * (left + side), 9 * (top + side))
+    expected = Image.fromarray(arrays["train_images"][0]).resize((9, 9), Image.Resampling.LANCZOS, box=box)
+    np.testing.assert_array_equal(source.read(8)[..., 0], np.asarray(expected))
+    assert augmentations_of(open_medmnist(path, augment=3, augment_flip="horizontal")).flip.any()
+
+
 def test_volumes_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"nodulemnist3d.npz: augment=2 is for pictures, and examples have 3 axes"):
+    with pytest.raises(ConfigError, match=r"nodulemnist3d.npz: augmentations are made of pictures, and .* 3 axes"):
         open_medmnist(archives.medmnist(tmp_path), augment=2)
