@@ -97,12 +97,12 @@ def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any
 
 
 def _augmentations(reader: "StoreReader") -> dict[str, Any] | None:
-    """How many of the fitted examples are augmentations, and of how many others; None without augmentations."""
+    """How many of the fitted examples are augmentations, and of how many fitted others; None without augmentations."""
     if not reader.augmentations:
         return None
     of = reader.augmentations["of"][:]
     rows = np.flatnonzero(of != np.arange(len(of)))
-    return {"count": len(rows), "originals": len(np.unique(of[rows]))}
+    return {"count": len(rows), "originals": len(np.unique(of[rows][of[rows] >= 0]))}
 
 
 def _with_base(reader: "StoreReader") -> float:
@@ -138,7 +138,8 @@ def show(found: dict[str, Any], console: Console) -> None:
     table.add_row("preset", _plain(found["preset"]))
     table.add_row("examples", f"{found['examples']:,} of {points} points, {len(found['channels'])} channels")
     if made := found["augmentations"]:
-        each = f", {made['count'] / made['originals']:.4g} of each of {made['originals']:,}" if made["count"] else ""
+        is_whole = found["complete"] and made["originals"]
+        each = f", {made['count'] / made['originals']:.4g} of each of {made['originals']:,}" if is_whole else ""
         table.add_row("augmentations", f"{made['count']:,} of these examples{each}")
     table.add_row("splits", _plain(str(split_rule(found["provenance"]))))
     if by := found["provenance"].get("labels_by"):

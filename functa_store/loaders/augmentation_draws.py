@@ -19,26 +19,28 @@ itself."""
 class OnePerOriginal:
     """Groups of rows, each of an original and its augmentations, of which an epoch has one each.
 
-    Which one depends on the seed, the epoch and the number of the group alone: not on batches, ranks or workers.
-    Groups stand in the order in which the first row of each was given.
+    Which one depends on the seed, the epoch, the original and which rows its group has alone: not on other groups, nor
+    on batches, ranks or workers. Groups stand in the order in which the first row of each was given.
 
     Args:
-        of: The original of each row.
+        rows: Rows of the functaset, each once.
+        of: The original of each.
     """
 
-    def __init__(self, of: Int64[np.ndarray, " row"]) -> None:
-        _, first, inverse = np.unique(of, return_index=True, return_inverse=True)
+    def __init__(self, rows: Int64[np.ndarray, " row"], of: Int64[np.ndarray, " row"]) -> None:
+        originals, first, inverse = np.unique(of, return_index=True, return_inverse=True)
         places = np.empty(len(first), np.int64)
         places[np.argsort(first)] = np.arange(len(first))
         groups = places[inverse]
-        self._rows = np.argsort(groups, kind="stable")
+        self._originals = originals[np.argsort(first)]
+        self._places = np.lexsort((rows, groups))
         self._starts = np.concatenate([[0], np.cumsum(np.bincount(groups))])
 
     def __len__(self) -> int:
         return len(self._starts) - 1
 
-    def rows(self, seed: int, epoch: int, groups: Int64[np.ndarray, " group"]) -> Int64[np.ndarray, " group"]:
-        """The row that is drawn of some groups.
+    def draw(self, seed: int, epoch: int, groups: Int64[np.ndarray, " group"]) -> Int64[np.ndarray, " group"]:
+        """The place, among the rows given, of the row that is drawn of some groups.
 
         Args:
             seed: The loader's.
@@ -47,7 +49,8 @@ class OnePerOriginal:
         """
         sizes = self._starts[groups + 1] - self._starts[groups]
         key = int.from_bytes(hashlib.sha256(f"augmentations/{seed}/{epoch}".encode()).digest()[:8], "little")
-        return self._rows[self._starts[groups] + (_split_mix(key, groups) % sizes.astype(np.uint64)).astype(np.int64)]
+        drawn = _split_mix(key, self._originals[groups]) % sizes.astype(np.uint64)
+        return self._places[self._starts[groups] + drawn.astype(np.int64)]
 
 
 def _split_mix(key: int, positions: np.ndarray) -> np.ndarray:
@@ -99,4 +102,4 @@ def select_rows(
             f"{functaset.store.path}: index names example {values[counts > 1][0]} twice, but augmentations='one' draws "
             "one of an example and its augmentations; give augmentations='all', or name each once"
         )
-    return rows, OnePerOriginal(of[rows])
+    return rows, OnePerOriginal(rows, of[rows])

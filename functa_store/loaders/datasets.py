@@ -199,7 +199,8 @@ def to_huggingface(
 
     Returns:
         Columns `id`, `split`, `modulation`, `augmentation_of` where there are augmentations (the id of the original,
-        its own of an original), and one per label: a `ClassLabel` where its integers have names.
+        its own of an original, null where the original of an unfinished functaset is not there yet), and one per
+        label: a `ClassLabel` where its integers have names.
         Modulations are vectors, or arrays (*cells, channel), such as an `Array3D` of an image's grid.
 
     Raises:
@@ -212,9 +213,10 @@ def to_huggingface(
     datasets, pyarrow = (require(name, extra="huggingface") for name in ("datasets", "pyarrow"))
     _check_by_number(augmentations)
     names = label_names(functaset, labels)
-    if taken := [name for name in names if name in COLUMNS]:
+    own = COLUMNS if functaset.augmentations else COLUMNS[:-1]
+    if taken := [name for name in names if name in own]:
         raise ConfigError(
-            f"{functaset.store.path}: cannot export labels {taken}, since {COLUMNS} are columns already; choose others "
+            f"{functaset.store.path}: cannot export labels {taken}, since {own} are columns already; choose others "
             "by labels="
         )
     selected, _ = select_rows(functaset, split, index, augmentations)
@@ -233,10 +235,12 @@ def to_huggingface(
         "modulation": _as_arrow(functaset.modulations[chosen].reshape(-1, *shape), modulation),
     }
     if functaset.augmentations:
-        columns["augmentation_of"] = pyarrow.array(functaset.ids[functaset.augmentations["of"][chosen]].tolist())
+        of = functaset.augmentations["of"][chosen]
+        originals = np.where(of < 0, None, np.asarray(functaset.ids[np.maximum(of, 0)], object))
+        columns["augmentation_of"] = pyarrow.array(originals.tolist(), pyarrow.string())
     columns |= {name: pyarrow.array(functaset.labels[name][chosen]) for name in names}
     features = datasets.Features(
-        {name: datasets.Value("string") for name in columns if name in COLUMNS}
+        {name: datasets.Value("string") for name in columns if name in own}
         | {"modulation": modulation}
         | {name: _feature(functaset, name) for name in names}
     )

@@ -346,7 +346,7 @@ class Reading:
         """Read a window of an epoch, at once unless its batches are gathered one by one."""
         window = self.order.window(epoch, number)
         if self.draws is not None:
-            window = window._replace(positions=self.draws.rows(self.order.seed, epoch, window.positions))
+            window = window._replace(positions=self.draws.draw(self.order.seed, epoch, window.positions))
             window = window if self.order.shuffle == "full" else window.ascending()
         rows = None if self.order.shuffle == "full" else self.table[window.positions]
         return OpenWindow(epoch, number, window, rows)

@@ -1,5 +1,7 @@
 """One of each example and its augmentations in every epoch, or all of them, or none."""
 
+import contextlib
+import dataclasses
 import json
 import pickle
 
@@ -9,10 +11,13 @@ import pytest
 import functa_store
 from functa_store.errors import ConfigError
 from functa_store.loaders import Batches, BlockShuffle, Examples, Loader, TorchExamples, to_huggingface
-from functa_store.loaders.augmentation_draws import OnePerOriginal
+from functa_store.loaders.augmentation_draws import OnePerOriginal, select_rows
+from functa_store.sources.source import Label
+from functa_store.store.format.receipts import Receipts
+from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.objects import open_objects
 from tests.loaders.conftest import write
-from tests.store.conftest import make_augmented, write_shards
+from tests.store.conftest import make_augmented, make_contents, write_shards
 
 OF = np.concatenate([np.arange(15), [0, 0, 3, 3, 12, 12]])
 TRAIN = [0, 3, 6, 9, 12]
@@ -51,13 +56,13 @@ def test_without_shuffling_examples_keep_their_order(augmented):
 
 
 def test_each_of_the_rows_comes_as_often_as_the_others():
-    draws = OnePerOriginal(np.concatenate([np.arange(1000), np.repeat(np.arange(1000), 3)]))
+    draws = OnePerOriginal(np.arange(4000), np.concatenate([np.arange(1000), np.repeat(np.arange(1000), 3)]))
     assert len(draws) == 1000
-    drawn = np.concatenate([draws.rows(0, epoch, np.arange(1000)) for epoch in range(40)])
+    drawn = np.concatenate([draws.draw(0, epoch, np.arange(1000)) for epoch in range(40)])
     which = np.where(drawn < 1000, 0, (drawn - 1000) % 3 + 1)
     shares = np.bincount(which) / len(which)
     np.testing.assert_allclose(shares, 0.25, atol=0.01)  # 4.6 standard deviations of 40,000 draws
-    of_one = [draws.rows(0, epoch, np.array([7]))[0] for epoch in range(400)]
+    of_one = [draws.draw(0, epoch, np.array([7]))[0] for epoch in range(400)]
     assert np.bincount(np.where(np.array(of_one) < 1000, 0, 1)).min() > 70
 
 
@@ -65,13 +70,19 @@ def test_a_draw_depends_on_seed_epoch_and_example_alone(augmented):
     def drawn(loader, epochs=3):
         return [sorted(rows(loader)) for _ in range(epochs)]
 
-    expected = drawn(Loader(augmented, 3, seed=5))
+    whole = drawn(Loader(augmented, 3, seed=5), 12)
+    expected = whole[:3]
     for other in (
         Loader(augmented, 4, seed=5),
         Loader(augmented, 15, seed=5, shuffle="none"),
         Loader(augmented, 2, seed=5, shuffle=BlockShuffle(size=3, mixed=1)),
     ):
         assert drawn(other) == expected
+    chosen = np.isin(OF, [12, 3])
+    for part in ({"split": "train"}, {"index": np.flatnonzero(chosen)[::-1].copy()}, {"index": chosen}):
+        loader = Loader(augmented, 2, seed=5, **part)
+        for epoch, found in enumerate(drawn(loader, 12)):
+            assert set(found) <= set(whole[epoch])
     assert expected[0] != expected[1]
     assert drawn(Loader(augmented, 3, seed=6)) != expected
     ranks = [Loader(augmented, 5, seed=5, shuffle="full", rank=rank, num_ranks=3) for rank in range(3)]
@@ -178,3 +189,28 @@ def test_from_a_bucket_the_same_are_drawn(augmented, tmp_path):
     bucket = functa_store.open(objects)
     for shuffle in SHUFFLES:
         assert rows(Loader(bucket, 4, shuffle=shuffle)) == rows(Loader(augmented, 4, shuffle=shuffle))
+
+
+def test_an_original_that_is_not_there_yet_is_null_in_the_table(tmp_path):
+    path = tmp_path / "part.functa"
+    with contextlib.suppress(KeyboardInterrupt):
+        write_shards(path, make_augmented(), stop_before=2)  # rows 0 to 15
+    Receipts(open_objects(path), StoreReader(path).spec.fingerprint).forget([StoreReader(path).shards[0]])
+    table = to_huggingface(functa_store.open(path))
+    assert table["augmentation_of"][:] == [f"bild_{row}_ä.png" for row in range(8, 15)] + [None]
+
+
+def test_a_label_may_be_called_as_the_column_of_augmentations_where_there_is_none(tmp_path):
+    label = {"augmentation_of": Label(values=np.arange(21))}
+    plain = write_shards(tmp_path / "plain.functa", dataclasses.replace(make_contents(), labels=label))
+    assert to_huggingface(functa_store.open(plain))["augmentation_of"][:] == list(range(21))
+    made = make_augmented(labels={"augmentation_of": Label(values=np.zeros(21, np.int64))})
+    with pytest.raises(ConfigError, match=r"cannot export labels \['augmentation_of'\]"):
+        to_huggingface(functa_store.open(write_shards(tmp_path / "augmented.functa", made)))
+
+
+def test_the_order_of_an_index_does_not_change_what_is_drawn(augmented):
+    for epoch in range(8):
+        up, down = (select_rows(augmented, None, index, "one") for index in ([3, 17, 18], [18, 3, 17]))
+        drawn = [rows[draws.draw(0, epoch, np.array([0]))][0] for rows, draws in (up, down)]
+        assert drawn[0] == drawn[1]

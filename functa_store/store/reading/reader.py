@@ -148,7 +148,8 @@ class StoreReader:
         self._records, self._knows_skeleton, self._verify = there.records, there.knows_skeleton, verify
         self._small = SmallArrays(self.objects, there.records if there.knows_skeleton else None)
         shape = (self.num_examples, *self.spec.config.network.modulation_shape)
-        columns = ["id", "split", *(f"labels/{name}" for name in self._label_names()), *self._augmentation_arrays()]
+        arrays = self._augmentation_arrays()
+        columns = ["id", "split", *(f"labels/{name}" for name in self._label_names()), *arrays]
         self._small.describe_all([*spec.tables(EXACT), *columns])
         self._check_tables()
         self.modulations = Rows(f"{self.path}/modulations", shape, np.dtype(np.float32), self._open_modulations)
@@ -161,7 +162,6 @@ class StoreReader:
         self.label_names: Mapping[str, tuple[str, ...]] = {
             name: tuple(map(str, values)) for name, values in names.items() if isinstance(values, list)
         }
-        arrays = self._augmentation_arrays()
         self.augmentations: Mapping[str, Rows] = {
             name.removeprefix("augmentation_"): self._column(name) for name in arrays
         }

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from functa_store.errors import StoreFormatError
-from functa_store.sources.augmentation import OF, augmentation_problems
+from functa_store.sources.augmentation import augmentation_problems
 from functa_store.store.format.spec import ROOT
 from functa_store.store.reading.reader import Inventory, StoreReader, read_augmentations, take_inventory
 from functa_store.store.storage.objects import (
@@ -91,7 +91,7 @@ def _wrong_augmentations(reader: StoreReader) -> dict[str, str]:
         return {}
     labels = {name: rows[:] for name, rows in reader.labels.items()}
     problem = next(augmentation_problems(found, reader.split[:], labels), None)
-    return {} if problem is None else {OF: problem}
+    return {} if problem is None else {ROOT: f"{reader.path}: {problem}"}
 
 
 def damage(objects: Objects, records: Mapping[str, FileRecord]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import xarray as xr
 
 import functa_store
 from functa_store.cli.info import facts
+from functa_store.cli.main import main
 from functa_store.conversion.recode import recode
 from functa_store.errors import ConfigError
 from functa_store.metrics import psnr
@@ -16,6 +17,7 @@ from functa_store.store.format.receipts import Receipts
 from functa_store.store.format.spec import examples_sha256
 from functa_store.store.reading.reader import StoreReader, read_augmentations
 from functa_store.store.reading.verify import verify
+from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.objects import open_objects
 from tests.reference import FormatReader
 from tests.store.conftest import make_augmented, make_contents, make_values, write_shards
@@ -81,7 +83,7 @@ def test_recoding_keeps_them(store, tmp_path):
     assert StoreReader(tmp_path / "int8.functa").spec.quality["train"].examples == 5
 
 
-def test_an_unfinished_store_counts_from_what_is_there(tmp_path):
+def test_an_unfinished_store_counts_from_what_is_there(tmp_path, capsys):
     path = tmp_path / "part.functa"
     with contextlib.suppress(KeyboardInterrupt):
         write_shards(path, make_augmented(), stop_before=2)  # rows 0 to 15: one augmentation, of example 0
@@ -92,6 +94,9 @@ def test_an_unfinished_store_counts_from_what_is_there(tmp_path):
     assert len(fs) == 8
     assert fs.augmentations["of"][:].tolist() == [0, 1, 2, 3, 4, 5, 6, -1]
     assert fs.augmentations["side"][-1] == 0.75
+    assert facts(path)["augmentations"] == {"count": 1, "originals": 0}
+    assert main(["info", str(path)]) == 0
+    assert "1 of these examples" in capsys.readouterr().out
 
 
 def test_xarray_and_exports_have_them_as_columns(store, tmp_path):
@@ -107,6 +112,28 @@ def test_xarray_and_exports_have_them_as_columns(store, tmp_path):
         for exported in (arrays, xr.open_zarr(tmp_path / "all.zarr", consolidated=False)):
             for name, values in make_augmented().augmentations.arrays.items():
                 np.testing.assert_array_equal(exported[name], values)
+
+
+def test_exports_of_a_part_have_the_places_that_augmentation_of_means(store, tmp_path):
+    part = [18, 3, 20, 12]  # 18 is one of 3, 20 is one of 12
+    functa_store.export(store, tmp_path / "part.npz", index=part)
+    functa_store.export(store, tmp_path / "part.zarr", index=part)
+    zarr = xr.open_zarr(tmp_path / "part.zarr", consolidated=False)
+    with np.load(tmp_path / "part.npz") as arrays:
+        for places, of in ((arrays["index"], arrays["augmentation_of"]), (zarr.example, zarr.augmentation_of)):
+            assert np.asarray(places).tolist() == part
+            assert np.asarray(of).tolist() == [3, 3, 12, 12]
+
+
+def test_metadata_of_augmentations_are_asked_for_once(tmp_path, monkeypatch):
+    path = tmp_path / "part.functa"
+    with contextlib.suppress(KeyboardInterrupt):
+        write_shards(path, make_augmented(), stop_before=2)
+    asked, size = [], LocalObjects.size
+    monkeypatch.setattr(LocalObjects, "size", lambda self, key: asked.append(key) or size(self, key))
+    monkeypatch.setattr(Receipts, "read_skeleton", lambda self: None)  # of a store without its receipts of the skeleton
+    assert StoreReader(path).augmentations
+    assert len([key for key in asked if key.startswith("augmentation_")]) == 5
 
 
 def test_info_counts_them(store):
