@@ -236,8 +236,8 @@ def to_huggingface(
     }
     if functaset.augmentations:
         of = functaset.augmentations["of"][chosen]
-        originals = np.where(of < 0, None, np.asarray(functaset.ids[np.maximum(of, 0)], object))
-        columns["augmentation_of"] = pyarrow.array(originals.tolist(), pyarrow.string())
+        originals = pyarrow.array(functaset.ids[np.maximum(of, 0)].tolist(), pyarrow.string(), mask=of < 0)
+        columns["augmentation_of"] = originals
     columns |= {name: pyarrow.array(functaset.labels[name][chosen]) for name in names}
     features = datasets.Features(
         {name: datasets.Value("string") for name in columns if name in own}
