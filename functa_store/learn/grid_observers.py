@@ -38,6 +38,15 @@ def at_points(
     return base.evaluate(base.shifts(modulation), lifted, precision)
 
 
+MOST_FOLDED = 2**20
+"""Points of a grid up to which a compiler may look up the coordinates of rows that it knows."""
+
+
+def unfolded(rows: Int[Array | np.ndarray, "*tiles"], num_rows: int) -> Int[Array, "*tiles"]:
+    """Rows whose coordinates are looked up when a program runs, where a grid is large: compilers take minutes for it."""
+    return jax.lax.optimization_barrier(jnp.asarray(rows)) if num_rows > MOST_FOLDED else jnp.asarray(rows)
+
+
 class GridObserver:
     """Examples that are values at the points of a grid, the same for all; see `Observer`.
 
@@ -75,6 +84,7 @@ class GridObserver:
     ) -> Target:
         """Some points of an example; nothing about them is random."""
         del key
+        rows = unfolded(rows, self.num_rows)
         features = raw[rows].astype(jnp.float32) * self._spec.scale + self._spec.offset
         weights = jnp.asarray(counts, jnp.float32)
         if self.uneven:
@@ -170,6 +180,7 @@ class CellObserver(GridObserver):
         key: Key[Array, ""] | None,
     ) -> Target:
         """Some points of an example; nothing about them is random."""
+        rows = unfolded(rows, self.num_rows)
         target = super().look(raw, rows, counts, key)
         groups = jnp.asarray(self._group_of)[rows[..., 0]]
         places = PointsOfCells(target.places.coords, groups)
