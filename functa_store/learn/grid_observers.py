@@ -43,7 +43,7 @@ MOST_FOLDED = 2**20
 
 
 def unfolded(rows: Int[Array | np.ndarray, "*tiles"], num_rows: int) -> Int[Array, "*tiles"]:
-    """Rows whose coordinates are looked up when a program runs, where a grid is large: compilers take minutes for it."""
+    """Rows that a compiler does not know where a grid is large: to look up their coordinates takes it minutes."""
     return jax.lax.optimization_barrier(jnp.asarray(rows)) if num_rows > MOST_FOLDED else jnp.asarray(rows)
 
 

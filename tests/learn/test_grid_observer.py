@@ -2,13 +2,16 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
+from functa_store.domains.cells import CellGrid
 from functa_store.domains.sphere import SphereGrid
 from functa_store.errors import MemberError
+from functa_store.learn import grid_observers
 from functa_store.learn import tiling as projection_module
 from functa_store.learn.fit import Fit, fit_examples
 from functa_store.learn.grid_observers import GridObserver
@@ -170,3 +173,17 @@ def test_observers_of_grids_look_at_what_the_network_takes():
     observer = GridObserver(SPHERE, FeatureSpec(channels=("t",)))
     np.testing.assert_allclose(np.linalg.norm(observer.grid, axis=1), 1, rtol=1e-6)
     assert observer.step_shape == (6, 7)
+
+
+@pytest.mark.parametrize("most", [0, 2**20])
+def test_large_grids_are_looked_up_when_a_program_runs_and_give_the_same(monkeypatch, most):
+    """A compiled look holds no coordinates of known rows where a grid is large."""
+    monkeypatch.setattr(grid_observers, "MOST_FOLDED", most)
+    domain, spec = CellGrid(axes=("y", "x"), resolution=(4, 6)), FeatureSpec(channels=("v",))
+    observer = grid_observers.GridObserver(domain, spec)
+    rows, raw = np.array([[5, 3], [23, 0]]), np.arange(24.0, dtype=np.float32)[:, None]
+    look = jax.jit(lambda raw: observer.look(raw, rows, np.ones(rows.shape), None))
+    assert ("opt-barrier" in look.lower(raw).as_text("hlo")) == (most == 0)
+    target = look(raw)
+    np.testing.assert_array_equal(target.features[..., 0], rows)
+    np.testing.assert_array_equal(target.places.coords, domain.coords().reshape(24, 2)[rows])
