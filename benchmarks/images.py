@@ -31,7 +31,7 @@ from benchmarks.signals import features
 from demo.table import as_jpeg
 from functa_store.cli import convert as convert_command
 from functa_store.cli import main as cli
-from functa_store.config import NetworkConfig
+from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.decode.pictures import comparison_sheet, to_image
 from functa_store.decode.tiled_decoder import TiledDecoder
 from functa_store.domains.cells import CellGrid
@@ -81,17 +81,12 @@ class Ours(NamedTuple):
     seconds: float
 
 
-def learned(source: Source, config: Any, held_out: np.ndarray, tell: Callable[[Event], None]) -> Ours:
+def learned(source: Source, config: ConvertConfig, held_out: np.ndarray) -> Ours:
     """A base of the training split, and modulations of held-out images."""
     events: list[Event] = []
-
-    def watch(event: Event) -> None:
-        events.append(event)
-        tell(event)
-
     training = TrainingSet(source, config)
-    base = meta_learn(training, config, report=watch)
-    ready = tune(base, training, config, report=watch)
+    base = meta_learn(training, config, report=events.append)
+    ready = tune(base, training, config)
     modulations = fit_examples(ready.fit, ready.shared, training.reader, held_out).modulations
     seen = fit_examples(ready.fit, ready.shared, training.reader, evenly(training.train, MOST_ROUNDED)).modulations
     channels = seen.reshape(-1, config.network.cell_size)
@@ -157,7 +152,7 @@ def files(pixels: np.ndarray, ours: Ours, numbers: int, examples: int) -> dict[s
     return found
 
 
-def compare(source: Source, config: Any, tell: Callable[[Event], None]) -> tuple[dict[str, Any], Image.Image]:
+def compare(source: Source, config: ConvertConfig) -> tuple[dict[str, Any], Image.Image]:
     """JSON-ready figures, and a picture of some held-out images.
 
     Raises:
@@ -169,7 +164,7 @@ def compare(source: Source, config: Any, tell: Callable[[Event], None]) -> tuple
     if not len(held_out):
         raise ConfigError(f"{source.provenance['archive']}: no example is held out, take more of them")
     truth = features(source, held_out)
-    ours = learned(source, config, held_out, tell)
+    ours = learned(source, config, held_out)
     grid = source.domain.points()
     decoded = {
         name: ours.decoder(modulations, grid).reshape(truth.shape)
@@ -192,7 +187,7 @@ def compare(source: Source, config: Any, tell: Callable[[Event], None]) -> tuple
         "base_bytes": ours.base_bytes,
         "rows": [{"side": name, "psnr": report.decibels(errors)} for name, errors in mse.items()],
     }
-    shown = _shown(source, held_out)
+    shown = evenly(np.arange(len(held_out)), SHOWN)
     large = source.domain.points(tuple(ENLARGED * n for n in source.domain.resolution))
     enlarged = ours.decoder(ours.modulations[shown], large).reshape(len(shown), *large.shape, -1)
     cubic = [to_image(truth[k]).resize(enlarged.shape[2:0:-1], Image.Resampling.BICUBIC) for k in shown]
@@ -205,11 +200,6 @@ def compare(source: Source, config: Any, tell: Callable[[Event], None]) -> tuple
         columns[name.replace(", ", ",\n")] = [to_image(sides[name][k]) for k in shown]
     columns |= {f"functa at {ENLARGED}x": [to_image(image) for image in enlarged], f"cubic,\n{ENLARGED}x": cubic}
     return facts, comparison_sheet(columns)
-
-
-def _shown(source: Source, held_out: np.ndarray) -> np.ndarray:
-    """Places in `held_out` of some images, evenly."""
-    return evenly(np.arange(len(held_out)), SHOWN)
 
 
 def markdown(facts: dict[str, Any]) -> str:
@@ -241,7 +231,7 @@ def main(argv: list[str] | None = None) -> None:
     preset = convert_command.preset_from(command)
     options = convert_command.options_from(command, preset)
     source = command.converter.open(args.archive, options, SurveyOptions(limit=command.limit), silent)
-    facts, picture = compare(source, preset.config, silent)
+    facts, picture = compare(source, preset.config)
     args.folder.mkdir(parents=True, exist_ok=True)
     text = markdown(facts)
     report.publish(args.name, facts, text, args.folder / f"{args.name}.json")

@@ -13,7 +13,7 @@ from functa_store.domains.domain import Domain
 from functa_store.learn.inner_loop import Target
 from functa_store.learn.observer import Draws, Observer, drawn_in_tiles, normalized, sample_points
 from functa_store.learn.tiling import Projection, Tiles, in_groups, in_tiles, project
-from functa_store.nets.cell_lookup import CellLookup
+from functa_store.nets.cell_lookup import CellLookup, strides
 from functa_store.nets.siren import ModulatedSiren
 from functa_store.sources.features import FeatureSpec
 
@@ -159,11 +159,10 @@ class CellObserver(GridObserver):
         inside = np.ravel_multi_index(tuple(np.indices(window).reshape(len(window), -1)), groups)
         places = in_groups(np.arange(len(inside) * run), np.repeat(np.arange(len(inside)), run), tile)
         last = np.asarray(groups) - np.asarray(window)
-        strides = np.cumprod((1, *groups[:0:-1]))[::-1]
 
         def rows(key: Array, num_looks: int) -> tuple[Array, Array]:
             start = jax.random.randint(key, (len(groups),), 0, jnp.asarray(last) + 1)
-            chosen = jnp.asarray(inside) + jnp.sum(start * jnp.asarray(strides, jnp.int32))
+            chosen = jnp.asarray(inside) + jnp.sum(start * jnp.asarray(strides(groups), jnp.int32))
             found = jnp.asarray(table)[jnp.asarray(row_of_group)[chosen]]
             counted = (jnp.arange(run) < jnp.asarray(sizes)[chosen][:, None]).astype(jnp.float32)
             counted = (counted / jnp.maximum(jnp.sum(counted), 1)).reshape(-1)[places.points] * (places.weights > 0)
@@ -180,9 +179,8 @@ class CellObserver(GridObserver):
         key: Key[Array, ""] | None,
     ) -> Target:
         """Some points of an example; nothing about them is random."""
-        rows = unfolded(rows, self.num_rows)
         target = super().look(raw, rows, counts, key)
-        groups = jnp.asarray(self._group_of)[rows[..., 0]]
+        groups = jnp.asarray(self._group_of)[unfolded(rows[..., 0], self.num_rows)]
         places = PointsOfCells(target.places.coords, groups)
         features = target.features.reshape(*groups.shape[:-1], -1, target.features.shape[-1])
         return Target(places, features, target.weights.reshape(features.shape[:-1]))

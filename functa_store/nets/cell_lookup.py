@@ -143,5 +143,9 @@ class CellLookup:
         return xp.clip(lower, first, xp.asarray(self.grid, xp.int32) - 1)
 
     def _flat(self, xp: Any, index: Any) -> Any:
-        strides = np.cumprod((1, *self.grid[:0:-1]))[::-1]
-        return xp.sum(index * xp.asarray(strides, xp.int32), axis=-1)
+        return xp.sum(index * xp.asarray(strides(self.grid), xp.int32), axis=-1)
+
+
+def strides(shape: tuple[int, ...]) -> Int[np.ndarray, " axes"]:
+    """How many elements of an array in C order a step along each axis passes."""
+    return np.cumprod((1, *shape[:0:-1]))[::-1]
