@@ -352,7 +352,8 @@ class OuterLoopConfig:
         max_gradient_norm: Global norm at which the outer gradient is clipped.
         num_monitored: Examples to choose the best state by: of the validation split, or else training
             examples kept out of the updates.
-        monitor_every: Updates between two looks at the monitored examples, to within ten.
+        monitor_every: Updates between two looks at the monitored examples, to within ten; up to the first of these
+            five times as many.
     """
 
     num_steps: int | None = 4000

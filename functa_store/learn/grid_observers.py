@@ -111,8 +111,9 @@ class CellObserver(GridObserver):
     """Examples that are values at the points of a grid, for modulations that are grids of cells; see `Observer`.
 
     Points that have the same candidate cells are looked at together, so that a shift is mapped once for all of them.
-    While learning, an example shows a window of cells with all of their points: cells know nothing of each other, or
-    only of their neighbours, and the steps of a fit see all points of a cell, too.
+    While learning, an example shows a window of cells with all of their points: cells know nothing of each other, and
+    the steps of a fit see all points of a cell, too. Where the map to a cell's shifts sees those around it, the window
+    is the whole grid: a cell at its border would be learned with fewer neighbours than it has in a fit.
 
     Args:
         domain: The grid.
@@ -132,7 +133,8 @@ class CellObserver(GridObserver):
         super().__init__(domain, spec, domain.fractions(domain.coords()))
         self.evaluations = lookup.num_candidates
         self._lookup, self._group_of = lookup, lookup.group_of(self.grid)
-        self.cell = None if network.map_kernel > 1 or lookup.blended else self._points_of_each_cell()
+        self._alone = network.map_kernel == 1
+        self.cell = self._points_of_each_cell() if self._alone and not lookup.blended else None
 
     def _points_of_each_cell(self) -> Float32[np.ndarray, "points axes"] | None:
         """Local coordinates of the points of a cell, if those of all cells are the same."""
@@ -148,12 +150,12 @@ class CellObserver(GridObserver):
         return in_groups(rows, self._group_of, tile, counts)
 
     def draws(self, num_rows: int, tile: int) -> Draws:
-        """A random window of groups, the same in each look, with all of their points."""
+        """A random window of groups, or all of them, the same in each look, with all of their points."""
         sizes = np.bincount(self._group_of, minlength=math.prod(self._lookup.groups))
         by_group = in_groups(np.arange(self.num_rows), self._group_of, self.num_rows)
         table, there = by_group.points.reshape(-1, by_group.points.shape[-1]), np.flatnonzero(sizes)
         groups, run = self._lookup.groups, table.shape[-1]
-        window = _window(groups, max(1, num_rows // run))
+        window = _window(groups, max(1, num_rows // run)) if self._alone else groups
         row_of_group = np.zeros(len(sizes), np.int32)
         row_of_group[there] = np.arange(len(there))
         inside = np.ravel_multi_index(tuple(np.indices(window).reshape(len(window), -1)), groups)

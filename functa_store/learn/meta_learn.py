@@ -96,6 +96,10 @@ LOOK_EVERY = 10
 SECONDS_BETWEEN_REPORTS = 2.0
 MAX_ROLLBACKS = 5
 
+EARLY = 5
+"""How many times as often the monitored examples are looked at up to the first multiple of `monitor_every`: rates that
+are too high undo in a hundred steps what the first hundred learned, and a state to go back to has to be from before."""
+
 COLLAPSED = 1.0
 """Decibels below the best state at which learning has diverged without any infinity. Shapes whose rates were too high
 lost nine of them in a thousand steps; while they learn well, looks differ by a few tenths."""
@@ -226,12 +230,10 @@ class _Learning:
 
     def _look(self, snapshot: Snapshot, losses: np.ndarray) -> Snapshot:
         """Check, monitor and report; losses are those since the last look."""
-        outer = self.config.outer
         if not np.isfinite(losses).all():
             return self._roll_back(snapshot)
         monitored = None
-        # a look comes every LOOK_EVERY steps: the first one at or after each multiple of monitor_every
-        if snapshot.step % outer.monitor_every < LOOK_EVERY or snapshot.step == snapshot.num_steps:
+        if self._monitors(snapshot):
             monitored = self._mean_psnr(snapshot.state.learnable, self.training.monitored)
             # The losses are those before the last update, which may have broken the state.
             if math.isnan(monitored) or self._has_collapsed(snapshot, monitored):
@@ -240,6 +242,13 @@ class _Learning:
                 snapshot = snapshot._replace(best=snapshot.state.learnable, best_psnr=monitored)
         self._tell(snapshot, losses, monitored)
         return snapshot
+
+    def _monitors(self, snapshot: Snapshot) -> bool:
+        """Whether a look, one of those every `LOOK_EVERY` steps, is the first at or after a moment to monitor."""
+        every = self.config.outer.monitor_every
+        if snapshot.step < every:
+            every = -(-every // EARLY)
+        return snapshot.step % every < LOOK_EVERY or snapshot.step == snapshot.num_steps
 
     def _tell(self, snapshot: Snapshot, losses: np.ndarray, monitored: float | None = None) -> None:
         self.reported = snapshot.seconds

@@ -145,6 +145,15 @@ def looks_that_lose(monkeypatch, monitored_loses, seen_loses):
 
 
 @pytest.mark.slow
+def test_monitored_examples_are_looked_at_five_times_as_often_before_the_first_multiple():
+    outer = OuterLoopConfig(num_steps=160, batch_size=4, num_points=8, warmup_steps=5, monitor_every=100)
+    events = []
+    learned(ConvertConfig(network=NETWORK, outer=outer), report=events.append)
+    looks = [e.step for e in events if isinstance(e, Learned) and e.monitored_psnr is not None]
+    assert looks == [20, 40, 60, 80, 100, 160]
+
+
+@pytest.mark.slow
 def test_learning_that_collapses_goes_back_to_its_best_state_with_half_the_rates(monkeypatch):
     states = looks_that_lose(monkeypatch, monitored_loses=True, seen_loses=True)
     learned(CONFIG)
