@@ -190,10 +190,6 @@ SWEEPS = {
                 "network": {"w0": 30.0},
                 "outer": {"learning_rate": 5e-4, "map_learning_rate": 2e-3},
             },
-            "map of 3x3": {
-                "network": {"map_kernel": 3},
-                "outer": {"learning_rate": 5e-4, "map_learning_rate": 2e-3},
-            },
             "192 wide": {
                 "network": {"width": 192},
                 "outer": {"learning_rate": 5e-4, "map_learning_rate": 2e-3},

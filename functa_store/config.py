@@ -343,7 +343,8 @@ class OuterLoopConfig:
         microbatch_size: Examples that a device takes together, their gradients added up: the largest
             divisor of its share of a batch up to this. None takes as many as its memory holds on an
             accelerator, and always one at a time on a CPU, which is fastest there.
-        num_points: Random points of each example per inner step; None takes all of them.
+        num_points: Random points of each example per inner step; None takes all of them, and so do cells whose map
+            sees their neighbours (`map_kernel`).
         learning_rate: Adam's rate for the SIREN weights.
         map_learning_rate: Adam's rate for the map from modulation to shifts.
         rates_learning_rate: Adam's rate for the inner loop's own learning rates.

@@ -84,6 +84,14 @@ def test_a_draw_is_a_window_of_cells_with_all_their_points(name, num_points):
     assert seen == set(group_of)
 
 
+def test_cells_whose_map_sees_their_neighbours_are_drawn_all():
+    observer = observer_of(DOMAINS["odd"], SPEC, network("odd", map_kernel=3))
+    draws = observer.draws(20, 16)
+    rows, counts = (np.asarray(a) for a in draws.rows(jax.random.key(0), 2))
+    assert draws.share == 1
+    assert sorted(rows[0][counts[0] > 0]) == list(range(77))
+
+
 @pytest.mark.slow
 def test_what_one_cell_is_fitted_to_says_nothing_about_the_others():
     """Nearest cells, kernel 1: a fit of a whole image is that of its cells one by one."""
