@@ -74,6 +74,7 @@ def make_sides(
     def loader(shuffle: Shuffle = "full") -> Loader:
         return Loader(functaset, batch_size, shuffle=shuffle, drop_last=True)
 
+    endless = Loader(functaset, batch_size, shuffle="full", drop_last=True, num_epochs=None)
     once, blocks, to_jax, to_torch = loader(), loader(BlockShuffle()), loader().to_jax(), loader().to_torch()
     options: dict[str, Any] = {"batch_size": batch_size, "shuffle": True, "drop_last": True, "collate_fn": keep_batch}
     return {
@@ -84,7 +85,7 @@ def make_sides(
         "Loader.to_jax": lambda: to_jax,
         "DataLoader(TorchExamples)": lambda: DataLoader(TorchExamples(functaset), **options),
         "DataLoader(TorchBatches)": lambda: DataLoader(TorchBatches(loader()), batch_size=None),
-        "grain, Batches": lambda: grain.MapDataset.source(Batches(loader())).to_iter_dataset(),
+        "grain, Batches": lambda: grain.MapDataset.source(Batches(endless))[: len(once)].to_iter_dataset(),
         SLOW: lambda: _one_by_one(functaset, batch_size).to_iter_dataset(),
     }
 

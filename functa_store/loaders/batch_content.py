@@ -281,6 +281,11 @@ class Content:
         coords = self._functaset.domain.random_positions(rng, decode.num_points)
         return {"values": self._functaset.decode(indices, coords=coords, clip=decode.clip), "coords": coords}
 
+    @property
+    def has_random_points(self) -> bool:
+        """Whether each batch is decoded at points of its own."""
+        return isinstance(self._decode, DecodePoints)
+
     def options(self) -> dict[str, Any]:
         """What decides the content of batches, as plain JSON."""
         normalization, decode = self._normalization, self._decode

@@ -2,6 +2,7 @@
 
 import math
 import operator
+import sys
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -116,26 +117,35 @@ def _check_by_number(augmentations: AugmentationChoice) -> None:
 
 
 class Batches:
-    """The batches of a loader by number, for workers that take them in turns: grain's, or those of PyTorch.
+    """The batches of a loader by number, such as grain wants them.
 
-    Element i is the i-th batch that the loader delivers, from the beginning of its first epoch to the end of its
-    `num_epochs`. May be shared by threads, and pickled. With a `BlockShuffle`, each process reads every window.
+    Element i is the i-th batch that the loader delivers from the beginning of its first epoch. There is no last one,
+    since every epoch has an order of its own: those of a loader with `num_epochs=None`, of which grain takes
+    `dataset[: 3 * loader.batches_per_epoch]`. What has a length is given again by grain's `repeat`, so a loader with a
+    number of epochs is taken only if all its epochs are the same: with `shuffle="none"`, and nothing drawn. May be
+    shared by threads, and pickled. With a `BlockShuffle`, each process reads every window.
 
     Args:
         loader: The loader, whose place stays as it is.
 
     Raises:
-        ConfigError: If the loader never ends.
+        ConfigError: If the loader ends, though its epochs differ.
     """
 
     def __init__(self, loader: Loader) -> None:
-        if loader.num_epochs is None:
-            raise ConfigError("the batches of a loader with num_epochs=None have no number; give it a number of epochs")
-        self._reading, self._length, self._name = loader.reading, len(loader), repr(loader)
+        if loader.num_epochs is not None and not loader.reading.repeats:
+            raise ConfigError(
+                f"the batches of num_epochs={loader.num_epochs} would come again in the same order whenever they are "
+                "gone through again, as grain's repeat does; make the Loader with num_epochs=None, and take as many "
+                f"as are wanted, such as dataset[: {loader.num_epochs} * loader.batches_per_epoch] of a MapDataset"
+            )
+        self._reading, self._name = loader.reading, repr(loader)
+        self._length = sys.maxsize if loader.num_epochs is None else len(loader)  # what grain takes for endless
         self._windows: list[OpenWindow] = []
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
+        """Batches of all epochs, `sys.maxsize` if there is no last one."""
         return self._length
 
     def __repr__(self) -> str:
@@ -153,8 +163,10 @@ class Batches:
         Raises:
             ExampleIndexError: If there is none of that number.
         """
-        if not -len(self) <= operator.index(index) < len(self):
-            raise ExampleIndexError(f"{self._name}: batch {index} does not exist; there are {len(self)}, from 0 on")
+        is_endless = len(self) == sys.maxsize
+        if not (0 if is_endless else -len(self)) <= operator.index(index) < len(self):
+            there = "they have no end" if is_endless else f"there are {len(self)}"
+            raise ExampleIndexError(f"{self._name}: batch {index} does not exist; {there}, from 0 on")
         epoch, number = divmod(operator.index(index) % len(self), self._reading.order.num_batches)
         return self._reading.batch(self._window(epoch, number // self._reading.order.batches_per_window), number)
 

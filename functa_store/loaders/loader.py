@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from functa_store.config import differences, from_dict, whole
@@ -28,7 +28,7 @@ class ConvertedBatches:
         deliver: Begins an iteration over converted batches.
     """
 
-    def __init__(self, loader: Sized, deliver: Callable[[], Iterator[Any]]) -> None:
+    def __init__(self, loader: "Loader", deliver: Callable[[], Iterator[Any]]) -> None:
         self._loader, self._deliver = loader, deliver
 
     def __len__(self) -> int:
@@ -37,6 +37,18 @@ class ConvertedBatches:
 
     def __iter__(self) -> Iterator[Any]:
         return self._deliver()
+
+    def set_epoch(self, epoch: int) -> None:
+        """`Loader.set_epoch`."""
+        self._loader.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """`Loader.state`, by the name that PyTorch, Lightning and accelerate ask for."""
+        return self._loader.state()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """`Loader.restore`, by the name that PyTorch, Lightning and accelerate ask for."""
+        self._loader.restore(state_dict)
 
 
 KEYS = {"functaset", "options", "epoch", "batch"}
@@ -270,6 +282,25 @@ class Loader:
                 )
             self._place = behind
             yield batch
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The epoch and the batch in it that the next batch is, both from 0."""
+        return self._place
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go on with the first batch of an epoch, or, if the next batch is of it already, with that one.
+
+        So an epoch may be named before each pass, also before the one that goes on after a state was restored.
+
+        Args:
+            epoch: From 0; the order of its batches depends on it and the seed alone.
+
+        Raises:
+            ConfigError: If it is no whole number of at least 0.
+        """
+        if whole("epoch", epoch, 0) != self.epoch:
+            self._place, self._iteration = (whole("epoch", epoch, 0), 0), self._iteration + 1
 
     def state(self) -> dict[str, Any]:
         """Where iterating goes on, as plain JSON; the same for all ranks that have had as many batches."""

@@ -323,13 +323,17 @@ class Reading:
     content: Content
     draws: OnePerOriginal | None = None
 
-    def batches_from(self, place: tuple[int, int], num_epochs: int | None) -> Iterator[tuple[tuple[int, int], Batch]]:
+    def batches_from(
+        self, place: tuple[int, int], num_epochs: int | None, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[tuple[int, int], Batch]]:
         """The place behind each batch, and the batch.
 
         Args:
             place: Epoch and batch to begin with.
             num_epochs: End behind the next multiple of so many epochs; None never ends.
+            share: (k, n) makes the k-th of every n batches alone, from 0, as workers take them in turns.
         """
+        turns, (mine, num_shares) = itertools.count(), share
         epoch, done = place
         last = None if num_epochs is None else (epoch // num_epochs + 1) * num_epochs
         epochs = itertools.count(epoch) if last is None else range(epoch, last)
@@ -337,10 +341,15 @@ class Reading:
         windows = ((e, w) for e in epochs for w in range(skipped if e == epoch else 0, self.order.num_windows))
         for opened in made_ahead((self.open_window(*window) for window in windows), 1):
             for number in self.batches(opened):
-                if (opened.epoch, number) < place:
+                if (opened.epoch, number) < place or next(turns) % num_shares != mine:
                     continue
                 behind = (opened.epoch, number + 1) if number + 1 < self.order.num_batches else (opened.epoch + 1, 0)
                 yield behind, self.batch(opened, number)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether all epochs have the same batches, in the same order."""
+        return self.order.shuffle == "none" and self.draws is None and not self.content.has_random_points
 
     def open_window(self, epoch: int, number: int) -> OpenWindow:
         """Read a window of an epoch, at once unless its batches are gathered one by one."""

@@ -49,15 +49,21 @@ def test_an_example_is_its_part_of_a_batch(fs):
 
 @pytest.mark.parametrize("shuffle", ["full", "none", BlockShuffle(size=4, mixed=3)], ids=str)
 def test_batches_by_number_are_those_of_the_loader(fs, shuffle):
-    def make():
-        return Loader(fs, 7, shuffle=shuffle, num_epochs=2)
-
-    batches = pickle.loads(pickle.dumps(Batches(make())))
-    delivered = [batch["index"].tolist() for batch in make()]
-    backwards = [batches[number]["index"].tolist() for number in reversed(range(len(batches)))]
+    batches = pickle.loads(pickle.dumps(Batches(Loader(fs, 7, shuffle=shuffle, num_epochs=None))))
+    delivered = [batch["index"].tolist() for batch in Loader(fs, 7, shuffle=shuffle, num_epochs=2)]
+    backwards = [batches[number]["index"].tolist() for number in reversed(range(26))]
     assert backwards[::-1] == delivered
+    assert len(batches) == sys.maxsize
+    with pytest.raises(ExampleIndexError, match=r"small\.functa.*batch -1 does not exist; they have no end"):
+        batches[-1]
+
+
+def test_batches_of_epochs_that_are_all_the_same_have_an_end(fs):
+    batches = Batches(Loader(fs, 7, shuffle="none", num_epochs=2))
+    assert [batches[number]["index"][0] for number in (0, 1, 13, -1)] == [0, 7, 0, 84]
+    assert len(batches) == 26
     with pytest.raises(ExampleIndexError, match=r"small\.functa.*batch 26 does not exist; there are 26"):
-        batches[len(batches)]
+        batches[26]
 
 
 def test_random_points_are_for_batches_and_refused_for_examples(fs, unchecked):
@@ -65,20 +71,26 @@ def test_random_points_are_for_batches_and_refused_for_examples(fs, unchecked):
         Examples(fs, decode=DecodePoints(num_points=3))
 
 
-def test_batches_without_end_have_no_number(fs):
-    with pytest.raises(ConfigError, match="num_epochs=None"):
-        Batches(Loader(fs, 8, num_epochs=None))
+@pytest.mark.parametrize("options", [{"shuffle": "full"}, {"shuffle": "none", "decode": DecodePoints(num_points=2)}])
+def test_batches_that_would_come_again_are_refused(fs, options):
+    with pytest.raises(ConfigError, match=r"num_epochs=None, and take .* dataset\[: 3 \* loader.batches_per_epoch\]"):
+        Batches(Loader(fs, 8, num_epochs=3, **options))
 
 
 def test_grain_takes_examples_and_batches(fs):
     grain = pytest.importorskip("grain")
-    examples, loader = Examples(fs), Loader(fs, 10)
+    examples, loader = Examples(fs), Loader(fs, 10, num_epochs=None)
     assert isinstance(examples, grain.sources.RandomAccessDataSource)
     together = list(grain.MapDataset.source(examples).shuffle(seed=1).batch(9))
     assert sorted(np.concatenate([batch["index"] for batch in together]).tolist()) == list(range(90))
     np.testing.assert_array_equal(together[0]["labels"]["age"], fs.labels["age"][together[0]["index"]])
-    ready = list(grain.MapDataset.source(Batches(loader)).to_iter_dataset())
-    assert [batch["index"].tolist() for batch in ready] == [batch["index"].tolist() for batch in loader]
+    endless = grain.MapDataset.source(Batches(loader))
+    ready = list(endless[: 2 * loader.batches_per_epoch].to_iter_dataset())
+    assert [batch["index"].tolist() for batch in ready] == [
+        batch["index"].tolist() for batch in Loader(fs, 10, num_epochs=2)
+    ]
+    with pytest.raises(ValueError, match="already infinite"):
+        endless.repeat(2)
 
 
 def test_a_dataset_of_hugging_face_holds_the_table_with_names_of_classes(fs):
