@@ -26,7 +26,6 @@ from functa_store.loaders import (
     Loader,
     TorchBatches,
     TorchExamples,
-    keep_batch,
 )
 from functa_store.loaders.windows import Order, Shuffle
 
@@ -76,7 +75,7 @@ def make_sides(
 
     endless = Loader(functaset, batch_size, shuffle="full", drop_last=True, num_epochs=None)
     once, blocks, to_jax, to_torch = loader(), loader(BlockShuffle()), loader().to_jax(), loader().to_torch()
-    options: dict[str, Any] = {"batch_size": batch_size, "shuffle": True, "drop_last": True, "collate_fn": keep_batch}
+    options: dict[str, Any] = {"batch_size": batch_size, "shuffle": True, "drop_last": True}
     return {
         MEMMAP: lambda: _gathered(np.asarray(plain), batch_size),
         "Loader, NumPy": lambda: once,

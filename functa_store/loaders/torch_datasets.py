@@ -14,32 +14,95 @@ from functa_store.support.optional import require
 
 if TYPE_CHECKING:
     import torch.utils.data
+    from torch.utils.data._utils.collate import collate, default_collate_fn_map
 else:
     torch = require("torch", extra="torch", name="PyTorch")
     require("torch.utils.data", extra="torch", name="PyTorch")
+    from torch.utils.data._utils.collate import collate, default_collate_fn_map  # what its documentation names
 
 
-def keep_batch(batch: Batch) -> Batch:
-    """What `DataLoader` takes as `collate_fn` for `TorchExamples`, which collate each batch themselves."""
-    return batch
+class ExampleOfBatch(Mapping[str, Any]):
+    """One example of a batch, cut out of its tensors when it is looked at.
+
+    Args:
+        batch: The batch.
+        place: Which of its examples.
+    """
+
+    __slots__ = ("_batch", "_place")
+
+    def __init__(self, batch: Batch, place: int) -> None:
+        self._batch, self._place = batch, place
+
+    def __getitem__(self, name: str) -> Any:
+        return _at(self._batch[name], self._place)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._batch)
+
+    def __len__(self) -> int:
+        return len(self._batch)
+
+
+class GatheredExamples(Sequence[ExampleOfBatch]):
+    """Examples that were read together, as a list of them, for whatever collates them.
+
+    PyTorch's `default_collate` takes the batch as it is: it finds `ExampleOfBatch` in `default_collate_fn_map`.
+
+    Args:
+        batch: What was read.
+
+    Attributes:
+        batch: The same.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return len(self.batch["index"])
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self[one] for one in range(len(self))[place]]
+        return ExampleOfBatch(self.batch, range(len(self))[place])
+
+
+def _at(values: Any, place: int) -> Any:
+    return {name: _at(part, place) for name, part in values.items()} if isinstance(values, dict) else values[place]
+
+
+def keep_batch(examples: GatheredExamples) -> Batch:
+    """The batch of `TorchExamples`; as the `collate_fn` of a `DataLoader` the same as PyTorch's own."""
+    return examples.batch
+
+
+def _collate_examples(examples: Sequence[Mapping[str, Any]], *, collate_fn_map: Any = None) -> Any:
+    """A batch of examples, read together or one by one, for `default_collate`."""
+    if isinstance(examples, GatheredExamples):
+        return examples.batch
+    return collate([dict(example) for example in examples], collate_fn_map=collate_fn_map)
+
+
+default_collate_fn_map[ExampleOfBatch] = _collate_examples
 
 
 class TorchExamples(Examples, torch.utils.data.Dataset[Batch]):
     """Examples as tensors, for a `torch.utils.data.DataLoader` with samplers of PyTorch's.
 
-    `DataLoader(TorchExamples(functaset), batch_size=256, shuffle=True, collate_fn=keep_batch)` gathers each batch at
-    once. Without `collate_fn=keep_batch` torch takes the batch for a list of examples, and fails with `KeyError: 0`.
-    Works in forked and spawned workers; from a bucket, and with `decode` once JAX has begun, in spawned ones alone.
-    Arguments and errors are those of `Examples`.
+    `DataLoader(TorchExamples(functaset), batch_size=256, shuffle=True)` gathers each batch at once, also through
+    `Subset` and `random_split`; `ConcatDataset` asks for examples one by one, which is many times slower. Works in forked
+    and spawned workers; from a bucket, and with `decode` once JAX has begun, in spawned ones alone. Arguments and errors
+    are those of `Examples`.
     """
 
     def __getitem__(self, index: int) -> Batch:
         """One example, without a batch axis."""
         return to_tensors(super().__getitem__(index))
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """A whole batch, which `DataLoader` must not collate again: give it `collate_fn=keep_batch`."""
-        return to_tensors(super().__getitems__(indices))
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        """Several examples as a sequence, whose `batch` has all of them."""
+        return GatheredExamples(to_tensors(super().__getitems__(indices)))
 
 
 class TorchBatches(torch.utils.data.IterableDataset[Batch]):

@@ -148,7 +148,7 @@ import sys
 import torch
 from torch.utils.data import DataLoader
 import functa_store
-from functa_store.loaders import DecodeGrid, Loader, TorchBatches, TorchExamples, keep_batch
+from functa_store.loaders import DecodeGrid, Loader, TorchBatches, TorchExamples
 
 def main(path, how):
     fs = functa_store.open(path)
@@ -158,7 +158,7 @@ def main(path, how):
     for ours, theirs in zip(loader, batches, strict=True):
         assert ours["index"].tolist() == theirs["index"].tolist()
         assert torch.equal(torch.from_numpy(ours["modulations"]), theirs["modulations"])
-    options = {"num_workers": 1, "multiprocessing_context": how, "collate_fn": keep_batch}
+    options = {"num_workers": 1, "multiprocessing_context": how}
     examples = DataLoader(TorchExamples(fs), batch_size=8, shuffle=True, **options)
     assert sorted(sum((batch["index"].tolist() for batch in examples), [])) == list(range(90))
     decoded = TorchExamples(fs, decode=DecodeGrid(resolution=2))
