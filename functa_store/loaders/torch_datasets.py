@@ -84,16 +84,16 @@ def _collate_examples(examples: Sequence[Mapping[str, Any]], *, collate_fn_map: 
     return collate([dict(example) for example in examples], collate_fn_map=collate_fn_map)
 
 
-default_collate_fn_map[ExampleOfBatch] = _collate_examples
+default_collate_fn_map.update({ExampleOfBatch: _collate_examples})
 
 
 class TorchExamples(Examples, torch.utils.data.Dataset[Batch]):
     """Examples as tensors, for a `torch.utils.data.DataLoader` with samplers of PyTorch's.
 
     `DataLoader(TorchExamples(functaset), batch_size=256, shuffle=True)` gathers each batch at once, also through
-    `Subset` and `random_split`; `ConcatDataset` asks for examples one by one, which is many times slower. Works in forked
-    and spawned workers; from a bucket, and with `decode` once JAX has begun, in spawned ones alone. Arguments and errors
-    are those of `Examples`.
+    `Subset` and `random_split`; `ConcatDataset` asks for examples one by one, which is many times slower. Works in
+    forked and spawned workers; from a bucket, and with `decode` once JAX has begun, in spawned ones alone. Arguments and
+    errors are those of `Examples`.
     """
 
     def __getitem__(self, index: int) -> Batch:
