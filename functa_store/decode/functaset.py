@@ -89,6 +89,11 @@ class Stored:
         return self.store.labels
 
     @property
+    def label_names(self) -> Mapping[str, tuple[str, ...]]:
+        """What the integers 0, 1, ... of a label stand for, by the name of the label, where it has names."""
+        return self.store.label_names
+
+    @property
     def augmentations(self) -> Mapping[str, Rows]:
         """Which examples are augmentations of others, one value per example, read when indexed; empty if none is.
 
@@ -102,6 +107,11 @@ class Stored:
     def base(self) -> dict[str, np.ndarray]:
         """The base weights by name, such as "sine_0/kernel", and the inner loop's rates."""
         return self.store.base
+
+    @property
+    def base_fingerprint(self) -> str:
+        """SHA-256 of the network and its weights: where it is the same, so is what modulations mean."""
+        return self.store.spec.base_fingerprint
 
     @property
     def spec(self) -> StoreSpec:

@@ -14,6 +14,7 @@ from functa_store.config import whole
 from functa_store.decode.functaset import Functaset
 from functa_store.domains.cells import Region
 from functa_store.errors import ConfigError
+from functa_store.loaders.joined import Functasets, is_decodable, joined, odd_labels
 from functa_store.metrics import moments
 from functa_store.store.reading.rows import Index, as_array, places_of
 
@@ -48,23 +49,31 @@ class Normalization:
         self.std = np.where(varies, std, 1).astype(np.float32)
 
     @classmethod
-    def of_all(cls, functaset: Functaset) -> "Normalization":
+    def of_all(cls, functasets: Functasets) -> "Normalization":
         """From the statistics that the store holds, which are over all examples, held-out ones included.
+
+        Args:
+            functasets: A functaset, or several of one base network together.
 
         Raises:
             StoreFormatError: If the store is unfinished, or its statistics are damaged.
         """
-        statistics = functaset.store.statistics
+        statistics = joined(functasets).store.statistics
         return cls(statistics["mean"], statistics["std"])
 
     @classmethod
-    def of_split(cls, functaset: Functaset, split: str = "train") -> "Normalization":
+    def of_split(cls, functasets: Functasets, split: str = "train") -> "Normalization":
         """From the examples of one split alone; reads them once, a few at a time.
+
+        Args:
+            functasets: A functaset, or several of one base network together.
+            split: Which one.
 
         Raises:
             ConfigError: If the split is empty.
             StoreFormatError: If rows are missing or damaged.
         """
+        functaset = joined(functasets)
         examples = of_split(functaset, split)
         parts = (examples[start : start + ROWS_AT_A_TIME] for start in range(0, len(examples), ROWS_AT_A_TIME))
         cell_size = functaset.config.network.cell_size
@@ -143,6 +152,11 @@ def label_names(functaset: Functaset, labels: Sequence[str] | None) -> tuple[str
     """
     if isinstance(labels, str):
         raise ConfigError(f"labels must be a list of names, got {labels!r}; write [{labels!r}]")
+    if labels is None and (odd := odd_labels(functaset)):
+        raise ConfigError(
+            f"{functaset.store.path}: not all have labels {odd} with the same names of classes; name those that "
+            f"batches are to hold by labels=, such as labels={sorted(functaset.labels)}"
+        )
     names = tuple(functaset.labels if labels is None else labels)
     if unknown := [name for name in names if name not in functaset.labels]:
         raise ConfigError(f"{functaset.store.path}: no labels {unknown}, there are {sorted(functaset.labels)}")
@@ -243,6 +257,11 @@ class Content:
             functaset.domain.resolve(decode.resolution, decode.region)
         elif decode is not None and not isinstance(decode, DecodePoints):
             raise ConfigError(f"decode must be a DecodeGrid or DecodePoints, got {decode!r}")
+        if decode is not None and not is_decodable(functaset):
+            raise ConfigError(
+                f"{functaset.store.path}: their domains or features differ, so that no decoded values would be those "
+                "of all; load each by itself, or without decode="
+            )
         self._functaset, self._decode = functaset, decode
         self._names, self._normalization = label_names(functaset, labels), _normalization(functaset, normalize)
         self._flatten = is_flattened(functaset, flatten)

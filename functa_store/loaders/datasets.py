@@ -21,6 +21,7 @@ from functa_store.loaders.batch_content import (
     is_flattened,
     label_names,
 )
+from functa_store.loaders.joined import Functasets, joined
 from functa_store.loaders.loader import Loader
 from functa_store.loaders.windows import OpenWindow, SelectedRows
 from functa_store.store.reading.rows import Index, as_array, places_of
@@ -40,7 +41,7 @@ class Examples:
     pickled.
 
     Args:
-        functaset: Where they are.
+        functaset: Where they are; several as for `Loader`.
         split: Only the examples of this split.
         index: Only these examples: a slice, integers or a mask.
         normalize: As for `Loader`.
@@ -50,8 +51,12 @@ class Examples:
         augmentations: "all" takes every row by itself, "none" leaves augmentations out. What is asked for by number
             knows no epochs, for which one could be drawn: for that there are `Loader` and `Batches`.
 
+    Attributes:
+        origin: Fingerprints of the base network and of the normalisation: examples that share both may be mixed.
+
     Raises:
-        ConfigError: If there is no such split or label, or an option is of another kind or size.
+        ConfigError: If functasets have different base networks, there is no such split or label, or an option is of
+            another kind or size.
         ExampleIndexError: If `index` names one that is not there.
         GridError: If the grid does not fit the domain.
         StoreFormatError: If the store is unfinished and `normalize` is True, or it is damaged.
@@ -59,7 +64,7 @@ class Examples:
 
     def __init__(
         self,
-        functaset: Functaset,
+        functaset: Functasets,
         *,
         split: str | None = None,
         index: Index | None = None,
@@ -72,9 +77,11 @@ class Examples:
         _check_by_number(augmentations)
         if isinstance(decode, DecodePoints):
             raise ConfigError("DecodePoints are drawn for a whole batch; decode on a DecodeGrid, or use Batches")
+        functaset = joined(functaset)
         self._name = functaset.store.path
         self._table = SelectedRows(functaset, select_rows(functaset, split, index, augmentations)[0])
         self._content = Content(functaset, normalize, labels, decode, flatten)
+        self.origin = (functaset.base_fingerprint, self._content.options()["normalization"] or "")
 
     def __len__(self) -> int:
         return len(self._table)
@@ -188,7 +195,7 @@ COLUMNS = ("id", "split", "modulation", "augmentation_of")
 
 
 def to_huggingface(
-    functaset: Functaset,
+    functaset: Functasets,
     *,
     split: str | None = None,
     index: Index | None = None,
@@ -202,7 +209,7 @@ def to_huggingface(
     without the functaset the result can be learned on, but not decoded.
 
     Args:
-        functaset: The functaset.
+        functaset: The functaset; several as for `Loader`.
         split: Only the examples of this split.
         index: Only these examples: a slice, integers or a mask.
         labels: Names of the labels to export; None means all.
@@ -224,6 +231,7 @@ def to_huggingface(
     """
     datasets, pyarrow = (require(name, extra="huggingface") for name in ("datasets", "pyarrow"))
     _check_by_number(augmentations)
+    functaset = joined(functaset)
     names = label_names(functaset, labels)
     own = COLUMNS if functaset.augmentations else COLUMNS[:-1]
     if taken := [name for name in names if name in own]:
@@ -292,6 +300,6 @@ def _as_arrow(rows: np.ndarray, feature: Any) -> Any:
 
 def _feature(functaset: Functaset, label: str) -> "datasets.ClassLabel | datasets.Value":
     datasets = require("datasets", extra="huggingface")
-    if names := functaset.store.label_names.get(label):
+    if names := functaset.label_names.get(label):
         return datasets.ClassLabel(names=list(names))
     return datasets.Value(functaset.labels[label].dtype.name)

@@ -11,6 +11,7 @@ from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, StoreMismatchError
 from functa_store.loaders.augmentation_draws import AugmentationChoice, select_rows
 from functa_store.loaders.batch_content import Batch, Content, Decode, Normalization
+from functa_store.loaders.joined import Functasets, joined
 from functa_store.loaders.windows import BlockShuffle, Order, Reading, SelectedRows, Shuffle
 from functa_store.store.reading.rows import Index
 from functa_store.support.optional import require
@@ -117,7 +118,8 @@ class Loader:
     another one begins, or a state is restored, the older one raises `ConfigError`.
 
     Args:
-        functaset: What to load.
+        functaset: What to load; several of one base network, in a list, are loaded as one, whose `index` counts on
+            from each to the next.
         batch_size: Examples per batch and rank, at least 1.
         split: Only the examples of this split.
         index: Only these examples: a slice, integers or a mask; one named twice comes twice.
@@ -139,16 +141,16 @@ class Loader:
         num_epochs: Epochs after which iterating ends, counted from a multiple of it; None means never.
 
     Attributes:
-        functaset: What is loaded.
+        functaset: What is loaded; several as one.
         num_examples: Examples of an epoch, of all ranks together.
         shuffle: The order that was chosen.
         num_epochs: Epochs after which iterating ends.
         reading: What makes its batches, for other views of them, such as `Batches`.
 
     Raises:
-        ConfigError: If an option is out of range or of another kind, ranks would get different orders, different
-            numbers of batches, or none, there is no such split or label, a bucket's table cannot be shuffled so, or
-            `index` names a row twice of which one is to be drawn.
+        ConfigError: If functasets have different base networks, an option is out of range or of another kind, ranks
+            would get different orders, different numbers of batches, or none, there is no such split or label, a
+            bucket's table cannot be shuffled so, or `index` names a row twice of which one is to be drawn.
         ExampleIndexError: If `index` names one that is not there.
         GridError: If a grid to decode does not fit the domain.
         StoreFormatError: If the store is unfinished and `normalize` is True, or it is damaged.
@@ -156,7 +158,7 @@ class Loader:
 
     def __init__(
         self,
-        functaset: Functaset,
+        functaset: Functasets,
         batch_size: int,
         *,
         split: str | None = None,
@@ -173,6 +175,7 @@ class Loader:
         drop_last: bool = False,
         num_epochs: int | None = 1,
     ) -> None:
+        functaset = joined(functaset)
         rows, draws = select_rows(functaset, split, index, augmentations)
         table = SelectedRows(functaset, rows)
         self._chooses_shuffle = isinstance(shuffle, str) and shuffle == "auto"

@@ -68,6 +68,27 @@ class GatheredExamples(Sequence[ExampleOfBatch]):
         return ExampleOfBatch(self.batch, range(len(self))[place])
 
 
+class TorchExample(dict[str, Any]):
+    """One example, which knows where it is from, so that no batch is made of what cannot be mixed.
+
+    Args:
+        origin: Fingerprints of the base network and the normalisation of its modulation.
+        content: What it holds.
+
+    Attributes:
+        origin: The same.
+    """
+
+    __slots__ = ("origin",)
+
+    def __init__(self, origin: tuple[str, str], content: Batch) -> None:
+        super().__init__(content)
+        self.origin = origin
+
+    def __reduce__(self) -> tuple[type["TorchExample"], tuple[tuple[str, str], Batch]]:
+        return TorchExample, (self.origin, dict(self))
+
+
 def _at(values: Any, place: int) -> Any:
     return {name: _at(part, place) for name, part in values.items()} if isinstance(values, dict) else values[place]
 
@@ -81,24 +102,41 @@ def _collate_examples(examples: Sequence[Mapping[str, Any]], *, collate_fn_map: 
     """A batch of examples, read together or one by one, for `default_collate`."""
     if isinstance(examples, GatheredExamples):
         return examples.batch
+    bases, normalizations = (set(some) for some in zip(*(_origin_of(one) for one in examples), strict=True))
+    if len(bases) > 1:
+        raise ConfigError(
+            f"a batch of modulations of {len(bases)} base networks, {sorted(one[:8] for one in bases)}, in each of "
+            "which they mean something else; load together what has one base network, and one base_fingerprint"
+        )
+    if len(normalizations) > 1:
+        raise ConfigError(
+            "a batch of modulations that are normalised by different numbers; give all TorchExamples one normalize=, "
+            "such as Normalization.of_all([functaset, other]), or make one of both: TorchExamples([functaset, other])"
+        )
     return collate([dict(example) for example in examples], collate_fn_map=collate_fn_map)
 
 
-default_collate_fn_map.update({ExampleOfBatch: _collate_examples})
+def _origin_of(example: Mapping[str, Any]) -> tuple[str, str]:
+    """Where an example is from, two empty texts if it does not say."""
+    return getattr(example, "origin", ("", ""))
+
+
+default_collate_fn_map.update({ExampleOfBatch: _collate_examples, TorchExample: _collate_examples})
 
 
 class TorchExamples(Examples, torch.utils.data.Dataset[Batch]):
     """Examples as tensors, for a `torch.utils.data.DataLoader` with samplers of PyTorch's.
 
     `DataLoader(TorchExamples(functaset), batch_size=256, shuffle=True)` gathers each batch at once, also through
-    `Subset` and `random_split`; `ConcatDataset` asks for examples one by one, which is many times slower. Works in
-    forked and spawned workers; from a bucket, and with `decode` once JAX has begun, in spawned ones alone. Arguments and
-    errors are those of `Examples`.
+    `Subset` and `random_split`. `ConcatDataset` asks for examples one by one, which is many times slower than a list of
+    functasets; PyTorch's `default_collate` refuses those of different base networks, or normalised differently. Works
+    in forked and spawned workers; from a bucket, and with `decode` once JAX has begun, in spawned ones alone.
+    Arguments and errors are those of `Examples`.
     """
 
     def __getitem__(self, index: int) -> Batch:
         """One example, without a batch axis."""
-        return to_tensors(super().__getitem__(index))
+        return TorchExample(self.origin, to_tensors(super().__getitem__(index)))
 
     def __getitems__(self, indices: Sequence[int]) -> Any:
         """Several examples as a sequence, whose `batch` has all of them."""

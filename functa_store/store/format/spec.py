@@ -1,6 +1,7 @@
 """The description of a functaset: the attribute `functa` of its root."""
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -22,7 +23,7 @@ from functa_store.sources.source import (
 )
 from functa_store.store.format.layout import Layout, Table, choose_layout, tables
 from functa_store.store.format.quantization import EXACT, Rounding
-from functa_store.store.format.side_arrays import BaseArray, base_problems, describe_array
+from functa_store.store.format.side_arrays import MOMENTA, RATES, BaseArray, base_problems, describe_array
 from functa_store.store.storage.objects import FileRecord
 
 FORMAT_VERSION = 6
@@ -105,6 +106,12 @@ class StoreSpec:
     rounding_loss: RoundingLoss | None
     quality: dict[str, Quality]
     manifest: dict[str, FileRecord]
+
+    @functools.cached_property
+    def base_fingerprint(self) -> str:
+        """SHA-256 of the network and its weights, without the rates of the fit; equal bases share it."""
+        weights = {name: to_dict(array) for name, array in self.base.items() if name not in (RATES, MOMENTA)}
+        return sha256_json({"network": to_dict(self.config.network), "weights": weights})
 
     def to_attributes(self) -> dict[str, Any]:
         """The attributes of the root group, plain JSON."""
