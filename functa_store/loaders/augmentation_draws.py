@@ -8,7 +8,7 @@ from jaxtyping import Int64
 
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError
-from functa_store.loaders.batch_content import select
+from functa_store.loaders.batch_content import Where, select
 from functa_store.store.reading.rows import Index
 
 AugmentationChoice = Literal["one", "all", "none"]
@@ -65,7 +65,11 @@ def _split_mix(key: int, positions: np.ndarray) -> np.ndarray:
 
 
 def select_rows(
-    functaset: Functaset, split: str | None, index: Index | None, augmentations: AugmentationChoice
+    functaset: Functaset,
+    split: str | None,
+    index: Index | None,
+    where: Where | None,
+    augmentations: AugmentationChoice,
 ) -> tuple[np.ndarray | None, OnePerOriginal | None]:
     """Places of the rows that a caller means, None for all, and what draws some of them, None if nothing is drawn.
 
@@ -74,13 +78,13 @@ def select_rows(
     out then.
 
     Raises:
-        ConfigError: If both split and index are given, there is no such example, the choice is none that is known, or
-            an index names a row twice of which one is to be drawn.
+        ConfigError: If there is no such example, label or class, the choice is none that is known, or an index names a
+            row twice of which one is to be drawn.
         ExampleIndexError: If the index is of another kind, or names an example that is not there.
     """
     if augmentations not in ("one", "all", "none"):
         raise ConfigError(f"augmentations must be 'one', 'all' or 'none', got {augmentations!r}")
-    selected = select(functaset, split, index)
+    selected = select(functaset, split, index, where)
     if augmentations == "all" or not functaset.augmentations:
         return selected, None
     of = functaset.augmentations["of"][:]

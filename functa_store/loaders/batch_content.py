@@ -4,11 +4,10 @@ import dataclasses
 import functools
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float32
 
 from functa_store.config import whole
 from functa_store.decode.functaset import Functaset
@@ -32,15 +31,16 @@ class Normalization:
     only shifted, so that nothing becomes infinite.
 
     Args:
-        mean: float32, one per dimension or channel.
+        mean: Numbers, one per dimension or channel: an array, a tensor or a list, kept as float32.
         std: Standard deviations, not negative.
 
     Raises:
         ConfigError: If they differ in number, one is not finite, or a standard deviation is negative.
     """
 
-    def __init__(self, mean: Float32[np.ndarray, " modulation"], std: Float32[np.ndarray, " modulation"]) -> None:
-        if mean.shape != std.shape or not np.isfinite([mean, std]).all() or (std < 0).any():
+    def __init__(self, mean: Any, std: Any) -> None:
+        mean, std = (np.asarray(on_cpu(part), np.float32) for part in (mean, std))
+        if mean.ndim != 1 or mean.shape != std.shape or not np.isfinite([mean, std]).all() or (std < 0).any():
             raise ConfigError(
                 f"expected finite means and as many standard deviations that are not negative, got {mean}, {std}"
             )
@@ -89,42 +89,97 @@ class Normalization:
         return hashlib.sha256(np.stack([self.mean, self.std]).tobytes()).hexdigest()
 
     def apply(self, modulations: A) -> A:
-        """Normalised modulations; the last axis is the dimension or channel, so grids must not be flattened."""
-        mean, std = self._like(modulations)
+        """Normalised modulations; the last axis is the dimension or channel, so grids must not be flattened.
+
+        Args:
+            modulations: An array of NumPy or JAX, a tensor, or a list of numbers, which becomes a float32 array.
+
+        Raises:
+            ConfigError: If the last axis has another length.
+        """
+        modulations, mean, std = self._like(modulations)
         return (modulations - mean) / std  # type: ignore[operator]
 
     def invert(self, normalized: A) -> A:
-        """Modulations again, such as `decoder` takes them; those of a grid must have its shape."""
-        mean, std = self._like(normalized)
+        """Modulations again, such as `decoder` takes them; arguments and errors as for `apply`."""
+        normalized, mean, std = self._like(normalized)
         return normalized * std + mean  # type: ignore[operator]
 
-    def _like(self, array: Any) -> tuple[Any, Any]:
-        """Mean and std as arrays that an array can be computed with, where it lies."""
+    def _like(self, array: Any) -> tuple[Any, Any, Any]:
+        """An array, and mean and std as arrays that it can be computed with, where it lies."""
+        if isinstance(array, list | tuple):
+            array = np.array([on_cpu(part) for part in array], np.float32)
+        if array.shape[-1:] != self.mean.shape:
+            raise ConfigError(
+                f"modulations of shape {tuple(array.shape)}, expected {len(self.mean)} dimensions or channels along "
+                "the last axis; give flattened grids their shape again, (*cells, channel)"
+            )
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(array, torch.Tensor):
-            return tuple(
-                torch.as_tensor(part, dtype=array.dtype, device=array.device) for part in (self.mean, self.std)
-            )  # type: ignore[return-value]
-        return self.mean, self.std
+            like = {"dtype": array.dtype, "device": array.device}
+            return array, torch.as_tensor(self.mean, **like), torch.as_tensor(self.std, **like)
+        return array, self.mean, self.std
 
 
-def select(functaset: Functaset, split: str | None, index: Index | None) -> np.ndarray | None:
-    """Places of the examples that a caller means; None stands for all.
+def on_cpu(array: Any) -> Any:
+    """A tensor without its gradient where NumPy can read it, anything else as it is."""
+    torch = sys.modules.get("torch")
+    return array.detach().cpu().numpy() if torch is not None and isinstance(array, torch.Tensor) else array
+
+
+Where = Mapping[str, Any]
+"""Labels by name, each with a value or several, one of which it must have; classes by their names or numbers."""
+
+
+def select(functaset: Functaset, split: str | None, index: Index | None, where: Where | None) -> np.ndarray | None:
+    """Places of the examples that a caller means, in the order of the index; None stands for all.
+
+    Args:
+        functaset: Where they are.
+        split: Only those of this split.
+        index: Only these.
+        where: Only those with these labels.
 
     Raises:
-        ConfigError: If both are given, or there is no such example.
+        ConfigError: If there is no such example, label or class.
         ExampleIndexError: If the index is of another kind, or names an example that is not there.
     """
-    if split is not None and index is not None:
-        raise ConfigError(f"give either split or index, not both; got split={split!r}")
-    if split is not None:
-        return of_split(functaset, split)
-    if index is None:
+    if split is None and index is None and where is None:
         return None
-    found = as_array(places_of(functaset.store.path, index, len(functaset)))
+    found = np.arange(len(functaset))
+    if index is not None:
+        found = as_array(places_of(functaset.store.path, index, len(functaset)))
+        if len(found) == 0:
+            raise ConfigError(f"{functaset.store.path}: no examples of this index, there are {len(functaset)}")
+    if split is not None:
+        found = found[np.isin(found, of_split(functaset, split))]
+    if where is not None and not isinstance(where, Mapping):
+        raise ConfigError(f"where must be a dictionary of labels, such as {{'digit': [3, 8]}}, got {where!r}")
+    for name, wanted in (where or {}).items():
+        values = _values(functaset, name, wanted)
+        found = found[np.isin(np.asarray(functaset.labels[name])[found], values)]
     if len(found) == 0:
-        raise ConfigError(f"{functaset.store.path}: no examples of this index, there are {len(functaset)}")
+        asked = [f"split={split!r}"] * (split is not None) + ["index="] * (index is not None)
+        asked += [] if where is None else [f"where={dict(where)}"]
+        raise ConfigError(f"{functaset.store.path}: no example is of all of {', '.join(asked)}; ask for less")
     return found
+
+
+def _values(functaset: Functaset, name: str, wanted: Any) -> np.ndarray:
+    """Values of a label that are wanted, as they are stored.
+
+    Raises:
+        ConfigError: If there is no such label or class, or the label has values of another kind.
+    """
+    (name,) = label_names(functaset, [name])
+    values = [wanted] if isinstance(wanted, str) or not np.ndim(wanted) else list(wanted)
+    classes, dtype = functaset.label_names.get(name, ()), functaset.labels[name].dtype
+    if dtype.kind not in "UTO":
+        if unknown := [value for value in values if isinstance(value, str) and value not in classes]:
+            has = f"classes {list(classes)}" if classes else f"{dtype} without names"
+            raise ConfigError(f"{functaset.store.path}: label {name!r} has no {unknown}, but {has}")
+        values = [classes.index(value) if isinstance(value, str) else value for value in values]
+    return np.array(values)
 
 
 def of_split(functaset: Functaset, split: str) -> np.ndarray:
@@ -181,7 +236,8 @@ def plain(value: Any) -> Any:
 
 
 Batch = dict[str, Any]
-"""`modulations`, `index`, `labels` by name, and `values` and `coords` if they are decoded: arrays of one library."""
+"""`modulations`, `index`, `labels` by name, `id` if asked for, and `values` and `coords` if they are decoded: arrays of
+one library, `id` of NumPy or a list."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -238,6 +294,7 @@ class Content:
         labels: Names of the labels that batches hold; None means all.
         decode: What to decode, if anything.
         flatten: Give the numbers of a grid in one row.
+        ids: Give the names of examples in their archive.
 
     Raises:
         ConfigError: If there is no label of a name, or an option is of another kind or size.
@@ -252,6 +309,7 @@ class Content:
         labels: Sequence[str] | None,
         decode: Decode | None,
         flatten: bool,
+        ids: bool,
     ) -> None:
         if isinstance(decode, DecodeGrid):
             functaset.domain.resolve(decode.resolution, decode.region)
@@ -264,15 +322,20 @@ class Content:
             )
         self._functaset, self._decode = functaset, decode
         self._names, self._normalization = label_names(functaset, labels), _normalization(functaset, normalize)
-        self._flatten = is_flattened(functaset, flatten)
+        self._flatten, self._has_ids = is_flattened(functaset, flatten), bool(ids)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "labels"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("labels", "_ids")}
 
     @functools.cached_property
     def labels(self) -> dict[str, np.ndarray]:
         """The labels of all examples, in memory: a gather from there takes a microsecond, from a column thirty."""
         return {name: np.asarray(self._functaset.labels[name]) for name in self._names}
+
+    @functools.cached_property
+    def _ids(self) -> np.ndarray:
+        """The names of all examples, in memory for the same reason."""
+        return np.asarray(self._functaset.ids)
 
     def batch(self, indices: np.ndarray, modulations: np.ndarray, rng: np.random.Generator | None = None) -> Batch:
         """One batch.
@@ -287,7 +350,8 @@ class Content:
         if self._flatten:
             modulations = modulations.reshape(len(modulations), self._functaset.config.network.modulation_size)
         labels = {name: values[indices] for name, values in self.labels.items()}
-        return {"modulations": modulations, "index": indices, "labels": labels, **self._decoded(indices, rng)}
+        batch = {"modulations": modulations, "index": indices, "labels": labels, **self._decoded(indices, rng)}
+        return batch | {"id": self._ids[indices]} if self._has_ids else batch
 
     def _decoded(self, indices: np.ndarray, rng: np.random.Generator | None) -> Batch:
         decode = self._decode
@@ -313,6 +377,7 @@ class Content:
             "labels": list(self._names),
             "decode": None if decode is None else {"kind": type(decode).__name__, **dataclasses.asdict(decode)},
             **({"flatten": True} if self._flatten else {}),
+            **({"ids": True} if self._has_ids else {}),
         }
 
 

@@ -18,6 +18,7 @@ from functa_store.loaders.batch_content import (
     DecodeGrid,
     DecodePoints,
     Normalization,
+    Where,
     is_flattened,
     label_names,
 )
@@ -44,10 +45,12 @@ class Examples:
         functaset: Where they are; several as for `Loader`.
         split: Only the examples of this split.
         index: Only these examples: a slice, integers or a mask.
+        where: Only examples with these labels, as for `Loader`.
         normalize: As for `Loader`.
         labels: As for `Loader`.
         decode: A grid to decode each example on; needs JAX.
         flatten: As for `Loader`.
+        ids: As for `Loader`.
         augmentations: "all" takes every row by itself, "none" leaves augmentations out. What is asked for by number
             knows no epochs, for which one could be drawn: for that there are `Loader` and `Batches`.
 
@@ -68,10 +71,12 @@ class Examples:
         *,
         split: str | None = None,
         index: Index | None = None,
+        where: Where | None = None,
         normalize: bool | Normalization = True,
         labels: Sequence[str] | None = None,
         decode: DecodeGrid | None = None,
         flatten: bool = False,
+        ids: bool = False,
         augmentations: AugmentationChoice = "all",
     ) -> None:
         _check_by_number(augmentations)
@@ -79,8 +84,8 @@ class Examples:
             raise ConfigError("DecodePoints are drawn for a whole batch; decode on a DecodeGrid, or use Batches")
         functaset = joined(functaset)
         self._name = functaset.store.path
-        self._table = SelectedRows(functaset, select_rows(functaset, split, index, augmentations)[0])
-        self._content = Content(functaset, normalize, labels, decode, flatten)
+        self._table = SelectedRows(functaset, select_rows(functaset, split, index, where, augmentations)[0])
+        self._content = Content(functaset, normalize, labels, decode, flatten, ids)
         self.origin = (functaset.base_fingerprint, self._content.options()["normalization"] or "")
 
     def __len__(self) -> int:
@@ -199,6 +204,7 @@ def to_huggingface(
     *,
     split: str | None = None,
     index: Index | None = None,
+    where: Where | None = None,
     labels: Sequence[str] | None = None,
     flatten: bool = False,
     augmentations: AugmentationChoice = "all",
@@ -212,6 +218,7 @@ def to_huggingface(
         functaset: The functaset; several as for `Loader`.
         split: Only the examples of this split.
         index: Only these examples: a slice, integers or a mask.
+        where: Only examples with these labels, as for `Loader`.
         labels: Names of the labels to export; None means all.
         flatten: Export the numbers of a grid as one vector, in C order.
         augmentations: "all" exports every row, "none" leaves augmentations out.
@@ -239,7 +246,7 @@ def to_huggingface(
             f"{functaset.store.path}: cannot export labels {taken}, since {own} are columns already; choose others "
             "by labels="
         )
-    selected, _ = select_rows(functaset, split, index, augmentations)
+    selected, _ = select_rows(functaset, split, index, where, augmentations)
     chosen = slice(None) if selected is None else selected
     network = functaset.config.network
     shape = (network.modulation_size,) if is_flattened(functaset, flatten) else network.modulation_shape

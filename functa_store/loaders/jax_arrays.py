@@ -41,7 +41,7 @@ def put(sharding: jax.sharding.Sharding | None, order: Order) -> Callable[[Batch
         ConfigError: If batches of so many examples cannot be divided so.
     """
     if sharding is None:
-        return jax.device_put
+        return _without_ids(jax.device_put)
     batches = [_divided(sharding, size) for size in (order.batch_size, *order.last_sizes)]
     if len(order.last_sizes) > 1:
         raise ConfigError(
@@ -55,7 +55,18 @@ def put(sharding: jax.sharding.Sharding | None, order: Order) -> Callable[[Batch
         makes = {name: functools.partial(jax.make_array_from_process_local_data, to) for name, to in shardings.items()}
         return {name: jax.tree.map(make, batch[name]) for name, make in makes.items()}
 
-    return put_sharded
+    return _without_ids(put_sharded)
+
+
+def _without_ids(put_all: Callable[[Batch], Batch]) -> Callable[[Batch], Batch]:
+    """The same for batches whose ids stay strings of NumPy, of which JAX has no arrays."""
+
+    def put_batch(batch: Batch) -> Batch:
+        if "id" not in batch:
+            return put_all(batch)
+        return put_all({name: values for name, values in batch.items() if name != "id"}) | {"id": batch["id"]}
+
+    return put_batch
 
 
 def _divided(sharding: jax.sharding.Sharding, size: int) -> jax.Array:

@@ -6,11 +6,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from functa_store.config import differences, from_dict, whole
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, StoreMismatchError
 from functa_store.loaders.augmentation_draws import AugmentationChoice, select_rows
-from functa_store.loaders.batch_content import Batch, Content, Decode, Normalization
+from functa_store.loaders.batch_content import Batch, Content, Decode, Normalization, Where
 from functa_store.loaders.joined import Functasets, joined
 from functa_store.loaders.windows import BlockShuffle, Order, Reading, SelectedRows, Shuffle
 from functa_store.store.reading.rows import Index
@@ -110,8 +112,8 @@ class Loader:
     """Ready batches of NumPy arrays, in an order that a seed decides; with `to_jax` and `to_torch`, of theirs.
 
     A batch is a dictionary: `modulations` float32, (batch, modulation), or (batch, *cells, channel) where a modulation
-    is a grid, `index` (batch,) in the functaset, `labels` by name, and, with `decode`, `values` and `coords`. Its
-    arrays belong to the caller.
+    is a grid, `index` (batch,) in the functaset, `labels` by name, with `ids` `id`, and, with `decode`, `values` and
+    `coords`. Its arrays belong to the caller.
 
     A loader remembers its place: iterating goes on behind the last batch that was delivered, whichever view delivered
     it, up to the end of an epoch. The next iteration is the next epoch, in another order. One iteration at a time: when
@@ -122,7 +124,10 @@ class Loader:
             from each to the next.
         batch_size: Examples per batch and rank, at least 1.
         split: Only the examples of this split.
-        index: Only these examples: a slice, integers or a mask; one named twice comes twice.
+        index: Only these examples: a slice, integers or a mask; one named twice comes twice. With `split`, those of
+            both.
+        where: Only examples with these labels, such as `{"digit": [3, 8]}` or, by the name of a class,
+            `{"animal": "cat"}`, and of `split` and `index`.
         shuffle: "full" permutes all examples, "none" keeps their order, `BlockShuffle` mixes blocks of a table that
             memory does not hold, and "auto" takes "full" if half of the free memory holds the table, else blocks.
             Ranks must agree, so several need one of the others.
@@ -132,6 +137,7 @@ class Loader:
         labels: Names of the labels in a batch; None means all.
         decode: `DecodeGrid` or `DecodePoints`; needs JAX.
         flatten: Give modulations that are grids as vectors, (batch, numbers), in C order.
+        ids: Give the names of examples in their archive as `id`: strings of NumPy, a list from torch.
         augmentations: Of a functaset that has some: "one" draws, for every epoch, one of each example and its
             augmentations, among the rows that `split` or `index` means; "all" takes every row by itself, and "none"
             leaves augmentations out. Other functasets, and splits without any, are the same with each.
@@ -163,12 +169,14 @@ class Loader:
         *,
         split: str | None = None,
         index: Index | None = None,
+        where: Where | None = None,
         shuffle: Literal["auto"] | Shuffle = "auto",
         seed: int = 0,
         normalize: bool | Normalization = True,
         labels: Sequence[str] | None = None,
         decode: Decode | None = None,
         flatten: bool = False,
+        ids: bool = False,
         augmentations: AugmentationChoice = "one",
         rank: int = 0,
         num_ranks: int = 1,
@@ -176,7 +184,7 @@ class Loader:
         num_epochs: int | None = 1,
     ) -> None:
         functaset = joined(functaset)
-        rows, draws = select_rows(functaset, split, index, augmentations)
+        rows, draws = select_rows(functaset, split, index, where, augmentations)
         table = SelectedRows(functaset, rows)
         self._chooses_shuffle = isinstance(shuffle, str) and shuffle == "auto"
         if isinstance(shuffle, str) and shuffle == "auto":
@@ -191,7 +199,7 @@ class Loader:
             drop_last=drop_last,
         )
         table.check_shuffle(order.shuffle)
-        content = Content(functaset, normalize, labels, decode, flatten)
+        content = Content(functaset, normalize, labels, decode, flatten, ids)
         self.functaset = functaset
         self.num_epochs = None if num_epochs is None else whole("num_epochs", num_epochs, 1)
         self.reading = Reading(order=order, table=table, content=content, draws=draws)
@@ -330,6 +338,14 @@ class Loader:
 
 
 def to_tensors(batch: Batch) -> Batch:
-    """The same arrays as tensors of PyTorch, without a copy."""
+    """The same arrays as tensors of PyTorch, without a copy; ids as a list, or a string."""
     torch = require("torch", extra="torch", name="PyTorch")
-    return {name: to_tensors(v) if isinstance(v, dict) else torch.as_tensor(v) for name, v in batch.items()}
+
+    def convert(name: str, values: Any) -> Any:
+        if isinstance(values, dict):
+            return to_tensors(values)
+        if name == "id":
+            return str(values) if np.ndim(values) == 0 else values.tolist()
+        return torch.as_tensor(values)
+
+    return {name: convert(name, values) for name, values in batch.items()}

@@ -211,6 +211,6 @@ def test_a_label_may_be_called_as_the_column_of_augmentations_where_there_is_non
 
 def test_the_order_of_an_index_does_not_change_what_is_drawn(augmented):
     for epoch in range(8):
-        up, down = (select_rows(augmented, None, index, "one") for index in ([3, 17, 18], [18, 3, 17]))
+        up, down = (select_rows(augmented, None, index, None, "one") for index in ([3, 17, 18], [18, 3, 17]))
         drawn = [rows[draws.draw(0, epoch, np.array([0]))][0] for rows, draws in (up, down)]
         assert drawn[0] == drawn[1]

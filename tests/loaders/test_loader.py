@@ -78,6 +78,26 @@ def test_chosen_examples_are_loaded(fs, index):
     assert sorted(found) == sorted(chosen.tolist())
 
 
+@pytest.mark.parametrize(("animal", "wanted"), [("dog", 1), (1, 1), (["dog", 0], None), (["dog"], 1)])
+def test_split_index_and_labels_choose_together(fs, animal, wanted):
+    """In the order of the index, in which one example may come twice."""
+    loader = Loader(fs, 8, split="train", index=[80, 9, 9, 1, 3, 4, 2], where={"animal": animal}, shuffle="none")
+    chosen = [row for row in [80, 9, 9, 1, 3, 4, 2] if row % 3 != 1 and (wanted is None or row % 2 == wanted)]
+    assert examples_of(loader) == chosen
+    where = examples_of(Loader(fs, 8, where={"animal": animal, "age": fs.labels["age"][:30]}, shuffle="none"))
+    assert where == [row for row in range(30) if wanted is None or row % 2 == wanted]
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch", "jax"])
+def test_batches_name_their_examples_where_that_is_asked_for(fs, kind):
+    loader = Loader(fs, 8, ids=True)
+    for batch in view(loader, kind):
+        assert list(batch["id"]) == [f"{row}.png" for row in np.asarray(batch["index"]).tolist()]
+    assert "id" not in next(iter(view(Loader(fs, 8), kind)))
+    with pytest.raises(ConfigError, match="ids is"):
+        Loader(fs, 8).restore(loader.state())
+
+
 def view(loader, kind):
     if kind == "numpy":
         return loader
@@ -222,7 +242,12 @@ def test_a_state_is_taken_without_hashing_examples_or_normalisation_again(fs, mo
         ({"index": np.array([0.5])}, ExampleIndexError, "90 examples"),
         ({"index": np.array([[1, 2], [3, 4]])}, ExampleIndexError, r"shape \(2, 2\)"),
         ({"index": True}, ExampleIndexError, "mask with one value per example"),
-        ({"index": [1], "split": "train"}, ConfigError, "not both"),
+        ({"index": [1], "split": "train"}, ConfigError, "no example is of all of split='train', index=; ask for less"),
+        ({"where": {"colour": 1}}, ConfigError, r"no labels \['colour'\]"),
+        ({"where": {"animal": "cow"}}, ConfigError, r"'animal' has no \['cow'\], but classes \['cat', 'dog'\]"),
+        ({"where": {"age": ["old"]}}, ConfigError, r"'age' has no \['old'\], but float64 without names"),
+        ({"where": ["animal"]}, ConfigError, "where must be a dictionary of labels"),
+        ({"where": {"animal": 2}}, ConfigError, r"no example is of all of where=\{'animal': 2\}"),
         ({"num_epochs": 0}, ConfigError, "num_epochs must be"),
         ({"num_epochs": True}, ConfigError, "num_epochs must be"),
         ({"labels": ["colour"]}, ConfigError, r"no labels \['colour'\], there are \['age', 'animal'\]"),

@@ -53,6 +53,22 @@ def test_a_split_without_examples_has_no_mean(fs):
         Normalization.of_split(fs, "validation")
 
 
+def test_lists_and_tensors_are_normalised_and_normalise(fs):
+    torch = pytest.importorskip("torch")
+    rows, of_all = fs.modulations[:2], Normalization.of_all(fs)
+    wanted = of_all.apply(rows)
+    for given in (rows.tolist(), list(rows), tuple(torch.tensor(rows))):
+        found = of_all.apply(given)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_allclose(of_all.invert(wanted.tolist()), rows, rtol=1e-6)
+    np.testing.assert_array_equal(of_all.apply(rows[0].tolist()), wanted[0])
+    for mean, std in ((of_all.mean.tolist(), of_all.std.tolist()), map(torch.tensor, (of_all.mean, of_all.std))):
+        assert Normalization(mean, std).fingerprint == of_all.fingerprint
+    with pytest.raises(ConfigError, match=r"modulations of shape \(2, 3\), expected 4 dimensions or channels"):
+        of_all.apply(rows[:, :3])
+
+
 @pytest.mark.parametrize("std", [[1.0, -1.0], [1.0, np.nan], [1.0]])
 @pytest.mark.usefixtures("unchecked")
 def test_what_cannot_normalise_is_refused(std):

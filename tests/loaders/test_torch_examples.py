@@ -134,3 +134,12 @@ def test_processes_of_accelerate_share_the_batches_of_a_sampler(fs, reads):
     assert examples_of(found[0]) == [*range(15), *range(30, 45), *range(60, 75)]
     assert examples_of(found[1]) == [*range(15, 30), *range(45, 60), *range(75, 90)]
     assert reads == [15] * 6
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda examples: examples, lambda examples: ConcatDataset([examples])], ids=["alone", "concatenated"]
+)
+def test_names_of_examples_are_a_list_in_their_batch(fs, wrap):
+    (batch,) = DataLoader(wrap(TorchExamples(fs, index=[7, 5], ids=True)), batch_size=2)
+    assert batch["id"] == ["7.png", "5.png"]
+    assert TorchExamples(fs, ids=True)[3]["id"] == "3.png"
