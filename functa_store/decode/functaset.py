@@ -3,18 +3,19 @@
 import dataclasses
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Shaped
 
 from functa_store.config import ConvertConfig
 from functa_store.decode.descriptions import functaset_html, summary
+from functa_store.decode.free_modulations import Inverse, check_modulations, is_free, keys_of
 from functa_store.decode.grid_cache import DEFAULT_CACHE_BYTES, GridCache
 from functa_store.domains.cells import AXIS_POINT_BYTES, GridPoints, Region
 from functa_store.domains.domain import Domain, inputs_of, network_inputs
-from functa_store.errors import ExampleIndexError, GridError
+from functa_store.errors import ConfigError, ExampleIndexError, GridError
 from functa_store.metrics import psnr
 from functa_store.sources.features import FeatureSpec
 from functa_store.store.format.spec import StoreSpec
@@ -134,6 +135,12 @@ class Stored:
         return self.store.spec.config
 
 
+Which = Index | Float[np.ndarray, "..."]
+"""Examples of a functaset by their index; or modulations that are in no store: an array of floats, unlike an index."""
+
+VectorsOf = Callable[[np.ndarray], np.ndarray]
+"""The numbers of the modulations of some rows, (rows, numbers)."""
+
 POINTS_AT_ONCE = 2**18
 """Points that are looked up in a domain's mask together."""
 
@@ -167,6 +174,39 @@ def open_functaset(
 def opened(functaset: "Functaset | Location", storage: StorageOptions = NO_OPTIONS) -> "Functaset":
     """A functaset that is open already, or else the one at a location; errors as for `open_functaset`."""
     return functaset if isinstance(functaset, Functaset) else open_functaset(functaset, storage=storage)
+
+
+def chosen_examples(functaset: "Functaset", which: Which) -> np.ndarray:
+    """Places of the examples that are meant, (examples,); or modulations that were given instead, one per example.
+
+    Raises:
+        ConfigError: If these are none of the functaset's.
+        ExampleIndexError: If an index names no example.
+    """
+    if is_free(which):
+        return check_modulations(functaset.store.path, functaset.config.network, which)
+    return as_array(places_of(functaset.store.path, which, len(functaset)))  # type: ignore[arg-type]  # no floats
+
+
+def decode_chosen(functaset: "Functaset", which: Which, *args: Any, **options: Any) -> np.ndarray:
+    """Values of examples of a functaset, or of modulations; arguments as for `Functaset.decode`."""
+    decode = functaset.decode_modulations if is_free(which) else functaset.decode
+    return decode(which, *args, **options)  # type: ignore[arg-type]  # what each takes
+
+
+def chosen_modulation(functaset: "Functaset", which: Which) -> np.ndarray:
+    """The modulation of one example, or the one that was given instead.
+
+    Raises:
+        ConfigError: If several modulations were given, or none of the functaset's.
+        ExampleIndexError: If there is no such example.
+    """
+    if not is_free(which):
+        return functaset[which].modulation  # type: ignore[index]  # checked there
+    rows = chosen_examples(functaset, which)
+    if len(rows) != 1:
+        raise ConfigError(f"{functaset.store.path}: found {len(rows)} modulations, expected one; give them one by one")
+    return rows[0]
 
 
 class Functaset(Stored):
@@ -287,21 +327,52 @@ class Functaset(Stored):
             GridError: If resolution, region or points do not fit the domain, or the result does not fit
                 into memory.
         """
-        selected, channels = places_of(self.store.path, index, len(self)), self.features.num_channels
-        if coords is None:
-            shape = self.domain.resolve(resolution, region)
-            check_memory(  # before an axis is made
-                len(selected), math.prod(shape), channels, beside=AXIS_POINT_BYTES * sum(shape)
-            )
-            points = self.domain.points(resolution, region)
-        elif resolution is None and region is None:
-            points = check_points(coords, self.domain)
-            shape = points.shape if isinstance(points, GridPoints) else (len(points),)
-            check_memory(len(selected), math.prod(shape), channels)
-        else:
-            raise GridError("give either points (coords) or a grid (resolution, region), not both")
-        decoded = self._decode(as_array(selected), points)
-        return self._finished(decoded, points, clip).reshape(len(decoded), *shape, channels)
+        selected = places_of(self.store.path, index, len(self))
+
+        def chosen() -> tuple[np.ndarray, VectorsOf]:
+            examples = as_array(selected)
+            return examples, lambda rows: self._vectors(examples[rows])
+
+        return self._decode(len(selected), chosen, resolution, region, coords, clip)
+
+    def decode_modulations(
+        self,
+        modulations: Float[np.ndarray, "..."],
+        resolution: int | Sequence[int] | None = None,
+        *,
+        region: Region | None = None,
+        coords: GridPoints | Coords | None = None,
+        clip: bool = True,
+        normalization: Inverse | None = None,
+    ) -> Float32[np.ndarray, "examples ..."]:
+        """Values of modulations that are in no store, such as generated or edited ones; otherwise as `decode`.
+
+        Nothing more is compiled than for `decode`, and grids of equal modulations are kept in the same cache.
+
+        Args:
+            modulations: Shape (examples, *shape of a modulation), or that of a single one, see `modulations`; of NumPy,
+                or of any library whose arrays NumPy can read.
+            resolution: See `decode`.
+            region: See `decode`.
+            coords: See `decode`.
+            clip: See `decode`.
+            normalization: What the modulations were normalised by, such as a loader's `normalization`; None if they
+                were not.
+
+        Returns:
+            Shape (examples, *resolution, channels), or (examples, points, channels) at points; the examples' axis is
+            there for a single modulation, too.
+
+        Raises:
+            ConfigError: If they are no finite numbers of that shape, or in a process that was forked when JAX had
+                begun.
+            GridError: As for `decode`.
+        """
+        rows = check_modulations(self.store.path, self.config.network, modulations, normalization)
+        vectors = rows.reshape(len(rows), self.config.network.modulation_size)
+        return self._decode(
+            len(vectors), lambda: (keys_of(vectors), vectors.__getitem__), resolution, region, coords, clip
+        )
 
     def decode_scattered(
         self, index: Index, coords: Coords, *, clip: bool = True
@@ -332,15 +403,36 @@ class Functaset(Stored):
         decoded = self.tiled_decoder.scattered(self._vectors(distinct), places, points)
         return self._finished(decoded, points, clip)
 
-    def _decode(self, examples: np.ndarray, points: GridPoints | np.ndarray) -> np.ndarray:
-        features = np.empty((len(examples), len(points), self.features.num_channels), np.float32)
-
-        def decode(some: np.ndarray, rows: np.ndarray) -> None:
-            self.tiled_decoder.into(features, rows, self._vectors(some), points)
-
+    def _decode(
+        self,
+        count: int,
+        chosen: Callable[[], tuple[Shaped[np.ndarray, " examples"], "VectorsOf"]],
+        resolution: int | Sequence[int] | None,
+        region: Region | None,
+        coords: GridPoints | Coords | None,
+        clip: bool,
+    ) -> np.ndarray:
+        """Values of as many modulations; what tells them apart, and the vectors of some of their rows, once asked."""
+        channels = self.features.num_channels
+        if coords is None:
+            shape = self.domain.resolve(resolution, region)
+            check_memory(
+                count, math.prod(shape), channels, beside=AXIS_POINT_BYTES * sum(shape)
+            )  # before axes are made
+            points = self.domain.points(resolution, region)
+        elif resolution is None and region is None:
+            points = check_points(coords, self.domain)
+            shape = points.shape if isinstance(points, GridPoints) else (len(points),)
+            check_memory(count, math.prod(shape), channels)
+        else:
+            raise GridError("give either points (coords) or a grid (resolution, region), not both")
+        keys, vectors = chosen()
+        features = np.empty((count, len(points), channels), np.float32)
         grid = points.key if isinstance(points, GridPoints) and self.cache.takes(features.nbytes) else None
-        self.cache.through(features, examples, grid, decode)
-        return features
+        self.cache.through(
+            features, keys, grid, lambda rows: self.tiled_decoder.into(features, rows, vectors(rows), points)
+        )
+        return self._finished(features, points, clip).reshape(count, *shape, channels)
 
     def _vectors(self, examples: np.ndarray) -> Float32[np.ndarray, "examples numbers"]:
         """Modulations as decoding takes them: the numbers of each in one row, a grid's in C order."""

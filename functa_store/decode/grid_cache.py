@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Shaped
 
 from functa_store.config import whole
 from functa_store.support.memory import LRUCache
@@ -13,8 +13,8 @@ DEFAULT_CACHE_BYTES = 256 * 2**20
 
 Features = Float32[np.ndarray, "examples points channels"]
 
-DecodeRows = Callable[[np.ndarray, np.ndarray], None]
-"""Writes some of the examples into some rows of features."""
+DecodeRows = Callable[[np.ndarray], None]
+"""Writes the examples of some rows of features into them."""
 
 
 class GridCache:
@@ -49,7 +49,7 @@ class GridCache:
     def through(
         self,
         features: Features,
-        examples: Int[np.ndarray, " examples"],
+        examples: Shaped[np.ndarray, " examples"],
         grid: Hashable | None,
         decode: DecodeRows,
     ) -> None:
@@ -59,23 +59,23 @@ class GridCache:
 
         Args:
             features: Where to write them.
-            examples: Which examples.
+            examples: What tells examples apart: their places, or the digests of free modulations.
             grid: What tells one grid from another; None for points that are not kept.
-            decode: Writes some of the examples into some rows of `features`.
+            decode: Writes the examples of some rows into them.
         """
         distinct, first, same = np.unique(examples, return_index=True, return_inverse=True)
         if grid is None:
-            decode(distinct, first)
+            decode(first)
         else:
             self._keep(features, dict(zip(first.tolist(), distinct.tolist(), strict=True)), grid, decode)
         for row in np.flatnonzero(first[same] != np.arange(len(examples))):
             features[row] = features[first[same[row]]]
 
-    def _keep(self, features: Features, of_row: dict[int, int], grid: Hashable, decode: DecodeRows) -> None:
+    def _keep(self, features: Features, of_row: dict[int, Hashable], grid: Hashable, decode: DecodeRows) -> None:
         """Write the example of each row, and keep those that were not kept."""
         missing = [row for row, example in of_row.items() if not self._write(features, row, (example, grid))]
         if missing:
-            decode(np.array([of_row[row] for row in missing]), np.array(missing))
+            decode(np.array(missing))
         for row in missing:
             self._kept.put((of_row[row], grid), features[row].copy(), features[row].nbytes)
 

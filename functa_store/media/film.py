@@ -11,10 +11,9 @@ import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 from PIL import Image
 
-from functa_store.decode.functaset import Functaset, check_memory, opened
+from functa_store.decode.functaset import Functaset, Which, check_memory, chosen_examples, decode_chosen, opened
 from functa_store.domains.cells import Region
 from functa_store.errors import ConfigError, StorageError
-from functa_store.store.reading.rows import Index, as_array, places_of
 from functa_store.store.storage.objects import Location
 from functa_store.support.atomic_output import replacing
 from functa_store.support.optional import require
@@ -130,7 +129,7 @@ AXES = ("t", "y", "x")
 
 def write_film(
     functaset: Functaset | Location,
-    index: Index,
+    index: Which,
     path: str | os.PathLike[str],
     resolution: int | Sequence[int] | None = None,
     region: Region | None = None,
@@ -142,7 +141,7 @@ def write_film(
 
     Args:
         functaset: An open one, or where it is; video: axes t, y and x, and 1 or 3 channels.
-        index: Which examples, in this order; see `Index`.
+        index: Which examples, in this order; see `Index`. Or modulations instead, an array of floats.
         path: The file, ending in .gif or .mp4.
         resolution: Frames, rows and columns inside the region; None keeps the archive's spacing.
         region: Per axis (low, high), in [0, 1]; None means all.
@@ -152,8 +151,8 @@ def write_film(
         Frames, and frames per second.
 
     Raises:
-        ConfigError: If the functaset holds no video, no example is chosen, the path ends in something else, or no
-            such file can have frames of this size or at this rate.
+        ConfigError: If the functaset holds no video or has other modulations, no example is chosen, the path ends in
+            something else, or no such file can have frames of this size or at this rate.
         ExampleIndexError: If the index names no example.
         GridError: If resolution or region do not fit the domain, or the film does not fit into memory.
         MissingLibraryError: If PyAV, which an .mp4 needs, is not installed.
@@ -162,12 +161,12 @@ def write_film(
     functaset = opened(functaset)
     _check(functaset)
     frames, height, width = functaset.domain.resolve(resolution, region)
-    examples = as_array(places_of(functaset.store.path, index, len(functaset)))
+    examples = chosen_examples(functaset, index)
     if not len(examples):
         raise ConfigError(f"{os.fspath(path)}: no examples were chosen, and a film needs a frame")
     rate = _frame_rate(functaset, frames, region)
     check_film(path, len(examples) * frames, height, width, rate)
-    clips = functaset.decode(examples, resolution=resolution, region=region, clip=clip)
+    clips = decode_chosen(functaset, examples, resolution, region=region, clip=clip)
     values = clips.reshape(-1, *clips.shape[2:])
     write_frames(path, _pictures(values, functaset.features.value_range if clip else None), rate)
     return len(values), rate

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from functa_store.decode.functaset import Functaset, check_memory, opened
+from functa_store.decode.free_modulations import is_free
+from functa_store.decode.functaset import (
+    Functaset,
+    Which,
+    check_memory,
+    chosen_modulation,
+    decode_chosen,
+    opened,
+)
 from functa_store.domains.cells import Region
 from functa_store.errors import ConfigError, StorageError
 from functa_store.store.storage.objects import Location
@@ -106,7 +114,7 @@ class Surface:
 
 def surface(
     functaset: Functaset | Location,
-    index: int,
+    index: Which,
     resolution: int | Sequence[int] | None = None,
     *,
     region: Region | None = None,
@@ -119,14 +127,14 @@ def surface(
 
     Args:
         functaset: An open one, or where it is; of axes z, y and x.
-        index: Which example.
+        index: Which example; or a modulation instead, an array of floats of its shape.
         resolution: Points inside the region, one number for every axis or one per axis; None keeps the archive's.
         region: Per axis (low, high), in [0, 1]; None means all.
         level: A value of the channel; None takes that of `usual_level`.
         channel: Name; None takes that of `usual_level`.
 
     Raises:
-        ConfigError: If the functaset has other axes, or no such channel, or the level is no number.
+        ConfigError: If the functaset has other axes, or no such channel or modulation, or the level is no number.
         ExampleIndexError: If there is no example of that index.
         GridError: If resolution or region do not fit the domain, or the grid does not fit into memory.
         MissingLibraryError: If scikit-image is not installed.
@@ -143,7 +151,8 @@ def surface(
     shape = domain.resolve(resolution, region)
     padded = tuple(n + 2 for n in shape)
     check_memory(_COPIES, math.prod(padded), 1, beside=4 * math.prod((*shape, len(channels))))
-    decoded = functaset.decode(index, resolution=resolution, region=region, clip=False)[0]
+    modulation = chosen_modulation(functaset, index) if is_free(index) else index
+    decoded = decode_chosen(functaset, modulation, resolution, region=region, clip=False)[0]
     low, high = _range(functaset, channel)
     values = np.pad(decoded[..., channels.index(channel)], 1, constant_values=level - (high - low) / 2)
     corners, faces = _marching_cubes(values, level)
@@ -193,7 +202,7 @@ def check_solid(functaset: Functaset) -> None:
 
 def write_mesh(
     functaset: Functaset | Location,
-    index: int,
+    index: Which,
     path: str | os.PathLike[str],
     resolution: int | Sequence[int] | None = None,
     region: Region | None = None,
@@ -202,7 +211,7 @@ def write_mesh(
 
     Args:
         functaset: An open one, or where it is; of axes z, y and x.
-        index: Which example.
+        index: Which example; or a modulation instead, an array of floats of its shape.
         path: The file, ending in .ply, .obj or .glb.
         resolution: See `surface`.
         region: See `surface`.
@@ -211,7 +220,7 @@ def write_mesh(
         Vertices and faces; 0 and 0 if nothing reaches the level, and no file is written.
 
     Raises:
-        ConfigError: If the functaset has other axes, or the path ends in something else.
+        ConfigError: If the functaset has other axes or modulations, or the path ends in something else.
         ExampleIndexError: If there is no example of that index.
         GridError: As for `surface`.
         MissingLibraryError: If scikit-image or trimesh is not installed.

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from functa_store.config import whole
-from functa_store.decode.functaset import Functaset, check_memory, opened
+from functa_store.decode.functaset import Functaset, Which, check_memory, chosen_modulation, opened
 from functa_store.decode.tiled_decoder import make_renderer
 from functa_store.domains.scene import (
     Lens,
@@ -35,7 +35,7 @@ _BYTES_PER_RAY = 200
 
 def render_view(
     functaset: Functaset | Location,
-    index: int,
+    index: Which,
     pose: Float[np.ndarray, "4 4"],
     height: int,
     width: int,
@@ -49,7 +49,7 @@ def render_view(
 
     Args:
         functaset: An open one, or where it is; scenes.
-        index: Which example.
+        index: Which example; or a modulation instead, an array of floats of its shape.
         pose: Camera to world, of OpenCV's convention (x right, y down, z forward); see `other_convention`.
         height: Pixels from top to bottom.
         width: Pixels from left to right.
@@ -61,7 +61,7 @@ def render_view(
         through counts as far; `opacity` (height, width) in [0, 1]. NumPy arrays, float32.
 
     Raises:
-        ConfigError: If the functaset holds no scenes, or a number is out of range.
+        ConfigError: If the functaset holds no scenes or has other modulations, or a number is out of range.
         ExampleIndexError: If there is no such example.
         GridError: If the pose is no rigid motion, there are too many samples, or the view does not fit into memory.
     """
@@ -75,7 +75,7 @@ def render_view(
     check_pose(np.asarray(pose))
     check_memory(1, height * width, _NUMBERS_PER_RAY, beside=_BYTES_PER_RAY * height * width)
     sampled = dataclasses.replace(domain, num_samples=samples)
-    modulation = functaset[index].modulation
+    modulation = chosen_modulation(functaset, index)
     check_jax("rendering")
     origins, directions = camera_rays(np.asarray(pose, np.float64), height, width, Lens(float(focal)))
     return make_renderer(functaset.config.network, sampled)(functaset.base, modulation, origins, directions)
@@ -83,7 +83,7 @@ def render_view(
 
 def write_orbit(
     functaset: Functaset | Location,
-    index: int,
+    index: Which,
     path: str | os.PathLike[str],
     frames: int,
     resolution: int | None = None,
@@ -92,7 +92,7 @@ def write_orbit(
 
     Args:
         functaset: An open one, or where it is; scenes.
-        index: Which example.
+        index: Which example; or a modulation instead, an array of floats of its shape.
         path: The file, ending in .gif or .mp4.
         frames: Views of one turn.
         resolution: Pixels per side; None takes the height of the archive's views.

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from functa_store.decode.functaset import Functaset, opened
+from functa_store.decode.functaset import Functaset, Which, chosen_examples, decode_chosen, opened
 from functa_store.errors import ConfigError, StorageError
-from functa_store.store.reading.rows import Index, as_array, places_of
 from functa_store.store.storage.objects import Location
 from functa_store.support.atomic_output import replacing
 from functa_store.support.optional import require
@@ -18,7 +17,7 @@ HIGHEST_RATE = 2**31 - 1
 
 
 def write_sound(
-    functaset: Functaset | Location, index: Index, path: str | os.PathLike[str], sample_rate: int | None = None
+    functaset: Functaset | Location, index: Which, path: str | os.PathLike[str], sample_rate: int | None = None
 ) -> tuple[int, int]:
     """Write examples, one after the other, as one sound file of 16 bits per sample.
 
@@ -27,7 +26,7 @@ def write_sound(
     Args:
         functaset: An open one, or where it is; sounds: one axis `t`, of a length in seconds, and one or two channels of
             amplitudes in [-1, 1].
-        index: Which examples, in this order; see `Index`.
+        index: Which examples, in this order; see `Index`. Or modulations instead, an array of floats.
         path: The file, ending in .wav or .flac.
         sample_rate: In Hz; None keeps the archive's.
 
@@ -35,7 +34,8 @@ def write_sound(
         Samples per channel, and the sample rate.
 
     Raises:
-        ConfigError: If the functaset holds no sound, the path ends in something else, or the rate makes no sense.
+        ConfigError: If the functaset holds no sound or has other modulations, the path ends in something else, or the
+            rate makes no sense.
         ExampleIndexError: If the index names no example.
         MissingLibraryError: If soundfile is not installed.
         StorageError: If the file cannot be written.
@@ -48,7 +48,7 @@ def write_sound(
             f"the sample rate must be at most {HIGHEST_RATE} Hz and give a sample or more in {seconds} s, got {rate}"
         )
     soundfile = require("soundfile", extra="audio")
-    examples = as_array(places_of(functaset.store.path, index, len(functaset)))
+    examples = chosen_examples(functaset, index)
     # A window may end between two samples; rounding each by itself would drift from the time of the whole.
     edges = np.rint(np.arange(len(examples) + 1) * (rate * seconds)).astype(np.int64)
     try:
@@ -56,8 +56,8 @@ def write_sound(
             replacing(path) as part,
             soundfile.SoundFile(part, "w", rate, functaset.features.num_channels, SUBTYPE) as file,
         ):
-            for example, samples in zip(examples, np.diff(edges), strict=True):
-                file.write(functaset.decode(int(example), resolution=int(samples))[0])
+            for i, samples in enumerate(np.diff(edges)):
+                file.write(decode_chosen(functaset, examples[i : i + 1], int(samples))[0])
     except StorageError:  # of what is read
         raise
     except (OSError, soundfile.SoundFileError) as error:

@@ -26,7 +26,8 @@ def through(cache, examples, grid):
     """What the cache gives, and what it wanted decoded for that."""
     found, asked = np.full((len(examples), 25, 1), np.nan, np.float32), []
 
-    def decode(some, rows):
+    def decode(rows):
+        some = np.array(examples)[rows]
         asked.extend(some.tolist())
         found[rows] = features_of(some, grid)
 

@@ -89,3 +89,10 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     for resolution, words in ((10**5, "too large"), ((10**6, 8, 8), "frames per second, expected .* to 100")):
         with pytest.raises(ConfigError, match=words):
             write_film(functaset, 0, tmp_path / "a.gif", resolution=resolution)
+
+
+def test_modulations_are_filmed_as_their_examples(tmp_path):
+    functaset = video(tmp_path / "a.functa")
+    write_film(functaset, [2, 5], tmp_path / "a.gif")
+    assert write_film(functaset, functaset.modulations[[2, 5]], tmp_path / "b.gif") == (8, 8.0)
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()

@@ -224,3 +224,13 @@ def test_arrays_have_their_positions_and_exactly_the_name_that_was_asked_for(sto
     with np.load(out) as arrays:
         assert arrays["values"].shape == (1, *(len(arrays[f"coords/{axis}"]) for axis in "zyx"), 1)
         np.testing.assert_allclose(arrays["coords/z"], (np.arange(6) + 0.5) / 12)
+
+
+def test_a_modulation_has_the_surface_of_its_example(store):
+    shapes = open_functaset(store)
+    level = float(np.median(shapes.decode(1, clip=False)))
+    expected, found = (meshes.surface(shapes, which, 8, level=level) for which in (1, shapes.modulations[1]))
+    np.testing.assert_array_equal(found.vertices, expected.vertices)
+    assert len(found.faces) == len(expected.faces) > 0
+    with pytest.raises(ConfigError, match="found 2 modulations, expected one"):
+        meshes.surface(shapes, shapes.modulations[:2], 8)

@@ -93,3 +93,11 @@ def test_what_cannot_be_written_is_refused(tmp_path):
         write_sound(functaset, 99, tmp_path / "a.wav")
     with pytest.raises(StorageError, match="cannot be written"):
         write_sound(functaset, 0, tmp_path / "none" / "a.wav")
+
+
+def test_modulations_sound_as_their_examples(tmp_path):
+    functaset = sounds(tmp_path / "a.functa")
+    free = functaset.modulations[[2, 0]]
+    assert write_sound(functaset, [2, 0], tmp_path / "a.wav", 800) == (400, 800)
+    assert write_sound(functaset, free, tmp_path / "b.wav", 800) == (400, 800)
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()

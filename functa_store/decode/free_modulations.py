@@ -1,0 +1,64 @@
+"""Modulations that are in no store, such as generated or edited ones: their checks, and what tells them apart."""
+
+import hashlib
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, Shaped
+
+from functa_store.config import NetworkConfig
+from functa_store.errors import ConfigError
+
+
+@runtime_checkable
+class Inverse(Protocol):
+    """What takes normalised modulations back, such as `functa_store.loaders.Normalization`."""
+
+    def invert(self, normalized: Any) -> Any:
+        """Modulations as the base network takes them; the last axis is the dimension or channel."""
+        ...
+
+
+def is_free(which: Any) -> bool:
+    """Whether what was given for an index are modulations: an array of floats, which is none."""
+    return hasattr(which, "dtype") and (found := np.asarray(which)).dtype.kind == "f" and found.size > 0
+
+
+def check_modulations(
+    name: str, network: NetworkConfig, modulations: Any, normalization: Inverse | None = None
+) -> Float32[np.ndarray, "examples ..."]:
+    """Modulations of a base network, one per example, float32.
+
+    Args:
+        name: The functaset, for messages.
+        network: Whose modulations they are.
+        modulations: Shape (examples, *shape of a modulation), or that of a single one; an array of any library that
+            NumPy can read.
+        normalization: What they were normalised by; None if they were not.
+
+    Raises:
+        ConfigError: If they are no numbers of that shape, or not finite in float32.
+    """
+    shape = network.modulation_shape
+    expected = f"expected numbers of shape (examples, {', '.join(map(str, shape))}), or one modulation of shape {shape}"
+    try:
+        given = np.asarray(modulations)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{name}: the modulations cannot be read as an array ({error}); {expected}") from error
+    if given.shape == shape:
+        given = given[None]
+    if given.dtype.kind not in "iuf" or given.shape[1:] != shape or given.ndim != len(shape) + 1:
+        raise ConfigError(f"{name}: found modulations of {given.dtype} and shape {given.shape}; {expected}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = np.asarray(given if normalization is None else normalization.invert(given), np.float32)
+    if rows.shape != given.shape:
+        raise ConfigError(f"{name}: the normalization made shape {rows.shape} of {given.shape}; it is of another one")
+    if not (finite := np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))).all():
+        raise ConfigError(f"{name}: modulation {int(np.argmin(finite))} is not finite in float32; leave it out")
+    return rows
+
+
+def keys_of(rows: Float32[np.ndarray, "examples numbers"]) -> Shaped[np.ndarray, " examples"]:
+    """What tells modulations apart: the SHA-256 of each, equal for equal ones."""
+    digests = [hashlib.sha256(np.ascontiguousarray(row).data).digest() for row in rows]
+    return np.array(digests, np.dtype("V32"))
