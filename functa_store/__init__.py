@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from functa_store.config import NetworkConfig as NetworkConfig
     from functa_store.config import OuterLoopConfig as OuterLoopConfig
     from functa_store.conversion.convert import convert as convert
+    from functa_store.conversion.encode import encode as encode
+    from functa_store.conversion.encoder import Encoded as Encoded
     from functa_store.conversion.import_deepmind import import_deepmind as import_deepmind
     from functa_store.conversion.recode import recode as recode
     from functa_store.conversion.repair import repair as repair
@@ -68,6 +70,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "config": "ConvertConfig FitConfig InnerLoopConfig NetworkConfig OuterLoopConfig",
     "conversion.convert": "convert",
+    "conversion.encode": "encode",
+    "conversion.encoder": "Encoded",
     "conversion.import_deepmind": "import_deepmind",
     "conversion.recode": "recode",
     "conversion.repair": "repair",

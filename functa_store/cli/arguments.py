@@ -224,25 +224,57 @@ def reopen_archive(archive: str, provenance: Mapping[str, Any], words: Sequence[
         StoreMismatchError: If no installed converter reads such archives.
         ArchiveError: If the archive cannot be read.
     """
-    if isinstance(publisher := provenance.get("imported_from"), str):
+    for key, made in {"imported_from": "imported from", "derived_from": "derived from"}.items():
+        if (whence := provenance.get(key)) is not None:
+            raise StoreMismatchError(
+                f"{archive}: the store was {made} {_brief(whence)} and has no archive; if it is damaged, delete it and "
+                "make it again"
+            )
+    survey = SurveyOptions(limit=_limit(provenance.get("limit")), max_rejects=1.0)
+    return open_alike(
+        archive, provenance, words, report, survey, otherwise="or use it from Python (functa_store.repair)"
+    )
+
+
+def open_alike(
+    archive: str,
+    provenance: Mapping[str, Any],
+    words: Sequence[str],
+    report: Report,
+    survey: SurveyOptions,
+    *,
+    kind: str | None = None,
+    otherwise: str,
+) -> Source:
+    """The source of an archive, opened with the converter and the options that a store was converted with.
+
+    Args:
+        archive: Its path.
+        provenance: What the store says.
+        words: More options as "NAME=VALUE".
+        report: Told how far the survey is.
+        survey: How many examples are taken, and how many may be rejected.
+        kind: Another converter, whose options are its own defaults then; None takes that of the store.
+        otherwise: What to do where the converter is not installed.
+
+    Raises:
+        ConfigError: If an option is none, or has a wrong value.
+        StoreMismatchError: If no installed converter reads such archives.
+        ArchiveError: If the archive cannot be read.
+    """
+    wanted, found = provenance.get("converter") if kind is None else kind, converters()
+    if not isinstance(wanted, str) or wanted not in found:
         raise StoreMismatchError(
-            f"{archive}: the store was imported from {_brief(publisher)} and has no archive; if it is damaged, delete "
-            "it and import it again"
+            f"{archive}: the store was converted by {_brief(wanted)}, expected one of {sorted(found)}; install that "
+            f"converter, {otherwise}"
         )
-    kind, found = provenance.get("converter"), converters()
-    if not isinstance(kind, str) or kind not in found:
-        raise StoreMismatchError(
-            f"{archive}: the store was converted by {_brief(kind)}, expected one of {sorted(found)}; install that "
-            "converter, or use it from Python (functa_store.repair)"
-        )
-    options = found[kind].options
+    options = found[wanted].options
     try:
-        kept = options.from_plain(provenance)
+        kept = options.from_plain(provenance) if wanted == provenance.get("converter") else options()
     except ConfigError as error:
         raise ConfigError(f"the store's option {error}") from error
     given = _from_words(options, words)
-    survey = SurveyOptions(limit=_limit(provenance.get("limit")), max_rejects=1.0)
-    return found[kind].open(archive, dataclasses.replace(kept, **given), survey, report)
+    return found[wanted].open(archive, dataclasses.replace(kept, **given), survey, report)
 
 
 def _from_words(kind: type[ArchiveOptions], words: Sequence[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Conversion of a source to a functaset (learn, tune, fit, store), and its plan without doing it."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,36 @@ def convert(
     check_batch(fit_batch_size)
     if not number("snapshot_seconds", snapshot_seconds) >= 0:
         raise ConfigError(f"snapshot_seconds must be at least 0, got {snapshot_seconds}")
+
+    def fit_into(store: Objects, work: Objects, conversion: dict[str, Any], log: RunLog) -> None:
+        _fit_into(store, work, conversion, source, config, fit_batch_size, snapshot_seconds, log)
+
+    write_fitted(source, path, config, fit_into, storage=storage, report=report)
+
+
+FitInto = Callable[[Objects, Objects, dict[str, Any], RunLog], None]
+"""Writes the store of exact modulations: (store, work folder, what must agree to go on, log)."""
+
+
+def write_fitted(
+    source: Source,
+    path: Location,
+    config: ConvertConfig,
+    fit_into: FitInto,
+    *,
+    storage: StorageOptions = NO_OPTIONS,
+    report: Report = silent,
+) -> None:
+    """Write a functaset in the data type of its configuration; errors and resuming as for `convert`.
+
+    Args:
+        source: The examples.
+        path: The store.
+        config: The conversion.
+        fit_into: Writes the exact one.
+        storage: How to reach the store.
+        report: Told of the progress.
+    """
     use_all_cores()
     with claim(path, storage) as (destination, work), RunLog(store := destination.store, report) as log:
         log(Note(message=origin(source)))
@@ -106,7 +137,7 @@ def convert(
             return
         fitted = Destination.of(exact)
         if fitted.spec is None or fitted.state == "unfinished":
-            _fit_into(exact, work, conversion, source, config, fit_batch_size, snapshot_seconds, log)
+            fit_into(exact, work, conversion, log)
         elif found := differences_from_conversion(fitted.spec, source, config, "float32"):
             raise StoreMismatchError(
                 f"{exact.name}: is a functaset of another conversion: {'; '.join(found[:5])}. Delete it to fit the "
@@ -134,10 +165,16 @@ def _fit_into(
     base = round_base(meta_learn(training, config, report=log, snapshots=learning), config.base_dtype)
     ready = tune(base, training, config, report=log, snapshots=tuning)
     reference |= compare_precision(base, ready, training, config)
-    contents = describe(source, base, ready, config, reference)
+    write_shards(store, describe(source, base, ready, config, reference), source, ready, fit_batch_size, log)
+
+
+def write_shards(
+    store: Objects, contents: Contents, source: Source, ready: ReadyFit, fit_batch_size: int | None, log: Report
+) -> None:
+    """Fit what is missing of a store of exact modulations, and complete it."""
     with StoreWriter.resume_or_create(store, contents) as writer, one_behind(writer.write) as write:
         if missing := writer.missing_shards():
-            for fitted in fit_shards(source, ready, missing, config, fit_batch_size, log):
+            for fitted in fit_shards(source, ready, missing, contents.config, fit_batch_size, log):
                 write(*fitted)
         check_unchanged(source)
 
@@ -175,7 +212,7 @@ def _check_storable(source: Source, config: ConvertConfig) -> None:
     shapes |= dict.fromkeys((RATES, MOMENTA), (config.fit.num_steps, network.cell_size))
     base = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     try:
-        rehearse(_contents(source, config, base, {}))
+        rehearse(contents_of(source, config, base, {}))
     except ConfigError:  # of the conversion, and not of the archive
         raise
     except (ValueError, TypeError, OSError) as error:  # all of ours but those of learning, and of what lies under them
@@ -194,12 +231,13 @@ def describe(source: Source, base: Base, ready: ReadyFit, config: ConvertConfig,
     weights = {name: np.asarray(array, config.base_dtype) for name, array in to_weights(base.learnable.base).items()}
     weights |= {RATES: np.asarray(steps.rates), MOMENTA: np.asarray(steps.momenta)}
     decided = dataclasses.replace(config, outer=outer, fit=ready.config)
-    return _contents(source, decided, weights, reference)
+    return contents_of(source, decided, weights, reference)
 
 
-def _contents(
+def contents_of(
     source: Source, config: ConvertConfig, base: dict[str, np.ndarray], reference: dict[str, Any]
 ) -> Contents:
+    """What a store of exact modulations of a source holds."""
     return Contents(
         domain=source.domain,
         features=source.features,

@@ -1,12 +1,14 @@
-"""The fit of missing shards, and the cost of reduced precision."""
+"""The fit of a finished base, of missing shards with it, and the cost of reduced precision."""
 
 import dataclasses
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from functa_store.config import (
     ConvertConfig,
@@ -14,20 +16,25 @@ from functa_store.config import (
 )
 from functa_store.learn.fit import (
     Fit,
+    Sampled,
     choose_batch_size,
     fit_batches,
     in_batches,
     join,
     mean_psnr,
 )
+from functa_store.learn.inner_loop import Steps
+from functa_store.learn.observer import Observer
 from functa_store.learn.outer_loop import Base
 from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import ReadyFit
 from functa_store.metrics import psnr
+from functa_store.nets.siren import network_of
 from functa_store.progress import Fitted, Report, silent
 from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 from functa_store.store.format.layout import Shard, choose_layout
+from functa_store.store.format.side_arrays import MOMENTA, RATES
 
 
 def compare_precision(base: Base, ready: ReadyFit, training: TrainingSet, config: ConvertConfig) -> dict[str, Any]:
@@ -63,6 +70,34 @@ def check_batch(fit_batch_size: int | None) -> None:
         whole("fit_batch_size", fit_batch_size, 1)
 
 
+def ready_fit(
+    config: ConvertConfig, base: Mapping[str, np.ndarray], source: Sampled, observer: Observer | None = None
+) -> ReadyFit:
+    """The fit of a conversion as it was, from what a store keeps.
+
+    Args:
+        config: The conversion.
+        base: Its base and tuned steps by name.
+        source: Where the examples are sampled, and what their raw values mean.
+        observer: How examples are looked at, and then by a stride that suits it; None means as their domain has it, by
+            the stride of the conversion.
+    """
+    if observer is not None:
+        config = dataclasses.replace(config, fit=dataclasses.replace(config.fit, stride=None))
+    weights = {name: np.asarray(array, np.float32) for name, array in base.items()}
+    graph, state = nnx.split(network_of(config.network, source.domain, source.features.num_channels, weights))
+    fit = Fit(graph, config, source, observer)
+    rates = weights[RATES]
+    momenta = weights.get(MOMENTA, np.zeros_like(rates))  # format version 1 had none
+    return ReadyFit(fit, fit.prepare(state, Steps(jnp.asarray(rates), jnp.asarray(momenta))), config.fit)
+
+
+def largest_shard(num_examples: int, config: ConvertConfig) -> int:
+    """Examples of the largest shard of exact modulations, which bounds the batches of a fit."""
+    layout = choose_layout(num_examples, 4 * config.network.modulation_size, config.rows_per_shard)
+    return min(layout.rows_per_shard, num_examples)
+
+
 def fit_shards(
     source: Source,
     ready: ReadyFit,
@@ -78,8 +113,7 @@ def fit_shards(
         (examples, columns), None if the source has none.
     """
     left, num_examples = sum(map(len, shards)), len(source.ids)
-    layout = choose_layout(num_examples, 4 * config.network.modulation_size, config.rows_per_shard)
-    most = max(map(len, layout.shards(num_examples)))
+    most = largest_shard(num_examples, config)
     feed = BatchReader(source, cache_bytes=0)  # reads every example once
     batch_size = choose_batch_size(ready.fit, ready.shared, feed, fit_batch_size, most)
     # No batch holds examples of two shards: whichever are missing, an example meets the same ones.

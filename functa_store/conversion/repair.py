@@ -5,22 +5,19 @@ import json
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from functa_store.config import differences, from_dict, to_dict
 from functa_store.conversion.agreement import check_same_archive
-from functa_store.conversion.fit_shards import check_batch, fit_shards
+from functa_store.conversion.fit_shards import check_batch, fit_shards, ready_fit
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.learn.devices import use_all_cores
-from functa_store.learn.fit import Fit
-from functa_store.learn.inner_loop import Steps, reconstruction_error
+from functa_store.learn.inner_loop import reconstruction_error
 from functa_store.learn.observer import num_step_rows
 from functa_store.learn.observers import observer_of
 from functa_store.learn.tiling import tile_rows
-from functa_store.learn.tuning import ReadyFit
 from functa_store.nets.siren import network_of
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.augmentation import augmentations_of
@@ -29,7 +26,6 @@ from functa_store.sources.source import Source, check_source, check_unchanged
 from functa_store.sources.splits import evenly_to_both_ends
 from functa_store.store.format.quantization import Rounding
 from functa_store.store.format.receipts import MOST_RECEIPT_BYTES, Receipt, Receipts
-from functa_store.store.format.side_arrays import MOMENTA, RATES
 from functa_store.store.format.spec import ROOT, Contents, identity
 from functa_store.store.reading.array_reader import SmallArrays
 from functa_store.store.reading.reader import Inventory, take_inventory
@@ -175,7 +171,7 @@ def _fit_missing(
     """Finish a store whose damaged shards are missing."""
     with StoreWriter.resume_or_create(store, contents) as writer:
         if missing := writer.missing_shards():
-            ready = _ready(contents, source)
+            ready = ready_fit(contents.config, contents.base, source)
             for fitted in fit_shards(source, ready, missing, contents.config, fit_batch_size, report):
                 writer.write(*fitted)
         check_unchanged(source)
@@ -252,14 +248,3 @@ def _forget(store: Objects, there: Inventory, contents: Contents, damaged: set[s
     receipts = Receipts(store, there.spec.fingerprint)
     tables = there.spec.tables(contents.rounding).values()
     receipts.forget([s for s in there.shards if not damaged.isdisjoint(table.key(s) for table in tables)])
-
-
-def _ready(contents: Contents, source: Source) -> ReadyFit:
-    """The fit as it was, from what the store keeps."""
-    config, base = contents.config, {name: np.asarray(array, np.float32) for name, array in contents.base.items()}
-    graph, state = nnx.split(network_of(config.network, source.domain, source.features.num_channels, base))
-    fit = Fit(graph, config, source)
-    rates = base[RATES]
-    momenta = base.get(MOMENTA, np.zeros_like(rates))  # format version 1 had none
-    steps = Steps(jnp.asarray(rates), jnp.asarray(momenta))
-    return ReadyFit(fit, fit.prepare(state, steps), config.fit)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Shaped
+from jaxtyping import ArrayLike, Float, Float32, Shaped
 
 from functa_store.config import ConvertConfig
 from functa_store.decode.descriptions import functaset_html, summary
@@ -26,6 +26,7 @@ from functa_store.support.memory import available_bytes, gibibytes
 from functa_store.support.threads import check_jax
 
 if TYPE_CHECKING:
+    from functa_store.conversion.encoder import Encoded, Encoder
     from functa_store.decode.tiled_decoder import Decoder, TiledDecoder
 
 
@@ -229,6 +230,7 @@ class Functaset(Stored):
         self.cache = GridCache(cache_bytes)
         self._lock = threading.Lock()
         self._tiled: TiledDecoder | None = None
+        self._encoder: Encoder | None = None
 
     def __getitem__(self, index: int) -> "Example":
         """One example.
@@ -373,6 +375,50 @@ class Functaset(Stored):
         return self._decode(
             len(vectors), lambda: (keys_of(vectors), vectors.__getitem__), resolution, region, coords, clip
         )
+
+    def encode(
+        self,
+        values: ArrayLike,
+        *,
+        mask: ArrayLike | None = None,
+        coords: GridPoints | Coords | None = None,
+        poses: ArrayLike | None = None,
+        focal: float | int | None = None,
+    ) -> "Encoded":
+        """Modulations of new examples, fitted with this functaset's base and tuned steps; nothing is written.
+
+        Whole examples at the archive's resolution get the modulations that a conversion would give them, bit for bit
+        on the same kind of machine. What was seen of an example may be less: values that are not a number, or where
+        the mask is False, are not looked at; an array of another resolution is one of values at the points of its own
+        grid, and `coords` are points of the caller's. The first call compiles, and the first one for each power of two
+        of points.
+
+        Args:
+            values: Shape (examples, *resolution, channels), or one example without the first axis: values as `decode`
+                gives them, or bytes (uint8) where the archive's are, as those of pictures. With `coords` of shape
+                (examples, points, channels). Of scenes, views of shape (examples, views, height, width, 3) with poses,
+                or rays and colours as converters hand them out, (examples, views, height, width, 9).
+            mask: True where a value was seen: one for all examples or one each, for each point or each value.
+            coords: Points at which the values were seen, one row each, or a grid of the caller's own.
+            poses: Camera to world of each view, (views, 4, 4) for all scenes or (scenes, views, 4, 4) one by one, of
+                OpenCV's convention; see `other_convention`.
+            focal: Focal length of these cameras in pixels.
+
+        Returns:
+            Modulations, and the errors of their fits over what was seen; see `Encoded`.
+
+        Raises:
+            ConfigError: If the shape is not that of examples of this functaset, values are far from the range of its
+                data or infinite, an argument is of another kind of examples, or in a process that was forked when JAX
+                had begun.
+            GridError: If points or poses do not fit the domain.
+        """
+        from functa_store.conversion.encoder import Encoder  # imports JAX
+
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = Encoder(self)
+        return self._encoder(values, mask=mask, coords=coords, poses=poses, focal=focal)
 
     def decode_scattered(
         self, index: Index, coords: Coords, *, clip: bool = True

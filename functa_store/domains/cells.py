@@ -70,6 +70,11 @@ class Cells:
         """Weights of the observed points in the error: None, all count the same."""
         return None
 
+    def weights_at(self, positions: Float[np.ndarray, "*points axes"]) -> Float[np.ndarray, "*points"] | None:
+        """What points count beside each other: None, all count the same."""
+        del positions
+        return None
+
     @property
     def has_colours(self) -> bool:
         """Whether one, three or four channels of equal ranges are the greys or colours of one picture."""

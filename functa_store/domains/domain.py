@@ -90,6 +90,10 @@ class Domain(Protocol):
         """Weight of each observed point in the error, 1 on average; None if all count the same."""
         ...
 
+    def weights_at(self, positions: Float[np.ndarray, "*points axes"]) -> Float[np.ndarray, "*points"] | None:
+        """What points that stand for equal steps along the axes count beside each other; None if all count the same."""
+        ...
+
     @property
     def masked(self) -> bool:
         """Whether there are positions without a value."""

@@ -217,6 +217,10 @@ class SphereGrid:
         area = np.outer(bands, np.abs(np.diff(self._edges[1]))).ravel()
         return area / area.mean()
 
+    def weights_at(self, positions: Float[np.ndarray, "*points axes"]) -> Float[np.ndarray, "*points"] | None:
+        """What points of a grid count beside each other: the cosine of the latitude, or all the same (None)."""
+        return np.cos(np.radians(positions[..., 0])) if self.area_weighting else None
+
     def resolve(self, resolution: int | Sequence[int] | None = None, region: Region | None = None) -> tuple[int, ...]:
         """Number of points per axis that a resolution means; see `axis_coords`.
 

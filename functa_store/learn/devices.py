@@ -250,6 +250,28 @@ def each(
     return (kept if microbatch_size == 1 else jax.tree.map(lambda one: one.reshape(size, *one.shape[2:]), kept)), total
 
 
+def first_ones(function: Callable[..., Any], shared: Any, batch: tuple[jax.Array, ...], count: jax.Array) -> Any:
+    """Apply a function to the first examples of a batch on one device, one after the other, and leave zeros for others.
+
+    Args:
+        function: (shared, *example) -> kept, for one example, without a batch axis.
+        shared: What all examples share.
+        batch: Arrays with the examples' axis first.
+        count: How many, known when the program runs: the same program, and so the same bits, for any number.
+
+    Returns:
+        What the function keeps, examples' axis first.
+    """
+
+    def one(i: jax.Array, kept: Any) -> Any:
+        found = function(shared, *(array[i] for array in batch))
+        return jax.tree.map(lambda everything, part: everything.at[i].set(part), kept, found)
+
+    shapes = jax.eval_shape(function, shared, *(array[0] for array in batch))
+    nothing = jax.tree.map(lambda s: jnp.zeros((len(batch[0]), *s.shape), s.dtype), shapes)
+    return jax.lax.fori_loop(0, count, one, nothing)
+
+
 def num_devices(batch_size: int) -> int:
     """Local devices that share a batch equally: the most that divide it."""
     return max(n for n in range(1, jax.local_device_count() + 1) if batch_size % n == 0)

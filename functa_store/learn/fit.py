@@ -10,13 +10,13 @@ import dataclasses
 import functools
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Float32, Num
+from jaxtyping import Array, Bool, Float, Float32, Num
 
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.domains.domain import Domain, network_inputs
@@ -25,6 +25,7 @@ from functa_store.learn.devices import (
     FIT_BATCH,
     copies,
     each,
+    first_ones,
     fit_batch_size,
     on_devices,
     one_at_a_time,
@@ -130,7 +131,9 @@ class FitPlan:
         return self.observer.uneven or self.config.weight_of_ones != 1
 
 
-def plan_fit(config: ConvertConfig, domain: Domain, features: FeatureSpec, *, num_copies: int) -> FitPlan:
+def plan_fit(
+    config: ConvertConfig, domain: Domain, features: FeatureSpec, *, num_copies: int, observer: Observer | None = None
+) -> FitPlan:
     """Decide what the fits of a conversion look at.
 
     Args:
@@ -138,9 +141,10 @@ def plan_fit(config: ConvertConfig, domain: Domain, features: FeatureSpec, *, nu
         domain: Where its examples are sampled.
         features: What their raw values mean.
         num_copies: Of what examples share, in one memory; see `devices.copies`.
+        observer: How examples are looked at; None means as their domain has it.
     """
     network, num_channels = config.network, features.num_channels
-    observer, size = observer_of(domain, features, network), network.modulation_size
+    observer, size = observer or observer_of(domain, features, network), network.modulation_size
     num_rows, on_grid = num_step_rows(observer), observer.grid is not None
     stride = config.fit.stride or choose_stride(observer.step_shape, num_channels, size)
     steps = dataclasses.replace(config.fit, stride=stride, tile_points=tile_points(config.fit.tile_points))
@@ -173,36 +177,59 @@ def plan_fit(config: ConvertConfig, domain: Domain, features: FeatureSpec, *, nu
     )
 
 
+@runtime_checkable
+class Sampled(Protocol):
+    """Examples as far as a fit has to know them; a source is such a one."""
+
+    @property
+    def domain(self) -> Domain:
+        """Where they are sampled."""
+        ...
+
+    @property
+    def features(self) -> FeatureSpec:
+        """What their raw values mean."""
+        ...
+
+
 class Fit:
     """The compiled fit of a batch.
 
     Args:
         graph: Structure of the base network.
         config: The conversion.
-        source: Where the examples are sampled, and what their raw values mean.
+        source: Where the examples are sampled, and what their raw values mean: a source, or whatever has both.
+        observer: How examples are looked at; None means as their domain has it.
 
     Attributes:
         plan: What is compiled.
     """
 
-    def __init__(self, graph: nnx.GraphDef, config: ConvertConfig, source: Source) -> None:
-        self.plan = plan_fit(config, source.domain, source.features, num_copies=copies())
+    def __init__(
+        self, graph: nnx.GraphDef, config: ConvertConfig, source: Sampled, observer: Observer | None = None
+    ) -> None:
+        self.plan = plan_fit(config, source.domain, source.features, num_copies=copies(), observer=observer)
         self._graph = graph
         self._prepare = jax.jit(self._share)
-        self._fit = jax.jit(lambda shared, raw: over_devices(self._fit_part, shared, (raw,))[0])
+        self._fit = jax.jit(lambda shared, *batch: over_devices(self._fit_part, shared, batch)[0])
 
     def prepare(self, base: nnx.State, steps: Steps) -> Shared:
         """Compute what all examples share; once per base network."""
         return on_devices(self._prepare(jax.device_get(base), jax.device_get(steps)), jax.local_device_count())
 
     def __call__(
-        self, shared: Shared, raw: Num[Array | np.ndarray, "examples rows raw"]
+        self,
+        shared: Shared,
+        raw: Num[Array | np.ndarray, "examples rows raw"],
+        wanted: Bool[np.ndarray, " examples"] | None = None,
     ) -> tuple[Float32[Array, "examples modulation"], Float32[Array, " examples"], Float32[Array, "examples columns"]]:
         """Fit a batch.
 
         Args:
             shared: From `prepare`.
             raw: A source's values, as many examples on each device.
+            wanted: Which examples are fitted, of those on a device the first ones; None for all. On a CPU the others
+                cost no steps, and what is returned of them means nothing.
 
         Returns:
             Modulations, mean squared errors over all that was fitted in the squared unit of the features, and the
@@ -215,7 +242,7 @@ class Fit:
             raise ConfigError(
                 f"a fit got {len(raw)} examples, expected a multiple of the {devices} devices; fill it up"
             )
-        return self._fit(shared, raw)
+        return self._fit(shared, raw, np.ones(len(raw), bool) if wanted is None else wanted)
 
     def inputs(self, shared: Shared, raw: Num[Array, "examples rows raw"]) -> tuple[Array, ...]:
         """What `modulate` takes of each example: its raw values, error and gradient of step 0 if it is a product."""
@@ -286,12 +313,15 @@ class Fit:
         views = None if lifted is None else (lifted[plan.phases.points], lifted[plan.whole.points])
         return Shared(base, steps, views, projection)
 
-    def _fit_part(self, shared: Shared, raw: Array) -> tuple[tuple[Array, Array, Array], tuple[()]]:
-        def one(shared: Shared, raw: Array, *first: Array) -> tuple[tuple[Array, Array, Array], tuple[()]]:
+    def _fit_part(self, shared: Shared, raw: Array, wanted: Array) -> tuple[tuple[Array, Array, Array], tuple[()]]:
+        def one(shared: Shared, raw: Array, *first: Array) -> tuple[Array, Array, Array]:
             modulation = self.modulate(shared, raw, *first)
-            return (modulation, *self._score(shared, raw, modulation)), ()
+            return (modulation, *self._score(shared, raw, modulation))
 
-        return each(one, shared, self.inputs(shared, raw), 1 if one_at_a_time() else len(raw))
+        inputs = self.inputs(shared, raw)
+        if one_at_a_time():
+            return first_ones(one, shared, inputs, jnp.sum(wanted)), ()
+        return each(lambda *example: (one(*example), ()), shared, inputs, len(raw))
 
     def _minimised(self, raw: Array, view: Tiles, lifted: Array | None) -> Target:
         """What the steps see of an example; what is kept of its error and metrics, `_score` sees."""

@@ -139,8 +139,12 @@ def check_rejects(name: str, kind: str, rejects: Sequence[Reject], total: int, m
         )
 
 
-def check_source(source: Source) -> None:
+def check_source(source: Source, *, to_learn: bool = True) -> None:
     """Check what every conversion relies on.
+
+    Args:
+        source: The examples.
+        to_learn: Whether a base is learned from it, which needs a split "train".
 
     Raises:
         ArchiveError: If it is no source, ids repeat, lengths or shapes differ, a label or the provenance cannot be
@@ -177,7 +181,7 @@ def check_source(source: Source) -> None:
     unknown = set(np.unique(source.split)) - set(SPLITS)
     if unknown:
         raise ArchiveError(f"{name}: unknown splits {sorted(unknown)}, expected some of {SPLITS}")
-    if "train" not in np.asarray(source.split):
+    if to_learn and "train" not in np.asarray(source.split):
         raise ArchiveError(
             f"{name}: none of {n} examples is in the split 'train', so there is nothing to learn from; "
             "take more examples, or another split"
