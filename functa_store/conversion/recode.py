@@ -131,7 +131,9 @@ def write_recoded(reader: StoreReader, store: Objects, modulation_dtype: Modulat
         for shard in writer.missing_shards():
             rows = slice(shard.start, shard.stop)
             metrics = None if reader.metrics_table is None else reader.metrics_table[rows]
-            writer.write(shard, reader.modulations[rows], reader.mse[rows], metrics)
+            if np.isnan(mse := reader.mse[rows]).all():  # derived, not fitted: its errors are unknown
+                mse = metrics = None
+            writer.write(shard, reader.modulations[rows], mse, metrics)
 
 
 def measure_loss(reader: StoreReader, rounding: Rounding) -> RoundingLoss | None:
@@ -142,13 +144,15 @@ def measure_loss(reader: StoreReader, rounding: Rounding) -> RoundingLoss | None
     from other places than their cameras', so that theirs is an estimate.
 
     Returns:
-        The loss, added to what the functaset had lost before; None if nothing was ever rounded.
+        The loss, added to what the functaset had lost before; None if nothing was ever rounded, or no error is known.
     """
     before = reader.spec.rounding_loss
     if rounding.dtype == "float32":
         return before
     look, weights = compared(reader, MEASURED_POINTS)
     chosen = evenly_to_both_ends(reader.num_examples, MEASURED)
+    if np.isnan(reader.mse[chosen]).any():  # of a derived functaset, whose modulations were fitted to nothing
+        return before
     difference = np.zeros(len(chosen))
     for i, example in enumerate(chosen):
         exact = reader.modulations[example : example + 1]

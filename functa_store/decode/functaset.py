@@ -420,6 +420,49 @@ class Functaset(Stored):
                 self._encoder = Encoder(self)
         return self._encoder(values, mask=mask, coords=coords, poses=poses, focal=focal)
 
+    def derive(
+        self,
+        path: Location,
+        modulations: Float[np.ndarray, "..."],
+        *,
+        ids: Sequence[str] | None = None,
+        labels: Mapping[str, Any] | None = None,
+        split: str | Sequence[str] | np.ndarray = "train",
+        parents: "Sequence[Functaset | Location]" = (),
+        normalization: Inverse | None = None,
+        storage: StorageOptions = NO_OPTIONS,
+    ) -> None:
+        """Write a complete functaset of the same base from modulations that were generated or edited.
+
+        Its errors are unknown: `mse` and `psnr` are not numbers. The provenance says "derived", and names this
+        functaset and other parents by their fingerprints. Modulations are stored in float32. Interrupted at any moment,
+        the same call goes on where it stopped.
+
+        Args:
+            path: The new store, a path or URL ending in `.functa`.
+            modulations: Shape (examples, *shape of a modulation), at least one; see `decode_modulations`.
+            ids: Unique names of the examples; None counts from "0".
+            labels: By name a `Label`, or a number or text per example.
+            split: "train", "validation" or "test" for all examples, or one each.
+            parents: Other functasets that the modulations were made of.
+            normalization: See `decode_modulations`.
+            storage: How to reach the new store, and parents.
+
+        Raises:
+            ConfigError: If the modulations are no finite numbers of the base's shape, ids repeat, something is not one
+                per example, or the path does not end in `.functa`.
+            ArchiveError: If a label is neither numbers nor text.
+            StoreExistsError: If the path holds something already, or another process is writing it.
+            StoreMismatchError: If another store was left unfinished there.
+            StorageError: If a place cannot be reached or written.
+        """
+        from functa_store.conversion.derive import derive
+
+        derive(
+            self, path, modulations,
+            ids=ids, labels=labels, split=split, parents=parents, normalization=normalization, storage=storage,
+        )  # fmt: skip
+
     def decode_scattered(
         self, index: Index, coords: Coords, *, clip: bool = True
     ) -> Float32[np.ndarray, "points channels"]:

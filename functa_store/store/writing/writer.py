@@ -149,14 +149,17 @@ class StoreWriter:
         """The shards that are still to be written, in order."""
         return [shard for shard in self._shards if shard.index not in self._done]
 
-    def write(self, shard: Shard, modulations: ArrayLike, mse: ArrayLike, metrics: ArrayLike | None = None) -> None:
+    def write(
+        self, shard: Shard, modulations: ArrayLike, mse: ArrayLike | None, metrics: ArrayLike | None = None
+    ) -> None:
         """Write one shard atomically, then its receipt. Different shards may be written from threads.
 
         Args:
             shard: One of `missing_shards`.
             modulations: Shape (len(shard), *shape of a modulation), see `NetworkConfig.modulation_shape`; rounded as
                 the store's contents say.
-            mse: Mean squared error of each fit, shape (len(shard),), stored as float32.
+            mse: Mean squared error of each fit, shape (len(shard),), stored as float32. None if errors are unknown,
+                since modulations were not fitted to anything: they are stored as not a number, and so are all metrics.
             metrics: Its metrics, shape (len(shard), columns), in the order of the columns of the store's features,
                 stored as float32; not a number where an example has none. None if the features have no metrics.
 
@@ -166,13 +169,22 @@ class StoreWriter:
             StoreMismatchError: If the shard was written before with other values, or is by another process meanwhile.
             StorageError: If it cannot be written.
         """
-        given = {"modulations": modulations, "mse": mse} | ({} if metrics is None else {"metrics": metrics})
+        unknown = {
+            name: np.full((len(shard), *table.row_shape), np.nan)
+            for name, table in self._tables.items()
+            if mse is None and name != "modulations"
+        }
+        known = {} if mse is None else {"mse": mse}
+        given = {"modulations": modulations} | known | ({} if metrics is None else {"metrics": metrics}) | unknown
         if given.keys() != self._tables.keys():
             raise StoreFormatError(
                 f"{self._store.name}: shard {shard.index} got {list(given)}, expected {list(self._tables)}, since the "
                 f"metrics of its features are {self._contents.features.metrics}."
             )
-        checked = {name: self._check(shard, name, np.asarray(values, np.float32)) for name, values in given.items()}
+        checked = {
+            name: self._check(shard, name, np.asarray(values, np.float32), may_be_unknown=name in unknown)
+            for name, values in given.items()
+        }
         stored = {**checked, "modulations": self._contents.rounding.to_stored(checked["modulations"])}
         files = {self._tables[name].key(shard): self._tables[name].encode(rows) for name, rows in stored.items()}
         records = {key: record(*parts) for key, parts in files.items()}
@@ -193,13 +205,13 @@ class StoreWriter:
         keys = (table.key(shard) for shard in missing for table in self._tables.values())
         self._store.delete([key for key in keys if key in there])
 
-    def _check(self, shard: Shard, name: str, rows: np.ndarray) -> np.ndarray:
+    def _check(self, shard: Shard, name: str, rows: np.ndarray, *, may_be_unknown: bool) -> np.ndarray:
         where, expected = f"{self._store.name}/{name}", (len(shard), *self._tables[name].row_shape)
         if rows.shape != expected:
             raise StoreFormatError(
                 f"{where}: shard {shard.index} got values of shape {rows.shape}, expected {expected}."
             )
-        wrong = np.isinf(rows) if name == "metrics" else ~np.isfinite(rows)
+        wrong = np.isinf(rows) if may_be_unknown or name == "metrics" else ~np.isfinite(rows)
         if wrong.any():
             row = int(np.argwhere(wrong)[0, 0])
             raise LearningError(
