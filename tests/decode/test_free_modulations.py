@@ -22,16 +22,16 @@ def _fs(tmp_path_factory) -> Functaset:
     return functa_store.open(path)
 
 
-WHERE = [
-    {},
-    {"resolution": 5, "clip": False},
-    {"resolution": (40, 30), "region": ((0.25, 0.75), (0.0, 0.5))},
-    {"coords": [[0.1, 0.2], [0.5, 0.5]]},
-    {"coords": GridPoints([np.array([0.9, 0.1]), np.array([0.3, 0.4, 0.5])]), "clip": False},
-]
+WHERE = {
+    "as it was": {},
+    "resolution": {"resolution": 5, "clip": False},
+    "region": {"resolution": (40, 30), "region": ((0.25, 0.75), (0.0, 0.5))},
+    "points": {"coords": [[0.1, 0.2], [0.5, 0.5]]},
+    "a grid": {"coords": GridPoints([np.array([0.9, 0.1]), np.array([0.3, 0.4, 0.5])]), "clip": False},
+}
 
 
-@pytest.mark.parametrize("where", WHERE, ids=str)
+@pytest.mark.parametrize("where", WHERE.values(), ids=WHERE)
 def test_modulations_of_a_store_decode_as_their_examples(fs, where):
     free = fs.modulations[:]
     np.testing.assert_array_equal(fs.decode_modulations(free, **where), fs.decode(slice(None), **where))
