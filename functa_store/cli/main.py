@@ -33,6 +33,7 @@ UNFORESEEN, FAILED = 1, 2
 COMMANDS = {
     "convert": "convert an archive to a functaset",
     "encode": "fit the examples of another archive with the base of a functaset",
+    "derive": "make a functaset of generated or edited modulations in a file",
     "presets": "list presets, show one, or write one to a file for editing",
     "info": "describe a functaset: size, quality, what was rejected",
     "decode": "decode examples to pictures, arrays, meshes, sound or film",

@@ -1,12 +1,14 @@
 """Generated and edited modulations become a functaset of the same base."""
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import functa_store
-from functa_store.cli import info
+from functa_store.cli import info, main
 from functa_store.cli.arguments import reopen_archive
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, StoreExistsError, StoreMismatchError
@@ -106,3 +108,40 @@ def test_what_cannot_be_a_functaset_is_refused_before_anything_is_written(fs, tm
     with pytest.raises(ConfigError, match=words):
         fs.derive(tmp_path / "out.functa", rows, **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_takes_modulations_ids_splits_and_labels_from_a_file(fs, tmp_path, capsys):
+    rows, out = fs.modulations[:4] + 1, tmp_path / "out.functa"
+    named = {"id": np.array(["a", "b", "c", "d"]), "split": np.array(["train", "test"] * 2), "kind": np.arange(4)}
+    np.savez(tmp_path / "in.npz", modulations=Normalization.of_all(fs).apply(rows), **named)
+    assert main.main(["derive", str(fs.store.path), str(tmp_path / "in.npz"), str(out), "--normalized", "--json"]) == 0
+    made = functa_store.open(out)
+    np.testing.assert_allclose(made.modulations[:], rows, atol=1e-5)
+    assert made.ids[:].tolist() == ["a", "b", "c", "d"]
+    assert made.split[:].tolist() == ["train", "test"] * 2
+    np.testing.assert_array_equal(made.labels["kind"][:], np.arange(4))
+    assert json.loads(capsys.readouterr().out)["examples"] == 4
+
+
+def test_the_command_takes_rows_of_an_array(fs, tmp_path):
+    np.save(tmp_path / "in.npy", fs.modulations[:3])
+    assert main.main(["derive", str(fs.store.path), str(tmp_path / "in.npy"), str(tmp_path / "out.functa")]) == 0
+    np.testing.assert_array_equal(functa_store.open(tmp_path / "out.functa").modulations[:], fs.modulations[:3])
+
+
+def test_the_command_says_what_is_wrong_with_a_file(fs, tmp_path, capsys):
+    np.savez(tmp_path / "other.npz", latents=np.zeros((2, 4)))
+    np.savez(tmp_path / "single.npz", modulations=np.zeros((2, 4)), split="test")
+    (tmp_path / "text.npy").write_text("no array")
+    np.save(tmp_path / "objects.npy", np.array([{}, None], dtype=object), allow_pickle=True)
+    wrong = {
+        "other.npz": r"\['latents'\], expected one called 'modulations'",
+        "single.npz": "'split' is a single value",
+        "text.npy": "cannot be read",
+        "objects.npy": "cannot be read",
+        "none.npy": "No such file",
+    }
+    for name, words in wrong.items():
+        assert main.main(["derive", str(fs.store.path), str(tmp_path / name), str(tmp_path / "out.functa")]) == 2
+        assert re.search(words, capsys.readouterr().err.replace("\n", " ")), name
+    assert not (tmp_path / "out.functa").exists()
