@@ -224,11 +224,11 @@ def reopen_archive(archive: str, provenance: Mapping[str, Any], words: Sequence[
         StoreMismatchError: If no installed converter reads such archives.
         ArchiveError: If the archive cannot be read.
     """
-    for key, made in {"imported_from": "imported from", "derived_from": "derived from"}.items():
+    for key, made, again in (("imported_from", "imported", "import"), ("derived_from", "derived", "derive")):
         if (whence := provenance.get(key)) is not None:
             raise StoreMismatchError(
-                f"{archive}: the store was {made} {_brief(whence)} and has no archive; if it is damaged, delete it and "
-                "make it again"
+                f"{archive}: the store was {made} from {_brief(whence)} and has no archive; if it is damaged, delete it "
+                f"and {again} it again"
             )
     survey = SurveyOptions(limit=_limit(provenance.get("limit")), max_rejects=1.0)
     return open_alike(

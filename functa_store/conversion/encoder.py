@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import ArrayLike, Float32, Num
+from jaxtyping import Float32, Num
+from numpy.typing import ArrayLike
 
 from functa_store.config import NetworkConfig
 from functa_store.conversion.fit_shards import largest_shard, ready_fit

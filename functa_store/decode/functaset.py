@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import ArrayLike, Float, Float32, Shaped
+from jaxtyping import Float, Float32, Shaped
+from numpy.typing import ArrayLike
 
 from functa_store.config import ConvertConfig
 from functa_store.decode.descriptions import functaset_html, summary
