@@ -30,7 +30,7 @@ def _base(tmp_path_factory):
     return fitted(tmp_path_factory.mktemp("stores") / "base.functa", source())
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("int8", marks=pytest.mark.slow)])
 def test_the_same_archive_gets_the_same_modulations_and_all_else_of_its_own(base, tmp_path, dtype):
     if dtype != "float32":
         functa_store.recode(base, tmp_path / "base.functa", dtype)
@@ -64,7 +64,7 @@ def test_an_interrupted_encoding_goes_on_to_the_same_bytes(base, tmp_path, monke
     assert files(tmp_path / "twice.functa") == files(tmp_path / "once.functa")
 
 
-@pytest.mark.parametrize("kind", ["latent", "spatial"])
+@pytest.mark.parametrize("kind", ["latent", pytest.param("spatial", marks=pytest.mark.slow)])
 def test_another_resolution_is_observed_at_its_own_points(base, tmp_path, kind):
     if kind != "latent":
         base = fitted(tmp_path / "grids.functa", source(), NETWORKS[kind])
@@ -76,6 +76,7 @@ def test_another_resolution_is_observed_at_its_own_points(base, tmp_path, kind):
     assert out.decode(0).shape == (1, 12, 10, 3)
 
 
+@pytest.mark.slow
 def test_values_of_another_scaling_are_taken_over_in_their_unit(tmp_path):
     kelvin = 250 + 50 * np.random.default_rng(0).random((6, 12, 1))
     options = {"channels": ["t"], "units": ["K"]}
@@ -129,6 +130,7 @@ def test_the_command_encodes_what_the_conversion_fitted(tmp_path, capsys):
     assert "name another by --kind" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_base_in_float16_encodes_with_what_is_stored(tmp_path):
     half = fitted(tmp_path / "half.functa", source(), base_dtype="float16")
     functa_store.encode(source(), half, tmp_path / "out.functa")

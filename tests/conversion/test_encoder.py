@@ -19,6 +19,8 @@ COUNT = 11
 PICTURES = blends(COUNT)
 SPEC = FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255)
 
+KINDS = [pytest.param(kind, marks=() if kind == "latent" else pytest.mark.slow) for kind in NETWORKS]
+
 
 @pytest.fixture(scope="module", name="stores")
 def _stores(tmp_path_factory):
@@ -34,7 +36,7 @@ def _stores(tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_pictures_get_the_modulations_of_their_conversion_bit_for_bit(stores, kind):
     functaset = stores(kind)
     found = functaset.encode(PICTURES)
@@ -59,6 +61,7 @@ def test_values_as_they_are_decoded_are_those_of_bytes(stores):
     np.testing.assert_allclose(found, functaset.modulations[:], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_values_of_scaled_arrays_are_encoded_as_they_were_converted(tmp_path):
     kelvin = 250 + 50 * np.random.default_rng(0).random((6, 12, 2)).astype(np.float32)
     functaset = fitted(tmp_path / "k.functa", ArraySource(kelvin, channels=("t", "u"), units=("K", "m")))
@@ -68,7 +71,7 @@ def test_values_of_scaled_arrays_are_encoded_as_they_were_converted(tmp_path):
     assert 0 < found.metrics["rmse_t"][0] < 50
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_all_points_by_themselves_say_what_the_array_says(stores, kind):
     """The steps see all points, where a conversion's see strides: the fits differ, but not in quality."""
     functaset = stores(kind)
@@ -90,7 +93,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_parts_say_nearly_as_much_as_wholes_and_are_all_that_is_looked_at(stores, kind, part):
     functaset, options = stores(kind), PARTS[part]
     if part == "low resolution":
@@ -115,6 +118,7 @@ def test_parts_say_nearly_as_much_as_wholes_and_are_all_that_is_looked_at(stores
         np.testing.assert_allclose(found.mse, (squares / numbers).mean(axis=(1, 2)), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_cells_of_which_nothing_was_seen_stay_as_they_start(tmp_path):
     network = dataclasses.replace(NETWORKS["spatial"], map_kernel=1)
     functaset = fitted(tmp_path / "grid.functa", ArraySource(PICTURES, features=SPEC), network)
@@ -137,6 +141,7 @@ def test_where_nothing_was_seen_the_error_is_unknown(stores):
     np.testing.assert_array_equal(found.modulations[1], np.zeros(6))
 
 
+@pytest.mark.slow
 def test_missing_values_of_an_archive_that_has_some_are_its_own(tmp_path):
     values = np.random.default_rng(0).random((6, 12, 10, 1)).astype(np.float32)
     values[:, :3, :4] = np.nan
@@ -148,6 +153,7 @@ def test_missing_values_of_an_archive_that_has_some_are_its_own(tmp_path):
     np.testing.assert_array_equal(filled.modulations, functaset.modulations[:])
 
 
+@pytest.mark.slow
 def test_points_on_a_grid_of_ones_own(stores):
     functaset = stores("latent")
     uneven = GridPoints([np.array([0.1, 0.3, 0.9]), np.array([0.2, 0.8])])
@@ -166,6 +172,7 @@ def sphere(tmp_path):
     return fitted(tmp_path / "s.functa", ArraySource(values, domain=domain, features=features)), values
 
 
+@pytest.mark.slow
 def test_points_of_a_grid_on_the_globe_count_by_their_area(tmp_path):
     functaset, values = sphere(tmp_path)
     np.testing.assert_array_equal(functaset.encode(values).modulations, functaset.modulations[:])
@@ -197,6 +204,7 @@ class Scenes:
         return np.concatenate([np.stack(rays), self.colours[index]], axis=-1).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_views_of_scenes_are_encoded_with_their_cameras(tmp_path):
     scenes = Scenes()
     network = dataclasses.replace(NETWORKS["latent"], head="radiance")
@@ -242,6 +250,7 @@ def test_what_is_no_example_is_refused(stores, unchecked, values, options, kind,
         stores("latent").encode(values, **options)
 
 
+@pytest.mark.slow
 def test_an_older_store_and_one_of_deepmind_encode_what_they_decode():
     for name in ("v1", "v6_spatial"):
         functaset = functa_store.open(Path(__file__).parents[1] / f"golden/{name}.functa")
@@ -251,6 +260,7 @@ def test_an_older_store_and_one_of_deepmind_encode_what_they_decode():
         assert np.isfinite(found.mse).all()
 
 
+@pytest.mark.slow
 def test_sound_of_any_rate_is_encoded(tmp_path):
     domain = CellGrid(axes=("t",), resolution=(64,), lengths=(0.5,), units=("s",))
     t = (np.arange(64) + 0.5) / 64

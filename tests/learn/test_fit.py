@@ -81,8 +81,8 @@ ALL = np.arange(42)
 GRID = ALL.reshape(6, 7)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("tile", [None, 13])
+@pytest.mark.parametrize("network", ["latent", pytest.param("shift", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("tile", [None, pytest.param(13, marks=pytest.mark.slow)])
 def test_modulations_and_errors_are_those_of_the_papers_equations(network, tile):
     Case(NETWORKS[network], dataclasses.replace(PLAIN, tile_points=tile)).assert_fits([ALL] * 3)
 

@@ -42,7 +42,9 @@ class Case:
         self.wide = self.coords.astype(np.float64), self.features.astype(np.float64)
 
 
-@pytest.fixture(params=NETWORKS, name="case")
+@pytest.fixture(
+    params=[pytest.param(name, marks=() if name == "latent" else pytest.mark.slow) for name in NETWORKS], name="case"
+)
 def _case(request):
     return Case(NETWORKS[request.param])
 

@@ -107,7 +107,7 @@ def view(loader, kind):
     return loader.to_jax(prefetch=2)
 
 
-@pytest.mark.parametrize("kind", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("kind", ["numpy", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("torch", "jax"))])
 @given(st.sampled_from(SHUFFLES), st.integers(1, 40), st.integers(0, 60), st.integers(1, 2), st.booleans())
 @settings(max_examples=12)
 def test_what_comes_after_a_restored_state_is_what_would_have_come(

@@ -532,7 +532,16 @@ def kind_of(attack: str) -> str:
     return "v6_spatial" if attack in GRID_ATTACKS else "v6_augmented" if attack in AUGMENTATION_ATTACKS else "v6"
 
 
-@pytest.mark.parametrize("attack", [*ATTACKS, *GRID_ATTACKS, *AUGMENTATION_ATTACKS])
+LONG = "many wrong records", "a shape of many texts"
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        pytest.param(attack, marks=pytest.mark.slow if attack in LONG else ())
+        for attack in (*ATTACKS, *GRID_ATTACKS, *AUGMENTATION_ATTACKS)
+    ],
+)
 def test_an_attack_is_a_clear_error(stores, attack):
     change, words = (ATTACKS | GRID_ATTACKS | AUGMENTATION_ATTACKS)[attack]
     stranger = Stranger(*stores[kind_of(attack)], seed=0)
