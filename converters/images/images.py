@@ -38,6 +38,7 @@ from converters.survey import (
 )
 from functa_store.config import (
     ConvertConfig,
+    FitConfig,
     NetworkConfig,
     OuterLoopConfig,
 )
@@ -255,6 +256,24 @@ IMAGES64_SPATIAL = Preset(
     source={"resolution": 64, "crop": "square"},
 )
 
+# docs/benchmarks/photographs.md has the sweep (`python -m benchmarks.sweep photographs256`). As measured: learning diverges
+# by step 500 and goes on from an earlier state with half the rates. A look shows four cells of each of 16 photographs; the
+# fit's steps see a quarter of the points each, and few updates tune them, since each costs as much as thirty outer steps.
+IMAGES256_SPATIAL = Preset(
+    summary="photographs at 256x256 as 16x16 cells of 23 numbers: about half an hour of learning on 2 CPU cores",
+    config=ConvertConfig(
+        preset="images256-spatial",
+        network=NetworkConfig(
+            width=192, depth=5, w0=20.0, modulation="spatial", modulation_grid=(16, 16), modulation_dim=23
+        ),
+        outer=OuterLoopConfig(
+            num_steps=2400, num_points=1024, learning_rate=5e-4, map_learning_rate=2e-3, num_monitored=16
+        ),
+        fit=FitConfig(num_steps=9, stride=2, tuning_steps=20),
+    ),
+    source={"resolution": 256, "crop": "square"},
+)
+
 # Bauer et al. 2023, "Spatial Functa", section 4 and appendix on CIFAR-10: SIREN of 6 layers of 256, w0 = 10, a grid of
 # 8x8x16 mapped by a 1x1 convolution, looked up at the nearest cell, coordinates local to it, 3 inner steps with learned
 # rates on all points, Adam 3e-5, batches of 128, 2e5 steps.
@@ -271,7 +290,12 @@ CIFAR10_PAPER = Preset(
 )
 
 _FACES = {"celeba64-fast": CELEBA64_FAST, "celeba64-paper": CELEBA64_PAPER}
-_ANY = {"images64-fast": IMAGES64_FAST, "images64-spatial": IMAGES64_SPATIAL, "cifar10-paper": CIFAR10_PAPER}
+_ANY = {
+    "images64-fast": IMAGES64_FAST,
+    "images64-spatial": IMAGES64_SPATIAL,
+    "images256-spatial": IMAGES256_SPATIAL,
+    "cifar10-paper": CIFAR10_PAPER,
+}
 CELEBA_PRESETS = {**_FACES, **_ANY}
 """All presets of images work with each of their converters; the first one is its default."""
 
