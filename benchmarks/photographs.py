@@ -5,7 +5,8 @@
     python -m benchmarks.photographs packages photographs512.zip
 
 Writes a zip of windows in an ImageFolder layout with splits. Of the packages' pictures only photographs are taken
-(CC0, CC BY, CC BY-SA or GPL, by their copyright files); they are scaled to at most 2,560 pixels and cut into windows that do not overlap.
+(CC0, CC BY, CC BY-SA or GPL, by their copyright files); they are scaled to at most 2,560 pixels and cut into windows
+that do not overlap.
 Photographs are held out whole: every sixth of the packages', and all of scikit-image's, from which nothing is learned.
 """
 

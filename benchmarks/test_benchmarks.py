@@ -215,6 +215,7 @@ def test_decode_times_every_request(tiny, tmp_path, monkeypatch):
     assert found["first_calls"][0]["second_seconds"] < found["first_calls"][0]["first_seconds"]
 
 
+@pytest.mark.slow
 def test_sine_compares_every_function(tmp_path, monkeypatch):
     monkeypatch.setattr(sine, "AT_LEAST", 2048)
     found = run(sine, tmp_path / "sine.json", "--elements", "512", "4096")["functions"]

@@ -256,9 +256,9 @@ IMAGES64_SPATIAL = Preset(
     source={"resolution": 64, "crop": "square"},
 )
 
-# docs/benchmarks/photographs.md has the sweep (`python -m benchmarks.sweep photographs256`). As measured: learning diverges
-# by step 500 and goes on from an earlier state with half the rates. A look shows four cells of each of 16 photographs; the
-# fit's steps see a quarter of the points each, and few updates tune them, since each costs as much as thirty outer steps.
+# docs/benchmarks/photographs.md has the sweep (`python -m benchmarks.sweep photographs256`). As measured: learning
+# diverges by step 500 and goes on from an earlier state with half the rates. The fit's steps see a quarter of the
+# points each, and few updates tune them, since each costs as much as thirty outer steps.
 IMAGES256_SPATIAL = Preset(
     summary="photographs at 256x256 as 16x16 cells of 23 numbers: about half an hour of learning on 2 CPU cores",
     config=ConvertConfig(

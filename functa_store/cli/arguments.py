@@ -227,8 +227,8 @@ def reopen_archive(archive: str, provenance: Mapping[str, Any], words: Sequence[
     for key, made, again in (("imported_from", "imported", "import"), ("derived_from", "derived", "derive")):
         if (whence := provenance.get(key)) is not None:
             raise StoreMismatchError(
-                f"{archive}: the store was {made} from {_brief(whence)} and has no archive; if it is damaged, delete it "
-                f"and {again} it again"
+                f"{archive}: the store was {made} from {_brief(whence)} and has no archive; if it is damaged, delete "
+                f"it and {again} it again"
             )
     survey = SurveyOptions(limit=_limit(provenance.get("limit")), max_rejects=1.0)
     return open_alike(

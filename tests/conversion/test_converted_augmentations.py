@@ -41,6 +41,7 @@ def _store(archive, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_functaset_has_a_modulation_of_every_augmentation(archive, store):
     source, fs = open_images(archive, **OPTIONS), functa_store.open(store)
     assert fs.ids[:].tolist() == list(source.ids)
@@ -82,6 +83,7 @@ def test_repair_opens_the_archive_with_its_augmentations(archive, store, tmp_pat
     np.testing.assert_allclose(repaired.modulations[:], functa_store.open(store).modulations[:], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_plan_and_the_command_line_count_them(archive, store, capsys):
     facts = plan(open_images(archive, **OPTIONS), CONFIG)
     assert (facts["examples"], facts["augmentations"]) == ({"test": 2, "train": 6}, 12)

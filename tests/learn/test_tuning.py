@@ -57,6 +57,7 @@ def test_tuned_steps_fit_examples_better_that_they_were_not_tuned_on(base):
     assert np.all(np.asarray(tuned.steps.rates) > 0)
 
 
+@pytest.mark.slow
 def test_without_tuning_the_learned_rates_stay(base):
     config = dataclasses.replace(CONFIG, fit=FitConfig(num_steps=5, tuning_steps=0))
     _, shared, _ = tune(base, TRAINING, config)
@@ -156,6 +157,7 @@ def test_the_test_split_takes_no_part(base):
     assert read <= set(training.train) | set(training.monitored)
 
 
+@pytest.mark.slow
 def test_precision_is_compared_only_where_it_differs(base):
     untuned = dataclasses.replace(CONFIG, fit=FitConfig(num_steps=6, tuning_steps=0))
     assert compare_precision(base, tune(base, TRAINING, untuned), TRAINING, CONFIG) == {}

@@ -177,7 +177,7 @@ def test_every_preset_of_images_works_for_pixels(tmp_path):
     path = write_tar(tmp_path / "cifar.tar.gz", cifar10_binary())
     for name in IMAGES_PRESETS:
         preset = converter.presets[name]
-        side = 32 if name == "cifar10-paper" else 64
+        side = {"cifar10-paper": 32, "images256-spatial": 256}.get(name, 64)
         assert open_cifar(path, **preset.source, limit=2).read(0).shape == (side, side, 3)
     assert open_cifar(path, **converter.presets["pixels-fast"].source, limit=2).read(0).shape == (32, 32, 3)
 
