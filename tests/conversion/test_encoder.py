@@ -71,6 +71,7 @@ def test_values_of_scaled_arrays_are_encoded_as_they_were_converted(tmp_path):
     assert 0 < found.metrics["rmse_t"][0] < 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_points_by_themselves_say_what_the_array_says(stores, kind):
     """The steps see all points, where a conversion's see strides: the fits differ, but not in quality."""

@@ -276,6 +276,7 @@ CONFIG = ConvertConfig(
 )
 
 
+@pytest.mark.slow
 def test_an_interrupted_import_goes_on_and_is_no_conversion(imported, tmp_path, monkeypatch):
     out = tmp_path / "celeba.functa"
 

@@ -128,6 +128,7 @@ def test_the_cost_counts_what_is_computed(monkeypatch):
     assert Case(NETWORKS["latent"], FitConfig(num_steps=4, stride=3)).fit.plan.passes == 3 + 3 * 2 * (2 * 3) / 42
 
 
+@pytest.mark.slow
 def test_what_was_left_open_is_decided():
     decided = Case(NETWORKS["latent"], FitConfig(num_steps=2)).fit.plan.config.fit
     assert (decided.stride, decided.tile_points) == (1, 1024)

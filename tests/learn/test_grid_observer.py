@@ -75,6 +75,7 @@ def test_without_gaps_a_source_that_may_have_some_is_fitted_alike():
     np.testing.assert_allclose(plain.mse, gappy.mse, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_not_a_number_is_refused_where_nothing_may_be_missing():
     for value, missing in ((np.nan, False), (np.inf, True)):
         broken = source(VALUES.copy(), missing=missing)
