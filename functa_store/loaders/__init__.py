@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from functa_store.loaders.loader import Loader as Loader
     from functa_store.loaders.torch_datasets import TorchBatches as TorchBatches
     from functa_store.loaders.torch_datasets import TorchExamples as TorchExamples
-    from functa_store.loaders.torch_datasets import keep_batch as keep_batch
     from functa_store.loaders.windows import BlockShuffle as BlockShuffle
 
 # PyTorch and datasets are optional; a name is looked up here when it is first used.
@@ -22,7 +21,7 @@ _HOMES = {
     "datasets": "Batches Examples to_huggingface",
     "loader": "Loader",
     "windows": "BlockShuffle",
-    "torch_datasets": "TorchBatches TorchExamples keep_batch",
+    "torch_datasets": "TorchBatches TorchExamples",
 }
 _FOUND_IN = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -93,11 +93,6 @@ def _at(values: Any, place: int) -> Any:
     return {name: _at(part, place) for name, part in values.items()} if isinstance(values, dict) else values[place]
 
 
-def keep_batch(examples: GatheredExamples) -> Batch:
-    """The batch of `TorchExamples`; as the `collate_fn` of a `DataLoader` the same as PyTorch's own."""
-    return examples.batch
-
-
 def _collate_examples(examples: Sequence[Mapping[str, Any]], *, collate_fn_map: Any = None) -> Any:
     """A batch of examples, read together or one by one, for `default_collate`."""
     if isinstance(examples, GatheredExamples):

@@ -17,7 +17,7 @@ from torch.utils.data import (
     random_split,
 )
 
-from functa_store.loaders import TorchExamples, keep_batch
+from functa_store.loaders import TorchExamples
 
 
 def examples_of(batches):
@@ -48,15 +48,6 @@ def test_a_plain_data_loader_gathers_whole_batches(fs, reads):
     assert sorted(examples_of(batches)) == list(range(90))
     for batch in batches:
         check(batch, fs)
-
-
-def test_keep_batch_is_what_torch_does_by_itself(fs):
-    plain, kept = (
-        list(DataLoader(TorchExamples(fs), batch_size=40, **how)) for how in ({}, {"collate_fn": keep_batch})
-    )
-    for one, other in zip(plain, kept, strict=True):
-        assert torch.equal(one["modulations"], other["modulations"])
-        assert examples_of([one]) == examples_of([other])
 
 
 def test_subsets_and_random_splits_gather_whole_batches(fs, reads):
