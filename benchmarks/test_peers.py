@@ -72,6 +72,7 @@ def test_the_plain_network_is_that_of_the_papers_equations(case):
     assert_close(peers.plain_features(case.weights, CONFIG.w0, jnp.asarray(phi), case.coords), expected)
 
 
+@pytest.mark.slow
 def test_the_plain_network_of_a_grid_is_that_of_its_cells_one_by_one():
     case = Case(SPATIAL)
     phi = 0.1 * np.random.default_rng(0).normal(size=SPATIAL.modulation_shape).astype(np.float32)
@@ -88,6 +89,7 @@ def test_the_plain_fit_is_that_of_algorithm_1(any_case):
         assert_close(ours, expected[0])
 
 
+@pytest.mark.slow
 def test_the_compiled_fit_of_a_grid_is_that_of_the_papers_equations():
     case = Case(SPATIAL)
     found = peers.jitted_fit(case.w0, case.grid)(case.weights, case.rates, case.coords, case.features)

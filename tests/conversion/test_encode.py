@@ -50,6 +50,7 @@ def test_the_same_archive_gets_the_same_modulations_and_all_else_of_its_own(base
         functa_store.encode(test, base, tmp_path / "out.functa")
 
 
+@pytest.mark.slow
 def test_an_interrupted_encoding_goes_on_to_the_same_bytes(base, tmp_path, monkeypatch):
     def files(path):
         return {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file()}

@@ -84,6 +84,7 @@ def test_a_draw_is_a_window_of_cells_with_all_their_points(name, num_points):
     assert seen == set(group_of)
 
 
+@pytest.mark.slow
 def test_cells_whose_map_sees_their_neighbours_are_drawn_all():
     observer = observer_of(DOMAINS["odd"], SPEC, network("odd", map_kernel=3))
     draws = observer.draws(20, 16)

@@ -182,6 +182,7 @@ def test_a_batch_that_the_devices_cannot_share_is_refused():
         case.fit(case.shared, VALUES[:odd].reshape(odd, 42, 3))
 
 
+@pytest.mark.slow
 def test_a_batch_is_as_large_as_wanted_and_no_larger_than_there_are_examples():
     case, devices = Case(NETWORKS["latent"], PLAIN), jax.local_device_count()
     assert choose_batch_size(case.fit, case.shared, BatchReader(SOURCE), 4 * devices, 13 * devices) == 4 * devices
