@@ -8,7 +8,6 @@ import numpy as np
 
 from functa_store.cli import info
 from functa_store.cli.arguments import add_storage_arguments, storage_from
-from functa_store.cli.console import for_results, print_json
 from functa_store.errors import ConfigError
 from functa_store.store.writing.destination import check_output
 
@@ -56,11 +55,7 @@ def run(args: argparse.Namespace) -> None:
         storage=storage,
         **{name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in given.items()},
     )
-    found = info.facts(args.out, storage)
-    if args.json:
-        print_json(found)
-    else:
-        info.show(found, for_results())
+    info.describe(args.out, storage, as_json=args.json)
 
 
 def read_modulations(path: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import argparse
 
 from functa_store.cli import info
 from functa_store.cli.arguments import add_storage_arguments, open_alike, storage_from
-from functa_store.cli.console import for_messages, for_results, json_lines, print_json, shown_on
+from functa_store.cli.console import for_messages, json_lines, shown_on
 from functa_store.errors import ConfigError
 from functa_store.sources.options import SurveyOptions
 from functa_store.store.reading.reader import take_inventory
@@ -51,8 +51,4 @@ def run(args: argparse.Namespace) -> None:
             args.archive, provenance, args.option, report, survey, kind=args.kind, otherwise="or name another by --kind"
         )
         encode(source, args.store, args.out, storage=storage, fit_batch_size=args.fit_batch, report=report)
-    found = info.facts(args.out, storage)
-    if args.json:
-        print_json(found)
-    else:
-        info.show(found, for_results())
+    info.describe(args.out, storage, as_json=args.json)

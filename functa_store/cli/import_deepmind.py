@@ -4,7 +4,7 @@ import argparse
 
 from functa_store.cli import info
 from functa_store.cli.arguments import add_storage_arguments, storage_from
-from functa_store.cli.console import for_messages, for_results, json_lines, print_json, shown_on
+from functa_store.cli.console import for_messages, json_lines, shown_on
 from functa_store.store.writing.destination import check_output
 
 
@@ -36,8 +36,4 @@ def run(args: argparse.Namespace) -> None:
             storage=storage,
             report=report,
         )
-    found = info.facts(args.out, storage)
-    if args.json:
-        print_json(found)
-    else:
-        info.show(found, for_results())
+    info.describe(args.out, storage, as_json=args.json)

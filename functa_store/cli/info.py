@@ -39,11 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print what a store holds."""
-    found = facts(args.store, storage_from(args))
-    if args.json:
-        print_json(found)
-    else:
-        show(found, for_results())
+    describe(args.store, storage_from(args), as_json=args.json)
 
 
 def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any]:
@@ -126,6 +122,15 @@ def _quality(reader: "StoreReader") -> dict[str, Any]:
             for column in units
         },
     }
+
+
+def describe(path: Location, storage: StorageOptions, *, as_json: bool) -> None:
+    """Print what a functaset holds, such as one that a command has written."""
+    found = facts(path, storage)
+    if as_json:
+        print_json(found)
+    else:
+        show(found, for_results())
 
 
 def show(found: dict[str, Any], console: Console) -> None:

@@ -5,7 +5,6 @@ from typing import get_args
 
 from functa_store.cli import info
 from functa_store.cli.arguments import add_storage_arguments, storage_from
-from functa_store.cli.console import for_results, print_json
 from functa_store.config import ModulationDtype
 
 
@@ -25,8 +24,4 @@ def run(args: argparse.Namespace) -> None:
 
     storage = storage_from(args)
     recode(args.store, args.out, args.dtype, storage=storage)
-    found = info.facts(args.out, storage)
-    if args.json:
-        print_json(found)
-    else:
-        info.show(found, for_results())
+    info.describe(args.out, storage, as_json=args.json)
