@@ -89,7 +89,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(conversion, "tune", lambda *_args, **_kwargs: made["tune"])
         patch.setattr(conversion, "pca_reference", lambda *_args: dict(made["pca_reference"]))
         patch.setattr(conversion, "compare_precision", lambda *_args: dict(made["compare_precision"]))
-        patch.setattr(repairing, "_ready", lambda *_args: made["tune"])
+        patch.setattr(repairing, "ready_fit", lambda *_args: made["tune"])
         patch.setattr(os, "fsync", lambda _descriptor: None)  # a power failure is another test's
         for module in (conversion, repairing):
             patch.setattr(module, "fit_shards", shards)

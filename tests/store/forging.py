@@ -277,10 +277,13 @@ def bounded_time(seconds: float) -> Iterator[None]:
 
 
 def survey(inputs: Iterable[tuple[str, Callable[[], Any]]], megabytes: int, seconds: float) -> collections.Counter[str]:
-    """Run many inputs; count how they end, and fail with one example of each kind of crash."""
+    """Run many inputs; count how they end, and fail with one example of each kind of crash.
+
+    What takes longer than it may is run again: a busy machine is slow once, an attack every time.
+    """
     ends: collections.Counter[str] = collections.Counter()
     crashes: dict[str, str] = {}
-    slowest = (0.0, "")
+    slowest = (0.0, "", lambda: None)
     for what, run in inputs:
         started = time.process_time()
         try:
@@ -295,11 +298,19 @@ def survey(inputs: Iterable[tuple[str, Callable[[], Any]]], megabytes: int, seco
             ends["crashed"] += 1
             place = _place(error)
             crashes.setdefault(re.sub(r"\d{3,}", "N", place.partition(" assert ")[0]), what)
-        slowest = max(slowest, (time.process_time() - started, what))
-    if slowest[0] > seconds:
-        crashes["slow"] = f"{slowest[0]:.2f} s: {slowest[1]}"
+        slowest = max(slowest, (time.process_time() - started, what, run), key=lambda ran: ran[0])
+    if slowest[0] > seconds and (least := min(_cost(slowest[2]) for _ in range(3))) > seconds:
+        crashes["slow"] = f"{least:.2f} s: {slowest[1]}"
     assert not crashes, f"{dict(ends)}\n" + "\n".join(f"{place}\n    {what[:600]}" for place, what in crashes.items())
     return ends
+
+
+def _cost(run: Callable[[], Any]) -> float:
+    """Seconds of this process that an input takes, however it ends."""
+    started = time.process_time()
+    with contextlib.suppress(Exception, HangError):
+        run()
+    return time.process_time() - started
 
 
 def unchecked(module: str, *arguments: Any) -> None:
