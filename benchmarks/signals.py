@@ -80,8 +80,7 @@ def truncated_dct(values: np.ndarray, count: int) -> np.ndarray:
 
 def features(source: Source, indices: np.ndarray) -> np.ndarray:
     """Features of some examples, shape (examples, *resolution, channels)."""
-    raw = np.stack([source.read(int(i)) for i in indices]).astype(np.float32)
-    return raw * np.float32(source.features.scale) + np.float32(source.features.offset)
+    return source.features.of_raw(np.stack([source.read(int(i)) for i in indices]))
 
 
 def fitted_errors(source: Source, config: ConvertConfig, indices: np.ndarray) -> np.ndarray:

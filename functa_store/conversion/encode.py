@@ -8,14 +8,14 @@ import numpy as np
 
 from functa_store.config import differences, to_dict
 from functa_store.conversion.convert import contents_of, write_fitted, write_shards
-from functa_store.conversion.encoder import Sample, as_raw, observed_rows, to_features
+from functa_store.conversion.encoder import Sample, as_raw
 from functa_store.conversion.fit_shards import check_batch, ready_fit
 from functa_store.conversion.run_files import RunLog
 from functa_store.decode.functaset import Functaset, opened
 from functa_store.domains.cells import CellGrid
 from functa_store.domains.domain import Domain
 from functa_store.errors import ArchiveError, StoreFormatError
-from functa_store.learn.point_observer import PointObserver
+from functa_store.learn.point_observer import PointObserver, PointRows
 from functa_store.learn.tuning import ReadyFit
 from functa_store.progress import Report, silent
 from functa_store.sources.features import FeatureSpec
@@ -145,7 +145,7 @@ class OfBase(Source):
         raw = self.source.read(index)
         if self.same_scale or self.source.domain.scene is not None:
             return raw
-        values = self.source.features.to_values(to_features(raw, self.source.features))
+        values = self.source.features.to_values(self.source.features.of_raw(raw))
         return as_raw(f"{self.provenance['archive']}/{self.ids[index]}", values, self.features)
 
     def check_unchanged(self) -> None:
@@ -163,17 +163,19 @@ class AtPoints(OfBase):
 
     def __init__(self, source: Source, functaset: Functaset) -> None:
         super().__init__(source, functaset)
-        self._base, self._positions = functaset, source.domain.coords()
-        self.rows = 1 << (len(self._positions) - 1).bit_length()
-        self.domain = CellGrid(axes=("row",), resolution=(self.rows,))
+        positions = source.domain.coords()
+        self._unseen = functaset.domain.missing(positions)
+        self._rows = PointRows(functaset.domain, functaset.config.network, positions)
+        self.observer = PointObserver(functaset.domain, functaset.config.network, self._rows.num_rows)
+        self.domain = CellGrid(axes=("row",), resolution=(self._rows.num_rows,))
         self._scaled, self.features = self.features, dataclasses.replace(self.features, missing=True)
 
     def read(self, index: int) -> np.ndarray:
         """Rows of one example."""
         raw = super().read(index)
-        features = to_features(raw.reshape(1, -1, raw.shape[-1]), self._scaled)
-        features[:, self._base.domain.missing(self._positions)] = np.nan
-        return observed_rows(self._base.domain, self._base.config.network, features, self._positions)[0][0]
+        features = self._scaled.of_raw(raw.reshape(1, -1, raw.shape[-1]))
+        features[:, self._unseen] = np.nan
+        return self._rows(features)[0][0]
 
 
 def _ready(examples: OfBase, functaset: Functaset) -> tuple[Source, ReadyFit]:
@@ -181,9 +183,8 @@ def _ready(examples: OfBase, functaset: Functaset) -> tuple[Source, ReadyFit]:
     source, config, base = examples.source, functaset.config, functaset.base
     if source.domain.scene is None and source.domain != functaset.domain:
         points = AtPoints(source, functaset)
-        observer = PointObserver(functaset.domain, config.network, points.rows)
         sample = Sample(domain=functaset.domain, features=points.features)
-        return points, ready_fit(config, base, sample, observer)
+        return points, ready_fit(config, base, sample, points.observer)
     seen = OfBase(source, functaset)
     seen.domain = source.domain
     seen.features = dataclasses.replace(seen.features, missing=seen.features.missing or source.features.missing)

@@ -14,13 +14,13 @@ from functa_store.config import NetworkConfig
 from functa_store.conversion.fit_shards import largest_shard, ready_fit
 from functa_store.decode.functaset import Coords, Functaset, check_points
 from functa_store.domains.cells import GridPoints
-from functa_store.domains.domain import Domain, inputs_of
+from functa_store.domains.domain import Domain
 from functa_store.domains.scene import FARTHEST, Lens, SceneVolume, camera_rays, check_pose
 from functa_store.errors import ConfigError, GridError
 from functa_store.learn.devices import FEATURE_BYTES, FIT_BATCH, fit_batch_size, one_at_a_time
 from functa_store.learn.fit import FittedExamples, join
 from functa_store.learn.observer import Observer
-from functa_store.learn.point_observer import PointObserver, point_rows
+from functa_store.learn.point_observer import PointObserver, PointRows
 from functa_store.learn.ray_observer import COLOUR
 from functa_store.learn.tuning import ReadyFit
 from functa_store.metrics import psnr
@@ -123,16 +123,17 @@ class Encoder:
         if resolution is None and (are_whole or features.missing):
             return self._encoded(rows, self._fit(None, Sample(domain=domain, features=features), rows))
         positions = points if isinstance(points, np.ndarray) else points[np.arange(len(points))]
-        return self._at_points(to_features(rows, features), positions, network)
+        return self._at_points(features.of_raw(rows), positions, network)
 
     def _at_points(self, found: np.ndarray, positions: np.ndarray, network: NetworkConfig) -> Encoded:
         """Encode features at points of the caller's, as many rows of them as the next power of two."""
         domain, features = self._functaset.domain, self._functaset.features
         found[:, domain.missing(positions)] = np.nan
-        rows, share = observed_rows(domain, network, found, positions)
+        point_rows = PointRows(domain, network, positions)
+        rows, share = point_rows(found)
         missing = dataclasses.replace(features, missing=True)
-        observer = PointObserver(domain, network, rows.shape[1])
-        prepared = self._fit(rows.shape[1], Sample(domain=domain, features=missing), rows, observer)
+        observer = PointObserver(domain, network, point_rows.num_rows)
+        prepared = self._fit(point_rows.num_rows, Sample(domain=domain, features=missing), rows, observer)
         return self._encoded(rows, prepared, share)
 
     def _scenes(
@@ -156,7 +157,7 @@ class Encoder:
                 raise ConfigError(f"focal must be positive and finite, got {focal}")
             lens = Lens(float(focal))  # type: ignore[arg-type]  # given with poses
             colours = as_raw(self._functaset.store.path, array, _COLOURS)
-            colours = to_features(colours, _COLOURS) if colours.dtype == np.uint8 else np.asarray(array, np.float32)
+            colours = _COLOURS.of_raw(colours) if colours.dtype == np.uint8 else np.asarray(array, np.float32)
             array = np.empty((count, views, height, width, domain.num_columns(3)), np.float32)
             array[..., COLOUR:] = colours
             for scene, view in np.ndindex(count, views):
@@ -244,21 +245,6 @@ _COLOURS = FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255)
 """What colours of views mean: bytes, or values in [0, 1]."""
 
 
-def observed_rows(
-    domain: Domain, network: NetworkConfig, features: np.ndarray, positions: np.ndarray
-) -> tuple[Float32[np.ndarray, "examples rows columns"], Float32[np.ndarray, " examples"]]:
-    """Rows of examples that are seen at some positions, as many as the next power of two; see `point_rows`."""
-    return point_rows(
-        domain,
-        network,
-        np.asarray(inputs_of(domain, network, positions), np.float32),
-        features,
-        np.asarray(domain.fractions(positions), np.float32),
-        domain.weights_at(positions),
-        1 << (len(positions) - 1).bit_length(),
-    )
-
-
 def are_bytes(features: FeatureSpec) -> bool:
     """Whether raw values are bytes, as those of pictures are."""
     return (features.scale, features.offset) == (1 / 255, 0.0)
@@ -282,11 +268,6 @@ def as_raw(name: str, values: Num[np.ndarray, "*shape channels"], features: Feat
             "values in the unit of what decode returns" + (", or bytes as uint8" if are_bytes(features) else "")
         )
     return ((found - features.offset) / features.scale).astype(np.float32)
-
-
-def to_features(raw: np.ndarray, features: FeatureSpec) -> Float32[np.ndarray, "*shape channels"]:
-    """Features of what a source hands out."""
-    return raw.astype(np.float32) * np.float32(features.scale) + np.float32(features.offset)
 
 
 def _as_numbers(name: str, values: ArrayLike) -> np.ndarray:

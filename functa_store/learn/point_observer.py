@@ -1,11 +1,13 @@
 """Observer of values at points of an example's own, such as the part of it that was seen, or a coarse grid."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Key, Num
 
 from functa_store.config import MatmulPrecision, NetworkConfig
-from functa_store.domains.domain import Domain, network_inputs
+from functa_store.domains.domain import Domain, inputs_of, network_inputs
 from functa_store.learn.grid_observers import Points
 from functa_store.learn.inner_loop import Target
 from functa_store.learn.observer import Draws, drawn_in_tiles, sample_points
@@ -65,16 +67,8 @@ class PointObserver:
         return base(modulation, places.coords, precision)
 
 
-def point_rows(
-    domain: Domain,
-    network: NetworkConfig,
-    inputs: Float32[np.ndarray, "points inputs"],
-    features: Float[np.ndarray, "examples points channels"],
-    fractions: Float32[np.ndarray, "points axes"],
-    weights: Float[np.ndarray, " points"] | None,
-    num_rows: int,
-) -> tuple[Float32[np.ndarray, "examples rows columns"], Float32[np.ndarray, " examples"]]:
-    """Rows of examples for a `PointObserver`.
+class PointRows:
+    """Examples that were all seen at the same points, as rows for a `PointObserver`: as many as the next power of two.
 
     Weights of an example are 1 together. Of a spatial modulation those of each cell are the share of that cell in all
     cells, however few of its points were seen, as the rates of a fit expect; cells without a point count nothing.
@@ -82,30 +76,39 @@ def point_rows(
     Args:
         domain: Where the points are.
         network: Whose modulations are fitted.
-        inputs: What the network takes of each point.
-        features: Of each example there; not a number where they were not seen.
-        fractions: Where each point lies along each axis, in [0, 1].
-        weights: What points count beside each other; None for all the same.
-        num_rows: Rows of an example, at least as many as points.
+        positions: Of the points, in the coordinates of the domain.
 
-    Returns:
-        The rows, and the sum of the weights of each example: less than 1 where cells have no point.
+    Attributes:
+        num_rows: Rows of an example.
     """
-    count, num_points, channels = features.shape
-    present = np.mean(~np.isnan(features), axis=-1)
-    seen = present if weights is None else present * weights
-    lookup = CellLookup.of(network, domain.closed)
-    cells = np.zeros(num_points, np.int64)
-    if lookup is not None:
-        nearest = CellLookup(grid=lookup.grid, blended=False, closed=lookup.closed)
-        cells = nearest.group_of(fractions).astype(np.int64)
-    rows = np.zeros((count, num_rows, inputs.shape[1] + 1 + channels), np.float32)
-    places = np.random.default_rng(0).permutation(num_rows)[:num_points]
-    share = np.empty(count, np.float32)
-    for example in range(count):
-        of_cell = np.bincount(cells, seen[example], network.num_cells) * network.num_cells
-        found = of_cell[cells]
-        weight = np.divide(1.0 if weights is None else weights, found, out=np.zeros(num_points), where=found > 0)
-        share[example] = np.sum(weight * present[example])
-        rows[example, places] = np.concatenate([inputs, weight[:, None], features[example]], axis=1)
-    return rows, share
+
+    def __init__(self, domain: Domain, network: NetworkConfig, positions: Float[np.ndarray, "points axes"]) -> None:
+        self.num_rows = 1 << (len(positions) - 1).bit_length()
+        self._inputs = np.asarray(inputs_of(domain, network, positions), np.float32)
+        self._weights, self._num_cells = domain.weights_at(positions), network.num_cells
+        self._cells = np.zeros(len(positions), np.int64)
+        if (lookup := CellLookup.of(network, domain.closed)) is not None:
+            nearest = dataclasses.replace(lookup, blended=False)
+            self._cells = nearest.group_of(np.asarray(domain.fractions(positions), np.float32)).astype(np.int64)
+        self._places = np.random.default_rng(0).permutation(self.num_rows)[: len(positions)]
+
+    def __call__(
+        self, features: Float[np.ndarray, "examples points channels"]
+    ) -> tuple[Float32[np.ndarray, "examples rows columns"], Float32[np.ndarray, " examples"]]:
+        """Rows of examples, and the sum of the weights of each: less than 1 where cells have no point.
+
+        Args:
+            features: Of each example at the points; not a number where they were not seen.
+        """
+        count, num_points, channels = features.shape
+        present = np.mean(~np.isnan(features), axis=-1)
+        seen = present if self._weights is None else present * self._weights
+        rows = np.zeros((count, self.num_rows, self._inputs.shape[1] + 1 + channels), np.float32)
+        share = np.empty(count, np.float32)
+        for example in range(count):
+            found = (np.bincount(self._cells, seen[example], self._num_cells) * self._num_cells)[self._cells]
+            alike = 1.0 if self._weights is None else self._weights
+            weight = np.divide(alike, found, out=np.zeros(num_points), where=found > 0)
+            share[example] = np.sum(weight * present[example])
+            rows[example, self._places] = np.concatenate([self._inputs, weight[:, None], features[example]], axis=1)
+        return rows, share

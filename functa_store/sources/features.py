@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32, Num
 
 from functa_store.errors import ConfigError
 from functa_store.metrics import Metric, columns_of
@@ -102,6 +102,10 @@ class FeatureSpec:
     def columns(self) -> tuple[str, ...]:
         """What the metrics of an example are called, one name per number."""
         return tuple(column for metric in self.metrics for column in columns_of(metric, self.channels))
+
+    def of_raw(self, raw: Num[np.ndarray, "*shape channels"]) -> Float32[np.ndarray, "*shape channels"]:
+        """Features of what a source hands out."""
+        return raw.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
 
     def to_values(self, features: Float[np.ndarray, "*shape channels"], *, clip: bool = False) -> np.ndarray:
         """Features in the units of the archive, changed in place.
