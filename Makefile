@@ -24,12 +24,14 @@ $(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.installed-demo  ## convert a small archive of photographs and look at it
 	$(BIN)/python -m demo
 
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.installed-dev  ## the tests that take minutes together
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(PYTEST)
 
 TESTS :=
 test-slow: $(VENV)/.installed-dev  ## those that take seconds to a minute each, or some: TESTS="tests/kinds ..."
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "slow and not long" $(TESTS)
+	$(PYTEST) -m "slow and not long" $(TESTS)
 
 test-long: $(VENV)/.installed-dev  ## killed and interrupted conversions, hostile inputs by tens of thousands: hours
 	$(BIN)/python -m pytest -m long

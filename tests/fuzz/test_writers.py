@@ -40,7 +40,7 @@ CONFIG = ConvertConfig(
 )
 INT8 = dataclasses.replace(CONFIG, modulation_dtype="int8")
 SNAPSHOT = (np.arange(3.0), 7)
-FAST_RUNS, SLOW_RUNS, SEEDS_EACH = 120, 10_000, 1_000
+FAST_RUNS, SLOW_RUNS, SEEDS_EACH = 60, 10_000, 1_000
 
 
 def source() -> ArraySource:
