@@ -21,6 +21,7 @@ import pathlib
 import sys
 import tempfile
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,23 @@ START: Changes = {
 
 _FASTER = {"learning_rate": 5e-4, "map_learning_rate": 4e-3}
 
+
+def _kept(outer: Mapping[str, Any] = MappingProxyType({}), **network: Any) -> dict[str, Any]:
+    """As the preset of 64^3, but an untuned fit of nine steps: to tune one of a thousand numbers takes long."""
+    preset = SHAPES64_FAST.config
+    return {
+        "network": {"w0": preset.network.w0, **network},
+        "outer": {**{rate: getattr(preset.outer, rate) for rate in ("learning_rate", "map_learning_rate")}, **outer},
+        "weight_of_ones": preset.weight_of_ones,
+        "fit": {"num_steps": 9, "stride": 2, "tuning_steps": 0},
+    }
+
+
+def _in_cells(cells: int, dim: int, w0: float = 10.0) -> dict[str, Any]:
+    grid = {"modulation": "spatial", "modulation_grid": (cells,) * 3, "modulation_dim": dim}
+    return _kept({"learning_rate": 5e-4, "map_learning_rate": 2e-3}, w0=w0, **grid)
+
+
 RECIPES: dict[str, dict[str, Any]] = {
     "w0 12": {},
     "w0 8": {"network": {"w0": 8.0}},
@@ -71,6 +89,13 @@ RECIPES: dict[str, dict[str, Any]] = {
     "4096 points, batch 8": {"outer": {"num_points": 4096, "batch_size": 8}},
     "128 dimensions": {"network": {"modulation_dim": 128}},
     "w0 30, SIREN 5e-4, map 4e-3, ones count 1.5": {"network": {"w0": 30.0}, "outer": _FASTER, "weight_of_ones": 1.5},
+    "one vector of 1024": _kept(modulation_dim=1024),
+    "one vector of 256": _kept(modulation_dim=256),
+    "4x4x4 cells of 16": _in_cells(4, 16),
+    "4x4x4 cells of 16, w0 20": _in_cells(4, 16, w0=20.0),
+    "8x8x8 cells of 2": _in_cells(8, 2),
+    "4x4x4 cells of 4": _in_cells(4, 4),
+    "2x2x2 cells of 32": _in_cells(2, 32),
 }
 
 

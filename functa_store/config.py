@@ -31,6 +31,9 @@ Modulation = Literal["latent", "shift", "spatial"]
 Lookup = Literal["nearest", "linear"]
 """Which cells of a grid of modulations shift the network at a point; see `NetworkConfig`."""
 
+MapBias = Literal["shared", "per_cell"]
+"""Whether the cells of a grid of modulations share the bias of their map; see `NetworkConfig`."""
+
 MAP_KERNELS = (1, 3)
 """Cells along each axis that the map to a cell's shifts may see."""
 
@@ -223,6 +226,8 @@ class NetworkConfig:
             adds their results by weights that fall linearly to zero: what is decoded has no seams between cells.
         map_kernel: Of spatial modulations: cells along each axis whose modulations the map to a cell's shifts takes
             together, 1 or 3.
+        map_bias: Of spatial modulations: "shared" by all cells, so that the network knows nothing of where a cell is
+            (Bauer et al. 2023), or "per_cell", for fields that differ little from their mean.
         head: What the last layer's numbers become: "linear" adds 0.5; "radiance" does so for red, green and
             blue, and makes a fourth number x the density elu(x, alpha 0.1) + 0.1, clipped to [0, 10] (functa,
             appendix on NeRF).
@@ -236,13 +241,14 @@ class NetworkConfig:
     modulation_grid: tuple[int, ...] | None = None
     lookup: Lookup = "nearest"
     map_kernel: int = 1
+    map_bias: MapBias = "shared"
     head: Head = "linear"
 
     def __post_init__(self) -> None:
         at_least(self, 1, "width", "modulation_dim", "map_kernel")
         at_least(self, 2, "depth")
         _positive(self, "w0")
-        _one_of(self, head=Head, lookup=Lookup, modulation=Modulation)
+        _one_of(self, head=Head, lookup=Lookup, map_bias=MapBias, modulation=Modulation)
         if (self.modulation == "shift") != (self.modulation_dim is None):
             raise ConfigError(
                 f"modulation_dim must be given for latent and spatial modulations and left out for shift modulations, "
@@ -253,6 +259,11 @@ class NetworkConfig:
             raise ConfigError(
                 f"width={self.width}, depth={self.depth} and modulation_dim={self.modulation_dim} give a network of "
                 f"more than {MOST_NUMBERS} numbers; lower one of them"
+            )
+        if math.prod(self.bias_shape) > MOST_NUMBERS:
+            raise ConfigError(
+                f"modulation_grid={self.modulation_grid}, width={self.width} and depth={self.depth} give biases of "
+                f"more than {MOST_NUMBERS} numbers; lower one of them, or take map_bias='shared'"
             )
         if self.modulation_size > MOST_NUMBERS:
             raise ConfigError(
@@ -269,10 +280,10 @@ class NetworkConfig:
                 f"got modulation={self.modulation!r} with modulation_grid={brief(self.modulation_grid)}"
             )
         if self.modulation_grid is None:
-            if (self.lookup, self.map_kernel) != ("nearest", 1):
+            if (self.lookup, self.map_kernel, self.map_bias) != ("nearest", 1, "shared"):
                 raise ConfigError(
-                    f"lookup={self.lookup!r} and map_kernel={self.map_kernel} are of spatial modulations; leave them "
-                    f"out for modulation={self.modulation!r}"
+                    f"lookup={self.lookup!r}, map_kernel={self.map_kernel} and map_bias={self.map_bias!r} are of "
+                    f"spatial modulations; leave them out for modulation={self.modulation!r}"
                 )
             return
         grid = _integers("modulation_grid", self.modulation_grid)
@@ -308,6 +319,11 @@ class NetworkConfig:
     def modulation_size(self) -> int:
         """Numbers that the store keeps per example."""
         return math.prod(self.modulation_shape)
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        """Shape of the map's bias: that of all shifts, or (*grid, shifts) where each cell has a bias."""
+        return (*(self.modulation_grid or ()), self.num_shifts) if self.map_bias == "per_cell" else (self.num_shifts,)
 
     @property
     def map_inputs(self) -> int:
@@ -524,7 +540,7 @@ def _displaced_modulation(changes: Mapping[Any, Any]) -> dict[str, Any]:
     """A grid makes a modulation spatial, and one of another kind has neither a grid nor what belongs to it."""
     if changes.get("modulation_grid") is not None:
         return {"modulation": "spatial"}
-    others = {"modulation_grid": None, "lookup": "nearest", "map_kernel": 1}
+    others = {"modulation_grid": None, "lookup": "nearest", "map_kernel": 1, "map_bias": "shared"}
     if changes.get("modulation") == "shift":
         return {"modulation_dim": None, **others}
     return others if changes.get("modulation") == "latent" else {}

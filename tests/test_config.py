@@ -26,7 +26,8 @@ NETWORKS = st.fixed_dictionaries(
 )
 GRIDS = st.fixed_dictionaries(
     {"modulation_grid": st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple)},
-    optional={"lookup": st.sampled_from(["nearest", "linear"]), "map_kernel": st.sampled_from([1, 3])},
+    optional={"lookup": st.sampled_from(["nearest", "linear"]), "map_kernel": st.sampled_from([1, 3])}
+    | {"map_bias": st.sampled_from(["shared", "per_cell"])},
 )
 LOOPS = st.fixed_dictionaries({"batch_size": st.integers(1, 99), "num_points": st.none() | st.integers(1, 99)})
 OTHERS = st.fixed_dictionaries(
@@ -79,6 +80,8 @@ def test_a_configuration_survives_json(network, grid, num_steps, loop, others):
         (NetworkConfig, {"modulation": "spatial"}, "modulation_grid must be given for spatial modulations"),
         (NetworkConfig, {"modulation_grid": (8, 8)}, "left out for others, got modulation='latent'"),
         (NetworkConfig, {"lookup": "linear"}, "are of spatial modulations; leave them out"),
+        (NetworkConfig, {"map_bias": "per_cell"}, "map_bias='per_cell' are of spatial modulations; leave them out"),
+        (NetworkConfig, {"map_bias": "none"}, "map_bias must be one of shared, per_cell, got 'none'"),
         (NetworkConfig, {"modulation": "spatial", "modulation_grid": (8, 0)}, "each at least 1"),
         (NetworkConfig, {"modulation": "spatial", "modulation_grid": ()}, "1 to 8 numbers of cells"),
         (NetworkConfig, {"modulation": "spatial", "modulation_grid": "8,8"}, "whole numbers such as"),
@@ -134,7 +137,11 @@ def test_a_grid_makes_a_modulation_spatial_and_gives_way_to_a_vector():
     assert spatial.network.modulation == "spatial"
     assert spatial.network.modulation_shape == (8, 8, 16)
     assert overlaid(spatial, {"network": {"map_kernel": 3}}).network.map_inputs == 9 * 16
-    back = overlaid(overlaid(spatial, {"network": {"lookup": "linear"}}), {"network": {"modulation": "latent"}})
+    assert overlaid(spatial, {"network": {"map_bias": "per_cell"}}).network.bias_shape == (8, 8, 3 * 192)
+    back = overlaid(
+        overlaid(spatial, {"network": {"lookup": "linear", "map_bias": "per_cell"}}),
+        {"network": {"modulation": "latent"}},
+    )
     assert back.network == NetworkConfig(modulation_dim=16)
 
 

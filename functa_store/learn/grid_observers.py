@@ -12,7 +12,7 @@ from functa_store.config import MatmulPrecision, NetworkConfig
 from functa_store.domains.domain import Domain
 from functa_store.learn.inner_loop import Target
 from functa_store.learn.observer import Draws, Observer, drawn_in_tiles, normalized, sample_points
-from functa_store.learn.tiling import Projection, Tiles, in_groups, in_tiles, project
+from functa_store.learn.tiling import LEAST_POINTS, Projection, Tiles, in_groups, in_tiles, project
 from functa_store.nets.cell_lookup import CellLookup, strides
 from functa_store.nets.siren import ModulatedSiren
 from functa_store.sources.features import FeatureSpec
@@ -107,13 +107,22 @@ class PointsOfCells(NamedTuple):
     groups: Int[Array, "*tiles runs"]
 
 
+POINTS_OF_CELL = LEAST_POINTS
+"""Most points of a cell that a look shows while learning: cells of a volume have thousands, of which one look would
+show one cell, perhaps an empty one, instead of many."""
+
+
+POINTS_STREAM = 2
+"""Of the key of an example, what chooses these points; other numbers are of the outer loop."""
+
+
 class CellObserver(GridObserver):
     """Examples that are values at the points of a grid, for modulations that are grids of cells; see `Observer`.
 
     Points that have the same candidate cells are looked at together, so that a shift is mapped once for all of them.
-    While learning, an example shows a window of cells with all of their points: cells know nothing of each other, and
-    the steps of a fit see all points of a cell, too. Where the map to a cell's shifts sees those around it, the window
-    is the whole grid: a cell at its border would be learned with fewer neighbours than it has in a fit.
+    While learning, an example shows a window of cells, with all of their points or with `POINTS_OF_CELL` of each, which
+    are others in each look: cells know nothing of each other. Where the map to a cell's shifts sees those around it,
+    the window is the whole grid: a cell at its border would be learned with fewer neighbours than it has in a fit.
 
     Args:
         domain: The grid.
@@ -124,7 +133,7 @@ class CellObserver(GridObserver):
     Attributes:
         cell: Coordinates of the points of a cell local to it, where all cells have the same: at the zero modulation
             the network is the same function in each of them, so that one projection serves all. None where they
-            differ, or cells are not by themselves.
+            differ, or cells are not by themselves, or have biases of their own.
     """
 
     tile_axes = 2
@@ -134,7 +143,8 @@ class CellObserver(GridObserver):
         self.evaluations = lookup.num_candidates
         self._lookup, self._group_of = lookup, lookup.group_of(self.grid)
         self._alone = network.map_kernel == 1
-        self.cell = self._points_of_each_cell() if self._alone and not lookup.blended else None
+        alike = self._alone and not lookup.blended and network.map_bias == "shared"
+        self.cell = self._points_of_each_cell() if alike else None
 
     def _points_of_each_cell(self) -> Float32[np.ndarray, "points axes"] | None:
         """Local coordinates of the points of a cell, if those of all cells are the same."""
@@ -150,11 +160,13 @@ class CellObserver(GridObserver):
         return in_groups(rows, self._group_of, tile, counts)
 
     def draws(self, num_rows: int, tile: int) -> Draws:
-        """A random window of groups, or all of them, the same in each look, with all of their points."""
+        """A random window of groups, or all of them, the same in each look, with all or some of their points."""
         sizes = np.bincount(self._group_of, minlength=math.prod(self._lookup.groups))
         by_group = in_groups(np.arange(self.num_rows), self._group_of, self.num_rows)
         table, there = by_group.points.reshape(-1, by_group.points.shape[-1]), np.flatnonzero(sizes)
-        groups, run = self._lookup.groups, table.shape[-1]
+        groups, run = self._lookup.groups, min(table.shape[-1], POINTS_OF_CELL)
+        all_points = run == table.shape[-1]
+        edges = (np.arange(run + 1) * sizes[:, None] // run).astype(np.int32)  # a point of each such run of a cell
         window = _window(groups, max(1, num_rows // run)) if self._alone else groups
         row_of_group = np.zeros(len(sizes), np.int32)
         row_of_group[there] = np.arange(len(there))
@@ -165,13 +177,21 @@ class CellObserver(GridObserver):
         def rows(key: Array, num_looks: int) -> tuple[Array, Array]:
             start = jax.random.randint(key, (len(groups),), 0, jnp.asarray(last) + 1)
             chosen = jnp.asarray(inside) + jnp.sum(start * jnp.asarray(strides(groups), jnp.int32))
-            found = jnp.asarray(table)[jnp.asarray(row_of_group)[chosen]]
-            counted = (jnp.arange(run) < jnp.asarray(sizes)[chosen][:, None]).astype(jnp.float32)
+            of_cell, size = jnp.asarray(row_of_group)[chosen], jnp.asarray(sizes)[chosen][:, None]
+            shape = (num_looks, len(inside), run)
+            if all_points:
+                found = jnp.broadcast_to(jnp.asarray(table)[of_cell], shape)
+                counted = (jnp.arange(run) < size).astype(jnp.float32)
+            else:
+                first, length = jnp.asarray(edges)[chosen, :-1], jnp.diff(jnp.asarray(edges)[chosen])
+                moved = jax.random.uniform(jax.random.fold_in(key, POINTS_STREAM), shape)
+                found = jnp.asarray(table)[of_cell[:, None], first + (moved * length).astype(jnp.int32)]
+                counted = jnp.broadcast_to(size, shape[1:]).astype(jnp.float32)
             counted = (counted / jnp.maximum(jnp.sum(counted), 1)).reshape(-1)[places.points] * (places.weights > 0)
-            looks = (num_looks, *places.points.shape)
-            return jnp.broadcast_to(found.reshape(-1)[places.points], looks), jnp.broadcast_to(counted, looks)
+            shown = found.reshape(num_looks, -1)[:, places.points]
+            return shown, jnp.broadcast_to(counted, shown.shape)
 
-        return Draws(rows, math.prod(window) / math.prod(groups))
+        return Draws(rows, math.prod(window) / math.prod(groups), all_points)
 
     def look(
         self,

@@ -86,10 +86,12 @@ class Draws(NamedTuple):
         rows: (key, number of looks) -> rows of each look and what they count, (looks, *tiles): a look for each inner
             step, and the last for the outer loss.
         share: Share of a spatial modulation's cells that a look sees; 1 where all places do.
+        whole_cells: Whether it sees all points of these cells.
     """
 
     rows: Callable[[Array, int], tuple[Array, Array]]
     share: float = 1.0
+    whole_cells: bool = True
 
 
 def drawn_in_tiles(sample: Callable[[Array, int], Array], num_rows: int, tile: int) -> Draws:

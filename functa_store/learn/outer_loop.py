@@ -136,7 +136,8 @@ def make_outer_step(
     optimizer = make_optimizer(config.outer)
     num_rows = min(config.outer.num_points or observer.num_rows, observer.num_rows)
     tile = tile_rows(config.fit.tile_points, observer.evaluations)
-    draws, same = observer.draws(num_rows, tile), with_same_cells(observer, tile)
+    draws = observer.draws(num_rows, tile)
+    same = with_same_cells(observer, tile) if draws.whole_cells else None
     num_looks = config.inner.num_steps + 1
 
     def shared_by_examples(learnable: Learnable) -> tuple[Learnable, Projection | None]:

@@ -72,6 +72,8 @@ class ModulatedSiren(nnx.Module):
         if config.modulation_dim is not None:
             bound = (3 / config.map_inputs) ** 0.5  # unit variance of the sum
             self.map = _linear(config.map_inputs, config.num_shifts, bound, rngs)
+            alike = jnp.broadcast_to(jnp.asarray(self.map.bias), config.bias_shape)  # in all cells, to begin with
+            self.map.bias = nnx.Param(alike)
 
     def shifts(
         self, modulation: Float[Array, " modulation"], cells: Int[Array, "*cells"] | None = None
@@ -85,7 +87,8 @@ class ModulatedSiren(nnx.Module):
         if cells is None:
             mapped = modulation if self.config.modulation_dim is None else self._linear("map", modulation)
         else:
-            mapped = self._linear("map", self._seen_by(modulation, cells))
+            biased = cells if self.config.map_bias == "per_cell" else None
+            mapped = self._linear("map", self._seen_by(modulation, cells), biased)
         layered = mapped.reshape(*mapped.shape[:-1], self.config.depth - 1, self.config.width)
         return jnp.moveaxis(layered, -2, 0)
 
@@ -134,10 +137,13 @@ class ModulatedSiren(nnx.Module):
         """Features of points from the numbers that each of their candidate cells gives."""
         return HEADS[self.config.head](jnp.sum(weights[..., None] * numbers, axis=-2))
 
-    def _linear(self, name: str, rows: Array) -> Array:
-        """A linear layer in float32, whatever the default of the device."""
+    def _linear(self, name: str, rows: Array, cells: Array | None = None) -> Array:
+        """A linear layer in float32, whatever the default of the device, and with the biases of named cells."""
         layer = getattr(self, name)
-        return jnp.matmul(rows, layer.kernel[...], precision="float32") + layer.bias[...]
+        bias: Array = layer.bias[...]
+        if cells is not None:
+            bias = bias.reshape(self.config.num_cells, -1)[cells]
+        return jnp.matmul(rows, layer.kernel[...], precision="float32") + bias
 
     def __call__(
         self,

@@ -45,7 +45,7 @@ def test_a_derived_functaset_is_one_of_the_same_base(fs, tmp_path):
 
 
 def test_its_errors_are_unknown_and_its_provenance_says_so(fs, tmp_path):
-    fs.derive(tmp_path / "one.functa", fs.modulations[3], parents=[GOLDEN / "v6.functa"])
+    fs.derive(tmp_path / "one.functa", fs.modulations[3], parents=[GOLDEN / "v7.functa"])
     one = functa_store.open(tmp_path / "one.functa")
     assert np.isnan(one.mse[:]).all()
     assert np.isnan(one.psnr).all()
@@ -53,7 +53,7 @@ def test_its_errors_are_unknown_and_its_provenance_says_so(fs, tmp_path):
     provenance = one.spec.provenance
     assert provenance["archive"] == "derived"
     prints = [parent["fingerprint"] for parent in provenance["derived_from"]]
-    assert prints == [fs.spec.fingerprint, functa_store.open(GOLDEN / "v6.functa").spec.fingerprint]
+    assert prints == [fs.spec.fingerprint, functa_store.open(GOLDEN / "v7.functa").spec.fingerprint]
     assert info.facts(str(tmp_path / "one.functa"))["psnr_mean"] == {"train": None}
     with pytest.raises(StoreMismatchError, match=r"derived from.*has no archive"):
         reopen_archive("x.zip", provenance, [], silent)
@@ -61,7 +61,7 @@ def test_its_errors_are_unknown_and_its_provenance_says_so(fs, tmp_path):
     assert functa_store.open(tmp_path / "int8.functa").spec.rounding_loss is None
 
 
-@pytest.mark.parametrize("name", ["v1", "v6_scene", "v6_spatial", "v6_sphere"])
+@pytest.mark.parametrize("name", ["v1", "v7_scene", "v7_spatial", "v7_sphere"])
 def test_every_kind_of_functaset_can_be_derived_from(name, tmp_path):
     parent = functa_store.open(GOLDEN / f"{name}.functa")
     rows = np.array(parent.modulations[:])

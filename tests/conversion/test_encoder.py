@@ -253,7 +253,7 @@ def test_what_is_no_example_is_refused(stores, unchecked, values, options, kind,
 
 @pytest.mark.slow
 def test_an_older_store_and_one_of_deepmind_encode_what_they_decode():
-    for name in ("v1", "v6_spatial"):
+    for name in ("v1", "v7_spatial"):
         functaset = functa_store.open(Path(__file__).parents[1] / f"golden/{name}.functa")
         decoded = functaset.decode(slice(0, 2))
         found = functaset.encode(decoded)

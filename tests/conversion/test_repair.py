@@ -215,7 +215,7 @@ def test_a_store_of_an_older_version_is_repaired_into_a_new_one(stores, tmp_path
         del about[key]
     for key in ("weight_of_ones", "modulation_dtype", "base_dtype"):
         del about["config"][key]
-    for key in ("head", "modulation_grid", "lookup", "map_kernel"):
+    for key in ("head", "modulation_grid", "lookup", "map_kernel", "map_bias"):
         del about["config"]["network"][key]
     about["domain"] = {key: about["domain"][key] for key in ("axes", "resolution", "cell_aspect")}
     about["features"] = {key: about["features"][key] for key in ("channels", "data_range", "scale", "offset")}

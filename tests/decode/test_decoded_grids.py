@@ -33,9 +33,9 @@ DOMAINS = {
 }
 
 
-def contents(name, lookup, map_kernel):
+def contents(name, lookup, map_kernel, map_bias="shared"):
     domain, grid = DOMAINS[name]
-    made = make_cells(grid, lookup=lookup, map_kernel=map_kernel)
+    made = make_cells(grid, lookup=lookup, map_kernel=map_kernel, map_bias=map_bias)
     if domain is None:
         return made
     channels = ("red", "green", "blue", "density") if domain is SCENE else ("red", "green", "blue")
@@ -53,14 +53,16 @@ def contents(name, lookup, map_kernel):
     )
 
 
-FAST = [("images", "nearest", 1), ("globe", "linear", 3), ("region across the date line", "nearest", 3)]
-EVERY = list(itertools.product(DOMAINS, ("nearest", "linear"), (1, 3)))
+FAST = [("images", "nearest", 1, "per_cell"), ("globe", "linear", 3, "shared")]
+FAST += [("region across the date line", "nearest", 3, "shared")]
+EVERY = [*itertools.product(DOMAINS, ("nearest", "linear"), (1, 3), ("shared",))]
+EVERY += [*itertools.product(("volumes", "globe", "scene"), ("linear",), (3,), ("per_cell",))]
 SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in EVERY if case not in FAST]
 
 
-@pytest.mark.parametrize(("name", "lookup", "map_kernel"), [*FAST, *SLOW])
-def test_decoding_is_what_the_format_says(name, lookup, map_kernel, tmp_path):
-    made = contents(name, lookup, map_kernel)
+@pytest.mark.parametrize(("name", "lookup", "map_kernel", "map_bias"), [*FAST, *SLOW])
+def test_decoding_is_what_the_format_says(name, lookup, map_kernel, map_bias, tmp_path):
+    made = contents(name, lookup, map_kernel, map_bias)
     made.base["sine_0/kernel"][...] *= 0.1  # at frequencies that float32 decodes to a ten-thousandth
     made.base["sine_1/kernel"][...] *= 0.1
     functaset = functa_store.open(write_shards(tmp_path / "cells.functa", made))

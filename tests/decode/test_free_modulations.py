@@ -38,7 +38,7 @@ def test_modulations_of_a_store_decode_as_their_examples(fs, where):
     np.testing.assert_array_equal(fs.decode_modulations(free[3], **where), fs.decode(3, **where))
 
 
-@pytest.mark.parametrize("name", ["v6", "v6_scene", "v6_sphere", "v6_spatial", "v6_spatial_sphere"])
+@pytest.mark.parametrize("name", ["v7", "v7_scene", "v7_sphere", "v7_spatial", "v7_spatial_sphere"])
 def test_modulations_of_every_kind_decode_as_their_examples(name):
     functaset = functa_store.open(GOLDEN / f"{name}.functa", cache_bytes=0)
     free = np.array(functaset.modulations[:2])
@@ -96,7 +96,7 @@ def test_no_modulations_decode_to_no_values(fs):
 
 
 def test_a_scene_is_seen_from_a_modulation_as_from_its_example():
-    scenes = functa_store.open(GOLDEN / "v6_scene.functa")
+    scenes = functa_store.open(GOLDEN / "v7_scene.functa")
     pose, free = functa_store.orbit(1, 1.5, 30.0)[0], np.array(scenes.modulations[1])
     expected, found = (functa_store.render_view(scenes, which, pose, 4, 4, 4.0) for which in (1, free))
     np.testing.assert_array_equal(found.colour, expected.colour)

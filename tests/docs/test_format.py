@@ -15,11 +15,11 @@ VECTORS, GRIDS = re.findall(
 )
 
 
-@pytest.mark.parametrize("version", ["v6", "v6_spatial"])
+@pytest.mark.parametrize("version", ["v7", "v7_spatial"])
 def test_the_code_on_the_page_decodes(version, tmp_path, monkeypatch):
     shutil.copytree(ROOT / f"tests/golden/{version}.functa", tmp_path / "pets.functa")
     monkeypatch.chdir(tmp_path)
-    code = VECTORS if version == "v6" else VECTORS.partition("hidden = ")[0] + GRIDS
+    code = VECTORS if version == "v7" else VECTORS.partition("hidden = ")[0] + GRIDS
     names = {}
     exec(code, names)
     centres = (np.arange(128) + 0.5) / 128
@@ -31,7 +31,7 @@ def test_the_code_on_the_page_decodes(version, tmp_path, monkeypatch):
 @pytest.mark.parametrize("place", [(30.0, -25.0), (30.0, 95.0), (0.0, 50.0), (45.0, 275.0), (-45.0, 35.0)])
 def test_overlapping_cells_have_no_seams(place):
     """At borders and centres of cells, and where longitudes close, in any convention."""
-    reader, place = FormatReader(ROOT / "tests/golden/v6_spatial_sphere.functa"), np.array(place)
+    reader, place = FormatReader(ROOT / "tests/golden/v7_spatial_sphere.functa"), np.array(place)
     reader.domain["mask"] = ""
     around = np.array([[1e-9, 1e-9], [-1e-9, 1e-9], [1e-9, -1e-9], [-1e-9, -1e-9]])
     found = reader.decode(np.concatenate([place + around, place + np.array([0, 360.0]) + around]))
@@ -40,6 +40,6 @@ def test_overlapping_cells_have_no_seams(place):
 
 def test_nearest_cells_have_seams():
     """Which the test above would find."""
-    reader = FormatReader(ROOT / "tests/golden/v6_spatial.functa")
+    reader = FormatReader(ROOT / "tests/golden/v7_spatial.functa")
     found = reader.decode(np.array([[0.5 - 1e-9, 0.2], [0.5 + 1e-9, 0.2]]))
     assert np.abs(found[:, 0] - found[:, 1]).max() > 0.1

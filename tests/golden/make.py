@@ -37,7 +37,7 @@ OUTER = OuterLoopConfig(num_steps=3000, map_learning_rate=1e-3, monitor_every=20
 NETWORK = NetworkConfig(width=8, depth=3, w0=20.0, modulation_dim=4)
 RADIANCE = dataclasses.replace(NETWORK, head="radiance")
 CELLS = NetworkConfig(width=8, depth=3, w0=10.0, modulation="spatial", modulation_grid=(2, 3), modulation_dim=2)
-OVERLAPPING = dataclasses.replace(CELLS, lookup="linear", map_kernel=3)
+OVERLAPPING = dataclasses.replace(CELLS, lookup="linear", map_kernel=3, map_bias="per_cell")
 NUM_EXAMPLES = 5
 IMAGES = CellGrid(axes=("y", "x"), resolution=(8, 8), lengths=(0.5, 1.0), units=("m", "m"))
 COLOURS = FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255, metrics=("iou", "accuracy"))
@@ -194,9 +194,11 @@ def decode(domain: Domain = IMAGES, features: FeatureSpec = COLOURS, network: Ne
     return values
 
 
-def evaluate(w: dict[str, np.ndarray], w0: float, coords: np.ndarray, modulation: np.ndarray) -> np.ndarray:
-    """The numbers of the last layer at some coordinates."""
-    shift_0, shift_1 = np.split(modulation @ w["map/kernel"] + w["map/bias"], 2)
+def evaluate(
+    w: dict[str, np.ndarray], w0: float, coords: np.ndarray, modulation: np.ndarray, cell: tuple[int, ...] = ()
+) -> np.ndarray:
+    """The numbers of the last layer at some coordinates, with the bias of a cell where each has its own."""
+    shift_0, shift_1 = np.split(modulation @ w["map/kernel"] + w["map/bias"][cell], 2)
     hidden = np.sin(w0 * (coords @ w["sine_0/kernel"] + w["sine_0/bias"] + shift_0))
     hidden = np.sin(w0 * (hidden @ w["sine_1/kernel"] + w["sine_1/bias"] + shift_1))
     return hidden @ w["linear/kernel"] + w["linear/bias"]
@@ -212,7 +214,8 @@ def nearest_cells(w: dict[str, np.ndarray], grid: np.ndarray) -> np.ndarray:
 
 
 def overlapping_cells(w: dict[str, np.ndarray], grid: np.ndarray) -> np.ndarray:
-    """Fields of 4x4 points over 2x3 cells with the four nearest at each point, whose maps see their eight neighbours.
+    """Fields of 4x4 points over 2x3 cells with the four nearest at each point, whose maps see their eight neighbours
+    and have a bias for each cell.
 
     The latitudes 60 to -60 are in steps of 40, which reach the poles; the longitudes 20 to 290 stand for all, from -25
     to 335.
@@ -225,7 +228,7 @@ def overlapping_cells(w: dict[str, np.ndarray], grid: np.ndarray) -> np.ndarray:
             max(0.0, 1 - abs(y - i - 0.5))
             / sum(max(0.0, 1 - abs(y - k - 0.5)) for k in (0, 1))
             * max(0.0, 1 - abs(x - j - 0.5))
-            * evaluate(w, 10.0, np.array([y - i, x - j]), neighbourhood(grid, i, j))
+            * evaluate(w, 10.0, np.array([y - i, x - j]), neighbourhood(grid, i, j), (i, j % 3))
             for i in (0, 1)
             for j in (-1, 0, 1, 2, 3)
         )

@@ -691,6 +691,7 @@ class Stranger:
             )
             network |= {"modulation": "spatial", "modulation_grid": self.random.choice(grids)}
             network |= {"lookup": self.random.choice(["nearest", "linear"]), "map_kernel": self.random.choice([1, 3])}
+            network |= {"map_bias": self.random.choice(["shared", "per_cell"])}
         self.did.append(f"{key} {network}")
 
     def axes(self) -> None:

@@ -191,7 +191,7 @@ def test_the_map_takes_the_cells_that_its_kernel_covers():
     assert base_shapes(network, 2, 3)["map/kernel"] == (18, 16)
 
 
-@pytest.mark.parametrize("changes", [{"lookup": "linear"}, {"map_kernel": 3}])
+@pytest.mark.parametrize("changes", [{"lookup": "linear"}, {"map_kernel": 3}, {"map_bias": "per_cell"}])
 def test_how_cells_are_looked_up_changes_the_fingerprint(changes):
     contents = make_cells((2, 3), **changes)
     assert contents.spec().fingerprint != make_cells((2, 3)).spec().fingerprint

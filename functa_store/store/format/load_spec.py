@@ -1,6 +1,7 @@
 """Reading and checking of a store's root, and migration of older format versions."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -163,7 +164,7 @@ def _absurdities(spec: StoreSpec) -> Iterator[str]:
 def _numbers(network: NetworkConfig, spec: StoreSpec) -> int:
     """An upper bound on the numbers of the base network."""
     inputs = network.width + network_inputs(spec.domain, network) + spec.features.num_channels + network.map_inputs
-    return network.depth * network.width * (inputs + 1)
+    return network.depth * network.width * (inputs + 1) + math.prod(network.bias_shape)
 
 
 def _longest_row(spec: StoreSpec) -> int:
@@ -236,6 +237,12 @@ def _from_version_5(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {**attributes, "config": {**attributes["config"], "network": network}}
 
 
+def _from_version_6(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what version 6 left unsaid: cells of a grid share the bias of their map."""
+    network = _with(attributes["config"]["network"], "config.network", map_bias="shared")
+    return {**attributes, "config": {**attributes["config"], "network": network}}
+
+
 def _with(fields: Mapping[str, Any], where: str, **new: Any) -> dict[str, Any]:
     """Fields and what a later version says beside them.
 
@@ -253,5 +260,6 @@ _MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     3: _from_version_3,
     4: _from_version_4,
     5: _from_version_5,
+    6: _from_version_6,
 }
 """What makes the description of a version one of the next."""

@@ -76,7 +76,11 @@ def base_shapes(network: NetworkConfig, num_inputs: int, num_channels: int) -> d
     sizes = {name: (fan_in, fan_out) for fan_in, (name, fan_out) in zip(inputs, layers, strict=True)}
     if network.modulation_dim is not None:
         sizes["map"] = (network.map_inputs, network.num_shifts)
-    return {f"{name}/kernel": size for name, size in sizes.items()} | {f"{n}/bias": s[1:] for n, s in sizes.items()}
+    kernels = {f"{name}/kernel": size for name, size in sizes.items()}
+    biases: dict[str, tuple[int, ...]] = {f"{name}/bias": (fan_out,) for name, (_, fan_out) in sizes.items()}
+    if "map" in sizes:
+        biases["map/bias"] = network.bias_shape
+    return kernels | biases
 
 
 def describe_array(array: np.ndarray) -> BaseArray:

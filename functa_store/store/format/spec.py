@@ -26,7 +26,7 @@ from functa_store.store.format.quantization import EXACT, Rounding
 from functa_store.store.format.side_arrays import MOMENTA, RATES, BaseArray, base_problems, describe_array
 from functa_store.store.storage.objects import FileRecord
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 ROOT = "zarr.json"
 CONVENTION = {
     "uuid": "4b8ff4a1-29ee-4f0e-9a51-6a1f5d2c7e93",

@@ -133,15 +133,19 @@ def _texts(name: str, values: Sequence[str] | np.ndarray) -> np.ndarray:
 
 
 def _create_base(root: zarr.Group, contents: Contents) -> None:
-    base, (per_number, _) = contents.base, _per_number(contents.config.network)
-    map_input = "modulation" if contents.config.network.modulation_grid is None else "input"
+    base, network = contents.base, contents.config.network
+    (per_number, _), (*cells, _) = _per_number(network), modulation_dimensions(contents.domain, network)
+    map_input = "modulation" if network.modulation_grid is None else "input"
     group = root.create_group("base", attributes={"long_name": "weights of the base network, and the inner loop"})
     for name in sorted(base):
         owner, _, field = name.rpartition("/")
         dimensions = {"map": [map_input, "shift"], "inner_loop": ["step", per_number]}.get(owner, ["input", "output"])
         array = np.asarray(base[name])
+        if array.ndim > 2:  # a bias of each cell
+            dimensions = [*cells, *dimensions[1:]]
         parent = group.require_group(owner) if owner else group
-        _put(parent, field, array, dimensions[2 - array.ndim :], {"long_name": f"{owner} {field}"}, chunks=array.shape)
+        named = dimensions[len(dimensions) - array.ndim :]
+        _put(parent, field, array, named, {"long_name": f"{owner} {field}"}, chunks=array.shape)
 
 
 def _put(

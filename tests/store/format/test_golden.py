@@ -1,5 +1,6 @@
 """Stores of every format version stay readable, and the current version stays what it is."""
 
+import dataclasses
 import json
 import runpy
 from pathlib import Path
@@ -74,7 +75,7 @@ def test_until_version_5_a_modulation_was_one_vector(version):
     assert (network.modulation_grid, network.lookup, network.map_kernel) == (None, "nearest", 1)
 
 
-@pytest.mark.parametrize("version", ["v4", "v5", "v6"])
+@pytest.mark.parametrize("version", ["v4", "v5", "v6", "v7"])
 @pytest.mark.parametrize("ending", ["", "_sphere", "_scene"])
 def test_since_version_4_kinds_of_domain_units_and_metrics_are_kept(make, version, ending):
     reader = StoreReader(GOLDEN / f"{version}{ending}.functa")
@@ -86,25 +87,30 @@ def test_since_version_4_kinds_of_domain_units_and_metrics_are_kept(make, versio
         np.testing.assert_array_equal(reader.metrics[column][:], values)
 
 
+@pytest.mark.parametrize("version", ["v6", "v7"])
 @pytest.mark.parametrize("ending", ["_spatial", "_spatial_sphere"])
-def test_since_version_6_a_modulation_may_be_a_grid(make, ending):
-    reader, network = StoreReader(GOLDEN / f"v6{ending}.functa"), make["KINDS"][ending][2]
+def test_since_version_6_a_modulation_may_be_a_grid(make, version, ending):
+    reader, network = StoreReader(GOLDEN / f"{version}{ending}.functa"), make["KINDS"][ending][2]
+    if version == "v6":  # cells shared the bias of their map
+        network = dataclasses.replace(network, map_bias="shared")
     assert reader.spec.config.network == network
+    assert reader.base["map/bias"].shape == network.bias_shape
     rounding = make["golden_rounding"](network)
     modulations, *_ = make["golden_values"](network=network)
     np.testing.assert_array_equal(reader.modulations[:], rounding.to_values(rounding.to_stored(modulations)))
     assert {name: array.shape for name, array in reader.statistics.items()} == dict.fromkeys(reader.statistics, (2,))
 
 
-def test_since_version_6_examples_may_be_augmentations(make):
-    reader, written = FormatReader(GOLDEN / "v6_augmented.functa"), make["AUGMENTED"]["augmentations"]
+@pytest.mark.parametrize("version", ["v6", "v7"])
+def test_since_version_6_examples_may_be_augmentations(make, version):
+    reader, written = FormatReader(GOLDEN / f"{version}_augmented.functa"), make["AUGMENTED"]["augmentations"]
     found = reader.augmentations()
     assert found.keys() == {"of", "flip", "top", "left", "side"}
     for name, values in found.items():
         np.testing.assert_array_equal(values, getattr(written, name))
-    assert FormatReader(GOLDEN / "v6.functa").augmentations() is None
-    assert dict(StoreReader(GOLDEN / "v6.functa").augmentations) == {}
-    with_golden = StoreReader(GOLDEN / "v6_augmented.functa")
+    assert FormatReader(GOLDEN / f"{version}.functa").augmentations() is None
+    assert dict(StoreReader(GOLDEN / f"{version}.functa").augmentations) == {}
+    with_golden = StoreReader(GOLDEN / f"{version}_augmented.functa")
     for name, values in found.items():
         np.testing.assert_array_equal(with_golden.augmentations[name][:], values)
 

@@ -136,7 +136,7 @@ def use(objects: Forged, *, thorough: bool) -> None:
 
 def damages(stores: Stores, count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Stores after a bad disk, none of them sealed, which are refused or read to the last bit."""
-    kinds = ("v6", "float32", "v6_sphere", "v6_spatial", "v3")
+    kinds = ("v7", "float32", "v7_sphere", "v7_spatial", "v3")
     whole = {name: files for name, (files, work) in stores.items() if name in kinds}
     expected = {name: everything(Forged(files)) for name, files in whole.items()}
 
@@ -152,7 +152,8 @@ def damages(stores: Stores, count: int) -> Iterator[tuple[str, Callable[[], Any]
 
 
 KINDS = (
-    *("v6", "float32", "unfinished", "v6_sphere", "v6_spatial", "v5", "v4", "v3", "v6_scene", "v6_spatial_sphere"),
+    *("v7", "float32", "unfinished", "v7_sphere", "v7_spatial", "v6", "v5", "v4", "v3", "v7_scene"),
+    "v7_spatial_sphere",
     *("v2", "v1"),
 )
 """Stores that a stranger may begin with."""
@@ -487,6 +488,9 @@ GRID_ATTACKS: dict[str, tuple[Callable[[Stranger], Any], str | None]] = {
     "a look-up that nobody knows": (grid([2, 3], lookup="cubic"), "damaged attributes"),
     "a kernel that no map has": (grid([2, 3], map_kernel=5), "map_kernel must be one of"),
     "another map's kernel": (grid([2, 3], map_kernel=3), r"map/kernel is \(2, 16\), expected \(18, 16\)"),
+    "a bias that no map has": (grid([2, 3], map_bias="none"), "damaged attributes"),
+    "another map's bias": (grid([2, 3], map_bias="per_cell"), r"map/bias is \(16,\), expected \(2, 3, 16\)"),
+    "a bias without end": (grid([2**15, 2**14], map_bias="per_cell"), "biases of more than 2147483648 numbers"),
     "a kernel without end": (grid([2, 3], map_kernel=3, modulation_dim=2**27), "more than 2147483648 numbers"),
     "a scale for every number": (hold("scale", np.ones(12, np.float32)), "rounding describes"),
     "rates for every number": (rates((5, 12)), r"learning_rate has shape \(5, 12\), expected \(steps, 2\)"),
@@ -529,7 +533,7 @@ def without(stranger: Stranger, name: str) -> None:
 
 
 def kind_of(attack: str) -> str:
-    return "v6_spatial" if attack in GRID_ATTACKS else "v6_augmented" if attack in AUGMENTATION_ATTACKS else "v6"
+    return "v7_spatial" if attack in GRID_ATTACKS else "v7_augmented" if attack in AUGMENTATION_ATTACKS else "v7"
 
 
 LONG = "many wrong records", "a shape of many texts"
@@ -585,15 +589,15 @@ ROOTS = {
 def test_a_root_that_describes_nothing_is_a_clear_error(stores, found):
     root, words = ROOTS[found]
     with bounded_time(10), pytest.raises(StoreFormatError, match=words):
-        StoreReader(Forged(stores["v6"][0] | {ROOT: root}))
+        StoreReader(Forged(stores["v7"][0] | {ROOT: root}))
 
 
 def test_a_root_longer_than_any_store_needs_is_not_read(stores, monkeypatch):
     monkeypatch.setattr("functa_store.store.format.load_spec.MOST_JSON_BYTES", 20_000)
-    root = stores["v6"][0][ROOT]
-    everything(Forged(stores["v6"][0] | {ROOT: root + b" " * (20_000 - len(root))}))
+    root = stores["v7"][0][ROOT]
+    everything(Forged(stores["v7"][0] | {ROOT: root + b" " * (20_000 - len(root))}))
     with pytest.raises(StoreFormatError, match="has 20,001 bytes, expected at most 20,000"):
-        StoreReader(Forged(stores["v6"][0] | {ROOT: root + b" " * (20_001 - len(root))}))
+        StoreReader(Forged(stores["v7"][0] | {ROOT: root + b" " * (20_001 - len(root))}))
 
 
 @pytest.mark.slow
@@ -601,7 +605,7 @@ def test_a_root_longer_than_any_store_needs_is_not_read(stores, monkeypatch):
 @pytest.mark.parametrize("checksum", [True, False])
 def test_no_depth_of_nesting_overflows_the_stack(stores, opening, checksum):
     """What is read just so must not be too deep for what comes after."""
-    stranger = Stranger(*stores["v6"], seed=0)
+    stranger = Stranger(*stores["v7"], seed=0)
     stranger.functa["provenance"] = {"archive": "@"}
     root = stranger.sealed().files[ROOT]
     if not checksum:
@@ -617,7 +621,7 @@ def test_no_depth_of_nesting_overflows_the_stack(stores, opening, checksum):
 
 def test_of_a_key_that_is_there_twice_the_last_counts(stores):
     """As for every JSON reader of Python; whatever comes before it is as if it were not there."""
-    files = stores["v6"][0]
+    files = stores["v7"][0]
     root = files[ROOT].replace(b'"count": 5', b'"count": 1000000000, "count": 5')
     assert equal(everything(Forged(files | {ROOT: root})), everything(Forged(files)))
     root = files[ROOT].replace(b'"count": 5', b'"count": 5, "count": 4')
@@ -638,7 +642,7 @@ PHRASES = {
 
 @pytest.mark.parametrize("phrase", PHRASES)
 def test_what_a_store_says_cannot_harm_a_terminal(stores, phrase):
-    stranger = Stranger(*stores["v6"], seed=0)
+    stranger = Stranger(*stores["v7"], seed=0)
     PHRASES[phrase](stranger)
     printed = io.StringIO()
     with contextlib.suppress(FunctaStoreError):
@@ -652,7 +656,7 @@ def test_what_a_store_says_cannot_harm_a_terminal(stores, phrase):
 @pytest.fixture
 def copy(tmp_path) -> Path:
     """A complete store on a disk."""
-    return shutil.copytree(GOLDEN / "v6.functa", tmp_path / "copy.functa")
+    return shutil.copytree(GOLDEN / "v7.functa", tmp_path / "copy.functa")
 
 
 def link_file(path: Path) -> None:
