@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Float32, Int, Key, Num
 from functa_store.config import MatmulPrecision, NetworkConfig
 from functa_store.domains.domain import Domain
 from functa_store.learn.inner_loop import Target
-from functa_store.learn.observer import Draws, Observer, drawn_in_tiles, normalized, sample_points
+from functa_store.learn.observer import Draws, Observer, SingleRows, normalized
 from functa_store.learn.tiling import LEAST_POINTS, Projection, Tiles, in_groups, in_tiles, project
 from functa_store.nets.cell_lookup import CellLookup, strides
 from functa_store.nets.siren import ModulatedSiren
@@ -47,7 +47,7 @@ def unfolded(rows: Int[Array | np.ndarray, "*tiles"], num_rows: int) -> Int[Arra
     return jax.lax.optimization_barrier(jnp.asarray(rows)) if num_rows > MOST_FOLDED else jnp.asarray(rows)
 
 
-class GridObserver:
+class GridObserver(SingleRows):
     """Examples that are values at the points of a grid, the same for all; see `Observer`.
 
     Args:
@@ -56,7 +56,7 @@ class GridObserver:
         grid: What the network is given of each point; None takes the inputs of the domain.
     """
 
-    evaluations = tile_axes = 1
+    evaluations = 1
 
     def __init__(
         self, domain: Domain, spec: FeatureSpec, grid: Float32[np.ndarray, "rows inputs"] | None = None
@@ -66,14 +66,6 @@ class GridObserver:
         self._spec = spec
         self._weights = None if domain.weights is None else np.asarray(domain.weights, np.float32)
         self.uneven = spec.missing or self._weights is not None
-
-    def tiles(self, rows: Int[np.ndarray, "*phases rows"], tile: int, counts: np.ndarray | None = None) -> Tiles:
-        """Points in tiles."""
-        return in_tiles(rows, tile, counts)
-
-    def draws(self, num_rows: int, tile: int) -> Draws:
-        """Random points, stratified; see `sample_points`."""
-        return drawn_in_tiles(lambda key, looks: sample_points(key, (looks, num_rows), self.num_rows), num_rows, tile)
 
     def look(
         self,

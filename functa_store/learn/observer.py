@@ -94,15 +94,29 @@ class Draws(NamedTuple):
     whole_cells: bool = True
 
 
-def drawn_in_tiles(sample: Callable[[Array, int], Array], num_rows: int, tile: int) -> Draws:
-    """Rows that are drawn for each look by itself, in tiles."""
-    tiles = in_tiles(np.arange(num_rows), tile)
+class SingleRows:
+    """The part of an `Observer` that says which rows are looked at, where each stands for itself."""
 
-    def rows(key: Array, num_looks: int) -> tuple[Array, Array]:
-        drawn = sample(key, num_looks)[:, tiles.points]
-        return drawn, jnp.broadcast_to(tiles.weights, drawn.shape)
+    tile_axes = 1
+    num_rows: int
 
-    return Draws(rows)
+    def tiles(self, rows: Int[np.ndarray, "*phases rows"], tile: int, counts: np.ndarray | None = None) -> Tiles:
+        """Rows in tiles; see `tiling.in_tiles`."""
+        return in_tiles(rows, tile, counts)
+
+    def draws(self, num_rows: int, tile: int) -> Draws:
+        """Rows that are drawn for each look by itself, in tiles; see `sample`."""
+        tiles = in_tiles(np.arange(num_rows), tile)
+
+        def rows(key: Array, num_looks: int) -> tuple[Array, Array]:
+            drawn = self.sample(key, num_looks, num_rows)[:, tiles.points]
+            return drawn, jnp.broadcast_to(tiles.weights, drawn.shape)
+
+        return Draws(rows)
+
+    def sample(self, key: Key[Array, ""], num_looks: int, num_rows: int) -> Int[Array, "looks rows"]:
+        """Random rows, stratified; see `sample_points`."""
+        return sample_points(key, (num_looks, num_rows), self.num_rows)
 
 
 def normalized(weights: Float[Array, "*tiles"], features: Float[Array, "*tiles channels"]) -> Float[Array, "*tiles"]:

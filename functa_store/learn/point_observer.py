@@ -10,13 +10,12 @@ from functa_store.config import MatmulPrecision, NetworkConfig
 from functa_store.domains.domain import Domain, inputs_of, network_inputs
 from functa_store.learn.grid_observers import Points
 from functa_store.learn.inner_loop import Target
-from functa_store.learn.observer import Draws, drawn_in_tiles, sample_points
-from functa_store.learn.tiling import Tiles, in_tiles
+from functa_store.learn.observer import SingleRows
 from functa_store.nets.cell_lookup import CellLookup
 from functa_store.nets.siren import ModulatedSiren
 
 
-class PointObserver:
+class PointObserver(SingleRows):
     """Examples that are rows of points: what the network takes of each, its weight and its features; see `Observer`.
 
     The points of an example travel with it, so that one compilation serves all that have as many rows. Rows that are
@@ -28,7 +27,6 @@ class PointObserver:
         num_rows: Rows of an example.
     """
 
-    tile_axes = 1
     uneven = True
 
     def __init__(self, domain: Domain, network: NetworkConfig, num_rows: int) -> None:
@@ -37,14 +35,6 @@ class PointObserver:
         self._inputs = network_inputs(domain, network)
         lookup = CellLookup.of(network, domain.closed)
         self.evaluations = 1 if lookup is None else lookup.num_candidates
-
-    def tiles(self, rows: Int[np.ndarray, "*phases rows"], tile: int, counts: np.ndarray | None = None) -> Tiles:
-        """Points in tiles."""
-        return in_tiles(rows, tile, counts)
-
-    def draws(self, num_rows: int, tile: int) -> Draws:
-        """Random points, stratified; see `sample_points`."""
-        return drawn_in_tiles(lambda key, looks: sample_points(key, (looks, num_rows), self.num_rows), num_rows, tile)
 
     def look(
         self,

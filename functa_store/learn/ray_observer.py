@@ -11,8 +11,7 @@ from jaxtyping import Array, Float, Float32, Int, Key, Num
 from functa_store.config import MatmulPrecision
 from functa_store.domains.scene import SceneVolume
 from functa_store.learn.inner_loop import Target
-from functa_store.learn.observer import Draws, drawn_in_tiles, normalized, sample_points
-from functa_store.learn.tiling import Tiles, in_tiles
+from functa_store.learn.observer import SingleRows, normalized, sample_points
 from functa_store.nets.siren import ModulatedSiren
 from functa_store.nets.volume_rendering import random_offsets, render, samples_along
 from functa_store.sources.features import FeatureSpec
@@ -35,7 +34,7 @@ class Rays(NamedTuple):
     offsets: Float[Array, "*tiles samples"] | None = None
 
 
-class RayObserver:
+class RayObserver(SingleRows):
     """Examples that are views of a scene: rays, and the colour seen along each; see `Observer`.
 
     While learning, the inner steps of an example see only some of its views, from one to all of them at equal odds on a
@@ -58,15 +57,6 @@ class RayObserver:
         self.num_rows = self._views * self._pixels
         self.step_shape = (domain.views, height, width)
         self.evaluations = domain.num_samples
-        self.tile_axes = 1
-
-    def tiles(self, rows: Int[np.ndarray, "*phases rows"], tile: int, counts: np.ndarray | None = None) -> Tiles:
-        """Rays in tiles."""
-        return in_tiles(rows, tile, counts)
-
-    def draws(self, num_rows: int, tile: int) -> Draws:
-        """Random rays of random views; see `sample`."""
-        return drawn_in_tiles(lambda key, looks: self.sample(key, looks, num_rows), num_rows, tile)
 
     def sample(self, key: Key[Array, ""], num_looks: int, num_rows: int) -> Int[Array, "looks rows"]:
         """Random rays of random views: pixels stratified over the image, views independent of them."""
