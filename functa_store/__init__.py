@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from functa_store.decode.functaset import Example as Example
     from functa_store.decode.functaset import Functaset as Functaset
     from functa_store.decode.functaset import open_functaset as open  # noqa: F401
+    from functa_store.decode.pictures import comparison_sheet as comparison_sheet
+    from functa_store.decode.pictures import contact_sheet as contact_sheet
     from functa_store.domains.cells import CellGrid as CellGrid
     from functa_store.domains.cells import GridPoints as GridPoints
     from functa_store.domains.scene import SceneVolume as SceneVolume
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from functa_store.media.mesh import write_mesh as write_mesh
     from functa_store.media.scene_views import render_view as render_view
     from functa_store.media.scene_views import write_orbit as write_orbit
+    from functa_store.media.sheet import pictures as pictures
+    from functa_store.media.sheet import write_sheet as write_sheet
     from functa_store.media.sound import write_sound as write_sound
     from functa_store.plugins import Converter as Converter
     from functa_store.plugins import Preset as Preset
@@ -76,6 +80,7 @@ _HOMES = {
     "conversion.recode": "recode",
     "conversion.repair": "repair",
     "decode.functaset": "Example Functaset open_functaset:open",
+    "decode.pictures": "comparison_sheet contact_sheet",
     "domains.cells": "CellGrid GridPoints",
     "domains.scene": "SceneVolume orbit other_convention",
     "domains.sphere": "SphereGrid",
@@ -86,6 +91,7 @@ _HOMES = {
     "media.film": "write_film",
     "media.mesh": "surface write_mesh",
     "media.scene_views": "render_view write_orbit",
+    "media.sheet": "pictures write_sheet",
     "media.sound": "write_sound",
     "plugins": "Converter Preset converters paper_loops read_preset write_preset",
     "sources.array_source": "ArraySource",

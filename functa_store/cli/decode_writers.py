@@ -1,20 +1,17 @@
 """What `functa decode` was asked for, the kinds of files that decoded examples become, and their writers."""
 
 import dataclasses
-import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
-from functa_store.decode.pictures import contact_sheet, solid_image, to_image
 from functa_store.domains.cells import Region
-from functa_store.domains.scene import SceneVolume
 from functa_store.errors import ConfigError, GridError, StorageError
 from functa_store.exporting.array_files import file_names
+from functa_store.media.sheet import view_side, write_sheet
 from functa_store.support.atomic_output import replacing
 
 if TYPE_CHECKING:
@@ -75,97 +72,6 @@ class Request:
             for k, stem in zip(self.index, ids, strict=True)
         ]
 
-    def side(self, usual: int) -> int:
-        """Pixels along a side of a view of a scene, which has no window.
-
-        Args:
-            usual: What it is if nothing is asked for.
-
-        Raises:
-            ConfigError: If more than one number, or a region, is asked for.
-        """
-        if not isinstance(self.resolution, int | None):
-            raise ConfigError(
-                f"--resolution of a scene's views is the pixels along a side, one number, got {self.resolution}"
-            )
-        if self.region is not None:
-            raise ConfigError(f"--region {self.region} is none of a scene's views; it is for .npz and meshes")
-        return usual if self.resolution is None else self.resolution
-
-
-SOLID = ("z", "y", "x")
-COLOURS = (1, 3, 4)
-"""Channels of a picture in grey or colour, and of one whose fourth channel is left out."""
-
-MOST_PIXELS = 2**28
-"""Of all pictures together: 800 MB in memory."""
-
-MOST_PIXELS_ALONG = 2**15
-"""Of one picture, or programs that show it give up."""
-
-
-def pictures_of(request: Request) -> list[Image.Image]:
-    """Pictures of one size, as the domain has it.
-
-    - a scene: as a camera sees it that stands midway between near and far;
-    - one channel in space: as a solid looks, above the middle of its range;
-    - a plane with 1, 3 or 4 channels of one range: its picture;
-    - a field on the sphere, and any other plane: a grey picture of each channel over its own range, north and east
-      where maps have them.
-
-    Raises:
-        ConfigError: If the domain makes no picture, or an option does not fit it.
-        GridError: If resolution or region do not fit the domain, or there would be too many pixels.
-    """
-    functaset = request.functaset
-    domain, channels = functaset.domain, functaset.features.channels
-    if domain.scene is not None:
-        return _scenes(request, domain.scene)
-    if domain.axes == SOLID and len(channels) == 1:
-        low, high = functaset.features.value_range
-        return [solid_image(example[..., 0], level=(low + high) / 2) for example in request.decode()]
-    if len(domain.axes) != 2:
-        raise ConfigError(
-            f"{functaset.store.path}: axes {domain.axes} and channels {channels} make no picture; write --out FILE.npz"
-        )
-    height, width = domain.resolve(request.resolution, request.region)
-    coloured = _is_coloured(functaset)
-    _check_pixels(len(request.index) * (1 if coloured else len(channels)), height, width)
-    values = request.decode()
-    if coloured:
-        return [to_image(example, functaset.features.value_range) for example in values]
-    turn = domain.map_flips(domain.axis_coords(request.resolution, request.region))
-    return _fields(values, functaset.features.value_ranges, turn)
-
-
-def _is_coloured(functaset: "Functaset") -> bool:
-    features = functaset.features
-    return functaset.domain.has_colours and features.num_channels in COLOURS and len(set(features.value_ranges)) == 1
-
-
-def _fields(values: np.ndarray, ranges: Sequence[tuple[float, float]], turn: tuple[slice, ...]) -> list[Image.Image]:
-    """Channel by channel of one example, then of the next one."""
-    each = itertools.product(values, range(len(ranges)))
-    return [to_image(example[turn][..., channel, None], ranges[channel]) for example, channel in each]
-
-
-def _scenes(request: Request, domain: SceneVolume) -> list[Image.Image]:
-    from functa_store.media.scene_views import cameras_around, render_view  # imports JAX
-
-    side = request.side(domain.image_size[0])
-    _check_pixels(len(request.index), side, side)
-    (pose,), focal = cameras_around(request.functaset, 1)
-    views = [render_view(request.functaset, k, pose, side, side, focal * side).colour for k in request.index]
-    return [to_image(np.asarray(view)) for view in views]
-
-
-def _check_pixels(count: int, height: int, width: int) -> None:
-    if count * height * width > MOST_PIXELS or max(height, width) > MOST_PIXELS_ALONG:
-        raise GridError(
-            f"found {count:,} pictures of {height:,} x {width:,} pixels, expected at most {MOST_PIXELS_ALONG:,} along "
-            f"a side and {MOST_PIXELS:,} in all; take fewer examples or a lower resolution, or write --out FILE.npz"
-        )
-
 
 VIDEO = ("t", "y", "x")
 MESHES, SOUNDS, FILMS = (".ply", ".obj", ".glb"), (".wav", ".flac"), (".gif", ".mp4")
@@ -175,11 +81,11 @@ Writer = Callable[[Request], dict[str, Any]]
 
 
 def write_pictures(request: Request) -> dict[str, Any]:
-    """A contact sheet; see `pictures_of`."""
-    images = pictures_of(request)
-    with replacing(request.out) as part:
-        contact_sheet(images).save(part)
-    return {"pictures": len(images), "height": images[0].height, "width": images[0].width}
+    """A contact sheet; see `functa_store.pictures`."""
+    count, height, width = write_sheet(
+        request.functaset, request.index, request.out, request.resolution, region=request.region, clip=request.clip
+    )
+    return {"pictures": count, "height": height, "width": width}
 
 
 def write_arrays(request: Request) -> dict[str, Any]:
@@ -262,7 +168,7 @@ def write_films(request: Request) -> dict[str, Any]:
 def _write_orbits(request: Request, frames: int) -> dict[str, Any]:
     from functa_store.media.scene_views import write_orbit
 
-    request.side(1)  # before the first of many frames
+    view_side(request.resolution, request.region, 1)  # before the first of many frames
     paths = request.paths()
     for k, path in zip(request.index, paths, strict=True):
         write_orbit(request.functaset, k, path, frames, request.resolution)  # type: ignore[arg-type]  # one number
