@@ -2,12 +2,14 @@
 
 import argparse
 import dataclasses
+import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
+from PIL import Image
 
 import functa_store
 from examples.digits import digits_functaset
@@ -17,6 +19,9 @@ from functa_store.loaders import Normalization
 
 MOST_SAMPLES = 1000
 """Samples that are compared with as many held-out examples, unless there are fewer of these."""
+
+FEWEST = 20
+"""Examples to learn from."""
 
 NUM_PICTURES = 6
 
@@ -34,8 +39,8 @@ class Generated:
     figures: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-Generate = Callable[[functa_store.Functaset, Normalization, int], Generated]
-"""Trains on the split "train", and makes a number of samples."""
+Generate = Callable[[functa_store.Functaset, np.ndarray, Normalization, int], Generated]
+"""Trains on some examples of a functaset, given by their places, and makes a number of samples."""
 
 
 def run(generate: Generate, name: str, argv: Sequence[str] | None = None) -> dict[str, str]:
@@ -58,61 +63,88 @@ def run(generate: Generate, name: str, argv: Sequence[str] | None = None) -> dic
         parser.error(f"{samples_path}: is there already; delete it, or name another folder by --out")
     try:
         functaset = functa_store.open(args.store) if args.store else digits_functaset()
+        learned, reserved, held_out = parts_of(functaset)
         normalization = Normalization.of_split(functaset, "train")
-        held_out = modulations_of(functaset, "test", normalization)
-        held_out = np.random.default_rng(0).permutation(held_out)[:MOST_SAMPLES]
-        generated = generate(functaset, normalization, len(held_out))
+        generated = generate(functaset, learned, normalization, max(len(reserved), len(held_out)))
         args.out.mkdir(parents=True, exist_ok=True)
         functaset.derive(samples_path, generated.samples, split="test", normalization=normalization)
         write_sheet(functa_store.open(samples_path), sheet_path)
     except functa_store.FunctaStoreError as error:
         parser.error(str(error))
-    training = modulations_of(functaset, "train", normalization)
-    figures = {**generated.figures, **comparison(generated.samples, held_out, training)}
+    parts = (rows_of(functaset, part, normalization) for part in (learned, reserved, held_out))
+    figures = {**generated.figures, **comparison(flat(generated.samples), *parts)}
     figures |= {"samples": str(samples_path), "their pictures": str(sheet_path)}
     sys.stdout.writelines(f"{name:45} {figure}\n" for name, figure in figures.items())
     return figures
 
 
-def modulations_of(functaset: functa_store.Functaset, split: str, normalization: Normalization) -> np.ndarray:
-    """Normalised modulations of a split, (examples, *shape).
+def parts_of(functaset: functa_store.Functaset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places of the examples that a model learns from, of those reserved from these, and of the split "test".
+
+    The base network has learned from the first two of them, so their modulations are of one distribution. Those of the
+    split "test" need not be of the same: the base fits them less well.
 
     Raises:
-        ConfigError: If the split is empty.
+        ConfigError: If a split is missing, or too small to be divided.
     """
     splits = functaset.split[:]
-    if not np.any(splits == split):
+    train, test = (np.random.default_rng(0).permutation(np.flatnonzero(splits == part)) for part in ("train", "test"))
+    if len(train) < FEWEST or not len(test):
         raise functa_store.ConfigError(
-            f"{functaset.store.path}: no split {split!r}, there are {sorted(map(str, np.unique(splits)))}; convert "
-            "with an archive or options that hold out examples"
+            f"{functaset.store.path}: found {len(train)} examples in the split 'train' and {len(test)} in 'test', "
+            f"expected at least {FEWEST} and 1; take a larger functaset, or one that holds out examples"
         )
-    return normalization.apply(functaset.modulations[np.flatnonzero(splits == split)])
+    reserved, learned = np.split(train, [min(MOST_SAMPLES, len(train) // 10)])
+    return np.sort(learned), reserved, test[:MOST_SAMPLES]
 
 
-def comparison(samples: np.ndarray, held_out: np.ndarray, training: np.ndarray) -> dict[str, str]:
-    """Figures of samples beside held-out examples; a Gaussian's samples and training examples tell what to expect."""
-    gaussian = Gaussian.fit(training.reshape(len(training), -1)).sample(jax.random.key(1), len(held_out))
-    others = np.random.default_rng(1).permutation(training)[: len(held_out)]
-    new = novelty(samples, held_out, training)
-    figures = {
-        "told from held-out ones (50 % is perfect)": f"{nearest_neighbour_accuracy(samples, held_out):.1%}",
-        "the same of a Gaussian's samples": f"{nearest_neighbour_accuracy(np.asarray(gaussian), held_out):.1%}",
+def rows_of(functaset: functa_store.Functaset, examples: np.ndarray, normalization: Normalization) -> np.ndarray:
+    """Normalised modulations of some examples, one row of numbers each."""
+    return flat(normalization.apply(functaset.modulations[examples]))
+
+
+def flat(modulations: np.ndarray) -> np.ndarray:
+    """One row of numbers per example."""
+    return np.asarray(modulations).reshape(len(modulations), -1)
+
+
+def comparison(samples: np.ndarray, learned: np.ndarray, reserved: np.ndarray, held_out: np.ndarray) -> dict[str, str]:
+    """Figures of samples; those of a Gaussian's samples and of examples that were learned tell what to expect."""
+    most = max(len(reserved), len(held_out))
+    ways = {
+        "samples": samples,
+        "a Gaussian's samples": np.asarray(Gaussian.fit(learned).sample(jax.random.key(1), most)),
+        "learned examples": np.random.default_rng(1).permutation(learned),
     }
-    if len(others) == len(held_out):
-        figures["the same of training examples"] = f"{nearest_neighbour_accuracy(others, held_out):.1%}"
+    figures = {}
+    for what, others in {"reserved": reserved, "held-out": held_out}.items():
+        for name, rows in ways.items():
+            count = min(len(rows), len(others))
+            accuracy = nearest_neighbour_accuracy(rows[:count], others[:count])
+            figures[f"{name} told from {what} ones"] = f"{accuracy:.1%} (50 % is perfect)"
+    new = novelty(samples[: len(reserved)], reserved, learned)
     return figures | {
-        "memorised training examples": f"{new.memorised} of {len(samples)}",
-        "distance to the nearest training example": f"{new.distance:.2f}, of held-out ones {new.usual_distance:.2f}",
+        "memorised examples": f"{new.memorised} of {len(reserved)}",
+        "distance to the nearest learned example": f"{new.distance:.2f}, of reserved ones {new.usual_distance:.2f}",
     }
+
+
+def enlarged(pictures: Iterable[Image.Image], least: int = 96) -> list[Image.Image]:
+    """Pictures with larger pixels where they would be narrower than a number of them, so that headings have room."""
+    return [
+        picture.resize((factor * picture.width, factor * picture.height), Image.Resampling.NEAREST)
+        for picture in pictures
+        for factor in [math.ceil(least / picture.width)]
+    ]
 
 
 def write_sheet(samples: functa_store.Functaset, path: Path) -> None:
     """Pictures of the first samples at a quarter of the archive's resolution, at that itself, and finer."""
     solid = len(samples.domain.axes) == 3
     native = samples.domain.resolution if samples.domain.scene is None else samples.domain.scene.image_size[:1]
-    columns = {}
+    shown, columns = slice(NUM_PICTURES), {}
     for factor in (0.25, 1, 2 if solid else 4):
         resolution = tuple(max(1, round(factor * points)) for points in native)
         asked = resolution if len(resolution) > 1 else resolution[0]
-        columns["x".join(map(str, resolution))] = functa_store.pictures(samples, slice(NUM_PICTURES), asked)
+        columns["x".join(map(str, resolution))] = enlarged(functa_store.pictures(samples, shown, asked))
     functa_store.comparison_sheet(columns).save(path)

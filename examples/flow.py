@@ -1,0 +1,107 @@
+"""Normalising flow on modulations: exact likelihoods and samples, by flowjax.
+
+    python -m examples.flow                                               # handwritten digits
+    python -m examples.flow --store faces.functa --out generated/faces    # any functaset
+
+Learns on the split "train", writes samples as a functaset of the same base with a sheet of pictures, and reports the
+log-likelihood of held-out examples beside a Gaussian's, and how well the nearest neighbour tells samples from held-out
+examples. `examples.infer` takes it as a prior.
+
+Modulations are whitened first. Affine couplings (Dinh et al. 2017) then model the principal components along which they
+vary most; the narrow rest, of which few examples tell nothing, stays Gaussian. All of this is invertible, so densities
+are those of whole modulations, and comparable.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import functa_store
+from examples.gaussian import Gaussian
+from examples.generate import Generated, rows_of, run
+from functa_store.loaders import Normalization
+
+try:
+    from flowjax.distributions import AbstractDistribution, Normal
+    from flowjax.flows import coupling_flow
+    from flowjax.train import fit_to_data
+except ImportError as error:
+    raise functa_store.MissingLibraryError("the flow needs flowjax: pip install 'functa-store[examples]'") from error
+
+NUM_COMPONENTS = 64
+"""Principal components that couplings model, if there are as many."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Flow:
+    """A flow in the whitened coordinates of a Gaussian.
+
+    Attributes:
+        gaussian: Whitens modulations.
+        couplings: Distribution of the first coordinates; the others are independent of them and standard normal.
+    """
+
+    gaussian: Gaussian
+    couplings: AbstractDistribution
+
+    @classmethod
+    def fit(cls, modulations: np.ndarray, *, max_epochs: int = 200, num_layers: int = 8, width: int = 128) -> "Flow":
+        """Maximum likelihood, stopped when a tenth of the examples that training does not see gets no likelier.
+
+        Args:
+            modulations: Shape (examples, numbers).
+            max_epochs: Passes over the examples at most.
+            num_layers: Couplings, each of which changes one half of the components by the other.
+            width: Of the network in each coupling.
+        """
+        gaussian = Gaussian.fit(modulations)
+        coordinates = gaussian.whiten(jnp.asarray(modulations))[:, :NUM_COMPONENTS]
+        base = Normal(jnp.zeros(coordinates.shape[1]))
+        start = coupling_flow(jax.random.key(0), base_dist=base, flow_layers=num_layers, nn_width=width)
+        batch_size = min(128, len(coordinates) // 2)
+        couplings, _ = fit_to_data(
+            jax.random.key(1), start, coordinates,
+            max_epochs=max_epochs, max_patience=10, learning_rate=1e-3, batch_size=batch_size, show_progress=False,
+        )  # fmt: skip
+        return cls(gaussian, couplings)
+
+    def unwhiten(self, coordinates: jax.Array) -> jax.Array:
+        """Modulations of whitened coordinates, (..., numbers)."""
+        return self.gaussian.unwhiten(coordinates)
+
+    def log_prob_white(self, coordinates: jax.Array) -> jax.Array:
+        """Log density of whitened coordinates, (...)."""
+        first, rest = jnp.split(coordinates, [self.couplings.shape[0]], axis=-1)
+        return self.couplings.log_prob(first) + self.gaussian.log_prob_white(rest)
+
+    def log_prob(self, modulations: jax.Array) -> jax.Array:
+        """Log density of modulations in nats, (...)."""
+        return self.log_prob_white(self.gaussian.whiten(modulations)) + self.gaussian.log_scale
+
+    def sample(self, key: jax.Array, count: int) -> jax.Array:
+        """Modulations, (count, numbers)."""
+        for_first, for_rest = jax.random.split(key)
+        first = self.couplings.sample(for_first, (count,))
+        rest = jax.random.normal(for_rest, (count, len(self.gaussian.mean) - first.shape[1]))
+        return self.unwhiten(jnp.concatenate([first, rest], axis=1))
+
+
+def generate(
+    functaset: functa_store.Functaset, examples: np.ndarray, normalization: Normalization, count: int
+) -> Generated:
+    """Train on some examples, make a number of samples, and say how likely held-out examples are."""
+    flow = Flow.fit(rows_of(functaset, examples, normalization))
+    held_out = rows_of(functaset, np.flatnonzero(functaset.split[:] == "test"), normalization)
+    likelihoods = {"the flow": flow.log_prob, "a Gaussian": flow.gaussian.log_prob}
+    figures = {
+        f"held-out log-likelihood of {name}": f"{np.mean(log_prob(held_out)) / held_out.shape[1]:.3f} nats per number"
+        for name, log_prob in likelihoods.items()
+    }
+    samples = np.asarray(flow.sample(jax.random.key(2), count))
+    return Generated(samples.reshape(count, *functaset.config.network.modulation_shape), figures)
+
+
+if __name__ == "__main__":
+    run(generate, "flow")

@@ -1,0 +1,312 @@
+"""What is hidden of an example, inferred under a prior over modulations: masked halves, and finer grids than were seen.
+
+    python -m examples.infer                                                     # handwritten digits
+    python -m examples.infer --store faces.functa --archive faces.zip --task half
+    python -m examples.infer --store faces.functa --archive faces.zip --task coarse --prior flow
+
+Where `Functaset.encode` takes a few steps from the zero modulation, this minimises the squared error of what was seen
+plus a weight times -log p(modulation), and reports PSNR on what was hidden for both. The prior is a Gaussian or the
+flow of `examples.flow`, learned on the split "train"; the weight is chosen on examples of that split that the prior
+has not seen. Examples are those of the archive, or without one as the functaset has them.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from PIL import Image
+
+import functa_store
+from examples.digits import digits_functaset, digits_source
+from examples.gaussian import Gaussian
+from examples.generate import enlarged
+from functa_store.cli.arguments import reopen_archive
+from functa_store.decode.pictures import solid_image, to_image
+from functa_store.loaders import Normalization
+from functa_store.metrics import psnr_mean
+from functa_store.progress import silent
+
+WEIGHTS = (0.0, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+"""Of the prior, of which one is chosen."""
+
+NUM_TUNING = 24
+"""Examples of the split "train" that the prior does not see, and the weight is chosen on."""
+
+COARSER = 4
+"""Points of an example for one that is seen, along each axis, of the task "coarse"."""
+
+MOST_POINTS = 2**14
+"""Seen points of an example, and hidden ones, drawn at random where there are more, as in shapes."""
+
+NUM_PICTURES = 6
+
+
+class Prior(Protocol):
+    """A distribution of modulations; `Gaussian` and `examples.flow.Flow` are such."""
+
+    def unwhiten(self, coordinates: jax.Array) -> jax.Array:
+        """Normalised modulations, (..., numbers), of coordinates in which they vary alike."""
+        ...
+
+    def log_prob_white(self, coordinates: jax.Array) -> jax.Array:
+        """Log density of such coordinates, (...)."""
+        ...
+
+
+class Points(NamedTuple):
+    """Points of some examples.
+
+    Attributes:
+        positions: Of each point, (points, axes).
+        features: Of each example there, (examples, points, channels).
+    """
+
+    positions: np.ndarray
+    features: np.ndarray
+
+
+class Task(NamedTuple):
+    """What is seen of some examples, and what is hidden and to be inferred.
+
+    Attributes:
+        seen: Points that are seen.
+        hidden: Points that are to be inferred.
+        grid: Features that are seen on a grid, (examples, *points, channels), not a number where they are not seen.
+    """
+
+    seen: Points
+    hidden: Points
+    grid: np.ndarray
+
+
+def half(functaset: functa_store.Functaset, features: np.ndarray) -> Task:
+    """The first half of the last axis is seen, as the left of a picture; the other one is hidden."""
+    positions = functaset.domain.coords()
+    is_seen = functaset.domain.fractions(positions)[:, -1] < 0.5
+    rows = features.reshape(len(features), -1, features.shape[-1])
+    seen, hidden = (_some(Points(positions[which], rows[:, which])) for which in (is_seen, ~is_seen))
+    return Task(seen, hidden, np.where(is_seen[:, None], rows, np.nan).reshape(features.shape))
+
+
+def coarse(functaset: functa_store.Functaset, features: np.ndarray) -> Task:
+    """Means of blocks are seen, at the points of a coarser grid; all points are to be inferred."""
+    count, channels, native = len(features), features.shape[-1], features.shape[1:-1]
+    if any(points % COARSER for points in native):
+        raise functa_store.ConfigError(
+            f"{functaset.store.path}: found {native} points, expected multiples of {COARSER} along every axis of what "
+            "is to be seen coarsely; take --task half"
+        )
+    coarser = tuple(points // COARSER for points in native)
+    blocks = features.reshape(count, *(size for points in coarser for size in (points, COARSER)), channels)
+    means = blocks.mean(axis=tuple(range(2, 2 * len(native) + 1, 2)))
+    seen = Points(functaset.domain.coords(coarser), means.reshape(count, -1, channels))
+    hidden = Points(functaset.domain.coords(), features.reshape(count, -1, channels))
+    return Task(_some(seen), _some(hidden), means)
+
+
+TASKS: Mapping[str, Callable[[functa_store.Functaset, np.ndarray], Task]] = {"half": half, "coarse": coarse}
+
+
+def _some(points: Points) -> Points:
+    """The same at no more points than are needed, and at none that has no value."""
+    present = np.flatnonzero(~np.isnan(points.features).any(axis=(0, 2)))
+    chosen = np.sort(np.random.default_rng(0).permutation(present)[:MOST_POINTS])
+    return Points(points.positions[chosen], points.features[:, chosen])
+
+
+Infer = Callable[[Points, float], np.ndarray]
+"""Modulations, as the base takes them, of what is seen of examples, under a prior of some weight."""
+
+
+def make_inference(
+    functaset: functa_store.Functaset,
+    prior: Prior,
+    normalization: Normalization,
+    *,
+    num_steps: int = 200,
+    step_size: float = 0.1,
+    points_per_step: int = 512,
+) -> Infer:
+    """Inference under a prior: Adam on whitened coordinates, from the middle of the prior.
+
+    What is minimised is the mean squared error of the features over what is seen, in the squared span of their range,
+    minus the weight times the log density per number of a modulation.
+
+    Args:
+        functaset: Whose base decodes.
+        prior: Of its normalised modulations.
+        normalization: Of these.
+        num_steps: Of Adam, whose step size falls to zero.
+        step_size: At first, in standard deviations of the prior.
+        points_per_step: Seen points, drawn at random, that a step looks at.
+    """
+    decoder, base, shape = functaset.decoder, functaset.base, functaset.config.network.modulation_shape
+    size, span = functaset.config.network.modulation_size, functaset.features.span
+    optimizer = optax.adam(optax.cosine_decay_schedule(step_size, num_steps))
+
+    def modulations_of(coordinates: jax.Array) -> jax.Array:
+        return normalization.invert(prior.unwhiten(coordinates).reshape(-1, *shape))
+
+    @jax.jit
+    def minimise(inputs: jax.Array, features: jax.Array, weight: jax.Array) -> jax.Array:
+        def loss(coordinates: jax.Array, points: jax.Array) -> jax.Array:
+            found = decoder(base, modulations_of(coordinates), inputs[points])
+            errors = jnp.mean((found - features[:, points]) ** 2, axis=(1, 2)) / span**2
+            return jnp.sum(errors - weight * prior.log_prob_white(coordinates) / size)
+
+        def step(state: tuple[jax.Array, Any], key: jax.Array) -> tuple[tuple[jax.Array, Any], None]:
+            coordinates, moments = state
+            points = jax.random.choice(key, len(inputs), (min(points_per_step, len(inputs)),), replace=False)
+            updates, moments = optimizer.update(jax.grad(loss)(coordinates, points), moments)
+            return (coordinates + updates, moments), None
+
+        start = jnp.zeros((len(features), size))
+        state, _ = jax.lax.scan(step, (start, optimizer.init(start)), jax.random.split(jax.random.key(0), num_steps))
+        return modulations_of(state[0])
+
+    def infer(seen: Points, weight: float) -> np.ndarray:
+        return np.asarray(minimise(functaset.inputs(seen.positions), seen.features, np.float32(weight)))
+
+    return infer
+
+
+def plain_fit(functaset: functa_store.Functaset, seen: Points) -> np.ndarray:
+    """Modulations of what is seen, as `Functaset.encode` fits them."""
+    return functaset.encode(as_values(functaset, seen.features), coords=seen.positions).modulations
+
+
+def hidden_psnr(functaset: functa_store.Functaset, modulations: np.ndarray, hidden: Points) -> float:
+    """Mean PSNR of examples at points that were hidden, in decibels; what is decoded is clipped to its range."""
+    found = functaset.decode_modulations(modulations, coords=hidden.positions)
+    errors = (found - as_values(functaset, hidden.features)) / np.float32(functaset.features.value_scale)
+    return psnr_mean(np.mean(errors**2, axis=(1, 2)), functaset.features.span)
+
+
+def as_values(functaset: functa_store.Functaset, features: np.ndarray) -> np.ndarray:
+    """Features in the unit of what is decoded."""
+    return functaset.features.to_values(np.array(features, np.float32))
+
+
+def features_of(
+    functaset: functa_store.Functaset, examples: np.ndarray, source: functa_store.Source | None
+) -> np.ndarray:
+    """Features of some examples, (examples, *resolution, channels): of a source, or as they decode."""
+    described = functaset.features
+    if source is None:
+        values = functaset.decode(examples)
+        return (values - np.float32(described.value_offset)) / np.float32(described.value_scale)
+    places = {name: place for place, name in enumerate(source.ids)}
+    raw = np.stack([source.read(places[str(name)]) for name in functaset.ids[examples]])
+    return raw.astype(np.float32) * np.float32(source.features.scale) + np.float32(source.features.offset)
+
+
+def run(argv: Sequence[str] | None = None) -> dict[str, float]:
+    """Run the example.
+
+    Args:
+        argv: Arguments instead of those of the process.
+
+    Returns:
+        PSNR on what was hidden of held-out examples, by method.
+    """
+    parser = argparse.ArgumentParser(description="Infer what is hidden of examples.")
+    parser.add_argument("--store", help="a functaset (default: handwritten digits, converted on the spot)")
+    parser.add_argument("--archive", help="the archive that it was converted from (default: examples as they decode)")
+    parser.add_argument("--task", choices=TASKS, default="half", help="what is seen (default: half of the last axis)")
+    parser.add_argument("--prior", choices=("gaussian", "flow"), default="gaussian", help="(default: gaussian)")
+    parser.add_argument("--examples", type=int, default=32, metavar="N", help="held-out ones (default: 32)")
+    parser.add_argument("--out", type=Path, default=Path("examples-output/infer.png"), help="sheet of pictures")
+    args = parser.parse_args(argv)
+    try:
+        functaset = functa_store.open(args.store) if args.store else digits_functaset()
+        source = _source(functaset, args.archive) if args.store else digits_source()
+        return compare(functaset, source, args.task, args.prior, args.examples, args.out)
+    except functa_store.FunctaStoreError as error:
+        parser.error(str(error))
+
+
+def compare(
+    functaset: functa_store.Functaset,
+    source: functa_store.Source | None,
+    task: str,
+    prior: str,
+    num_examples: int,
+    out: Path,
+    **options: Any,
+) -> dict[str, float]:
+    """Learn a prior, choose its weight, and infer what is hidden of held-out examples.
+
+    Args:
+        functaset: Has the splits "train" and "test".
+        source: Its examples; None takes them as they decode.
+        task: One of `TASKS`.
+        prior: "gaussian" or "flow".
+        num_examples: Held-out ones.
+        out: The sheet of pictures.
+        **options: Of `make_inference`.
+
+    Returns:
+        PSNR on what was hidden, by method.
+    """
+    splits, rng = functaset.split[:], np.random.default_rng(0)
+    tuning, training = np.split(rng.permutation(np.flatnonzero(splits == "train")), [NUM_TUNING])
+    held_out = np.sort(rng.permutation(np.flatnonzero(splits == "test"))[:num_examples])
+    if not len(training) or not len(held_out):
+        raise functa_store.ConfigError(
+            f"{functaset.store.path}: found {np.sum(splits == 'train')} training and {len(held_out)} held-out "
+            f"examples, expected more than {NUM_TUNING} and at least one; take a larger functaset"
+        )
+    normalization = Normalization.of_split(functaset, "train")
+    numbers = normalization.apply(functaset.modulations[np.sort(training)]).reshape(len(training), -1)
+    infer = make_inference(functaset, _kind(prior).fit(numbers), normalization, **options)
+
+    tried = TASKS[task](functaset, features_of(functaset, np.sort(tuning), source))
+    scores = {weight: hidden_psnr(functaset, infer(tried.seen, weight), tried.hidden) for weight in WEIGHTS}
+    weight = max(scores, key=lambda weight: scores[weight])
+    sys.stdout.write(f"weight of the prior, chosen on {NUM_TUNING} training examples: {weight:g}\n")
+
+    features = features_of(functaset, held_out, source)
+    found = TASKS[task](functaset, features)
+    ways = {"plain fit": plain_fit(functaset, found.seen), f"{prior} prior": infer(found.seen, weight)}
+    results = {name: hidden_psnr(functaset, modulations, found.hidden) for name, modulations in ways.items()}
+    sys.stdout.writelines(f"{name:16} {result:6.2f} dB on what was hidden\n" for name, result in results.items())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    columns = {"original": as_values(functaset, features), "seen": as_values(functaset, found.grid)}
+    columns |= {name: functaset.decode_modulations(modulations[:NUM_PICTURES]) for name, modulations in ways.items()}
+    _sheet(functaset, {name: values[:NUM_PICTURES] for name, values in columns.items()}).save(out)
+    return results
+
+
+def _kind(prior: str) -> Any:
+    if prior == "gaussian":
+        return Gaussian
+    from examples.flow import Flow  # needs flowjax
+
+    return Flow
+
+
+def _source(functaset: functa_store.Functaset, archive: str | None) -> functa_store.Source | None:
+    return None if archive is None else reopen_archive(archive, functaset.spec.provenance, [], silent)
+
+
+def _sheet(functaset: functa_store.Functaset, columns: Mapping[str, np.ndarray]) -> Image.Image:
+    """The first examples, in columns of values on grids, not a number where nothing was seen."""
+    low, high = functaset.features.value_range
+    coloured = functaset.domain.has_colours and functaset.features.num_channels in (1, 3, 4)
+
+    def picture(values: np.ndarray) -> Image.Image:
+        if values.ndim == 4:
+            return solid_image(np.nan_to_num(values[..., 0], nan=low), level=(low + high) / 2)
+        return to_image(values if coloured else values[..., :1], (low, high))
+
+    return functa_store.comparison_sheet({name: enlarged(map(picture, found)) for name, found in columns.items()})
+
+
+if __name__ == "__main__":
+    run()
