@@ -35,7 +35,7 @@ from functa_store.progress import silent
 WEIGHTS = (0.0, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 """Of the prior, of which one is chosen."""
 
-NUM_TUNING = 24
+NUM_TUNING = 16
 """Examples of the split "train" that the prior does not see, and the weight is chosen on."""
 
 COARSER = 4
@@ -129,9 +129,9 @@ def make_inference(
     prior: Prior,
     normalization: Normalization,
     *,
-    num_steps: int = 200,
+    num_steps: int = 150,
     step_size: float = 0.1,
-    points_per_step: int = 512,
+    points_per_step: int = 256,
 ) -> Infer:
     """Inference under a prior: Adam on whitened coordinates, from the middle of the prior.
 

@@ -19,9 +19,9 @@ from examples.two_sample import nearest_neighbour_accuracy, novelty
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.domains.cells import CellGrid
 from functa_store.loaders import Normalization
-from functa_store.store.format.side_arrays import base_shapes
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Label
+from functa_store.store.format.side_arrays import base_shapes
 from functa_store.store.format.spec import Contents
 from functa_store.store.storage.objects import open_objects
 from functa_store.store.writing.writer import StoreWriter
@@ -91,6 +91,7 @@ def test_copies_of_training_examples_are_memorised_and_new_ones_are_not():
 # Densities
 
 
+@pytest.mark.slow
 def test_the_density_of_a_gaussian_is_that_of_its_covariance_and_its_samples_are_of_it():
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(300, 5)) @ rng.normal(size=(5, 5)) + 3
@@ -134,7 +135,7 @@ def test_components_beyond_those_of_the_flow_stay_gaussian(monkeypatch):
     rows = on_a_line(400)
     fitted = flow.Flow.fit(rows, max_epochs=2, num_layers=2, width=8)
     white = np.asarray(fitted.gaussian.whiten(rows))
-    expected = fitted.couplings.log_prob(white[:, :2]) + scipy.stats.norm.logpdf(white[:, 2:]).sum(axis=1)
+    expected = fitted.first.log_prob(white[:, :2]) + scipy.stats.norm.logpdf(white[:, 2:]).sum(axis=1)
     np.testing.assert_allclose(fitted.log_prob_white(white), expected, rtol=1e-3)
     assert fitted.sample(jax.random.key(0), 7).shape == (7, 6)
 
@@ -153,6 +154,7 @@ class Exact(nnx.Module):
         return signal * noise - noisiness * clean
 
 
+@pytest.mark.slow
 def test_ancestral_sampling_with_the_exact_velocity_gives_the_distribution():
     samples = np.asarray(diffusion.sample(Exact(), jax.random.key(0), (5000, 3)))
     assert samples.mean() == pytest.approx(2, abs=0.02)
@@ -224,7 +226,7 @@ def test_what_is_too_small_to_learn_from_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         generate.run(gaussian_samples, "x", ["--store", str(functaset.store.path), "--out", str(tmp_path / "out")])
     assert "found 6 examples in the split 'train' and 2 in 'test', expected at least 20" in capsys.readouterr().err
-    with pytest.raises(functa_store.ConfigError, match="expected more than 24 and at least one"):
+    with pytest.raises(functa_store.ConfigError, match="expected more than 16 and at least one"):
         infer.compare(functaset, None, "half", "gaussian", 2, tmp_path / "out.png")
 
 
@@ -241,7 +243,7 @@ def test_a_prior_infers_what_is_hidden_and_is_chosen_without_looking_at_it(tmp_p
     assert results["gaussian prior"] > results["plain fit"] + 1.5
     coarse = compare("coarse", "gaussian", out=tmp_path / "coarse.png")
     assert coarse["gaussian prior"] > coarse["plain fit"] + 1.5
-    assert "weight of the prior, chosen on 24 training examples: 0." in capsys.readouterr().out
+    assert "weight of the prior, chosen on 16 training examples: 0." in capsys.readouterr().out
     with Image.open(tmp_path / "half.png") as sheet:
         assert sheet.width > 4 * 96
 
