@@ -14,7 +14,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +26,19 @@ import functa_store
 from examples.digits import digits_functaset, digits_source
 from examples.gaussian import Gaussian
 from examples.generate import enlarged
+from examples.partly_seen import (
+    TASKS,
+    Points,
+    as_values,
+    decoded,
+    decoder_of,
+    features_of,
+    hidden_psnr,
+    plain_fit,
+)
 from functa_store.cli.arguments import reopen_archive
 from functa_store.decode.pictures import solid_image, to_image
 from functa_store.loaders import Normalization
-from functa_store.metrics import psnr_mean
 from functa_store.progress import silent
 
 WEIGHTS = (0.0, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
@@ -37,12 +46,6 @@ WEIGHTS = (0.0, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
 NUM_TUNING = 16
 """Examples of the split "train" that the prior does not see, and the weight is chosen on."""
-
-COARSER = 4
-"""Points of an example for one that is seen, along each axis, of the task "coarse"."""
-
-MOST_POINTS = 2**14
-"""Seen points of an example, and hidden ones, drawn at random where there are more, as in shapes."""
 
 NUM_PICTURES = 6
 
@@ -57,67 +60,6 @@ class Prior(Protocol):
     def log_prob_white(self, coordinates: jax.Array) -> jax.Array:
         """Log density of such coordinates, (...)."""
         ...
-
-
-class Points(NamedTuple):
-    """Points of some examples.
-
-    Attributes:
-        positions: Of each point, (points, axes).
-        features: Of each example there, (examples, points, channels).
-    """
-
-    positions: np.ndarray
-    features: np.ndarray
-
-
-class Task(NamedTuple):
-    """What is seen of some examples, and what is hidden and to be inferred.
-
-    Attributes:
-        seen: Points that are seen.
-        hidden: Points that are to be inferred.
-        grid: Features that are seen on a grid, (examples, *points, channels), not a number where they are not seen.
-    """
-
-    seen: Points
-    hidden: Points
-    grid: np.ndarray
-
-
-def half(functaset: functa_store.Functaset, features: np.ndarray) -> Task:
-    """The first half of the last axis is seen, as the left of a picture; the other one is hidden."""
-    positions = functaset.domain.coords()
-    is_seen = functaset.domain.fractions(positions)[:, -1] < 0.5
-    rows = features.reshape(len(features), -1, features.shape[-1])
-    seen, hidden = (_some(Points(positions[which], rows[:, which])) for which in (is_seen, ~is_seen))
-    return Task(seen, hidden, np.where(is_seen[:, None], rows, np.nan).reshape(features.shape))
-
-
-def coarse(functaset: functa_store.Functaset, features: np.ndarray) -> Task:
-    """Means of blocks are seen, at the points of a coarser grid; all points are to be inferred."""
-    count, channels, native = len(features), features.shape[-1], features.shape[1:-1]
-    if any(points % COARSER for points in native):
-        raise functa_store.ConfigError(
-            f"{functaset.store.path}: found {native} points, expected multiples of {COARSER} along every axis of what "
-            "is to be seen coarsely; take --task half"
-        )
-    coarser = tuple(points // COARSER for points in native)
-    blocks = features.reshape(count, *(size for points in coarser for size in (points, COARSER)), channels)
-    means = blocks.mean(axis=tuple(range(2, 2 * len(native) + 1, 2)))
-    seen = Points(functaset.domain.coords(coarser), means.reshape(count, -1, channels))
-    hidden = Points(functaset.domain.coords(), features.reshape(count, -1, channels))
-    return Task(_some(seen), _some(hidden), means)
-
-
-TASKS: Mapping[str, Callable[[functa_store.Functaset, np.ndarray], Task]] = {"half": half, "coarse": coarse}
-
-
-def _some(points: Points) -> Points:
-    """The same at no more points than are needed, and at none that has no value."""
-    present = np.flatnonzero(~np.isnan(points.features).any(axis=(0, 2)))
-    chosen = np.sort(np.random.default_rng(0).permutation(present)[:MOST_POINTS])
-    return Points(points.positions[chosen], points.features[:, chosen])
 
 
 Infer = Callable[[Points, float], np.ndarray]
@@ -146,7 +88,7 @@ def make_inference(
         step_size: At first, in standard deviations of the prior.
         points_per_step: Seen points, drawn at random, that a step looks at.
     """
-    decoder, base, shape = functaset.decoder, functaset.base, functaset.config.network.modulation_shape
+    decode, shape = decoder_of(functaset), functaset.config.network.modulation_shape
     size, span = functaset.config.network.modulation_size, functaset.features.span
     optimizer = optax.adam(optax.cosine_decay_schedule(step_size, num_steps))
 
@@ -156,13 +98,14 @@ def make_inference(
     @jax.jit
     def minimise(inputs: jax.Array, features: jax.Array, weight: jax.Array) -> jax.Array:
         def loss(coordinates: jax.Array, points: jax.Array) -> jax.Array:
-            found = decoder(base, modulations_of(coordinates), inputs[points])
+            found = decode(modulations_of(coordinates), inputs[..., points, :])
             errors = jnp.mean((found - features[:, points]) ** 2, axis=(1, 2)) / span**2
             return jnp.sum(errors - weight * prior.log_prob_white(coordinates) / size)
 
         def step(state: tuple[jax.Array, Any], key: jax.Array) -> tuple[tuple[jax.Array, Any], None]:
             coordinates, moments = state
-            points = jax.random.choice(key, len(inputs), (min(points_per_step, len(inputs)),), replace=False)
+            count = features.shape[1]
+            points = jax.random.choice(key, count, (min(points_per_step, count),), replace=False)
             updates, moments = optimizer.update(jax.grad(loss)(coordinates, points), moments)
             return (coordinates + updates, moments), None
 
@@ -171,39 +114,10 @@ def make_inference(
         return modulations_of(state[0])
 
     def infer(seen: Points, weight: float) -> np.ndarray:
-        return np.asarray(minimise(functaset.inputs(seen.positions), seen.features, np.float32(weight)))
+        inputs = seen.positions if functaset.domain.scene is not None else functaset.inputs(seen.positions)
+        return np.asarray(minimise(inputs, seen.features, np.float32(weight)))
 
     return infer
-
-
-def plain_fit(functaset: functa_store.Functaset, seen: Points) -> np.ndarray:
-    """Modulations of what is seen, as `Functaset.encode` fits them."""
-    return functaset.encode(as_values(functaset, seen.features), coords=seen.positions).modulations
-
-
-def hidden_psnr(functaset: functa_store.Functaset, modulations: np.ndarray, hidden: Points) -> float:
-    """Mean PSNR of examples at points that were hidden, in decibels; what is decoded is clipped to its range."""
-    found = functaset.decode_modulations(modulations, coords=hidden.positions)
-    errors = (found - as_values(functaset, hidden.features)) / np.float32(functaset.features.value_scale)
-    return psnr_mean(np.mean(errors**2, axis=(1, 2)), functaset.features.span)
-
-
-def as_values(functaset: functa_store.Functaset, features: np.ndarray) -> np.ndarray:
-    """Features in the unit of what is decoded."""
-    return functaset.features.to_values(np.array(features, np.float32))
-
-
-def features_of(
-    functaset: functa_store.Functaset, examples: np.ndarray, source: functa_store.Source | None
-) -> np.ndarray:
-    """Features of some examples, (examples, *resolution, channels): of a source, or as they decode."""
-    described = functaset.features
-    if source is None:
-        values = functaset.decode(examples)
-        return (values - np.float32(described.value_offset)) / np.float32(described.value_scale)
-    places = {name: place for place, name in enumerate(source.ids)}
-    raw = np.stack([source.read(places[str(name)]) for name in functaset.ids[examples]])
-    return raw.astype(np.float32) * np.float32(source.features.scale) + np.float32(source.features.offset)
 
 
 def run(argv: Sequence[str] | None = None) -> dict[str, float]:
@@ -218,7 +132,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description="Infer what is hidden of examples.")
     parser.add_argument("--store", help="a functaset (default: handwritten digits, converted on the spot)")
     parser.add_argument("--archive", help="the archive that it was converted from (default: examples as they decode)")
-    parser.add_argument("--task", choices=TASKS, default="half", help="what is seen (default: half of the last axis)")
+    parser.add_argument("--task", choices=TASKS, help="what is seen (default: half, or of scenes the first view)")
     parser.add_argument("--prior", choices=("gaussian", "flow"), default="gaussian", help="(default: gaussian)")
     parser.add_argument("--examples", type=int, default=32, metavar="N", help="held-out ones (default: 32)")
     parser.add_argument("--out", type=Path, default=Path("examples-output/infer.png"), help="sheet of pictures")
@@ -226,7 +140,8 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     try:
         functaset = functa_store.open(args.store) if args.store else digits_functaset()
         source = _source(functaset, args.archive) if args.store else digits_source()
-        return compare(functaset, source, args.task, args.prior, args.examples, args.out)
+        task = args.task or ("half" if functaset.domain.scene is None else "view")
+        return compare(functaset, source, task, args.prior, args.examples, args.out)
     except functa_store.FunctaStoreError as error:
         parser.error(str(error))
 
@@ -254,6 +169,8 @@ def compare(
     Returns:
         PSNR on what was hidden, by method.
     """
+    if (task == "view") != (functaset.domain.scene is not None):
+        raise functa_store.ConfigError(f"{functaset.store.path}: the task view is for scenes, and scenes have no other")
     splits, rng = functaset.split[:], np.random.default_rng(0)
     tuning, training = np.split(rng.permutation(np.flatnonzero(splits == "train")), [NUM_TUNING])
     held_out = np.sort(rng.permutation(np.flatnonzero(splits == "test"))[:num_examples])
@@ -277,9 +194,17 @@ def compare(
     results = {name: hidden_psnr(functaset, modulations, found.hidden) for name, modulations in ways.items()}
     sys.stdout.writelines(f"{name:16} {result:6.2f} dB on what was hidden\n" for name, result in results.items())
     out.parent.mkdir(parents=True, exist_ok=True)
-    columns = {"original": as_values(functaset, features), "seen": as_values(functaset, found.grid)}
-    columns |= {name: functaset.decode_modulations(modulations[:NUM_PICTURES]) for name, modulations in ways.items()}
-    _sheet(functaset, {name: values[:NUM_PICTURES] for name, values in columns.items()}).save(out)
+    shown = slice(NUM_PICTURES)
+    if functaset.domain.scene is None:
+        places, original = functaset.domain.coords(), as_values(functaset, features[shown])
+    else:  # the second view, which is hidden
+        places, original = (
+            features[shown, 1, ..., :6].reshape(-1, features[0, 0, ..., 0].size, 6),
+            features[shown, 1, ..., 6:],
+        )
+    columns = {"original": original, "seen": as_values(functaset, found.grid[shown])}
+    columns |= {name: decoded(functaset, rows[shown], places).reshape(original.shape) for name, rows in ways.items()}
+    _sheet(functaset, columns).save(out)
     return results
 
 

@@ -2,6 +2,7 @@
 
 import functools
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +14,12 @@ from PIL import Image
 from sklearn.covariance import LedoitWolf
 
 import functa_store
-from examples import diffusion, generate, infer, walk
+from examples import diffusion, generate, infer, partly_seen, walk
 from examples.gaussian import Gaussian
 from examples.two_sample import nearest_neighbour_accuracy, novelty
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.domains.cells import CellGrid
+from functa_store.domains.scene import Lens, camera_rays
 from functa_store.loaders import Normalization
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Label
@@ -252,7 +254,7 @@ def test_half_of_an_example_is_seen_and_the_other_one_hidden():
     functaset = functa_store.open(GOLDEN / "v6.functa")
     features = np.random.default_rng(0).random((2, *functaset.domain.resolution, 3), np.float32)
     features[:, 0, 0] = np.nan  # has no value
-    seen, hidden, grid = infer.half(functaset, features)
+    seen, hidden, grid = partly_seen.half(functaset, features)
     width = functaset.domain.resolution[1]
     assert seen.positions[:, 1].max() < 0.5 < hidden.positions[:, 1].min()
     assert len(seen.positions) + len(hidden.positions) == functaset.domain.num_points - 1
@@ -264,14 +266,38 @@ def test_half_of_an_example_is_seen_and_the_other_one_hidden():
 def test_blocks_are_seen_by_their_means(monkeypatch, tmp_path):
     functaset = write_planted(tmp_path / "planted.functa", on_a_line(8))
     features = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
-    seen, hidden, grid = infer.coarse(functaset, features)
+    seen, hidden, grid = partly_seen.coarse(functaset, features)
     assert grid[1, 0, 1, 0] == pytest.approx(features[1, :4, 4:].mean())
     np.testing.assert_allclose(seen.positions, [[0.25, 0.25], [0.25, 0.75], [0.75, 0.25], [0.75, 0.75]])
     np.testing.assert_array_equal(seen.features, grid.reshape(2, 4, 1))
     assert hidden.features.shape == (2, 64, 1)
-    monkeypatch.setattr(infer, "COARSER", 3)
+    monkeypatch.setattr(partly_seen, "COARSER", 3)
     with pytest.raises(functa_store.ConfigError, match="expected multiples of 3"):
-        infer.coarse(functaset, features)
+        partly_seen.coarse(functaset, features)
+
+
+@pytest.mark.slow
+def test_other_views_of_a_scene_are_inferred_from_its_first_one(tmp_path, monkeypatch):
+    """Of scenes that are views of modulations on a line: their rays and colours, as an archive has them."""
+    scenes = functa_store.open(GOLDEN / "v6_scene.functa")
+    rows = on_a_line(60, size=scenes.config.network.modulation_size).astype(np.float32)
+    splits = np.where(np.arange(60) % 4 == 3, "test", "train")
+    scenes.derive(tmp_path / "scenes.functa", rows, split=splits)
+    planted = functa_store.open(tmp_path / "scenes.functa")
+    poses = functa_store.orbit(3, 1.2, 30.0)
+    rays = np.stack([np.concatenate(camera_rays(pose, 6, 6, Lens(6.0)), axis=-1) for pose in poses])
+    flat = np.broadcast_to(rays.reshape(1, -1, 6), (60, 3 * 36, 6))
+    colours = planted.ray_decoder(planted.base, rows, flat[..., :3], flat[..., 3:])
+    raw = np.concatenate([flat, colours], axis=-1).reshape(60, 3, 6, 6, 9)
+    source = SimpleNamespace(ids=[str(k) for k in range(60)], read=lambda k: raw[k])
+    options = {"num_examples": 4, "num_steps": 100, "step_size": 0.2, "out": tmp_path / "views.png"}
+    results = infer.compare(planted, source, "view", "gaussian", **options)
+    assert results["gaussian prior"] > 30
+    assert results["gaussian prior"] > results["plain fit"] + 1
+    with pytest.raises(functa_store.ConfigError, match="the task view is for scenes"):
+        infer.compare(planted, source, "half", "gaussian", **options)
+    with pytest.raises(functa_store.ConfigError, match="give --archive"):
+        infer.compare(planted, None, "view", "gaussian", **options)
 
 
 # Walks

@@ -28,7 +28,7 @@ from functa_store.support.threads import check_jax
 
 if TYPE_CHECKING:
     from functa_store.conversion.encoder import Encoded, Encoder
-    from functa_store.decode.tiled_decoder import Decoder, TiledDecoder
+    from functa_store.decode.tiled_decoder import Decoder, RayDecoder, TiledDecoder
 
 
 Coords = Float[np.ndarray, "points axes"] | Sequence[Sequence[float]]
@@ -282,6 +282,26 @@ class Functaset(Stored):
 
         inputs = network_inputs(self.domain, self.config.network)
         return make_decoder(self.config.network, inputs, self.features.num_channels, self.domain.closed)
+
+    @property
+    def ray_decoder(self) -> "RayDecoder":
+        """Pure, jitted and differentiable, of scenes: (base, modulations, origins, directions) -> colours along rays.
+
+        Shapes are (examples, *shape of a modulation), (examples, rays, 3) twice, and (examples, rays, 3). Origins are
+        x, y, z in the world, directions unit vectors; colours are in front of white, and not clipped.
+
+        Raises:
+            ConfigError: If the functaset holds no scenes, or in a process that was forked when JAX had begun.
+        """
+        if (scene := self.domain.scene) is None:
+            raise ConfigError(
+                f"{self.store.path}: holds examples over {self.domain.axes}, expected scenes, through which rays go; "
+                "use decoder"
+            )
+        check_jax("decoding")
+        from functa_store.decode.tiled_decoder import make_ray_decoder
+
+        return make_ray_decoder(self.config.network, scene)
 
     @property
     def tiled_decoder(self) -> "TiledDecoder":

@@ -20,6 +20,7 @@ from functa_store.nets.volume_rendering import Rendered, render, samples_along
 
 Weights = Mapping[str, Array | np.ndarray]
 Decoder = Callable[[Weights, Array, Float[Array, "points inputs"]], Array]
+RayDecoder = Callable[[Weights, Array, Array, Array], Array]
 
 
 @functools.cache
@@ -42,6 +43,35 @@ def make_decoder(config: NetworkConfig, num_inputs: int, num_channels: int, clos
     def decoder(base: Weights, modulations: Array, inputs: Array) -> Array:
         network = from_weights(config, num_inputs, num_channels, base, closed)
         return jax.vmap(lambda modulation: network(modulation.ravel(), inputs))(modulations)
+
+    return decoder
+
+
+@functools.cache
+def make_ray_decoder(config: NetworkConfig, domain: SceneVolume) -> RayDecoder:
+    """The pure, jitted decoder of rays through scenes, the same one for all of one network and cube.
+
+    Args:
+        config: The base network.
+        domain: The cube, near, far and the number of samples along a ray.
+
+    Returns:
+        A function (base, modulations, origins, directions) -> colours in front of white, of shapes (examples,
+        *modulation), (examples, rays, 3), the same with unit directions, and (examples, rays, 3), where `base` holds
+        the base weights by name. Differentiable in all four; colours are not clipped. All samples of all rays are in
+        memory at once.
+    """
+
+    @jax.jit
+    def decoder(base: Weights, modulations: Array, origins: Array, directions: Array) -> Array:
+        network = from_weights(config, network_inputs(domain, config), CHANNELS_OF_HEAD["radiance"], base)
+
+        def seen(modulation: Array, origins: Array, directions: Array) -> Array:
+            samples = samples_along(origins, directions, domain)
+            features = network(modulation.ravel(), samples.positions.reshape(-1, domain.num_axes))
+            return render(features.reshape(*samples.distances.shape, CHANNELS_OF_HEAD["radiance"]), samples).colour
+
+        return jax.vmap(seen)(modulations, origins, directions)
 
     return decoder
 

@@ -1,5 +1,8 @@
 """Views of stored scenes from any camera."""
 
+from pathlib import Path
+
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,6 +27,7 @@ from functa_store.store.format.spec import Contents
 from functa_store.store.writing.writer import StoreWriter
 from tests.decode.stores import write_store
 
+GOLDEN = Path(__file__).parents[1] / "golden/v6_scene.functa"
 VOLUME = SceneVolume(
     resolution=(8, 8, 8), bound=0.5, views=2, held_out_views=0, image_size=(8, 8), near=0.8, far=1.8, num_samples=8
 )
@@ -172,3 +176,18 @@ def test_what_cannot_be_rendered_is_refused(fs, tmp_path):
 def test_an_orbit_needs_nothing_from_the_archive_and_believes_nothing_absurd(said):
     found = views._cameras({"cameras": said}, VOLUME)
     assert found == {"radius": 1.3, "elevation": 30.0, "focal": 1.3}
+
+
+def test_the_decoder_of_rays_sees_what_a_view_shows_and_has_a_gradient():
+    scenes = functa_store.open(GOLDEN)
+    pose, rows = functa_store.orbit(3, 1.2, 30.0)[1], np.array(scenes.modulations[:2])
+    origins, directions = (part.reshape(1, -1, 3).repeat(2, 0) for part in camera_rays(pose, 4, 5, Lens(6.0)))
+    colours = scenes.ray_decoder(scenes.base, rows, origins, directions)
+    for row, found in zip(rows, colours, strict=True):
+        expected = functa_store.render_view(scenes, row, pose, 4, 5, 6.0).colour
+        np.testing.assert_allclose(np.clip(found, 0, 1).reshape(4, 5, 3), expected, atol=1e-5)
+    gradient = jax.grad(lambda rows: scenes.ray_decoder(scenes.base, rows, origins, directions)[0].sum())(rows)
+    assert np.abs(gradient[0]).max() > 0
+    np.testing.assert_array_equal(gradient[1], 0)
+    with pytest.raises(functa_store.ConfigError, match="expected scenes, through which rays go"):
+        _ = functa_store.open(GOLDEN.with_name("v6.functa")).ray_decoder
