@@ -41,7 +41,7 @@ from functa_store.decode.pictures import solid_image, to_image
 from functa_store.loaders import Normalization
 from functa_store.progress import silent
 
-WEIGHTS = (0.0, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+WEIGHTS = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 """Of the prior, of which one is chosen."""
 
 NUM_TUNING = 16
@@ -71,9 +71,9 @@ def make_inference(
     prior: Prior,
     normalization: Normalization,
     *,
-    num_steps: int = 150,
-    step_size: float = 0.1,
-    points_per_step: int = 256,
+    num_steps: int = 100,
+    step_size: float = 0.15,
+    points_per_step: int = 128,
 ) -> Infer:
     """Inference under a prior: Adam on whitened coordinates, from the middle of the prior.
 
