@@ -1,11 +1,15 @@
-"""Classifier on modulations, trained in JAX.
+"""Classifiers on modulations, trained in JAX: MLPs, and a transformer for grids of cells.
 
     python -m examples.classify_jax                                       # handwritten digits, converted on the spot
     python -m examples.classify_jax --store faces.functa --label Smiling  # any functaset with a label of classes
+    python -m examples.classify_jax --store cells.functa --label class --model transformer --seeds 5
 
 Learns on the split "train" and reports the share of held-out examples that it classifies right, beside logistic
 regression on the same modulations and the most frequent class.
 """
+
+import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -13,67 +17,109 @@ import numpy as np
 import optax
 from flax import nnx
 
-import functa_store
-from examples.command import run
+from examples.command import BLOCKS, HEADS, MLP_LAYERS, MLP_WIDTHS, WIDTH, Options, Task, run
 from functa_store.loaders import Loader, Normalization
 
 
-class Classifier(nnx.Module):
-    """Two layers with a ReLU and dropout between them."""
+class MLP(nnx.Module):
+    """Layers of equal width with SiLU and dropout, then logits."""
 
-    def __init__(self, modulation_size: int, num_classes: int, rngs: nnx.Rngs) -> None:
-        self.hidden = nnx.Linear(modulation_size, 256, rngs=rngs)
-        self.dropout = nnx.Dropout(0.5, rngs=rngs)
-        self.logits = nnx.Linear(256, num_classes, rngs=rngs)
+    def __init__(self, num_inputs: int, width: int, num_classes: int, dropout: float, rngs: nnx.Rngs) -> None:
+        sizes = (num_inputs, *[width] * MLP_LAYERS)
+        self.layers = nnx.List(nnx.Linear(a, b, rngs=rngs) for a, b in itertools.pairwise(sizes))
+        self.dropout = nnx.Dropout(dropout, rngs=rngs)
+        self.logits = nnx.Linear(width, num_classes, rngs=rngs)
 
     def __call__(self, modulations: jax.Array) -> jax.Array:
-        """Logits of each class."""
-        return self.logits(self.dropout(nnx.relu(self.hidden(modulations))))
+        """Logits of each class; modulations are (batch, numbers)."""
+        for layer in self.layers:
+            modulations = self.dropout(nnx.silu(layer(modulations)))
+        return self.logits(modulations)
+
+
+class Block(nnx.Module):
+    """Attention among cells, then two layers on each; either is added to what it sees normalised."""
+
+    def __init__(self, dropout: float, rngs: nnx.Rngs) -> None:
+        self.norms = nnx.List(nnx.LayerNorm(WIDTH, rngs=rngs) for _ in range(2))
+        self.attention = nnx.MultiHeadAttention(HEADS, WIDTH, decode=False, rngs=rngs)
+        self.wide, self.narrow = nnx.Linear(WIDTH, 2 * WIDTH, rngs=rngs), nnx.Linear(2 * WIDTH, WIDTH, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout, rngs=rngs)
+
+    def __call__(self, cells: jax.Array) -> jax.Array:
+        """The same shape, (batch, cells, width)."""
+        cells += self.dropout(self.attention(self.norms[0](cells)))
+        return cells + self.dropout(self.narrow(nnx.gelu(self.wide(self.norms[1](cells)))))
+
+
+class Transformer(nnx.Module):
+    """Cells with learned embeddings of their places, blocks, the mean over cells, then logits."""
+
+    def __init__(self, shape: tuple[int, ...], num_classes: int, dropout: float, rngs: nnx.Rngs) -> None:
+        self.embedding = nnx.Linear(shape[-1], WIDTH, rngs=rngs)
+        self.places = nnx.Param(0.02 * jax.random.normal(rngs.params(), (math.prod(shape[:-1]), WIDTH)))
+        self.blocks = nnx.List(Block(dropout, rngs) for _ in range(BLOCKS))
+        self.norm = nnx.LayerNorm(WIDTH, rngs=rngs)
+        self.logits = nnx.Linear(WIDTH, num_classes, rngs=rngs)
+
+    def __call__(self, modulations: jax.Array) -> jax.Array:
+        """Logits of each class; modulations are (batch, *cells, channel)."""
+        cells = self.embedding(modulations.reshape(len(modulations), -1, modulations.shape[-1])) + self.places[...]
+        for block in self.blocks:
+            cells = block(cells)
+        return self.logits(self.norm(cells).mean(axis=1))
+
+
+def make_classifier(shape: tuple[int, ...], num_classes: int, options: Options) -> nnx.Module:
+    """A classifier of modulations of a shape."""
+    rngs = nnx.Rngs(options.seed)
+    if options.model == "transformer":
+        return Transformer(shape, num_classes, options.dropout, rngs)
+    return MLP(math.prod(shape), MLP_WIDTHS[options.model], num_classes, options.dropout, rngs)
 
 
 @nnx.jit
-def train_step(model: Classifier, optimizer: nnx.Optimizer, modulations: jax.Array, classes: jax.Array) -> jax.Array:
-    """One update; returns the loss before it."""
+def train_step(
+    model: nnx.Module, optimizer: nnx.Optimizer, modulations: jax.Array, classes: jax.Array, share: float
+) -> None:
+    """One update with a batch of which each example keeps a share, and gets the rest of another one (mixup)."""
 
-    def loss_of(model: Classifier) -> jax.Array:
-        return optax.softmax_cross_entropy_with_integer_labels(model(modulations), classes).mean()
+    def loss_of(model: nnx.Module) -> jax.Array:
+        logits = model(share * modulations + (1 - share) * modulations[::-1])
+        losses = optax.softmax_cross_entropy_with_integer_labels
+        return (share * losses(logits, classes) + (1 - share) * losses(logits, classes[::-1])).mean()
 
-    loss, gradients = nnx.value_and_grad(loss_of)(model)
-    optimizer.update(model, gradients)
-    return loss
+    optimizer.update(model, nnx.grad(loss_of)(model))
 
 
 @nnx.jit
-def count_right(model: Classifier, modulations: jax.Array, classes: jax.Array) -> jax.Array:
+def count_right(model: nnx.Module, modulations: jax.Array, classes: jax.Array) -> jax.Array:
     """How many examples of a batch are classified right."""
     return jnp.sum(model(modulations).argmax(axis=1) == classes)
 
 
-def classify(
-    functaset: functa_store.Functaset, targets: np.ndarray, *, num_epochs: int = 40, batch_size: int = 64
-) -> float:
-    """Train a classifier, and return its accuracy on the held-out examples.
+def classify(task: Task, options: Options) -> tuple[float, int]:
+    """Train a classifier, and return its accuracy on the held-out examples and its number of parameters."""
+    functaset, flatten = task.functaset, options.model != "transformer"
+    shared = {"labels": (), "normalize": Normalization.of_split(functaset, "train"), "flatten": flatten}
+    train = Loader(
+        functaset, options.batch_size, index=task.train, seed=options.seed,
+        drop_last=True, num_epochs=options.num_epochs, **shared,
+    )  # fmt: skip
+    held_out = Loader(functaset, options.batch_size, index=task.held_out, shuffle="none", **shared)
 
-    Args:
-        functaset: Has the splits "train" and "test".
-        targets: The class of each example, numbered from 0.
-        num_epochs: Of training.
-        batch_size: Of training, too.
-    """
-    options = {"labels": (), "normalize": Normalization.of_split(functaset, "train"), "flatten": True}
-    train = Loader(functaset, batch_size, split="train", drop_last=True, num_epochs=num_epochs, **options)
-    held_out = Loader(functaset, batch_size, split="test", shuffle="none", **options)
-
-    classes = jnp.asarray(targets)
-    model = Classifier(functaset.config.network.modulation_size, int(targets.max()) + 1, nnx.Rngs(0))
-    rates = optax.cosine_decay_schedule(2e-3, len(train))
-    optimizer = nnx.Optimizer(model, optax.adamw(rates, weight_decay=1e-2), wrt=nnx.Param)
-    for batch in train.to_jax():
-        train_step(model, optimizer, batch["modulations"], classes[batch["index"]])
+    classes, mixing = jnp.asarray(task.classes), np.random.default_rng(options.seed)
+    model = make_classifier(functaset.modulations.shape[1:], task.num_classes, options)
+    rates = optax.cosine_decay_schedule(options.learning_rate, len(train))
+    optimizer = nnx.Optimizer(model, optax.adamw(rates, weight_decay=options.weight_decay), wrt=nnx.Param)
+    for batch in train.to_jax():  # one of each example and its augmentations in every epoch, another one each time
+        share = mixing.beta(options.mixup, options.mixup) if options.mixup else 1.0
+        train_step(model, optimizer, batch["modulations"], classes[batch["index"]], share)
 
     model.eval()
     right = sum(count_right(model, batch["modulations"], classes[batch["index"]]) for batch in held_out.to_jax())
-    return float(right) / held_out.num_examples
+    num_parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    return float(right) / held_out.num_examples, num_parameters
 
 
 if __name__ == "__main__":

@@ -1,50 +1,73 @@
-"""Classifier on modulations, trained in PyTorch.
+"""Classifiers on modulations, trained in PyTorch: MLPs, and a transformer for grids of cells.
 
     python -m examples.classify_torch                                       # handwritten digits, converted on the spot
     python -m examples.classify_torch --store faces.functa --label Smiling  # any functaset with a label of classes
+    python -m examples.classify_torch --store cells.functa --label class --model transformer --seeds 5
 
 Learns on the split "train" and reports the share of held-out examples that it classifies right, beside logistic
 regression on the same modulations and the most frequent class.
 """
 
+import itertools
+import math
+
 import numpy as np
 import torch
 from torch import nn
 
-import functa_store
-from examples.command import run
+from examples.command import BLOCKS, HEADS, MLP_LAYERS, MLP_WIDTHS, WIDTH, Options, Task, run
 from functa_store.loaders import Loader, Normalization
 
 
-def make_classifier(modulation_size: int, num_classes: int) -> nn.Module:
-    """Two layers with a ReLU and dropout between them."""
-    return nn.Sequential(nn.Linear(modulation_size, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, num_classes))
+class Transformer(nn.Module):
+    """Cells with learned embeddings of their places, blocks, the mean over cells, then logits."""
+
+    def __init__(self, shape: tuple[int, ...], num_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.embedding = nn.Linear(shape[-1], WIDTH)
+        self.places = nn.Parameter(0.02 * torch.randn(math.prod(shape[:-1]), WIDTH))
+        kind = {"activation": "gelu", "batch_first": True, "norm_first": True}
+        blocks = [nn.TransformerEncoderLayer(WIDTH, HEADS, 2 * WIDTH, dropout, **kind) for _ in range(BLOCKS)]
+        self.blocks = nn.Sequential(*blocks, nn.LayerNorm(WIDTH))
+        self.logits = nn.Linear(WIDTH, num_classes)
+
+    def forward(self, modulations: torch.Tensor) -> torch.Tensor:
+        """Logits of each class; modulations are (batch, *cells, channel)."""
+        cells = self.embedding(modulations.flatten(1, -2)) + self.places
+        return self.logits(self.blocks(cells).mean(dim=1))
 
 
-def classify(
-    functaset: functa_store.Functaset, targets: np.ndarray, *, num_epochs: int = 40, batch_size: int = 64
-) -> float:
-    """Train a classifier, and return its accuracy on the held-out examples.
+def make_classifier(shape: tuple[int, ...], num_classes: int, options: Options) -> nn.Module:
+    """A classifier of modulations of a shape: layers of equal width with SiLU and dropout, or a transformer."""
+    if options.model == "transformer":
+        return Transformer(shape, num_classes, options.dropout)
+    sizes = (math.prod(shape), *[MLP_WIDTHS[options.model]] * MLP_LAYERS)
+    layers = [(nn.Linear(a, b), nn.SiLU(), nn.Dropout(options.dropout)) for a, b in itertools.pairwise(sizes)]
+    return nn.Sequential(*itertools.chain(*layers), nn.Linear(sizes[-1], num_classes))
 
-    Args:
-        functaset: Has the splits "train" and "test".
-        targets: The class of each example, numbered from 0.
-        num_epochs: Of training.
-        batch_size: Of training, too.
-    """
+
+def classify(task: Task, options: Options) -> tuple[float, int]:
+    """Train a classifier, and return its accuracy on the held-out examples and its number of parameters."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    options = {"labels": (), "normalize": Normalization.of_split(functaset, "train"), "flatten": True}
-    train = Loader(functaset, batch_size, split="train", drop_last=True, num_epochs=num_epochs, **options)
-    held_out = Loader(functaset, batch_size, split="test", shuffle="none", **options)
+    functaset, flatten = task.functaset, options.model != "transformer"
+    shared = {"labels": (), "normalize": Normalization.of_split(functaset, "train"), "flatten": flatten}
+    train = Loader(
+        functaset, options.batch_size, index=task.train, seed=options.seed,
+        drop_last=True, num_epochs=options.num_epochs, **shared,
+    )  # fmt: skip
+    held_out = Loader(functaset, options.batch_size, index=task.held_out, shuffle="none", **shared)
 
-    torch.manual_seed(0)
-    classes = torch.as_tensor(targets)
-    model = make_classifier(functaset.config.network.modulation_size, int(targets.max()) + 1).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2)
+    torch.manual_seed(options.seed)
+    classes, mixing = torch.as_tensor(task.classes), np.random.default_rng(options.seed)
+    model = make_classifier(functaset.modulations.shape[1:], task.num_classes, options).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), options.learning_rate, weight_decay=options.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(train))
-    for batch in train.to_torch():
-        logits = model(batch["modulations"].to(device))
-        loss = nn.functional.cross_entropy(logits, classes[batch["index"]].to(device))
+    for batch in train.to_torch():  # one of each example and its augmentations in every epoch, another one each time
+        modulations, targets = batch["modulations"].to(device), classes[batch["index"]].to(device)
+        share = mixing.beta(options.mixup, options.mixup) if options.mixup else 1.0
+        logits = model(share * modulations + (1 - share) * modulations.flip(0))
+        losses = (nn.functional.cross_entropy(logits, each) for each in (targets, targets.flip(0)))
+        loss = share * next(losses) + (1 - share) * next(losses)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -54,9 +77,9 @@ def classify(
     right = 0
     with torch.no_grad():
         for batch in held_out.to_torch():
-            chosen = model(batch["modulations"].to(device)).argmax(dim=1).cpu()
-            right += int((chosen == classes[batch["index"]]).sum())
-    return right / held_out.num_examples
+            told = model(batch["modulations"].to(device)).argmax(dim=1).cpu()
+            right += int((told == classes[batch["index"]]).sum())
+    return right / held_out.num_examples, sum(parameter.numel() for parameter in model.parameters())
 
 
 if __name__ == "__main__":

@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     from functa_store.plugins import paper_loops as paper_loops
     from functa_store.plugins import read_preset as read_preset
     from functa_store.plugins import write_preset as write_preset
+    from functa_store.scoring.score import Accuracy as Accuracy
+    from functa_store.scoring.score import Score as Score
+    from functa_store.scoring.score import score as score
     from functa_store.sources.array_source import ArraySource as ArraySource
     from functa_store.sources.at_hand.huggingface_source import from_huggingface as from_huggingface
     from functa_store.sources.at_hand.tfds_source import from_tfds as from_tfds
@@ -94,6 +97,7 @@ _HOMES = {
     "media.sheet": "pictures write_sheet",
     "media.sound": "write_sound",
     "plugins": "Converter Preset converters paper_loops read_preset write_preset",
+    "scoring.score": "Accuracy Score score",
     "sources.array_source": "ArraySource",
     "sources.at_hand.huggingface_source": "from_huggingface",
     "sources.at_hand.tfds_source": "from_tfds",

@@ -97,13 +97,32 @@ class Exported:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A classifier of a score has taken another few steps.
+
+    Attributes:
+        method: What is trained on what.
+        label: The label that it learns.
+        step: Steps of all trainings so far.
+        num_steps: Steps of all trainings.
+        seconds_left: Estimate of the time that is left.
+    """
+
+    method: str
+    label: str
+    step: int
+    num_steps: int
+    seconds_left: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Note:
     """Something a person wants to know once, such as where a run was taken up again."""
 
     message: str
 
 
-Event = Surveyed | Learned | Tuned | Fitted | Exported | Note
+Event = Surveyed | Learned | Tuned | Fitted | Exported | Scored | Note
 Report = Callable[[Event], None]
 
 

@@ -1,13 +1,15 @@
 """The examples run as they are, and classify far better than a guess."""
 
 import dataclasses
+import functools
 import importlib
 
 import numpy as np
 import pytest
 
+import functa_store
 from benchmarks.generated import generated_contents, random_table
-from examples.command import run
+from examples.command import MLP_WIDTHS, Options, make_task, run
 from examples.digits import digits_functaset
 from functa_store.config import (
     ConvertConfig,
@@ -18,6 +20,7 @@ from functa_store.config import (
 from functa_store.sources.source import Label
 from functa_store.store.storage.objects import open_objects
 from functa_store.store.writing.writer import StoreWriter
+from tests.store.conftest import make_augmented, write_shards
 
 
 @pytest.fixture(scope="module", name="store")
@@ -31,11 +34,16 @@ def _store(tmp_path_factory):
     return path
 
 
-@pytest.fixture(name="classify", params=[("flax", "classify_jax"), ("torch", "classify_torch")], ids=["jax", "torch"])
-def _classify(request):
+@pytest.fixture(name="example", params=[("flax", "classify_jax"), ("torch", "classify_torch")], ids=["jax", "torch"])
+def _example(request):
     library, name = request.param
     pytest.importorskip(library)
-    return importlib.import_module(f"examples.{name}").classify
+    return importlib.import_module(f"examples.{name}")
+
+
+@pytest.fixture(name="classify")
+def _classify(example):
+    return example.classify
 
 
 def write_labelled(path, split="test"):
@@ -69,6 +77,59 @@ def test_an_example_classifies_attributes_of_minus_one_and_one(tmp_path, classif
     accuracies = run(classify, ["--store", write_labelled(tmp_path / "faces.functa"), "--label", "Smiling"])
     assert accuracies["this classifier"] > 0.8
     assert accuracies["logistic regression"] > 0.8
+
+
+@pytest.mark.slow
+def test_a_transformer_tells_classes_of_grids(tmp_path, classify, capsys):
+    """Whether a number is larger in the first cell than in the last: no single cell knows."""
+    golden = functa_store.open("tests/golden/v6_spatial.functa")
+    shape = golden.modulations.shape[1:]
+    rows = np.random.default_rng(0).normal(size=(400, *shape)).astype(np.float32)
+    cells = rows.reshape(400, -1, shape[-1])
+    labels = {"larger": (cells[:, 0, 0] > cells[:, -1, 0]).astype(np.int32)}
+    split = np.where(np.arange(400) % 4 == 3, "test", "train")
+    golden.derive(tmp_path / "grids.functa", rows, labels=labels, split=split)
+    words = ["--store", str(tmp_path / "grids.functa"), "--label", "larger", "--model", "transformer", "--mixup", "0"]
+    accuracies = run(classify, [*words, "--seeds", "2", "--epochs", "25"])
+    assert accuracies["this classifier"] > 0.85
+    assert "over 2 seeds (transformer, " in capsys.readouterr().out
+
+
+def test_models_have_the_parameters_of_the_papers_table_in_both_libraries(example):
+    sizes = {}
+    for model in MLP_WIDTHS:
+        sizes[model] = parameters_of(functools.partial(example.make_classifier, (256,), 10, Options(model=model)))
+    assert sizes == {"mlp-small": 83_722, "mlp-medium": 212_635, "mlp-large": 924_682}
+    # Per block 4 * 64 * 65 of attention, 64 * 129 + 128 * 65 beside it and 256 of two norms; 17 * 64 of the embedding,
+    # 64 * 64 of places, 128 of the norm and 650 of logits.
+    transformer = functools.partial(example.make_classifier, (8, 8, 16), 10, Options(model="transformer"))
+    assert parameters_of(transformer) == 139_850
+
+
+def parameters_of(make):
+    """Numbers that a model learns; one of Flax is not made, only its shapes."""
+    if make.func.__module__ == "examples.classify_torch":
+        return sum(parameter.numel() for parameter in make().parameters())
+    import jax
+    from flax import nnx
+
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(nnx.eval_shape(make), nnx.Param)))
+
+
+def test_what_options_are_chosen_by_is_of_the_training_split(tmp_path):
+    augmented = functa_store.open(write_shards(tmp_path / "augmented.functa", make_augmented()))
+    final, choosing = (make_task(augmented, "animal", validate) for validate in (False, True))
+    assert (final.train.tolist(), final.held_out.tolist()) == ([0, 3, 6, 9, 12, *range(15, 21)], [2, 5, 8, 11, 14])
+    assert choosing.held_out.tolist() == [12]
+    assert choosing.train.tolist() == [0, 3, 6, 9, 15, 16, 17, 18]  # without the augmentations of 12
+    assert final.num_classes == 2
+
+
+def test_a_transformer_is_refused_where_modulations_are_vectors(tmp_path, classify, capsys):
+    words = ["--store", write_labelled(tmp_path / "faces.functa"), "--label", "Smiling", "--model", "transformer"]
+    with pytest.raises(SystemExit):
+        run(classify, words)
+    assert "vectors of 8 numbers, the transformer takes grids of cells" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

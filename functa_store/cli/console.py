@@ -26,6 +26,7 @@ from functa_store.progress import (
     Learned,
     Note,
     Report,
+    Scored,
     Surveyed,
     Tuned,
     as_json,
@@ -239,7 +240,7 @@ class Stage:
     facts: str
 
 
-def stage(event: Surveyed | Learned | Tuned | Fitted | Exported) -> Stage:
+def stage(event: Surveyed | Learned | Tuned | Fitted | Exported | Scored) -> Stage:
     """What a person wants to know of an event."""
     if isinstance(event, Surveyed):
         rejects = f", {event.rejects:,} rejected" if event.rejects else ""
@@ -247,6 +248,9 @@ def stage(event: Surveyed | Learned | Tuned | Fitted | Exported) -> Stage:
     if isinstance(event, Tuned):
         facts = f"step {event.step:,} of {event.num_steps:,}, {event.psnr:.2f} dB"
         return Stage("tuning", _ratio(event.step, event.num_steps), facts)
+    if isinstance(event, Scored):
+        facts = f"step {event.step:,} of {event.num_steps:,}, {duration(event.seconds_left)} left"
+        return Stage("scoring", _ratio(event.step, event.num_steps), f"{event.method}, {event.label}: {facts}")
     left = f"{event.examples_per_second:,.1f} examples/s, {duration(event.seconds_left)} left"
     if isinstance(event, Exported):
         facts = f"{event.done:,} of {event.total:,} examples, {left}"

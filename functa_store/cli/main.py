@@ -36,6 +36,7 @@ COMMANDS = {
     "derive": "make a functaset of generated or edited modulations in a file",
     "presets": "list presets, show one, or write one to a file for editing",
     "info": "describe a functaset: size, quality, what was rejected",
+    "score": "score a functaset as training data: accuracies of classifiers on it and on decoded arrays",
     "decode": "decode examples to pictures, arrays, meshes, sound or film",
     "export": "decode examples to a folder of files, NAME.zarr or NAME.npz",
     "verify": "compare every byte of a functaset with its checksums",

@@ -155,13 +155,16 @@ def principal_axes(rows: np.ndarray, components: int) -> tuple[np.ndarray, np.nd
 
     Args:
         rows: Shape (examples, values), more examples than `components`; changed in place.
-        components: Number of axes.
+        components: Number of axes, not more than values.
 
     Returns:
         Shapes (values,) and (values, components), float32.
     """
     mean = rows.mean(axis=0)
     rows -= mean
+    if rows.shape[1] < rows.shape[0]:  # the smaller one of the two products
+        _, vectors = np.linalg.eigh((rows.T @ rows).astype(np.float64))
+        return mean, vectors[:, : -components - 1 : -1].astype(np.float32)
     _, vectors = np.linalg.eigh((rows @ rows.T).astype(np.float64))
     axes, _ = np.linalg.qr(rows.T @ vectors[:, : -components - 1 : -1].astype(np.float32))
     return mean, axes
