@@ -40,6 +40,9 @@ SECONDS_BETWEEN_LINES = 5.0
 MOST_CHARACTERS = 2000
 """Of a message: what a stranger's store or archive says may have millions."""
 
+MOST_LABEL = 40
+"""Characters of the name of a label beside a bar."""
+
 _UNSEEN = (
     (0x034F, 0x034F),
     (0x115F, 0x1160),
@@ -250,7 +253,8 @@ def stage(event: Surveyed | Learned | Tuned | Fitted | Exported | Scored) -> Sta
         return Stage("tuning", _ratio(event.step, event.num_steps), facts)
     if isinstance(event, Scored):
         facts = f"step {event.step:,} of {event.num_steps:,}, {duration(event.seconds_left)} left"
-        return Stage("scoring", _ratio(event.step, event.num_steps), f"{event.method}, {event.label}: {facts}")
+        label = printable(shortened(event.label, MOST_LABEL))
+        return Stage("scoring", _ratio(event.step, event.num_steps), f"{event.method}, {label}: {facts}")
     left = f"{event.examples_per_second:,.1f} examples/s, {duration(event.seconds_left)} left"
     if isinstance(event, Exported):
         facts = f"{event.done:,} of {event.total:,} examples, {left}"

@@ -222,7 +222,7 @@ def test_info_of_what_is_no_store_fails_cleanly(tmp_path, capsys):
     assert json.loads(captured.out)["event"] == "error"
 
 
-@pytest.mark.parametrize("words", ["--help", "presets", "info nothing.functa", "convert --help"])
+@pytest.mark.parametrize("words", ["--help", "presets", "info nothing.functa", "convert --help", "score --help"])
 def test_commands_that_do_not_compute_do_not_import_jax(words):
     code = (
         "import sys\nfrom functa_store.cli import main as cli\n"

@@ -13,6 +13,7 @@ from rich.console import Console
 
 import functa_store
 from functa_store.cli import main as cli
+from functa_store.cli.console import stage
 from functa_store.cli.score import show
 from functa_store.errors import ConfigError, StoreFormatError
 from functa_store.progress import Note, Scored
@@ -64,14 +65,9 @@ def _augmented(tmp_path_factory):
 @pytest.mark.slow
 def test_a_planted_signal_is_found_and_chance_is_chance(planted):
     events = []
-    sign, coin = functa_store.score(planted, seeds=2, steps=200, report=events.append)
-    assert (sign.label, sign.num_classes, sign.num_train, sign.num_test, sign.resolution) == (
-        "sign",
-        2,
-        600,
-        300,
-        (8, 6),
-    )
+    coin, sign = functa_store.score(planted, seeds=2, steps=150, resolution=(4, 3), report=events.append)
+    assert (sign.label, sign.num_classes, sign.resolution) == ("sign", 2, (4, 3))
+    assert (sign.num_train, sign.num_augmentations, sign.num_test) == (600, 0, 300)
     assert sign.accuracies[MLP_ON_MODULATIONS].mean > 0.9
     assert sign.accuracies[NEAREST].mean > 0.85
     for found in coin.accuracies.values():
@@ -80,12 +76,12 @@ def test_a_planted_signal_is_found_and_chance_is_chance(planted):
     assert (mlp.num_inputs, len(mlp.by_seed)) == (4, 2)
     assert mlp.deviation == pytest.approx(abs(mlp.by_seed[0] - mlp.by_seed[1]) / 2**0.5)
     assert nearest.deviation is None
-    assert sign.accuracies[CNN_ON_ARRAYS].num_inputs == 8 * 6 * 3
+    assert sign.accuracies[CNN_ON_ARRAYS].num_inputs == 4 * 3 * 3
     assert sign.accuracies[MLP_ON_PCA].num_parameters == mlp.num_parameters
     told = [event for event in events if isinstance(event, Scored)]
-    assert (told[-1].step, told[-1].num_steps) == (2 * 2 * 3 * 200,) * 2
+    assert (told[-1].step, told[-1].num_steps) == (2 * 2 * 3 * 150,) * 2
     assert [event for event in events if isinstance(event, Note)] == [
-        Note(message="decoding 900 examples at 8 x 6 points")
+        Note(message="decoding 900 examples at 4 x 3 points")
     ]
 
 
@@ -165,7 +161,7 @@ def test_augmentations_are_learned_from_and_never_held_out(augmented):
 
 def test_labels_of_classes_are_chosen_and_others_are_refused(planted):
     rows = sample(planted, COUNT)
-    assert [task.label for task in tasks(planted, rows, None)] == ["sign", "coin"]
+    assert [task.label for task in tasks(planted, rows, None)] == ["coin", "sign"]
     for label, words in (
         ("sgin", r"no label 'sgin', there are \['coin', 'count', 'sign', 'size'\]"),
         ("size", "label 'size' is float32, expected integers"),
@@ -255,9 +251,7 @@ def test_arrays_are_decoded_at_a_resolution_that_is_cheap(planted, monkeypatch, 
 
 
 def test_a_stage_of_a_score_is_shown():
-    from functa_store.cli.console import stage
-
-    event = Scored(method=MLP_ON_PCA, label="kind", step=50, num_steps=200, seconds_left=61.0)
+    event = Scored(method=MLP_ON_PCA, label="ki\x1bnd", step=50, num_steps=200, seconds_left=61.0)
     shown = stage(event)
     assert (shown.name, shown.fraction) == ("scoring", 0.25)
-    assert shown.facts == "MLP on PCA of arrays, kind: step 50 of 200, 1:01 left"
+    assert shown.facts == "MLP on PCA of arrays, ki\\x1bnd: step 50 of 200, 1:01 left"
