@@ -65,7 +65,7 @@ def on_a_line(count, size=6, seed=0):
     """Of several numbers that one number decides, but for a hundredth."""
     rng = np.random.default_rng(seed)
     direction = np.random.default_rng(1).normal(size=size)
-    return 1.5 * rng.normal(size=(count, 1)) * direction + 0.015 * rng.normal(size=(count, size))
+    return 0.2 * (rng.normal(size=(count, 1)) * direction + 0.01 * rng.normal(size=(count, size)))
 
 
 # Two samples
@@ -106,7 +106,7 @@ def test_the_density_of_a_gaussian_is_that_of_its_covariance_and_its_samples_are
 
 
 @pytest.mark.slow
-def test_the_density_of_a_flow_is_exact_and_above_a_gaussians(monkeypatch):
+def test_the_density_of_a_flow_is_exact_and_above_a_gaussians():
     """Of a banana: it integrates to one, and is that of the transformed noise by the Jacobian of the transformation."""
     pytest.importorskip("flowjax")
     from examples import flow
@@ -202,18 +202,17 @@ def gaussian_samples(functaset, learned, normalization, count):
 
 @pytest.mark.slow
 def test_samples_become_a_functaset_of_the_same_base_with_pictures_and_figures(tmp_path, capsys):
-    functaset = write_planted(tmp_path / "planted.functa", on_a_line(400))
+    rows = 0.3 * np.random.default_rng(0).normal(size=(400, 6)) * np.arange(1, 7) + 1
+    functaset = write_planted(tmp_path / "planted.functa", rows)
     words = ["--store", str(functaset.store.path), "--out", str(tmp_path / "out")]
     figures = generate.run(gaussian_samples, "gaussian", words)
     samples = functa_store.open(tmp_path / "out/samples.functa")
     assert samples.base_fingerprint == functaset.base_fingerprint
-    assert samples.spec.provenance["converter"] == "derived"
+    assert samples.spec.provenance["archive"] == "derived"
     assert len(samples) == 100
-    direction = np.linalg.svd(functaset.modulations[:], full_matrices=False)[2][0]
-    along = samples.modulations[:] @ direction
-    assert np.linalg.norm(samples.modulations[:] - along[:, None] * direction, axis=1).max() < 0.5
-    assert along.std() == pytest.approx((functaset.modulations[:] @ direction).std(), rel=0.25)
-    assert float(figures["samples told from held-out ones"].partition("%")[0]) < 70
+    np.testing.assert_allclose(samples.modulations[:].std(axis=0), rows.std(axis=0), rtol=0.25)
+    np.testing.assert_allclose(samples.modulations[:].mean(axis=0), 1, atol=0.6)
+    assert 35 < float(figures["samples told from held-out ones"].partition("%")[0]) < 65
     assert figures["memorised examples"].endswith("of 30")
     assert "note" in capsys.readouterr().out
     with Image.open(tmp_path / "out/samples.png") as sheet:
@@ -241,8 +240,7 @@ def test_a_prior_infers_what_is_hidden_and_is_chosen_without_looking_at_it(tmp_p
     functaset = write_planted(tmp_path / "planted.functa", on_a_line(300))
     compare = functools.partial(infer.compare, functaset, None, num_examples=8, num_steps=100)
     results = compare("half", "gaussian", out=tmp_path / "half.png")
-    assert results["gaussian prior"] > 30
-    assert results["gaussian prior"] > results["plain fit"] + 1.5
+    assert results["gaussian prior"] > results["plain fit"] + 3
     coarse = compare("coarse", "gaussian", out=tmp_path / "coarse.png")
     assert coarse["gaussian prior"] > coarse["plain fit"] + 1.5
     assert "weight of the prior, chosen on 16 training examples: 0." in capsys.readouterr().out
@@ -277,7 +275,7 @@ def test_blocks_are_seen_by_their_means(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_other_views_of_a_scene_are_inferred_from_its_first_one(tmp_path, monkeypatch):
+def test_other_views_of_a_scene_are_inferred_from_its_first_one(tmp_path):
     """Of scenes that are views of modulations on a line: their rays and colours, as an archive has them."""
     scenes = functa_store.open(GOLDEN / "v6_scene.functa")
     rows = on_a_line(60, size=scenes.config.network.modulation_size).astype(np.float32)
@@ -288,11 +286,10 @@ def test_other_views_of_a_scene_are_inferred_from_its_first_one(tmp_path, monkey
     rays = np.stack([np.concatenate(camera_rays(pose, 6, 6, Lens(6.0)), axis=-1) for pose in poses])
     flat = np.broadcast_to(rays.reshape(1, -1, 6), (60, 3 * 36, 6))
     colours = planted.ray_decoder(planted.base, rows, flat[..., :3], flat[..., 3:])
-    raw = np.concatenate([flat, colours], axis=-1).reshape(60, 3, 6, 6, 9)
+    raw = np.concatenate([flat, np.clip(colours, 0, 1)], axis=-1).reshape(60, 3, 6, 6, 9)
     source = SimpleNamespace(ids=[str(k) for k in range(60)], read=lambda k: raw[k])
-    options = {"num_examples": 4, "num_steps": 100, "step_size": 0.2, "out": tmp_path / "views.png"}
+    options = {"num_examples": 4, "num_steps": 100, "out": tmp_path / "views.png"}
     results = infer.compare(planted, source, "view", "gaussian", **options)
-    assert results["gaussian prior"] > 30
     assert results["gaussian prior"] > results["plain fit"] + 1
     with pytest.raises(functa_store.ConfigError, match="the task view is for scenes"):
         infer.compare(planted, source, "half", "gaussian", **options)
