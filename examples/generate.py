@@ -63,6 +63,7 @@ def run(generate: Generate, name: str, argv: Sequence[str] | None = None) -> dic
         parser.error(f"{samples_path}: is there already; delete it, or name another folder by --out")
     try:
         functaset = functa_store.open(args.store) if args.store else digits_functaset()
+        functa_store.pictures(functaset, [0])  # refuses what has no pictures before anything is learned
         learned, reserved, held_out = parts_of(functaset)
         normalization = Normalization.of_split(functaset, "train")
         generated = generate(functaset, learned, normalization, max(len(reserved), len(held_out)))
