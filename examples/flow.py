@@ -13,6 +13,7 @@ is invertible, so densities are those of whole modulations, and comparable.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,13 +24,9 @@ import functa_store
 from examples.gaussian import Gaussian
 from examples.generate import Generated, rows_of, run
 from functa_store.loaders import Normalization
+from functa_store.support.optional import require
 
-try:
-    from flowjax.distributions import AbstractDistribution, Normal
-    from flowjax.flows import masked_autoregressive_flow
-    from flowjax.train import fit_to_data
-except ImportError as error:
-    raise functa_store.MissingLibraryError("the flow needs flowjax: pip install 'functa-store[examples]'") from error
+flowjax = {part: require(f"flowjax.{part}", extra="examples") for part in ("distributions", "flows", "train")}
 
 NUM_COMPONENTS = 32
 """Principal components that the autoregressive layers model, if there are as many."""
@@ -41,11 +38,11 @@ class Flow:
 
     Attributes:
         gaussian: Whitens modulations.
-        first: Distribution of the first coordinates; the others are independent of them and standard normal.
+        first: Distribution of flowjax of the first coordinates; the others are independent of them and standard normal.
     """
 
     gaussian: Gaussian
-    first: AbstractDistribution
+    first: Any
 
     @classmethod
     def fit(cls, modulations: np.ndarray, *, max_epochs: int = 200, num_layers: int = 4, width: int = 128) -> "Flow":
@@ -59,9 +56,11 @@ class Flow:
         """
         gaussian = Gaussian.fit(modulations)
         coordinates = gaussian.whiten(jnp.asarray(modulations))[:, :NUM_COMPONENTS]
-        base = Normal(jnp.zeros(coordinates.shape[1]))
-        start = masked_autoregressive_flow(jax.random.key(0), base_dist=base, flow_layers=num_layers, nn_width=width)
-        first, _ = fit_to_data(
+        start = flowjax["flows"].masked_autoregressive_flow(
+            jax.random.key(0), base_dist=flowjax["distributions"].Normal(jnp.zeros(coordinates.shape[1])),
+            flow_layers=num_layers, nn_width=width,
+        )  # fmt: skip
+        first, _ = flowjax["train"].fit_to_data(
             jax.random.key(1), start, coordinates, optimizer=optax.adamw(5e-4, weight_decay=1.0),
             batch_size=min(128, len(coordinates) // 2), max_epochs=max_epochs, max_patience=10, show_progress=False,
         )  # fmt: skip
@@ -93,7 +92,7 @@ def generate(
 ) -> Generated:
     """Train on some examples, make a number of samples, and say how likely held-out examples are."""
     flow = Flow.fit(rows_of(functaset, examples, normalization))
-    held_out = rows_of(functaset, np.flatnonzero(functaset.split[:] == "test"), normalization)
+    held_out = jnp.asarray(rows_of(functaset, np.flatnonzero(functaset.split[:] == "test"), normalization))
     likelihoods = {"the flow": flow.log_prob, "a Gaussian": flow.gaussian.log_prob}
     figures = {
         f"held-out log-likelihood of {name}": f"{np.mean(log_prob(held_out)) / held_out.shape[1]:.3f} nats per number"

@@ -141,11 +141,11 @@ def enlarged(pictures: Iterable[Image.Image], least: int = 96) -> list[Image.Ima
 
 def write_sheet(samples: functa_store.Functaset, path: Path) -> None:
     """Pictures of the first samples at a quarter of the archive's resolution, at that itself, and finer."""
-    solid = len(samples.domain.axes) == 3
-    native = samples.domain.resolution if samples.domain.scene is None else samples.domain.scene.image_size[:1]
+    scene, finer = samples.domain.scene, 2 if len(samples.domain.axes) == 3 else 4
     shown, columns = slice(NUM_PICTURES), {}
-    for factor in (0.25, 1, 2 if solid else 4):
+    for factor in (0.25, 1, finer):
+        native = samples.domain.resolution if scene is None else scene.image_size
         resolution = tuple(max(1, round(factor * points)) for points in native)
-        asked = resolution if len(resolution) > 1 else resolution[0]
+        asked = resolution if scene is None else resolution[0]  # pixels along a side of a view
         columns["x".join(map(str, resolution))] = enlarged(functa_store.pictures(samples, shown, asked))
     functa_store.comparison_sheet(columns).save(path)

@@ -106,8 +106,9 @@ def make_inference(
             coordinates, moments = state
             count = features.shape[1]
             points = jax.random.choice(key, count, (min(points_per_step, count),), replace=False)
-            updates, moments = optimizer.update(jax.grad(loss)(coordinates, points), moments)
-            return (coordinates + updates, moments), None
+            change: Any
+            change, moments = optimizer.update(jax.grad(loss)(coordinates, points), moments)
+            return (coordinates + change, moments), None
 
         start = jnp.zeros((len(features), size))
         state, _ = jax.lax.scan(step, (start, optimizer.init(start)), jax.random.split(jax.random.key(0), num_steps))
@@ -198,10 +199,8 @@ def compare(
     if functaset.domain.scene is None:
         places, original = functaset.domain.coords(), as_values(functaset, features[shown])
     else:  # the second view, which is hidden
-        places, original = (
-            features[shown, 1, ..., :6].reshape(-1, features[0, 0, ..., 0].size, 6),
-            features[shown, 1, ..., 6:],
-        )
+        rays, original = features[shown, 1, ..., :6], features[shown, 1, ..., 6:]
+        places = rays.reshape(len(rays), -1, 6)
     columns = {"original": original, "seen": as_values(functaset, found.grid[shown])}
     columns |= {name: decoded(functaset, rows[shown], places).reshape(original.shape) for name, rows in ways.items()}
     _sheet(functaset, columns).save(out)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -104,7 +104,7 @@ def _some(points: Points) -> Points:
     return Points(points.positions[..., chosen, :], points.features[:, chosen])
 
 
-def decoder_of(functaset: functa_store.Functaset) -> Callable[[jax.Array, jax.Array], jax.Array]:
+def decoder_of(functaset: functa_store.Functaset) -> Callable[[Any, Any], jax.Array]:
     """(modulations, inputs or rays) -> features or colours, differentiable."""
     base = functaset.base
     if functaset.domain.scene is None:
@@ -127,7 +127,7 @@ def hidden_psnr(functaset: functa_store.Functaset, modulations: np.ndarray, hidd
     errors = decoded(functaset, modulations, hidden.positions) - as_values(functaset, hidden.features)
     if functaset.domain.scene is not None:
         return psnr_mean(np.mean(errors**2, axis=(1, 2)))
-    errors /= np.float32(functaset.features.value_scale)
+    errors /= np.asarray(functaset.features.value_scale, np.float32)
     return psnr_mean(np.mean(errors**2, axis=(1, 2)), functaset.features.span)
 
 
@@ -162,7 +162,8 @@ def features_of(
         raise functa_store.ConfigError(f"{functaset.store.path}: views of scenes are in their archive; give --archive")
     if source is None:
         values = functaset.decode(examples)
-        return (values - np.float32(described.value_offset)) / np.float32(described.value_scale)
+        scale, offset = (np.asarray(part, np.float32) for part in (described.value_scale, described.value_offset))
+        return (values - offset) / scale
     places = {name: place for place, name in enumerate(source.ids)}
     raw = np.stack([source.read(places[str(name)]) for name in functaset.ids[examples]])
     if functaset.domain.scene is not None:

@@ -89,7 +89,7 @@ def frames_of(functaset: functa_store.Functaset, modulations: np.ndarray, resolu
     """A picture of each modulation; the eye goes once around shapes and scenes."""
     count, domain = len(modulations), functaset.domain
     if domain.scene is not None:
-        side = resolution or domain.image_size[0]
+        side = resolution or domain.scene.image_size[0]
         poses, focal = cameras_around(functaset, count)
         views = zip(modulations, poses, strict=True)
         seen = [functa_store.render_view(functaset, row, pose, side, side, focal * side).colour for row, pose in views]
