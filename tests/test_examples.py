@@ -80,19 +80,29 @@ def test_an_example_classifies_attributes_of_minus_one_and_one(tmp_path, classif
 
 
 @pytest.mark.slow
-def test_a_transformer_tells_classes_of_grids(tmp_path, classify, capsys):
-    """Whether a number is larger in the first cell than in the last: no single cell knows."""
+def test_a_transformer_tells_classes_of_grids(tmp_path, example, capsys):
+    """Whether the first numbers of all cells have a positive sum: no single cell knows."""
     golden = functa_store.open("tests/golden/v6_spatial.functa")
     shape = golden.modulations.shape[1:]
     rows = np.random.default_rng(0).normal(size=(400, *shape)).astype(np.float32)
     cells = rows.reshape(400, -1, shape[-1])
-    labels = {"larger": (cells[:, 0, 0] > cells[:, -1, 0]).astype(np.int32)}
+    labels = {"positive": (cells[:, :, 0].sum(axis=1) > 0).astype(np.int32)}
     split = np.where(np.arange(400) % 4 == 3, "test", "train")
     golden.derive(tmp_path / "grids.functa", rows, labels=labels, split=split)
-    words = ["--store", str(tmp_path / "grids.functa"), "--label", "larger", "--model", "transformer", "--mixup", "0"]
-    accuracies = run(classify, [*words, "--seeds", "2", "--epochs", "25"])
+    words = ["--store", str(tmp_path / "grids.functa"), "--label", "positive", "--model", "transformer", "--mixup", "0"]
+    accuracies = run(example.classify, [*words, "--seeds", "2", "--epochs", "25"])
     assert accuracies["this classifier"] > 0.85
     assert "over 2 seeds (transformer, " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_transformer_knows_the_places_of_cells(example):
+    model = example.make_classifier((2, 3, 4), 2, Options(model="transformer"))
+    model.eval()
+    grids = np.random.default_rng(0).normal(size=(1, 2, 3, 4)).astype(np.float32)
+    as_array = example.torch.as_tensor if hasattr(example, "torch") else example.jnp.asarray
+    first, turned = (np.asarray(model(as_array(each.copy())).tolist()) for each in (grids, grids[:, ::-1]))
+    assert np.abs(first - turned).max() > 1e-4
 
 
 def test_models_have_the_parameters_of_the_papers_table_in_both_libraries(example):
