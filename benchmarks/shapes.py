@@ -70,7 +70,7 @@ def _kept(outer: Mapping[str, Any] = MappingProxyType({}), **network: Any) -> di
 
 def _in_cells(cells: int, dim: int, w0: float = 10.0) -> dict[str, Any]:
     grid = {"modulation": "spatial", "modulation_grid": (cells,) * 3, "modulation_dim": dim}
-    return _kept({"learning_rate": 5e-4, "map_learning_rate": 2e-3}, w0=w0, **grid)
+    return _kept({"learning_rate": 1e-3, "map_learning_rate": 4e-3}, w0=w0, **grid)
 
 
 RECIPES: dict[str, dict[str, Any]] = {
