@@ -81,7 +81,7 @@ SHAPES64_SPATIAL = Preset(
         {
             "preset": "shapes64-spatial",
             "network": {"modulation": "spatial", "modulation_grid": (4, 4, 4), "modulation_dim": 16, "w0": 10.0},
-            "outer": {"num_steps": 750, "learning_rate": 1e-3, "map_learning_rate": 4e-3, "decay_fraction": 0.7},
+            "outer": {"num_steps": 670, "learning_rate": 1e-3, "map_learning_rate": 4e-3, "decay_fraction": 0.7},
             "fit": {"num_steps": 9, "tuning_steps": 0},
         },
     ),
