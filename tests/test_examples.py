@@ -90,7 +90,7 @@ def test_a_transformer_tells_classes_of_grids(tmp_path, example, capsys):
     split = np.where(np.arange(400) % 4 == 3, "test", "train")
     golden.derive(tmp_path / "grids.functa", rows, labels=labels, split=split)
     words = ["--store", str(tmp_path / "grids.functa"), "--label", "positive", "--model", "transformer", "--mixup", "0"]
-    accuracies = run(example.classify, [*words, "--seeds", "2", "--epochs", "25"])
+    accuracies = run(example.classify, [*words, "--seeds", "2", "--epochs", "12"])
     assert accuracies["this classifier"] > 0.85
     assert "over 2 seeds (transformer, " in capsys.readouterr().out
 

@@ -364,9 +364,9 @@ def shown_on(console: Console) -> Iterator[Report]:
         return
     name, facts = "{task.description:9}", "{task.fields[facts]}"
     columns = TextColumn(name, markup=False), BarColumn(bar_width=24), TextColumn(facts, markup=False)
-    with Progress(*columns, console=console) as progress:
-        interrupts.set_displayed(True)
-        try:
+    interrupts.set_displayed(True)  # from before the cursor is hidden until after it is shown again
+    try:
+        with Progress(*columns, console=console) as progress:
             yield Bars(progress)
-        finally:
-            interrupts.set_displayed(False)
+    finally:
+        interrupts.set_displayed(False)

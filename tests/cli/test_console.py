@@ -20,6 +20,7 @@ from functa_store.progress import (
     Surveyed,
     json_ready,
 )
+from functa_store.support import interrupts
 
 LEARNED = Learned(
     step=120,
@@ -73,6 +74,18 @@ def test_a_terminal_gets_bars():
         report(fitted(100))
     assert "learning" in stream.getvalue()
     assert "100 of 100 examples" in stream.getvalue()
+
+
+def test_whenever_the_cursor_is_hidden_an_interruption_would_show_it(monkeypatch):
+    console, shown = Console(file=io.StringIO(), force_terminal=True), []
+    noted = []
+    monkeypatch.setattr(interrupts, "set_displayed", noted.append)
+    monkeypatch.setattr(console, "show_cursor", lambda show: shown.append((show, noted[-1])))
+    with shown_on(console) as report:
+        report(LEARNED)
+    assert shown[0] == (False, True)
+    assert shown[-1] == (True, True)
+    assert noted == [True, False]
 
 
 def test_events_are_one_json_object_per_line():

@@ -87,6 +87,7 @@ def test_a_draw_is_a_window_of_cells_with_all_their_points(name, num_points):
     assert seen == set(group_of)
 
 
+@pytest.mark.slow
 def test_a_draw_of_large_cells_is_some_points_of_each_others_in_every_look():
     domain = CellGrid(axes=("y", "x"), resolution=(53, 40))  # cells of 26 x 20 and 27 x 20 points
     observer = observer_of(domain, SPEC, NetworkConfig(**SPATIAL, modulation_grid=(2, 1), modulation_dim=3))
