@@ -103,7 +103,6 @@ POINTS_OF_CELL = LEAST_POINTS
 """Most points of a cell that a look shows while learning: cells of a volume have thousands, of which one look would
 show one cell, perhaps an empty one, instead of many."""
 
-
 POINTS_STREAM = 2
 """Of the key of an example, what chooses these points; other numbers are of the outer loop."""
 
@@ -158,7 +157,6 @@ class CellObserver(GridObserver):
         table, there = by_group.points.reshape(-1, by_group.points.shape[-1]), np.flatnonzero(sizes)
         groups, run = self._lookup.groups, min(table.shape[-1], POINTS_OF_CELL)
         all_points = run == table.shape[-1]
-        edges = (np.arange(run + 1) * sizes[:, None] // run).astype(np.int32)  # a point of each such run of a cell
         window = _window(groups, max(1, num_rows // run)) if self._alone else groups
         row_of_group = np.zeros(len(sizes), np.int32)
         row_of_group[there] = np.arange(len(there))
@@ -174,10 +172,11 @@ class CellObserver(GridObserver):
             if all_points:
                 found = jnp.broadcast_to(jnp.asarray(table)[of_cell], shape)
                 counted = (jnp.arange(run) < size).astype(jnp.float32)
-            else:
-                first, length = jnp.asarray(edges)[chosen, :-1], jnp.diff(jnp.asarray(edges)[chosen])
-                moved = jax.random.uniform(jax.random.fold_in(key, POINTS_STREAM), shape)
-                found = jnp.asarray(table)[of_cell[:, None], first + (moved * length).astype(jnp.int32)]
+            else:  # one of each of equally long runs of a cell's points
+                edges = (np.arange(run + 1) * sizes[:, None] // run).astype(np.int32)
+                between = jnp.asarray(edges)[chosen]
+                moved = jax.random.uniform(jax.random.fold_in(key, POINTS_STREAM), shape) * jnp.diff(between)
+                found = jnp.asarray(table)[of_cell[:, None], between[:, :-1] + moved.astype(jnp.int32)]
                 counted = jnp.broadcast_to(size, shape[1:]).astype(jnp.float32)
             counted = (counted / jnp.maximum(jnp.sum(counted), 1)).reshape(-1)[places.points] * (places.weights > 0)
             shown = found.reshape(num_looks, -1)[:, places.points]

@@ -9,8 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 MLP_WIDTH, MLP_LAYERS = 225, 4
-"""Chosen for the 212k parameters of the middle one of the three MLPs in Table 2 of the functa
-paper (Dupont et al. 2022):
+"""Chosen for the 212k parameters of the middle MLP in Table 2 of the functa paper (Dupont et al. 2022):
 212,635 of vectors with 256 numbers and 10 classes."""
 
 CNN_WIDTHS = (32, 64, 128)
