@@ -116,7 +116,26 @@ def _origin_of(example: Mapping[str, Any]) -> tuple[str, str]:
     return getattr(example, "origin", ("", ""))
 
 
-default_collate_fn_map.update({ExampleOfBatch: _collate_examples, TorchExample: _collate_examples})
+class ReadyBatch(dict[str, Any]):
+    """A batch of `TorchBatches`, which a `DataLoader` hands on as it is, whether it has `batch_size=None` or 1."""
+
+    __slots__ = ()
+
+
+def _collate_ready(batches: Sequence[Batch], *, collate_fn_map: Any = None) -> Batch:
+    """The one batch, for `default_collate`."""
+    del collate_fn_map
+    if len(batches) > 1:
+        raise ConfigError(
+            f"a DataLoader would put {len(batches)} ready batches into one; give it batch_size=None, the Loader the "
+            "number of examples of a batch"
+        )
+    return batches[0]
+
+
+default_collate_fn_map.update(
+    {ExampleOfBatch: _collate_examples, TorchExample: _collate_examples, ReadyBatch: _collate_ready}
+)
 
 
 class TorchExamples(Examples, torch.utils.data.Dataset[Batch]):
@@ -260,7 +279,7 @@ class TorchBatches(torch.utils.data.IterableDataset[Batch]):
         for behind, batch in reading.batches_from(begun, self._num_epochs, share):
             if self._begun == begun:  # no other pass has begun
                 self._behind = behind
-            yield to_tensors(batch)
+            yield ReadyBatch(to_tensors(batch))
 
     def _find_ranks(self) -> tuple[int, int]:
         """This process among those that train together, and how many they are."""

@@ -324,3 +324,11 @@ def test_tensors_of_batches_are_those_of_the_loader(fs):
     for ours, theirs in zip(make(fs), TorchBatches(make(fs)), strict=True):
         np.testing.assert_array_equal(ours["modulations"], theirs["modulations"].numpy(), strict=True)
         np.testing.assert_array_equal(ours["labels"]["age"], theirs["labels"]["age"].numpy(), strict=True)
+
+
+def test_a_data_loader_hands_ready_batches_on_or_refuses_to_stack_them(fs):
+    batches = TorchBatches(Loader(fs, 4))
+    first = next(iter(DataLoader(batches)))  # batch_size=1, as nobody wants it
+    assert first["modulations"].shape == (4, *fs.config.network.modulation_shape)
+    with pytest.raises(ConfigError, match="would put 2 ready batches into one; give it batch_size=None"):
+        next(iter(DataLoader(batches, batch_size=2)))
