@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from converters.arrays.bounds import check_beside, check_code_points
+from converters.arrays.bounds import check_beside, check_code_points, check_examples
 from converters.arrays.hdf5_files import MAGIC as HDF5_MAGIC
 from converters.arrays.hdf5_files import Hdf5Array, Hdf5Arrays, check_user_block
 from converters.arrays.npy_files import MAGIC as NPY_MAGIC
@@ -23,8 +23,9 @@ from converters.arrays.zarr_files import (
     open_zarr_store,
 )
 from functa_store.errors import ArchiveError, MemberError
+from functa_store.sources.array_blocks import ArrayLike
 from functa_store.sources.array_source import storable
-from functa_store.sources.cf_values import ALL, ATTRIBUTES, CfChoices, CfDecoder
+from functa_store.sources.cf_values import ALL, ATTRIBUTES, CfChoices, CfDecoder, DecodedArray, check_decoders
 
 EXPECTED = "an .npy, .npz or HDF5 (.h5, .hdf5) file, or a Zarr array or group (.zarr, .zarr.zip)"
 MAX_TEXT_ARRAY_BYTES = 1 << 28
@@ -127,6 +128,46 @@ def decoder_of(arrays: ArrayFile, key: str, name: str, dtype: Any, choices: CfCh
         is_netcdf=isinstance(arrays, Hdf5Arrays) and arrays.is_netcdf(key),
         zarr_fill=fill,
     )
+
+
+def examples_of(
+    arrays: ArrayFile, key: str, file: str, name: str, choices: CfChoices, num_channels: int = 1
+) -> tuple[ArrayLike, CfDecoder]:
+    """An array of examples, if a machine can hold them, its stored numbers as the values that they mean.
+
+    Args:
+        arrays: The file.
+        key: Name of the array, which is there.
+        file: What errors call the file.
+        name: What notes call the array.
+        choices: What the user says of attributes.
+        num_channels: Numbers at each point.
+
+    Raises:
+        ArchiveError: If it promises more than the file can hold, examples are too large, or its attributes make no
+            sense.
+    """
+    where = f"{file}/{key}" if key else file
+    check_examples(where, arrays.shape(key), 1, arrays.num_bytes, num_channels)  # before it is read
+    values = arrays[key]
+    decoder = decoder_of(arrays, key, name, values.dtype, choices, is_field=True)
+    check_decoders(file, [decoder])
+    item_bytes = max(getattr(values.dtype, "itemsize", 1), decoder.dtype.itemsize)
+    check_examples(where, values.shape, item_bytes, arrays.num_bytes, num_channels)
+    return (values if decoder.is_plain else DecodedArray(values, decoder)), decoder
+
+
+def values_beside(arrays: ArrayFile, key: str, where: str, choices: CfChoices) -> np.ndarray:
+    """An array of one number or text per example, read whole, its stored numbers as the values that they mean.
+
+    Raises:
+        ArchiveError: As for `read_beside`, or if its attributes make no sense.
+    """
+    stored = read_beside(arrays, key, where)
+    decoder = decoder_of(arrays, key, key, stored.dtype, choices, is_field=False)
+    check_decoders(where, [decoder])
+    values = decoder(stored)
+    return stored if np.array_equal(values, stored) else values  # integers stay integers
 
 
 def attributes_of(arrays: ArrayFile, key: str, wanted: Sequence[str], choices: CfChoices) -> dict[str, Any]:

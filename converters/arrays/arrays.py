@@ -13,24 +13,23 @@ import numpy as np
 
 from converters.archives.known_archives import names_the_right_converter
 from converters.archives.plain_files import Stamps, stamps_of
-from converters.arrays.array_files import ArrayFile, attributes_of, decoder_of, open_arrays, read_beside
-from converters.arrays.bounds import check_examples, in_bounded_memory
+from converters.arrays.array_files import ArrayFile, attributes_of, examples_of, open_arrays, values_beside
+from converters.arrays.bounds import in_bounded_memory
 from functa_store.config import ConvertConfig
 from functa_store.errors import ArchiveError, ConfigError
 from functa_store.plugins import Converter, Preset
 from functa_store.progress import Note, Report, silent
-from functa_store.sources.array_blocks import ArrayLike
+from functa_store.sources.array_blocks import ArrayExamples, ArrayLike
 from functa_store.sources.array_source import ArraySource, as_text
 from functa_store.sources.cf_values import (
     OFFSET,
     SCALE,
     CfChoices,
     CfDecoder,
-    DecodedArray,
-    check_decoders,
+    CfOptions,
     masking_notes,
 )
-from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
+from functa_store.sources.options import SurveyOptions, option, split_options
 
 ARRAYS_FAST = Preset(
     summary="any arrays: the choices for images at 64x64, only a start; vary w0 first",
@@ -49,13 +48,34 @@ class FileArraySource(ArraySource):
 
     Args:
         values: As for `ArraySource`.
+        decoder: Has made them of the stored numbers; what it tells is reported, and what it masked is kept in
+            provenance as `masked`.
         stamps: Of the file, taken before it was opened.
+        name: The file's.
+        report: As for `ArraySource`.
         **options: As for `ArraySource`.
     """
 
-    def __init__(self, values: ArrayLike, *, stamps: Stamps, **options: Any) -> None:
+    def __init__(
+        self,
+        values: ArrayLike | ArrayExamples,
+        *,
+        decoder: CfDecoder,
+        stamps: Stamps,
+        name: str,
+        report: Report,
+        **options: Any,
+    ) -> None:
         self._stamps = stamps
-        super().__init__(values, **options)
+        if decoder.formula is not None:
+            report(Note(message=f"{name}: {decoder.formula}"))
+        try:
+            super().__init__(values, name=name, report=report, **options)
+        finally:  # what was masked explains rejects
+            masked = masking_notes([decoder])
+            for note in masked:
+                report(Note(message=f"{name}: {note}"))
+        self.provenance = {**self.provenance, "masked": "; ".join(masked) or None}
 
     def check_unchanged(self) -> None:
         """Compare the file, or all files of the folder, with what they were; see `FileSource.check_unchanged`."""
@@ -63,7 +83,7 @@ class FileArraySource(ArraySource):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ArrayOptions(ArchiveOptions):
+class ArrayOptions(CfOptions):
     """Which array of a file holds the examples, and what its axes and values mean.
 
     Attributes:
@@ -77,10 +97,6 @@ class ArrayOptions(ArchiveOptions):
         labels: Names of arrays with one number or text per example, such as "kind,age".
         ids: Name of an array of unique ids.
         split_from: Name of an array of "train", "validation" or "test".
-        missing_value: More stored numbers that mean missing, beside those that attributes declare.
-        ignore: Attributes of HDF5 and Zarr arrays that are not believed: scale_factor, add_offset, _Unsigned,
-            _FillValue, missing_value, valid_range (with valid_min and valid_max), default_fill (NetCDF's own fill
-            values), or all.
     """
 
     array: str | None = None
@@ -93,22 +109,11 @@ class ArrayOptions(ArchiveOptions):
     labels: str | None = option(None, metavar="NAMES")
     ids: str | None = None
     split_from: str | None = None
-    missing_value: tuple[str, ...] = option((), metavar="NUMBER,...")
-    ignore: tuple[str, ...] = option((), metavar="ATTRIBUTE,...")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.cf_choices()
         _parse_axis(self.channels_axis)
         _parse_range(self.value_range)
-
-    def cf_choices(self) -> CfChoices:
-        """What the user says of packing and missing values.
-
-        Raises:
-            ConfigError: If there is no such attribute, or something is no number.
-        """
-        return CfChoices(ignore=self.ignore, missing_value=self.missing_value)
 
 
 def open_array_archive(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ArraySource:
@@ -136,34 +141,30 @@ def _open(path: str | os.PathLike[str], options: ArrayOptions, survey: SurveyOpt
     with in_bounded_memory(path):
         stamps, arrays = stamps_of(path), open_arrays(path)
         array = _only_array(arrays, name) if options.array is None else options.array
-        values, decoder = _examples(arrays, array, axis, name, options.cf_choices())
-        if decoder.formula is not None:
-            report(Note(message=f"{name}: {decoder.formula}"))
-        try:
-            source = FileArraySource(
-                values,
-                stamps=stamps,
-                channels_axis=axis,
-                axes=_names(options.axes),
-                channels=_names(options.channels),
-                units=_names(options.units) or _units(arrays, array, axis, options.cf_choices()),
-                value_range=_parse_range(options.value_range),
-                missing=options.missing,
-                ids=None if options.ids is None else as_text(_read(arrays, options.ids, name, options)).tolist(),
-                split=None if options.split_from is None else _read(arrays, options.split_from, name, options),
-                labels={label: _read(arrays, label, name, options) for label in _names(options.labels)},
-                name=name,
-                limit=survey.limit,
-                max_rejects=survey.max_rejects,
-                check_first=survey.check_first,
-                report=report,
-            )
-        finally:  # what was masked explains rejects
-            masked = masking_notes([decoder])
-            for note in masked:
-                report(Note(message=f"{name}: {note}"))
+        _check_there(arrays, array, name)
+        shape = arrays.shape(array)
+        num_channels = shape[axis] if axis is not None and -len(shape) <= axis < len(shape) else 1
+        values, decoder = examples_of(arrays, array, name, array or name, options.cf_choices(), num_channels)
+        source = FileArraySource(
+            values,
+            decoder=decoder,
+            stamps=stamps,
+            channels_axis=axis,
+            axes=_names(options.axes),
+            channels=_names(options.channels),
+            units=_names(options.units) or _units(arrays, array, num_channels, options.cf_choices()),
+            value_range=_parse_range(options.value_range),
+            missing=options.missing,
+            ids=None if options.ids is None else as_text(_read(arrays, options.ids, name, options)).tolist(),
+            split=None if options.split_from is None else _read(arrays, options.split_from, name, options),
+            labels={label: _read(arrays, label, name, options) for label in _names(options.labels)},
+            name=name,
+            limit=survey.limit,
+            max_rejects=survey.max_rejects,
+            check_first=survey.check_first,
+            report=report,
+        )
     kept = options.to_plain() | {"array": array or None, "channels_axis": str(options.channels_axis)}
-    kept |= {"masked": "; ".join(masked) or None}
     named = {} if options.split_from is None else {"split": f"published in array {options.split_from}"}
     by = {"labels_by": {label: f"array {label}" for label in source.labels}}
     source.provenance = {**source.provenance, **named, "converter": "arrays", **kept, **by}
@@ -195,32 +196,13 @@ def _check_there(arrays: ArrayFile, key: str, name: str) -> None:
         raise ArchiveError(f"{name}: there is no array {key!r}; found {few or 'an array without a name alone'}")
 
 
-def _examples(
-    arrays: ArrayFile, key: str, channels_axis: int | None, name: str, choices: CfChoices
-) -> tuple[ArrayLike, CfDecoder]:
-    """The array of examples, if a machine can hold them, its stored numbers as the values that they mean."""
-    _check_there(arrays, key, name)
-    shape = arrays.shape(key)
-    is_axis = channels_axis is not None and -len(shape) <= channels_axis < len(shape)
-    num_channels = shape[channels_axis] if is_axis and channels_axis is not None else 1
-    check_examples(f"{name}/{key}" if key else name, shape, 1, arrays.num_bytes, num_channels)  # before it is read
-    values = arrays[key]
-    decoder = decoder_of(arrays, key, key or name, values.dtype, choices, is_field=True)
-    check_decoders(name, [decoder])
-    item_bytes = max(getattr(values.dtype, "itemsize", 1), decoder.dtype.itemsize)
-    check_examples(f"{name}/{key}" if key else name, shape, item_bytes, arrays.num_bytes, num_channels)
-    return (values if decoder.is_plain else DecodedArray(values, decoder)), decoder
-
-
-def _units(arrays: ArrayFile, key: str, channels_axis: int | None, choices: CfChoices) -> tuple[str, ...]:
+def _units(arrays: ArrayFile, key: str, num_channels: int, choices: CfChoices) -> tuple[str, ...]:
     """The unit that an array's attribute tells, for each channel; none if the stored numbers are in another."""
     if choices.ignores(SCALE) or choices.ignores(OFFSET):
         return ()
-    shape = arrays.shape(key)
     found = np.atleast_1d(np.asarray(attributes_of(arrays, key, ("units",), choices).get("units", "")))
     units = as_text(found.ravel()).tolist() if found.dtype.kind in "SUOT" else []
     units = [" ".join(unit.replace("\0", " ").split()) for unit in units]
-    num_channels = 1 if channels_axis is None or not -len(shape) <= channels_axis < len(shape) else shape[channels_axis]
     if len(units) not in (1, num_channels) or not all(unit.isprintable() and unit for unit in units):
         return ()
     return tuple(units * num_channels if len(units) == 1 else units)
@@ -229,11 +211,7 @@ def _units(arrays: ArrayFile, key: str, channels_axis: int | None, choices: CfCh
 def _read(arrays: ArrayFile, key: str, name: str, options: ArrayOptions) -> np.ndarray:
     """A small array of one value per example."""
     _check_there(arrays, key, name)
-    stored = read_beside(arrays, key, f"{name}: array {key!r}")
-    decoder = decoder_of(arrays, key, key, stored.dtype, options.cf_choices(), is_field=False)
-    check_decoders(name, [decoder])
-    values = decoder(stored)
-    return stored if np.array_equal(values, stored) else values  # integers stay integers
+    return values_beside(arrays, key, f"{name}: array {key!r}", options.cf_choices())
 
 
 def _names(typed: str | None) -> tuple[str, ...]:

@@ -36,8 +36,51 @@ class ArrayLike(Protocol):
         ...
 
 
+@runtime_checkable
+class Look(Protocol):
+    """One pass over examples: why some of them cannot be learned, and a digest."""
+
+    def __call__(self, example: np.ndarray, /) -> str | None:
+        """Why an example cannot be learned; None if it can. Asked once of each that can be read, in order."""
+        ...
+
+    def sha256(self) -> str:
+        """Digest of what was looked at."""
+        ...
+
+
+class NumbersLook:
+    """Refuses infinite values, and NaN if it does not mean missing; digests all values. See `Look`.
+
+    Args:
+        header: Type and shape, which the digest begins with.
+        missing: Whether NaN means that a value is missing.
+    """
+
+    def __init__(self, header: str, *, missing: bool) -> None:
+        self._digest, self._missing = hashlib.sha256(header.encode()), missing
+
+    def __call__(self, example: np.ndarray, /) -> str | None:
+        """See `Look`."""
+        self._digest.update(np.ascontiguousarray(example).data)
+        if example.dtype.kind != "f":
+            return None
+        if np.isinf(example).any():
+            return "holds infinite values"
+        lacking = np.isnan(example)
+        if lacking.all():
+            return "holds no value: all are NaN"
+        if lacking.any() and not self._missing:
+            return f"holds {np.count_nonzero(lacking)} values that are NaN; say that NaN means missing, or fill them"
+        return None
+
+    def sha256(self) -> str:
+        """Digest of the values of all examples, their type and shape."""
+        return self._digest.hexdigest()
+
+
 class ArrayExamples:
-    """An array of examples, read in blocks.
+    """An array of examples, read in blocks; a subclass may read them, or look at them, in its own way.
 
     Attributes:
         shape: (examples, *resolution, channels).
@@ -67,6 +110,15 @@ class ArrayExamples:
         self.shape = (*shape[:1], *grid, 1 if self._axis is None else shape[self._axis])
         self.chunk = chunks[0] if (chunks := getattr(values, "chunks", None)) else 1
         _check_shape(self.shape, name, shape)
+
+    def look(self, count: int, *, missing: bool) -> "Look":
+        """What judges each of the first `count` examples when all are read once.
+
+        Args:
+            count: How many.
+            missing: Whether NaN means that a value is missing; else it is a problem.
+        """
+        return NumbersLook(f"{self.dtype.str} {(count, *self.shape[1:])}", missing=missing)
 
     def block(self, start: int, stop: int) -> np.ndarray:
         """Some examples, shape (stop - start, *resolution, channels). Safe to call from threads.
@@ -125,56 +177,57 @@ class Scan:
     Attributes:
         low: Smallest value of each example and channel; NaN where there is none.
         high: Largest value.
-        problems: Why an example cannot be learned, by its index.
-        sha256: Digest of the values, their type and shape.
+        sha256: What the look at all of them gave; see `Look`.
     """
 
     low: Float64[np.ndarray, "examples channels"]
     high: Float64[np.ndarray, "examples channels"]
-    problems: dict[int, str]
     sha256: str
 
 
-def scan(examples: ArrayExamples, count: int, *, missing: bool, progress: Callable[[int, int], None]) -> Scan:
+def scan(
+    examples: ArrayExamples,
+    count: int,
+    *,
+    missing: bool,
+    progress: Callable[[int], None],
+    refuse: Callable[[int, str], None],
+) -> Scan:
     """Read the first examples once, in blocks.
 
     Args:
         examples: The array.
         count: How many of them.
         missing: Whether NaN means that a value is missing; else it is a problem.
-        progress: Told how many have been read, and how many of these cannot be learned.
+        progress: Told how many have been looked at.
+        refuse: Told which one cannot be learned, and why.
     """
-    num_channels = examples.shape[-1]
+    num_channels, look = examples.shape[-1], examples.look(count, missing=missing)
     low, high = np.full((count, num_channels), np.nan), np.full((count, num_channels), np.nan)
-    problems: dict[int, str] = {}
-    digest = hashlib.sha256(f"{examples.dtype.str} {(count, *examples.shape[1:])}".encode())
-    for index, example in _each(examples, count, problems):
-        digest.update(np.ascontiguousarray(example).data)
-        if problem := _problem(example, missing):
-            problems[index] = problem
+    for index, example, problem in _each(examples, count):
+        if problem := problem or look(example):
+            refuse(index, problem)
         else:
             low[index] = np.fmin.reduce(example.reshape(-1, num_channels))
             high[index] = np.fmax.reduce(example.reshape(-1, num_channels))
         del example  # before the next one, which may be large, is read
-        progress(index + 1, len(problems))
-    return Scan(low=low, high=high, problems=problems, sha256=digest.hexdigest())
+        progress(index + 1)
+    return Scan(low=low, high=high, sha256=look.sha256())
 
 
-def _each(examples: ArrayExamples, count: int, problems: dict[int, str]) -> Iterator[tuple[int, np.ndarray]]:
-    """Every example that can be read; notes of the others why they cannot."""
+def _each(examples: ArrayExamples, count: int) -> Iterator[tuple[int, np.ndarray, str | None]]:
+    """Every example, with no values and the reason where it cannot be read."""
     rows = block_rows(examples)
     for start in range(0, count, rows):
         stop = min(start + rows, count)
         try:
-            yield from enumerate(examples.block(start, stop), start)
+            yield from ((index, example, None) for index, example in enumerate(examples.block(start, stop), start))
         except MemberError:  # a damaged chunk of the block: which examples are in it?
             for index in range(start, stop):
                 try:
-                    example = examples.block(index, index + 1)[0]
+                    yield index, examples.block(index, index + 1)[0], None
                 except MemberError as error:
-                    problems[index] = str(error)
-                else:
-                    yield index, example
+                    yield index, np.empty(0), str(error)
 
 
 def block_rows(examples: ArrayExamples) -> int:
@@ -184,16 +237,3 @@ def block_rows(examples: ArrayExamples) -> int:
     if examples.chunk * example_bytes > MOST_BLOCK_BYTES:
         return rows
     return max(examples.chunk, rows // examples.chunk * examples.chunk)
-
-
-def _problem(example: np.ndarray, missing: bool) -> str | None:
-    if example.dtype.kind != "f":
-        return None
-    if np.isinf(example).any():
-        return "holds infinite values"
-    lacking = np.isnan(example)
-    if lacking.all():
-        return "holds no value: all are NaN"
-    if lacking.any() and not missing:
-        return f"holds {np.count_nonzero(lacking)} values that are NaN; say that NaN means missing, or fill them"
-    return None

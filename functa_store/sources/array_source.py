@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -234,7 +234,7 @@ class ArraySource(Source):
     [0, 1]; what decodes is in the array's own unit. For an xarray object there is `from_xarray`.
 
     Args:
-        values: Examples first, then one to three axes of space or time, then channels.
+        values: Examples first, then one to three axes of space or time, then channels; or what reads such an array.
         channels_axis: Which axis is the channels', if it is not the last one; None if there is none.
         axes: Names of the axes in between, in order; none takes "x", "y, x" or "z, y, x".
         domain: Where each example is sampled, if more is known than `axes`.
@@ -243,10 +243,12 @@ class ArraySource(Source):
         value_range: Values that become the features 0 and 1. None takes 0 to 255 for bytes, 0 and 1 for booleans,
             and for other numbers the smallest and largest value of each channel among the training examples.
         missing: Whether NaN means that a value is missing; else an example with one is rejected.
-        features: What the values mean, instead of the last four; then they are handed out as they are.
+        features: What the values mean, instead of the last four, or what tells it when all examples have been read;
+            then they are handed out as they are.
         ids: Unique names of the examples; None counts from "0".
         split: One of `SPLITS` per example; None holds out every tenth example as "test".
         labels: By name a `Label`, or a number or text per example.
+        rejects: What cannot be used and is no row of the array.
         name: What the provenance and errors call the array.
         limit: Examples at most, the first ones.
         max_rejects: Fraction of the examples that may be rejected.
@@ -264,7 +266,7 @@ class ArraySource(Source):
 
     def __init__(
         self,
-        values: ArrayLike,
+        values: ArrayLike | ArrayExamples,
         *,
         channels_axis: int | None = -1,
         axes: Sequence[str] = (),
@@ -273,10 +275,11 @@ class ArraySource(Source):
         units: Sequence[str] = (),
         value_range: tuple[float | int, float | int] | None = None,
         missing: bool = False,
-        features: FeatureSpec | None = None,
+        features: FeatureSpec | Callable[[Scan], FeatureSpec] | None = None,
         ids: Sequence[str] | None = None,
         split: Sequence[str] | np.ndarray | None = None,
         labels: Mapping[str, AnyLabel] | None = None,
+        rejects: Sequence[Reject] = (),
         name: str = "array",
         limit: int | None = None,
         max_rejects: float | int = 0.0,
@@ -288,7 +291,10 @@ class ArraySource(Source):
         _check_either(domain, {"axes": axes}, "domain")
         meaning = {"channels": channels, "units": units, "value_range": value_range, "missing": missing}
         _check_either(features, meaning, "features")
-        self.values, self._examples = values, ArrayExamples(values, channels_axis=channels_axis, name=name)
+        self.values = values
+        if not isinstance(values, ArrayExamples):
+            values = ArrayExamples(values, channels_axis=channels_axis, name=name)
+        self._examples = values
         count, *resolution, num_channels = self._examples.shape
         self.domain = domain or _unit_grid(name, axes, tuple(resolution))
         _check_counts(name, num_channels, {"channels": channels, "units": units})
@@ -296,22 +302,30 @@ class ArraySource(Source):
         told.check(name, count)
         total = len(range(count)[: survey.limit])
         read = len(range(total)[: survey.check_first])
+        refused, kept = list(rejects), np.ones(total, bool)
+
+        def refuse(row: int, reason: str) -> None:
+            kept[row] = False
+            refused.append(Reject(member=told.id(row), reason=reason))
+            check_rejects(name, "examples", refused, len(rejects) + total, survey.max_rejects)
+
+        check_rejects(name, "examples", refused, len(rejects) + total, survey.max_rejects)
         found = scan(
             self._examples,
             read,
-            missing=missing if features is None else features.missing,
-            progress=lambda done, rejects: report(Surveyed(done=done, total=read, rejects=rejects)),
+            missing=features.missing if isinstance(features, FeatureSpec) else missing,
+            progress=lambda done: report(Surveyed(done=done, total=read, rejects=len(refused))),
+            refuse=refuse,
         )
-        self.rejects = [Reject(member=told.id(k), reason=reason) for k, reason in found.problems.items()]
-        check_rejects(name, "examples", self.rejects, total, survey.max_rejects)
-        self._rows = np.array([k for k in range(total) if k not in found.problems], np.int64)
+        self.rejects = refused
+        self._rows = np.flatnonzero(kept)
         self.ids, self.split, self.labels = told.taken(self._rows)
         self._scaling: Scaling | None = None
         if features is None:
             training = self._rows[(self.split == "train") & (self._rows < read)]
             self._scaling = find_scaling(name, self._examples.dtype, value_range, found, training)
             features = self._scaling.features(channels, units, missing=missing, dtype=self._examples.dtype)
-        self.features = features
+        self.features = features if isinstance(features, FeatureSpec) else features(found)
         self.provenance = {
             "archive": name,
             "sha256": found.sha256 if survey.check_first is None else None,
