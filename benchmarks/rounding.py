@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks import report
-from functa_store.cli.arguments import reopen_archive
 from functa_store.conversion.recode import measure_loss
 from functa_store.decode.tiled_decoder import TiledDecoder
 from functa_store.metrics import psnr
-from functa_store.progress import silent
+from functa_store.reopen import reopen_archive
 from functa_store.sources.source import Source
 from functa_store.store.format.quantization import choose_rounding
 from functa_store.store.reading.reader import StoreReader
@@ -70,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("archive", type=pathlib.Path)
     args = parser.parse_args(argv)
     reader = StoreReader(args.store)
-    source = reopen_archive(str(args.archive), reader.spec.provenance, [], silent)
+    source = reopen_archive(reader, args.archive)
     halved = {name: array.astype(np.float16).astype(np.float32) for name, array in reader.base.items()}
     found = {name: measure(reader, source, reader.base, rounded) for name, (_, rounded) in kinds(reader).items()}
     found[HALF_BASE] = measure(reader, source, halved, lambda values: values)

@@ -36,10 +36,8 @@ from examples.partly_seen import (
     hidden_psnr,
     plain_fit,
 )
-from functa_store.cli.arguments import reopen_archive
 from functa_store.decode.pictures import solid_image, to_image
 from functa_store.loaders import Normalization
-from functa_store.progress import silent
 
 WEIGHTS = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 """Of the prior, of which one is chosen."""
@@ -216,7 +214,7 @@ def _kind(prior: str) -> Any:
 
 
 def _source(functaset: functa_store.Functaset, archive: str | None) -> functa_store.Source | None:
-    return None if archive is None else reopen_archive(archive, functaset.spec.provenance, [], silent)
+    return None if archive is None else functa_store.reopen_archive(functaset, archive)
 
 
 def _sheet(functaset: functa_store.Functaset, columns: Mapping[str, np.ndarray]) -> Image.Image:

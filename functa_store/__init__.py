@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from functa_store.plugins import paper_loops as paper_loops
     from functa_store.plugins import read_preset as read_preset
     from functa_store.plugins import write_preset as write_preset
+    from functa_store.reopen import reopen_archive as reopen_archive
     from functa_store.scoring.score import Accuracy as Accuracy
     from functa_store.scoring.score import Score as Score
     from functa_store.scoring.score import score as score
@@ -97,6 +98,7 @@ _HOMES = {
     "media.sheet": "pictures write_sheet",
     "media.sound": "write_sound",
     "plugins": "Converter Preset converters paper_loops read_preset write_preset",
+    "reopen": "reopen_archive",
     "scoring.score": "Accuracy Score score",
     "sources.array_source": "ArraySource",
     "sources.at_hand.huggingface_source": "from_huggingface",

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import functa_store
-from functa_store.cli.arguments import reopen_archive
 from functa_store.errors import ArchiveError, TooManyRejectsError
 from functa_store.plugins import SurveyOptions, converters
 from functa_store.progress import silent
+from functa_store.reopen import reopened
 from functa_store.sources.source import check_source
 
 ROOT = Path(__file__).parents[1]
@@ -97,7 +97,7 @@ def test_a_file_of_curves_is_read_as_the_options_say(curves, archive):
     check_source(source)
     assert (len(source.ids), source.ids[7], source.read(7).shape) == (29, "line 9", (POINTS, 1))
     assert [(reject.member, reject.reason[:15]) for reject in source.rejects] == [("line 8", "could not conve")]
-    again = reopen_archive(str(archive), source.provenance, [], silent)
+    again = reopened(str(archive), source.provenance)
     np.testing.assert_array_equal(again.read(20), source.read(20))
 
 

@@ -14,12 +14,11 @@ import numpy as np
 
 from functa_store.cli.console import shortened
 from functa_store.config import MOST_INTEGER, ConvertConfig, to_dict
-from functa_store.errors import ConfigError, ExampleIndexError, StoreMismatchError
-from functa_store.plugins import Converter, converters
-from functa_store.progress import Report
+from functa_store.errors import ConfigError, ExampleIndexError
+from functa_store.plugins import Converter
+from functa_store.reopen import Given
 from functa_store.sources.options import (
     ArchiveOptions,
-    SurveyOptions,
     choices,
     descriptions,
     from_word,
@@ -28,7 +27,6 @@ from functa_store.sources.options import (
     is_flag,
     is_several,
 )
-from functa_store.sources.source import Source
 from functa_store.store.storage.objects import NO_OPTIONS, StorageOptions
 
 SHORT = {
@@ -210,79 +208,16 @@ def add_archive_arguments(parser: argparse.ArgumentParser, *, required: bool) ->
     )
 
 
-def reopen_archive(archive: str, provenance: Mapping[str, Any], words: Sequence[str], report: Report) -> Source:
-    """The source of a store, read as it was when it was converted.
-
-    Args:
-        archive: Its path.
-        provenance: What the store says.
-        words: More options as "NAME=VALUE".
-        report: Told how far the survey is.
+def typed_words(words: Sequence[str]) -> Given:
+    """The options of a converter that words such as "labels=DIR" give; dashes in a name are underscores.
 
     Raises:
-        ConfigError: If an option is none, or has a wrong value.
-        StoreMismatchError: If no installed converter reads such archives.
-        ArchiveError: If the archive cannot be read.
+        ConfigError: When its options are known, if a word is none of them, or its value is none that it may have.
     """
-    for key, made, again in (("imported_from", "imported", "import"), ("derived_from", "derived", "derive")):
-        if (whence := provenance.get(key)) is not None:
-            raise StoreMismatchError(
-                f"{archive}: the store was {made} from {_brief(whence)} and has no archive; if it is damaged, delete "
-                f"it and {again} it again"
-            )
-    survey = SurveyOptions(limit=_limit(provenance.get("limit")), max_rejects=1.0)
-    return open_alike(
-        archive, provenance, words, report, survey, otherwise="or use it from Python (functa_store.repair)"
-    )
-
-
-def open_alike(
-    archive: str,
-    provenance: Mapping[str, Any],
-    words: Sequence[str],
-    report: Report,
-    survey: SurveyOptions,
-    *,
-    kind: str | None = None,
-    otherwise: str,
-) -> Source:
-    """The source of an archive, opened with the converter and the options that a store was converted with.
-
-    Args:
-        archive: Its path.
-        provenance: What the store says.
-        words: More options as "NAME=VALUE".
-        report: Told how far the survey is.
-        survey: How many examples are taken, and how many may be rejected.
-        kind: Another converter, whose options are its own defaults then; None takes that of the store.
-        otherwise: What to do where the converter is not installed.
-
-    Raises:
-        ConfigError: If an option is none, or has a wrong value.
-        StoreMismatchError: If no installed converter reads such archives.
-        ArchiveError: If the archive cannot be read.
-    """
-    wanted, found = provenance.get("converter") if kind is None else kind, converters()
-    if not isinstance(wanted, str) or wanted not in found:
-        raise StoreMismatchError(
-            f"{archive}: the store was converted by {_brief(wanted)}, expected one of {sorted(found)}; install that "
-            f"converter, {otherwise}"
-        )
-    options = found[wanted].options
-    try:
-        kept = options.from_plain(provenance) if wanted == provenance.get("converter") else options()
-    except ConfigError as error:
-        raise ConfigError(f"the store's option {error}") from error
-    given = _from_words(options, words)
-    return found[wanted].open(archive, dataclasses.replace(kept, **given), survey, report)
+    return lambda kind: _from_words(kind, words)
 
 
 def _from_words(kind: type[ArchiveOptions], words: Sequence[str]) -> dict[str, Any]:
-    """The values that words such as "labels=DIR" give to options of a converter; dashes in a name are underscores.
-
-    Raises:
-        ConfigError: If one is no such word, or its value is none that the option may have.
-    """
     known, found = hints(kind), {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -293,13 +228,6 @@ def _from_words(kind: type[ArchiveOptions], words: Sequence[str]) -> dict[str, A
         several = field in found and is_several(known[field])
         found[field] = gathered(where, found[field], given) if several else given
     return found
-
-
-def _limit(value: Any) -> int | None:
-    """How many examples were taken at most, as a store keeps it."""
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 < value < MOST_INTEGER):
-        return value
-    raise ConfigError(f"the store's limit: found {_brief(value)}, expected a positive number")
 
 
 def parse_index(text: str, num_examples: int) -> list[int]:

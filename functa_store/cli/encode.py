@@ -3,12 +3,11 @@
 import argparse
 
 from functa_store.cli import info
-from functa_store.cli.arguments import add_storage_arguments, open_alike, storage_from
+from functa_store.cli.arguments import add_storage_arguments, storage_from, typed_words
 from functa_store.cli.console import for_messages, json_lines, shown_on
 from functa_store.errors import ConfigError
+from functa_store.reopen import open_alike, provenance_of
 from functa_store.sources.options import SurveyOptions
-from functa_store.store.reading.reader import take_inventory
-from functa_store.store.storage.objects import open_objects
 from functa_store.store.writing.destination import check_output
 from functa_store.support.interrupts import stopping_between_events
 
@@ -42,13 +41,11 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError(f"--fit-batch must be at least 1, got {args.fit_batch}")
     survey = SurveyOptions(limit=args.limit, max_rejects=args.max_rejects)
     storage = storage_from(args)
-    provenance = take_inventory(open_objects(args.store, storage)).spec.provenance
+    provenance = provenance_of(args.store, storage)
     check_output(args.out, storage)
     from functa_store.conversion.encode import encode  # imports JAX
 
     with json_lines() if args.json else shown_on(for_messages()) as shown, stopping_between_events(shown) as report:
-        source = open_alike(
-            args.archive, provenance, args.option, report, survey, kind=args.kind, otherwise="or name another by --kind"
-        )
+        source = open_alike(args.archive, provenance, survey, report, typed_words(args.option), kind=args.kind)
         encode(source, args.store, args.out, storage=storage, fit_batch_size=args.fit_batch, report=report)
     info.describe(args.out, storage, as_json=args.json)

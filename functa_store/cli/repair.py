@@ -2,7 +2,7 @@
 
 import argparse
 
-from functa_store.cli.arguments import add_archive_arguments, add_storage_arguments, reopen_archive, storage_from
+from functa_store.cli.arguments import add_archive_arguments, add_storage_arguments, storage_from, typed_words
 from functa_store.cli.console import (
     for_messages,
     json_lines,
@@ -11,8 +11,7 @@ from functa_store.cli.console import (
     shown_on,
 )
 from functa_store.errors import ConfigError
-from functa_store.store.reading.reader import take_inventory
-from functa_store.store.storage.objects import open_objects
+from functa_store.reopen import provenance_of, reopened
 from functa_store.support.interrupts import stopping_between_events
 
 
@@ -33,10 +32,10 @@ def run(args: argparse.Namespace) -> None:
     if args.fit_batch is not None and args.fit_batch < 1:
         raise ConfigError(f"--fit-batch must be at least 1, got {args.fit_batch}")
     storage, console = storage_from(args), for_messages()
-    provenance = take_inventory(open_objects(args.store, storage)).spec.provenance
+    provenance = provenance_of(args.store, storage)
     progress = json_lines() if args.json else shown_on(console)
     with progress as shown, stopping_between_events(shown) as report:
-        source = reopen_archive(args.archive, provenance, args.option, report)
+        source = reopened(args.archive, provenance, report, typed_words(args.option))
         repaired = repair(source, args.store, storage=storage, fit_batch_size=args.fit_batch, report=report)
     if args.json:
         print_json({"path": args.store, "repaired": repaired})

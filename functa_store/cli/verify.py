@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from functa_store.cli.arguments import add_archive_arguments, add_storage_arguments, reopen_archive, storage_from
+from functa_store.cli.arguments import add_archive_arguments, add_storage_arguments, storage_from, typed_words
 from functa_store.cli.console import for_results, print_json, show_line
 from functa_store.errors import (
     ConfigError,
@@ -15,7 +15,8 @@ from functa_store.errors import (
     StorageError,
     StoreFormatError,
 )
-from functa_store.progress import json_ready, silent
+from functa_store.progress import json_ready
+from functa_store.reopen import reopened
 from functa_store.store.format.spec import ROOT
 from functa_store.store.storage.objects import Objects, open_objects
 
@@ -84,7 +85,7 @@ def _decode_sample(args: argparse.Namespace) -> dict[str, Any]:
     from functa_store.decode.functaset import open_functaset  # imports JAX
 
     functaset = open_functaset(args.store, storage=storage_from(args))
-    source = reopen_archive(args.archive, functaset.store.spec.provenance, args.option, silent)
+    source = reopened(args.archive, functaset.store.spec.provenance, given=typed_words(args.option))
     check_same_archive(args.store, functaset.store.spec, source)
     found = worst_disagreement(functaset, source)
     damaged = {}

@@ -13,12 +13,12 @@ import pytest
 import yaml
 
 from functa_store.cli import main as cli
-from functa_store.cli.arguments import reopen_archive
+from functa_store.cli.arguments import typed_words
 from functa_store.cli.convert import options_from, preset_from
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.errors import ConfigError
 from functa_store.plugins import Converter, Preset, converters, preset_values, read_preset, write_preset
-from functa_store.progress import silent
+from functa_store.reopen import reopened
 from functa_store.sources.options import ArchiveOptions, hints, is_several
 
 TINY = Preset(summary="For tests.", config=ConvertConfig(network=NetworkConfig(width=8, depth=3, modulation_dim=4)))
@@ -57,8 +57,8 @@ TWIN = dataclasses.replace(FAKE, presets={"tiny": TINY, "other": dataclasses.rep
 
 @pytest.fixture(autouse=True)
 def _kinds(monkeypatch):
-    for module in ("convert", "presets", "arguments"):
-        monkeypatch.setattr(f"functa_store.cli.{module}.converters", lambda: {"fake": FAKE, "twin": TWIN})
+    for module in ("cli.convert", "cli.presets", "reopen"):
+        monkeypatch.setattr(f"functa_store.{module}.converters", lambda: {"fake": FAKE, "twin": TWIN})
 
 
 @pytest.fixture(name="file")
@@ -199,10 +199,10 @@ def test_a_list_that_may_be_none_is_gathered():
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_list_is_gathered_when_an_archive_is_opened_again():
-    reopen_archive("in", {"converter": "fake"}, ["names=a", "names=b,c", "samples=1", "samples=2"], silent)
+    reopened("in", {"converter": "fake"}, given=typed_words(["names=a", "names=b,c", "samples=1", "samples=2"]))
     assert (FAKE.open.options.names, FAKE.open.options.samples) == (("a", "b", "c"), 2)
     with pytest.raises(ConfigError, match="given twice"):
-        reopen_archive("in", {"converter": "fake"}, ["names=a", "names=none"], silent)
+        reopened("in", {"converter": "fake"}, given=typed_words(["names=a", "names=none"]))
 
 
 def test_none_can_be_chosen_among_words(capsys):

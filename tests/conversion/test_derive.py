@@ -9,11 +9,10 @@ import pytest
 
 import functa_store
 from functa_store.cli import info, main
-from functa_store.cli.arguments import reopen_archive
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, StoreExistsError, StoreMismatchError
 from functa_store.loaders import Normalization
-from functa_store.progress import silent
+from functa_store.reopen import reopened
 from tests.decode.stores import write_store
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -56,7 +55,7 @@ def test_its_errors_are_unknown_and_its_provenance_says_so(fs, tmp_path):
     assert prints == [fs.spec.fingerprint, functa_store.open(GOLDEN / "v7.functa").spec.fingerprint]
     assert info.facts(str(tmp_path / "one.functa"))["psnr_mean"] == {"train": None}
     with pytest.raises(StoreMismatchError, match=r"derived from.*has no archive"):
-        reopen_archive("x.zip", provenance, [], silent)
+        reopened("x.zip", provenance)
     functa_store.recode(one, tmp_path / "int8.functa", "int8")
     assert functa_store.open(tmp_path / "int8.functa").spec.rounding_loss is None
 

@@ -11,7 +11,7 @@ import pytest
 from rich.table import Table
 
 from functa_store.cli import main as cli
-from functa_store.cli.arguments import parse_index, parse_region, parse_resolution, reopen_archive
+from functa_store.cli.arguments import parse_index, parse_region, parse_resolution, typed_words
 from functa_store.cli.console import (
     LogLines,
     for_messages,
@@ -22,7 +22,8 @@ from functa_store.cli.console import (
 )
 from functa_store.config import ConvertConfig
 from functa_store.errors import ConfigError, FunctaStoreError, StoreMismatchError
-from functa_store.progress import Note, silent
+from functa_store.progress import Note
+from functa_store.reopen import reopened
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Label, Reject
 from tests.store.conftest import NETWORK, NUM_EXAMPLES, make_contents, write_shards
@@ -186,7 +187,7 @@ ODD = [[], {}, ["images"], {"a": 1}, True, 3, None, "nonsense", "x" * 100_000, H
 @pytest.mark.parametrize("kind", ODD, ids=range(len(ODD)))
 def test_a_converter_that_is_none_is_named_in_few_words(kind):
     with pytest.raises(StoreMismatchError, match="was converted by") as caught:
-        reopen_archive("in.zip", {"converter": kind}, [], silent)
+        reopened("in.zip", {"converter": kind})
     assert len(str(caught.value)) < 1000
 
 
@@ -194,16 +195,16 @@ def test_a_converter_that_is_none_is_named_in_few_words(kind):
 @pytest.mark.parametrize("value", [*ODD, -1, 0, 2**70, 1e300, float("nan"), "9" * 5000, 1.5], ids=str)
 def test_options_of_odd_types_in_a_store_are_refused_or_the_archive_is(name, value, tmp_path):
     with pytest.raises(FunctaStoreError) as caught:
-        reopen_archive(str(tmp_path / "in.zip"), {"converter": "images", name: value}, [], silent)
+        reopened(str(tmp_path / "in.zip"), {"converter": "images", name: value})
     assert len(str(caught.value)) < 1000
 
 
 def test_a_flag_of_a_store_is_true_or_false(tmp_path):
     for value in ("no", 1, [], {}):
         with pytest.raises(ConfigError, match="must be true or false"):
-            reopen_archive("in.npy", {"converter": "arrays", "missing": value}, [], silent)
+            reopened("in.npy", {"converter": "arrays", "missing": value})
     with pytest.raises(ConfigError, match="must be true or false"):
-        reopen_archive("in.npy", {"converter": "arrays"}, ["missing=maybe"], silent)
+        reopened("in.npy", {"converter": "arrays"}, given=typed_words(["missing=maybe"]))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ def test_a_flag_of_a_store_is_true_or_false(tmp_path):
 )
 def test_an_option_that_is_none_is_refused_in_few_words(option):
     with pytest.raises(ConfigError, match="--option") as caught:
-        reopen_archive("in.zip", {"converter": "images"}, [option], silent)
+        reopened("in.zip", {"converter": "images"}, given=typed_words([option]))
     assert len(str(caught.value)) < 1000
 
 

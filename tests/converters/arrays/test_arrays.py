@@ -12,7 +12,6 @@ import zarr
 
 from converters.arrays.arrays import open_array_archive
 from converters.shapes.voxels import open_voxels
-from functa_store.cli.arguments import reopen_archive
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import (
     ArchiveError,
@@ -20,7 +19,8 @@ from functa_store.errors import (
     MemberError,
     TooManyRejectsError,
 )
-from functa_store.progress import Surveyed, silent
+from functa_store.progress import Surveyed
+from functa_store.reopen import reopened
 from functa_store.sources.array_source import ArraySource
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Label, Source
@@ -248,7 +248,7 @@ def test_a_store_says_how_its_archive_was_read(tmp_path):
     path = str(write_npz(tmp_path / "a", values=np.moveaxis(VALUES, -1, 1), kind=KINDS))
     options = {"channels_axis": "first", "labels": "kind", "value_range": "0,400", "missing": True, "axes": "a,b"}
     source = open_array_archive(path, **options)
-    again = reopen_archive(path, source.provenance, [], silent)
+    again = reopened(path, source.provenance)
     assert (again.ids, again.domain, again.features) == (source.ids, source.domain, source.features)
     np.testing.assert_array_equal(again.read(5), source.read(5))
 

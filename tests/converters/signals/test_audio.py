@@ -9,9 +9,9 @@ import soundfile
 
 from converters.signals.audio import open_audio
 from converters.signals.audio_files import resampled
-from functa_store.cli.arguments import reopen_archive
 from functa_store.errors import ArchiveError, ConfigError, TooManyRejectsError
-from functa_store.progress import Note, Surveyed, silent
+from functa_store.progress import Note, Surveyed
+from functa_store.reopen import reopened
 from functa_store.sources.source import Source
 
 RATE = 8000
@@ -240,7 +240,7 @@ def test_a_rate_that_would_blow_a_file_up_is_a_reject(pack, files):
 def test_a_store_says_how_its_archive_was_read(pack, files, options):
     path = pack(files)
     source = open_audio(str(path), **options)
-    again = reopen_archive(str(path), source.provenance, [], silent)
+    again = reopened(str(path), source.provenance)
     assert again.ids == source.ids
     np.testing.assert_array_equal(again.read(5), source.read(5))
 

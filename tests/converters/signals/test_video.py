@@ -12,9 +12,9 @@ from converters.archives.packed import RandomFile
 from converters.signals.npy_rows import InMemory
 from converters.signals.video import open_video
 from converters.signals.video_clips import in_time
-from functa_store.cli.arguments import reopen_archive
 from functa_store.errors import ArchiveError, ConfigError, TooManyRejectsError
-from functa_store.progress import Note, silent
+from functa_store.progress import Note
+from functa_store.reopen import reopened
 from functa_store.sources.source import Source
 
 
@@ -205,7 +205,7 @@ def test_a_limit_counts_examples_and_a_dry_run_hashes_nothing(pack, files):
 def test_a_store_says_how_its_archive_was_read(pack, files):
     path = str(pack(files))
     source = open_video(path, frames=3, resolution=8, mode="grey", fps=12.5)
-    again = reopen_archive(path, source.provenance, [], silent)
+    again = reopened(path, source.provenance)
     assert (again.ids, again.domain) == (source.ids, source.domain)
     np.testing.assert_array_equal(again.read(5), source.read(5))
 
