@@ -31,20 +31,33 @@ from functa_store.support.redaction import redacted
 UNFORESEEN, FAILED = 1, 2
 
 COMMANDS = {
-    "convert": "convert an archive to a functaset",
-    "encode": "fit the examples of another archive with the base of a functaset",
-    "derive": "make a functaset of generated or edited modulations in a file",
-    "presets": "list presets, show one, or write one to a file for editing",
-    "info": "describe a functaset: size, quality, what was rejected",
-    "score": "score a functaset as training data: accuracies of classifiers on it and on decoded arrays",
-    "decode": "decode examples to pictures, arrays, meshes, sound or film",
-    "export": "decode examples to a folder of files, NAME.zarr or NAME.npz",
-    "verify": "compare every byte of a functaset with its checksums",
-    "repair": "fit the examples of damaged shards again",
-    "recode": "store the modulations of a functaset in another data type",
-    "import-deepmind": "make a functaset of the parameters and modulations that google-deepmind/functa publishes",
+    "convert": ("convert:add_arguments", "convert an archive to a functaset"),
+    "encode": (
+        "without_learning:add_encode_arguments",
+        "fit the examples of another archive with the base of a functaset",
+    ),
+    "derive": (
+        "without_learning:add_derive_arguments",
+        "make a functaset of generated or edited modulations in a file",
+    ),
+    "presets": ("presets:add_arguments", "list presets, show one, or write one to a file for editing"),
+    "info": ("info:add_arguments", "describe a functaset: size, quality, what was rejected"),
+    "score": (
+        "score:add_arguments",
+        "score a functaset as training data: accuracies of classifiers on it and on decoded arrays",
+    ),
+    "decode": ("decode:add_arguments", "decode examples to pictures, arrays, meshes, sound or film"),
+    "export": ("export:add_arguments", "decode examples to a folder of files, NAME.zarr or NAME.npz"),
+    "verify": ("verify:add_arguments", "compare every byte of a functaset with its checksums"),
+    "repair": ("verify:add_repair_arguments", "fit the examples of damaged shards again"),
+    "recode": ("without_learning:add_recode_arguments", "store the modulations of a functaset in another data type"),
+    "import-deepmind": (
+        "without_learning:add_import_arguments",
+        "make a functaset of the parameters and modulations that google-deepmind/functa publishes",
+    ),
 }
-"""Modules of `functa_store.cli` with `add_arguments`, and their help; only that of the command given is imported."""
+"""By command the function below `functa_store.cli` that adds its arguments, and its help. Only the module of the
+command that is given is imported."""
 
 MOST_OF_A_WORD = 800
 """Characters of what is said about a word that is wrong."""
@@ -97,10 +110,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"functa-store {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, text in COMMANDS.items():
+    for name, (place, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text)
         if name in argv[:1]:
-            importlib.import_module(f"functa_store.cli.{name.replace('-', '_')}").add_arguments(command)
+            module, _, add_arguments = place.partition(":")
+            getattr(importlib.import_module(f"functa_store.cli.{module}"), add_arguments)(command)
     if not COMMANDS.keys() & set(argv[:1]):
         return parser.parse_args(argv)  # prints the help, or an error
     from functa_store.config import MOST_INTEGER
