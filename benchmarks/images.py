@@ -218,6 +218,10 @@ def markdown(facts: dict[str, Any]) -> str:
     return heading + rows + last
 
 
+HONOURED = ("preset", "config", "limit")
+"""Words of `functa convert` that hold here, beside those of an archive's options and of a configuration."""
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -226,8 +230,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("name")
     parser.add_argument("--folder", type=Path, default=Path("bench-output"))
     args, words = parser.parse_known_args(argv)
+    usual = ["convert", args.kind, args.archive, f"{args.name}.functa"]
+    command, plain = cli.parse([*usual, *words]), cli.parse(usual)
+    for name, value in vars(command).items():
+        honoured = name in HONOURED or name.startswith(("config.", "source."))
+        if not honoured and value != getattr(plain, name):
+            parser.error(f"--{name.replace('_', '-')} is of what functa convert does and this does not; leave it out")
     use_all_cores()
-    command = cli.parse(["convert", args.kind, args.archive, f"{args.name}.functa", *words])
     preset = convert_command.preset_from(command)
     options = convert_command.options_from(command, preset)
     source = command.converter.open(args.archive, options, SurveyOptions(limit=command.limit), silent)

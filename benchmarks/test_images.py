@@ -82,6 +82,13 @@ def test_a_seam_is_the_jump_at_borders_over_that_elsewhere():
     assert images.seam(steps, (2, 4)) == pytest.approx(3)
 
 
+@pytest.mark.parametrize("words", [["--dry-run"], ["--max-rejects", "0.5"], ["--no-mapping"], ["--json"]])
+def test_words_that_do_not_hold_are_refused(tmp_path, capsys, words):
+    with pytest.raises(SystemExit):
+        images.main(["celeba", str(tmp_path / "none.zip"), "tiny", "--folder", str(tmp_path), *words])
+    assert "leave it out" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_grids_are_compared_on_held_out_images(tmp_path):
     archive = GeneratedArchive(num_images=30, size=16).write(tmp_path / "archive.zip")

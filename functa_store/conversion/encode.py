@@ -1,5 +1,6 @@
 """Encoding of an archive with the base of a finished functaset, into a functaset of the same base."""
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from functa_store.conversion.run_files import RunLog
 from functa_store.decode.functaset import Functaset, opened
 from functa_store.domains.cells import CellGrid
 from functa_store.domains.domain import Domain
-from functa_store.errors import ArchiveError, StoreFormatError
+from functa_store.errors import ArchiveError
 from functa_store.learn.point_observer import PointObserver, PointRows
 from functa_store.learn.tuning import ReadyFit
 from functa_store.progress import Report, silent
@@ -63,10 +64,7 @@ def encode(
     check_source(source, to_learn=False)
     check_batch(fit_batch_size)
     functaset = opened(functaset, storage)
-    if not functaset.spec.complete:
-        raise StoreFormatError(
-            f"{functaset.store.path}: unfinished store; finish it by the command that was interrupted."
-        )
+    functaset.store.check_complete()
     check_fits(source, functaset)
     config, examples = functaset.config, OfBase(source, functaset)
 
@@ -185,7 +183,7 @@ def _ready(examples: OfBase, functaset: Functaset) -> tuple[Source, ReadyFit]:
         points = AtPoints(source, functaset)
         sample = Sample(domain=functaset.domain, features=points.features)
         return points, ready_fit(config, base, sample, points.observer)
-    seen = OfBase(source, functaset)
+    seen = copy.copy(examples)
     seen.domain = source.domain
     seen.features = dataclasses.replace(seen.features, missing=seen.features.missing or source.features.missing)
     return seen, ready_fit(config, base, seen)

@@ -11,7 +11,7 @@ from flax import nnx
 
 from functa_store.config import whole
 from functa_store.decode.functaset import Functaset, opened
-from functa_store.errors import ConfigError, StoreFormatError
+from functa_store.errors import ConfigError
 from functa_store.loaders.batch_content import Normalization
 from functa_store.loaders.loader import Loader
 from functa_store.progress import Note, Report, Scored, silent
@@ -134,10 +134,7 @@ def score(
     whole("steps", steps, 1)
     whole("max_examples", max_examples, 2)
     functaset = opened(functaset, storage)
-    if not functaset.spec.complete:
-        raise StoreFormatError(
-            f"{functaset.store.path}: unfinished store; finish it by the command that was interrupted."
-        )
+    functaset.store.check_complete()
     chosen = sample(functaset, max_examples)
     asked = tasks(functaset, chosen, labels)
     inputs = _Inputs(functaset, chosen, resolution, report)

@@ -12,6 +12,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
+import functa_store
 from tests.kill.conversions import ENVIRONMENT, ROOT, files, pictures
 
 BEGINNING = """
@@ -98,6 +101,7 @@ COMMANDS = {
     "export a folder": Command("export whole.functa --out new --resolution 300", "new"),
     "export a group": Command("export whole.functa --out new.zarr --resolution 300 --json", "new.zarr"),
     "repair": Command("repair new.functa --archive archive.zip", "new.functa", "damaged.functa"),
+    "score": Command("score labelled.functa --steps 20 --seeds 1 --json"),
     "info": Command("info whole.functa"),
     "presets": Command("presets --json"),
     "help": Command("convert --help"),
@@ -139,6 +143,11 @@ class Place:
         for shard in list((folder / "damaged.functa/modulations/c").rglob("*")):
             if shard.is_file():
                 shard.write_bytes(b"torn")
+        whole = functa_store.open(folder / "whole.functa")
+        kinds = {"kind": np.arange(len(whole)) % 2, "split": whole.split[:]}
+        np.savez(folder / "labelled.npz", modulations=whole.modulations[:], **kinds)
+        self.run(Command("derive whole.functa labelled.npz new.functa", "new.functa"))
+        (folder / "new.functa").rename(folder / "labelled.functa")
         self._results: dict[str, tuple[float, dict[str, bytes]]] = {}
 
     def clear(self, command: Command) -> None:

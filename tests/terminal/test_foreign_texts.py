@@ -73,6 +73,8 @@ COMMANDS = [
     "export {store} --out {folder}/{text} --resolution 2",
     "export {store} --out {folder}/x.zarr --resolution 2 --dtype uint8",
     "export {store} --out {folder}/x.npz --split {text}",
+    "score {store} --label {text}",
+    "score {store} --resolution {text}",
     "recode {store} {folder}/{text}.functa --dtype int8",
     "recode {store} {folder}/{text} --dtype int8",
     "recode {store} {folder}/x8.functa --dtype {text}",

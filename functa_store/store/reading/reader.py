@@ -229,6 +229,15 @@ class StoreReader:
             raise StoreFormatError(f"{self.path}: scale and offset lead beyond float32, or a scale is not positive.")
         return rounding
 
+    def check_complete(self) -> None:
+        """Refuse a store that a command has left unfinished.
+
+        Raises:
+            StoreFormatError: If it is one.
+        """
+        if not self.spec.complete:
+            raise StoreFormatError(f"{self.path}: unfinished store; finish it by the command that was interrupted.")
+
     @functools.cached_property
     def statistics(self) -> dict[str, np.ndarray]:
         """Over all examples, per dimension of the modulations: `mean`, `std` (population), `min`, `max`, float32.
