@@ -26,10 +26,9 @@ from functa_store.sources.cf_values import (
     SCALE,
     CfChoices,
     CfDecoder,
-    CfOptions,
     masking_notes,
 )
-from functa_store.sources.options import SurveyOptions, option, split_options
+from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
 
 ARRAYS_FAST = Preset(
     summary="any arrays: the choices for images at 64x64, only a start; vary w0 first",
@@ -48,12 +47,14 @@ class FileArraySource(ArraySource):
 
     Args:
         values: As for `ArraySource`.
-        decoder: Has made them of the stored numbers; what it tells is reported, and what it masked is kept in
-            provenance as `masked`.
+        decoder: Has made them of the stored numbers; what it tells is reported.
         stamps: Of the file, taken before it was opened.
         name: The file's.
         report: As for `ArraySource`.
         **options: As for `ArraySource`.
+
+    Attributes:
+        masked: Which values are taken as missing, in words; None if none is.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class FileArraySource(ArraySource):
             masked = masking_notes([decoder])
             for note in masked:
                 report(Note(message=f"{name}: {note}"))
-        self.provenance = {**self.provenance, "masked": "; ".join(masked) or None}
+        self.masked = "; ".join(masked) or None
 
     def check_unchanged(self) -> None:
         """Compare the file, or all files of the folder, with what they were; see `FileSource.check_unchanged`."""
@@ -83,7 +84,7 @@ class FileArraySource(ArraySource):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ArrayOptions(CfOptions):
+class ArrayOptions(ArchiveOptions):
     """Which array of a file holds the examples, and what its axes and values mean.
 
     Attributes:
@@ -97,6 +98,10 @@ class ArrayOptions(CfOptions):
         labels: Names of arrays with one number or text per example, such as "kind,age".
         ids: Name of an array of unique ids.
         split_from: Name of an array of "train", "validation" or "test".
+        missing_value: More stored numbers that mean missing, beside those that attributes declare.
+        ignore: Attributes of HDF5 and Zarr arrays that are not believed: scale_factor, add_offset, _Unsigned,
+            _FillValue, missing_value, valid_range (with valid_min and valid_max), default_fill (NetCDF's own fill
+            values), or all.
     """
 
     array: str | None = None
@@ -109,11 +114,22 @@ class ArrayOptions(CfOptions):
     labels: str | None = option(None, metavar="NAMES")
     ids: str | None = None
     split_from: str | None = None
+    missing_value: tuple[str, ...] = option((), metavar="NUMBER,...")
+    ignore: tuple[str, ...] = option((), metavar="ATTRIBUTE,...")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.cf_choices()
         _parse_axis(self.channels_axis)
         _parse_range(self.value_range)
+
+    def cf_choices(self) -> CfChoices:
+        """What the user says of packing and missing values.
+
+        Raises:
+            ConfigError: If there is no such attribute, or something is no number.
+        """
+        return CfChoices(ignore=self.ignore, missing_value=self.missing_value)
 
 
 def open_array_archive(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ArraySource:
@@ -165,6 +181,7 @@ def _open(path: str | os.PathLike[str], options: ArrayOptions, survey: SurveyOpt
             report=report,
         )
     kept = options.to_plain() | {"array": array or None, "channels_axis": str(options.channels_axis)}
+    kept |= {"masked": source.masked}
     named = {} if options.split_from is None else {"split": f"published in array {options.split_from}"}
     by = {"labels_by": {label: f"array {label}" for label in source.labels}}
     source.provenance = {**source.provenance, **named, "converter": "arrays", **kept, **by}

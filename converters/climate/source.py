@@ -19,9 +19,9 @@ from converters.climate.scaling import Moments, check_rounding, features_of
 from functa_store.domains.sphere import SphereGrid
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.progress import Note, Report, Surveyed
-from functa_store.sources.cf_values import CfOptions, check_decoders, masking_notes
+from functa_store.sources.cf_values import CfChoices, check_decoders, masking_notes
 from functa_store.sources.features import FeatureSpec
-from functa_store.sources.options import SurveyOptions, option
+from functa_store.sources.options import ArchiveOptions, SurveyOptions, option
 from functa_store.sources.source import Label, Reject, Source, check_rejects, check_source, name_problem
 from functa_store.sources.splits import hold_out_every, hold_out_last
 from functa_store.support.memory import LRUCache
@@ -36,7 +36,7 @@ Split = Literal["last", "every"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ClimateOptions(CfOptions):
+class ClimateOptions(ArchiveOptions):
     """What to take of an archive of fields, and how.
 
     Attributes:
@@ -45,6 +45,9 @@ class ClimateOptions(CfOptions):
         select: Values to take along dimensions, in words.
         latitude: Name of the coordinate of latitudes in degrees; None finds it by units, names and values.
         longitude: Name of the coordinate of longitudes in degrees; None finds it by units, names and values.
+        missing_value: More stored numbers that mean missing, beside those that attributes declare.
+        ignore: Attributes that are not believed: scale_factor, add_offset, _Unsigned, _FillValue, missing_value,
+            valid_range (with valid_min and valid_max), default_fill (NetCDF's own fill values), or all.
         scaling: How values become features; see `converters.climate.scaling`.
         missing: What becomes of points that are missing in every example.
         area_weighting: Whether points count by the area of their cell.
@@ -61,15 +64,29 @@ class ClimateOptions(CfOptions):
     )
     latitude: str | None = option(None, metavar="NAME")
     longitude: str | None = option(None, metavar="NAME")
+    missing_value: tuple[str, ...] = option((), metavar="NUMBER,...")
+    ignore: tuple[str, ...] = option((), metavar="ATTRIBUTE,...")
     scaling: Scaling = "minmax"
     missing: Missing = "nan"
     area_weighting: bool = False
     split: Split = "last"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.cf_choices()
+
     @property
     def named(self) -> dict[str, str | None]:
         """What the user calls latitude and longitude."""
         return {LATITUDE: self.latitude, LONGITUDE: self.longitude}
+
+    def cf_choices(self) -> CfChoices:
+        """What the user says of packing and missing values.
+
+        Raises:
+            ConfigError: If there is no such attribute, or something is no number.
+        """
+        return CfChoices(ignore=self.ignore, missing_value=self.missing_value)
 
 
 SLAB_BYTES = 2**26

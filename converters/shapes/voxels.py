@@ -32,9 +32,9 @@ from functa_store.plugins import Converter
 from functa_store.progress import Report, silent
 from functa_store.sources.array_blocks import ArrayExamples, ArrayLike, Scan
 from functa_store.sources.array_source import ArraySource, as_label, as_text
-from functa_store.sources.cf_values import ALL, CfChoices, CfDecoder, CfOptions
+from functa_store.sources.cf_values import ALL, CfChoices, CfDecoder
 from functa_store.sources.features import FeatureSpec
-from functa_store.sources.options import SurveyOptions, split_options
+from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
 from functa_store.sources.source import Label, Reject
 from functa_store.sources.splits import hold_out_rule
 
@@ -54,8 +54,8 @@ BYTES = 255
 _ROUNDED = 1e-6
 """How far from [0, 1] packed fractions may be, such as 255 * float32(1 / 255)."""
 
-_SAID_IF_ANY = ("missing_value", "ignore", "masked")
-"""Facts that stores of earlier versions do not name."""
+_SAID_IF_ANY = ("missing_value", "ignore")
+"""Options that stores of earlier versions do not name."""
 
 
 class ShapeArrays:
@@ -204,7 +204,7 @@ Order = Literal["zyx", "zxy", "yzx", "yxz", "xzy", "xyz"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VoxelsOptions(CfOptions):
+class VoxelsOptions(ArchiveOptions):
     """Which arrays of a file hold occupancies and what is said of them.
 
     Attributes:
@@ -212,14 +212,32 @@ class VoxelsOptions(CfOptions):
             like, or the only array.
         labels: Name of the labels: integers, floats or text, one per example; None takes `labels`, if there are any.
         split_array: Name of the splits: text, one per example; None takes `split`, if there are any.
-        order: The array's axes, such as "xyz"; examples are turned into (z, y, x). One with missing
-            values is a reject.
+        order: The array's axes, such as "xyz"; examples are turned into (z, y, x).
+        missing_value: More stored numbers that mean missing, beside those that attributes declare; an example with
+            missing values is a reject.
+        ignore: Attributes of HDF5 and Zarr arrays that are not believed: scale_factor, add_offset, _Unsigned,
+            _FillValue, missing_value, valid_range (with valid_min and valid_max), default_fill (NetCDF's own fill
+            values), or all.
     """
 
     array: str | None = None
     labels: str | None = None
     split_array: str | None = None
     order: Order = "zyx"
+    missing_value: tuple[str, ...] = option((), metavar="NUMBER,...")
+    ignore: tuple[str, ...] = option((), metavar="ATTRIBUTE,...")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.cf_choices()
+
+    def cf_choices(self) -> CfChoices:
+        """What the user says of packing and missing values.
+
+        Raises:
+            ConfigError: If there is no such attribute, or something is no number.
+        """
+        return CfChoices(ignore=self.ignore, missing_value=self.missing_value)
 
 
 def open_voxels(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ArraySource:
@@ -277,9 +295,18 @@ def _open(path: str | os.PathLike[str], options: VoxelsOptions, survey: SurveyOp
             check_first=survey.check_first,
             report=report,
         )
-    by = {"split": split_by, "labels_by": dict.fromkeys(labels, labels_by), "converter": "voxels"}
-    facts = {**source.provenance, **options.to_plain(), **by}
-    source.provenance = {name: fact for name, fact in facts.items() if fact is not None or name not in _SAID_IF_ANY}
+    own = options.to_plain()
+    facts = {
+        **{name: source.provenance[name] for name in ("archive", "sha256")},
+        **{name: fact for name, fact in own.items() if fact is not None or name not in _SAID_IF_ANY},
+        "limit": survey.limit,
+        "split": split_by,
+        "labels_by": dict.fromkeys(labels, labels_by),
+        "rejects": len(source.rejects),
+        "converter": "voxels",
+        "masked": source.masked,
+    }
+    source.provenance = {name: fact for name, fact in facts.items() if fact is not None or name != "masked"}
     return source
 
 

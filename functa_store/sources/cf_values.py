@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from functa_store.errors import ArchiveError, ConfigError, MemberError
-from functa_store.sources.options import ArchiveOptions, option
 
 SCALE, OFFSET, UNSIGNED, FILL, MISSING = "scale_factor", "add_offset", "_Unsigned", "_FillValue", "missing_value"
 RANGE, MINIMUM, MAXIMUM = "valid_range", "valid_min", "valid_max"
@@ -76,35 +75,6 @@ class CfChoices:
         """Whether an attribute is not believed; that of a range stands for its ends."""
         ends = RANGE in self.ignore and attribute in (MINIMUM, MAXIMUM)
         return ALL in self.ignore or attribute in self.ignore or ends
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CfOptions(ArchiveOptions):
-    """What is said of CF attributes in options of an archive that may have them.
-
-    Attributes:
-        missing_value: More stored numbers that mean missing, beside those that attributes declare.
-        ignore: Attributes that are not believed: scale_factor, add_offset, _Unsigned, _FillValue, missing_value,
-            valid_range (with valid_min and valid_max), default_fill (NetCDF's own fill values), or all.
-
-    Raises:
-        ConfigError: If there is no such attribute, or something is no number.
-    """
-
-    missing_value: tuple[str, ...] = option((), metavar="NUMBER,...")
-    ignore: tuple[str, ...] = option((), metavar="ATTRIBUTE,...")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.cf_choices()
-
-    def cf_choices(self) -> CfChoices:
-        """The same, checked.
-
-        Raises:
-            ConfigError: If there is no such attribute, or something is no number.
-        """
-        return CfChoices(ignore=self.ignore, missing_value=self.missing_value)
 
 
 def numbers_of(value: Any) -> list[int | float] | None:
