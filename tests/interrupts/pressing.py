@@ -144,7 +144,7 @@ class Place:
             if shard.is_file():
                 shard.write_bytes(b"torn")
         whole = functa_store.open(folder / "whole.functa")
-        kinds = {"kind": np.arange(len(whole)) % 2, "split": whole.split[:]}
+        kinds = {"kind": np.arange(len(whole)) % 2, "split": whole.split[:].astype("U10")}
         np.savez(folder / "labelled.npz", modulations=whole.modulations[:], **kinds)
         self.run(Command("derive whole.functa labelled.npz new.functa", "new.functa"))
         (folder / "new.functa").rename(folder / "labelled.functa")
