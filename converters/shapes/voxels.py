@@ -30,7 +30,7 @@ from functa_store.domains.cells import CellGrid
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Report, silent
-from functa_store.sources.array_blocks import ArrayExamples, ArrayLike, Scan
+from functa_store.sources.array_blocks import ArrayExamples, ArrayLike, Look, Scan
 from functa_store.sources.array_source import ArraySource, as_label, as_text
 from functa_store.sources.cf_values import ALL, CfChoices, CfDecoder
 from functa_store.sources.features import FeatureSpec
@@ -171,8 +171,8 @@ class Occupancies(ArrayExamples):
         return FeatureSpec(channels=("occupancy",), scale=scale, metrics=("iou", "accuracy"))
 
 
-class OccupancyLook:
-    """Refuses empty shapes; digests the others, and arrays beside them. See `array_blocks.Look`."""
+class OccupancyLook(Look):
+    """Refuses empty shapes; digests the others as they are turned, and arrays beside them."""
 
     def __init__(self, beside: Mapping[str, np.ndarray]) -> None:
         self._beside, self._digest = beside, hashlib.sha256()

@@ -36,21 +36,8 @@ class ArrayLike(Protocol):
         ...
 
 
-@runtime_checkable
-class Look(Protocol):
-    """One pass over examples: why some of them cannot be learned, and a digest."""
-
-    def __call__(self, example: np.ndarray, /) -> str | None:
-        """Why an example cannot be learned; None if it can. Asked once of each that can be read, in order."""
-        ...
-
-    def sha256(self) -> str:
-        """Digest of what was looked at."""
-        ...
-
-
-class NumbersLook:
-    """Refuses infinite values, and NaN if it does not mean missing; digests all values. See `Look`.
+class Look:
+    """One pass over examples: why some cannot be learned, and a digest of all; a subclass may have its own rules.
 
     Args:
         header: Type and shape, which the digest begins with.
@@ -61,7 +48,7 @@ class NumbersLook:
         self._digest, self._missing = hashlib.sha256(header.encode()), missing
 
     def __call__(self, example: np.ndarray, /) -> str | None:
-        """See `Look`."""
+        """Why an example cannot be learned; None if it can. Asked once of each that can be read, in order."""
         self._digest.update(np.ascontiguousarray(example).data)
         if example.dtype.kind != "f":
             return None
@@ -111,14 +98,14 @@ class ArrayExamples:
         self.chunk = chunks[0] if (chunks := getattr(values, "chunks", None)) else 1
         _check_shape(self.shape, name, shape)
 
-    def look(self, count: int, *, missing: bool) -> "Look":
+    def look(self, count: int, *, missing: bool) -> Look:
         """What judges each of the first `count` examples when all are read once.
 
         Args:
             count: How many.
             missing: Whether NaN means that a value is missing; else it is a problem.
         """
-        return NumbersLook(f"{self.dtype.str} {(count, *self.shape[1:])}", missing=missing)
+        return Look(f"{self.dtype.str} {(count, *self.shape[1:])}", missing=missing)
 
     def block(self, start: int, stop: int) -> np.ndarray:
         """Some examples, shape (stop - start, *resolution, channels). Safe to call from threads.
