@@ -13,6 +13,7 @@ FunctaStoreError
     ├── StorageError           (OSError)            a disk or server cannot be reached, read or written
     ├── ExampleIndexError      (IndexError)         an index names no example of the functaset
     ├── MissingLibraryError    (ImportError)        a library that is optional is not installed
+    ├── WorkerError            (RuntimeError)       workers of a conversion died, or none of them may work
     └── LearningError          (ArithmeticError)    meta-learning diverged and could not recover
 
 Every message says where, what was found, what was expected and what to do.
@@ -69,6 +70,10 @@ class ExampleIndexError(FunctaStoreError, IndexError):
 
 class MissingLibraryError(FunctaStoreError, ImportError):
     """A library that this needs and functa-store does without is not installed."""
+
+
+class WorkerError(FunctaStoreError, RuntimeError):
+    """Workers of a conversion died on one shard again and again, or none of them may work."""
 
 
 class LearningError(FunctaStoreError, ArithmeticError):

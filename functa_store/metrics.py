@@ -1,7 +1,7 @@
 """PSNR, the names of metrics, and moments of tables of numbers."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,26 +44,50 @@ def psnr_of_mean_mse(mse: ArrayLike, data_range: float = 1.0) -> float:
     return float(psnr(np.mean(np.asarray(mse, dtype=np.float64)), data_range))
 
 
-def moments(tables: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+class Moments(NamedTuple):
+    """Moments of the columns of one table, float64 but for `low` and `high`.
+
+    Attributes:
+        rows: How many rows the table has, at least 1.
+        mean: Mean of each column.
+        variance: Its variance (population).
+        low: Its smallest value, float32.
+        high: Its largest value, float32.
+    """
+
+    rows: int
+    mean: np.ndarray
+    variance: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def moments_of(table: np.ndarray) -> Moments:
+    """Moments per column of one table of shape (rows, columns) with at least one row."""
+    rows = table.astype(np.float64)
+    return Moments(len(rows), rows.mean(axis=0), rows.var(axis=0), table.min(axis=0), table.max(axis=0))
+
+
+def merged(parts: Iterable[Moments]) -> dict[str, np.ndarray]:
     """Statistics per column over the rows of all tables, accumulated in float64.
 
-    Means and squared deviations are merged pairwise (Chan et al. 1983), which does not cancel.
+    Means and squared deviations are merged pairwise (Chan et al. 1983), which does not cancel. The order of the parts
+    decides the last bits.
 
     Args:
-        tables: At least one, each of shape (rows, columns) with at least one row.
+        parts: Moments of at least one table, all of as many columns.
 
     Returns:
         float32 `mean`, `std` (population), `min` and `max`, one value per column.
     """
     count, mean, deviation = 0, np.zeros(()), np.zeros(())
     low, high = np.full((), np.inf, np.float32), np.full((), -np.inf, np.float32)
-    for table in tables:
-        rows = table.astype(np.float64)
-        delta = rows.mean(axis=0) - mean
-        total = count + len(rows)
-        deviation = deviation + rows.var(axis=0) * len(rows) + delta**2 * (count * len(rows) / total)
-        mean = mean + delta * (len(rows) / total)
-        low, high = np.minimum(low, table.min(axis=0)), np.maximum(high, table.max(axis=0))
+    for part in parts:
+        delta = part.mean - mean
+        total = count + part.rows
+        deviation = deviation + part.variance * part.rows + delta**2 * (count * part.rows / total)
+        mean = mean + delta * (part.rows / total)
+        low, high = np.minimum(low, part.low), np.maximum(high, part.high)
         count = total
     return {
         "mean": mean.astype(np.float32),
@@ -71,3 +95,8 @@ def moments(tables: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
         "min": low,
         "max": high,
     }
+
+
+def moments(tables: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+    """Statistics per column over the rows of all tables; see `moments_of` and `merged`."""
+    return merged(map(moments_of, tables))

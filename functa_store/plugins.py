@@ -31,6 +31,7 @@ from functa_store.sources.options import (
     option,
     overlaid_options,
 )
+from functa_store.sources.recipe import Recipe
 from functa_store.support.atomic_output import check_free, finished_or_gone
 from functa_store.support.shortening import brief
 
@@ -83,13 +84,32 @@ class Converter:
         presets: Its presets; the first one is the default.
         open: Called as `open(archive, options, survey, report)`: a path, an instance of the class, how much of the
             archive is taken, and what is told of progress. Returns the `Source`; it reads every member once, reports
-            it as `Surveyed`, and raises ArchiveError if the archive cannot be converted.
+            it as `Surveyed`, and raises ArchiveError if the archive cannot be converted. The source gets an attribute
+            `recipe`, by which workers open it again, if its provenance names its converter.
     """
 
     summary: str
     options: type[ArchiveOptions]
     presets: Mapping[str, Preset]
     open: Callable[[str, Any, SurveyOptions, Report], Any]
+
+    def __post_init__(self) -> None:
+        if callable(self.open):
+            object.__setattr__(self, "open", _with_recipe(self.open))
+
+
+def _with_recipe(open_source: Callable[[str, Any, SurveyOptions, Report], Any]) -> Callable[..., Any]:
+    """The same function, whose sources know how another process opens them."""
+
+    @functools.wraps(open_source)
+    def opened(archive: str, options: Any, survey: SurveyOptions, report: Report) -> Any:
+        source = open_source(archive, options, survey, report)
+        name = getattr(source, "provenance", {}).get("converter")
+        if isinstance(name, str) and isinstance(options, ArchiveOptions):
+            source.recipe = Recipe.of(name, archive, options, survey)
+        return source
+
+    return opened
 
 
 def read_preset(path: str | os.PathLike[str], preset: Preset, options: type[ArchiveOptions] | None = None) -> Preset:

@@ -147,7 +147,7 @@ def open_array_archive(path: str | os.PathLike[str], *, report: Report = silent,
         ConfigError: If an option is out of range.
         ArchiveError: If there is no such array, or it cannot be learned.
     """
-    return _open(path, *split_options(ArrayOptions, options), report)
+    return converter.open(path, *split_options(ArrayOptions, options), report)
 
 
 @names_the_right_converter("arrays")

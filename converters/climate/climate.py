@@ -96,7 +96,7 @@ def open_climate(path: str | os.PathLike[str], *, report: Report = silent, **opt
         ArchiveError: If the archive cannot be converted.
         MissingLibraryError: If a library that reads the archive is not installed.
     """
-    return _open(path, *split_options(ClimateOptions, options), report)
+    return converter.open(path, *split_options(ClimateOptions, options), report)
 
 
 @names_the_right_converter("climate")

@@ -314,7 +314,7 @@ def open_celeba(path: str | os.PathLike[str], *, report: Report = silent, **opti
         ConfigError: If an option is out of range.
         ArchiveError: If the archive cannot be converted, or labels and images do not fit.
     """
-    return _open(path, *split_options(CelebaOptions, options), report)
+    return converter.open(path, *split_options(CelebaOptions, options), report)
 
 
 @names_the_right_converter("celeba")

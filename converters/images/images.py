@@ -348,7 +348,7 @@ def open_images(path: str | os.PathLike[str], *, report: Report = silent, **opti
         ConfigError: If an option is out of range.
         ArchiveError: If the archive cannot be converted.
     """
-    return _open(path, *split_options(FolderOptions, options), report)
+    return converter.open(path, *split_options(FolderOptions, options), report)
 
 
 @names_the_right_converter("images")

@@ -78,7 +78,7 @@ def open_webdataset(path: str | os.PathLike[str], *, report: Report = silent, **
         ConfigError: If an option is out of range.
         ArchiveError: If a tar is missing or damaged, or there is no image, or there are several per key.
     """
-    return _open(path, *split_options(WebDatasetOptions, options), report)
+    return converter.open(path, *split_options(WebDatasetOptions, options), report)
 
 
 @names_the_right_converter("webdataset")

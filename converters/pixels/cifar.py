@@ -101,7 +101,7 @@ def open_cifar(path: str | os.PathLike[str], *, report: Report = silent, **optio
         ConfigError: If an option is out of range.
         ArchiveError: If it is none of them, or is damaged.
     """
-    return _open(path, *split_options(PixelOptions, options), report)
+    return converter.open(path, *split_options(PixelOptions, options), report)
 
 
 @names_the_right_converter("cifar")

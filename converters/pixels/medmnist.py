@@ -53,7 +53,7 @@ def open_medmnist(path: str | os.PathLike[str], *, report: Report = silent, **op
         ConfigError: If an option is out of range.
         ArchiveError: If it has no such arrays, or they are damaged or do not fit each other.
     """
-    return _open(path, *split_options(NumberedOptions, options), report)
+    return converter.open(path, *split_options(NumberedOptions, options), report)
 
 
 @names_the_right_converter("medmnist")

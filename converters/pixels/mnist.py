@@ -85,7 +85,7 @@ def open_mnist(path: str | os.PathLike[str], *, report: Report = silent, **optio
         ConfigError: If an option is out of range.
         ArchiveError: If there are no such files, one is damaged, or pictures and labels do not fit.
     """
-    return _open(path, *split_options(MnistOptions, options), report)
+    return converter.open(path, *split_options(MnistOptions, options), report)
 
 
 @names_the_right_converter("mnist")

@@ -409,7 +409,7 @@ def open_nerf(path: str | os.PathLike[str], *, report: Report = silent, **option
         ConfigError: If an option is out of range.
         ArchiveError: If the archive cannot be converted.
     """
-    return _open(path, *split_options(NerfOptions, options), report)
+    return converter.open(path, *split_options(NerfOptions, options), report)
 
 
 @names_the_right_converter("nerf")

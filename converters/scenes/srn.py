@@ -117,7 +117,7 @@ def open_srn(path: str | os.PathLike[str], *, report: Report = silent, **options
         ConfigError: If an option is out of range.
         ArchiveError: If the archive cannot be converted.
     """
-    return _open(path, *split_options(SceneOptions, options), report)
+    return converter.open(path, *split_options(SceneOptions, options), report)
 
 
 @names_the_right_converter("srn")

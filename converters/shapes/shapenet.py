@@ -166,7 +166,7 @@ def open_shapenet(path: str | os.PathLike[str], *, report: Report = silent, **op
         ArchiveError: If the archive cannot be converted.
         MissingLibraryError: If meshes or surfaces need scipy and it is not installed.
     """
-    return _open(path, *split_options(ShapenetOptions, options), report)
+    return converter.open(path, *split_options(ShapenetOptions, options), report)
 
 
 @names_the_right_converter("shapenet")

@@ -256,7 +256,7 @@ def open_voxels(path: str | os.PathLike[str], *, report: Report = silent, **opti
         ArchiveError: If the file cannot be converted.
         MissingLibraryError: If HDF5 needs h5py, and it is not installed.
     """
-    return _open(path, *split_options(VoxelsOptions, options), report)
+    return converter.open(path, *split_options(VoxelsOptions, options), report)
 
 
 @names_the_right_converter("voxels")

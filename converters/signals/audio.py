@@ -243,7 +243,7 @@ def open_audio(path: str | os.PathLike[str], *, report: Report = silent, **optio
         ConfigError: If an option is out of range.
         ArchiveError: If the archive cannot be converted.
     """
-    return _open(path, *split_options(SoundOptions, options), report)
+    return converter.open(path, *split_options(SoundOptions, options), report)
 
 
 @names_the_right_converter("audio")

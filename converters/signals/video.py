@@ -209,7 +209,7 @@ def open_video(path: str | os.PathLike[str], *, report: Report = silent, **optio
         ConfigError: If an option is out of range.
         ArchiveError: If the archive cannot be converted.
     """
-    return _open(path, *split_options(VideoOptions, options), report)
+    return converter.open(path, *split_options(VideoOptions, options), report)
 
 
 @names_the_right_converter("video")

@@ -213,7 +213,7 @@ def open_huggingface(archive: str | os.PathLike[str], *, report: Report = silent
         ArchiveError: If the data set cannot be converted.
         MissingLibraryError: If pyarrow is not installed.
     """
-    return _open(archive, *split_options(TableOptions, options), report)
+    return converter.open(archive, *split_options(TableOptions, options), report)
 
 
 @names_the_right_converter("huggingface")

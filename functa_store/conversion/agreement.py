@@ -4,12 +4,17 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 from functa_store.config import ConvertConfig, ModulationDtype, differences, to_dict
-from functa_store.errors import StoreMismatchError
+from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.sources.source import Source
-from functa_store.store.format.spec import StoreSpec, examples_sha256
+from functa_store.store.format.spec import ROOT, StoreSpec, examples_sha256
+from functa_store.store.storage.objects import Objects
+from functa_store.store.storage.writer_lock import CONVERSION, EXACT_STORE, LEASE, is_of_work
+
+MOST_DESCRIPTION_BYTES = 2**24
 
 LIBRARIES = ("functa-store", "jax", "jaxlib", "flax", "optax", "numpy", "pillow", "zarr")
 
@@ -23,6 +28,51 @@ def versions() -> dict[str, str]:
     """Versions of the libraries that decide the bytes of a store, and of Python."""
     found = {name: importlib.metadata.version(name) for name in LIBRARIES}
     return found | {"python": platform.python_version()}
+
+
+def is_begun(work: Objects, conversion: Mapping[str, Any]) -> bool:
+    """Whether this conversion was begun in a work folder, and has not cleared it.
+
+    Raises:
+        StoreMismatchError: If another one was.
+        StoreFormatError: If that cannot be told.
+    """
+    if (described := begun_conversion(work)) is None:
+        return False
+    if different := list(differences(described, json.loads(json.dumps(conversion)))):
+        raise StoreMismatchError(
+            f"{work.name}: an unfinished conversion differs from this one: {'; '.join(different[:5])}. "
+            f"Convert as before to finish it, or delete {work.name} and the store beside it to start anew."
+        )
+    return True
+
+
+def begun_conversion(work: Objects) -> dict[str, Any] | None:
+    """What must agree for the conversion to go on that a work folder belongs to; None if it is none's.
+
+    Raises:
+        StoreFormatError: If that cannot be told.
+    """
+    try:
+        described = json.loads(work.read(CONVERSION, MOST_DESCRIPTION_BYTES))
+        if not isinstance(described, dict):
+            raise ValueError(f"found {type(described).__name__}, expected an object")
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, StoreFormatError):
+            raise
+        raise StoreFormatError(
+            f"{work.name}/{CONVERSION}: no valid JSON ({error}); delete {work.name} to start anew"
+        ) from error
+    return described
+
+
+def clear(work: Objects) -> None:
+    """Remove what a finished conversion left in its work folder, and nothing else; what says whose it is goes last."""
+    work.delete([f"{EXACT_STORE}/{ROOT}"])  # first: what has a root is a whole store
+    work.delete([key for key in work.sizes() if is_of_work(key) and key not in (LEASE, CONVERSION)])
+    work.delete([CONVERSION])
 
 
 def differences_from_conversion(

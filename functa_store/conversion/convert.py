@@ -11,16 +11,11 @@ from functa_store.config import (
     ConvertConfig,
     number,
 )
-from functa_store.conversion.agreement import differences_from_conversion, identify, versions
-from functa_store.conversion.fit_shards import check_batch, compare_precision, fit_shards
+from functa_store.conversion.agreement import clear, differences_from_conversion, identify, is_begun, versions
+from functa_store.conversion.fit_shards import check_batch, compare_precision
 from functa_store.conversion.recode import write_recoded
-from functa_store.conversion.run_files import (
-    INTERVAL,
-    Checkpoints,
-    RunLog,
-    clear,
-    is_begun,
-)
+from functa_store.conversion.run_files import INTERVAL, Checkpoints, RunLog
+from functa_store.conversion.workers.engine import Engine, InProcess, check_engine, fit_missing
 from functa_store.domains.domain import check_grid, network_inputs
 from functa_store.errors import ArchiveError, ConfigError, StoreMismatchError
 from functa_store.learn.devices import copies, use_all_cores
@@ -34,7 +29,7 @@ from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.nets.siren import structure, to_weights
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.augmentation import augmentations_of, originals_of
-from functa_store.sources.source import Source, check_source, check_unchanged, class_counts, counts, origin
+from functa_store.sources.source import Source, check_source, class_counts, counts, origin
 from functa_store.store.format.layout import choose_layout
 from functa_store.store.format.side_arrays import MOMENTA, RATES, base_shapes
 from functa_store.store.format.spec import Contents
@@ -47,8 +42,7 @@ from functa_store.store.storage.objects import (
 )
 from functa_store.store.storage.writer_lock import EXACT_STORE
 from functa_store.store.writing.destination import Destination, already_complete, claim
-from functa_store.store.writing.writer import StoreWriter, rehearse
-from functa_store.support.threads import one_behind
+from functa_store.store.writing.writer import rehearse
 
 STAGES = ("learning", "tuning")
 
@@ -61,6 +55,7 @@ def convert(
     storage: StorageOptions = NO_OPTIONS,
     fit_batch_size: int | None = None,
     snapshot_seconds: float = INTERVAL,
+    engine: Engine | None = None,
     report: Report = silent,
 ) -> None:
     """Meta-learn a base network on a source and write its functaset.
@@ -77,6 +72,9 @@ def convert(
             per CPU core, or what a short probe finds fastest on an accelerator. Another number may change
             the last bits of modulations.
         snapshot_seconds: Seconds of learning that a crash may cost.
+        engine: Who fits the examples once the base is learned: None fits in this process, `Processes` in processes of
+            its own, `Dask` on a cluster; `Elsewhere` leaves that to `work` and `finish`, and the store unfinished. All
+            but the first need a source that a converter has opened. The bytes are the same.
         report: Told of the progress.
 
     Raises:
@@ -88,21 +86,34 @@ def convert(
             is writing it.
         StoreMismatchError: If another conversion was left unfinished at the path.
         LearningError: If meta-learning diverges.
+        WorkerError: If workers die on one shard again and again, or none of them may work.
         StorageError: If the disk is full, or the place cannot be reached or written; what is written stays.
     """
     check_conversion(source, config)
     check_batch(fit_batch_size)
+    chosen = engine or InProcess()
+    check_engine(chosen, source)
     if not number("snapshot_seconds", snapshot_seconds) >= 0:
         raise ConfigError(f"snapshot_seconds must be at least 0, got {snapshot_seconds}")
 
-    def fit_into(store: Objects, work: Objects, conversion: dict[str, Any], log: RunLog) -> None:
-        _fit_into(store, work, conversion, source, config, fit_batch_size, snapshot_seconds, log)
+    def fit_into(store: Objects, work: Objects, conversion: dict[str, Any], log: RunLog) -> bool:
+        contents, ready = _learn(work, conversion, source, config, snapshot_seconds, log)
+        return fit_missing(
+            store,
+            contents,
+            source,
+            lambda: ready,
+            chosen,
+            storage=storage,
+            fit_batch_size=fit_batch_size,
+            report=log,
+        )
 
     write_fitted(source, path, config, fit_into, storage=storage, report=report)
 
 
-FitInto = Callable[[Objects, Objects, dict[str, Any], RunLog], None]
-"""Writes the store of exact modulations: (store, work folder, what must agree to go on, log)."""
+FitInto = Callable[[Objects, Objects, dict[str, Any], RunLog], bool]
+"""Writes the store of exact modulations: (store, work folder, what must agree to go on, log) -> is it complete."""
 
 
 def write_fitted(
@@ -137,7 +148,8 @@ def write_fitted(
             return
         fitted = Destination.of(exact)
         if fitted.spec is None or fitted.state == "unfinished":
-            fit_into(exact, work, conversion, log)
+            if not fit_into(exact, work, conversion, log):
+                return
         elif found := differences_from_conversion(fitted.spec, source, config, "float32"):
             raise StoreMismatchError(
                 f"{exact.name}: is a functaset of another conversion: {'; '.join(found[:5])}. Delete it to fit the "
@@ -148,35 +160,22 @@ def write_fitted(
         clear(work)
 
 
-def _fit_into(
-    store: Objects,
+def _learn(
     work: Objects,
     conversion: dict[str, Any],
     source: Source,
     config: ConvertConfig,
-    fit_batch_size: int | None,
     snapshot_seconds: float,
     log: RunLog,
-) -> None:
-    """Learn a base network, and write the store of exact modulations."""
+) -> tuple[Contents, ReadyFit]:
+    """Learn a base network; what the store of exact modulations holds, and the fit."""
     learning, tuning = (Checkpoints(work, stage, conversion, interval=snapshot_seconds) for stage in STAGES)
     reference = pca_reference(source, config.network.modulation_size)
     training = TrainingSet(source, config)
     base = round_base(meta_learn(training, config, report=log, snapshots=learning), config.base_dtype)
     ready = tune(base, training, config, report=log, snapshots=tuning)
     reference |= compare_precision(base, ready, training, config)
-    write_shards(store, describe(source, base, ready, config, reference), source, ready, fit_batch_size, log)
-
-
-def write_shards(
-    store: Objects, contents: Contents, source: Source, ready: ReadyFit, fit_batch_size: int | None, log: Report
-) -> None:
-    """Fit what is missing of a store of exact modulations, and complete it."""
-    with StoreWriter.resume_or_create(store, contents) as writer, one_behind(writer.write) as write:
-        if missing := writer.missing_shards():
-            for fitted in fit_shards(source, ready, missing, contents.config, fit_batch_size, log):
-                write(*fitted)
-        check_unchanged(source)
+    return describe(source, base, ready, config, reference), ready
 
 
 def check_conversion(source: Source, config: ConvertConfig) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from functa_store.config import differences, to_dict
-from functa_store.conversion.convert import contents_of, write_fitted, write_shards
+from functa_store.conversion.convert import contents_of, write_fitted
 from functa_store.conversion.encoder import Sample, as_raw
 from functa_store.conversion.fit_shards import check_batch, ready_fit
 from functa_store.conversion.run_files import RunLog
+from functa_store.conversion.workers.engine import InProcess, fit_missing
 from functa_store.decode.functaset import Functaset, opened
 from functa_store.domains.cells import CellGrid
 from functa_store.domains.domain import Domain
@@ -68,10 +69,10 @@ def encode(
     check_fits(source, functaset)
     config, examples = functaset.config, OfBase(source, functaset)
 
-    def fit_into(store: Objects, work: Objects, conversion: dict[str, Any], log: RunLog) -> None:
+    def fit_into(store: Objects, work: Objects, conversion: dict[str, Any], log: RunLog) -> bool:
         contents = contents_of(examples, config, dict(functaset.store.stored_base), {})
         seen, ready = _ready(examples, functaset)
-        write_shards(store, contents, seen, ready, fit_batch_size, log)
+        return fit_missing(store, contents, seen, lambda: ready, InProcess(), fit_batch_size=fit_batch_size, report=log)
 
     write_fitted(examples, path, config, fit_into, storage=storage, report=report)
 

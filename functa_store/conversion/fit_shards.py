@@ -1,11 +1,12 @@
-"""The fit of a finished base, of missing shards with it, and the cost of reduced precision."""
+"""The fit of a finished base, of shards with it, and the cost of reduced precision."""
 
 import dataclasses
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -16,6 +17,7 @@ from functa_store.config import (
 )
 from functa_store.learn.fit import (
     Fit,
+    FittedExamples,
     Sampled,
     choose_batch_size,
     fit_batches,
@@ -30,7 +32,7 @@ from functa_store.learn.training_set import TrainingSet
 from functa_store.learn.tuning import ReadyFit
 from functa_store.metrics import psnr
 from functa_store.nets.siren import network_of
-from functa_store.progress import Fitted, Report, silent
+from functa_store.progress import Fitted, Report
 from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
 from functa_store.store.format.layout import Shard, choose_layout
@@ -98,49 +100,97 @@ def largest_shard(num_examples: int, config: ConvertConfig) -> int:
     return min(layout.rows_per_shard, num_examples)
 
 
+FittedShard = tuple[Shard, np.ndarray, np.ndarray, np.ndarray | None]
+"""A shard, its modulations (examples, *shape of a modulation), mean squared errors (examples,) and metrics (examples,
+columns), None if the source has none."""
+
+
+class ShardFit:
+    """The fit of a conversion, shard by shard, in batches of one size.
+
+    Args:
+        source: Reads the examples.
+        ready: The fit.
+        config: The conversion.
+        fit_batch_size: As for `convert`.
+
+    Attributes:
+        batch_size: Examples per call of the fit.
+        examples_per_device: The same for each device; it decides the last bits on accelerators, not on CPUs.
+    """
+
+    def __init__(
+        self, source: Source, ready: ReadyFit, config: ConvertConfig, fit_batch_size: int | None = None
+    ) -> None:
+        self._source, self._ready, self._config = source, ready, config
+        self._feed = BatchReader(source, cache_bytes=0)  # reads every example once
+        most = largest_shard(len(source.ids), config)
+        self.batch_size = choose_batch_size(ready.fit, ready.shared, self._feed, fit_batch_size, most)
+        self.examples_per_device = self.batch_size // jax.local_device_count()
+
+    def __call__(self, shards: Iterable[Shard], tally: "Tally") -> Iterator[FittedShard]:
+        """Fit the examples of some shards, one shard after the other, without a pause between them.
+
+        Args:
+            shards: Asked for the next one some batches ahead.
+            tally: Told of every batch.
+        """
+        # No batch holds examples of two shards: whichever are missing, an example meets the same ones.
+        batches = ((shard, part) for shard in shards for part in in_batches(shard.start, shard.stop, self.batch_size))
+        listed, given = itertools.tee(batches)
+        fitted = fit_batches(
+            self._ready.fit, self._ready.shared, self._feed, (part for _, part in given), self.batch_size
+        )
+        for shard, of_shard in itertools.groupby(zip(listed, fitted, strict=True), key=lambda pair: pair[0][0]):
+            parts = []
+            for _, part in of_shard:
+                parts.append(part)
+                tally.add(part.mse)
+            modulations, mse, metrics = join(parts)
+            modulations = modulations.reshape(-1, *self._config.network.modulation_shape)
+            yield shard, modulations, mse, metrics if self._source.features.columns else None
+
+    def one(self, example: int) -> FittedExamples:
+        """One example, fitted in a batch as large as all others."""
+        batches = [np.array([example])]
+        return join(fit_batches(self._ready.fit, self._ready.shared, self._feed, batches, self.batch_size))
+
+
 def fit_shards(
     source: Source,
     ready: ReadyFit,
-    shards: list[Shard],
+    shards: Iterable[Shard],
     config: ConvertConfig,
-    fit_batch_size: int | None = None,
-    report: Report = silent,
-) -> Iterator[tuple[Shard, np.ndarray, np.ndarray, np.ndarray | None]]:
-    """Fit the examples of some shards, one shard after the other, without a pause between them.
+    fit_batch_size: int | None,
+    tally: "Tally",
+) -> Iterator[FittedShard]:
+    """Fit the examples of some shards; see `ShardFit`."""
+    return ShardFit(source, ready, config, fit_batch_size)(shards, tally)
 
-    Yields:
-        The shard, its modulations (examples, *shape of a modulation), mean squared errors (examples,) and metrics
-        (examples, columns), None if the source has none.
+
+class Tally:
+    """Counts fitted examples and reports how the fit goes.
+
+    Args:
+        done: Examples that were fitted before.
+        total: Examples of the functaset.
+        span: Width of the data range that PSNR is relative to.
+        report: Told of progress.
     """
-    left, num_examples = sum(map(len, shards)), len(source.ids)
-    most = largest_shard(num_examples, config)
-    feed = BatchReader(source, cache_bytes=0)  # reads every example once
-    batch_size = choose_batch_size(ready.fit, ready.shared, feed, fit_batch_size, most)
-    # No batch holds examples of two shards: whichever are missing, an example meets the same ones.
-    batches = [(shard, part) for shard in shards for part in in_batches(shard.start, shard.stop, batch_size)]
-    fitted = fit_batches(ready.fit, ready.shared, feed, [part for _, part in batches], batch_size)
-    tally = _Tally(num_examples - left, num_examples, source.features.span, report)
-    for shard, of_shard in itertools.groupby(zip(batches, fitted, strict=True), key=lambda pair: pair[0][0]):
-        parts = []
-        for _, part in of_shard:
-            parts.append(part)
-            tally.add(part.mse)
-        modulations, mse, metrics = join(parts)
-        modulations = modulations.reshape(-1, *config.network.modulation_shape)
-        yield shard, modulations, mse, metrics if source.features.columns else None
-
-
-class _Tally:
-    """Reports how the fit goes."""
 
     def __init__(self, done: int, total: int, span: float, report: Report) -> None:
         self._done, self._total, self._span, self._report = done, total, span, report
         self._fitted, self._psnr_sum, self._began = 0, 0.0, time.perf_counter()
 
     def add(self, mse: np.ndarray) -> None:
-        self._fitted += len(mse)
-        self._done += len(mse)
-        self._psnr_sum += float(psnr(mse, self._span).sum())
+        """Count a batch by its errors."""
+        self.count(len(mse), float(psnr(mse, self._span).sum()))
+
+    def count(self, examples: int, psnr_sum: float) -> None:
+        """Count examples by the sum of their PSNRs in decibels."""
+        self._fitted += examples
+        self._done = min(self._done + examples, self._total)  # workers may fit a shard twice
+        self._psnr_sum += psnr_sum
         speed = self._fitted / (time.perf_counter() - self._began)
         self._report(
             Fitted(

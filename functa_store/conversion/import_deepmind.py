@@ -8,8 +8,8 @@ import os
 import numpy as np
 
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, OuterLoopConfig
+from functa_store.conversion.agreement import clear, is_begun
 from functa_store.conversion.deepmind_files import PublishedBase, PublishedModulations, read_base, read_modulations
-from functa_store.conversion.run_files import clear, is_begun
 from functa_store.domains.cells import CellGrid
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.features import FeatureSpec

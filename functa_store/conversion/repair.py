@@ -1,6 +1,7 @@
 """A functaset against its archive: comparison of stored errors with decoded ones, and fits of damaged shards anew."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Sequence
 
@@ -10,7 +11,8 @@ from flax import nnx
 
 from functa_store.config import differences, from_dict, to_dict
 from functa_store.conversion.agreement import check_same_archive
-from functa_store.conversion.fit_shards import check_batch, fit_shards, ready_fit
+from functa_store.conversion.fit_shards import check_batch, ready_fit
+from functa_store.conversion.workers.engine import Engine, InProcess, check_engine, fit_missing
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.learn.devices import use_all_cores
@@ -22,7 +24,7 @@ from functa_store.nets.siren import network_of
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.augmentation import augmentations_of
 from functa_store.sources.batch_reader import BatchReader
-from functa_store.sources.source import Source, check_source, check_unchanged
+from functa_store.sources.source import Source, check_source
 from functa_store.sources.splits import evenly_to_both_ends
 from functa_store.store.format.quantization import Rounding
 from functa_store.store.format.receipts import MOST_RECEIPT_BYTES, Receipt, Receipts
@@ -39,7 +41,8 @@ from functa_store.store.storage.objects import (
     open_objects,
 )
 from functa_store.store.storage.writer_lock import REPAIR, sole_writer
-from functa_store.store.writing.writer import StoreWriter
+from functa_store.store.writing.shard_writer import ShardWriter
+from functa_store.store.writing.writer import clear_job, examples_of
 
 SAMPLE = 64
 """Examples that are decoded, evenly spread."""
@@ -111,6 +114,7 @@ def repair(
     *,
     storage: StorageOptions = NO_OPTIONS,
     fit_batch_size: int | None = None,
+    engine: Engine | None = None,
     report: Report = silent,
 ) -> list[str]:
     """Write what is damaged in a complete functaset again, fitting the examples of its damaged shards.
@@ -125,6 +129,7 @@ def repair(
         path: The functaset, open or not.
         storage: How to reach the store.
         fit_batch_size: As for `convert`.
+        engine: As for `convert`.
         report: Told of the progress.
 
     Returns:
@@ -138,6 +143,8 @@ def repair(
     """
     check_source(source)
     check_batch(fit_batch_size)
+    chosen = engine or InProcess()
+    check_engine(chosen, source)
     use_all_cores()
     with sole_writer(open_objects(path, storage)) as (store, work):
         there = take_inventory(store)
@@ -157,24 +164,23 @@ def repair(
             _reopen(store, there, contents, set(damaged))
         else:
             _forget(store, there, contents, set(damaged))
-        _fit_missing(store, contents, source, fit_batch_size, report)
+        complete = fit_missing(
+            store,
+            contents,
+            source,
+            functools.partial(ready_fit, contents.config, contents.base, source),
+            chosen,
+            storage=storage,
+            fit_batch_size=fit_batch_size,
+            report=report,
+        )
+        if not complete:
+            return sorted(lost)
         after = take_inventory(store).records
         if changed := [key for key, file in lost.items() if after.get(key) != file]:
             report(Note(message=f"{len(changed)} repaired objects differ from what they were, in last bits"))
         _clear(store, there, work)
         return sorted(lost)
-
-
-def _fit_missing(
-    store: Objects, contents: Contents, source: Source, fit_batch_size: int | None, report: Report
-) -> None:
-    """Finish a store whose damaged shards are missing."""
-    with StoreWriter.resume_or_create(store, contents) as writer:
-        if missing := writer.missing_shards():
-            ready = ready_fit(contents.config, contents.base, source)
-            for fitted in fit_shards(source, ready, missing, contents.config, fit_batch_size, report):
-                writer.write(*fitted)
-        check_unchanged(source)
 
 
 def _begun(work: Objects) -> dict[str, FileRecord]:
@@ -189,6 +195,7 @@ def _begun(work: Objects) -> dict[str, FileRecord]:
 
 def _clear(store: Objects, there: Inventory, work: Objects) -> None:
     """Remove what a repair, or a conversion that was completed, left."""
+    clear_job(store)
     Receipts(store, there.spec.fingerprint).clear()
     work.delete([REPAIR])
 
@@ -232,6 +239,7 @@ def _reopen(store: Objects, there: Inventory, contents: Contents, damaged: set[s
     spec, manifest = contents.spec(), there.spec.manifest
     receipts, tables = Receipts(store, spec.fingerprint), spec.tables(contents.rounding).values()
     shards = {shard: [table.key(shard) for table in tables] for shard in there.shards}
+    writer = ShardWriter(store, spec, contents.rounding, examples_of(contents))
     of_shards = {key for keys in shards.values() for key in keys}
     receipts.write_skeleton(
         {key: file for key, file in manifest.items() if key not in of_shards and not key.startswith("statistics/")}
@@ -239,7 +247,7 @@ def _reopen(store: Objects, there: Inventory, contents: Contents, damaged: set[s
     receipts.clear_shards()
     for shard, keys in shards.items():
         if damaged.isdisjoint(keys):
-            receipts.write(shard, {key: manifest[key] for key in keys})
+            receipts.write(shard, writer.read_back(shard, manifest))
     store.write(ROOT, spec.to_root())
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from functa_store.config import differences
+from functa_store.conversion.agreement import is_begun
 from functa_store.errors import StorageError, StoreFormatError, StoreMismatchError
 from functa_store.learn.meta_learn import S
 from functa_store.progress import (
@@ -28,54 +28,15 @@ from functa_store.progress import (
     Tuned,
     as_json,
 )
-from functa_store.store.format.spec import ROOT, sha256_json
+from functa_store.store.format.spec import sha256_json
 from functa_store.store.storage.objects import Objects
-from functa_store.store.storage.writer_lock import (
-    CONVERSION,
-    EXACT_STORE,
-    LEARNING,
-    LEASE,
-    LOG_SUFFIX,
-    is_of_work,
-)
+from functa_store.store.storage.writer_lock import CONVERSION, LEARNING, LOG_SUFFIX
 
 INTERVAL = 60.0
-MOST_SNAPSHOT_BYTES, MOST_DESCRIPTION_BYTES = 2**36, 2**24
+MOST_SNAPSHOT_BYTES = 2**36
 
 IDENTITY = "conversion"
 """Name of the array in a snapshot that says which conversion it is of."""
-
-
-def is_begun(work: Objects, conversion: Mapping[str, Any]) -> bool:
-    """Whether this conversion was begun in a work folder, and has not cleared it.
-
-    Raises:
-        StoreMismatchError: If another one was.
-        StoreFormatError: If that cannot be told.
-    """
-    try:
-        described = json.loads(work.read(CONVERSION, MOST_DESCRIPTION_BYTES))
-    except FileNotFoundError:
-        return False
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, StoreFormatError):
-            raise
-        raise StoreFormatError(
-            f"{work.name}/{CONVERSION}: no valid JSON ({error}); delete {work.name} to start anew"
-        ) from error
-    if different := list(differences(described, json.loads(json.dumps(conversion)))):
-        raise StoreMismatchError(
-            f"{work.name}: an unfinished conversion differs from this one: {'; '.join(different[:5])}. "
-            f"Convert as before to finish it, or delete {work.name} and the store beside it to start anew."
-        )
-    return True
-
-
-def clear(work: Objects) -> None:
-    """Remove what a finished conversion left in its work folder, and nothing else; what says whose it is goes last."""
-    work.delete([f"{EXACT_STORE}/{ROOT}"])  # first: what has a root is a whole store
-    work.delete([key for key in work.sizes() if is_of_work(key) and key not in (LEASE, CONVERSION)])
-    work.delete([CONVERSION])
 
 
 class Checkpoints:

@@ -8,8 +8,9 @@ second-order outer step about 3 (2 n + 1); `FitPlan.passes` says what a fit cost
 import collections
 import dataclasses
 import functools
+import itertools
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -437,7 +438,7 @@ def mean_psnr(fit: Fit, shared: Shared, feed: BatchReader, indices: np.ndarray) 
 
 
 def fit_batches(
-    fit: Fit, shared: Shared, feed: BatchReader, batches: Sequence[np.ndarray], batch_size: int
+    fit: Fit, shared: Shared, feed: BatchReader, batches: Iterable[np.ndarray], batch_size: int
 ) -> Iterator[FittedExamples]:
     """Fit batches of examples with one compilation; the next one starts while one is consumed.
 
@@ -452,7 +453,8 @@ def fit_batches(
         One batch after the other. A batch is filled up by repetition and cut again.
     """
     started = collections.deque()
-    for batch, raw in zip(batches, feed.batches(np.resize(batch, batch_size) for batch in batches), strict=True):
+    listed, read = itertools.tee(batches)
+    for batch, raw in zip(listed, feed.batches(np.resize(batch, batch_size) for batch in read), strict=True):
         started.append((len(batch), fit(shared, raw)))
         if len(started) > 1:
             yield _fetch(*started.popleft())

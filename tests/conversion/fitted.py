@@ -4,8 +4,9 @@ import numpy as np
 
 import functa_store
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
-from functa_store.conversion.convert import contents_of, write_shards
+from functa_store.conversion.convert import contents_of
 from functa_store.conversion.fit_shards import ready_fit
+from functa_store.conversion.workers.engine import InProcess, fit_missing
 from functa_store.decode.functaset import Functaset
 from functa_store.domains.domain import network_inputs
 from functa_store.learn.outer_loop import init_learnable
@@ -36,7 +37,9 @@ def fitted(path, source, network: NetworkConfig = NETWORKS["latent"], **choices)
     base[RATES] = (RATE[network.modulation] * rng.uniform(0.5, 1, shape)).astype(np.float32)
     base[MOMENTA] = rng.uniform(0, 0.3, shape).astype(np.float32)
     contents = contents_of(source, config, base, {})
-    write_shards(LocalObjects(path), contents, source, ready_fit(config, base, source), None, silent)
+    fit_missing(
+        LocalObjects(path), contents, source, lambda: ready_fit(config, base, source), InProcess(), report=silent
+    )
     return functa_store.open(path)
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from functa_store.config import ConvertConfig, NetworkConfig
-from functa_store.conversion.run_files import Checkpoints, clear
+from functa_store.conversion.agreement import clear
+from functa_store.conversion.run_files import Checkpoints
 from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.learn.meta_learn import Snapshot
 from functa_store.learn.outer_loop import LearnState, init_learnable, make_optimizer

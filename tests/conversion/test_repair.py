@@ -19,7 +19,6 @@ from functa_store.config import (
     OuterLoopConfig,
 )
 from functa_store.conversion import repair as agreement
-from functa_store.conversion import repair as repairing
 from functa_store.errors import (
     ConfigError,
     StorageError,
@@ -78,9 +77,9 @@ def test_recoding_gives_the_bytes_of_a_conversion_to_that_dtype(stores, tmp_path
 @pytest.mark.slow
 def test_an_interrupted_conversion_to_int8_goes_on_to_the_same_bytes(stores, tmp_path, monkeypatch):
     path, config = tmp_path / "again.functa", dataclasses.replace(CONFIG, modulation_dtype="int8")
-    for part in ("fit_shards", "write_recoded"):
+    for part in ("workers.engine.fit_shards", "convert.write_recoded"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"functa_store.conversion.convert.{part}", lambda *_: 1 / 0)
+            patch.setattr(f"functa_store.conversion.{part}", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 functa_store.convert(source(), path, config)
     with pytest.raises(StoreFormatError, match=r"exact\.functa"):
@@ -153,7 +152,7 @@ def interrupted_repair(store, monkeypatch):
     before = files(store)
     (store / "modulations/c/1/0").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(repairing, "fit_shards", lambda *_: 1 / 0)
+        patch.setattr("functa_store.conversion.workers.engine.fit_shards", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             functa_store.repair(source(), store)
     return before
@@ -171,7 +170,7 @@ def test_an_interrupted_repair_loses_nothing_and_goes_on(copy, monkeypatch):
 def test_an_unfinished_conversion_is_not_for_repair(tmp_path, monkeypatch):
     path = tmp_path / "begun.functa"
     with monkeypatch.context() as patch:
-        patch.setattr("functa_store.conversion.convert.fit_shards", lambda *_: 1 / 0)
+        patch.setattr("functa_store.conversion.workers.engine.fit_shards", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             functa_store.convert(source(), path, CONFIG)
     with pytest.raises(StoreMismatchError, match="run the command that was interrupted"):

@@ -27,6 +27,7 @@ from functa_store.config import (
 )
 from functa_store.conversion import convert as conversion
 from functa_store.conversion import repair as repairing
+from functa_store.conversion.workers import engine
 from functa_store.errors import FunctaStoreError
 from functa_store.sources.array_source import ArraySource
 from functa_store.sources.source import Label
@@ -91,17 +92,16 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(conversion, "compare_precision", lambda *_args: dict(made["compare_precision"]))
         patch.setattr(repairing, "ready_fit", lambda *_args: made["tune"])
         patch.setattr(os, "fsync", lambda _descriptor: None)  # a power failure is another test's
-        for module in (conversion, repairing):
-            patch.setattr(module, "fit_shards", shards)
+        patch.setattr(engine, "fit_shards", shards)
         damaged = shutil.copytree(folder / "complete", folder / "damaged") / "x.functa/modulations/c/1/0"
         damaged.write_bytes(b"\1" + damaged.read_bytes()[1:])
-        for name, config, part, instead in (
-            ("unfinished", CONFIG, "fit_shards", stopping),
-            ("exact", INT8, "fit_shards", stopping),
-            ("fitted", INT8, "write_recoded", interrupted),
+        for name, config, module, part, instead in (
+            ("unfinished", CONFIG, engine, "fit_shards", stopping),
+            ("exact", INT8, engine, "fit_shards", stopping),
+            ("fitted", INT8, conversion, "write_recoded", interrupted),
         ):
             with pytest.MonkeyPatch.context() as inner, contextlib.suppress(KeyboardInterrupt):
-                inner.setattr(conversion, part, instead)
+                inner.setattr(module, part, instead)
                 functa_store.convert(source(), folder / name / "x.functa", config)
             assert (folder / name / "x.functa.work").is_dir()
         (folder / "nothing").mkdir()

@@ -3,9 +3,11 @@
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from functa_store.config import from_dict, to_dict
 from functa_store.store.format.layout import Shard
+from functa_store.store.format.summaries import ShardSummary
 from functa_store.store.storage.objects import (
     REQUESTS_AT_A_TIME,
     FileRecord,
@@ -31,6 +33,19 @@ class Receipt:
     files: dict[str, FileRecord]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Written:
+    """What the receipt of a shard says, beside the conversion that it belongs to.
+
+    Attributes:
+        files: Sizes and checksums of its files, by key.
+        summary: What completing the store needs of it.
+    """
+
+    files: dict[str, FileRecord]
+    summary: ShardSummary
+
+
 class Receipts:
     """Proofs that the shards of one conversion are written; each is written after its shard.
 
@@ -47,28 +62,41 @@ class Receipts:
         self._work = store.sibling(WORK_SUFFIX)
         self._fingerprint = fingerprint
 
-    def write(self, shard: Shard, files: Mapping[str, FileRecord]) -> None:
+    def write(self, shard: Shard, written: Written) -> bool:
         """Record that the files of a shard are durable.
+
+        Returns:
+            Whether that is new; an equal receipt counts as this one.
 
         Raises:
             StoreMismatchError: If another process recorded others meanwhile.
         """
-        write_once(self._work, _name(shard), self._receipt(files))
+        plain = {"fingerprint": self._fingerprint, "files": {key: to_dict(file) for key, file in written.files.items()}}
+        plain["summary"] = written.summary.to_plain()
+        return write_once(self._work, _name(shard), json.dumps(plain).encode())
 
     def write_skeleton(self, files: Mapping[str, FileRecord]) -> None:
         """Record what is about to be written before the first shard."""
-        self._work.write(SKELETON, self._receipt(files))
+        receipt = Receipt(fingerprint=self._fingerprint, files=dict(files))
+        self._work.write(SKELETON, json.dumps(to_dict(receipt)).encode())
 
-    def done(self, shards: Sequence[Shard]) -> dict[int, dict[str, FileRecord]]:
-        """The files of every shard that is done, by index: it has a receipt, and its files have the sizes it says."""
+    def has(self, shard: Shard) -> bool:
+        """Whether a shard has a receipt, whatever that says."""
+        return self._work.size(_name(shard)) is not None
+
+    def withdraw(self, shard: Shard) -> None:
+        """Remove a receipt that was written too late."""
+        self._work.delete([_name(shard)])
+
+    def done(self, shards: Sequence[Shard]) -> dict[int, Written]:
+        """What was written of every shard that is done, by index: it has a receipt, and files of the sizes it says."""
         names, sizes = self._work.sizes(RECEIPTS), self._store.sizes()
         there = [shard for shard in shards if _name(shard) in names]
-        read = map_in_threads(self._read, map(_name, there), threads=REQUESTS_AT_A_TIME, name="receipts")
-        receipts = zip(there, read, strict=True)
+        read = map_in_threads(self._read_shard, map(_name, there), threads=REQUESTS_AT_A_TIME, name="receipts")
         return {
-            shard.index: files
-            for shard, files in receipts
-            if files is not None and all(sizes.get(key) == file.bytes for key, file in files.items())
+            shard.index: written
+            for shard, written in zip(there, read, strict=True)
+            if written is not None and all(sizes.get(key) == file.bytes for key, file in written.files.items())
         }
 
     def indices(self) -> list[int]:
@@ -94,15 +122,30 @@ class Receipts:
         """Remove the receipts of all shards."""
         self._work.delete([key for key in self._work.sizes(RECEIPTS) if key != SKELETON and is_of_work(key)])
 
-    def _receipt(self, files: Mapping[str, FileRecord]) -> bytes:
-        return json.dumps(to_dict(Receipt(fingerprint=self._fingerprint, files=dict(files)))).encode()
-
     def _read(self, name: str) -> dict[str, FileRecord] | None:
         try:
             receipt = from_dict(Receipt, json.loads(self._work.read(name, MOST_RECEIPT_BYTES)), brief=True)
         except (FileNotFoundError, ValueError, RecursionError):  # missing, damaged, or no plain file
             return None
         return receipt.files if receipt.fingerprint == self._fingerprint else None
+
+    def _read_shard(self, name: str) -> Written | None:
+        try:
+            plain = json.loads(self._work.read(name, MOST_RECEIPT_BYTES))
+            files = {str(key): _record_of(file) for key, file in plain["files"].items()}
+            summary = ShardSummary.from_plain(plain["summary"])
+            fingerprint = plain["fingerprint"]
+        except (FileNotFoundError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+            return None  # missing, damaged, no plain file, or of a release that wrote other receipts
+        return Written(files=files, summary=summary) if fingerprint == self._fingerprint else None
+
+
+def _record_of(plain: Mapping[str, Any]) -> FileRecord:
+    """Size and checksum from JSON; read ten thousand times in a row, so by hand."""
+    found = FileRecord(**plain)
+    if type(found.bytes) is not int or type(found.crc32c) is not str:
+        raise ValueError(f"no record of a file: {found}")
+    return found
 
 
 def _name(shard: Shard) -> str:

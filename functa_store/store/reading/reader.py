@@ -20,6 +20,7 @@ from functa_store.store.format.quantization import EXACT, Rounding
 from functa_store.store.format.receipts import Receipts
 from functa_store.store.format.side_arrays import TEXT, base_problems, describe_array, description_problems
 from functa_store.store.format.spec import ROOT, StoreSpec
+from functa_store.store.format.summaries import Examples
 from functa_store.store.reading.array_reader import Column, ColumnInMemory, MetricColumn, SmallArrays
 from functa_store.store.reading.rows import Rows, RowTable
 from functa_store.store.reading.shard_rows import FileRows, MappedRows, RangeRows, Shards, Values, are_whole_pages
@@ -66,11 +67,11 @@ def take_inventory(objects: Objects) -> Inventory:
         shards = [spec.layout.shard(i, count) for i in receipts.indices() if i < spec.layout.num_shards(count)]
         done, skeleton = receipts.done(shards), receipts.read_skeleton()
         tables = spec.tables(Rounding(spec.config.modulation_dtype)).values()
-        done = {i: files for i, files in done.items() if all(_holds(files, table, i) for table in tables)}
+        done = {i: written for i, written in done.items() if all(_holds(written.files, table, i) for table in tables)}
         if not (spec := load_spec(objects)).complete:  # else it became so meanwhile, and its receipts went
             records = {key: file for key, file in (skeleton or {}).items() if key != ROOT}
-            for files in done.values():
-                records |= files
+            for written in done.values():
+                records |= written.files
             return Inventory(
                 spec=spec,
                 shards=[shard for shard in shards if shard.index in done],
@@ -416,6 +417,45 @@ def read_augmentations(reader: StoreReader) -> Augmentations | None:
         if reader.augmentations
         else None
     )
+
+
+def read_examples(store: Objects, spec: StoreSpec, records: Mapping[str, FileRecord]) -> Examples:
+    """What an unfinished store keeps of all its examples, fitted or not.
+
+    Args:
+        store: The store.
+        spec: What it says about itself.
+        records: Size and checksum of everything but shards.
+
+    Raises:
+        StoreFormatError: If that is missing or damaged.
+    """
+    small, shape = SmallArrays(store, records), (spec.examples.count,)
+    ids, split = small.read("id", "string", shape), small.read("split", "string", shape)
+    is_own = np.ones(shape, bool)
+    if f"{OF}/zarr.json" in records:
+        of = small.read(OF, "int64", shape)
+        if problem := originals_problem(of, spec.examples.count):
+            raise small.damaged(OF, problem)
+        is_own = of == np.arange(spec.examples.count)
+    return Examples(ids=ids, split=split, is_own=is_own)
+
+
+def read_base(store: Objects, spec: StoreSpec, records: Mapping[str, FileRecord]) -> dict[str, np.ndarray]:
+    """The base of a store as it is stored, by name; arguments and errors as for `read_examples`."""
+    small = SmallArrays(store, records)
+    base = {name: small.read(f"base/{name}", array.dtype, array.shape) for name, array in spec.base.items()}
+    for name, array in base.items():
+        if describe_array(array) != spec.base[name]:
+            raise small.damaged(f"base/{name}", "its SHA-256 is not that of the root")
+    return base
+
+
+def read_rounding(store: Objects, spec: StoreSpec, records: Mapping[str, FileRecord]) -> Rounding:
+    """How a store keeps modulations; arguments and errors as for `read_examples`."""
+    small = SmallArrays(store, records)
+    arrays = {name: small.read(name, array.dtype, array.shape) for name, array in spec.rounding.items()}
+    return Rounding(spec.config.modulation_dtype, **arrays)
 
 
 def _for_reading(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -68,6 +68,7 @@ class LocalObjects:
         self._inside = self.path.parts[len(self.path.parts) - inside :]
         self._before_write = before_write
         self.mapped = mapped
+        self._is_there = False
 
     def __repr__(self) -> str:
         return f"<LocalObjects {self.name}>"
@@ -239,8 +240,16 @@ class LocalObjects:
         """The same files, which ask before every change."""
         return self._at(self.path, len(self._inside), before_write)
 
+    def existing(self) -> "LocalObjects":
+        """The same files, of which nothing can be written once the directory has gone, nor beside it."""
+        found = self._at(self.path, len(self._inside), self._before_write)
+        found._is_there = True
+        return found
+
     def _at(self, path: Path, inside: int, before_write: Callable[[], None] | None) -> "LocalObjects":
-        return LocalObjects(path, inside=inside, before_write=before_write, mapped=self.mapped)
+        found = LocalObjects(path, inside=inside, before_write=before_write, mapped=self.mapped)
+        found._is_there = self._is_there
+        return found
 
     def make(self) -> int:
         """Create the directory, if it is not there, and open it.
@@ -298,7 +307,8 @@ class LocalObjects:
     def _entered(self, folders: Sequence[str], *, create: bool = False) -> Iterator[int]:
         """A descriptor of a folder below this one."""
         try:
-            with _entered(self._top, (*self._inside, *folders), create=create) as folder:
+            lasting = len(self._inside) if self._is_there else -1
+            with _entered(self._top, (*self._inside, *folders), create=create, lasting=lasting) as folder:
                 yield folder
         except _LinkFoundError as error:
             raise _refused(os.path.join(self._top, *error.names)) from error
@@ -358,25 +368,26 @@ class _LinkFoundError(Exception):
 
 
 @contextlib.contextmanager
-def _entered(top: Path, names: Sequence[str], *, create: bool = False) -> Iterator[int]:
+def _entered(top: Path, names: Sequence[str], *, create: bool = False, lasting: int = -1) -> Iterator[int]:
     """A descriptor of the folder that names lead to, which no link is followed for; of the top folder links are.
 
     Args:
         top: Path of a folder.
         names: Those of a folder in it, of one in that, and so on.
         create: Create those that are not there, durably.
+        lasting: Even then neither the top folder nor so many of the names; none below 0.
 
     Raises:
         _LinkFoundError: If one of the names is a link's.
         OSError: If one is missing, is no folder, or cannot be entered.
     """
-    if create:
+    if create and lasting < 0:
         _make_directory(top)
     descriptor = os.open(top, _SEARCH)
     try:
         for depth, name in enumerate(names, 1):
             try:
-                below = _enter(name, descriptor, create=create)
+                below = _enter(name, descriptor, create=create and depth > lasting)
             except OSError as error:
                 if error.errno in (errno.ELOOP, errno.ENOTDIR) and _is_link(name, descriptor):
                     raise _LinkFoundError(names[:depth]) from error

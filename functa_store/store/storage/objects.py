@@ -243,8 +243,11 @@ def write_all(objects: Objects, files: Mapping[str, bytes]) -> None:
         pass
 
 
-def write_once(objects: Objects, key: str, *parts: bytes | memoryview) -> None:
+def write_once(objects: Objects, key: str, *parts: bytes | memoryview) -> bool:
     """Write an object that is never changed again; if an equal one is there, it is done already.
+
+    Returns:
+        Whether it was written now.
 
     Raises:
         StoreMismatchError: If there is another one.
@@ -264,7 +267,8 @@ def write_once(objects: Objects, key: str, *parts: bytes | memoryview) -> None:
                 f"wrote meanwhile, expected the {wanted.bytes} of checksum {wanted.crc32c} that this one made; the "
                 "same conversion must give the same bytes. Let one process write, and convert again into an empty path."
             )
-        return
+        return False
+    return True
 
 
 def too_long(name: str, key: str, found: int, at_most: int) -> StoreFormatError:

@@ -37,6 +37,9 @@ RECEIPTS = "receipts"
 SKELETON = f"{RECEIPTS}/skeleton.json"
 """Proof of everything that is written before the first shard."""
 
+JOB = "job.json"
+"""What workers must know to fit the shards of a store, while it lasts."""
+
 REPAIR = "repair.json"
 """What a repair found damaged, while it lasts."""
 
@@ -58,7 +61,7 @@ _STORE = rf"(zarr\.json|({_FLAT})/{_ARRAY}|({_NESTED})/(.+/)?{_ARRAY})"
 _RECEIPT = rf"{RECEIPTS}/([0-9]+|skeleton)\.json"
 _SNAPSHOT = rf"{LEARNING}/(conversion\.json|[a-z]+\.npz)"
 _EXACT = re.escape(EXACT_STORE)
-_WORK = rf"({LEASE}|repair\.json|{_SNAPSHOT}|({_EXACT}\.work/)?{_RECEIPT}|{_EXACT}/{_STORE})"
+_WORK = rf"({LEASE}|repair\.json|{_SNAPSHOT}|({_EXACT}\.work/)?(job\.json|{_RECEIPT})|{_EXACT}/{_STORE})"
 _PART = r"\.[0-9a-f]{16}\.part"
 _OF_STORE, _OF_WORK = (re.compile(rf"{names}({_PART})?", re.DOTALL) for names in (_STORE, _WORK))
 

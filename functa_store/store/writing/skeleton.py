@@ -11,18 +11,15 @@ from zarr.storage import MemoryStore
 from functa_store.config import NetworkConfig
 from functa_store.domains.domain import Domain
 from functa_store.errors import ConfigError
-from functa_store.metrics import psnr, psnr_mean, psnr_of_mean_mse
 from functa_store.store.format.layout import Table
 from functa_store.store.format.side_arrays import (
     AUGMENTATION_ATTRIBUTES,
-    HELD_OUT,
-    PSNR_HELD_OUT,
     ROWS_PER_CHUNK,
     TEXT,
     metric_attributes,
     text_limit,
 )
-from functa_store.store.format.spec import ROOT, Contents, Quality, StoreSpec
+from functa_store.store.format.spec import ROOT, Contents, StoreSpec
 
 STATISTICS = {
     "mean": "mean of each modulation {of} over all examples",
@@ -165,40 +162,3 @@ def _put(
         attributes=dict(attributes),
         config={"write_empty_chunks": True},  # a file that is absent is damage, never zeros
     )
-
-
-def quality_by_split(
-    mse: np.ndarray, metrics: Mapping[str, np.ndarray], split: np.ndarray, span: float
-) -> dict[str, Quality]:
-    """How well each split was fitted.
-
-    Args:
-        mse: Mean squared error of each example.
-        metrics: Each column of the table `metrics`; not a number for examples that have none.
-        split: Its split.
-        span: Width of the data range that PSNR is relative to.
-
-    Returns:
-        One entry per split that has examples, in alphabetical order.
-    """
-    if HELD_OUT in metrics:
-        metrics = {**metrics, PSNR_HELD_OUT: psnr(metrics[HELD_OUT], span)}
-    found = {}
-    for name in np.unique(split):
-        chosen = split == name
-        found[str(name)] = Quality(
-            examples=int(chosen.sum()),
-            psnr_mean=_if_finite(psnr_mean(mse[chosen], span)),
-            psnr_of_mean_mse=_if_finite(psnr_of_mean_mse(mse[chosen], span)),
-            metrics={column: _mean_of_numbers(values[chosen]) for column, values in metrics.items()},
-        )
-    return found
-
-
-def _mean_of_numbers(values: np.ndarray) -> float | None:
-    numbers = values[~np.isnan(values)].astype(np.float64)
-    return _if_finite(float(numbers.mean())) if len(numbers) else None
-
-
-def _if_finite(figure: float) -> float | None:
-    return figure if np.isfinite(figure) else None

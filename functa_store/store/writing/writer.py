@@ -3,25 +3,23 @@
 import collections
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from functa_store.config import differences
-from functa_store.errors import (
-    LearningError,
-    StoreExistsError,
-    StoreFormatError,
-    StoreMismatchError,
-)
-from functa_store.metrics import moments
+from functa_store.errors import StoreExistsError, StoreFormatError, StoreMismatchError
+from functa_store.metrics import Moments
 from functa_store.sources.augmentation import originals_of
-from functa_store.store.format.layout import Shard, Table
+from functa_store.store.format.layout import Shard
 from functa_store.store.format.load_spec import MOST_JSON_BYTES
-from functa_store.store.format.receipts import Receipts
+from functa_store.store.format.quantization import Rounding
+from functa_store.store.format.receipts import Receipts, Written
 from functa_store.store.format.spec import ROOT, Contents, StoreSpec, identity
-from functa_store.store.reading.reader import StoreReader
+from functa_store.store.format.summaries import Examples, ShardSummary, merged_quality, merged_statistics
+from functa_store.store.reading.reader import StoreReader, read_examples, read_rounding
+from functa_store.store.reading.verify import damage
 from functa_store.store.storage.objects import (
     FileRecord,
     Location,
@@ -30,11 +28,11 @@ from functa_store.store.storage.objects import (
     record,
     too_long,
     write_all,
-    write_once,
 )
-from functa_store.store.storage.writer_lock import WORK_SUFFIX, is_of_store, is_part
+from functa_store.store.storage.writer_lock import JOB, SKELETON, WORK_SUFFIX, is_of_store, is_part
 from functa_store.store.writing.destination import already_complete, check_output
-from functa_store.store.writing.skeleton import quality_by_split, skeleton, statistics_objects
+from functa_store.store.writing.shard_writer import ShardWriter
+from functa_store.store.writing.skeleton import skeleton, statistics_objects
 
 
 def create(store: Objects, spec: StoreSpec, files: Mapping[str, bytes], receipts: Receipts) -> dict[str, FileRecord]:
@@ -83,23 +81,27 @@ def _holds(store: Objects, key: str, expected: FileRecord | None) -> bool:
 
 
 class StoreWriter:
-    """Writes the shards of one store; made by `resume_or_create`."""
+    """Writes the shards of one store, and completes it; made by `resume_or_create` and `taken_up`.
+
+    Other processes may write shards of the same store at a time, each by a `ShardWriter`; this one holds the claim.
+    """
 
     def __init__(
         self,
         store: Objects,
-        contents: Contents,
         spec: StoreSpec,
-        receipts: Receipts,
+        rounding: Rounding,
+        examples: Examples,
         skeleton_files: Mapping[str, FileRecord],
-        done: dict[int, dict[str, FileRecord]],
+        done: dict[int, Written],
     ) -> None:
         self._store = store
-        self._contents = contents
         self._spec = spec
+        self._examples = examples
         self._shards = _shards(spec)
-        self._tables = spec.tables(contents.rounding)
-        self._receipts = receipts
+        self._tables = spec.tables(rounding)
+        self._receipts = Receipts(store, spec.fingerprint)
+        self._writer = ShardWriter(store, spec, rounding, examples)
         self._skeleton_files = skeleton_files
         self._done = done
         self._root = store.read(ROOT, MOST_JSON_BYTES)
@@ -126,28 +128,71 @@ class StoreWriter:
             StorageError: If it cannot be written.
         """
         found, spec = check_output(location), contents.spec()
-        store, receipts = found.store, Receipts(found.store, spec.fingerprint)
+        store, receipts, examples = found.store, Receipts(found.store, spec.fingerprint), examples_of(contents)
         if found.spec is not None and found.state == "complete":
             if found.spec.fingerprint != spec.fingerprint or receipts.read_skeleton() is None:
                 raise already_complete(store)
-            receipts.clear()  # all that was left to do: the process that completed it died before it had cleared up
-            yield cls(store, contents, spec, receipts, {}, done={shard.index: {} for shard in _shards(spec)})
+            clear_job(store)  # all that was left to do: the process that completed it died before it had cleared up
+            receipts.clear()
+            yield cls(
+                store, spec, contents.rounding, examples, {}, done=dict.fromkeys(map(_index, _shards(spec)), GONE)
+            )
             return
         files = skeleton(contents, spec)
         if found.spec is None:
             written = create(store, spec, files, receipts)
         else:
             written = resume(found.spec, store, spec, files, receipts)
-        writer = cls(store, contents, spec, receipts, written, done=receipts.done(_shards(spec)))
+        writer = cls(store, spec, contents.rounding, examples, written, done=receipts.done(_shards(spec)))
         if found.spec is not None:
             writer._remove_unproven()
         yield writer
-        if not writer.missing_shards():
-            writer._complete()
+        writer.complete_if_done()
+
+    @classmethod
+    def taken_up(cls, store: Objects, spec: StoreSpec) -> "StoreWriter":
+        """The writer of an unfinished store that others fill, from what lies there; under `sole_writer`.
+
+        Args:
+            store: The store.
+            spec: What it says about itself.
+
+        Raises:
+            StoreFormatError: If something is missing or damaged.
+        """
+        receipts = Receipts(store, spec.fingerprint)
+        if (skeleton_files := receipts.read_skeleton()) is None:
+            raise StoreFormatError(
+                f"{store.sibling(WORK_SUFFIX).name}/{SKELETON}: missing or damaged, so that nothing tells what the "
+                "store should hold. Run the command that was interrupted again."
+            )
+        described = {key: file for key, file in skeleton_files.items() if key != ROOT}
+        for key in described:
+            if not _holds(store, key, described[key]):
+                raise StoreFormatError(
+                    f"{store.name}/{key}: missing or damaged. Run the command that was interrupted again, which "
+                    "mends it."
+                )
+        rounding, examples = read_rounding(store, spec, described), read_examples(store, spec, described)
+        return cls(store, spec, rounding, examples, described, done=receipts.done(_shards(spec)))
 
     def missing_shards(self) -> list[Shard]:
         """The shards that are still to be written, in order."""
         return [shard for shard in self._shards if shard.index not in self._done]
+
+    def still_missing(self, shards: Iterable[Shard]) -> Iterator[Shard]:
+        """Those of some shards that nobody has written by the time they are asked for."""
+        return (shard for shard in shards if shard.index not in self._done and not self._receipts.has(shard))
+
+    def look_again(self) -> list[Shard]:
+        """Take note of what other processes have written; the shards that are still missing, in order.
+
+        A receipt that says nothing, or whose files are not there, is removed.
+        """
+        missing = self.missing_shards()
+        self._done |= self._receipts.done(missing)
+        self._receipts.forget(left := self.missing_shards())
+        return left
 
     def write(
         self, shard: Shard, modulations: ArrayLike, mse: ArrayLike | None, metrics: ArrayLike | None = None
@@ -169,34 +214,18 @@ class StoreWriter:
             StoreMismatchError: If the shard was written before with other values, or is by another process meanwhile.
             StorageError: If it cannot be written.
         """
-        unknown = {
-            name: np.full((len(shard), *table.row_shape), np.nan)
-            for name, table in self._tables.items()
-            if mse is None and name != "modulations"
-        }
-        known = {} if mse is None else {"mse": mse}
-        given = {"modulations": modulations} | known | ({} if metrics is None else {"metrics": metrics}) | unknown
-        if given.keys() != self._tables.keys():
-            raise StoreFormatError(
-                f"{self._store.name}: shard {shard.index} got {list(given)}, expected {list(self._tables)}, since the "
-                f"metrics of its features are {self._contents.features.metrics}."
-            )
-        checked = {
-            name: self._check(shard, name, np.asarray(values, np.float32), may_be_unknown=name in unknown)
-            for name, values in given.items()
-        }
-        stored = {**checked, "modulations": self._contents.rounding.to_stored(checked["modulations"])}
-        files = {self._tables[name].key(shard): self._tables[name].encode(rows) for name, rows in stored.items()}
-        records = {key: record(*parts) for key, parts in files.items()}
-        if self._done.get(shard.index, records) != records:
+        if (before := self._done.get(shard.index)) is None:
+            self._done[shard.index] = self._writer.write(shard, modulations, mse, metrics)
+        elif before.files != self._writer.encode(shard, modulations, mse, metrics).files:
             raise StoreMismatchError(
                 f"{self._store.name}: shard {shard.index} was written before with other values; the same conversion "
                 "must give the same bytes. Convert again into an empty path."
             )
-        for key, parts in files.items():
-            write_once(self._store, key, *parts)
-        self._receipts.write(shard, records)
-        self._done[shard.index] = records
+
+    def complete_if_done(self) -> None:
+        """Complete the store if no shard is missing; see `resume_or_create`."""
+        if not self.missing_shards():
+            self._complete()
 
     def _remove_unproven(self) -> None:
         """Remove what is there of missing shards, which an interrupted writer left, perhaps of other last bits."""
@@ -205,37 +234,18 @@ class StoreWriter:
         keys = (table.key(shard) for shard in missing for table in self._tables.values())
         self._store.delete([key for key in keys if key in there])
 
-    def _check(self, shard: Shard, name: str, rows: np.ndarray, *, may_be_unknown: bool) -> np.ndarray:
-        where, expected = f"{self._store.name}/{name}", (len(shard), *self._tables[name].row_shape)
-        if rows.shape != expected:
-            raise StoreFormatError(
-                f"{where}: shard {shard.index} got values of shape {rows.shape}, expected {expected}."
-            )
-        wrong = np.isinf(rows) if may_be_unknown or name == "metrics" else ~np.isfinite(rows)
-        if wrong.any():
-            row = int(np.argwhere(wrong)[0, 0])
-            raise LearningError(
-                f"{where}: the fit of example {self._contents.ids[shard.start + row]!r} is not finite. "
-                "Look at its features, or learn with lower learning rates."
-            )
-        return rows
-
     def _complete(self) -> None:
         """Statistics, manifest and quality, then `complete: true` in one atomic replacement of the root."""
-        features = self._contents.features
-        scores: dict[str, list[np.ndarray]] = {name: [] for name in self._tables if name != "modulations"}
-        network = self._contents.config.network
-        tables = (rows.reshape(-1, network.cell_size) for rows in self._read_back(scores))
-        statistics = statistics_objects(moments(tables), network)
+        if all(written is GONE for written in self._done.values()):  # it is complete, and cleared up
+            return
+        self._check_shards()
+        summaries = [self._done[shard.index].summary for shard in self._shards]
+        statistics = statistics_objects(merged_statistics(summaries), self._spec.config.network)
         write_all(self._store, statistics)
-        mse = np.concatenate(scores["mse"])
-        columns = np.concatenate(scores["metrics"]).T if "metrics" in scores else ()
-        own = originals_of(self._contents)
-        metrics = {name: column[own] for name, column in zip(features.columns, columns, strict=True)}
         spec = dataclasses.replace(
             self._spec,
             complete=True,
-            quality=quality_by_split(mse[own], metrics, np.asarray(self._contents.split)[own], features.span),
+            quality=merged_quality((summary.splits for summary in summaries), self._spec.features.span),
             manifest=self._manifest(statistics),
         )
         root = spec.to_root()
@@ -244,48 +254,53 @@ class StoreWriter:
                 f"{self._store.name}: another process completed or changed this store meanwhile; leave it to that, and "
                 "look at it with functa verify."
             )
+        clear_job(self._store)  # first: from now on, whoever comes late knows
         self._receipts.clear()
+        self._store.delete([key for key in self._store.sizes() if is_part(key)])
 
-    def _read_back(self, scores: Mapping[str, list[np.ndarray]]) -> Iterator[np.ndarray]:
-        """The modulations of shard after shard as a reader will see them; the rows of other tables are put apart.
+    def _check_shards(self) -> None:
+        """Compare the bytes of all shards with what was written.
 
         Raises:
-            StoreFormatError: After the last one, if shards changed since they were written; they are missing then.
+            StoreFormatError: If shards changed since they were written; they are missing then.
         """
-        damaged: list[str] = []
-        for shard in self._shards:
-            read = {name: self._unchanged(shard, table) for name, table in self._tables.items()}
-            found = {name: rows for name, rows in read.items() if rows is not None}
-            if wrong := [self._tables[name].key(shard) for name in read.keys() - found.keys()]:
-                damaged += sorted(wrong)
-                self._receipts.forget([shard])
-            else:
-                for name, rows in scores.items():
-                    rows.append(found[name])
-                yield self._contents.rounding.to_values(found["modulations"])
+        damaged = damage(self._store, {k: file for written in self._done.values() for k, file in written.files.items()})
         if damaged:
+            spoilt = [s for s in self._shards if not damaged.keys().isdisjoint(self._done[s.index].files)]
+            self._receipts.forget(spoilt)
             raise StoreFormatError(
                 f"{self._store.name}: {', '.join(damaged)} changed after they were written. Run the same command again "
                 "to write them anew, and mistrust this disk."
             )
 
-    def _unchanged(self, shard: Shard, table: Table) -> np.ndarray | None:
-        """The stored rows of a shard; None if they are not what was written."""
-        key = table.key(shard)
-        try:
-            data = self._store.read(key, table.shard_bytes)
-        except (FileNotFoundError, StoreFormatError):
-            return None
-        return table.decode(data)[: len(shard)] if record(data) == self._done[shard.index].get(key) else None
-
     def _manifest(self, statistics: Mapping[str, bytes]) -> dict[str, FileRecord]:
-        files = {key: file for done in self._done.values() for key, file in done.items()}
+        files = {key: file for written in self._done.values() for key, file in written.files.items()}
         files |= {key: record(data) for key, data in statistics.items()} | dict(self._skeleton_files)
         return {key: files[key] for key in sorted(files) if key != ROOT}
 
 
+GONE = Written(files={}, summary=ShardSummary(moments=Moments(0, *[np.zeros(0)] * 4), splits={}))
+"""What is known of the shards of a complete store whose receipts have gone."""
+
+
+def clear_job(store: Objects) -> None:
+    """Tell workers that the store is complete."""
+    store.sibling(WORK_SUFFIX).delete([JOB])
+
+
 def _shards(spec: StoreSpec) -> list[Shard]:
     return spec.layout.shards(spec.examples.count)
+
+
+def _index(shard: Shard) -> int:
+    return shard.index
+
+
+def examples_of(contents: Contents) -> Examples:
+    """What a store is to keep of its examples."""
+    is_own = np.zeros(contents.num_examples, bool)
+    is_own[originals_of(contents)] = True
+    return Examples(ids=contents.ids, split=np.asarray(contents.split), is_own=is_own)
 
 
 def rehearse(contents: Contents) -> None:

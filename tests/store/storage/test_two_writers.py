@@ -7,7 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from functa_store.conversion.run_files import Checkpoints, clear
+from functa_store.conversion.agreement import clear
+from functa_store.conversion.run_files import Checkpoints
 from functa_store.errors import StorageError, StoreExistsError, StoreMismatchError
 from functa_store.store.reading.verify import verify
 from functa_store.store.storage import writer_lock as claim

@@ -1,0 +1,1 @@
+"""Workers: processes that fit the shards of one conversion together."""
