@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from functa_store.conversion.import_deepmind import import_deepmind as import_deepmind
     from functa_store.conversion.recode import recode as recode
     from functa_store.conversion.repair import repair as repair
+    from functa_store.conversion.workers.dask_engine import Dask as Dask
+    from functa_store.conversion.workers.engine import Elsewhere as Elsewhere
+    from functa_store.conversion.workers.finish import finish as finish
+    from functa_store.conversion.workers.processes import Processes as Processes
+    from functa_store.conversion.workers.worker import work as work
     from functa_store.decode.functaset import Example as Example
     from functa_store.decode.functaset import Functaset as Functaset
     from functa_store.decode.functaset import open_functaset as open  # noqa: F401
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from functa_store.errors import StoreFormatError as StoreFormatError
     from functa_store.errors import StoreMismatchError as StoreMismatchError
     from functa_store.errors import TooManyRejectsError as TooManyRejectsError
+    from functa_store.errors import WorkerError as WorkerError
     from functa_store.exporting.export import export as export
     from functa_store.media.film import write_film as write_film
     from functa_store.media.mesh import surface as surface
@@ -83,6 +89,11 @@ _HOMES = {
     "conversion.import_deepmind": "import_deepmind",
     "conversion.recode": "recode",
     "conversion.repair": "repair",
+    "conversion.workers.dask_engine": "Dask",
+    "conversion.workers.engine": "Elsewhere",
+    "conversion.workers.finish": "finish",
+    "conversion.workers.processes": "Processes",
+    "conversion.workers.worker": "work",
     "decode.functaset": "Example Functaset open_functaset:open",
     "decode.pictures": "comparison_sheet contact_sheet",
     "domains.cells": "CellGrid GridPoints",
@@ -90,7 +101,7 @@ _HOMES = {
     "domains.sphere": "SphereGrid",
     "errors": "ArchiveError ConfigError ExampleIndexError FunctaStoreError GridError LearningError MemberError "
     "MissingLibraryError NoFunctasetError StorageError StoreExistsError StoreFormatError StoreMismatchError "
-    "TooManyRejectsError",
+    "TooManyRejectsError WorkerError",
     "exporting.export": "export",
     "media.film": "write_film",
     "media.mesh": "surface write_mesh",

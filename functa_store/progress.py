@@ -80,6 +80,25 @@ class Fitted:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Worked:
+    """One of several workers has fitted something; `Fitted` says how all of them get on.
+
+    Attributes:
+        worker: Which.
+        shards: Shards that it has written in this run.
+        examples: Examples that it has fitted in this run.
+        total: Examples of the functaset.
+        examples_per_second: Its speed, since it began.
+    """
+
+    worker: str
+    shards: int
+    examples: int
+    total: int
+    examples_per_second: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Exported:
     """Another block of examples has been decoded; it is written while the next one is decoded.
 
@@ -122,7 +141,7 @@ class Note:
     message: str
 
 
-Event = Surveyed | Learned | Tuned | Fitted | Exported | Scored | Note
+Event = Surveyed | Learned | Tuned | Fitted | Worked | Exported | Scored | Note
 Report = Callable[[Event], None]
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from functa_store.cli.console import shortened
 from functa_store.config import MOST_INTEGER, ConvertConfig, to_dict
-from functa_store.errors import ConfigError, ExampleIndexError
-from functa_store.plugins import Converter
+from functa_store.errors import ConfigError, ExampleIndexError, StoreMismatchError
+from functa_store.plugins import Converter, converter_named
 from functa_store.reopen import Given
 from functa_store.sources.options import (
     ArchiveOptions,
@@ -206,6 +206,54 @@ def add_archive_arguments(parser: argparse.ArgumentParser, *, required: bool) ->
         default=[],
         help="an option of functa convert that the store does not keep, such as labels=DIR",
     )
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add who fits the examples; see `engine_from`."""
+    group = parser.add_argument_group("who fits").add_mutually_exclusive_group()
+    group.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="fit in N processes, which share the cores or have an accelerator each; 0 leaves that to functa work",
+    )
+    group.add_argument(
+        "--scheduler", metavar="URL", help="fit on a cluster of dask.distributed, such as tcp://host:8786"
+    )
+
+
+def engine_from(args: argparse.Namespace) -> Any:
+    """The engine that was asked for; None for this process.
+
+    Raises:
+        ConfigError: If the number of workers is negative.
+        MissingLibraryError: If distributed is not installed.
+        StorageError: If there is no scheduler at the address.
+    """
+    if args.scheduler is not None:
+        from functa_store.conversion.workers.dask_engine import Dask
+
+        return Dask(args.scheduler)
+    if args.workers is None:
+        return None
+    if args.workers < 0:
+        raise ConfigError(f"--workers must not be negative, got {args.workers}")
+    from functa_store.conversion.workers.engine import Elsewhere
+    from functa_store.conversion.workers.processes import Processes
+
+    return Processes(args.workers) if args.workers else Elsewhere()
+
+
+def options_of(converter: str, words: Sequence[str]) -> dict[str, Any]:
+    """The values that words such as "labels=DIR" give to options of a converter.
+
+    Raises:
+        ConfigError: If one is no such word, or its value is none that the option may have.
+        StoreMismatchError: If the converter is not installed.
+    """
+    if (found := converter_named(converter)) is None:
+        raise StoreMismatchError(f"the converter {_brief(converter)} is not installed here; install it")
+    return _from_words(found.options, words)
 
 
 def typed_words(words: Sequence[str]) -> Given:

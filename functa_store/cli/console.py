@@ -29,6 +29,7 @@ from functa_store.progress import (
     Scored,
     Surveyed,
     Tuned,
+    Worked,
     as_json,
     json_ready,
 )
@@ -243,7 +244,7 @@ class Stage:
     facts: str
 
 
-def stage(event: Surveyed | Learned | Tuned | Fitted | Exported | Scored) -> Stage:
+def stage(event: Surveyed | Learned | Tuned | Fitted | Worked | Exported | Scored) -> Stage:
     """What a person wants to know of an event."""
     if isinstance(event, Surveyed):
         rejects = f", {event.rejects:,} rejected" if event.rejects else ""
@@ -255,6 +256,10 @@ def stage(event: Surveyed | Learned | Tuned | Fitted | Exported | Scored) -> Sta
         facts = f"step {event.step:,} of {event.num_steps:,}, {duration(event.seconds_left)} left"
         label = printable(shortened(event.label, MOST_LABEL))
         return Stage("scoring", _ratio(event.step, event.num_steps), f"{event.method}, {label}: {facts}")
+    if isinstance(event, Worked):
+        speed = f"{event.shards:,} shards, {event.examples_per_second:,.1f} examples/s"
+        name = printable(shortened(event.worker, MOST_LABEL))
+        return Stage(name, _ratio(event.examples, event.total), f"{event.examples:,} examples, {speed}")
     left = f"{event.examples_per_second:,.1f} examples/s, {duration(event.seconds_left)} left"
     if isinstance(event, Exported):
         facts = f"{event.done:,} of {event.total:,} examples, {left}"
@@ -291,6 +296,8 @@ class Lines:
         """Show an event, or let it pass."""
         if isinstance(event, Note):
             self._write(event.message)
+            return
+        if isinstance(event, Worked):  # the line of the fit is enough
             return
         now, shown = self._clock(), stage(event)
         if shown.name != self._stage or now >= self._next_line or shown.fraction == 1:

@@ -10,7 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from functa_store.cli import info
-from functa_store.cli.arguments import add_options, add_storage_arguments, storage_from, typed_config, typed_options
+from functa_store.cli.arguments import (
+    add_engine_arguments,
+    add_options,
+    add_storage_arguments,
+    engine_from,
+    storage_from,
+    typed_config,
+    typed_options,
+)
 from functa_store.cli.console import (
     duration,
     for_messages,
@@ -78,6 +86,7 @@ def _add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> Non
         "--max-rejects", type=float, default=0.01, metavar="F", help="fraction of unreadable members (default: 0.01)"
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done and what it would cost")
+    add_engine_arguments(parser)
     add_storage_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print events and the result as JSON lines")
     parser.add_argument("--quiet", action="store_true", help="print no progress and no summary")
@@ -101,15 +110,15 @@ def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
         raise ConfigError(f"--snapshot-every must not be negative, got {args.snapshot_every}")
     storage = storage_from(args)
     check_output(args.out, storage)
+    engine = None if args.dry_run else engine_from(args)
     with _progress(args) as shown, stopping_between_events(_both(shown, watch)) as report:
         source = args.converter.open(args.archive, options, survey, report)
         if not args.dry_run:
             from functa_store.conversion.convert import convert  # imports JAX
 
             rare = _given(snapshot_seconds=args.snapshot_every)
-            convert(
-                source, args.out, preset.config, storage=storage, fit_batch_size=args.fit_batch, report=report, **rare
-            )
+            rare |= _given(fit_batch_size=args.fit_batch, engine=engine)
+            convert(source, args.out, preset.config, storage=storage, report=report, **rare)
     _finish(args, source, preset.config)
 
 
@@ -161,6 +170,8 @@ def _finish(args: argparse.Namespace, source: "Source", config: ConvertConfig) -
         from functa_store.conversion.convert import plan  # imports JAX
 
         facts, show = plan(source, config), _show_plan
+    elif args.workers == 0:
+        return  # nothing is fitted yet, as a note has said
     elif args.json or not args.quiet:
         facts, show = info.facts(args.out, storage_from(args)), info.show
     else:

@@ -32,6 +32,11 @@ UNFORESEEN, FAILED = 1, 2
 
 COMMANDS = {
     "convert": ("convert:add_arguments", "convert an archive to a functaset"),
+    "work": (
+        "work:add_arguments",
+        "fit missing shards of an unfinished functaset, beside other processes that do the same",
+    ),
+    "finish": ("work:add_finish_arguments", "complete a functaset whose shards functa work has written"),
     "encode": (
         "without_learning:add_encode_arguments",
         "fit the examples of another archive with the base of a functaset",

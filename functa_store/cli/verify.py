@@ -7,7 +7,14 @@ from typing import Any
 
 from rich.console import Console
 
-from functa_store.cli.arguments import add_archive_arguments, add_storage_arguments, storage_from, typed_words
+from functa_store.cli.arguments import (
+    add_archive_arguments,
+    add_engine_arguments,
+    add_storage_arguments,
+    engine_from,
+    storage_from,
+    typed_words,
+)
 from functa_store.cli.console import (
     for_messages,
     for_results,
@@ -129,6 +136,7 @@ def add_repair_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("store", metavar="STORE", help="path or URL of a functaset")
     add_archive_arguments(parser, required=True)
     parser.add_argument("--fit-batch", type=int, metavar="N", help="as for functa convert")
+    add_engine_arguments(parser)
     add_storage_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print events and the result as JSON lines")
     parser.set_defaults(run=run_repair, when_interrupted="interrupted; run the same command again to go on from here")
@@ -140,12 +148,14 @@ def run_repair(args: argparse.Namespace) -> None:
 
     if args.fit_batch is not None and args.fit_batch < 1:
         raise ConfigError(f"--fit-batch must be at least 1, got {args.fit_batch}")
-    storage, console = storage_from(args), for_messages()
+    storage, console, engine = storage_from(args), for_messages(), engine_from(args)
     provenance = provenance_of(args.store, storage)
     progress = json_lines() if args.json else shown_on(console)
     with progress as shown, stopping_between_events(shown) as report:
         source = reopened(args.archive, provenance, report, typed_words(args.option))
-        repaired = repair(source, args.store, storage=storage, fit_batch_size=args.fit_batch, report=report)
+        repaired = repair(
+            source, args.store, storage=storage, fit_batch_size=args.fit_batch, engine=engine, report=report
+        )
     if args.json:
         print_json({"path": args.store, "repaired": repaired})
     else:

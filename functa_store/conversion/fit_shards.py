@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -105,6 +105,15 @@ FittedShard = tuple[Shard, np.ndarray, np.ndarray, np.ndarray | None]
 columns), None if the source has none."""
 
 
+@runtime_checkable
+class Counts(Protocol):
+    """What is told of every batch that was fitted, such as a `Tally`."""
+
+    def add(self, mse: np.ndarray) -> None:
+        """Count a batch by its errors."""
+        ...
+
+
 class ShardFit:
     """The fit of a conversion, shard by shard, in batches of one size.
 
@@ -128,7 +137,7 @@ class ShardFit:
         self.batch_size = choose_batch_size(ready.fit, ready.shared, self._feed, fit_batch_size, most)
         self.examples_per_device = self.batch_size // jax.local_device_count()
 
-    def __call__(self, shards: Iterable[Shard], tally: "Tally") -> Iterator[FittedShard]:
+    def __call__(self, shards: Iterable[Shard], tally: Counts) -> Iterator[FittedShard]:
         """Fit the examples of some shards, one shard after the other, without a pause between them.
 
         Args:
@@ -162,7 +171,7 @@ def fit_shards(
     shards: Iterable[Shard],
     config: ConvertConfig,
     fit_batch_size: int | None,
-    tally: "Tally",
+    tally: Counts,
 ) -> Iterator[FittedShard]:
     """Fit the examples of some shards; see `ShardFit`."""
     return ShardFit(source, ready, config, fit_batch_size)(shards, tally)

@@ -8,7 +8,8 @@ raised by the signal. Whichever of two threads can act first ends the process:
 - a thread that waits for signals, while the main thread is inside a library.
 
 A command that can stop at a better place does so in `stopping_between_events`, for which both wait `PATIENCE`
-seconds; a second Ctrl-C ends that. What is left unfinished is removed by whoever ends the process, see `removing`.
+seconds, or, where other processes are to end what they do (`draining`), as long as that takes; a second Ctrl-C ends
+that. What is left unfinished is removed by whoever ends the process, see `removing`.
 
 Nothing here applies to a program that calls functa-store from Python. Of what a process does, only a call into a
 library that neither returns nor lets other threads run, such as the loading of a library from a slow disk, delays
@@ -49,6 +50,7 @@ class _State:
         overdue: Whether nothing is waited for any more.
         ending: Whether nothing is to be written to the terminal any more.
         patient: How many blocks that end at a good place are running.
+        draining: Whether that takes as long as it takes, until Ctrl-C is pressed again.
         line: What is said then.
         for_programs: Whether it is said on standard output, too.
         displayed: Whether bars are on the terminal.
@@ -57,7 +59,7 @@ class _State:
     """
 
     def __init__(self) -> None:
-        self.installed = self.asked = self.overdue = self.ending = self.displayed = False
+        self.installed = self.asked = self.overdue = self.ending = self.displayed = self.draining = False
         self.patient = 0
         self.line, self.for_programs = "interrupted", False
         self.leftovers: list[Callable[[], object]] = []
@@ -156,6 +158,16 @@ def stopping_between_events(report: Callable[[Any], None]) -> Iterator[Callable[
         _state.patient -= 1
 
 
+@contextlib.contextmanager
+def draining() -> Iterator[None]:
+    """Take any time after Ctrl-C to end what others are doing for this process; a second Ctrl-C ends that at once."""
+    _state.draining = True
+    try:
+        yield
+    finally:
+        _state.draining = False
+
+
 def _on_signal(number: int, frame: FrameType | None) -> None:
     """In the main thread, between two steps of the interpreter."""
     _state.asked = True
@@ -169,7 +181,7 @@ def _watch(reader: int, main: int) -> None:
         pass
     _state.asked, deadline = True, time.monotonic() + PATIENCE
     os.set_blocking(reader, False)
-    while _state.patient and time.monotonic() < deadline and not _is_pressed(reader):
+    while _state.patient and (_state.draining or time.monotonic() < deadline) and not _is_pressed(reader):
         time.sleep(_MOMENT)
     _state.overdue, limit = True, time.monotonic() + CLEARING
     signal.pthread_kill(main, signal.SIGINT)  # the first signal may have reached another thread

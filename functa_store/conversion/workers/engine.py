@@ -67,9 +67,11 @@ class Engine(Protocol):
 
     Attributes:
         needs_recipe: Whether other processes open the archive.
+        completes: Whether everything is fitted when `fit` returns.
     """
 
     needs_recipe: bool
+    completes: bool
 
     def fit(self, unfinished: Unfinished) -> None:
         """Fit the missing shards, or as many as an interruption leaves time for.
@@ -83,7 +85,7 @@ class Engine(Protocol):
 class InProcess:
     """Fits in this process."""
 
-    needs_recipe = False
+    needs_recipe, completes = False, True
 
     def fit(self, unfinished: Unfinished) -> None:
         """Fit the missing shards, one after the other."""
@@ -97,7 +99,7 @@ class Elsewhere:
     system, for example.
     """
 
-    needs_recipe = True
+    needs_recipe, completes = True, False
 
     def fit(self, unfinished: Unfinished) -> None:
         """Fit nothing, and say what is to be done."""
@@ -164,8 +166,7 @@ def fit_missing(
                 job=_publish(store, contents, source, ready, fit_batch_size),
             )
             engine.fit(unfinished)
-            left = writer.look_again()
-            if left and engine.needs_recipe is False:
+            if writer.look_again() and engine.completes:  # a receipt that is there is damaged
                 unfinished.fit_here()
         check_unchanged(source)
         return not writer.missing_shards()

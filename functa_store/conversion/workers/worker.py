@@ -11,7 +11,7 @@ import numpy as np
 
 from functa_store.conversion.agreement import versions
 from functa_store.conversion.encoder import Sample
-from functa_store.conversion.fit_shards import FittedShard, ShardFit, Tally, ready_fit
+from functa_store.conversion.fit_shards import Counts, FittedShard, ShardFit, Tally, ready_fit
 from functa_store.conversion.workers.job import job_bytes, places_of_job, read_job
 from functa_store.conversion.workers.reopen import reopen
 from functa_store.errors import ConfigError, StoreExistsError, StoreFormatError
@@ -108,7 +108,7 @@ class Worker:
         """Whether a shard has a receipt."""
         return self._receipts.has(shard)
 
-    def fit(self, shards: Iterable[Shard], tally: Tally) -> Iterator[FittedShard]:
+    def fit(self, shards: Iterable[Shard], tally: Counts) -> Iterator[FittedShard]:
         """Fit some shards; see `ShardFit`."""
         return self._fit(shards, tally)
 
