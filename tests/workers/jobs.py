@@ -1,6 +1,7 @@
 """Conversions of small archives with a base that was never learned, whose shards workers fit."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ from functa_store.conversion import convert as conversion
 from functa_store.conversion.convert import contents_of
 from functa_store.conversion.fit_shards import ready_fit
 from functa_store.conversion.run_files import Checkpoints
+from functa_store.conversion.workers.job import Canary, Job, sampled, size_of_file
 from functa_store.domains.domain import network_inputs
 from functa_store.learn.outer_loop import init_learnable
 from functa_store.nets.siren import to_weights
-from functa_store.store.format.side_arrays import MOMENTA, RATES
+from functa_store.progress import silent
+from functa_store.sources.options import SurveyOptions
+from functa_store.store.format.side_arrays import MOMENTA, RATES, base_shapes
+from functa_store.store.format.spec import StoreSpec
 from tests.kinds.archives import KINDS, png, write_zip
 
 CONFIG = ConvertConfig(
@@ -40,9 +45,6 @@ def open_pictures(archive: Path, **options: Any) -> Any:
 
 
 def _options(kind: str, **options: Any) -> tuple[Any, ...]:
-    from functa_store.progress import silent
-    from functa_store.sources.options import SurveyOptions
-
     return functa_store.converters()[kind].options.of(**options), SurveyOptions(max_rejects=0.5), silent
 
 
@@ -73,3 +75,35 @@ def never_learned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def files(path: Path) -> dict[str, bytes]:
     return {p.relative_to(path).as_posix(): p.read_bytes() for p in Path(path).rglob("*") if p.is_file()}
+
+
+def rewritten_job(path: Path, **changes: Any) -> None:
+    """Change fields of the job beside a store; dictionaries are overlaid."""
+    file = path.with_name(f"{path.name}.work") / "job.json"
+    job = json.loads(file.read_text())
+    for name, value in changes.items():
+        job[name] = {**job[name], **value} if isinstance(value, dict) and name == "recipe" else value
+    file.write_text(json.dumps(job))
+
+
+def job_of(source: Any) -> Job:
+    """The job of a source that a converter opened, as far as opening it again needs one."""
+    return Job(
+        epoch="",
+        fingerprint="",
+        recipe=source.recipe,
+        archive_bytes=size_of_file(source.recipe.archive),
+        samples=sampled(source),
+        examples_per_device=1,
+        versions={},
+        canary=Canary(example=0, fit=""),
+    )
+
+
+def spec_of(source: Any) -> StoreSpec:
+    """What a store of a source says about itself."""
+    network = dataclasses.replace(CONFIG.network, head=source.domain.head)
+    shapes = base_shapes(network, network_inputs(source.domain, network), source.features.num_channels)
+    shapes |= dict.fromkeys((RATES, MOMENTA), (CONFIG.fit.num_steps, network.cell_size))
+    base = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    return contents_of(source, dataclasses.replace(CONFIG, network=network), base, {}).spec()

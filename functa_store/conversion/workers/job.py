@@ -20,7 +20,7 @@ from functa_store.store.storage.writer_lock import EXACT_STORE, JOB, WORK_SUFFIX
 
 MOST_JOB_BYTES = 2**26
 
-SAMPLES = 4
+SAMPLES = 8
 """Examples whose raw values are compared with what the converting process read, evenly spread."""
 
 

@@ -114,6 +114,7 @@ class _Child:
         heard: When it said something last.
         began: When it was ready; None until then.
         fitting: Shards that it has begun and not written.
+        reader: Reads what it says.
         shards: How many it has written.
         examples: How many it has fitted.
     """
@@ -125,6 +126,7 @@ class _Child:
     heard: float
     began: float | None = None
     fitting: set[int] = dataclasses.field(default_factory=set)
+    reader: threading.Thread | None = None
     shards: int = 0
     examples: int = 0
 
@@ -144,6 +146,17 @@ class _Child:
             if lines:
                 return f"with exit code {code}: {lines[-1][:300]}"
         return f"with exit code {code}"
+
+    def release(self) -> None:
+        """Wait for its end, and close what led to it."""
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            self.process.wait(timeout=LOST)
+        if self.reader is not None:
+            self.reader.join(timeout=LOST)
+        for stream in (self.process.stdin, self.errors):
+            if stream is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    stream.close()
 
 
 class _Pool:
@@ -207,14 +220,16 @@ class _Pool:
             store, storage = self._unfinished.store, self._unfinished.storage
             where = {"store": store.name, "storage": dataclasses.asdict(storage)}
             child.tell({**where, "name": child.name, "cores": self._engine.cores(number)})
-            threading.Thread(target=self._read, args=(child,), name=child.name, daemon=True).start()
+            child.reader = threading.Thread(target=self._read, args=(child,), name=child.name, daemon=True)
+            child.reader.start()
 
     def _read(self, child: _Child) -> None:
         """In a thread: what a worker says, and that it has ended."""
         assert child.process.stdout is not None
-        for line in child.process.stdout:
-            with contextlib.suppress(ValueError):  # cut short by its death
-                self._events.put((child, json.loads(line)))
+        with child.process.stdout as said:
+            for line in said:
+                with contextlib.suppress(ValueError):  # cut short by its death
+                    self._events.put((child, json.loads(line)))
         self._events.put((child, None))
 
     def _listen(self, seconds: float) -> None:
@@ -284,7 +299,7 @@ class _Pool:
         """Note the death of a worker, and see to its successor."""
         del self._children[child.name]
         self._last_words = child.last_words()
-        child.errors.close()
+        child.release()
         pause = 0.0
         if child.began is None:
             self._failed_starts += 1
@@ -312,8 +327,7 @@ class _Pool:
                 deadline[child.name] = time.monotonic() + LOST
                 if message is None and self._children.get(child.name) is child:
                     del self._children[child.name]
-                    child.process.wait()
-                    child.errors.close()
+                    child.release()
             if all(time.monotonic() > deadline[name] for name in self._children):
                 return
 
@@ -324,11 +338,7 @@ class _Pool:
             with contextlib.suppress(OSError):
                 child.process.kill()
         for child in children:
-            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-                child.process.wait(timeout=LOST)
-            for stream in (child.process.stdin, child.errors):
-                with contextlib.suppress(OSError, ValueError, AttributeError):
-                    stream.close()  # type: ignore[union-attr]
+            child.release()
         self._children.clear()
 
 

@@ -111,10 +111,9 @@ def _unsurveyed(
     """The source without a survey; None if that is not the one that was converted."""
     with contextlib.suppress(FunctaStoreError, KeyError):
         opened = converter.open(path, options, SurveyOptions(max_rejects=1.0, check_first=0), silent)
-        if (opened.domain, opened.features) == (spec.domain, spec.features):
-            source = Reopened(opened, spec, ids)
-            if not _different(source, job):
-                return source
+        source = Reopened(opened, spec, ids)
+        if not _different(source, job):  # scaling, which a survey decides, is the store's
+            return source
     return None
 
 
