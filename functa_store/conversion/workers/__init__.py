@@ -1,1 +1,1 @@
-"""Workers: processes that fit the shards of one conversion together."""
+"""Processes that fit the shards of one conversion together."""
