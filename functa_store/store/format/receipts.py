@@ -90,6 +90,8 @@ class Receipts:
 
     def done(self, shards: Sequence[Shard]) -> dict[int, Written]:
         """What was written of every shard that is done, by index: it has a receipt, and files of the sizes it says."""
+        if not shards:
+            return {}
         names, sizes = self._work.sizes(RECEIPTS), self._store.sizes()
         there = [shard for shard in shards if _name(shard) in names]
         read = map_in_threads(self._read_shard, map(_name, there), threads=REQUESTS_AT_A_TIME, name="receipts")
@@ -106,7 +108,7 @@ class Receipts:
 
     def forget(self, shards: Sequence[Shard]) -> None:
         """Remove the receipts of some shards, which are not done after all."""
-        there = self._work.sizes(RECEIPTS)
+        there = self._work.sizes(RECEIPTS) if shards else {}
         self._work.delete([name for name in map(_name, shards) if name in there])
 
     def read_skeleton(self) -> dict[str, FileRecord] | None:

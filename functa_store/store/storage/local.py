@@ -5,6 +5,7 @@ a link that a stranger planted, or plants meanwhile, leads neither a reader nor 
 """
 
 import collections
+import concurrent.futures
 import contextlib
 import errno
 import operator
@@ -20,6 +21,9 @@ from functa_store.support.atomic_output import PART_SUFFIX
 
 NO_FILE = -1
 """What `sizes` and `size` give for a link, a pipe or a device: nothing that is read has it."""
+
+AT_ONCE = 16
+"""Files of a folder that are removed at a time."""
 
 _SEARCH = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -162,17 +166,34 @@ class LocalObjects:
 
     def delete(self, keys: Sequence[str]) -> None:
         """Remove files, and the folders below this one that are empty then; of a link the link itself."""
+        inside = collections.defaultdict[tuple[str, ...], list[str]](list)
         for key in keys:
             *folders, name = check_key(key).split("/")
+            inside[tuple(folders)].append(name)
+        for folders, names in inside.items():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._entered(folders) as folder:
+                self._unlink(folders, names, folder)
+            self._remove_empty(folders)
+
+    def _unlink(self, folders: Sequence[str], names: Sequence[str], folder: int) -> None:
+        """Remove files of one folder, many at a time: a journal writes down together what ends together."""
+
+        def unlink(name: str) -> None:
             self._check_writable()
             try:
-                with self._entered(folders) as folder:
-                    os.unlink(name, dir_fd=folder)
-            except (FileNotFoundError, NotADirectoryError):
+                os.unlink(name, dir_fd=folder)
+            except FileNotFoundError:
                 pass
             except OSError as error:
-                raise failed(self.name, key, "removed", error) from error
-            self._remove_empty(folders)
+                raise failed(self.name, "/".join((*folders, name)), "removed", error) from error
+
+        if len(names) < AT_ONCE:
+            for name in names:
+                unlink(name)
+            return
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE, thread_name_prefix="unlink") as pool:
+            for _ in pool.map(unlink, names):
+                pass
 
     def remove_empty_folders(self, names: Sequence[str]) -> None:
         """Remove some folders and those below them, as far as they are empty."""
