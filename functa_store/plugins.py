@@ -91,18 +91,18 @@ class Converter:
     summary: str
     options: type[ArchiveOptions]
     presets: Mapping[str, Preset]
-    open: Callable[[str, Any, SurveyOptions, Report], Any]
+    open: Callable[[Any, Any, SurveyOptions, Report], Any]
 
     def __post_init__(self) -> None:
         if callable(self.open):
             object.__setattr__(self, "open", _with_recipe(self.open))
 
 
-def _with_recipe(open_source: Callable[[str, Any, SurveyOptions, Report], Any]) -> Callable[..., Any]:
+def _with_recipe(open_source: Callable[[Any, Any, SurveyOptions, Report], Any]) -> Callable[..., Any]:
     """The same function, whose sources know how another process opens them."""
 
     @functools.wraps(open_source)
-    def opened(archive: str, options: Any, survey: SurveyOptions, report: Report) -> Any:
+    def opened(archive: Any, options: Any, survey: SurveyOptions, report: Report) -> Any:
         source = open_source(archive, options, survey, report)
         name = getattr(source, "provenance", {}).get("converter")
         if isinstance(name, str) and isinstance(options, ArchiveOptions):
@@ -277,8 +277,16 @@ def converters() -> dict[str, Converter]:
     One that cannot be imported, is none, has options or presets that cannot work, or whose name is taken, is left out
     with a warning; a built-in one keeps its name.
     """
+    return _loaded(importlib.metadata.entry_points(group=GROUP))
+
+
+def converter_named(name: str) -> Converter | None:
+    """One installed converter, without importing the others; None if there is none of the name. See `converters`."""
+    return _loaded(importlib.metadata.entry_points(group=GROUP, name=name)).get(name)
+
+
+def _loaded(entries: importlib.metadata.EntryPoints) -> dict[str, Converter]:
     found: dict[str, Converter] = {}
-    entries = importlib.metadata.entry_points(group=GROUP)
     for entry in sorted(entries, key=lambda entry: (entry.name, not entry.value.startswith(OWN), entry.value)):
         if entry.name in found:
             logger.warning("converter %s: %s is left out, since that name is taken", entry.name, entry.value)

@@ -88,7 +88,10 @@ class Listing:
 
 def has_suffix(member: str, suffixes: Collection[str]) -> bool:
     """Whether a member's name ends in one of some suffixes, in whatever case."""
-    return posixpath.splitext(member)[1].lower() in suffixes
+    dot = member.rfind(".")
+    if dot < 0 or member[dot:].lower() not in suffixes:
+        return False
+    return member[dot - 1 : dot] not in ("", "/", ".") or posixpath.splitext(member)[1] != ""  # most end here
 
 
 def nothing_to_convert(

@@ -332,6 +332,10 @@ class FolderOptions(ImageOptions):
         super().__post_init__()
         check_holdout(self.holdout)
 
+    def reopening(self) -> "FolderOptions":
+        """See `ArchiveOptions.reopening`; with augmentations, whose labels count, everything is as it was."""
+        return self if self.augment else dataclasses.replace(self, masks="take")
+
 
 def open_images(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> Source:
     """A source over any archive of images.

@@ -68,6 +68,10 @@ class ArchiveOptions:
         for name, hint in hints(type(self)).items():
             object.__setattr__(self, name, checked(name, hint, getattr(self, name)))
 
+    def reopening(self: O) -> O:
+        """Options by which the same examples come, perhaps beside others, at less cost; workers choose by ids."""
+        return self
+
     def to_plain(self) -> dict[str, Any]:
         """The options as provenance keeps them: JSON values, paths left out, None where an option says nothing."""
         kept = (name for name in hints(type(self)) if not is_path(type(self), name))

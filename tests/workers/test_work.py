@@ -30,7 +30,7 @@ from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions, from_word, hints
 from functa_store.store.reading.verify import verify
 from tests.kinds.archives import KINDS
-from tests.workers.jobs import CONFIG, files, job_of, open_pictures, pictures, rewritten_job, spec_of
+from tests.workers.jobs import CONFIG, files, job_of, never_learned, open_pictures, pictures, rewritten_job, spec_of
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
@@ -191,6 +191,21 @@ def test_the_commands_do_the_same(begin, references, capsys):
     assert cli.main(["finish", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["complete"] is True
     assert files(path) == references["float32"]
+
+
+def test_the_command_of_a_conversion_leaves_shards_to_workers(archive, tmp_path, monkeypatch, capsys):
+    never_learned(monkeypatch)
+    out = tmp_path / "x.functa"
+    words = ["convert", "images", str(archive), str(out), "--resolution", "8", "--max-rejects", "0.5", "--network.width", "8"]
+    words += ["--network.depth", "3", "--modulation-dim", "4", "--rows-per-shard", "8", "--fit.num_steps", "3"]
+    assert cli.main([*words, "--workers", "0"]) == 0
+    assert "3 shards are left to functa work; functa finish completes the store then" in capsys.readouterr().err
+    assert functa_store.verify(out).examples == 0
+    assert cli.main(["work", str(out), "--quiet"]) == 0
+    assert cli.main(["finish", str(out)]) == 0
+    assert functa_store.verify(out).complete
+    assert cli.main([*words[:3], str(tmp_path / "y.functa"), *words[4:], "--workers", "-1"]) == 2
+    assert "--workers must not be negative" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import numpy as np
 
 from functa_store.conversion.workers.job import Job, checksum, size_of_file
 from functa_store.errors import FunctaStoreError, StoreMismatchError
-from functa_store.plugins import Converter, converters
+from functa_store.plugins import Converter, converter_named
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions
 from functa_store.sources.source import Label, Reject, Source, check_unchanged
@@ -75,13 +75,10 @@ def reopen(
         StoreMismatchError: If the converter is not installed, or the archive is another one.
         ArchiveError: If the archive cannot be read.
     """
-    recipe, known = job.recipe, converters()
+    recipe = job.recipe
     path = os.path.abspath(archive) if archive is not None else recipe.archive
-    if recipe.converter not in known:
-        raise StoreMismatchError(
-            f"{path}: the converter {recipe.converter!r} is not installed here, found {sorted(known)}; install it"
-        )
-    converter = known[recipe.converter]
+    if (converter := converter_named(recipe.converter)) is None:
+        raise StoreMismatchError(f"{path}: the converter {recipe.converter!r} is not installed here; install it")
     chosen = recipe.options_of(converter.options, options or {})
     if job.archive_bytes is not None and (found := size_of_file(path)) not in (None, job.archive_bytes):
         raise StoreMismatchError(
@@ -110,7 +107,7 @@ def _unsurveyed(
 ) -> Source | None:
     """The source without a survey; None if that is not the one that was converted."""
     with contextlib.suppress(FunctaStoreError, KeyError):
-        opened = converter.open(path, options, SurveyOptions(max_rejects=1.0, check_first=0), silent)
+        opened = converter.open(path, options.reopening(), SurveyOptions(max_rejects=1.0, check_first=0), silent)
         source = Reopened(opened, spec, ids)
         if not _different(source, job):  # scaling, which a survey decides, is the store's
             return source
