@@ -41,6 +41,7 @@ class Campaign:
         self.archive, self.folder, self.references = archive, folder, references
         self.rng, self.kills = random.Random(seed), Counter()
         compiled = {"JAX_COMPILATION_CACHE_DIR": os.fspath(folder / "compiled"), "PYTHONPATH": os.fspath(ROOT)}
+        compiled["PYTHONFAULTHANDLER"] = "1"
         self.environment = os.environ | COMPILED_ONCE | compiled
 
     def start(self, out, dtype, how):
@@ -62,13 +63,15 @@ class Campaign:
                 if coordinator.returncode == 0:
                     break
                 if coordinator.returncode != -signal.SIGKILL:
-                    return [f"run {number}: exit code {coordinator.returncode}: {coordinator.stderr.read()[-2000:]}"]
-                coordinator.stderr.close()
+                    said = coordinator.communicate()[1]
+                    return [f"run {number}: exit code {coordinator.returncode}: {said[-2000:]}"]
+                coordinator.communicate()
                 coordinator, began = self.start(out, dtype, how), time.monotonic()
                 continue
             if time.monotonic() - began > LONGEST + pause:
-                coordinator.kill()
-                return [f"run {number}: hangs after {killed} kills ({how})"]
+                coordinator.send_signal(signal.SIGABRT)  # says where it is
+                said = coordinator.communicate()[1]
+                return [f"run {number}: hangs after {killed} kills ({how}): {said[-4000:]}"]
             if killed >= kills:
                 continue
             victims = self.workers_of(coordinator)
@@ -86,7 +89,7 @@ class Campaign:
                     self.rng.choice(victims).kill()
                     self.kills["worker"] += 1
                     killed, began = killed + 1, time.monotonic()
-        coordinator.stderr.close()
+        coordinator.communicate()
         for victim, since in stopped:  # it comes back when all is over
             time.sleep(max(0.0, pause - (time.monotonic() - since)))
             with contextlib.suppress(psutil.Error):

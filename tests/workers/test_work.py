@@ -196,8 +196,19 @@ def test_the_commands_do_the_same(begin, references, capsys):
 def test_the_command_of_a_conversion_leaves_shards_to_workers(archive, tmp_path, monkeypatch, capsys):
     never_learned(monkeypatch)
     out = tmp_path / "x.functa"
-    words = ["convert", "images", str(archive), str(out), "--resolution", "8", "--max-rejects", "0.5", "--network.width", "8"]
-    words += ["--network.depth", "3", "--modulation-dim", "4", "--rows-per-shard", "8", "--fit.num_steps", "3"]
+    words = ["convert", "images", str(archive), str(out), "--resolution", "8", "--max-rejects", "0.5"]
+    words += [
+        "--network.width",
+        "8",
+        "--network.depth",
+        "3",
+        "--modulation-dim",
+        "4",
+        "--rows-per-shard",
+        "8",
+        "--fit.num_steps",
+        "3",
+    ]
     assert cli.main([*words, "--workers", "0"]) == 0
     assert "3 shards are left to functa work; functa finish completes the store then" in capsys.readouterr().err
     assert functa_store.verify(out).examples == 0
