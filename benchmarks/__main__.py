@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "remote_reading": [],
     "selection": [],
     "loading": [],
+    "workers": [],
     "scaling": ["--images", "1000", "10000"],
 }
 FULL: dict[str, list[str]] = {

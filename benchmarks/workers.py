@@ -59,7 +59,7 @@ SHARD_SECONDS = 10.0
 WAITS = 0.2
 """Seconds that a simulated shard takes."""
 
-SIMULATED_WORKERS = 8
+SIMULATED_WORKERS = 4
 ROWS_PER_SHARD = 16
 
 CONFIG = ConvertConfig(
@@ -302,7 +302,7 @@ def simulate_dask(shards: int) -> dict[str, Any]:
     try:
         with (
             distributed.LocalCluster(
-                n_workers=SIMULATED_WORKERS, threads_per_worker=1, dashboard_address=None
+                n_workers=SIMULATED_WORKERS, threads_per_worker=1, dashboard_address=":0"
             ) as cluster,
             distributed.Client(cluster) as client,
         ):

@@ -116,9 +116,10 @@ def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
         if not args.dry_run:
             from functa_store.conversion.convert import convert  # imports JAX
 
-            rare = _given(snapshot_seconds=args.snapshot_every)
-            rare |= _given(fit_batch_size=args.fit_batch, engine=engine)
-            convert(source, args.out, preset.config, storage=storage, report=report, **rare)
+            rare = _given(snapshot_seconds=args.snapshot_every, engine=engine)
+            convert(
+                source, args.out, preset.config, storage=storage, fit_batch_size=args.fit_batch, report=report, **rare
+            )
     _finish(args, source, preset.config)
 
 
