@@ -30,11 +30,11 @@ from benchmarks.generated import generated_contents, random_table
 from converters.images.images import converter
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.conversion.convert import contents_of
-from functa_store.conversion.fit_shards import ready_fit
+from functa_store.conversion.fit_shards import Tally, ready_fit
 from functa_store.conversion.workers import dask_engine, processes
 from functa_store.conversion.workers.assignment import Assignment
 from functa_store.conversion.workers.dask_engine import Dask
-from functa_store.conversion.workers.engine import Engine, InProcess, fit_missing
+from functa_store.conversion.workers.engine import Engine, InProcess, Unfinished, fit_missing
 from functa_store.conversion.workers.finish import finish
 from functa_store.conversion.workers.job import Canary, Job, sampled
 from functa_store.conversion.workers.processes import Processes
@@ -48,7 +48,7 @@ from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import Source
 from functa_store.store.format.side_arrays import MOMENTA, RATES
 from functa_store.store.format.spec import Contents
-from functa_store.store.storage.objects import open_objects
+from functa_store.store.storage.objects import NO_OPTIONS, open_objects
 from functa_store.store.storage.writer_lock import sole_writer
 from functa_store.store.writing.shard_writer import ShardWriter
 from functa_store.store.writing.writer import StoreWriter, examples_of
@@ -266,20 +266,25 @@ class Waiting(Processes):
         return []
 
 
-class _Nothing:
-    """A store of which nothing is asked; see `Unfinished`."""
+class _Nothing(Unfinished):
+    """A store of which nothing is asked."""
 
     def __init__(self, shards: int) -> None:
-        from functa_store.conversion.fit_shards import Tally
-        from functa_store.store.storage.objects import NO_OPTIONS
-
-        self.store, self.storage, self.report, self.job = open_objects("simulated.functa"), NO_OPTIONS, silent, None
-        self.tally, self.contents = Tally(0, 16 * shards, 1.0, silent), generated_contents(16, 16)
+        facts = {
+            "store": open_objects("simulated.functa"),
+            "storage": NO_OPTIONS,
+            "contents": generated_contents(16, 16),
+            "report": silent,
+            "tally": Tally(0, 16 * shards, 1.0, silent),
+            "job": None,
+        }
+        for name, value in facts.items():
+            object.__setattr__(self, name, value)
 
 
 def simulate_processes(shards: int) -> dict[str, Any]:
     """What scheduling by child processes costs."""
-    unfinished: Any = _Nothing(shards)
+    unfinished = _Nothing(shards)
     with processes._Pool(Waiting(SIMULATED_WORKERS), unfinished, Assignment(range(shards))).running() as pool:
         pool._start()
         while len([child for child in pool._children.values() if child.began]) < SIMULATED_WORKERS:
@@ -297,7 +302,7 @@ def simulate_dask(shards: int) -> dict[str, Any]:
     """What scheduling by dask.distributed costs."""
     import distributed
 
-    unfinished: Any = _Nothing(shards)
+    unfinished = _Nothing(shards)
     before, dask_engine.fit_shard = dask_engine.fit_shard, wait
     try:
         with (
