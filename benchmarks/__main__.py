@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "many": [],
     "remote_reading": [],
     "selection": [],
+    "tensorstore_view": [],
     "loading": [],
     "workers": [],
     "scaling": ["--images", "1000", "10000"],

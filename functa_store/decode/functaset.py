@@ -27,6 +27,8 @@ from functa_store.support.memory import available_bytes, gibibytes
 from functa_store.support.threads import check_jax
 
 if TYPE_CHECKING:
+    import tensorstore as ts
+
     from functa_store.conversion.encoder import Encoded, Encoder
     from functa_store.decode.tiled_decoder import Decoder, RayDecoder, TiledDecoder
 
@@ -483,6 +485,60 @@ class Functaset(Stored):
             self, path, modulations,
             ids=ids, labels=labels, split=split, parents=parents, normalization=normalization, storage=storage,
         )  # fmt: skip
+
+    def to_tensorstore(
+        self,
+        resolution: int | Sequence[int] | None = None,
+        *,
+        region: Region | None = None,
+        chunk: int | Sequence[int] | None = None,
+        clip: bool = True,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> "ts.TensorStore":
+        """A view of decoded values by TensorStore, read only: what is read of it is decoded then, chunk by chunk.
+
+        Its dimensions are "example", the axes of the domain and "channel", its values those of `decode`, float32. Along
+        axes that have a unit, `dimension_units` tell the step. A view has no JSON spec, cannot be pickled, and must not
+        be used in a process that was forked, which TensorStore ends. Of scenes it is the field of colours and density
+        in their cube, as `decode` gives it; what a camera sees is no array of points, see `render_view`.
+
+        Args:
+            resolution: See `decode`.
+            region: See `decode`.
+            chunk: What is decoded together: a number of whole examples, or sizes along example and each axis. None
+                takes examples up to 1 MiB of values, or parts of one along its first axes where that has more.
+            clip: See `decode`.
+            cache_bytes: Most bytes of chunks that TensorStore keeps, 256 MiB unless given; 0 keeps none, so that a
+                chunk is decoded for every read that touches it.
+
+        Raises:
+            ConfigError: If the number of bytes makes no sense, or in a process that was forked when JAX or TensorStore
+                had begun.
+            GridError: If resolution, region or chunk do not fit the domain, or there is no example.
+        """
+        from functa_store.decode.chunked_views import view_of
+
+        return view_of(self, resolution, region, chunk, clip=clip, cache_bytes=cache_bytes)
+
+    def tensorstore_spec(self, name: str) -> dict[str, Any]:
+        """The JSON spec by which TensorStore opens a stored array of numbers: `tensorstore.open(spec).result()`.
+
+        Args:
+            name: Of the array, as the page about the format calls it: "modulations", "mse", "labels/NAME",
+                "base/sine_0/kernel", "statistics/mean" and so on. It is given as it is stored: modulations in int8
+                become values by the arrays "scale" and "offset".
+
+        Raises:
+            ConfigError: If there is no such array, it holds texts, which TensorStore does not read, or it lies where
+                TensorStore cannot reach it.
+        """
+        from functa_store.decode.chunked_views import spec_of
+
+        return spec_of(self.store, name)
+
+    def without_cache(self) -> "Functaset":
+        """The same functaset, which keeps no decoded grids: for those who read each once, or keep what they read."""
+        return Functaset(self.store, cache_bytes=0)
 
     def decode_scattered(
         self, index: Index, coords: Coords, *, clip: bool = True

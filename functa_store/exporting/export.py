@@ -78,7 +78,7 @@ def export(
     if not functaset.store.spec.complete:
         found, total = len(functaset), functaset.store.spec.examples.count
         report(Note(message=f"{functaset.store.path}: unfinished; has {found:,} of {total:,} examples so far"))
-    make, uncached, began = _kind(path, dtype), Functaset(functaset.store, cache_bytes=0), time.monotonic()
+    make, uncached, began = _kind(path, dtype), functaset.without_cache(), time.monotonic()
     with finished_or_gone(path, is_file=make is ArraysInMemory) as part:
         files = make(part, chosen)
         with one_behind(files.write) as write:

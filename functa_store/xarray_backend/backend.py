@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ from xarray.backends import BackendEntrypoint
 from xarray.core import indexing
 from xarray.indexes import PandasIndex
 
+from functa_store.decode.chunked_views import MOST_DECODED_BYTES, preferred_chunks
 from functa_store.decode.descriptions import (
     CHANNEL,
     CHANNEL_ATTRIBUTES,
@@ -32,27 +32,6 @@ from functa_store.errors import ConfigError
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.objects import NO_OPTIONS, StorageOptions
 from functa_store.xarray_backend.lazy_arrays import ColumnArray, DecodedArray, ModulationsArray
-
-MOST_DECODED_BYTES = 16 * 2**20
-"""Most bytes of decoded values in a chunk, unless one point alone has more."""
-
-
-def preferred_chunks(num_examples: int, rows_per_shard: int, resolution: Sequence[int], num_channels: int) -> list[int]:
-    """Sizes of a chunk along example, axes and channel.
-
-    Examples of a chunk are a power of two that divides those of a shard, so that no chunk reads two shards. An
-    example that is too large for a chunk is split along its first axes. Channels stay together: they are decoded
-    at once.
-    """
-    chunk, most = [1, *resolution, num_channels], MOST_DECODED_BYTES // 4
-    for axis in range(1, len(chunk) - 1):
-        if (too_many := math.prod(chunk)) <= most:
-            break
-        chunk[axis] = max(1, most // (too_many // chunk[axis]))
-    if chunk[1:-1] == list(resolution):
-        fitting = max(1, most // max(1, math.prod(chunk)))
-        chunk[0] = max(1, min(rows_per_shard, 1 << fitting.bit_length() - 1, num_examples))
-    return [max(1, size) for size in chunk]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -147,7 +126,8 @@ def open_dataset(
     store, names, dims = opened.store, opened.names, (EXAMPLE, *opened.axes)
     along, axis_coordinates = opened.axis_coordinates(resolution, region)
     shape = [len(positions) for positions in along]
-    chunk = preferred_chunks(len(store), store.spec.layout.rows_per_shard, shape, store.spec.features.num_channels)
+    rows, channels = store.spec.layout.rows_per_shard, store.spec.features.num_channels
+    chunk = preferred_chunks(len(store), rows, shape, channels, MOST_DECODED_BYTES)
     examples = pd.RangeIndex(len(store))
     features = opened.features(
         dims,

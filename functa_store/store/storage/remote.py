@@ -90,6 +90,7 @@ class RemoteObjects:
         writable: Whether it is more than a web server.
         lists: Likewise.
         requests: Calls so far by kind, shared by all folders that were made from one another.
+        storage: How it was reached.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class RemoteObjects:
         requests: collections.Counter[str] | None = None,
         birthplace: Birthplace | None = None,
     ) -> None:
-        self._connection, self._bucket, self._storage = connection, bucket, storage
+        self._connection, self._bucket, self.storage = connection, bucket, storage
         self._store = connection.store
         self._prefix = prefix.strip("/")
         self._before_write = before_write or (lambda: None)
@@ -116,7 +117,7 @@ class RemoteObjects:
         return f"<RemoteObjects {self.name}>"
 
     def __reduce__(self) -> Any:
-        return open_objects, (self.name, self._storage)  # no connection and no credentials
+        return open_objects, (self.name, self.storage)  # no connection and no credentials
 
     def read(self, key: str, at_most: int) -> bytes:
         """All bytes of an object."""
@@ -259,7 +260,7 @@ class RemoteObjects:
             self._connection,
             self._bucket,
             prefix,
-            self._storage,
+            self.storage,
             before_write=before_write,
             requests=self.requests,
             birthplace=self._birthplace,
@@ -371,7 +372,7 @@ class RemoteObjects:
         Nothing that is raised leads back to the client's errors, in which servers and addresses tell secrets.
         """
         self._birthplace.check(f"{self.name}: reaching a server")
-        patience = Patience(self._storage.timeout, self._storage.least_rate)
+        patience = Patience(self.storage.timeout, self.storage.least_rate)
         for repeat in range(REPEATS + 1):
             if before is not None:
                 before()
