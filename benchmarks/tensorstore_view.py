@@ -65,7 +65,7 @@ def sides(functaset: Functaset, request: Request) -> dict[str, Callable[[], np.n
     wanted, examples = view[: request.examples, request.along, request.along], slice(request.examples)
     axes = functaset.domain.points(request.resolution).axes
     points = GridPoints([axis[request.along] for axis in axes])
-    decode = {"coords": points} if request.window else {"resolution": request.resolution}
+    decode: dict[str, Any] = {"coords": points} if request.window else {"resolution": request.resolution}
     return {"view": lambda: wanted.read().result(), "decode": lambda: uncached.decode(examples, **decode)}
 
 

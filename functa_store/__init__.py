@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from functa_store.conversion.workers.worker import work as work
     from functa_store.decode.functaset import Example as Example
     from functa_store.decode.functaset import Functaset as Functaset
+    from functa_store.decode.functaset import concat as concat
     from functa_store.decode.functaset import open_functaset as open  # noqa: F401
     from functa_store.decode.pictures import comparison_sheet as comparison_sheet
     from functa_store.decode.pictures import contact_sheet as contact_sheet
@@ -94,7 +95,7 @@ _HOMES = {
     "conversion.workers.finish": "finish",
     "conversion.workers.processes": "Processes",
     "conversion.workers.worker": "work",
-    "decode.functaset": "Example Functaset open_functaset:open",
+    "decode.functaset": "Example Functaset concat open_functaset:open",
     "decode.pictures": "comparison_sheet contact_sheet",
     "domains.cells": "CellGrid GridPoints",
     "domains.scene": "SceneVolume orbit other_convention",

@@ -114,11 +114,11 @@ def _quality(reader: "StoreReader") -> dict[str, Any]:
     names, counts = np.unique(reader.split[:][of == np.arange(len(of))], return_counts=True)
     return {
         "splits": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
-        "psnr_mean": {name: quality.psnr_mean for name, quality in reader.spec.quality.items()},
-        "psnr_of_mean_mse": {name: quality.psnr_of_mean_mse for name, quality in reader.spec.quality.items()},
+        "psnr_mean": {name: quality.psnr_mean for name, quality in reader.quality.items()},
+        "psnr_of_mean_mse": {name: quality.psnr_of_mean_mse for name, quality in reader.quality.items()},
         "metric_units": units,
         **{
-            f"{column}_mean": {name: quality.metrics[column] for name, quality in reader.spec.quality.items()}
+            f"{column}_mean": {name: quality.metrics[column] for name, quality in reader.quality.items()}
             for column in units
         },
     }

@@ -20,8 +20,10 @@ from functa_store.errors import ConfigError, ExampleIndexError, GridError
 from functa_store.metrics import psnr
 from functa_store.sources.features import FeatureSpec
 from functa_store.store.format.spec import StoreSpec
+from functa_store.store.reading.joined_store import JoinedStore
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.rows import Index, Rows, as_array, places_of
+from functa_store.store.reading.selected_store import SelectedStore, Where, matching
 from functa_store.store.storage.objects import NO_OPTIONS, Location, Objects, StorageOptions
 from functa_store.support.memory import available_bytes, gibibytes
 from functa_store.support.threads import check_jax
@@ -175,6 +177,34 @@ def open_functaset(
     return Functaset(StoreReader(path, storage=storage, verify=verify), cache_bytes=cache_bytes)
 
 
+def concat(
+    functasets: "Sequence[Functaset | Location]",
+    *,
+    storage: StorageOptions = NO_OPTIONS,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
+) -> "Functaset":
+    """Several functasets of one base network as one, whose examples follow each other; nothing is copied.
+
+    It reads, decodes and loads as one functaset does. It has the labels that all of them have, with the same names of
+    classes. Where they lie on a disk in one data type, a batch is read as fast as of one functaset.
+
+    Args:
+        functasets: At least one, each open, or where it is.
+        storage: How to reach those that are not open.
+        cache_bytes: As for `functa_store.open`.
+
+    Raises:
+        ConfigError: If there is none, base networks, domains or features differ, or two examples have one id.
+        StoreFormatError: If at a location there is no functaset that this release can read.
+        StorageError: If a location cannot be read.
+    """
+    if isinstance(functasets, str | Functaset) or not (several := list(functasets)):
+        raise ConfigError(f"expected a list of functasets, or of paths of some, got {functasets!r}")
+    store = JoinedStore([opened(one, storage).store for one in several])
+    store.check_disjoint()
+    return Functaset(store, cache_bytes=cache_bytes)
+
+
 def opened(functaset: "Functaset | Location", storage: StorageOptions = NO_OPTIONS) -> "Functaset":
     """A functaset that is open already, or else the one at a location; errors as for `open_functaset`."""
     return functaset if isinstance(functaset, Functaset) else open_functaset(functaset, storage=storage)
@@ -267,6 +297,35 @@ class Functaset(Stored):
             positions: Along the axes of the domain, as `domain.coords` gives them.
         """
         return inputs_of(self.domain, self.config.network, positions)
+
+    def select(
+        self,
+        *,
+        where: Where | None = None,
+        split: str | None = None,
+        ids: Sequence[str] | None = None,
+        index: Index | None = None,
+    ) -> "Functaset":
+        """Some of the examples as a functaset, read where they lie; nothing is copied.
+
+        It reads, decodes and loads as any functaset does, counts its examples from 0, and its statistics are those of
+        its examples. `functa_store.subset` writes it. Where several conditions are given, all must hold.
+
+        Args:
+            where: Labels by name, each with a value or several, of which an example must have one; classes by their
+                names or numbers.
+            split: "train", "validation" or "test".
+            ids: Names of examples, in the order that they are to have.
+            index: Examples by their place, in the order that they are to have if there are no ids; see `decode`.
+
+        Raises:
+            ConfigError: If there is no such example, label, class or split, or one is named twice.
+            ExampleIndexError: If the index is of another kind, or names an example that is not there.
+        """
+        chosen = matching(self.store, split=split, index=index, where=where, ids=ids)
+        if chosen is None:
+            return self
+        return Functaset(SelectedStore(self.store, chosen), cache_bytes=self.cache.limit)
 
     @property
     def decoder(self) -> "Decoder":

@@ -8,8 +8,8 @@ from jaxtyping import Int64
 
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError
-from functa_store.loaders.batch_content import Where, select
 from functa_store.store.reading.rows import Index
+from functa_store.store.reading.selected_store import Where, matching
 
 AugmentationChoice = Literal["one", "all", "none"]
 """Which rows an epoch has of an example and its augmentations: one of them, drawn anew each time, all, or the example
@@ -84,7 +84,7 @@ def select_rows(
     """
     if augmentations not in ("one", "all", "none"):
         raise ConfigError(f"augmentations must be 'one', 'all' or 'none', got {augmentations!r}")
-    selected = select(functaset, split, index, where)
+    selected = matching(functaset.store, split=split, index=index, where=where)
     if augmentations == "all" or not functaset.augmentations:
         return selected, None
     of = functaset.augmentations["of"][:]

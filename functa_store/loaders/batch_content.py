@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,15 +13,34 @@ from functa_store.config import whole
 from functa_store.decode.functaset import Functaset
 from functa_store.domains.cells import Region
 from functa_store.errors import ConfigError
-from functa_store.loaders.joined import Functasets, is_decodable, joined, odd_labels
-from functa_store.metrics import moments
-from functa_store.store.reading.rows import Index, as_array, places_of
+from functa_store.store.reading.joined_store import JoinedStore
+from functa_store.store.reading.selected_store import label_names
 
 A = TypeVar("A")
 
-ROWS_AT_A_TIME = 16384
 CONSTANT = 1e-6
 """A standard deviation below this share of the mean is rounding noise of float32."""
+
+
+Functasets = Functaset | Sequence[Functaset]
+"""A functaset, or several of one base network, whose examples follow each other."""
+
+
+def joined(functasets: Functasets) -> Functaset:
+    """A functaset as it is; several as one, whose index counts on from each to the next.
+
+    Unlike those that `functa_store.concat` puts together, they may share ids, and differ in domain or labels as long as
+    these are not asked for.
+
+    Raises:
+        ConfigError: If there is none, or their base networks differ.
+    """
+    if isinstance(functasets, Functaset):
+        return functasets
+    several = list(functasets)
+    if not several or not all(isinstance(one, Functaset) for one in several):
+        raise ConfigError(f"expected a functaset, or a list of functasets that are open, got {functasets!r}")
+    return several[0] if len(several) == 1 else Functaset(JoinedStore([one.store for one in several]))
 
 
 class Normalization:
@@ -73,11 +92,7 @@ class Normalization:
             ConfigError: If the split is empty.
             StoreFormatError: If rows are missing or damaged.
         """
-        functaset = joined(functasets)
-        examples = of_split(functaset, split)
-        parts = (examples[start : start + ROWS_AT_A_TIME] for start in range(0, len(examples), ROWS_AT_A_TIME))
-        cell_size = functaset.config.network.cell_size
-        statistics = moments(functaset.modulations[part].reshape(-1, cell_size) for part in parts)
+        statistics = joined(functasets).select(split=split).store.statistics
         return cls(statistics["mean"], statistics["std"])
 
     def __repr__(self) -> str:
@@ -125,97 +140,6 @@ def on_cpu(array: Any) -> Any:
     """A tensor without its gradient where NumPy can read it, anything else as it is."""
     torch = sys.modules.get("torch")
     return array.detach().cpu().numpy() if torch is not None and isinstance(array, torch.Tensor) else array
-
-
-Where = Mapping[str, Any]
-"""Labels by name, each with a value or several, one of which it must have; classes by their names or numbers."""
-
-
-def select(functaset: Functaset, split: str | None, index: Index | None, where: Where | None) -> np.ndarray | None:
-    """Places of the examples that a caller means, in the order of the index; None stands for all.
-
-    Args:
-        functaset: Where they are.
-        split: Only those of this split.
-        index: Only these.
-        where: Only those with these labels.
-
-    Raises:
-        ConfigError: If there is no such example, label or class.
-        ExampleIndexError: If the index is of another kind, or names an example that is not there.
-    """
-    if split is None and index is None and where is None:
-        return None
-    found = np.arange(len(functaset))
-    if index is not None:
-        found = as_array(places_of(functaset.store.path, index, len(functaset)))
-        if len(found) == 0:
-            raise ConfigError(f"{functaset.store.path}: no examples of this index, there are {len(functaset)}")
-    if split is not None:
-        found = found[np.isin(found, of_split(functaset, split))]
-    if where is not None and not isinstance(where, Mapping):
-        raise ConfigError(f"where must be a dictionary of labels, such as {{'digit': [3, 8]}}, got {where!r}")
-    for name, wanted in (where or {}).items():
-        values = _values(functaset, name, wanted)
-        found = found[np.isin(np.asarray(functaset.labels[name])[found], values)]
-    if len(found) == 0:
-        asked = [f"split={split!r}"] * (split is not None) + ["index="] * (index is not None)
-        asked += [] if where is None else [f"where={dict(where)}"]
-        raise ConfigError(f"{functaset.store.path}: no example is of all of {', '.join(asked)}; ask for less")
-    return found
-
-
-def _values(functaset: Functaset, name: str, wanted: Any) -> np.ndarray:
-    """Values of a label that are wanted, as they are stored.
-
-    Raises:
-        ConfigError: If there is no such label or class, or the label has values of another kind.
-    """
-    (name,) = label_names(functaset, [name])
-    values = [wanted] if isinstance(wanted, str) or not np.ndim(wanted) else list(wanted)
-    classes, dtype = functaset.label_names.get(name, ()), functaset.labels[name].dtype
-    if dtype.kind not in "UTO":
-        if unknown := [value for value in values if isinstance(value, str) and value not in classes]:
-            has = f"classes {list(classes)}" if classes else f"{dtype} without names"
-            raise ConfigError(f"{functaset.store.path}: label {name!r} has no {unknown}, but {has}")
-        values = [classes.index(value) if isinstance(value, str) else value for value in values]
-    return np.array(values)
-
-
-def of_split(functaset: Functaset, split: str) -> np.ndarray:
-    """Places of the examples of a split.
-
-    Raises:
-        ConfigError: If there are none.
-    """
-    if not isinstance(split, str):
-        raise ConfigError(f"split must be the name of one split, got {split!r}; take more of them by index=")
-    splits = functaset.split[:]
-    found = np.flatnonzero(splits == split)
-    if len(found) == 0:
-        raise ConfigError(
-            f"{functaset.store.path}: no split {split!r}, there are {sorted(map(str, np.unique(splits)))}"
-        )
-    return found
-
-
-def label_names(functaset: Functaset, labels: Sequence[str] | None) -> tuple[str, ...]:
-    """Names of the labels that a caller means; None stands for all.
-
-    Raises:
-        ConfigError: If there is no label of a name, or a name is given where a list of names is meant.
-    """
-    if isinstance(labels, str):
-        raise ConfigError(f"labels must be a list of names, got {labels!r}; write [{labels!r}]")
-    if labels is None and (odd := odd_labels(functaset)):
-        raise ConfigError(
-            f"{functaset.store.path}: not all have labels {odd} with the same names of classes; name those that "
-            f"batches are to hold by labels=, such as labels={sorted(functaset.labels)}"
-        )
-    names = tuple(functaset.labels if labels is None else labels)
-    if unknown := [name for name in names if name not in functaset.labels]:
-        raise ConfigError(f"{functaset.store.path}: no labels {unknown}, there are {sorted(functaset.labels)}")
-    return names
 
 
 def keep_whole(config: Any, lowest: int, *names: str) -> None:
@@ -315,13 +239,13 @@ class Content:
             functaset.domain.resolve(decode.resolution, decode.region)
         elif decode is not None and not isinstance(decode, DecodePoints):
             raise ConfigError(f"decode must be a DecodeGrid or DecodePoints, got {decode!r}")
-        if decode is not None and not is_decodable(functaset):
+        if decode is not None and not functaset.store.decodable:
             raise ConfigError(
                 f"{functaset.store.path}: their domains or features differ, so that no decoded values would be those "
                 "of all; load each by itself, or without decode="
             )
         self._functaset, self._decode = functaset, decode
-        self._names, self._normalization = label_names(functaset, labels), _normalization(functaset, normalize)
+        self._names, self._normalization = label_names(functaset.store, labels), _normalization(functaset, normalize)
         self._flatten, self._has_ids = is_flattened(functaset, flatten), bool(ids)
 
     def __getstate__(self) -> dict[str, Any]:

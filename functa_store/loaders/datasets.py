@@ -17,15 +17,15 @@ from functa_store.loaders.batch_content import (
     Content,
     DecodeGrid,
     DecodePoints,
+    Functasets,
     Normalization,
-    Where,
     is_flattened,
-    label_names,
+    joined,
 )
-from functa_store.loaders.joined import Functasets, joined
 from functa_store.loaders.loader import Loader
 from functa_store.loaders.windows import OpenWindow, SelectedRows
 from functa_store.store.reading.rows import Index, as_array, places_of
+from functa_store.store.reading.selected_store import Where, label_names
 from functa_store.support.optional import require
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def to_huggingface(
     datasets, pyarrow = (require(name, extra="huggingface") for name in ("datasets", "pyarrow"))
     _check_by_number(augmentations)
     functaset = joined(functaset)
-    names = label_names(functaset, labels)
+    names = label_names(functaset.store, labels)
     own = COLUMNS if functaset.augmentations else COLUMNS[:-1]
     if taken := [name for name in names if name in own]:
         raise ConfigError(

@@ -12,10 +12,10 @@ from functa_store.config import differences, from_dict, whole
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, StoreMismatchError
 from functa_store.loaders.augmentation_draws import AugmentationChoice, select_rows
-from functa_store.loaders.batch_content import Batch, Content, Decode, Normalization, Where
-from functa_store.loaders.joined import Functasets, joined
+from functa_store.loaders.batch_content import Batch, Content, Decode, Functasets, Normalization, joined
 from functa_store.loaders.windows import BlockShuffle, Order, Reading, SelectedRows, Shuffle
 from functa_store.store.reading.rows import Index
+from functa_store.store.reading.selected_store import Where
 from functa_store.support.optional import require
 from functa_store.support.threads import made_ahead
 

@@ -15,7 +15,6 @@ from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError
 from functa_store.loaders.augmentation_draws import OnePerOriginal
 from functa_store.loaders.batch_content import Batch, Content, keep_whole
-from functa_store.store.storage.local import LocalObjects
 from functa_store.support.memory import available_bytes
 from functa_store.support.threads import made_ahead
 
@@ -223,7 +222,7 @@ class SelectedRows:
     def __init__(self, functaset: Functaset, examples: np.ndarray | None) -> None:
         self._functaset, self._examples = functaset, examples
         self._length = len(functaset) if examples is None else len(examples)
-        self._is_local = isinstance(functaset.store.objects, LocalObjects)
+        self._is_local = functaset.store.is_local
         self._keep = not self._is_local and self.fits()
         self._kept: np.ndarray | None = None
         self._lock = threading.Lock()

@@ -8,9 +8,9 @@ from jaxtyping import Int
 
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError
-from functa_store.loaders.batch_content import of_split
 from functa_store.sources.label_values import MOST_CLASSES, NO_CLASS
 from functa_store.sources.splits import evenly
+from functa_store.store.reading.selected_store import of_split
 
 Rows = Int[np.ndarray, " row"]
 """Places of examples in a functaset."""
@@ -58,7 +58,7 @@ def sample(functaset: Functaset, max_examples: int) -> Sample:
     Raises:
         ConfigError: If there is no split "train" or "test".
     """
-    train, test, notes = of_split(functaset, "train"), of_split(functaset, "test"), []
+    train, test, notes = of_split(functaset.store, "train"), of_split(functaset.store, "test"), []
     of = functaset.augmentations["of"][:] if functaset.augmentations else np.arange(len(functaset))
     originals, held_out = train[of[train] == train], test[of[test] == test]
     for split, rows in (("train", originals), ("test", held_out)):

@@ -167,7 +167,7 @@ def test_specs_of_buckets_are_those_of_their_drivers():
 
     store = StoreReader(GOLDEN / "v7.functa")
     options = StorageOptions(endpoint="http://127.0.0.1:9000", anonymous=True, region="eu-west-1")
-    store.objects = open_objects("s3://bucket/some/v7.functa", options)
+    store._objects = open_objects("s3://bucket/some/v7.functa", options)
     assert spec_of(store, "mse")["kvstore"] == {
         "driver": "s3",
         "bucket": "bucket",
@@ -176,9 +176,9 @@ def test_specs_of_buckets_are_those_of_their_drivers():
         "aws_region": "eu-west-1",
         "aws_credentials": {"type": "anonymous"},
     }
-    store.objects = open_objects("gs://bucket/v7.functa")
+    store._objects = open_objects("gs://bucket/v7.functa")
     assert spec_of(store, "mse")["kvstore"] == {"driver": "gcs", "bucket": "bucket", "path": "v7.functa/mse/"}
-    store.objects = open_objects("memory://bucket/v7.functa")
+    store._objects = open_objects("memory://bucket/v7.functa")
     with pytest.raises(ConfigError, match="cannot reach memory"):
         spec_of(store, "mse")
 

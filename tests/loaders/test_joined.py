@@ -17,7 +17,7 @@ from functa_store.loaders import (
     Normalization,
     to_huggingface,
 )
-from functa_store.loaders.joined import joined
+from functa_store.loaders.batch_content import joined
 from tests.loaders.conftest import CELLS, write
 from tests.store.conftest import make_augmented, make_contents, write_shards
 

@@ -6,7 +6,7 @@ import pytest
 
 from functa_store.errors import ConfigError
 from functa_store.loaders import Loader, Normalization
-from functa_store.loaders import batch_content as module
+from functa_store.store.reading import selected_store as module
 
 
 def test_all_examples_get_mean_zero_and_deviation_one_however_they_are_stored(stored):

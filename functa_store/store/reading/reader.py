@@ -19,11 +19,11 @@ from functa_store.store.format.load_spec import load_spec
 from functa_store.store.format.quantization import EXACT, Rounding
 from functa_store.store.format.receipts import Receipts
 from functa_store.store.format.side_arrays import TEXT, base_problems, describe_array, description_problems
-from functa_store.store.format.spec import ROOT, StoreSpec
+from functa_store.store.format.spec import ROOT, Quality, StoreSpec
 from functa_store.store.format.summaries import Examples
 from functa_store.store.reading.array_reader import Column, ColumnInMemory, MetricColumn, SmallArrays
 from functa_store.store.reading.rows import Rows, RowTable
-from functa_store.store.reading.shard_rows import FileRows, MappedRows, RangeRows, Shards, Values, are_whole_pages
+from functa_store.store.reading.shard_rows import FileRows, MappedRows, RangeRows, Shards, Values, are_mappable
 from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.objects import (
     NO_OPTIONS,
@@ -96,10 +96,10 @@ def open_rows(shards: Shards, to_values: Values) -> RowTable:
     """
     if not isinstance(shards.objects, LocalObjects) or not shards.objects.mapped:
         return RangeRows(shards, to_values)
-    if are_whole_pages(shards):
+    if are_mappable([shards]):
         with contextlib.suppress(StorageError):  # the process may not have so many addresses or files
-            return MappedRows(shards, shards.objects, to_values)
-    return FileRows(shards, shards.objects, to_values)
+            return MappedRows([shards], to_values)
+    return FileRows(shards, to_values)
 
 
 MOST_PROBLEMS = 10
@@ -117,7 +117,6 @@ class StoreReader:
         verify: Compare the checksum of each shard when it is first touched; everything else always is.
 
     Attributes:
-        objects: Where it lies.
         path: Its path or URL.
         spec: Its description: domain, features, config, provenance, quality and more.
         shards: The shards that can be read, in order.
@@ -129,6 +128,8 @@ class StoreReader:
         ids: Name of each example.
         split: Split of each example.
         labels: Named labels, one value per example.
+        odd_labels: Labels that only some examples have, which are not among these.
+        decodable: Whether all examples are of its domain and features.
         label_names: What the integers 0, 1, ... of a label stand for, where it has names.
         augmentations: Empty where no example is an augmentation of another one, else one value per example under "of",
             "flip", "top", "left" and "side"; see `Augmentations`. In an unfinished store "of" is -1 where the original
@@ -140,7 +141,7 @@ class StoreReader:
     """
 
     def __init__(self, location: Location, *, storage: StorageOptions = NO_OPTIONS, verify: bool = False) -> None:
-        self.objects = open_objects(location, storage)
+        self._objects = open_objects(location, storage)
         self.path = self.objects.name
         self._stamp = self._root_stamp()
         there = take_inventory(self.objects)
@@ -157,6 +158,8 @@ class StoreReader:
         self.mse = Rows(f"{self.path}/mse", shape[:1], np.dtype(np.float32), self._open_mse)
         self.metrics_table, self.metrics = self._metrics()
         self.ids, self.split = self._column("id"), self._column("split")
+        self.odd_labels: list[str] = []
+        self.decodable = True
         labels = {column.removeprefix("labels/"): column for column in columns if column.startswith("labels/")}
         self.labels: Mapping[str, Rows] = {name: self._column(column) for name, column in labels.items()}
         names = {name: self._small.describe(column)["attributes"].get("names") for name, column in labels.items()}
@@ -166,6 +169,34 @@ class StoreReader:
         self.augmentations: Mapping[str, Rows] = {
             name.removeprefix("augmentation_"): self._column(name) for name in arrays
         }
+
+    @property
+    def objects(self) -> Objects:
+        """Where it lies."""
+        return self._objects
+
+    @property
+    def places(self) -> list[Objects]:
+        """The same, of all stores that it is read from."""
+        return [self.objects]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether all of it lies on disks of this machine."""
+        return all(isinstance(place, LocalObjects) for place in self.places)
+
+    def reopened(self, *, verify: bool) -> "StoreReader":
+        """The same, opened again.
+
+        Args:
+            verify: As for a new one.
+        """
+        return StoreReader(self.objects, verify=verify)
+
+    @property
+    def quality(self) -> Mapping[str, Quality]:
+        """How well each split was fitted."""
+        return self.spec.quality
 
     def __repr__(self) -> str:
         state = "complete" if self.spec.complete else f"{self.num_examples} of {self.spec.examples.count} examples"
@@ -282,10 +313,10 @@ class StoreReader:
         return self.spec.config.network.modulation_size * np.dtype(self.spec.config.modulation_dtype).itemsize
 
     def _open_modulations(self) -> RowTable:
-        return open_rows(self._shards_of("modulations"), self.rounding.to_values)
+        return open_rows(self.shards_of("modulations"), self.rounding.to_values)
 
     def _open_mse(self) -> RowTable:
-        return open_rows(self._shards_of("mse"), np.asarray)
+        return open_rows(self.shards_of("mse"), np.asarray)
 
     def _metrics(self) -> tuple[Rows | None, Mapping[str, Rows]]:
         columns, n = self.spec.features.columns, self.num_examples
@@ -300,9 +331,10 @@ class StoreReader:
         }
 
     def _open_metrics(self) -> RowTable:
-        return open_rows(self._shards_of("metrics"), np.asarray)
+        return open_rows(self.shards_of("metrics"), np.asarray)
 
-    def _shards_of(self, name: str) -> Shards:
+    def shards_of(self, name: str) -> Shards:
+        """The shards of a table that can be read."""
         table = self.spec.tables(Rounding(self.spec.config.modulation_dtype))[name]
         return Shards(
             self.objects,

@@ -1,5 +1,6 @@
 """NumPy-like access to an array by example: indices as positions, rows of several parts in order."""
 
+import copy
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -167,6 +168,51 @@ class RowTable(Protocol):
     """What `Rows` reads from: slices with a positive step, and integer arrays within bounds."""
 
     def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray: ...
+
+
+class FollowingRows:
+    """Rows of several tables as if they were one, see `RowTable`.
+
+    Args:
+        tables: What is read from, in order.
+        starts: The first row of each, and the number of all.
+        dtype: Of what is returned.
+    """
+
+    def __init__(self, tables: Sequence[RowTable], starts: np.ndarray, dtype: np.dtype) -> None:
+        self._tables, self._starts, self._dtype = tables, starts, dtype
+
+    def __getitem__(self, rows: Selection) -> np.ndarray:
+        """The values of some rows, in the order asked for."""
+        places = np.arange(rows.start, rows.stop, rows.step) if isinstance(rows, slice) else rows
+        which = np.searchsorted(self._starts, places, side="right") - 1
+        found = None
+        for number in np.unique(which):
+            mine = np.flatnonzero(which == number)
+            values = self._tables[number][places[mine] - self._starts[number]]
+            if len(mine) == len(places):
+                return values.astype(self._dtype, copy=False)
+            if found is None:
+                found = np.empty((len(places), *values.shape[1:]), self._dtype)
+            found[mine] = values
+        assert found is not None, "rows to read are at least one"
+        return found
+
+
+class ChosenRows:
+    """Some rows of an array in an order of their own, see `RowTable`.
+
+    Args:
+        rows: The array, of which a copy is opened, since whoever opened it may let it go.
+        chosen: Which of its rows.
+    """
+
+    def __init__(self, rows: "Rows", chosen: np.ndarray) -> None:
+        self._rows, self._chosen = copy.copy(rows), chosen
+
+    def __getitem__(self, rows: Selection) -> np.ndarray:
+        """The values of some of them, in the order asked for."""
+        return self._rows._read(self._chosen[rows] if isinstance(rows, slice) else self._chosen.take(rows))
 
 
 class Rows:

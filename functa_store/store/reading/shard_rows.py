@@ -16,6 +16,7 @@ import numpy as np
 from functa_store.errors import StorageError, StoreFormatError
 from functa_store.store.format.layout import Table
 from functa_store.store.reading.rows import (
+    FollowingRows,
     Part,
     Selection,
     gather,
@@ -74,13 +75,19 @@ class Shards:
                 "Copy the store again, repair it (functa repair), or convert again."
             ) from error
 
-    def check_file(self, key: str, objects: LocalObjects, descriptor: int) -> None:
-        """Refuse an opened file that is not this shard."""
-        table = self.table
-        if self.verify:
-            self.check_whole(key, objects.read_at(key, descriptor, table.shard_bytes, 0))
-        tail = objects.read_at(key, descriptor, table.tail_bytes, table.rows_bytes)  # mapped, it would cost megabytes
-        table.check(os.fstat(descriptor).st_size, tail)
+    @contextlib.contextmanager
+    def opened(self, position: int) -> Iterator[int]:
+        """A descriptor of its file on a disk, which is refused if it is not this shard."""
+        objects, table = self.objects, self.table
+        assert isinstance(objects, LocalObjects), "files are on a disk"
+        with self.touched(position) as key, objects.opened(key) as descriptor:
+            if self.verify:
+                self.check_whole(key, objects.read_at(key, descriptor, table.shard_bytes, 0))
+            tail = objects.read_at(
+                key, descriptor, table.tail_bytes, table.rows_bytes
+            )  # mapped, it would cost megabytes
+            table.check(os.fstat(descriptor).st_size, tail)
+            yield descriptor
 
     def check_whole(self, key: str, data: bytes) -> np.ndarray:
         """The rows of a whole shard, without a copy."""
@@ -198,12 +205,11 @@ class FileRows:
 
     Args:
         shards: The shards.
-        objects: Where they are.
         to_values: Turns stored rows into what is returned.
     """
 
-    def __init__(self, shards: Shards, objects: LocalObjects, to_values: Values) -> None:
-        self._shards, self._objects, self._to_values = shards, objects, to_values
+    def __init__(self, shards: Shards, to_values: Values) -> None:
+        self._shards, self._to_values = shards, to_values
         self._mapped = LRUCache[np.ndarray](MOST_FILES_MAPPED)
 
     def __getitem__(self, rows: Selection) -> np.ndarray:
@@ -218,8 +224,7 @@ class FileRows:
 
     def _map(self, position: int) -> np.ndarray:
         table = self._shards.table
-        with self._shards.touched(position) as key, self._objects.opened(key) as descriptor:
-            self._shards.check_file(key, self._objects, descriptor)
+        with self._shards.opened(position) as descriptor:
             memory = AddressRange(table.rows_bytes)
             memory.map(0, table.rows_bytes, descriptor)
         return memory.array.view(table.dtype).reshape(-1, *table.row_shape)
@@ -232,34 +237,40 @@ ADVISED_BYTES = 2**18
 """Unit of that advice."""
 
 
-def are_whole_pages(shards: Shards) -> bool:
-    """Whether shards can be mapped side by side: memory is mapped in whole pages."""
-    return shards.table.rows_bytes % mmap.ALLOCATIONGRANULARITY == 0
+def are_mappable(parts: Sequence[Shards]) -> bool:
+    """Whether shards can be mapped side by side: those on a disk, of whole pages, in which memory is mapped."""
+    return all(
+        isinstance(part.objects, LocalObjects)
+        and part.objects.mapped
+        and part.table.rows_bytes % mmap.ALLOCATIONGRANULARITY == 0
+        for part in parts
+    )
 
 
 class MappedRows:
     """Rows of shards of whole pages on a disk, which are mapped side by side into one array, see `rows.RowTable`.
 
     Reading is then as fast as from one memory-mapped file. Where the system refuses to map a file, shards are read one
-    by one from then on.
+    by one from then on. Several stores' shards follow each other; what fills up the last one of each is counted.
 
     Args:
-        shards: The shards.
-        objects: Where they are.
+        parts: The shards of each store, all of one data type and shape of row.
         to_values: Turns stored rows into what is returned.
 
     Raises:
         StorageError: If the process may not have so many addresses or files.
     """
 
-    def __init__(self, shards: Shards, objects: LocalObjects, to_values: Values) -> None:
-        table = shards.table
-        self._shards, self._objects, self._to_values = shards, objects, to_values
-        self._range = AddressRange(len(shards) * table.rows_bytes, len(shards))
+    def __init__(self, parts: Sequence[Shards], to_values: Values) -> None:
+        table = parts[0].table
+        self._parts, self._to_values, self._row_bytes = parts, to_values, table.row_bytes
+        self._shards = [(part, position) for part in parts for position in range(len(part))]
+        self._starts = np.cumsum([0, *(part.table.rows_per_shard for part, _ in self._shards)])
+        self._range = AddressRange(int(self._starts[-1]) * table.row_bytes, len(self._shards))
         self._rows = self._range.array.view(table.dtype).reshape(-1, *table.row_shape)
-        self._is_mapped = np.zeros(len(shards), bool)
+        self._is_mapped = np.zeros(len(self._shards), bool)
         self._all_mapped = False
-        self._one_by_one: FileRows | None = None
+        self._one_by_one: FollowingRows | None = None
         self._lock = threading.Lock()
 
     def __getitem__(self, rows: Selection) -> np.ndarray:
@@ -267,13 +278,13 @@ class MappedRows:
         if not self._all_mapped:
             self._map(rows)
         if self._one_by_one is not None:
-            return self._one_by_one[rows]
+            return self._to_values(self._one_by_one[rows])
         self._advise(rows)
         return self._to_values(take(self._rows, rows))
 
     def _advise(self, rows: Selection) -> None:
         """Have many rows that lie close together read at once: from a disk, page by page is a tenth as fast."""
-        row_bytes = self._shards.table.row_bytes
+        row_bytes = self._row_bytes
         if isinstance(rows, slice):
             if rows.step == 1 and (rows.stop - rows.start) * row_bytes >= WORTH_ADVICE:
                 self._range.will_need(rows.start * row_bytes, rows.stop * row_bytes)
@@ -286,25 +297,26 @@ class MappedRows:
 
     def _map(self, rows: Selection) -> None:
         """Map the shards that some rows touch; afterwards they may be read without asking."""
-        per_shard = self._shards.table.rows_per_shard
         if isinstance(rows, slice):
-            touched = np.arange(rows.start // per_shard, (rows.stop - 1) // per_shard + 1)
+            first, last = self._starts.searchsorted([rows.start, rows.stop - 1], side="right") - 1
+            touched = np.arange(first, last + 1)
         else:
-            touched = np.unique(rows // per_shard)
+            touched = np.unique(self._starts.searchsorted(rows, side="right") - 1)
         with self._lock:
-            for position in touched[~self._is_mapped[touched]].tolist():
-                self._map_shard(position)
-                self._is_mapped[position] = True
+            for number in touched[~self._is_mapped[touched]].tolist():
+                self._map_shard(number)
+                self._is_mapped[number] = True
             self._all_mapped = bool(self._is_mapped.all())
 
-    def _map_shard(self, position: int) -> None:
-        size = self._shards.table.rows_bytes
-        with self._shards.touched(position) as key, self._objects.opened(key) as descriptor:
-            self._shards.check_file(key, self._objects, descriptor)
+    def _map_shard(self, number: int) -> None:
+        shards, position = self._shards[number]
+        with shards.opened(position) as descriptor:
             try:
-                self._range.map(position * size, size, descriptor)
+                self._range.map(int(self._starts[number]) * self._row_bytes, shards.table.rows_bytes, descriptor)
             except StorageError:
-                self._one_by_one = FileRows(self._shards, self._objects, self._to_values)
+                tables = [FileRows(part, np.asarray) for part in self._parts]
+                starts = np.cumsum([0, *(len(part) * part.table.rows_per_shard for part in self._parts)])
+                self._one_by_one = FollowingRows(tables, starts, self._rows.dtype)
 
 
 class Ranges(NamedTuple):

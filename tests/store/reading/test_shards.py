@@ -58,7 +58,7 @@ def store(tmp_path_factory, modulations):
 def tables(store):
     """The same rows, mapped side by side and read shard by shard."""
     reader = StoreReader(store)
-    one_by_one = FileRows(reader._shards_of("modulations"), reader.objects, reader.rounding.to_values)
+    one_by_one = FileRows(reader.shards_of("modulations"), reader.rounding.to_values)
     return [reader._open_modulations(), one_by_one]
 
 
