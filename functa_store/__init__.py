@@ -10,10 +10,13 @@ if TYPE_CHECKING:
     from functa_store.config import InnerLoopConfig as InnerLoopConfig
     from functa_store.config import NetworkConfig as NetworkConfig
     from functa_store.config import OuterLoopConfig as OuterLoopConfig
+    from functa_store.conversion.append import append as append
     from functa_store.conversion.convert import convert as convert
     from functa_store.conversion.encode import encode as encode
     from functa_store.conversion.encoder import Encoded as Encoded
     from functa_store.conversion.import_deepmind import import_deepmind as import_deepmind
+    from functa_store.conversion.merge import merge as merge
+    from functa_store.conversion.merge import subset as subset
     from functa_store.conversion.recode import recode as recode
     from functa_store.conversion.repair import repair as repair
     from functa_store.conversion.workers.dask_engine import Dask as Dask
@@ -84,10 +87,12 @@ if TYPE_CHECKING:
 # Importing JAX takes seconds; a name is looked up here when it is first used.
 _HOMES = {
     "config": "ConvertConfig FitConfig InnerLoopConfig NetworkConfig OuterLoopConfig",
+    "conversion.append": "append",
     "conversion.convert": "convert",
     "conversion.encode": "encode",
     "conversion.encoder": "Encoded",
     "conversion.import_deepmind": "import_deepmind",
+    "conversion.merge": "merge subset",
     "conversion.recode": "recode",
     "conversion.repair": "repair",
     "conversion.workers.dask_engine": "Dask",

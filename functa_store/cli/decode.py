@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from functa_store.cli.arguments import add_storage_arguments, parse_index, parse_region, parse_resolution, storage_from
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
     from functa_store.decode.functaset import open_functaset  # imports JAX
 
     functaset = open_functaset(args.store, storage=storage_from(args), cache_bytes=0)
-    _check_outside(out, functaset.store.objects)
+    _check_outside(out, functaset.store.places)
     request = Request(
         functaset=functaset,
         index=parse_index(args.index or ("0:16" if out.suffix.lower() in (".png", ".npz") else "0"), len(functaset)),
@@ -143,7 +144,8 @@ def _check_options(args: argparse.Namespace, suffix: str, written: str) -> None:
         raise ConfigError(f"--orbit must be from 1 to {MOST_FRAMES}, got {args.orbit}")
 
 
-def _check_outside(out: Path, store: Objects) -> None:
+def _check_outside(out: Path, stores: Sequence[Objects]) -> None:
     """Refuse to write into the store itself, where nothing may be that it does not list."""
-    if isinstance(store, LocalObjects) and out.resolve().is_relative_to(store.path.resolve()):
-        raise ConfigError(f"{out}: lies inside the store {store.name}, which would be damaged; choose another path")
+    for store in stores:
+        if isinstance(store, LocalObjects) and out.resolve().is_relative_to(store.path.resolve()):
+            raise ConfigError(f"{out}: lies inside the store {store.name}, which would be damaged; choose another path")

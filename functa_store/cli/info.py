@@ -49,9 +49,10 @@ def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any
         StoreFormatError: If the path holds no functaset that this release reads.
         StorageError: If the place cannot be read.
     """
-    from functa_store.store.reading.reader import StoreReader  # only this command pays for it
+    from functa_store.store.reading.joined_store import JoinedStore, open_store  # only this command pays for it
 
-    reader = StoreReader(path, storage=storage)
+    reader = open_store(path, storage=storage)
+    parts = reader.stores if isinstance(reader, JoinedStore) else [reader]
     return json_ready(
         {
             "path": reader.path,
@@ -67,6 +68,7 @@ def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any
             "preset": reader.spec.config.preset,
             "examples": reader.spec.examples.count,
             "fitted": reader.num_examples,
+            "parts": [len(part) for part in parts],
             "augmentations": _augmentations(reader),
             "modulation": reader.spec.config.network.modulation,
             "modulation_shape": reader.modulations.shape[1:],
@@ -142,6 +144,9 @@ def show(found: dict[str, Any], console: Console) -> None:
     table.add_row("format version", str(found["format_version"]))
     table.add_row("preset", _plain(found["preset"]))
     table.add_row("examples", f"{found['examples']:,} of {points} points, {len(found['channels'])} channels")
+    if len(found["parts"]) > 1:
+        shown = " + ".join(f"{count:,}" for count in found["parts"][:SHOWN_CHANNELS])
+        table.add_row("parts", shown + (" + ..." if len(found["parts"]) > SHOWN_CHANNELS else ""))
     if made := found["augmentations"]:
         is_whole = found["complete"] and made["originals"]
         each = f", {made['count'] / made['originals']:.4g} of each of {made['originals']:,}" if is_whole else ""

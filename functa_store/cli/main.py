@@ -41,6 +41,9 @@ COMMANDS = {
         "without_learning:add_encode_arguments",
         "fit the examples of another archive with the base of a functaset",
     ),
+    "append": ("grow:add_append_arguments", "add the new examples of an archive to a functaset, fitted with its base"),
+    "merge": ("grow:add_merge_arguments", "write several functasets of one base as one"),
+    "subset": ("grow:add_subset_arguments", "write some examples of a functaset as one of their own"),
     "derive": (
         "without_learning:add_derive_arguments",
         "make a functaset of generated or edited modulations in a file",

@@ -15,8 +15,10 @@ from functa_store.cli.arguments import add_storage_arguments, storage_from, type
 from functa_store.cli.console import for_messages, json_lines, shown_on
 from functa_store.config import ModulationDtype
 from functa_store.errors import ConfigError
+from functa_store.progress import Report
 from functa_store.reopen import open_alike, provenance_of
 from functa_store.sources.options import SurveyOptions
+from functa_store.sources.source import Source
 from functa_store.store.writing.destination import check_output
 from functa_store.support.interrupts import stopping_between_events
 
@@ -26,7 +28,7 @@ MODULATIONS, IDS, SPLIT = "modulations", "id", "split"
 OUT = "the new functaset: a path, s3:// or gs://, ending in .functa"
 
 
-def _add_usual(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
+def add_usual(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
     """Add the arguments that all of them have after their own."""
     add_storage_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print events and the result as JSON lines")
@@ -38,6 +40,12 @@ def add_encode_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("store", metavar="STORE", help="path or URL of a functaset, whose base is taken")
     parser.add_argument("archive", metavar="ARCHIVE", help="the archive of new examples, as published")
     parser.add_argument("out", metavar="OUT", help=OUT)
+    add_archive_options(parser)
+    add_usual(parser, run_encode)
+
+
+def add_archive_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of an archive that is fitted with the base of a functaset."""
     parser.add_argument("--kind", help="of the archive, as for functa convert (default: that of STORE's)")
     parser.add_argument(
         "--option",
@@ -51,23 +59,29 @@ def add_encode_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-rejects", type=float, default=0.01, metavar="F", help="fraction of unreadable members (default: 0.01)"
     )
     parser.add_argument("--fit-batch", type=int, metavar="N", help="as for functa convert")
-    _add_usual(parser, run_encode)
 
 
 def run_encode(args: argparse.Namespace) -> None:
     """Encode an archive and describe the new functaset."""
-    if args.fit_batch is not None and args.fit_batch < 1:
-        raise ConfigError(f"--fit-batch must be at least 1, got {args.fit_batch}")
-    survey = SurveyOptions(limit=args.limit, max_rejects=args.max_rejects)
     storage = storage_from(args)
-    provenance = provenance_of(args.store, storage)
     check_output(args.out, storage)
     from functa_store.conversion.encode import encode  # imports JAX
 
-    with json_lines() if args.json else shown_on(for_messages()) as shown, stopping_between_events(shown) as report:
-        source = open_alike(args.archive, provenance, survey, report, typed_words(args.option), kind=args.kind)
+    def write(source: Source, report: Report) -> None:
         encode(source, args.store, args.out, storage=storage, fit_batch_size=args.fit_batch, report=report)
+
+    with_archive(args, write)
     info.describe(args.out, storage, as_json=args.json)
+
+
+def with_archive(args: argparse.Namespace, write: Callable[[Source, Report], object]) -> None:
+    """Open an archive as that of the functaset was, and do something with it."""
+    if args.fit_batch is not None and args.fit_batch < 1:
+        raise ConfigError(f"--fit-batch must be at least 1, got {args.fit_batch}")
+    survey = SurveyOptions(limit=args.limit, max_rejects=args.max_rejects)
+    provenance = provenance_of(args.store, storage_from(args))
+    with json_lines() if args.json else shown_on(for_messages()) as shown, stopping_between_events(shown) as report:
+        write(open_alike(args.archive, provenance, survey, report, typed_words(args.option), kind=args.kind), report)
 
 
 def add_derive_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +98,7 @@ def add_derive_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the modulations are normalised by mean and deviation of all of STORE's, as loaders do by default",
     )
-    _add_usual(parser, run_derive)
+    add_usual(parser, run_derive)
 
 
 def run_derive(args: argparse.Namespace) -> None:
@@ -135,7 +149,7 @@ def add_recode_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("store", metavar="IN", help="path or URL of a functaset")
     parser.add_argument("out", metavar="OUT", help=OUT)
     parser.add_argument("--dtype", required=True, choices=get_args(ModulationDtype), help="of stored modulations")
-    _add_usual(parser, run_recode)
+    add_usual(parser, run_recode)
 
 
 def run_recode(args: argparse.Namespace) -> None:
@@ -154,7 +168,7 @@ def add_import_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT", help=OUT)
     parser.add_argument("--w0", type=float, metavar="X", help="frequency of the sines, if PARAMS does not say (30)")
     parser.add_argument("--resolution", type=int, metavar="N", help="pixels along an edge, if PARAMS does not say (64)")
-    _add_usual(parser, run_import)
+    add_usual(parser, run_import)
 
 
 def run_import(args: argparse.Namespace) -> None:

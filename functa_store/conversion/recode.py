@@ -15,6 +15,7 @@ from functa_store.sources.source import Label
 from functa_store.sources.splits import evenly_to_both_ends
 from functa_store.store.format.quantization import Rounding, choose_rounding
 from functa_store.store.format.spec import Contents, RoundingLoss
+from functa_store.store.reading.joined_store import open_store
 from functa_store.store.reading.reader import StoreReader, read_augmentations
 from functa_store.store.storage.objects import (
     NO_OPTIONS,
@@ -100,16 +101,18 @@ def recode(
         LearningError: If a modulation is beyond the range of float16.
         StorageError: If a place cannot be reached, read or written.
     """
-    reader = StoreReader(path, storage=storage, verify=True)
+    reader = open_store(path, storage=storage, verify=True)
     with claim(out, storage) as (destination, _):
         write_recoded(reader, destination.store, modulation_dtype)
 
 
 def write_recoded(reader: StoreReader, store: Objects, modulation_dtype: ModulationDtype) -> None:
-    """Write what `recode` writes; under `claim`."""
+    """Write what `recode` writes; under `claim`. Modulations that are stored so already are not rounded again."""
     if not reader.spec.complete:
         raise StoreFormatError(f"{reader.path}: unfinished store; finish it by the command that was interrupted.")
-    rounding = choose_rounding(modulation_dtype, reader.statistics["min"], reader.statistics["max"])
+    rounding = reader.rounding
+    if modulation_dtype != rounding.dtype:
+        rounding = choose_rounding(modulation_dtype, reader.statistics["min"], reader.statistics["max"])
     contents = Contents(
         domain=reader.spec.domain,
         features=reader.spec.features,
@@ -131,9 +134,9 @@ def write_recoded(reader: StoreReader, store: Objects, modulation_dtype: Modulat
         for shard in writer.missing_shards():
             rows = slice(shard.start, shard.stop)
             metrics = None if reader.metrics_table is None else reader.metrics_table[rows]
-            if np.isnan(mse := reader.mse[rows]).all():  # derived, not fitted: its errors are unknown
+            if (unknown := np.isnan(mse := reader.mse[rows])).all():  # derived, not fitted: its errors are unknown
                 mse = metrics = None
-            writer.write(shard, reader.modulations[rows], mse, metrics)
+            writer.write(shard, reader.modulations[rows], mse, metrics, some_unknown=bool(unknown.any()))
 
 
 def measure_loss(reader: StoreReader, rounding: Rounding) -> RoundingLoss | None:
@@ -147,7 +150,7 @@ def measure_loss(reader: StoreReader, rounding: Rounding) -> RoundingLoss | None
         The loss, added to what the functaset had lost before; None if nothing was ever rounded, or no error is known.
     """
     before = reader.spec.rounding_loss
-    if rounding.dtype == "float32":
+    if rounding.dtype == "float32" or rounding is reader.rounding:
         return before
     look, weights = compared(reader, MEASURED_POINTS)
     chosen = evenly_to_both_ends(reader.num_examples, MEASURED)

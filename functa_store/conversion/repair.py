@@ -148,6 +148,12 @@ def repair(
     use_all_cores()
     with sole_writer(open_objects(path, storage)) as (store, work):
         there = take_inventory(store)
+        if there.parts:
+            raise StoreFormatError(
+                f"{store.name}: has parts. Repair one of them by its own path, such as "
+                f"{store.name}/{there.parts[0].name}; what lies in the functaset itself cannot be repaired while parts "
+                "follow it. Copy it again."
+            )
         if not there.spec.complete and work.size(REPAIR) is None:
             raise StoreMismatchError(
                 f"{store.name}: is unfinished; run the command that was interrupted (convert or recode) again."

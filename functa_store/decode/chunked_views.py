@@ -17,7 +17,9 @@ from functa_store.decode.descriptions import CHANNEL, EXAMPLE
 from functa_store.domains.cells import CellGrid, GridPoints, Region
 from functa_store.domains.domain import Domain
 from functa_store.errors import ConfigError, GridError
+from functa_store.store.reading.joined_store import JoinedStore
 from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.selected_store import SelectedStore
 from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.location import environment_endpoint, parse_location
 from functa_store.store.storage.remote import RemoteObjects
@@ -156,6 +158,12 @@ def _units(domain: Domain, resolution: int | Sequence[int] | None, region: Regio
 
 def spec_of(store: StoreReader, name: str) -> dict[str, Any]:
     """What `Functaset.tensorstore_spec` gives; errors as there."""
+    if isinstance(store, SelectedStore):
+        raise ConfigError(
+            f"{store.path}: a selection is no array of its own; open that of the whole and index it by rows"
+        )
+    if isinstance(store, JoinedStore):
+        return _stack(store, name)
     numbers = {"modulations", "mse", *store.spec.rounding, *(f"base/{array}" for array in store.spec.base)}
     numbers |= {f"labels/{label}" for label in store.labels} | {f"augmentation_{name}" for name in store.augmentations}
     numbers |= {f"statistics/{what}" for what in STATISTICS if store.spec.complete}
@@ -170,10 +178,52 @@ def spec_of(store: StoreReader, name: str) -> dict[str, Any]:
     return {"driver": "zarr3", "kvstore": _kvstore(store, name), **STRICT}
 
 
+def _stack(store: JoinedStore, name: str) -> dict[str, Any]:
+    """The spec of an array of several stores, one after the other.
+
+    Raises:
+        ConfigError: If there is no such array in one of them, or its numbers mean something else in each.
+    """
+    known = {"modulations", "mse", *(f"labels/{label}" for label in store.labels), *["metrics"] * bool(store.metrics)}
+    if name not in known:
+        raise ConfigError(f"{store.path}: {name!r} is no array that follows from part to part, as {sorted(known)} do")
+    if name == "modulations" and len({str(one.spec.rounding) for one in store.stores}) > 1:
+        raise ConfigError(
+            f"{store.path}: parts in int8 have scales of their own; take the array of one of them, or merge"
+        )
+    layers, start, dtype = [], 0, _dtype(store.stores, name)
+    for one in store.stores:
+        shape = (len(one), *(one.modulations.shape[1:] if name == "modulations" else ()))
+        shape += (len(one.metrics),) if name == "metrics" else ()
+        outputs = [{"input_dimension": axis, "offset": -start if axis == 0 else 0} for axis in range(len(shape))]
+        low, high = [start, *[0] * (len(shape) - 1)], [start + shape[0], *shape[1:]]
+        domain = {"input_inclusive_min": low, "input_exclusive_max": high, "output": outputs}
+        layers.append({**spec_of(one, name), "transform": domain})
+        start += len(one)
+    return {"driver": "stack", "dtype": dtype, "layers": layers}
+
+
 STATISTICS = ("mean", "std", "min", "max")
 
 STRICT = {"fill_missing_data_reads": False, "recheck_cached_data": "open"}
 """A file that is missing is damage, never zeros; and files of a complete functaset do not change."""
+
+
+def _dtype(stores: Sequence[StoreReader], name: str) -> str:
+    """The data type of an array of several stores.
+
+    Raises:
+        ConfigError: If it differs.
+    """
+    if name == "modulations":
+        found = {store.spec.config.modulation_dtype for store in stores}
+    elif name.startswith("labels/"):
+        found = {store.labels[name.removeprefix("labels/")].dtype.name for store in stores}
+    else:
+        found = {"float32"}
+    if len(found) > 1:
+        raise ConfigError(f"{stores[0].path}: {name!r} has data types {sorted(found)} in the parts; take one's array")
+    return found.pop()
 
 
 def _kvstore(store: StoreReader, name: str) -> dict[str, Any]:

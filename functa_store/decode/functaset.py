@@ -20,7 +20,7 @@ from functa_store.errors import ConfigError, ExampleIndexError, GridError
 from functa_store.metrics import psnr
 from functa_store.sources.features import FeatureSpec
 from functa_store.store.format.spec import StoreSpec
-from functa_store.store.reading.joined_store import JoinedStore
+from functa_store.store.reading.joined_store import JoinedStore, open_store
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.rows import Index, Rows, as_array, places_of
 from functa_store.store.reading.selected_store import SelectedStore, Where, matching
@@ -174,7 +174,7 @@ def open_functaset(
         StoreFormatError: If there is no functaset that this release can read.
         StorageError: If the place cannot be read.
     """
-    return Functaset(StoreReader(path, storage=storage, verify=verify), cache_bytes=cache_bytes)
+    return Functaset(open_store(path, storage=storage, verify=verify), cache_bytes=cache_bytes)
 
 
 def concat(
@@ -280,6 +280,9 @@ class Functaset(Stored):
 
     def __getstate__(self) -> dict[str, Any]:
         return {"store": self.store, "cache_bytes": self.cache.limit}  # compiled functions are made anew
+
+    def __dask_tokenize__(self) -> tuple[str, str, int]:
+        return type(self).__qualname__, self.store.spec.fingerprint, len(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["store"], cache_bytes=state["cache_bytes"])

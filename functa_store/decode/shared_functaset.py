@@ -7,10 +7,15 @@ import threading
 import weakref
 from typing import Any
 
+import numpy as np
+
 from functa_store.decode.functaset import Functaset, open_functaset
 from functa_store.decode.grid_cache import DEFAULT_CACHE_BYTES
 from functa_store.errors import StoreMismatchError
+from functa_store.store.reading.joined_store import JoinedStore, open_store
 from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.selected_store import SelectedStore
+from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.objects import NO_OPTIONS, StorageOptions
 from functa_store.support.memory import LRUCache
 
@@ -29,6 +34,7 @@ class StoreAddress:
         verify: Whether checksums of shards are compared.
         cache_bytes: Most bytes of decoded grids that are kept.
         identity: The store's fingerprint, and which shards it had while unfinished.
+        alone: Whether parts that its root lists are left out.
     """
 
     location: str
@@ -36,6 +42,7 @@ class StoreAddress:
     verify: bool
     cache_bytes: int
     identity: str
+    alone: bool = False
 
     def open(self) -> Functaset:
         """Open what is there now; everybody but this module asks for `SharedFunctaset.functaset`.
@@ -45,9 +52,11 @@ class StoreAddress:
             StoreFormatError: If there is no functaset any more.
             StorageError: If the place cannot be read.
         """
-        functaset = open_functaset(
-            self.location, storage=self.storage, verify=self.verify, cache_bytes=self.cache_bytes
-        )
+        if self.alone:
+            store = StoreReader(self.location, storage=self.storage, verify=self.verify, alone=True)
+        else:
+            store = open_store(self.location, storage=self.storage, verify=self.verify)
+        functaset = Functaset(store, cache_bytes=self.cache_bytes)
         if (found := _identity(functaset.store)) != self.identity:
             store, expected = found.partition(" ")[0], self.identity.partition(" ")[0]
             what = "has other shards by now" if store == expected else f"is {store[:16]} by now"
@@ -55,6 +64,57 @@ class StoreAddress:
                 f"{self.location}: the store {what}, expected {expected[:16]} as it was opened. Open it again."
             )
         return functaset
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ViewAddress:
+    """The same of functasets that are read as one, or of some examples of one.
+
+    Attributes:
+        parts: Where they are.
+        chosen: Which examples, as int64; None means all.
+        cache_bytes: Most bytes of decoded grids that are kept.
+    """
+
+    parts: tuple["StoreAddress | ViewAddress", ...]
+    chosen: bytes | None
+    cache_bytes: int
+
+    @property
+    def location(self) -> str:
+        """Where they are, for messages."""
+        return " + ".join(part.location for part in self.parts[:3])
+
+    def open(self) -> Functaset:
+        """Open what is there now; errors as for a `StoreAddress`."""
+        stores = [part.open().store for part in self.parts]
+        if self.chosen is None:
+            return Functaset(JoinedStore(stores), cache_bytes=self.cache_bytes)
+        chosen = np.frombuffer(self.chosen, np.int64)
+        return Functaset(SelectedStore(stores[0], chosen), cache_bytes=self.cache_bytes)
+
+
+Address = StoreAddress | ViewAddress
+
+
+def address_of(store: StoreReader, cache_bytes: int) -> Address:
+    """Where an open functaset is, so that another process can open it."""
+    if isinstance(store, SelectedStore):
+        parts, chosen = [store.store], np.ascontiguousarray(store.chosen, np.int64).tobytes()
+    elif isinstance(store, JoinedStore) and store.is_view:
+        parts, chosen = store.stores, None
+    else:
+        objects = store.objects
+        is_local = isinstance(objects, LocalObjects)
+        return StoreAddress(
+            location=os.path.abspath(objects.path) if is_local else objects.name,
+            storage=StorageOptions(mapped=objects.mapped) if is_local else getattr(objects, "storage", NO_OPTIONS),
+            verify=store.verifies,
+            cache_bytes=cache_bytes,
+            identity=_identity(store),
+            alone=not isinstance(store, JoinedStore) and store.alone,
+        )
+    return ViewAddress(parts=tuple(address_of(part, 0) for part in parts), chosen=chosen, cache_bytes=cache_bytes)
 
 
 class SharedFunctaset:
@@ -65,7 +125,7 @@ class SharedFunctaset:
         functaset: The same, where it is open already.
     """
 
-    def __init__(self, address: StoreAddress, functaset: Functaset | None = None) -> None:
+    def __init__(self, address: Address, functaset: Functaset | None = None) -> None:
         self.address = address
         self._functaset = functaset
 
@@ -90,23 +150,22 @@ class SharedFunctaset:
 
 
 def open_shared(
-    location: str | os.PathLike[str],
+    location: str | os.PathLike[str] | Functaset,
     *,
     storage: StorageOptions = NO_OPTIONS,
     verify: bool = False,
     cache_bytes: int = DEFAULT_CACHE_BYTES,
 ) -> SharedFunctaset:
-    """Open a functaset such that arrays of it can travel; arguments and errors as for `functa_store.open`."""
-    text = os.fspath(location)
-    place = text if "://" in text else os.path.abspath(text)
-    functaset = open_functaset(place, storage=storage, verify=verify, cache_bytes=cache_bytes)
-    address = StoreAddress(
-        location=place,
-        storage=storage,
-        verify=verify,
-        cache_bytes=cache_bytes,
-        identity=_identity(functaset.store),
-    )
+    """Open a functaset such that arrays of it can travel; arguments and errors as for `functa_store.open`.
+
+    One that is open already is taken as it is, without the other arguments.
+    """
+    if isinstance(location, Functaset):
+        functaset, limit = location, location.cache.limit
+    else:
+        functaset = open_functaset(location, storage=storage, verify=verify, cache_bytes=cache_bytes)
+        limit = cache_bytes
+    address = address_of(functaset.store, limit)
     _OPEN.keep(address, functaset)
     return SharedFunctaset(address, functaset)
 
@@ -115,21 +174,21 @@ class _Open:
     """The open functasets of this process: those in use, and the ones that were asked for last."""
 
     def __init__(self) -> None:
-        self._in_use: weakref.WeakValueDictionary[StoreAddress, Functaset] = weakref.WeakValueDictionary()
+        self._in_use: weakref.WeakValueDictionary[Address, Functaset] = weakref.WeakValueDictionary()
         self._last: LRUCache[Functaset] = LRUCache(MOST_OPEN)
         self._lock = threading.Lock()
 
-    def get(self, address: StoreAddress) -> Functaset:
+    def get(self, address: Address) -> Functaset:
         with self._lock:  # also while opening: whoever comes second waits for the first
             functaset = self._in_use.get(address)
             return self._keep(address, address.open() if functaset is None else functaset)
 
-    def keep(self, address: StoreAddress, functaset: Functaset) -> None:
+    def keep(self, address: Address, functaset: Functaset) -> None:
         """Give this one to all that arrive from now on: it shows what is at the address now."""
         with self._lock:
             self._keep(address, functaset)
 
-    def _keep(self, address: StoreAddress, functaset: Functaset) -> Functaset:
+    def _keep(self, address: Address, functaset: Functaset) -> Functaset:
         self._in_use[address] = functaset
         self._last.put(address, functaset, cost=1)
         return functaset
@@ -139,7 +198,7 @@ _OPEN = _Open()
 
 
 def _identity(store: StoreReader) -> str:
-    if store.spec.complete:
+    if store.spec.complete or isinstance(store, JoinedStore):
         return store.spec.fingerprint
     shards = ",".join(str(shard.index) for shard in store.shards)
     return f"{store.spec.fingerprint} with shards {hashlib.sha256(shards.encode()).hexdigest()}"

@@ -70,7 +70,7 @@ def export(
         StorageError: If the disk cannot be written, or is too small, or the store cannot be read.
     """
     functaset = opened(functaset, storage)
-    path = check_out(out, functaset.store.objects)
+    path = check_out(out, functaset.store.places)
     check_free(path)
     chosen = choose(functaset, index, resolution, region, clip=clip)
     check_values(path, chosen, dtype)

@@ -105,8 +105,8 @@ NO_FOLDERS = (".functa", ".png", ".npy", PART_SUFFIX)
 _ADDRESS = re.compile(rf"\s*([a-z][a-z0-9+.-]{{1,15}}(?=://)|(?:{'|'.join(ADDRESS_SCHEMES)})(?=:))", re.I)
 
 
-def check_out(out: str | os.PathLike[str], store: Objects) -> Path:
-    """The output as a path of this machine that can be told from the store.
+def check_out(out: str | os.PathLike[str], stores: Sequence[Objects]) -> Path:
+    """The output as a path of this machine that lies in none of the places of a store.
 
     Raises:
         ConfigError: If it is none.
@@ -116,8 +116,11 @@ def check_out(out: str | os.PathLike[str], store: Objects) -> Path:
         raise ConfigError(f"{path}: expected NAME.zarr, NAME.npz, or the name of a folder, got one in {path.suffix}")
     if not os.path.isdir(path.parent):
         raise ConfigError(f"{path}: there is no folder {path.parent}; create it first")
-    if isinstance(store, LocalObjects) and path.resolve().is_relative_to(store.path.resolve()):
-        raise ConfigError(f"{path}: lies inside the store {store.name}, which would be damaged; choose another path")
+    for store in stores:
+        if isinstance(store, LocalObjects) and path.resolve().is_relative_to(store.path.resolve()):
+            raise ConfigError(
+                f"{path}: lies inside the store {store.name}, which would be damaged; choose another path"
+            )
     return path
 
 

@@ -25,6 +25,7 @@ from functa_store.decode.descriptions import (
     global_attributes,
     variable_names,
 )
+from functa_store.decode.functaset import Functaset
 from functa_store.decode.grid_cache import DEFAULT_CACHE_BYTES
 from functa_store.decode.shared_functaset import SharedFunctaset, open_shared
 from functa_store.domains.cells import Region
@@ -202,7 +203,7 @@ class FunctaBackend(BackendEntrypoint):
         """Open a functaset; an unfinished one holds the examples that were finished by now.
 
         Args:
-            filename_or_obj: Its path or URL.
+            filename_or_obj: Its path or URL; or one that is open, such as a selection, with options of its own.
             drop_variables: Variables to leave out.
             resolution: Points inside the region, one number for all axes or one per axis; None keeps the
                 spacing of the archive.
@@ -224,11 +225,11 @@ class FunctaBackend(BackendEntrypoint):
             StoreFormatError: If there is no functaset that this release can read.
             StorageError: If the place cannot be read.
         """
-        if not isinstance(filename_or_obj, str | os.PathLike):
+        if not isinstance(filename_or_obj, str | os.PathLike | Functaset):
             raise ConfigError(f"expected the path or URL of a functaset, got {type(filename_or_obj).__name__}")
-        shared = open_shared(
-            os.path.expanduser(filename_or_obj), storage=storage, verify=verify, cache_bytes=cache_bytes
-        )
+        is_open = isinstance(filename_or_obj, Functaset)
+        place = filename_or_obj if is_open else os.path.expanduser(filename_or_obj)
+        shared = open_shared(place, storage=storage, verify=verify, cache_bytes=cache_bytes)
         dataset = open_dataset(Opened(shared=shared, clip=clip), resolution, region, modulations=modulations)
         dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or ()
         return dataset.drop_vars(list(dropped), errors="ignore")

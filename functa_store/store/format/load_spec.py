@@ -16,6 +16,7 @@ from functa_store.config import (
 from functa_store.domains.domain import check_grid, network_inputs
 from functa_store.errors import NoFunctasetError, StorageError, StoreFormatError
 from functa_store.sources.features import FeatureSpec
+from functa_store.store.format.parts import PARTS_VERSION, PartRecord, read_parts
 from functa_store.store.format.quantization import Rounding
 from functa_store.store.format.side_arrays import summary_units
 from functa_store.store.format.spec import (
@@ -31,7 +32,7 @@ from functa_store.store.storage.writer_lock import CONVERSION, EXACT_STORE, WORK
 MOST_EXAMPLES, MOST_SHARDS, MOST_CHUNKS = 10**12, 10**6, 2**20
 """Far more examples, shards, and chunks of a shard than can be meant."""
 
-CHECKSUMMED = range(3, FORMAT_VERSION + 1)
+CHECKSUMMED = (*range(3, FORMAT_VERSION + 1), PARTS_VERSION)
 """Versions whose root has a checksum."""
 
 MOST_EXPLAINED_BYTES = 2**15
@@ -42,10 +43,38 @@ MOST_JSON_BYTES = 256 * 2**20
 
 
 def load_spec(objects: Objects) -> StoreSpec:
-    """Read and check the attributes of a store.
+    """Read and check the attributes of a store, not of parts that its root lists.
 
     Raises:
         StoreFormatError: If there is no functaset that this release can read.
+        StorageError: If the place cannot be read.
+    """
+    return load_root(objects)[0]
+
+
+def load_root(objects: Objects) -> tuple[StoreSpec, tuple[PartRecord, ...]]:
+    """The same, and the parts that its root lists.
+
+    Raises:
+        StoreFormatError: If there is no functaset that this release can read.
+        StorageError: If the place cannot be read.
+    """
+    attributes, size = read_root(objects)
+    parts: tuple[PartRecord, ...] = ()
+    if attributes.get("format_version") == PARTS_VERSION:
+        try:
+            attributes, parts = read_parts(attributes)
+        except (ValueError, TypeError, KeyError) as error:
+            raise _damaged(objects.name, str(error)) from error
+        attributes = {key: value for key, value in attributes.items() if key != "checksum"}
+    return parse_spec(objects.name, attributes, brief=size > MOST_EXPLAINED_BYTES), parts
+
+
+def read_root(objects: Objects) -> tuple[dict[str, Any], int]:
+    """The attribute `functa` of a store's root without its checksum, which is compared, and the bytes of the root.
+
+    Raises:
+        StoreFormatError: If there is no functaset, or the root is damaged.
         StorageError: If the place cannot be read.
     """
     name = objects.name
@@ -67,7 +96,7 @@ def load_spec(objects: Objects) -> StoreSpec:
     checksum = attributes.pop("checksum", None)
     if attributes.get("format_version") in CHECKSUMMED and checksum != _sha256(name, root):
         raise StoreFormatError(f"{name}/{ROOT}: damaged: its checksum is not that of what it says. Copy it again.")
-    return parse_spec(name, attributes, brief=len(data) > MOST_EXPLAINED_BYTES)
+    return attributes, len(data)
 
 
 def _nothing(objects: Objects) -> NoFunctasetError:
@@ -113,7 +142,7 @@ def parse_spec(name: str, attributes: Mapping[str, Any], *, brief: bool = False)
         )
     if version > FORMAT_VERSION:
         raise NoFunctasetError(
-            f"{name}: format version {str(version)[:100]}, but this release reads versions up to {FORMAT_VERSION}. "
+            f"{name}: format version {str(version)[:100]}, but this release reads versions up to {PARTS_VERSION}. "
             "Upgrade functa-store."
         )
     try:

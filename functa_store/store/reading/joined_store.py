@@ -9,14 +9,25 @@ from typing import Any
 import numpy as np
 
 from functa_store.config import differences, to_dict
-from functa_store.errors import ConfigError, StorageError
+from functa_store.errors import ConfigError, StorageError, StoreFormatError
 from functa_store.sources.source import Reject
+from functa_store.store.format.load_spec import load_root
+from functa_store.store.format.parts import PartRecord
 from functa_store.store.format.quantization import EXACT, Rounding
 from functa_store.store.format.spec import ExamplesSummary, Quality, quality_by_split, sha256_json
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.rows import FollowingRows, Rows, RowTable, Selection
 from functa_store.store.reading.shard_rows import MappedRows, are_mappable
-from functa_store.store.storage.objects import Objects
+from functa_store.store.storage.local import LocalObjects
+from functa_store.store.storage.objects import (
+    NO_OPTIONS,
+    REQUESTS_AT_A_TIME,
+    Location,
+    Objects,
+    StorageOptions,
+    open_objects,
+)
+from functa_store.store.storage.server_calls import map_in_threads
 
 NAMED = 3
 """Stores whose paths are part of the name of all together."""
@@ -103,6 +114,11 @@ class JoinedStore(StoreReader):
         return self._root
 
     @property
+    def is_view(self) -> bool:
+        """Whether the stores are together in this process alone."""
+        return self._root is None
+
+    @property
     def places(self) -> list[Objects]:
         """Where all of them lie."""
         return [place for store in self.stores for place in store.places]
@@ -132,9 +148,11 @@ class JoinedStore(StoreReader):
                     f"as {shown}; leave them out of one of the two by its select(index=...)"
                 )
 
-    def reopened(self, *, verify: bool) -> "JoinedStore":
+    def reopened(self, *, verify: bool) -> StoreReader:
         """The same, opened again."""
-        return JoinedStore([store.reopened(verify=verify) for store in self.stores], self._root)
+        if self._root is not None:
+            return open_store(self._root, verify=verify)
+        return JoinedStore([store.reopened(verify=verify) for store in self.stores])
 
     @property
     def num_examples(self) -> int:
@@ -203,7 +221,7 @@ class JoinedStore(StoreReader):
     @property
     def _dtype(self) -> Any:
         dtypes = {store.spec.config.modulation_dtype for store in self.stores}
-        return dtypes.pop() if len(dtypes) == 1 and self._rounded_alike else "float32"
+        return dtypes.pop() if len(dtypes) == 1 else "float32"
 
     @property
     def _rounded_alike(self) -> bool:
@@ -260,6 +278,39 @@ class JoinedStore(StoreReader):
                 except StorageError:  # the process may not have so many addresses or files
                     pass
         return _following([store.modulations for store in self.stores])
+
+
+def open_store(location: Location, *, storage: StorageOptions = NO_OPTIONS, verify: bool = False) -> StoreReader:
+    """Open a store, with the parts that its root lists, or open again what is open.
+
+    Args:
+        location: A path, a URL, a functaset or a reader; see `Location`.
+        storage: How to reach it.
+        verify: As for `StoreReader`.
+
+    Raises:
+        StoreFormatError: If there is no functaset that this release can read.
+        StorageError: If the place cannot be read.
+    """
+    store = location if isinstance(location, StoreReader) else getattr(location, "store", None)
+    if isinstance(store, StoreReader):
+        return store.reopened(verify=verify)
+    objects = open_objects(location, storage)
+    first, (_, parts) = StoreReader(objects, verify=verify, alone=True), load_root(objects)
+    if not parts:
+        return first
+
+    def open_part(part: PartRecord) -> StoreReader:
+        found = StoreReader(objects.below(part.name), verify=verify)
+        if (found.spec.fingerprint, len(found)) != (part.fingerprint, part.examples):
+            raise StoreFormatError(
+                f"{objects.name}/{part.name}: has {len(found)} examples of the store {found.spec.fingerprint[:16]}, "
+                f"expected {part.examples} of {part.fingerprint[:16]}; copy the functaset again."
+            )
+        return found
+
+    threads = 1 if isinstance(objects, LocalObjects) else REQUESTS_AT_A_TIME
+    return JoinedStore([first, *map_in_threads(open_part, parts, threads=threads, name="open")], objects)
 
 
 def origin_of(store: StoreReader) -> dict[str, Any]:

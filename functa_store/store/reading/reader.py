@@ -15,7 +15,8 @@ from functa_store.errors import StorageError, StoreFormatError, StoreMismatchErr
 from functa_store.sources.augmentation import ARRAYS, OF, Augmentations, originals_problem
 from functa_store.sources.source import Reject
 from functa_store.store.format.layout import Shard, Table
-from functa_store.store.format.load_spec import load_spec
+from functa_store.store.format.load_spec import load_root, load_spec
+from functa_store.store.format.parts import PartRecord
 from functa_store.store.format.quantization import EXACT, Rounding
 from functa_store.store.format.receipts import Receipts
 from functa_store.store.format.side_arrays import TEXT, base_problems, describe_array, description_problems
@@ -46,12 +47,14 @@ class Inventory:
         records: Size and checksum of every object but the root, by the manifest, or by the receipts of an
             unfinished store.
         knows_skeleton: Whether they cover more than shards.
+        parts: Other functasets that follow it, as its root lists them.
     """
 
     spec: StoreSpec
     shards: list[Shard]
     records: Mapping[str, FileRecord]
     knows_skeleton: bool
+    parts: tuple[PartRecord, ...] = ()
 
 
 def take_inventory(objects: Objects) -> Inventory:
@@ -61,7 +64,7 @@ def take_inventory(objects: Objects) -> Inventory:
         StoreFormatError: If there is no functaset that this release can read.
         StorageError: If the place cannot be read.
     """
-    spec = load_spec(objects)
+    spec, parts = load_root(objects)
     if not spec.complete:
         receipts, count = Receipts(objects, spec.fingerprint), spec.examples.count
         shards = [spec.layout.shard(i, count) for i in receipts.indices() if i < spec.layout.num_shards(count)]
@@ -79,7 +82,7 @@ def take_inventory(objects: Objects) -> Inventory:
                 knows_skeleton=skeleton is not None,
             )
     shards = spec.layout.shards(spec.examples.count)
-    return Inventory(spec=spec, shards=shards, records=spec.manifest, knows_skeleton=True)
+    return Inventory(spec=spec, shards=shards, records=spec.manifest, knows_skeleton=True, parts=parts)
 
 
 def _holds(files: Mapping[str, FileRecord], table: Table, shard: int) -> bool:
@@ -115,9 +118,12 @@ class StoreReader:
         location: The store: a path or a URL.
         storage: How to reach the store.
         verify: Compare the checksum of each shard when it is first touched; everything else always is.
+        alone: Read what lies at the location itself although its root lists parts that follow it.
 
     Attributes:
         path: Its path or URL.
+        verifies: Whether checksums of shards are compared.
+        alone: Whether its root lists parts, which are not among what is read.
         spec: Its description: domain, features, config, provenance, quality and more.
         shards: The shards that can be read, in order.
         modulations: One modulation per example, float32 however they are stored: (example, modulation), or
@@ -140,14 +146,19 @@ class StoreReader:
         StorageError: If the place cannot be read.
     """
 
-    def __init__(self, location: Location, *, storage: StorageOptions = NO_OPTIONS, verify: bool = False) -> None:
+    def __init__(
+        self, location: Location, *, storage: StorageOptions = NO_OPTIONS, verify: bool = False, alone: bool = False
+    ) -> None:
         self._objects = open_objects(location, storage)
         self.path = self.objects.name
         self._stamp = self._root_stamp()
         there = take_inventory(self.objects)
+        if there.parts and not alone:
+            raise StoreFormatError(f"{self.path}: has {len(there.parts)} parts more; open it by functa_store.open")
+        self.alone = bool(there.parts)
         self.spec = spec = there.spec
         self.shards = there.shards
-        self._records, self._knows_skeleton, self._verify = there.records, there.knows_skeleton, verify
+        self._records, self._knows_skeleton, self.verifies = there.records, there.knows_skeleton, verify
         self._small = SmallArrays(self.objects, there.records if there.knows_skeleton else None)
         shape = (self.num_examples, *self.spec.config.network.modulation_shape)
         arrays = self._augmentation_arrays()
@@ -191,7 +202,7 @@ class StoreReader:
         Args:
             verify: As for a new one.
         """
-        return StoreReader(self.objects, verify=verify)
+        return StoreReader(self.objects, verify=verify, alone=True)
 
     @property
     def quality(self) -> Mapping[str, Quality]:
@@ -341,7 +352,7 @@ class StoreReader:
             table,
             [shard.index for shard in self.shards],
             self._records,
-            verify=self._verify,
+            verify=self.verifies,
             check_store=self.check_unchanged,
         )
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 from functa_store.errors import StoreFormatError
 from functa_store.sources.augmentation import augmentation_problems
+from functa_store.store.format.load_spec import load_spec
+from functa_store.store.format.parts import PartRecord, is_of_part
 from functa_store.store.format.spec import ROOT
 from functa_store.store.reading.reader import Inventory, StoreReader, read_augmentations, take_inventory
 from functa_store.store.storage.objects import (
@@ -60,6 +62,34 @@ def verify(path: Location, *, storage: StorageOptions = NO_OPTIONS) -> Verdict:
     """
     objects = open_objects(path, storage)
     there = take_inventory(objects)
+    verdict = _verify_alone(objects, there)
+    for part in there.parts:
+        verdict = _with_part(verdict, part, objects.below(part.name))
+    return verdict
+
+
+def _with_part(verdict: Verdict, part: PartRecord, objects: Objects) -> Verdict:
+    """A verdict of a functaset and one of the parts that follow it."""
+    try:
+        found = verify(objects)
+        damaged, foreign = ({f"{part.name}/{key}": what for key, what in found.damaged.items()}, found.foreign)
+        if (fingerprint := load_spec(objects).fingerprint) != part.fingerprint:
+            damaged[f"{part.name}/{ROOT}"] = f"is of the store {fingerprint[:16]}, expected {part.fingerprint[:16]}"
+    except StoreFormatError as error:
+        unread = Verdict(complete=False, examples=0, total=part.examples, checked=0, damaged={}, foreign=[])
+        found, damaged, foreign = unread, {f"{part.name}/{ROOT}": str(error)}, []
+    return Verdict(
+        complete=verdict.complete and found.complete,
+        examples=verdict.examples + found.examples,
+        total=verdict.total + found.total,
+        checked=verdict.checked + found.checked,
+        damaged=verdict.damaged | damaged,
+        foreign=[*verdict.foreign, *(f"{part.name}/{key}" for key in foreign)],
+    )
+
+
+def _verify_alone(objects: Objects, there: Inventory) -> Verdict:
+    """What is found in what lies at a place itself."""
     damaged = damage(objects, there.records)
     if not there.knows_skeleton:
         damaged[SKELETON] = (
@@ -67,7 +97,7 @@ def verify(path: Location, *, storage: StorageOptions = NO_OPTIONS) -> Verdict:
         )
     if not damaged:
         try:
-            reader = StoreReader(objects)
+            reader = StoreReader(objects, alone=True)
             _ = reader.base, reader.rounding
             damaged |= _wrong_augmentations(reader)
         except StoreFormatError as error:  # right checksums, wrong content
@@ -136,4 +166,5 @@ def _foreign(objects: Objects, there: Inventory) -> list[str]:
         return []
     known = {ROOT, *there.records}
     unfinished = () if there.spec.complete else ("modulations/c/", "mse/c/", "metrics/c/", "statistics/")
-    return [key for key in objects.sizes() if key not in known and not key.startswith(unfinished)]
+    found = [key for key in objects.sizes() if key not in known and not key.startswith(unfinished)]
+    return [key for key in found if not is_of_part(key)]

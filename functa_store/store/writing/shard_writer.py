@@ -47,7 +47,13 @@ class ShardWriter:
         self._is_over, self._worker = is_over or (lambda: False), worker
 
     def write(
-        self, shard: Shard, modulations: ArrayLike, mse: ArrayLike | None, metrics: ArrayLike | None = None
+        self,
+        shard: Shard,
+        modulations: ArrayLike,
+        mse: ArrayLike | None,
+        metrics: ArrayLike | None = None,
+        *,
+        some_unknown: bool = False,
     ) -> Written:
         """Write one shard atomically, then its receipt; see `StoreWriter.write`.
 
@@ -58,7 +64,7 @@ class ShardWriter:
             StoreMismatchError: If the shard was written before with other values.
             StorageError: If it cannot be written.
         """
-        files, written = self._encoded(shard, modulations, mse, metrics)
+        files, written = self._encoded(shard, modulations, mse, metrics, some_unknown)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._put(shard, files, written)
@@ -92,10 +98,16 @@ class ShardWriter:
         return written
 
     def encode(
-        self, shard: Shard, modulations: ArrayLike, mse: ArrayLike | None, metrics: ArrayLike | None = None
+        self,
+        shard: Shard,
+        modulations: ArrayLike,
+        mse: ArrayLike | None,
+        metrics: ArrayLike | None = None,
+        *,
+        some_unknown: bool = False,
     ) -> Written:
         """What `write` would record of a shard, without writing it; errors as for `write`."""
-        return self._encoded(shard, modulations, mse, metrics)[1]
+        return self._encoded(shard, modulations, mse, metrics, some_unknown)[1]
 
     def read_back(self, shard: Shard, files: Mapping[str, FileRecord]) -> Written:
         """What the receipt of a shard says that lies in the store.
@@ -113,7 +125,12 @@ class ShardWriter:
         return Written(files=kept, summary=self._summarise(shard, values))
 
     def _encoded(
-        self, shard: Shard, modulations: ArrayLike, mse: ArrayLike | None, metrics: ArrayLike | None
+        self,
+        shard: Shard,
+        modulations: ArrayLike,
+        mse: ArrayLike | None,
+        metrics: ArrayLike | None,
+        some_unknown: bool,
     ) -> tuple[dict[str, list[bytes]], Written]:
         """The files of a shard, in parts to be joined, and what its receipt says."""
         unknown = {
@@ -129,7 +146,9 @@ class ShardWriter:
                 f"metrics of its features are {self._spec.features.metrics}."
             )
         checked = {
-            name: self._check(shard, name, np.asarray(values, np.float32), may_be_unknown=name in unknown)
+            name: self._check(
+                shard, name, np.asarray(values, np.float32), may_be_unknown=some_unknown or name in unknown
+            )
             for name, values in given.items()
         }
         stored = {**checked, "modulations": self._rounding.to_stored(checked["modulations"])}
@@ -147,6 +166,7 @@ class ShardWriter:
             raise StoreFormatError(
                 f"{where}: shard {shard.index} got values of shape {rows.shape}, expected {expected}."
             )
+        may_be_unknown = may_be_unknown and name != "modulations"
         wrong = np.isinf(rows) if may_be_unknown or name == "metrics" else ~np.isfinite(rows)
         if wrong.any():
             row = int(np.argwhere(wrong)[0, 0])

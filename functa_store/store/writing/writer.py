@@ -195,7 +195,13 @@ class StoreWriter:
         return left
 
     def write(
-        self, shard: Shard, modulations: ArrayLike, mse: ArrayLike | None, metrics: ArrayLike | None = None
+        self,
+        shard: Shard,
+        modulations: ArrayLike,
+        mse: ArrayLike | None,
+        metrics: ArrayLike | None = None,
+        *,
+        some_unknown: bool = False,
     ) -> None:
         """Write one shard atomically, then its receipt. Different shards may be written from threads.
 
@@ -207,6 +213,7 @@ class StoreWriter:
                 since modulations were not fitted to anything: they are stored as not a number, and so are all metrics.
             metrics: Its metrics, shape (len(shard), columns), in the order of the columns of the store's features,
                 stored as float32; not a number where an example has none. None if the features have no metrics.
+            some_unknown: Errors may be not a number, of those examples of a finished functaset that were not fitted.
 
         Raises:
             StoreFormatError: If a shape does not fit the shard, or metrics are there or absent against the features.
@@ -215,8 +222,8 @@ class StoreWriter:
             StorageError: If it cannot be written.
         """
         if (before := self._done.get(shard.index)) is None:
-            self._done[shard.index] = self._writer.write(shard, modulations, mse, metrics)
-        elif before.files != self._writer.encode(shard, modulations, mse, metrics).files:
+            self._done[shard.index] = self._writer.write(shard, modulations, mse, metrics, some_unknown=some_unknown)
+        elif before.files != self._writer.encode(shard, modulations, mse, metrics, some_unknown=some_unknown).files:
             raise StoreMismatchError(
                 f"{self._store.name}: shard {shard.index} was written before with other values; the same conversion "
                 "must give the same bytes. Convert again into an empty path."

@@ -23,8 +23,9 @@ from functa_store.config import to_dict
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import FunctaStoreError, StoreFormatError
 from functa_store.sources.augmentation import PARAMETERS
+from functa_store.store.format.parts import PARTS_VERSION
 from functa_store.store.format.side_arrays import numbers_of
-from functa_store.store.format.spec import FORMAT_VERSION, ROOT
+from functa_store.store.format.spec import ROOT
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.verify import verify
 from tests.reference import features_at
@@ -354,7 +355,7 @@ ATTACKS: dict[str, tuple[Callable[[Stranger], Any], str | None]] = {
         lambda stranger: stranger.extra.update({f"x/{i}": 0 for i in range(300_000)}),
         "damaged attributes",
     ),
-    "a newer version": (claim(format_version=FORMAT_VERSION + 1), "Upgrade functa-store"),
+    "a newer version": (claim(format_version=PARTS_VERSION + 1), "Upgrade functa-store"),
     "a weight that version 4 did not have": (claim(format_version=4), "config.weight_of_ones"),
     "no version": (claim(format_version=None), "format_version is None"),
     "an unknown attribute": (claim(run_this="os.system"), "run_this"),

@@ -1,0 +1,200 @@
+"""A functaset grows by the new examples of an archive, and stays what it was until they are all there."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from PIL import Image
+
+import functa_store
+from functa_store.cli.main import main
+from functa_store.errors import ArchiveError, StoreFormatError, StoreMismatchError
+from functa_store.loaders import Loader
+from functa_store.progress import Note
+from functa_store.sources.array_source import ArraySource
+from functa_store.sources.features import FeatureSpec
+from functa_store.sources.source import Label
+from functa_store.store.format.spec import ROOT
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.storage.objects import open_objects
+from tests.conversion.fitted import blends, fitted
+
+PICTURES = blends(11)
+SPEC = FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255)
+
+
+def source(rows, classes=("cat", "dog"), **changes):
+    """Some of the pictures, by the names that they always have."""
+    numbers = np.array([row % 2 for row in rows])
+    labels = {"animal": Label(values=numbers if classes[0] == "cat" else 1 - numbers, names=classes)}
+    options = {"features": SPEC, "labels": labels, "ids": [f"{row}.png" for row in rows]}
+    return ArraySource(PICTURES[list(rows)], **options | changes)
+
+
+@pytest.fixture(scope="module", name="plain")
+def _plain(tmp_path_factory):
+    """The functaset of the first five."""
+    return fitted(tmp_path_factory.mktemp("stores") / "pets.functa", source(range(5)))
+
+
+@pytest.fixture(name="path")
+def _path(plain, tmp_path):
+    shutil.copytree(plain.store.path, tmp_path / "pets.functa")
+    return tmp_path / "pets.functa"
+
+
+def files(path):
+    return {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
+def test_what_is_added_has_the_modulations_of_an_encoding_and_all_is_read_as_one(plain, path, tmp_path):
+    before = files(path)
+    assert functa_store.append(source(range(5, 9)), path) == 4
+    assert functa_store.append(source(range(9, 11)), path) == 2
+    grown = functa_store.open(path)
+    assert len(grown) == 11
+    assert grown.ids[:].tolist() == [f"{row}.png" for row in range(11)]
+    functa_store.encode(source(range(11)), plain, tmp_path / "all.functa")
+    whole = functa_store.open(tmp_path / "all.functa")
+    functa_store.encode(source(range(5, 9)), plain, tmp_path / "second.functa")
+    np.testing.assert_array_equal(grown.modulations[5:9], functa_store.open(tmp_path / "second.functa").modulations[:])
+    np.testing.assert_allclose(grown.modulations[:], whole.modulations[:], atol=1e-6)  # fitted in other batches
+    np.testing.assert_allclose(grown.mse[:], whole.mse[:], rtol=1e-5)
+    np.testing.assert_array_equal(grown.labels["animal"][:], whole.labels["animal"][:])
+    assert grown.spec.complete
+    np.testing.assert_allclose(grown.decode([0, 7, 10]), whole.decode([0, 7, 10]), atol=1e-5)
+    batches = list(Loader(grown, 4, seed=3))
+    assert sorted(np.concatenate([batch["index"] for batch in batches]).tolist()) == list(range(11))
+    dataset = xr.open_dataset(path, engine="functa", chunks={})
+    assert dataset.sizes["example"] == 11
+    np.testing.assert_array_equal(dataset.image.isel(example=9).values, grown.decode(9)[0])
+    after = files(path)
+    assert {key: after[key] for key in before if key != ROOT} == {key: before[key] for key in before if key != ROOT}
+    assert not [key for key in after if key.endswith((".log", ".part")) or ".work/" in key]
+    assert not (tmp_path / "pets.functa.work").exists()
+    assert "0001.functa" in zarr.open_group(path, mode="r")["parts"]
+    functa_store.recode(path, tmp_path / "int8.functa", "int8")
+    assert len(functa_store.open(tmp_path / "int8.functa")) == 11
+    functa_store.merge([path], tmp_path / "merged.functa")
+    np.testing.assert_array_equal(functa_store.open(tmp_path / "merged.functa").modulations[:], grown.modulations[:])
+    moved = path.rename(tmp_path / "moved.functa")
+    assert len(functa_store.open(moved)) == 11
+
+
+def test_examples_that_are_there_are_left_out_by_their_ids(path):
+    notes = []
+    assert functa_store.append(source(range(7)), path, report=notes.append) == 2
+    messages = [note.message for note in notes if isinstance(note, Note)]
+    assert f"{path}: 5 of 7 examples are there already, by their ids" in messages
+    before = files(path)
+    assert functa_store.append(source(range(7)), path) == 0
+    assert files(path) == before
+
+
+def test_verify_and_info_know_all_parts(path, capsys):
+    functa_store.append(source(range(5, 9)), path)
+    verdict = functa_store.verify(path)
+    assert (verdict.complete, verdict.examples, verdict.total, verdict.damaged, verdict.foreign) == (True, 9, 9, {}, [])
+    assert main(["info", str(path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["examples"], facts["parts"], facts["complete"]) == (9, [5, 4], True)
+    quality = functa_store.open(path)
+    assert facts["psnr_mean"]["train"] == pytest.approx(quality.psnr[quality.split[:] == "train"].mean(), rel=1e-6)
+    shard = path / "parts/0001.functa/modulations/c/0/0"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    assert main(["verify", str(path)]) == 4
+    assert list(functa_store.verify(path).damaged) == ["parts/0001.functa/modulations/c/0/0"]
+    shutil.rmtree(path / "parts/0001.functa")
+    with pytest.raises(StoreFormatError, match=r"parts/0001\.functa"):
+        functa_store.open(path)
+    assert list(functa_store.verify(path).damaged) == ["parts/0001.functa/zarr.json"]
+
+
+@pytest.mark.parametrize("at", ["the first shard", "the part's completion", "the listing"])
+def test_an_interruption_leaves_what_was_there_and_the_same_call_goes_on(path, monkeypatch, at):
+    places = {
+        "the first shard": "functa_store.store.writing.writer.StoreWriter.write",
+        "the part's completion": "functa_store.store.writing.writer.StoreWriter._complete",
+        "the listing": "functa_store.conversion.append._list",
+    }
+    before = files(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(places[at], lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            functa_store.append(source(range(5, 9)), path)
+    assert files(path)[ROOT] == before[ROOT]
+    assert len(functa_store.open(path)) == 5
+    verdict = functa_store.verify(path)
+    assert (verdict.complete, verdict.damaged, verdict.foreign) == (True, {}, [])
+    if at == "the part's completion":
+        with pytest.raises(StoreMismatchError, match="unfinished"):
+            functa_store.append(source(range(5, 8)), path)
+    functa_store.append(source(range(5, 9)), path)
+    grown = functa_store.open(path)
+    assert grown.ids[:].tolist() == [f"{row}.png" for row in range(9)]
+    assert functa_store.verify(path).damaged == {}
+
+
+def test_classes_are_numbered_as_the_functaset_does_and_others_are_named(path):
+    notes = []
+    functa_store.append(source(range(5, 9), classes=("dog", "cat")), path, report=notes.append)
+    grown = functa_store.open(path)
+    assert grown.label_names["animal"] == ("cat", "dog")
+    assert grown.labels["animal"][:].tolist() == [row % 2 for row in range(9)]
+    functa_store.append(source([9], classes=("cow", "owl")), path, report=notes.append)
+    assert any("labels that not all parts have alike are not read: ['animal']" in str(note) for note in notes)
+    assert "animal" not in functa_store.open(path).labels
+
+
+def test_what_cannot_be_added_is_refused(plain, path, tmp_path):
+    with pytest.raises(ArchiveError, match="not of the kind"):
+        functa_store.append(ArraySource(np.zeros((2, 12, 10, 1)), channels=["grey"]), path)
+    assert len(functa_store.open(path)) == 5
+    functa_store.append(source([5]), path)
+    with pytest.raises(StoreFormatError, match="Repair one of them by its own path"):
+        functa_store.repair(source(range(5)), path)
+    with pytest.raises(StoreFormatError, match="has 1 parts more"):
+        StoreReader(path)
+    assert len(StoreReader(path, alone=True)) == 5
+    (path / "zarr.json").write_text((path / "zarr.json").read_text().replace('"examples": 1', '"examples": 2'))
+    with pytest.raises(StoreFormatError, match="its checksum is not that of what it says"):
+        functa_store.open(path)
+
+
+def test_a_reader_that_was_open_goes_on_reading(path):
+    reader = functa_store.open(path)
+    functa_store.append(source(range(5, 9)), path)
+    assert len(reader) == 5
+    np.testing.assert_array_equal(reader.modulations[:], functa_store.open(path).modulations[:5])
+
+
+def test_functasets_in_a_bucket_and_in_int8_grow_too(plain, tmp_path):
+    functa_store.recode(plain, "memory://append/pets.functa", "int8")
+    functa_store.append(source(range(5, 9)), "memory://append/pets.functa")
+    grown = functa_store.open("memory://append/pets.functa")
+    assert (len(grown), grown.store.stores[1].spec.config.modulation_dtype) == (9, "int8")
+    functa_store.encode(source(range(5, 9)), "memory://append/pets.functa", tmp_path / "new.functa")
+    np.testing.assert_array_equal(grown.modulations[5:], functa_store.open(tmp_path / "new.functa").modulations[:])
+    assert functa_store.verify("memory://append/pets.functa").damaged == {}
+    left = [key for key in open_objects("memory://append/pets.functa").sizes() if ".work/" in key or ".log" in key]
+    assert left == []
+
+
+@pytest.mark.slow
+def test_the_command_takes_a_growing_folder(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    for number, picture in enumerate(PICTURES[:6]):
+        Image.fromarray(picture).save(tmp_path / f"photos/{number}.png")
+    words = ["--outer-steps", "2", "--resolution", "8", "--modulation-dim", "4", "--network.width", "16"]
+    archive, out = str(tmp_path / "photos"), str(tmp_path / "photos.functa")
+    assert main(["convert", "images", archive, out, *words]) == 0
+    for number, picture in enumerate(PICTURES[6:]):
+        Image.fromarray(picture).save(tmp_path / f"photos/{number + 6}.png")
+    capsys.readouterr()
+    assert main(["append", out, archive, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["parts"] == [6, 5]
+    assert sorted(functa_store.open(out).ids[:].tolist()) == sorted(f"{number}.png" for number in range(11))
+    assert main(["verify", out]) == 0
