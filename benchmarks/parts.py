@@ -68,9 +68,9 @@ def compare(folder: Path, dtype: ModulationDtype, sizes: tuple[int, int, int, in
 
     def read(side: functa_store.Functaset) -> Callable[[], np.ndarray]:
         def run() -> np.ndarray:
-            for indices in batches:
-                found = side.modulations[indices]
-            return found
+            for indices in batches[:-1]:
+                side.modulations[indices]
+            return side.modulations[batches[-1]]
 
         return run
 

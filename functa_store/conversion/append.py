@@ -72,7 +72,7 @@ def append(
         if len(parts) == MOST_PARTS:
             raise StoreFormatError(f"{store.name}: has {MOST_PARTS} parts, the most there may be; merge it first.")
         if _is_complete(store.below(name)):  # of an interrupted call, which had not listed it yet
-            _list(store, parts, name)
+            list_part(store, parts, name)
             spec, parts = load_root(store)
             name = part_name(len(parts) + 1)
             report(Note(message=f"{store.name}: {parts[-1].name}, which was complete, is added to it"))
@@ -90,7 +90,7 @@ def append(
             report(Note(message=f"{store.name}: labels that not all parts have alike are not read: {new.odd_labels}"))
         base = Functaset(StoreReader(store, alone=True))
         encode(new, base, store.below(name), fit_batch_size=fit_batch_size, report=report)
-        _list(store, parts, name)
+        list_part(store, parts, name)
         return len(rows)
 
 
@@ -98,7 +98,7 @@ def _is_complete(part: Objects) -> bool:
     return part.size(ROOT) is not None and load_root(part)[0].complete
 
 
-def _list(store: Objects, parts: Sequence[PartRecord], name: str) -> None:
+def list_part(store: Objects, parts: Sequence[PartRecord], name: str) -> None:
     """Replace the root by one that lists one part more.
 
     Raises:

@@ -118,7 +118,7 @@ def test_an_interruption_leaves_what_was_there_and_the_same_call_goes_on(path, m
     places = {
         "the first shard": "functa_store.store.writing.writer.StoreWriter.write",
         "the part's completion": "functa_store.store.writing.writer.StoreWriter._complete",
-        "the listing": "functa_store.conversion.append._list",
+        "the listing": "functa_store.conversion.append.list_part",
     }
     before = files(path)
     with monkeypatch.context() as patch:

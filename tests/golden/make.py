@@ -16,6 +16,9 @@ from functa_store.config import (
     NetworkConfig,
     OuterLoopConfig,
 )
+from functa_store.conversion.append import list_part
+from functa_store.conversion.derive import derive
+from functa_store.decode.functaset import Functaset
 from functa_store.domains.cells import CellGrid
 from functa_store.domains.domain import Domain, network_inputs
 from functa_store.domains.scene import SceneVolume
@@ -23,9 +26,12 @@ from functa_store.domains.sphere import SphereGrid
 from functa_store.sources.augmentation import Augmentations
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Label, Reject
+from functa_store.store.format.parts import PARTS_VERSION, part_name
 from functa_store.store.format.quantization import Rounding, choose_rounding
 from functa_store.store.format.side_arrays import MOMENTA, RATES, base_shapes
 from functa_store.store.format.spec import FORMAT_VERSION, Contents, RoundingLoss
+from functa_store.store.reading.reader import StoreReader
+from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.objects import open_objects
 from functa_store.store.storage.writer_lock import sole_writer
 from functa_store.store.writing.writer import StoreWriter
@@ -248,7 +254,17 @@ def radiance(numbers: np.ndarray) -> np.ndarray:
     return np.concatenate([numbers[..., :3] + 0.5, np.clip(density, 0, 10)], axis=-1)
 
 
+def grow(path: Path, of: Path) -> None:
+    """A copy of a functaset, and a part of two examples whose modulations are those of its second and third."""
+    shutil.copytree(of, path)
+    functaset = Functaset(StoreReader(of))
+    derive(functaset, LocalObjects(path).below(part_name(1)), functaset.modulations[1:3], ids=["f.png", "g.png"])
+    list_part(LocalObjects(path), (), part_name(1))
+
+
 if __name__ == "__main__":
+    shutil.rmtree(GOLDEN / f"grown_v{PARTS_VERSION}.functa", ignore_errors=True)
+    grow(GOLDEN / f"grown_v{PARTS_VERSION}.functa", GOLDEN / "v7.functa")
     for name, described in KINDS.items():
         shutil.rmtree(GOLDEN / f"v{FORMAT_VERSION}{name}.functa", ignore_errors=True)
         write(GOLDEN / f"v{FORMAT_VERSION}{name}.functa", *described)

@@ -11,9 +11,13 @@ import pytest
 from functa_store.decode.functaset import Functaset
 from functa_store.domains.cells import CellGrid
 from functa_store.sources.features import FeatureSpec
+from functa_store.store.format.load_spec import load_root
+from functa_store.store.format.parts import PARTS_VERSION, parts_root
 from functa_store.store.format.spec import FORMAT_VERSION
+from functa_store.store.reading.joined_store import open_store
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.verify import verify
+from functa_store.store.storage.local import LocalObjects
 from tests.reference import FormatReader
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -45,6 +49,21 @@ def test_a_golden_store_stays_readable(version):
 def test_a_golden_store_decodes_by_its_specification(version):
     decoded = FormatReader(GOLDEN / f"{version}.functa").decode()
     np.testing.assert_allclose(decoded, np.load(GOLDEN / f"{version}_decoded.npy"), rtol=1e-10, atol=1e-12)
+
+
+def test_a_grown_golden_store_stays_readable():
+    """The functaset of version 7, and a part whose modulations are those of its second and third example."""
+    path = GOLDEN / f"grown_v{PARTS_VERSION}.functa"
+    assert (PARTS_VERSION, verify(path).damaged, verify(path).foreign) == (8, {}, [])
+    grown, first = Functaset(open_store(path)), Functaset(StoreReader(GOLDEN / "v7.functa"))
+    assert grown.ids[:].tolist() == [*first.ids[:].tolist(), "f.png", "g.png"]
+    np.testing.assert_array_equal(grown.modulations[:5], first.modulations[:])
+    np.testing.assert_array_equal(grown.modulations[5:], first.modulations[1:3])
+    np.testing.assert_array_equal(grown.decode([5, 6]), first.decode([1, 2]))
+    own = json.loads((GOLDEN / "v7.functa/zarr.json").read_text())["attributes"]["functa"]
+    root = (path / "zarr.json").read_bytes()
+    assert json.loads(root)["attributes"]["functa"]["own"] == own
+    assert parts_root(own, load_root(LocalObjects(path))[1]) == root
 
 
 def test_version_1_was_fitted_by_the_steps_of_learning():
