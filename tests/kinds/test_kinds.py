@@ -78,6 +78,11 @@ def test_every_kind_goes_the_whole_way(name, converted: Callable[[str], Converte
     at_corner = dataset.functa.at(**corner).isel(example=0)
     np.testing.assert_allclose(at_corner, decoded[(0, *[-1] * len(kind.axes))], rtol=1e-4, atol=1e-4)
 
+    view = functaset.to_tensorstore(twice)
+    np.testing.assert_array_equal(view[:3].read().result(), decoded)
+    halves = [functaset.select(index=slice(0, 3)), functaset.select(index=slice(3, None))]
+    np.testing.assert_array_equal(functa_store.concat(halves).modulations[:], functaset.modulations[:])
+
     batch = next(iter(loaders.Loader(functaset, batch_size=4, decode=loaders.DecodePoints(num_points=5))))
     assert batch["modulations"].shape == (4, *kind.modulation)
     again = functaset.decode(batch["index"], coords=batch["coords"])

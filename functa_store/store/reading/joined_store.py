@@ -67,6 +67,7 @@ class JoinedStore(StoreReader):
                     "one base network together, whose base_fingerprint is the same"
                 )
         self.stores, self._root = stores, root
+        self.verifies, self.alone = all(store.verifies for store in stores), False
         self._counts = [len(store) for store in stores]
         more = [] if len(stores) <= NAMED else [f"{len(stores) - NAMED} more"]
         named = " + ".join([*(store.path for store in stores[:NAMED]), *more])

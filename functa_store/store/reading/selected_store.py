@@ -48,6 +48,7 @@ class SelectedStore(StoreReader):
             values, counts = np.unique(chosen, return_counts=True)
             raise ConfigError(f"{store.path}: example {values[counts > 1][0]} is chosen twice; name each once")
         self.store, self.chosen = store, chosen
+        self.verifies, self.alone = store.verifies, False
         self.path = f"{store.path} ({len(chosen)} of its {len(store)} examples)"
         self.decodable, self.odd_labels, self.label_names = store.decodable, store.odd_labels, store.label_names
         self.modulations, self.mse = self._of(store.modulations), self._of(store.mse)
