@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "many": [],
     "remote_reading": [],
     "selection": [],
+    "parts": [],
     "tensorstore_view": [],
     "loading": [],
     "workers": [],

@@ -2,9 +2,10 @@
 
     python -m benchmarks.parts [--parts 64] [--examples 262144] [--size 256] [--batch 256] [--runs 15] [--out NAME.json]
 
-Random modulations are written as one functaset and, the same ones, as parts of equal number. Shuffled batches are
-read of the one, of `functa_store.concat` of the parts, and of a selection of each, in float32 and in int8 (in which
-each part has its own scales). All sides take turns in one process; files are in memory.
+Random modulations are written as one functaset and, the same ones, as parts of equal number (a power of two).
+Shuffled batches are read of the one, of `functa_store.concat` of the parts, and of a selection of each, in float32 and in
+int8 (in which each part has its own scales). Shards are as long in all, one for each part. All sides take turns in one
+process; files are in memory.
 """
 
 import tempfile
@@ -31,7 +32,7 @@ BATCHES = 200
 DTYPES: tuple[ModulationDtype, ...] = ("float32", "int8")
 
 
-def write(path: Path, rows: np.ndarray, first: int, dtype: ModulationDtype) -> None:
+def write(path: Path, rows: np.ndarray, first: int, dtype: ModulationDtype, rows_per_shard: int | None) -> None:
     """A functaset of some modulations, whose ids count from a number."""
     size = rows.shape[1]
     workload = Workload(width=8, depth=3, modulation_dim=size)
@@ -39,7 +40,7 @@ def write(path: Path, rows: np.ndarray, first: int, dtype: ModulationDtype) -> N
     contents = Contents(
         domain=CellGrid(axes=("y", "x"), resolution=(8, 8)),
         features=FeatureSpec(channels=("red", "green", "blue")),
-        config=ConvertConfig(network=workload.network, modulation_dtype=dtype),
+        config=ConvertConfig(network=workload.network, modulation_dtype=dtype, rows_per_shard=rows_per_shard),
         base=base | {RATES: np.ones((1, size), np.float32)},
         ids=[str(first + k) for k in range(len(rows))],
         split=np.full(len(rows), "train"),
@@ -54,11 +55,11 @@ def compare(folder: Path, dtype: ModulationDtype, sizes: tuple[int, int, int, in
     num_parts, num_examples, size, batch = sizes
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((num_examples, size), np.float32)
-    write(folder / "one.functa", rows, 0, dtype)
     per_part = num_examples // num_parts
+    write(folder / "one.functa", rows, 0, dtype, per_part)
     paths = [folder / f"part{k}.functa" for k in range(num_parts)]
     for k, path in enumerate(paths):
-        write(path, rows[k * per_part : (k + 1) * per_part], k * per_part, dtype)
+        write(path, rows[k * per_part : (k + 1) * per_part], k * per_part, dtype, per_part)
     one, parts = functa_store.open(folder / "one.functa"), functa_store.concat(paths)
     half = np.sort(rng.permutation(num_examples)[: num_examples // 2])
     sides = {"one": one, "parts": parts, "selected": one.select(index=half), "selected_parts": parts.select(index=half)}

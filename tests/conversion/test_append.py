@@ -113,6 +113,7 @@ def test_verify_and_info_know_all_parts(path, capsys):
     assert list(functa_store.verify(path).damaged) == ["parts/0001.functa/zarr.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["the first shard", "the part's completion", "the listing"])
 def test_an_interruption_leaves_what_was_there_and_the_same_call_goes_on(path, monkeypatch, at):
     places = {
@@ -171,6 +172,7 @@ def test_a_reader_that_was_open_goes_on_reading(path):
     np.testing.assert_array_equal(reader.modulations[:], functa_store.open(path).modulations[:5])
 
 
+@pytest.mark.slow
 def test_functasets_in_a_bucket_and_in_int8_grow_too(plain, tmp_path):
     functa_store.recode(plain, "memory://append/pets.functa", "int8")
     functa_store.append(source(range(5, 9)), "memory://append/pets.functa")

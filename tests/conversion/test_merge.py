@@ -89,6 +89,7 @@ def _stores(tmp_path_factory):
     return whole, cut(whole, folder, slice(0, 7), slice(7, 9), slice(9, 30))
 
 
+@pytest.mark.slow
 def test_loaders_xarray_exports_and_views_take_them(stores, tmp_path):
     whole, parts = stores
     together, odd = functa_store.concat(parts), np.arange(1, 30, 2)
