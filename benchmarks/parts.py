@@ -3,9 +3,9 @@
     python -m benchmarks.parts [--parts 64] [--examples 262144] [--size 256] [--batch 256] [--runs 15] [--out NAME.json]
 
 Random modulations are written as one functaset and, the same ones, as parts of equal number (a power of two).
-Shuffled batches are read of the one, of `functa_store.concat` of the parts, and of a selection of each, in float32 and in
-int8 (in which each part has its own scales). Shards are as long in all, one for each part. All sides take turns in one
-process; files are in memory.
+Shuffled batches are read of the one, of `functa_store.concat` of the parts, and of a selection of each, in float32 and
+in int8 (in which each part has its own scales). Shards are as long in all, one for each part. All sides take turns in
+one process; files are in memory.
 """
 
 import tempfile

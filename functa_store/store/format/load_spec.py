@@ -67,7 +67,10 @@ def load_root(objects: Objects) -> tuple[StoreSpec, tuple[PartRecord, ...]]:
         except (ValueError, TypeError, KeyError) as error:
             raise _damaged(objects.name, str(error)) from error
         attributes = {key: value for key, value in attributes.items() if key != "checksum"}
-    return parse_spec(objects.name, attributes, brief=size > MOST_EXPLAINED_BYTES), parts
+    spec = parse_spec(objects.name, attributes, brief=size > MOST_EXPLAINED_BYTES)
+    if parts and not spec.complete:
+        raise _damaged(objects.name, "the functaset is unfinished, but followed by parts")
+    return spec, parts
 
 
 def read_root(objects: Objects) -> tuple[dict[str, Any], int]:

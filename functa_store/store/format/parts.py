@@ -78,6 +78,8 @@ def read_parts(attributes: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[Par
     if not isinstance(found := attributes["parts"], list) or not 1 <= len(found) <= MOST_PARTS:
         raise ValueError(f"lists no parts, expected 1 to {MOST_PARTS}")
     parts = tuple(from_dict(PartRecord, part, brief=True) for part in found)
+    if [to_dict(part) for part in parts] != found:
+        raise ValueError("lists parts in other words than a writer wrote")
     for number, part in enumerate(parts, 1):
         if part.name != part_name(number) or part.examples < 1:
             raise ValueError(
