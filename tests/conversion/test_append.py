@@ -100,7 +100,7 @@ def test_verify_and_info_know_all_parts(path, capsys):
     assert (verdict.complete, verdict.examples, verdict.total, verdict.damaged, verdict.foreign) == (True, 9, 9, {}, [])
     assert main(["info", str(path), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert (facts["examples"], facts["parts"], facts["complete"]) == (9, [5, 4], True)
+    assert (facts["format_version"], facts["examples"], facts["parts"], facts["complete"]) == (8, 9, [5, 4], True)
     quality = functa_store.open(path)
     assert facts["psnr_mean"]["train"] == pytest.approx(quality.psnr[quality.split[:] == "train"].mean(), rel=1e-6)
     shard = path / "parts/0001.functa/modulations/c/0/0"

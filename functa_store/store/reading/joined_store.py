@@ -12,7 +12,7 @@ from functa_store.config import differences, to_dict
 from functa_store.errors import ConfigError, StorageError, StoreFormatError
 from functa_store.sources.source import Reject
 from functa_store.store.format.load_spec import load_root
-from functa_store.store.format.parts import PartRecord
+from functa_store.store.format.parts import PARTS_VERSION, PartRecord
 from functa_store.store.format.quantization import EXACT, Rounding
 from functa_store.store.format.spec import ExamplesSummary, Quality, quality_by_split, sha256_json
 from functa_store.store.reading.reader import StoreReader
@@ -85,6 +85,7 @@ class JoinedStore(StoreReader):
         self.augmentations = self._augmentations()
         self.spec = dataclasses.replace(
             first.spec,
+            format_version=first.spec.format_version if root is None else PARTS_VERSION,
             fingerprint=sha256_json([spec.fingerprint for spec in specs]),
             complete=all(spec.complete for spec in specs),
             config=dataclasses.replace(first.spec.config, modulation_dtype=self._dtype),
