@@ -13,7 +13,6 @@ import numpy as np
 from functa_store.config import ConvertConfig, from_dict, to_dict
 from functa_store.domains.domain import Domain, StoredDomain, check_grid, network_inputs
 from functa_store.errors import ConfigError
-from functa_store.metrics import psnr, psnr_mean, psnr_of_mean_mse
 from functa_store.sources.augmentation import Augmentations, augmentation_problems, augmentations_of
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import (
@@ -25,9 +24,7 @@ from functa_store.sources.source import (
 from functa_store.store.format.layout import Layout, Table, choose_layout, tables
 from functa_store.store.format.quantization import EXACT, Rounding
 from functa_store.store.format.side_arrays import (
-    HELD_OUT,
     MOMENTA,
-    PSNR_HELD_OUT,
     RATES,
     BaseArray,
     base_problems,
@@ -228,43 +225,6 @@ class Contents:
         }
         spec = from_dict(StoreSpec, known | {"fingerprint": "", "quality": {}, "manifest": {}})
         return dataclasses.replace(spec, fingerprint=sha256_json(identity(spec)))
-
-
-def quality_by_split(
-    mse: np.ndarray, metrics: Mapping[str, np.ndarray], split: np.ndarray, span: float
-) -> dict[str, Quality]:
-    """How well each split was fitted.
-
-    Args:
-        mse: Mean squared error of each example.
-        metrics: Each column of the table `metrics`; not a number for examples that have none.
-        split: Its split.
-        span: Width of the data range that PSNR is relative to.
-
-    Returns:
-        One entry per split that has examples, in alphabetical order.
-    """
-    if HELD_OUT in metrics:
-        metrics = {**metrics, PSNR_HELD_OUT: psnr(metrics[HELD_OUT], span)}
-    found = {}
-    for name in np.unique(split):
-        chosen = split == name
-        found[str(name)] = Quality(
-            examples=int(chosen.sum()),
-            psnr_mean=_if_finite(psnr_mean(mse[chosen], span)),
-            psnr_of_mean_mse=_if_finite(psnr_of_mean_mse(mse[chosen], span)),
-            metrics={column: _mean_of_numbers(values[chosen]) for column, values in metrics.items()},
-        )
-    return found
-
-
-def _mean_of_numbers(values: np.ndarray) -> float | None:
-    numbers = values[~np.isnan(values)].astype(np.float64)
-    return _if_finite(float(numbers.mean())) if len(numbers) else None
-
-
-def _if_finite(figure: float) -> float | None:
-    return figure if np.isfinite(figure) else None
 
 
 def examples_sha256(described: "Contents | Source") -> str:

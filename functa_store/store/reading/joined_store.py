@@ -14,7 +14,8 @@ from functa_store.sources.source import Reject
 from functa_store.store.format.load_spec import load_root
 from functa_store.store.format.parts import PARTS_VERSION, PartRecord
 from functa_store.store.format.quantization import EXACT, Rounding
-from functa_store.store.format.spec import ExamplesSummary, Quality, quality_by_split, sha256_json
+from functa_store.store.format.spec import ExamplesSummary, Quality, sha256_json
+from functa_store.store.format.summaries import merged_quality, sums_by_split
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.rows import FollowingRows, Rows, RowTable, Selection
 from functa_store.store.reading.shard_rows import MappedRows, are_mappable
@@ -326,7 +327,9 @@ def quality_of(store: StoreReader) -> Mapping[str, Quality]:
     of = store.augmentations["of"][:] if store.augmentations else np.arange(len(store))
     own = np.flatnonzero(of == np.arange(len(of)))
     metrics = {name: np.asarray(column)[own] for name, column in store.metrics.items()}
-    return quality_by_split(np.asarray(store.mse)[own], metrics, np.asarray(store.split)[own], store.spec.features.span)
+    span = store.spec.features.span
+    sums = sums_by_split(np.asarray(store.mse)[own], metrics, np.asarray(store.split)[own], span)
+    return merged_quality([sums], span)
 
 
 def rows_in_memory(name: str, values: np.ndarray) -> Rows:
