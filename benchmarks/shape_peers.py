@@ -89,8 +89,8 @@ class CoarseGrid:
         self._resolution = source.domain.resolution[0]
         self.size = int(np.floor((num_bytes / itemsize) ** (1 / 3) + 1e-9))
         self._rounded = itemsize == 1
-        self._down = _averages(self._resolution, self.size)
-        self._up = _interpolation(self.size, self._resolution)
+        self._down = averages(self._resolution, self.size)
+        self._up = interpolation(self.size, self._resolution)
         self.threshold = best_threshold(source, self.reconstruct)
 
     def __call__(self, occupied: np.ndarray) -> np.ndarray:
@@ -112,7 +112,7 @@ def _along_axes(cubes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return cubes
 
 
-def _averages(many: int, few: int) -> Float[np.ndarray, "few many"]:
+def averages(many: int, few: int) -> Float[np.ndarray, "few many"]:
     """By how much each of many cells lies in each of few, as a weight of a mean."""
     edges = np.arange(few + 1) * many / few
     cells = np.arange(many)
@@ -120,7 +120,7 @@ def _averages(many: int, few: int) -> Float[np.ndarray, "few many"]:
     return (np.clip(overlap, 0, None) * few / many).astype(np.float32)
 
 
-def _interpolation(few: int, many: int) -> Float[np.ndarray, "many few"]:
+def interpolation(few: int, many: int) -> Float[np.ndarray, "many few"]:
     """Weights of the values at few cell centres for many, constant beyond the first and the last."""
     places = np.clip((np.arange(many) + 0.5) * few / many - 0.5, 0, few - 1)
     return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(few))).astype(np.float32)
