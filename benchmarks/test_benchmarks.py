@@ -204,6 +204,7 @@ def test_outer_step_compiles_the_papers_network_alone(tiny, tmp_path, monkeypatc
     assert "seconds_per_image" not in found[0]
 
 
+@pytest.mark.slow
 def test_decode_times_every_request(tiny, tmp_path, monkeypatch):
     requests = {
         "grid": decode.Request(examples=2, resolution=(8, 8)),

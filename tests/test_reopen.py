@@ -64,6 +64,7 @@ TINY = ConvertConfig(
 )
 
 
+@pytest.mark.slow
 def test_the_archive_of_a_functaset_is_opened_again_by_a_public_name(tmp_path):
     values = np.random.default_rng(0).random((12, 5, 3), np.float32)
     np.savez(tmp_path / "a.npz", values=values, other=values[::-1])

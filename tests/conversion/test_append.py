@@ -50,6 +50,7 @@ def files(path):
     return {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_what_is_added_has_the_modulations_of_an_encoding_and_all_is_read_as_one(plain, path, tmp_path):
     before = files(path)
     assert functa_store.append(source(range(5, 9)), path) == 4
@@ -165,6 +166,7 @@ def test_what_cannot_be_added_is_refused(plain, path, tmp_path):
         functa_store.open(path)
 
 
+@pytest.mark.slow
 def test_a_reader_that_was_open_goes_on_reading(path):
     reader = functa_store.open(path)
     functa_store.append(source(range(5, 9)), path)

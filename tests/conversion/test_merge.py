@@ -167,6 +167,7 @@ def test_what_does_not_go_together_is_refused(stores, tmp_path, unchecked):
         functa_store.subset(whole, whole.store.path, split="test")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("listed", [True, False])
 def test_rows_of_parts_are_gathered_in_one_range_whatever_their_lengths(stores, tmp_path, monkeypatch, dtype, listed):
@@ -202,6 +203,7 @@ def test_rows_of_parts_are_gathered_in_one_range_whatever_their_lengths(stores, 
     np.testing.assert_allclose(stats["std"], rows.astype(np.float64).std(axis=0), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_parts_in_int8_keep_their_values_or_are_rounded_anew_as_asked(stores, tmp_path):
     whole, parts = stores
     paths = []

@@ -85,6 +85,7 @@ def test_without_a_scheduler_this_process_fits_by_itself(references, archive, tm
     assert files(tmp_path / "x.functa") == references["float32"]
 
 
+@pytest.mark.slow
 def test_a_task_says_why_its_process_is_refused(begin):
     path = begin()
     rewritten_job(path, versions={"jax": "0.0.1"})

@@ -188,6 +188,7 @@ module.versions = lambda: versions() | {"jaxlib": "0.0.1"}
         convert(archive, tmp_path / "x.functa", Failing(2, code))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["raise SystemExit(3)", "import time; time.sleep(1000)"])
 def test_without_any_worker_this_process_fits_by_itself(references, archive, tmp_path, monkeypatch, code):
     monkeypatch.setattr(processes_module, "PATIENCE", 1.0)

@@ -44,6 +44,7 @@ def test_bytes_are_those_of_a_single_process(references, begin, dtype):
     assert verify(path).damaged == {}
 
 
+@pytest.mark.slow
 def test_a_conversion_goes_on_with_what_workers_have_written_and_workers_with_its_job(references, begin, archive):
     path = begin()
     job = path.with_name("x.functa.work") / "job.json"
@@ -62,6 +63,7 @@ def test_missing_shards_are_named(begin):
         functa_store.finish(path)
 
 
+@pytest.mark.slow
 def test_finishing_imports_neither_jax_nor_an_archive(begin, archive, tmp_path, references):
     path = begin()
     work(path)
@@ -181,6 +183,7 @@ def test_a_share_that_is_none_is_refused(tmp_path, share):
         work(tmp_path / "x.functa", share=share)
 
 
+@pytest.mark.slow
 def test_the_commands_do_the_same(begin, references, capsys):
     path = begin()
     assert cli.main(["work", str(path), "--shards", "0/2", "--quiet"]) == 0
@@ -193,6 +196,7 @@ def test_the_commands_do_the_same(begin, references, capsys):
     assert files(path) == references["float32"]
 
 
+@pytest.mark.slow
 def test_the_command_of_a_conversion_leaves_shards_to_workers(archive, tmp_path, monkeypatch, capsys):
     never_learned(monkeypatch)
     out = tmp_path / "x.functa"

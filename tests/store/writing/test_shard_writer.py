@@ -204,6 +204,7 @@ def race(folder, contents, values, looks):
     return torn, looked, begun
 
 
+@pytest.mark.slow
 def test_shards_that_are_issued_twice_are_never_torn(tmp_path, contents, values):
     torn, looked, _ = race(tmp_path, contents, values, 300)
     assert torn == []
