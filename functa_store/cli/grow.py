@@ -86,7 +86,12 @@ def run_subset(args: argparse.Namespace) -> None:
 
     storage = storage_from(args)
     functaset = open_functaset(args.store, storage=storage)
-    where = dict(_condition(functaset.label_names, word) for word in args.where)
+    where: dict[str, list[Any]] = {}
+    for word in args.where:
+        label, values = _condition(functaset.label_names, word)
+        if label in where:
+            raise ConfigError(f"--where {shortened(word, 80)}: {label} has a condition already; give all values in one")
+        where[label] = values
     subset(
         functaset,
         args.out,

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from functa_store.store.format.parts import (
     MOST_PARTS,
     PARTS_VERSION,
     PartRecord,
+    is_of_part,
     part_name,
     parts_root,
 )
@@ -58,13 +60,16 @@ def append(
         ArchiveError: If the source contradicts itself, its examples are none that the base can describe, or
             augmentations are new whose originals are there already.
         ConfigError: If a number is out of range, or places of its kind cannot be written.
-        StoreExistsError: If another process is writing the functaset.
+        StoreExistsError: If it is a part of another, or another process is writing it.
         StoreFormatError: If the functaset is unfinished or damaged.
         StoreMismatchError: If another archive was being added when it was interrupted.
         StorageError: If a place cannot be reached, read or written; what is written stays.
     """
     check_source(source, to_learn=False)
-    with sole_writer(open_objects(path, storage)) as (store, _):
+    whole = open_objects(path, storage)
+    if is_of_part("/".join([*Path(whole.name).parts[-2:], ROOT])):
+        raise StoreExistsError(f"{whole.name}: is a part of a functaset; append to that one.")
+    with sole_writer(whole) as (store, _):
         spec, parts = load_root(store)
         if not spec.complete:
             raise StoreFormatError(f"{store.name}: unfinished store; finish it by the command that was interrupted.")

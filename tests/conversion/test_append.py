@@ -11,7 +11,7 @@ from PIL import Image
 
 import functa_store
 from functa_store.cli.main import main
-from functa_store.errors import ArchiveError, StoreFormatError, StoreMismatchError
+from functa_store.errors import ArchiveError, StoreExistsError, StoreFormatError, StoreMismatchError
 from functa_store.loaders import Loader
 from functa_store.progress import Note
 from functa_store.sources.array_source import ArraySource
@@ -175,15 +175,19 @@ def test_a_reader_that_was_open_goes_on_reading(path):
 
 
 @pytest.mark.slow
-def test_functasets_in_a_bucket_and_in_int8_grow_too(plain, tmp_path):
-    functa_store.recode(plain, "memory://append/pets.functa", "int8")
-    functa_store.append(source(range(5, 9)), "memory://append/pets.functa")
-    grown = functa_store.open("memory://append/pets.functa")
+@pytest.mark.parametrize("place", ["memory://append/pets.functa", "pets8.functa"])
+def test_functasets_in_a_bucket_and_in_int8_grow_too(plain, tmp_path, place):
+    where = place if "://" in place else str(tmp_path / place)
+    functa_store.recode(plain, where, "int8")
+    functa_store.append(source(range(5, 9)), where)
+    with pytest.raises(StoreExistsError, match="is a part of a functaset; append to that one"):
+        functa_store.append(source(range(9, 10)), f"{where}/parts/0001.functa")
+    grown = functa_store.open(where)
     assert (len(grown), grown.store.stores[1].spec.config.modulation_dtype) == (9, "int8")
-    functa_store.encode(source(range(5, 9)), "memory://append/pets.functa", tmp_path / "new.functa")
+    functa_store.encode(source(range(5, 9)), where, tmp_path / "new.functa")
     np.testing.assert_array_equal(grown.modulations[5:], functa_store.open(tmp_path / "new.functa").modulations[:])
-    assert functa_store.verify("memory://append/pets.functa").damaged == {}
-    left = [key for key in open_objects("memory://append/pets.functa").sizes() if ".work/" in key or ".log" in key]
+    assert functa_store.verify(where).damaged == {}
+    left = [key for key in open_objects(where).sizes() if ".work/" in key or ".log" in key]
     assert left == []
 
 

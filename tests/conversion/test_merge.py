@@ -150,6 +150,8 @@ def test_what_does_not_go_together_is_refused(stores, tmp_path, unchecked):
     whole, parts = stores
     with pytest.raises(ConfigError, match=r"part0.*7 examples have ids that .*whole\.functa have, such as '0.png'"):
         functa_store.concat([whole, parts[0]])
+    with pytest.raises(ConfigError, match="30 examples have ids that"):
+        functa_store.concat([whole, whole])
     assert len(functa_store.concat([whole.select(index=slice(7, None)), parts[0]])) == 30
     write_store(tmp_path / "other.functa", seed=1)
     with pytest.raises(ConfigError, match="has the base network"):
@@ -283,6 +285,8 @@ def test_the_commands_do_what_the_functions_do(stores, tmp_path, capsys):
     assert functa_store.open(tmp_path / "few.functa").labels["size"][:].tolist() == [0, 10]
     assert main([*few[:2], str(tmp_path / "none.functa"), "--where", "kind"]) == 2
     assert "expected LABEL=VALUE" in capsys.readouterr().err
+    assert main([*few[:2], str(tmp_path / "none.functa"), "--where", "kind=cat", "--where", "kind=dog"]) == 2
+    assert "kind has a condition already" in capsys.readouterr().err
 
 
 def test_stored_arrays_of_parts_are_one_stack(stores):

@@ -83,6 +83,7 @@ def test_a_worker_that_comes_after_the_end_has_nothing_to_do(begin):
     path, notes = begin(), []
     work(path)
     functa_store.finish(path)
+    functa_store.finish(path)  # as a job that was queued again does
     assert work(path, report=notes.append) == 0
     assert notes == [Note(message=f"{path}: is complete; nothing is left to do")]
 

@@ -3,9 +3,9 @@
 from functa_store.conversion.agreement import begun_conversion, clear
 from functa_store.errors import StoreFormatError
 from functa_store.store.format.receipts import Receipts
-from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions
-from functa_store.store.storage.writer_lock import EXACT_STORE, REPAIR
-from functa_store.store.writing.destination import Destination, claim
+from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions, open_objects
+from functa_store.store.storage.writer_lock import EXACT_STORE, REPAIR, WORK_SUFFIX
+from functa_store.store.writing.destination import Destination, claim, is_left
 from functa_store.store.writing.writer import StoreWriter, clear_job
 
 NAMED = 10
@@ -23,11 +23,16 @@ def finish(path: Location, *, storage: StorageOptions = NO_OPTIONS) -> None:
         path: The store.
         storage: How to reach it.
 
+    A store that is complete stays as it is.
+
     Raises:
-        StoreExistsError: If it is complete already, or another process holds it.
+        StoreExistsError: If another process holds it.
         StoreFormatError: If shards are missing, or what is there is damaged; says which.
         StorageError: If the place cannot be reached, read or written.
     """
+    found = Destination.of(open_objects(path, storage))
+    if found.state == "complete" and not is_left(found.store.sibling(WORK_SUFFIX)):
+        return
     with claim(path, storage) as (destination, work):
         store, conversion = destination.store, begun_conversion(work)
         dtype = "float32" if conversion is None else conversion.get("config", {}).get("modulation_dtype")

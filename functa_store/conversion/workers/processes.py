@@ -166,7 +166,9 @@ class _Pool:
         self._engine, self._unfinished, self._assignment = engine, unfinished, assignment
         self._deaths, self._events = Deaths(), queue.SimpleQueue[tuple[_Child, dict[str, Any] | None]]()
         self._children: dict[str, _Child] = {}
-        self._starting: dict[int, float] = dict.fromkeys(range(engine.count), 0.0)
+        self._starting: dict[int, float] = dict.fromkeys(
+            range(min(engine.count, len(unfinished.writer.missing_shards()))), 0.0
+        )
         self._heard, self._failed_starts = time.monotonic(), 0
         self._last_words = ""
 

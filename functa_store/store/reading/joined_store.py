@@ -141,14 +141,15 @@ class JoinedStore(StoreReader):
                         f"{store.path} and {first.path} differ in {other}; functasets that follow each other have one "
                         "domain and one meaning of their values, as those that functa encode made of one base"
                     )
-        seen: dict[str, StoreReader] = {}
-        for store in self.stores:
+        seen: dict[str, int] = {}
+        for place, store in enumerate(self.stores):
             names = map(str, np.asarray(store.ids).tolist())
-            if twice := [name for name in names if seen.setdefault(name, store) is not store]:
+            if twice := [name for name in names if seen.setdefault(name, place) != place]:
                 shown = ", ".join(map(repr, twice[:3]))
+                other = self.stores[seen[twice[0]]].path
                 raise ConfigError(
-                    f"{store.path}: {len(twice)} examples have ids that examples of {seen[twice[0]].path} have, such "
-                    f"as {shown}; leave them out of one of the two by its select(index=...)"
+                    f"{store.path}: {len(twice)} examples have ids that examples of {other} have, such as {shown}; "
+                    "leave them out of one of the two by its select(index=...)"
                 )
 
     def reopened(self, *, verify: bool) -> StoreReader:

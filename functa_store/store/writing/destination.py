@@ -113,7 +113,7 @@ def check_output(location: Location, storage: StorageOptions = NO_OPTIONS) -> De
     work = store.sibling(WORK_SUFFIX)
     if found.state == "absent" and work.size(SKELETON) is None and (other := _anything(store)):
         raise StoreExistsError(f"{store.name}: holds something else ({other}). Choose another path.")
-    if found.state == "complete" and not _is_there(work):
+    if found.state == "complete" and not is_left(work):
         raise already_complete(store)
     return found
 
@@ -178,7 +178,8 @@ def _check_outside_of_stores(store: Objects, location: Location, storage: Storag
     else:
         return
     is_ours = os.path.basename(store.name) == EXACT_STORE  # in the work folder of the conversion that writes it
-    if not isinstance(location, str | os.PathLike) and is_of_part(os.path.join(*Path(store.name).parts[-2:], ROOT)):
+    written = Path(store.name.removesuffix(f"{WORK_SUFFIX}/{EXACT_STORE}"))
+    if not isinstance(location, str | os.PathLike) and is_of_part(os.path.join(*written.parts[-2:], ROOT)):
         return  # nobody else names a place inside a functaset by its objects
     for folder in above:
         if (folder.name.endswith(SUFFIX + WORK_SUFFIX) and not is_ours) or _is_store(folder):
@@ -187,7 +188,7 @@ def _check_outside_of_stores(store: Objects, location: Location, storage: Storag
 
 def _is_store(folder: Objects) -> bool:
     try:
-        if folder.name.endswith(SUFFIX) and _is_there(folder.sibling(WORK_SUFFIX)):
+        if folder.name.endswith(SUFFIX) and is_left(folder.sibling(WORK_SUFFIX)):
             return True  # it is being learned
         return folder.size(ROOT) is not None and load_spec(folder) is not None
     except (NoFunctasetError, StorageError):
@@ -196,7 +197,7 @@ def _is_store(folder: Objects) -> bool:
         return True
 
 
-def _is_there(work: Objects) -> bool:
+def is_left(work: Objects) -> bool:
     """Whether a work folder was left; on a disk an empty one, too, which whoever claims it removes in the end."""
     if isinstance(work, LocalObjects):
         return work.is_folder()
