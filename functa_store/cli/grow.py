@@ -135,7 +135,7 @@ def _lines(path: str) -> list[str]:
         ConfigError: If it cannot be read.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            return [line for line in file.read().splitlines() if line]
+        with open(path, encoding="utf-8-sig") as file:
+            return [line for line in file.read().splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read as a text file of ids: {error}") from error
