@@ -337,7 +337,7 @@ def test_what_is_decided_on_the_way_does_not_make_an_exact_store_anothers(
     with pytest.raises(ZeroDivisionError):
         functa_store.convert(source(), tmp_path / "x.functa", config)
     monkeypatch.undo()
-    monkeypatch.setattr("functa_store.conversion.convert._fit_into", lambda *_: 1 / 0)
+    monkeypatch.setattr("functa_store.conversion.convert._learn", lambda *_: 1 / 0)
     functa_store.convert(source(), tmp_path / "x.functa", config)
     assert functa_store.verify(tmp_path / "x.functa").complete
 
