@@ -245,7 +245,9 @@ KINDS = {
     "nerf": Kind("nerf", nerf, ("z", "y", "x"), (8, 8, 8), ("--resolution", "8", "--held-out-split", "test")),
     "climate": Kind("climate", climate, ("latitude", "longitude"), (8, 8), ("--variable", "t2m")),
     "sound": Kind("audio", sounds, ("t",), (64,), ("--samples", "64", "--sample-rate", "8000")),
-    "video": Kind("video", clips, ("t", "y", "x"), (4, 8, 8), ("--frames", "4", "--resolution", "8")),
+    "video": Kind(
+        "video", clips, ("t", "y", "x"), (4, 8, 8), ("--preset", "video-fast", "--frames", "4", "--resolution", "8")
+    ),
     "arrays": Kind("arrays", arrays, ("x",), (16,)),
     "cifar": Kind("cifar", cifar, ("y", "x"), (32, 32)),
     "mnist": Kind("mnist", mnist, ("y", "x"), (8, 8)),
