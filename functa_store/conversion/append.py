@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from functa_store.store.format.parts import (
     MOST_PARTS,
     PARTS_VERSION,
     PartRecord,
-    is_of_part,
+    is_part,
     part_name,
     parts_root,
 )
@@ -67,7 +66,7 @@ def append(
     """
     check_source(source, to_learn=False)
     whole = open_objects(path, storage)
-    if is_of_part("/".join([*Path(whole.name).parts[-2:], ROOT])):
+    if is_part(whole.name):
         raise StoreExistsError(f"{whole.name}: is a part of a functaset; append to that one.")
     with sole_writer(whole) as (store, _):
         spec, parts = load_root(store)

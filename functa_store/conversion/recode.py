@@ -10,7 +10,6 @@ from jaxtyping import Float32, Float64
 from functa_store.config import ModulationDtype
 from functa_store.decode.tiled_decoder import TiledDecoder, make_renderer
 from functa_store.domains.scene import SceneVolume
-from functa_store.errors import StoreFormatError
 from functa_store.sources.source import Label
 from functa_store.sources.splits import evenly_to_both_ends
 from functa_store.store.format.quantization import Rounding, choose_rounding
@@ -108,8 +107,7 @@ def recode(
 
 def write_recoded(reader: StoreReader, store: Objects, modulation_dtype: ModulationDtype) -> None:
     """Write what `recode` writes; under `claim`. Modulations that are stored so already are not rounded again."""
-    if not reader.spec.complete:
-        raise StoreFormatError(f"{reader.path}: unfinished store; finish it by the command that was interrupted.")
+    reader.check_complete()
     rounding = reader.rounding
     if modulation_dtype != rounding.dtype:
         rounding = choose_rounding(modulation_dtype, reader.statistics["min"], reader.statistics["max"])

@@ -59,20 +59,18 @@ class Dask:
 
     def fit(self, unfinished: Unfinished) -> None:
         """Fit the missing shards; see `Engine`."""
-        writer = unfinished.writer
-        while missing := [shard.index for shard in writer.still_missing(writer.missing_shards())]:
+
+        def run(missing: list[int]) -> str | None:
             tasks = _Tasks(self, unfinished, missing)
             try:
-                reason = tasks.run()
+                return tasks.run()
             except KeyboardInterrupt:
                 tasks.drain()
                 raise
             finally:
                 tasks.end()
-            if reason is not None:
-                unfinished.report(Note(message=f"{reason}; this process fits the shards by itself"))
-                unfinished.fit_here()
-                return
+
+        unfinished.fit_by(run)
 
 
 @dataclasses.dataclass(eq=False)

@@ -50,6 +50,18 @@ class Unfinished:
     tally: Tally
     job: Job | None
 
+    def fit_by(self, run: Callable[[list[int]], str | None]) -> None:
+        """Let others fit until nothing is missing; once they cannot, this process fits the rest.
+
+        Args:
+            run: Has the shards of these numbers fitted; None, or why that cannot be.
+        """
+        while missing := [shard.index for shard in self.writer.still_missing(self.writer.missing_shards())]:
+            if (reason := run(missing)) is not None:
+                self.report(Note(message=f"{reason}; this process fits the shards by itself"))
+                self.fit_here()
+                return
+
     def fit_here(self) -> None:
         """Fit in this process what nobody else has fitted by then."""
         missing = self.writer.still_missing(self.writer.missing_shards())

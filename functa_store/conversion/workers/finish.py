@@ -17,13 +17,11 @@ def finish(path: Location, *, storage: StorageOptions = NO_OPTIONS) -> None:
 
     The bytes are those that `convert` in one process writes. Modulations that are kept as float16 or int8 are rounded
     here, for which JAX is imported, to measure what that costs. Interrupted at any moment, the same call goes on where
-    it stopped.
+    it stopped. A store that is complete stays as it is.
 
     Args:
         path: The store.
         storage: How to reach it.
-
-    A store that is complete stays as it is.
 
     Raises:
         StoreExistsError: If another process holds it.

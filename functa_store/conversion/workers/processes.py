@@ -68,14 +68,12 @@ class Processes:
 
     def fit(self, unfinished: Unfinished) -> None:
         """Fit the missing shards; see `Engine`."""
-        writer = unfinished.writer
-        while missing := [shard.index for shard in writer.still_missing(writer.missing_shards())]:
+
+        def run(missing: list[int]) -> str | None:
             with _Pool(self, unfinished, Assignment(missing)).running() as pool:
-                reason = pool.run()
-            if reason is not None:
-                unfinished.report(Note(message=f"{reason}; this process fits the shards by itself"))
-                unfinished.fit_here()
-                return
+                return pool.run()
+
+        unfinished.fit_by(run)
 
     def command(self) -> list[str]:
         """What starts a worker."""
@@ -166,9 +164,7 @@ class _Pool:
         self._engine, self._unfinished, self._assignment = engine, unfinished, assignment
         self._deaths, self._events = Deaths(), queue.SimpleQueue[tuple[_Child, dict[str, Any] | None]]()
         self._children: dict[str, _Child] = {}
-        self._starting: dict[int, float] = dict.fromkeys(
-            range(min(engine.count, len(unfinished.writer.missing_shards()))), 0.0
-        )
+        self._starting: dict[int, float] = dict.fromkeys(range(min(engine.count, assignment.left)), 0.0)
         self._heard, self._failed_starts = time.monotonic(), 0
         self._last_words = ""
 

@@ -9,10 +9,11 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from functa_store.config import from_dict, to_dict
-from functa_store.store.format.spec import CONVENTION, sha256_json
+from functa_store.store.format.spec import CONVENTION, ROOT, sha256_json
 
 PARTS_VERSION = 8
 """Format version of a root that lists parts. Functasets that have none are not written with it."""
@@ -49,6 +50,11 @@ def part_name(number: int) -> str:
 def is_of_part(key: str) -> bool:
     """Whether a key below a functaset is one of a part, be it one that is being written."""
     return _PART.fullmatch(key) is not None
+
+
+def is_part(place: str) -> bool:
+    """Whether the path or URL of a functaset is where a part of another one lies."""
+    return is_of_part("/".join([*Path(place).parts[-2:], ROOT]))
 
 
 def parts_root(own: Mapping[str, Any], parts: Sequence[PartRecord]) -> bytes:

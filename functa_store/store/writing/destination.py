@@ -17,7 +17,7 @@ from functa_store.errors import (
     StoreFormatError,
 )
 from functa_store.store.format.load_spec import load_spec
-from functa_store.store.format.parts import is_of_part
+from functa_store.store.format.parts import is_part
 from functa_store.store.format.spec import ROOT, StoreSpec
 from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.objects import (
@@ -178,8 +178,8 @@ def _check_outside_of_stores(store: Objects, location: Location, storage: Storag
     else:
         return
     is_ours = os.path.basename(store.name) == EXACT_STORE  # in the work folder of the conversion that writes it
-    written = Path(store.name.removesuffix(f"{WORK_SUFFIX}/{EXACT_STORE}"))
-    if not isinstance(location, str | os.PathLike) and is_of_part(os.path.join(*written.parts[-2:], ROOT)):
+    written = store.name.removesuffix(f"{WORK_SUFFIX}/{EXACT_STORE}")
+    if not isinstance(location, str | os.PathLike) and is_part(written):
         return  # nobody else names a place inside a functaset by its objects
     for folder in above:
         if (folder.name.endswith(SUFFIX + WORK_SUFFIX) and not is_ours) or _is_store(folder):
