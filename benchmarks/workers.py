@@ -211,6 +211,7 @@ def open_job(folder: pathlib.Path, members: int) -> dict[str, Any]:
         archive_bytes=size,
         samples=sampled(source),
         examples_per_device=1,
+        threads=1,
         versions={},
         canary=canary,
     )

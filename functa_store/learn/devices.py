@@ -23,6 +23,9 @@ LARGEST_FIT_BATCH = 4096
 WORTH_DOUBLING = 1.1
 """Speed-up by which twice the batch must pay to be taken."""
 
+XLA_THREADS = "NPROC"
+"""Variable of the environment that bounds XLA's threads on CPUs."""
+
 USABLE = 0.8
 """Share of the free memory that is planned with."""
 
@@ -144,6 +147,11 @@ def _probe(time_of: Callable[[int], float], most: int) -> int:
     return best
 
 
+def usable_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def use_all_cores() -> None:
     """Make every CPU core a device of its own.
 
@@ -154,11 +162,30 @@ def use_all_cores() -> None:
     """
     if jax.config.jax_num_cpu_devices > 0:  # type: ignore[attr-defined]  # JAX defines its options at run time
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        jax.config.update("jax_num_cpu_devices", cores)
+        jax.config.update("jax_num_cpu_devices", usable_cores())
     except RuntimeError:  # a backend exists already; whoever started it chose its devices
         return
+
+
+def compute_threads() -> int:
+    """Threads that the loops and matrix products of a CPU program are split over.
+
+    They decide the last bits of a sum, whatever the number of devices is: XLA splits long sums between them, and
+    compiles a loop that is split otherwise. 0 on accelerators.
+    """
+    if not one_at_a_time():
+        return 0
+    return max(int(os.environ.get(XLA_THREADS) or 0) or usable_cores(), jax.local_device_count())
+
+
+def use_threads(count: int) -> None:
+    """Split programs over as many threads as another process has, whose bytes are to be met, on however many cores.
+
+    No effect once JAX has started. `compute_threads` tells what came of it.
+    """
+    if count:
+        os.environ[XLA_THREADS] = str(count)
 
 
 def one_at_a_time() -> bool:

@@ -40,8 +40,8 @@ def pictures(folder: Path, count: int = 24) -> Path:
     return write_zip(folder / "pictures.zip", members | {"003x.png": b"no picture"})
 
 
-def open_pictures(archive: Path, **options: Any) -> Any:
-    return functa_store.converters()["images"].open(str(archive), *_options("images", resolution=8, **options))
+def open_pictures(archive: Path, *, resolution: int = 8, **options: Any) -> Any:
+    return functa_store.converters()["images"].open(str(archive), *_options("images", resolution=resolution, **options))
 
 
 def _options(kind: str, **options: Any) -> tuple[Any, ...]:
@@ -95,6 +95,7 @@ def job_of(source: Any) -> Job:
         archive_bytes=size_of_file(source.recipe.archive),
         samples=sampled(source),
         examples_per_device=1,
+        threads=1,
         versions={},
         canary=Canary(example=0, fit=""),
     )

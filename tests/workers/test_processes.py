@@ -17,6 +17,7 @@ import functa_store
 from functa_store.conversion.workers import processes as processes_module
 from functa_store.conversion.workers.processes import Processes
 from functa_store.errors import ConfigError, MemberError, StoreMismatchError, WorkerError
+from functa_store.learn.devices import usable_cores
 from functa_store.progress import Fitted, Note, Worked
 from functa_store.store.reading.verify import verify
 from tests.workers.jobs import CONFIG, files, never_learned, open_pictures, open_shapes, shapes
@@ -71,6 +72,19 @@ def test_bytes_of_shapes_are_those_of_a_single_process(tmp_path, dtype):
     config = dataclasses.replace(CONFIG, network=network, modulation_dtype=dtype, rows_per_shard=2)
     functa_store.convert(open_shapes(archive), tmp_path / "one.functa", config)
     functa_store.convert(open_shapes(archive), tmp_path / "two.functa", config, engine=Processes(2))
+    assert files(tmp_path / "two.functa") == files(tmp_path / "one.functa")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(usable_cores() < 2, reason="needs two cores, so that a worker has fewer")
+def test_programs_of_workers_are_split_as_those_of_a_single_process(archive, tmp_path):
+    """Sums and loops that are long enough are split by threads, of which a worker on one core would have one."""
+    fit = dataclasses.replace(CONFIG.fit, stride=1, tile_points=None)
+    network = dataclasses.replace(CONFIG.network, width=128)
+    config = dataclasses.replace(CONFIG, network=network, fit=fit)
+    for name, engine in {"one": None, "two": Processes(2)}.items():
+        source = open_pictures(archive, resolution=32)
+        functa_store.convert(source, tmp_path / f"{name}.functa", config, engine=engine)
     assert files(tmp_path / "two.functa") == files(tmp_path / "one.functa")
 
 

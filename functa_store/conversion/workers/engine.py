@@ -11,6 +11,7 @@ from functa_store.conversion.agreement import versions
 from functa_store.conversion.fit_shards import ShardFit, Tally, fit_shards
 from functa_store.conversion.workers.job import Canary, Job, epoch, read_job, sampled, size_of_file, write_job
 from functa_store.errors import ConfigError, StoreFormatError
+from functa_store.learn.devices import compute_threads
 from functa_store.learn.tuning import ReadyFit
 from functa_store.progress import Note, Report
 from functa_store.sources.recipe import recipe_of
@@ -197,7 +198,8 @@ def _publish(
         found = None
     if found is not None and fit_batch_size is None:
         before = found[0]
-        if (before.fingerprint, before.recipe, before.versions) == (fingerprint, recipe, versions()):
+        ours = (fingerprint, recipe, versions(), compute_threads())
+        if (before.fingerprint, before.recipe, before.versions, before.threads) == ours:
             return before
     fit = ShardFit(source, ready(), contents.config, fit_batch_size)
     job = Job(
@@ -207,6 +209,7 @@ def _publish(
         archive_bytes=size_of_file(recipe.archive),
         samples=sampled(source),
         examples_per_device=fit.examples_per_device,
+        threads=compute_threads(),
         versions=versions(),
         canary=Canary.of(0, *fit.one(0)),
     )

@@ -59,6 +59,7 @@ class Job:
         archive_bytes: Size of the archive, if it is one file.
         samples: SHA-256 of the raw values of some examples, by their numbers.
         examples_per_device: Of a fit's batch.
+        threads: That programs are split over; see `learn.devices.compute_threads`.
         versions: Of the libraries that decide bytes.
         canary: An example that a worker fits before any other one.
     """
@@ -69,6 +70,7 @@ class Job:
     archive_bytes: int | None
     samples: dict[str, str]
     examples_per_device: int
+    threads: int
     versions: dict[str, str]
     canary: Canary
 
@@ -93,11 +95,12 @@ class Job:
                 f"{'; '.join(wrong[:5])}. Install these versions there."
             )
 
-    def check_canary(self, name: str, *fitted: np.ndarray) -> None:
+    def check_canary(self, name: str, threads: int, *fitted: np.ndarray) -> None:
         """Refuse a worker whose fit of the canary differs.
 
         Args:
             name: Who is refused.
+            threads: That its programs are split over.
             *fitted: What its fit of the canary gave.
 
         Raises:
@@ -108,9 +111,15 @@ class Job:
             return
         ours, theirs = found.values, self.canary.values
         by = f"by up to {np.abs(ours - theirs).max():.3g}" if ours.shape == theirs.shape else "in number"
+        why = (
+            "another kind of processor, accelerator or compiler. Use machines of one kind."
+            if threads == self.threads
+            else f"its programs are split over {threads} threads, those of the conversion over {self.threads}. Begin in "
+            "a process that has not used JAX."
+        )
         raise StoreMismatchError(
             f"{name}: refused as a worker, since its fit of example {self.canary.example} differs {by} from that of "
-            "the converting process: another kind of processor, accelerator or compiler. Use machines of one kind."
+            f"the converting process: {why}"
         )
 
 

@@ -15,7 +15,7 @@ from functa_store.conversion.fit_shards import Counts, FittedShard, ShardFit, Ta
 from functa_store.conversion.workers.job import job_bytes, places_of_job, read_job
 from functa_store.conversion.workers.reopen import reopen
 from functa_store.errors import ConfigError, StoreExistsError, StoreFormatError
-from functa_store.learn.devices import use_all_cores
+from functa_store.learn.devices import compute_threads, use_all_cores, use_threads
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.source import check_unchanged
 from functa_store.store.format.layout import Shard
@@ -89,12 +89,13 @@ class Worker:
         examples = read_examples(store, spec, records)
         ids = [str(name) for name in examples.ids]
         source = reopen(job, spec, ids, archive=archive, options=options, report=report)
+        use_threads(job.threads)
         use_all_cores()
         ready = ready_fit(
             spec.config, read_base(store, spec, records), Sample(domain=spec.domain, features=spec.features)
         )
         self._fit = ShardFit(source, ready, spec.config, job.examples_per_device * jax.local_device_count())
-        job.check_canary(self.name, *self._fit.one(job.canary.example))
+        job.check_canary(self.name, compute_threads(), *self._fit.one(job.canary.example))
         self._source, self.span = source, spec.features.span
         self.shards = spec.layout.shards(spec.examples.count)
         rounding = read_rounding(store, spec, records)
