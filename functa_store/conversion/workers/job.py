@@ -114,8 +114,8 @@ class Job:
         why = (
             "another kind of processor, accelerator or compiler. Use machines of one kind."
             if threads == self.threads
-            else f"its programs are split over {threads} threads, those of the conversion over {self.threads}. Begin in "
-            "a process that has not used JAX."
+            else f"its programs are split over {threads} threads, those of the conversion over {self.threads}. Begin "
+            "in a process that has not used JAX."
         )
         raise StoreMismatchError(
             f"{name}: refused as a worker, since its fit of example {self.canary.example} differs {by} from that of "
