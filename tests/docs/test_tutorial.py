@@ -9,15 +9,11 @@ import pytest
 from PIL import Image
 
 from functa_store.cli.main import main
+from tests.docs.pages import PAGES, blocks
 
-PAGE = Path(__file__).parents[2] / "docs/tutorial.md"
+PAGE = PAGES / "tutorial.md"
 WRITTEN_BUDGET, SHORT_BUDGET = "--time-budget 120", "--time-budget 4"
 """The only words that the test changes: seconds of learning."""
-
-
-def blocks(page):
-    """Kind and text of each block of code, in the order of the page."""
-    return re.findall(r"^```(console|python)\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
 
 
 def run(page):
