@@ -54,13 +54,16 @@ class Task:
     Attributes:
         functaset: Where the examples are.
         classes: The class of each of its rows, numbered from 0.
-        train: Rows to learn from, with their augmentations, of which a loader draws one of each example.
+        train: Rows to learn from, and their augmentations if those are learned from, of which a loader draws one of
+            each example.
+        originals: Rows of `train` that are no augmentations.
         held_out: Rows to be told in the end; no augmentations.
     """
 
     functaset: functa_store.Functaset
     classes: np.ndarray
     train: np.ndarray
+    originals: np.ndarray
     held_out: np.ndarray
 
     @property
@@ -92,6 +95,12 @@ def run(classify: Classify, argv: Sequence[str] | None = None) -> dict[str, floa
     parser.add_argument("--mixup", type=float, default=Options.mixup, help="0 mixes nothing (default: %(default)s)")
     parser.add_argument("--dropout", type=float, default=Options.dropout, help="(default: %(default)s)")
     parser.add_argument(
+        "--augmentations",
+        choices=("drawn", "none"),
+        default="drawn",
+        help="of each example and its augmentations an epoch has one, or the example itself (default: drawn)",
+    )
+    parser.add_argument(
         "--validate",
         action="store_true",
         help="hold out every fifth training example, to choose options by, not 'test'",
@@ -102,10 +111,10 @@ def run(classify: Classify, argv: Sequence[str] | None = None) -> dict[str, floa
     options = Options(model=args.model, num_epochs=args.epochs, mixup=args.mixup, dropout=args.dropout)
     try:
         functaset = functa_store.open(args.store) if args.store else digits_functaset()
-        task = make_task(functaset, args.label, args.validate)
+        task = make_task(functaset, args.label, args.validate, args.augmentations == "drawn")
         check_model(functaset, args.model)
         found = [classify(task, dataclasses.replace(options, seed=seed)) for seed in range(args.seeds)]
-        others = baseline_accuracies(functaset, task.classes, task.train, task.held_out)
+        others = baseline_accuracies(functaset, task.classes, task.originals, task.held_out)
     except functa_store.FunctaStoreError as error:
         parser.error(str(error))
     by_seed, num_parameters = [accuracy for accuracy, _ in found], found[0][1]
@@ -116,13 +125,14 @@ def run(classify: Classify, argv: Sequence[str] | None = None) -> dict[str, floa
     return accuracies
 
 
-def make_task(functaset: functa_store.Functaset, label: str, validate: bool) -> Task:
+def make_task(functaset: functa_store.Functaset, label: str, validate: bool, augmented: bool = True) -> Task:
     """A label to be learned from the split "train".
 
     Args:
         functaset: Where the examples are.
         label: Its name.
         validate: Hold out every fifth example of "train", with its augmentations, instead of "test".
+        augmented: Learn from augmentations, too, if there are any.
 
     Raises:
         ConfigError: If there is no such label or split, or the label's values are no classes.
@@ -138,7 +148,14 @@ def make_task(functaset: functa_store.Functaset, label: str, validate: bool) -> 
     if validate:
         held_out = train[is_original[train]][4::5]
         train = train[~np.isin(of[train], held_out)]
-    return Task(functaset=functaset, classes=classes, train=train, held_out=held_out)
+    originals = train[is_original[train]]
+    return Task(
+        functaset=functaset,
+        classes=classes,
+        train=train if augmented else originals,
+        originals=originals,
+        held_out=held_out,
+    )
 
 
 def class_numbers(functaset: functa_store.Functaset, label: str) -> np.ndarray:

@@ -133,6 +133,8 @@ def test_what_options_are_chosen_by_is_of_the_training_split(tmp_path):
     assert choosing.held_out.tolist() == [12]
     assert choosing.train.tolist() == [0, 3, 6, 9, 15, 16, 17, 18]  # without the augmentations of 12
     assert final.num_classes == 2
+    plain = make_task(augmented, "animal", validate=False, augmented=False)
+    assert plain.train.tolist() == plain.originals.tolist() == final.originals.tolist() == [0, 3, 6, 9, 12]
 
 
 def test_a_transformer_is_refused_where_modulations_are_vectors(tmp_path, classify, capsys):
