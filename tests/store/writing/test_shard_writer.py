@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import threading
 
 import numpy as np
 import pytest
@@ -10,9 +9,8 @@ import pytest
 from functa_store.errors import StoreExistsError, StoreFormatError, StoreMismatchError
 from functa_store.store.format.receipts import Receipts
 from functa_store.store.reading.reader import read_examples
-from functa_store.store.reading.verify import verify
 from functa_store.store.storage.local import LocalObjects
-from functa_store.store.storage.objects import failed, open_objects, record
+from functa_store.store.storage.objects import failed, open_objects
 from functa_store.store.storage.writer_lock import sole_writer
 from functa_store.store.writing.shard_writer import ShardWriter
 from functa_store.store.writing.writer import StoreWriter, examples_of
@@ -146,80 +144,3 @@ def test_what_a_store_keeps_of_its_examples_is_read_before_any_is_fitted(tmp_pat
     found, expected = read_examples(open_objects(begun.path), begun.spec, records), examples_of(begun.contents)
     for name in ("ids", "split", "is_own"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
-
-
-def race(folder, contents, values, looks):
-    """Write every shard of one store after the other by two threads at a time, and look at what is there meanwhile.
-
-    Returns:
-        What was torn, how many looks there were, and the last store, all of whose shards are written.
-    """
-    torn, looked, ended = [], 0, threading.Event()
-    current = [None]
-
-    def look():
-        nonlocal looked
-        while not ended.is_set():
-            if (begun := current[0]) is None:
-                continue
-            objects = LocalObjects(begun.path)
-            for written in Receipts(objects, begun.spec.fingerprint).done(begun.shards).values():
-                for key, expected in written.files.items():
-                    found = record(objects.read(key, 2**20))
-                    looked += 1
-                    if found != expected:
-                        torn.append((begun.path, key, found))
-
-    looker = threading.Thread(target=look)
-    looker.start()
-    number = 0
-    while looked < looks:
-        begun = Begun(folder / f"{number}.functa", contents, values)
-        current[0], number = begun, number + 1
-        barrier, raised = threading.Barrier(2), []
-
-        def write_all(begun=begun, barrier=barrier, raised=raised):
-            try:
-                for shard in begun.shards:
-                    barrier.wait()
-                    begun.writer().write(shard, *begun.rows(shard))
-            except Exception as error:
-                raised.append(error)
-                barrier.abort()
-
-        threads = [threading.Thread(target=write_all) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert raised == []
-        before = looked
-        while looked < before + 6:
-            pass
-        current[0] = None
-        begun_receipts = Receipts(open_objects(begun.path), begun.spec.fingerprint).done(begun.shards)
-        assert len(begun_receipts) == len(begun.shards)
-    ended.set()
-    looker.join()
-    return torn, looked, begun
-
-
-@pytest.mark.slow
-def test_shards_that_are_issued_twice_are_never_torn(tmp_path, contents, values):
-    torn, looked, _ = race(tmp_path, contents, values, 300)
-    assert torn == []
-    assert looked >= 300
-
-
-@pytest.mark.long
-def test_shards_that_are_issued_twice_are_never_torn_in_ten_thousand_looks(tmp_path, contents, values):
-    torn, looked, _ = race(tmp_path, contents, values, 10_000)
-    assert torn == []
-    assert looked >= 10_000
-
-
-def test_racing_writers_leave_a_store_that_verifies(tmp_path, contents, values, store, read_all):
-    _, _, begun = race(tmp_path, contents, values, 1)
-    begun.complete()
-    assert read_all(begun.path) == read_all(store)
-    assert verify(begun.path).damaged == {}
