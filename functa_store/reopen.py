@@ -12,6 +12,7 @@ from functa_store.progress import Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions
 from functa_store.sources.source import Source
 from functa_store.store.reading.reader import take_inventory
+from functa_store.store.reading.verify import MADE
 from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions, open_objects
 from functa_store.support.shortening import brief
 
@@ -71,11 +72,11 @@ def reopened(
         report: Told how far the survey is.
         given: Options in the place of those that it keeps.
     """
-    for key, made, again in (("imported_from", "imported", "import"), ("derived_from", "derived", "derive")):
+    for key, made in MADE.items():
         if (whence := provenance.get(key)) is not None:
             raise StoreMismatchError(
-                f"{archive}: the store was {made} from {brief(whence)} and has no archive; if it is damaged, delete "
-                f"it and {again} it again"
+                f"{archive}: the store was {made.was} from {brief(whence)} and has no archive; if it is damaged, "
+                f"delete it and {made.again} it again"
             )
     survey = SurveyOptions(limit=_limit(provenance.get("limit")), max_rejects=1.0)
     return open_alike(

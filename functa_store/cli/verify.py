@@ -88,10 +88,14 @@ def _look(objects: Objects) -> dict[str, Any]:
     except NoFunctasetError as error:
         with contextlib.suppress(StorageError):
             if any(key.startswith(("modulations/", "base/")) for key in objects.sizes()):
-                return {"complete": False, "damaged": {ROOT: f"is missing, or is no functaset's: {error}"}}
+                return _unreadable(f"is missing, or is no functaset's: {error}")
         raise
     except StoreFormatError as error:
-        return {"complete": False, "damaged": {ROOT: str(error)}}
+        return _unreadable(str(error))
+
+
+def _unreadable(problem: str) -> dict[str, Any]:
+    return {"complete": False, "damaged": {ROOT: problem}, "advice": ["copy the store again, or convert again"]}
 
 
 def _decode_sample(args: argparse.Namespace) -> dict[str, Any]:
@@ -126,9 +130,8 @@ def _show(name: str, found: dict[str, Any], code: int, console: Console) -> None
         show_line(console, f"  {key}: is foreign, nothing reads it")
     if code == INCOMPLETE:
         show_line(console, "  run the command that was interrupted (convert, recode or repair) again to finish it")
-    if code == DAMAGED:
-        advice = "copy the store again, or convert again" if ROOT in found["damaged"] else "functa repair mends shards"
-        show_line(console, f"  {advice}")
+    for line in found["advice"]:
+        show_line(console, f"  {line}")
 
 
 def add_repair_arguments(parser: argparse.ArgumentParser) -> None:

@@ -107,11 +107,21 @@ def test_verify_and_info_know_all_parts(path, capsys):
     shard = path / "parts/0001.functa/modulations/c/0/0"
     shard.write_bytes(shard.read_bytes()[:-1] + b"x")
     assert main(["verify", str(path)]) == 4
-    assert list(functa_store.verify(path).damaged) == ["parts/0001.functa/modulations/c/0/0"]
+    verdict = functa_store.verify(path)
+    assert list(verdict.damaged) == ["parts/0001.functa/modulations/c/0/0"]
+    mends = f"functa repair {path}/parts/0001.functa --archive ARCHIVE mends it; the archive was 'array'"
+    assert verdict.advice == [mends]
+    capsys.readouterr()
+    assert main(["verify", str(path)]) == 4
+    assert mends in " ".join(capsys.readouterr().out.split())
+    (path / "id/c/0").unlink()
+    assert functa_store.verify(path).advice[0].startswith(f"copy {path} again: while parts follow it")
     shutil.rmtree(path / "parts/0001.functa")
     with pytest.raises(StoreFormatError, match=r"parts/0001\.functa"):
         functa_store.open(path)
-    assert list(functa_store.verify(path).damaged) == ["parts/0001.functa/zarr.json"]
+    verdict = functa_store.verify(path)
+    assert list(verdict.damaged) == ["id/c/0", "parts/0001.functa/zarr.json"]
+    assert verdict.advice[1].startswith("copy parts/0001.functa back from another copy of the functaset")
 
 
 @pytest.mark.slow

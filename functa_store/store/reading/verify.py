@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from functa_store.errors import StoreFormatError
 from functa_store.sources.augmentation import augmentation_problems
@@ -21,6 +22,7 @@ from functa_store.store.storage.objects import (
 )
 from functa_store.store.storage.server_calls import map_in_threads
 from functa_store.store.storage.writer_lock import SKELETON, WORK_SUFFIX
+from functa_store.support.shortening import brief
 
 THREADS = 8
 
@@ -39,6 +41,7 @@ class Verdict:
         checked: Objects whose bytes were compared with what was written.
         damaged: Objects that are missing or not what was written, and what is wrong with each.
         foreign: Objects that no functaset has; nothing reads them.
+        advice: What mends the damage, in words; none if there is none.
     """
 
     complete: bool
@@ -47,6 +50,7 @@ class Verdict:
     checked: int
     damaged: dict[str, str]
     foreign: list[str]
+    advice: list[str]
 
 
 def verify(path: Location, *, storage: StorageOptions = NO_OPTIONS) -> Verdict:
@@ -63,6 +67,9 @@ def verify(path: Location, *, storage: StorageOptions = NO_OPTIONS) -> Verdict:
     objects = open_objects(path, storage)
     there = take_inventory(objects)
     verdict = _verify_alone(objects, there)
+    if there.parts and verdict.damaged:
+        advice = f"copy {objects.name} again: while parts follow it, what lies in it itself cannot be repaired"
+        verdict = dataclasses.replace(verdict, advice=[advice])
     for part in there.parts:
         verdict = _with_part(verdict, part, objects.below(part.name))
     return verdict
@@ -72,20 +79,33 @@ def _with_part(verdict: Verdict, part: PartRecord, objects: Objects) -> Verdict:
     """A verdict of a functaset and one of the parts that follow it."""
     try:
         found = verify(objects)
-        damaged, foreign = ({f"{part.name}/{key}": what for key, what in found.damaged.items()}, found.foreign)
         if (fingerprint := load_spec(objects).fingerprint) != part.fingerprint:
-            damaged[f"{part.name}/{ROOT}"] = f"is of the store {fingerprint[:16]}, expected {part.fingerprint[:16]}"
+            wrong = {ROOT: f"is of the store {fingerprint[:16]}, expected {part.fingerprint[:16]}"}
+            found = dataclasses.replace(found, damaged=found.damaged | wrong, advice=[_copy_back(part)])
     except StoreFormatError as error:
-        unread = Verdict(complete=False, examples=0, total=part.examples, checked=0, damaged={}, foreign=[])
-        found, damaged, foreign = unread, {f"{part.name}/{ROOT}": str(error)}, []
+        found = Verdict(
+            complete=False,
+            examples=0,
+            total=part.examples,
+            checked=0,
+            damaged={ROOT: str(error)},
+            foreign=[],
+            advice=[_copy_back(part)],
+        )
     return Verdict(
         complete=verdict.complete and found.complete,
         examples=verdict.examples + found.examples,
         total=verdict.total + found.total,
         checked=verdict.checked + found.checked,
-        damaged=verdict.damaged | damaged,
-        foreign=[*verdict.foreign, *(f"{part.name}/{key}" for key in foreign)],
+        damaged=verdict.damaged | {f"{part.name}/{key}": what for key, what in found.damaged.items()},
+        foreign=[*verdict.foreign, *(f"{part.name}/{key}" for key in found.foreign)],
+        advice=[*verdict.advice, *found.advice],
     )
+
+
+def _copy_back(part: PartRecord) -> str:
+    examples = f"its {part.examples:,} examples were and how they were fitted"
+    return f"copy {part.name} back from another copy of the functaset: nothing that is here says which {examples}"
 
 
 def _verify_alone(objects: Objects, there: Inventory) -> Verdict:
@@ -109,7 +129,41 @@ def _verify_alone(objects: Objects, there: Inventory) -> Verdict:
         checked=len(there.records) + 1,
         damaged=damaged,
         foreign=_foreign(objects, there),
+        advice=_advice(objects, there, damaged),
     )
+
+
+def _advice(objects: Objects, there: Inventory, damaged: Mapping[str, str]) -> list[str]:
+    """What mends damage of a store whose root can be read."""
+    if not damaged:
+        return []
+    if not there.spec.complete:
+        return [
+            "run the command that was interrupted (convert, recode or repair) again: it writes anew what is damaged"
+        ]
+    provenance, lost = there.spec.provenance, {ROOT, *(f"{name}/c/0" for name in there.spec.rounding)}
+    if (made := next((MADE[key] for key in MADE if key in provenance), None)) is not None:
+        return [f"copy {objects.name} again, or {made.again} it again: it has no archive to repair it from"]
+    if any(key in lost or key.startswith("base/") for key in damaged):
+        return [f"copy {objects.name} again, or convert again: without its base nothing can be fitted"]
+    archive = brief(provenance.get("archive"))
+    return [f"functa repair {objects.name} --archive ARCHIVE mends it; the archive was {archive}"]
+
+
+class Made(NamedTuple):
+    """How a functaset came about that was not fitted to an archive: that it was done, and to do it again."""
+
+    was: str
+    again: str
+
+
+MADE = {
+    "imported_from": Made("imported", "import"),
+    "derived_from": Made("derived", "derive"),
+    "merged_from": Made("merged", "merge"),
+    "subset_of": Made("cut", "cut"),
+}
+"""The same by what its provenance has then."""
 
 
 def _wrong_augmentations(reader: StoreReader) -> dict[str, str]:
