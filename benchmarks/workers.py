@@ -314,7 +314,7 @@ def simulate_dask(shards: int) -> dict[str, Any]:
         ):
             client.wait_for_workers(SIMULATED_WORKERS)
             tasks = dask_engine._Tasks(Dask(client), unfinished, list(range(shards)))
-            while len(tasks._known.addresses) < SIMULATED_WORKERS:
+            while len(tasks._known.processing) < SIMULATED_WORKERS:
                 time.sleep(0.05)
             found = _timed(shards, tasks.run)
             tasks.end()

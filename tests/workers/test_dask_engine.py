@@ -106,8 +106,10 @@ def test_a_task_fits_its_shard_once(begin):
 class Refusing:
     """A cluster of one worker, which is refused."""
 
-    def nthreads(self):
-        return {"tcp://gpu-7:1": 1}
+    status = "running"
+
+    def processing(self):
+        return {"tcp://gpu-7:1": ()}
 
     def submit(self, function, job, shard, **_):
         found = {"worker": "tcp://gpu-7:1", "refused": "tcp://gpu-7:1: refused as a worker, since jax is 0.0.1"}
@@ -125,7 +127,7 @@ class Done:
     def add_done_callback(self, call):
         call(self)
 
-    def result(self):
+    def result(self, timeout):
         return self._found
 
     def release(self):

@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from functa_store import errors
@@ -19,7 +19,10 @@ from functa_store.store.storage.objects import StorageOptions
 from functa_store.support.optional import require
 
 PATIENCE = 60.0
-"""Seconds without a worker, after which this process fits by itself."""
+"""Seconds without a word of the scheduler, or without a worker, after which this process fits by itself."""
+
+ANSWERS = 15.0
+"""Seconds in which a result that is there should arrive; else its shard is asked for again, which costs little."""
 
 AHEAD = 2
 """Tasks per worker that the scheduler has at a time; few, since an interruption waits for them."""
@@ -109,23 +112,42 @@ class _Tasks:
     def run(self) -> str | None:
         """Let the cluster fit everything; None, or why it cannot."""
         while self._waiting or self._tasks:
-            workers = self._known.addresses
-            if time.monotonic() - self._known.heard > PATIENCE:
+            if self._client.status == "closed":  # it has tried in vain to reach the scheduler again
+                return "the scheduler is gone"
+            if self._patience_left < 0:
                 return f"no worker has been seen for {PATIENCE:g} s"
+            workers = list(self._known.processing) if self._is_connected else []
             free = [worker for worker in workers if worker not in self._refused]
             if workers and not free:
                 raise StoreMismatchError(f"every worker was refused; {next(iter(self._refused.values()))}")
-            while self._waiting and len(self._tasks) < AHEAD * len(free):
+            while self._waiting and self._is_connected and len(self._tasks) < AHEAD * len(free):
                 self._submit(self._waiting.pop(), free)
             self._give_late_ones_again(free)
             self._listen()
         return None
 
+    @property
+    def _is_connected(self) -> bool:
+        """Whether the client has a scheduler; while it looks for one, all that it was given is cancelled."""
+        return self._client.status == "running"
+
+    @property
+    def _patience_left(self) -> float:
+        """Seconds until no more answers are waited for."""
+        return self._known.heard + PATIENCE - time.monotonic()
+
     def _submit(self, shard: int, free: list[str]) -> None:
         attempt, self._attempts[shard] = self._attempts[shard], self._attempts[shard] + 1
         key = f"{self._name}-{shard:06d}" + (f"-again-{attempt}" if attempt else "")
-        only = {"workers": free, "allow_other_workers": False} if len(free) < len(self._known.addresses) else {}
-        future = self._client.submit(fit_shard, self._job, shard, key=key, retries=0, pure=False, **only)
+        only = {"workers": free, "allow_other_workers": False} if len(free) < len(self._known.processing) else {}
+        try:
+            future = self._client.submit(fit_shard, self._job, shard, key=key, retries=0, pure=False, **only)
+        except Exception:  # whatever a client raises that has just been closed
+            if self._is_connected:
+                raise
+            if shard not in self._tasks:
+                self._waiting.append(shard)
+            return
         task = self._tasks.setdefault(shard, _Task(shard, [], time.monotonic()))
         task.futures.append(future)
         future.add_done_callback(lambda done: self._events.put((shard, done)))
@@ -141,11 +163,9 @@ class _Tasks:
                 return
 
     def _not_processing(self, task: _Task, free: list[str]) -> list[str]:
+        """The workers that have not been given a task yet; all, if every one has."""
         keys = {future.key for future in task.futures}
-        with contextlib.suppress(OSError, TimeoutError, RuntimeError):
-            processing = self._client.processing()
-            return [worker for worker in free if keys.isdisjoint(processing.get(worker, ()))] or free
-        return free
+        return [worker for worker in free if keys.isdisjoint(self._known.processing.get(worker, ()))] or free
 
     def _listen(self) -> None:
         with contextlib.suppress(queue.Empty):
@@ -164,7 +184,11 @@ class _Tasks:
             if future.status == "error":
                 self._deaths.count(shard, f"by {future.exception()!r:.300}")
             return
-        found = future.result()
+        try:
+            found = future.result(timeout=min(ANSWERS, max(MOMENT, self._patience_left)))
+        except Exception:  # whatever a client raises whose scheduler or worker went with the answer
+            self._again(task)
+            return
         if "refused" in found:
             if found["worker"] not in self._refused:
                 self._refused[found["worker"]] = found["refused"]
@@ -209,7 +233,7 @@ class _Tasks:
         message = f"interrupted: waiting for {len(self._tasks)} shards that the cluster has; Ctrl-C again ends at once"
         with contextlib.suppress(KeyboardInterrupt):
             self._unfinished.report(Note(message=message))
-        while self._tasks and time.monotonic() - self._known.heard < PATIENCE:
+        while self._tasks and self._is_connected and self._patience_left > 0:
             with contextlib.suppress(queue.Empty, FunctaStoreError, KeyboardInterrupt):
                 shard, _ = self._events.get(timeout=MOMENT)
                 if (task := self._tasks.get(shard)) is not None:
@@ -225,25 +249,25 @@ class _Tasks:
 
 
 class _KnownWorkers:
-    """Asks the scheduler every second which workers there are, in a thread: an answer may not come.
+    """Asks the scheduler every second what its workers do, in a thread: an answer may not come.
 
     Attributes:
-        addresses: Those of the last answer.
+        processing: Keys of the tasks that each worker has, by its address, of the last answer.
         heard: When there was one last.
     """
 
     def __init__(self, client: Any) -> None:
         self._client, self._stopped = client, threading.Event()
-        self.addresses: list[str] = []
+        self.processing: Mapping[str, Collection[str]] = {}
         self.heard = time.monotonic()
         threading.Thread(target=self._ask, name="workers", daemon=True).start()
 
     def _ask(self) -> None:
         while not self._stopped.is_set():
-            found: list[str] = []
+            found: Mapping[str, Collection[str]] = {}
             with contextlib.suppress(Exception):  # whatever a client raises whose scheduler is gone
-                found = sorted(self._client.nthreads())
-            self.addresses = found
+                found = dict(sorted(self._client.processing().items()))
+            self.processing = found
             if found:
                 self.heard = time.monotonic()
             self._stopped.wait(MOMENT if not found else 1.0)
