@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from demo.archive import encoded
-from functa_store.cli.info import in_decibels
+from functa_store.decode.facts import in_decibels
 from functa_store.metrics import psnr_mean, psnr_of_mean_mse
 
 Row = tuple[str, str, str, str]

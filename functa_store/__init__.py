@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from functa_store.scoring.score import Accuracy as Accuracy
     from functa_store.scoring.score import Score as Score
     from functa_store.scoring.score import score as score
+    from functa_store.sharing.card import card as card
     from functa_store.sources.array_source import ArraySource as ArraySource
     from functa_store.sources.at_hand.huggingface_source import from_huggingface as from_huggingface
     from functa_store.sources.at_hand.tfds_source import from_tfds as from_tfds
@@ -117,6 +118,7 @@ _HOMES = {
     "plugins": "Converter Preset converters paper_loops read_preset write_preset",
     "reopen": "reopen_archive",
     "scoring.score": "Accuracy Score score",
+    "sharing.card": "card",
     "sources.array_source": "ArraySource",
     "sources.at_hand.huggingface_source": "from_huggingface",
     "sources.at_hand.tfds_source": "from_tfds",

@@ -25,7 +25,6 @@ from functa_store.cli.console import (
     for_results,
     json_lines,
     print_json,
-    printable,
     shown_on,
 )
 from functa_store.config import ConvertConfig, overlaid
@@ -35,6 +34,7 @@ from functa_store.progress import Event, Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, overlaid_options
 from functa_store.store.writing.destination import check_output
 from functa_store.support.interrupts import stopping_between_events
+from functa_store.support.printable import printable
 
 if TYPE_CHECKING:
     from functa_store.sources.source import Source

@@ -1,11 +1,9 @@
 """`functa info`."""
 
 import argparse
-import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,17 +12,13 @@ from functa_store.cli.arguments import add_storage_arguments, storage_from
 from functa_store.cli.console import (
     for_results,
     print_json,
-    printable,
     shortened,
     show_line,
 )
-from functa_store.progress import json_ready
+from functa_store.decode.facts import decibels, facts, figure, in_decibels
 from functa_store.sources.source import labels_by, split_rule
-from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions
-
-if TYPE_CHECKING:
-    from functa_store.store.reading.reader import StoreReader
-
+from functa_store.store.storage.objects import Location, StorageOptions
+from functa_store.support.printable import printable
 
 SHOWN_REJECTS, SHOWN_CHARACTERS, SHOWN_CHANNELS = 10, 500, 10
 
@@ -40,90 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print what a store holds."""
     describe(args.store, storage_from(args), as_json=args.json)
-
-
-def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any]:
-    """JSON-ready description of a store.
-
-    Raises:
-        StoreFormatError: If the path holds no functaset that this release reads.
-        StorageError: If the place cannot be read.
-    """
-    from functa_store.store.reading.joined_store import JoinedStore, open_store  # only this command pays for it
-
-    reader = open_store(path, storage=storage)
-    parts = reader.stores if isinstance(reader, JoinedStore) else [reader]
-    return json_ready(
-        {
-            "path": reader.path,
-            "format_version": reader.spec.format_version,
-            "complete": reader.spec.complete,
-            "domain": {
-                "kind": reader.spec.domain.kind,
-                "axes": reader.spec.domain.axes,
-                "resolution": reader.spec.domain.resolution,
-            },
-            "channels": reader.spec.features.channels,
-            "units": reader.spec.features.units,
-            "preset": reader.spec.config.preset,
-            "examples": reader.spec.examples.count,
-            "fitted": reader.num_examples,
-            "parts": [len(part) for part in parts],
-            "augmentations": _augmentations(reader),
-            "modulation": reader.spec.config.network.modulation,
-            "modulation_shape": reader.modulations.shape[1:],
-            "modulation_grid": reader.spec.config.network.modulation_grid,
-            "lookup": reader.spec.config.network.lookup,
-            "dtype": reader.spec.config.modulation_dtype,
-            "base_dtype": reader.spec.config.base_dtype,
-            "bytes_total": reader.bytes_total,
-            "bytes_base": reader.bytes_base,
-            "bytes_per_example": reader.bytes_per_example,
-            "bytes_per_example_with_base": _with_base(reader),
-            "rounding_loss": None
-            if reader.spec.rounding_loss is None
-            else dataclasses.asdict(reader.spec.rounding_loss),
-            **_quality(reader),
-            "rejects": {
-                "count": len(reader.rejects),
-                "list": [{"member": reject.member, "reason": reject.reason} for reject in reader.rejects],
-            },
-            "reference": reader.spec.reference,
-            "provenance": reader.spec.provenance,
-        }
-    )
-
-
-def _augmentations(reader: "StoreReader") -> dict[str, Any] | None:
-    """How many of the fitted examples are augmentations, and of how many fitted others; None without augmentations."""
-    if not reader.augmentations:
-        return None
-    of = reader.augmentations["of"][:]
-    rows = np.flatnonzero(of != np.arange(len(of)))
-    return {"count": len(rows), "originals": len(np.unique(of[rows][of[rows] >= 0]))}
-
-
-def _with_base(reader: "StoreReader") -> float:
-    """Bytes of a modulation and of its share of the base."""
-    return reader.bytes_per_example + reader.bytes_base / reader.spec.examples.count
-
-
-def _quality(reader: "StoreReader") -> dict[str, Any]:
-    from functa_store.store.format.side_arrays import summary_units
-
-    units = summary_units(reader.spec.features)
-    of = reader.augmentations["of"][:] if reader.augmentations else np.arange(len(reader))
-    names, counts = np.unique(reader.split[:][of == np.arange(len(of))], return_counts=True)
-    return {
-        "splits": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
-        "psnr_mean": {name: quality.psnr_mean for name, quality in reader.quality.items()},
-        "psnr_of_mean_mse": {name: quality.psnr_of_mean_mse for name, quality in reader.quality.items()},
-        "metric_units": units,
-        **{
-            f"{column}_mean": {name: quality.metrics[column] for name, quality in reader.quality.items()}
-            for column in units
-        },
-    }
 
 
 def describe(path: Location, storage: StorageOptions, *, as_json: bool) -> None:
@@ -218,24 +128,8 @@ def _with_unit(name: str, unit: str) -> str:
 
 
 def _cost_of_precision(reduced: Any) -> str:
-    here, exact = (_decibels(figure(reduced, name), " dB") for name in ("psnr_mean", "psnr_mean_in_float32"))
+    here, exact = (decibels(figure(reduced, name), " dB") for name in ("psnr_mean", "psnr_mean_in_float32"))
     return f"{here}, in float32 {exact}, on {figure(reduced, 'examples') or 0:,.0f} training or validation examples"
-
-
-def in_decibels(quality: Mapping[str, Any], split: str) -> tuple[str, str]:
-    """Both kinds of PSNR of a split in words, a dash where there is none."""
-    return _decibels(figure(quality, "psnr_mean", split)), _decibels(figure(quality, "psnr_of_mean_mse", split))
-
-
-def figure(tree: Any, *path: str) -> float | None:
-    """A number inside JSON that anyone may have written; None if there is none."""
-    for name in path:
-        tree = tree.get(name) if isinstance(tree, Mapping) else None
-    return float(tree) if isinstance(tree, int | float) and abs(tree) < 1e9 else None
-
-
-def _decibels(value: float | None, unit: str = "") -> str:
-    return "-" if value is None else f"{value:.2f}{unit}"
 
 
 def _plain(text: Any) -> Text:

@@ -18,7 +18,6 @@ from functa_store.cli.console import (
     Results,
     Steady,
     for_messages,
-    printable,
     shortened,
     show_line,
     write_json_line,
@@ -26,6 +25,7 @@ from functa_store.cli.console import (
 from functa_store.errors import FunctaStoreError
 from functa_store.support import interrupts
 from functa_store.support.interrupts import INTERRUPTED
+from functa_store.support.printable import printable
 from functa_store.support.redaction import redacted
 
 UNFORESEEN, FAILED = 1, 2
@@ -56,6 +56,7 @@ COMMANDS = {
     ),
     "decode": ("decode:add_arguments", "decode examples to pictures, arrays, meshes, sound or film"),
     "export": ("export:add_arguments", "decode examples to a folder of files, NAME.zarr or NAME.npz"),
+    "card": ("card:add_arguments", "write a dataset card (README.md) of a functaset, with pictures"),
     "verify": ("verify:add_arguments", "compare every byte of a functaset with its checksums"),
     "repair": ("verify:add_repair_arguments", "fit the examples of damaged shards again"),
     "recode": ("without_learning:add_recode_arguments", "store the modulations of a functaset in another data type"),

@@ -9,10 +9,11 @@ from typing import Any
 from rich.table import Column, Table
 
 from functa_store.cli.arguments import leaves, option_of
-from functa_store.cli.console import for_results, print_json, printable
+from functa_store.cli.console import for_results, print_json
 from functa_store.config import to_dict
 from functa_store.errors import ConfigError
 from functa_store.plugins import Preset, converters, preset_values, write_preset
+from functa_store.support.printable import printable
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,10 @@ import xarray as xr
 import zarr
 from rich.console import Console
 
-from functa_store.cli.info import facts, show
+from functa_store.cli.info import show
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.decode.descriptions import summary
+from functa_store.decode.facts import facts
 from functa_store.decode.functaset import Functaset
 from functa_store.domains.cells import CellGrid
 from functa_store.domains.domain import network_inputs

@@ -18,8 +18,9 @@ import pytest
 from numcodecs.zstd import Zstd
 from rich.console import Console
 
-from functa_store.cli.info import facts, show
+from functa_store.cli.info import show
 from functa_store.config import to_dict
+from functa_store.decode.facts import facts
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import FunctaStoreError, StoreFormatError
 from functa_store.sources.augmentation import PARAMETERS

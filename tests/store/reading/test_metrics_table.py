@@ -10,9 +10,9 @@ import tensorstore
 import xarray as xr
 import zarr
 
-from functa_store.cli.info import facts
 from functa_store.conversion.recode import recode
 from functa_store.decode.descriptions import summary
+from functa_store.decode.facts import facts
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import LearningError, StoreFormatError
 from functa_store.sources.features import FeatureSpec

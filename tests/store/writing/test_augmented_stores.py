@@ -8,9 +8,9 @@ import pytest
 import xarray as xr
 
 import functa_store
-from functa_store.cli.info import facts
 from functa_store.cli.main import main
 from functa_store.conversion.recode import recode
+from functa_store.decode.facts import facts
 from functa_store.errors import ConfigError
 from functa_store.metrics import psnr
 from functa_store.store.format.receipts import Receipts
