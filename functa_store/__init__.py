@@ -71,6 +71,8 @@ if TYPE_CHECKING:
     from functa_store.scoring.score import Score as Score
     from functa_store.scoring.score import score as score
     from functa_store.sharing.card import card as card
+    from functa_store.sharing.hub import pull as pull
+    from functa_store.sharing.hub import push as push
     from functa_store.sources.array_source import ArraySource as ArraySource
     from functa_store.sources.at_hand.huggingface_source import from_huggingface as from_huggingface
     from functa_store.sources.at_hand.tfds_source import from_tfds as from_tfds
@@ -119,6 +121,7 @@ _HOMES = {
     "reopen": "reopen_archive",
     "scoring.score": "Accuracy Score score",
     "sharing.card": "card",
+    "sharing.hub": "pull push",
     "sources.array_source": "ArraySource",
     "sources.at_hand.huggingface_source": "from_huggingface",
     "sources.at_hand.tfds_source": "from_tfds",

@@ -116,6 +116,23 @@ class Exported:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Transferred:
+    """More bytes of a functaset have gone to another place, or come from one.
+
+    Attributes:
+        done: Bytes so far, those that were there already included.
+        total: Bytes in all.
+        bytes_per_second: Speed of this transfer.
+        seconds_left: Estimate of the time that is left.
+    """
+
+    done: int
+    total: int
+    bytes_per_second: float
+    seconds_left: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Scored:
     """A classifier of a score has taken another few steps.
 
@@ -141,7 +158,7 @@ class Note:
     message: str
 
 
-Event = Surveyed | Learned | Tuned | Fitted | Worked | Exported | Scored | Note
+Event = Surveyed | Learned | Tuned | Fitted | Worked | Exported | Transferred | Scored | Note
 Report = Callable[[Event], None]
 
 

@@ -28,6 +28,7 @@ from functa_store.progress import (
     Report,
     Scored,
     Surveyed,
+    Transferred,
     Tuned,
     Worked,
     as_json,
@@ -220,7 +221,7 @@ class Stage:
     facts: str
 
 
-def stage(event: Surveyed | Learned | Tuned | Fitted | Worked | Exported | Scored) -> Stage:
+def stage(event: Surveyed | Learned | Tuned | Fitted | Worked | Exported | Transferred | Scored) -> Stage:
     """What a person wants to know of an event."""
     if isinstance(event, Surveyed):
         rejects = f", {event.rejects:,} rejected" if event.rejects else ""
@@ -236,6 +237,10 @@ def stage(event: Surveyed | Learned | Tuned | Fitted | Worked | Exported | Score
         speed = f"{event.shards:,} shards, {event.examples_per_second:,.1f} examples/s"
         name = printable(shortened(event.worker, MOST_LABEL))
         return Stage(name, _ratio(event.examples, event.total), f"{event.examples:,} examples, {speed}")
+    if isinstance(event, Transferred):
+        speed = f"{event.bytes_per_second / 1e6:,.1f} MB/s, {duration(event.seconds_left)} left"
+        facts = f"{event.done / 1e6:,.1f} of {event.total / 1e6:,.1f} MB, {speed}"
+        return Stage("transfer", _ratio(event.done, event.total), facts)
     left = f"{event.examples_per_second:,.1f} examples/s, {duration(event.seconds_left)} left"
     if isinstance(event, Exported):
         facts = f"{event.done:,} of {event.total:,} examples, {left}"

@@ -20,6 +20,7 @@ from functa_store.errors import ConfigError, GridError
 from functa_store.store.reading.joined_store import JoinedStore
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.selected_store import SelectedStore
+from functa_store.store.storage.hub import files_url
 from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.location import environment_endpoint, parse_location
 from functa_store.store.storage.remote import RemoteObjects
@@ -239,6 +240,8 @@ def _kvstore(store: StoreReader, name: str) -> dict[str, Any]:
     if not isinstance(objects, RemoteObjects) or isinstance(place, str) or place.scheme == "memory":
         raise ConfigError(f"{objects.name}: TensorStore cannot reach memory of this process; write to a disk or bucket")
     path = f"{place.prefix}/{name}/".lstrip("/")
+    if place.scheme == "hf":
+        return {"driver": "http", "base_url": files_url(place, objects.storage), "path": f"/{path}"}
     if place.scheme in ("http", "https"):
         return {"driver": "http", "base_url": place.bucket, "path": f"/{path}"}
     where = {"bucket": place.host, "path": path}

@@ -57,6 +57,7 @@ _PATTERNS = tuple(
         (rf"(?<![\w-])({_ENTRY})({_QUOTE}[ \t]*[:=][ \t]*{_QUOTE})[^\s\"'<>&,;}}]+", rf"\1\2{HIDDEN}"),
         (r"\b(AWS4-HMAC-SHA256|GOOG4-RSA-SHA256|Bearer)[ \t]+(?!of\b|is\b)[^\r\n\"'<>&]+", rf"\1 {HIDDEN}"),
         (r"\b(Basic)[ \t]+(?=(?-i:[a-z]*[A-Z0-9+/=]))[\w+/=.~-]{4,}", rf"\1 {HIDDEN}"),
+        (r"\bhf_[A-Za-z0-9]{16,}\b", HIDDEN),
         (r"\b(?:AKIA|ASIA)[A-Z0-9]{8,}\b|\bya29\.[\w.-]+|\bey[JK][\w-]{8,}\.[\w-]+(?:\.[\w-]*)?", HIDDEN),
         (r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)", HIDDEN),
     )

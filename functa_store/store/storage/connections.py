@@ -12,7 +12,7 @@ import obstore.exceptions
 import obstore.store
 
 from functa_store.errors import ConfigError
-from functa_store.store.storage.location import environment_endpoint
+from functa_store.store.storage.location import Address, environment_endpoint
 from functa_store.store.storage.objects import StorageOptions, first_line
 from functa_store.store.storage.proxy import (
     CONNECT_SECONDS,
@@ -23,6 +23,10 @@ from functa_store.store.storage.proxy import (
 
 NEVER = datetime.timedelta(days=1)
 """The client's own limit of a request; `Patience` ends requests sooner, and lets those go on that make progress."""
+
+# Requests are repeated by `RemoteObjects`, which asks before each whether this process may still write.
+_ONCE: Any = {"max_retries": 0, "retry_timeout": NEVER}
+_PATIENT: Any = {"timeout": NEVER, "connect_timeout": datetime.timedelta(seconds=CONNECT_SECONDS)}
 
 _OWN_WAY = {
     "s3": ("AWS_PROXY_URL", "AWS_ALLOW_INVALID_CERTIFICATES", "AWS_ROOT_CERTIFICATE"),
@@ -56,11 +60,11 @@ def connect(scheme: str, bucket: str, storage: StorageOptions) -> Connection:
     """
     if scheme == "memory":
         return Connection(_memory(bucket), None)
+    if scheme == "hf":
+        return _to_hub(bucket, storage)
     named = endpoint = _checked_endpoint(scheme, storage)
     gate = _gate(scheme, bucket, endpoint)
-    # Requests are repeated by `RemoteObjects`, which asks before each whether this process may still write.
-    retry: Any = {"max_retries": 0, "retry_timeout": NEVER}
-    client: Any = {"timeout": NEVER, "connect_timeout": datetime.timedelta(seconds=CONNECT_SECONDS)}
+    client: Any = dict(_PATIENT)
     if gate is not None:
         client |= {"proxy_url": gate.url}
         if scheme not in ("http", "https"):  # which want no credentials
@@ -69,12 +73,23 @@ def connect(scheme: str, bucket: str, storage: StorageOptions) -> Connection:
     client["allow_http"] = gate is not None or scheme == "http" or (endpoint or "").startswith("http://")
     try:
         return Connection(
-            _client(scheme, bucket, endpoint, storage, gate, client_options=client, retry_config=retry), gate
+            _client(scheme, bucket, endpoint, storage, gate, client_options=client, retry_config=_ONCE), gate
         )
     except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
         said = first_line(error)
     server = f" at {named}" if named else ""
     raise ConfigError(f"{scheme}://{bucket}: cannot be reached{server}: {said}")
+
+
+def _to_hub(host: str, storage: StorageOptions) -> Connection:
+    """The way to the files of a data set of the hub, at a commit, or to what the hub says of it."""
+    from functa_store.store.storage.hub import Dataset, hub_client
+
+    below = host
+    if host.startswith("datasets/"):
+        dataset = Dataset.of(Address(scheme="hf", host=host, prefix=""))
+        below = f"datasets/{dataset.name}/resolve/{dataset.revision}"
+    return Connection(*hub_client(below, storage, _PATIENT, retry_config=_ONCE))
 
 
 def _client(

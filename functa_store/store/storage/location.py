@@ -9,27 +9,35 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from functa_store.errors import ConfigError
 from functa_store.support import redaction
 
-SCHEMES = ("s3", "gs", "http", "https", "memory", "file")
+SCHEMES = ("s3", "gs", "hf", "http", "https", "memory", "file")
 
 ENDPOINT_VARIABLES = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     "gs": ("GOOGLE_BASE_URL",),
+    "hf": ("HF_ENDPOINT",),
 }
 """Variables of the environment that name another server than the provider's, the first that is set being used."""
 
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]")
 _BUCKET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _SLASH_MISSING = re.compile(rf"\s*({'|'.join((*redaction.ADDRESS_SCHEMES, 'sftp', 'ssh', 'hf'))}):(?!//)", re.I)
+_DATASET = re.compile(
+    r"datasets/([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})"
+    r"(?:@(refs/(?:convert|pr)/[\w.-]{1,100}|[A-Za-z0-9](?:[\w.-]|%2[Ff]){0,200}))?(?:/(.*))?",
+    re.ASCII,
+)
+"""Name, revision and path of a data set of the Hugging Face hub."""
+
 _CREDENTIALS = "credentials belong into the environment"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Address:
-    """A folder in a bucket or on a web server.
+    """A folder in a bucket, on a web server, or in a data set of the Hugging Face hub.
 
     Attributes:
         scheme: In lower case.
-        host: The bucket, or host and port.
+        host: The bucket, host and port, or "datasets/OWNER/NAME@REVISION".
         prefix: The folder in it, without slashes around it.
     """
 
@@ -66,6 +74,8 @@ def parse_location(location: Any) -> str | Address:
     if scheme not in SCHEMES:
         shown = scheme if re.fullmatch(r"[a-z][a-z0-9+-]{0,15}", scheme) else ""
         raise ConfigError(f"{shown}://...: unknown scheme {shown!r}, expected a path or one of {', '.join(SCHEMES)}")
+    if scheme == "hf":
+        return _hub_address(text)
     return _path_of(text) if scheme == "file" else _address_of(scheme, text)
 
 
@@ -141,6 +151,18 @@ def _address_of(scheme: str, text: str) -> Address:
     if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
         raise ConfigError(f"{text}: found an empty name or dots between slashes, expected {expected}")
     return Address(scheme=scheme, host=netloc, prefix=prefix)
+
+
+def _hub_address(text: str) -> Address:
+    rest = text.strip().partition("://")[2].rstrip("/")
+    found = _DATASET.fullmatch(rest)
+    expected = "hf://datasets/OWNER/NAME/PATH or hf://datasets/OWNER/NAME@REVISION/PATH"
+    if not _is_plain(rest.replace(" ", "")) or redaction.holds_credentials(text):
+        raise ConfigError(f"hf://...: found control characters or credentials in the address, expected {expected}")
+    path = (found[3] or "") if found else ""
+    if found is None or (path and any(part in ("", ".", "..") for part in path.split("/"))):
+        raise ConfigError(f"{redaction.redacted(text)}: expected {expected}")
+    return Address(scheme="hf", host=f"datasets/{found[1]}@{unquote(found[2] or 'main')}", prefix=path)
 
 
 def _path_of(text: str) -> str:

@@ -185,11 +185,11 @@ class HasObjects(Protocol):
 
 
 Location = str | os.PathLike[str] | Objects | HasObjects
-"""A path, a URL (s3://, gs://, http(s)://, memory://), or a functaset or objects that are open already."""
+"""A path, a URL (s3://, gs://, hf://, http(s)://, memory://), or a functaset or objects that are open already."""
 
 
 def open_objects(location: Location, storage: StorageOptions = NO_OPTIONS) -> Objects:
-    """The objects at a location; nothing is read yet.
+    """The objects at a location; nothing is read yet but the commit of a data set of the hub.
 
     Args:
         location: See `Location`.
@@ -197,7 +197,9 @@ def open_objects(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
 
     Raises:
         ConfigError: If it is no path, or a URL of an unknown scheme, without a bucket, or with credentials in it.
-        StorageError: If this process can open no way to a server, as it has too many files open.
+        NoFunctasetError: If the hub has no such data set or revision.
+        StorageError: If this process can open no way to a server, as it has too many files open, or the hub cannot be
+            asked for the commit of a revision.
     """
     if not isinstance(location, str | os.PathLike):
         if isinstance(location, Objects):
@@ -212,6 +214,10 @@ def open_objects(location: Location, storage: StorageOptions = NO_OPTIONS) -> Ob
     from functa_store.store.storage.connections import connect
     from functa_store.store.storage.remote import RemoteObjects
 
+    if place.scheme == "hf":
+        from functa_store.store.storage.hub import pinned
+
+        place = pinned(place, storage)
     return RemoteObjects(connect(place.scheme, place.host, storage), place.bucket, place.prefix, storage)
 
 

@@ -23,8 +23,9 @@ Framing. An answer is passed on only if all readers agree on where it ends:
 What breaks a rule is a `Trouble`, of which `RemoteObjects` makes an error, and the connection ends. The client may
 have read the beginning of the answer by then.
 
-Redirects. With credentials, none to another server reaches the client. Without, one is followed to a host all of
-whose addresses are public, never from TLS to plain; they are looked up on this machine, also where a proxy goes there,
+Redirects. With credentials that sign requests, none to another server reaches the client. Without, or with a token,
+which is taken out of what is sent elsewhere, one is followed to a host all of whose addresses are public, never from
+TLS to plain; they are looked up on this machine, also where a proxy goes there,
 and a name that is not known here is not followed. What a proxy then takes a name for is the proxy's business.
 
 Not supported: HTTP/2, upgrades, requests whose body comes in chunks, fields behind the last chunk, pipelines, and
@@ -46,6 +47,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 import urllib.request
 import weakref
 from collections.abc import Iterator
@@ -88,6 +90,9 @@ METADATA_HOSTS = (
 
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 """IPv6 addresses whose last four bytes are one of IPv4, which a translator in the network goes to."""
+
+_CREDENTIALS = re.compile(rb"(?im)^(?:authorization|cookie):[^\n]*\n")
+"""Fields of a request that are of the server that was named."""
 
 _FIELD = re.compile(rb"[!-9;-~]+:[^\r\n\0]*")
 
@@ -136,6 +141,7 @@ class Gate:
         self._expected: list[int] = []
         self._raised = asyncio.Event()
         self.troubles, self.last = 0, Trouble("", final=False)
+        self._not_before = 0.0
         server = in_background(_listen(weakref.WeakMethod(self._serve)))
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         weakref.finalize(self, _stop_listening, server).atexit = False
@@ -168,6 +174,21 @@ class Gate:
         """
         self.troubles, self.last = self.troubles + 1, Trouble(reason, final)
         raise TroubleError(reason)
+
+    @property
+    def seconds_to_wait(self) -> float:
+        """How long the server wants no requests, which it said when it refused some; 0 if it does not mind."""
+        return max(0.0, self._not_before - time.monotonic())
+
+    def note_refusal(self, fields: bytes) -> None:
+        """Note when a server that has had too many requests wants the next one, if it says so."""
+        found = re.search(rb"(?im)^(?:retry-after:[ \t]*|ratelimit:[^\r\n]*\bt=)(\d{1,6})\b", fields)
+        if found:
+            self._not_before = max(self._not_before, time.monotonic() + int(found[1]))
+
+    def is_named(self, target: str) -> bool:
+        """Whether a server is the one that the gate stands before, and not one that it sends requests on to."""
+        return target == self._target
 
     def here(self, location: str) -> str:
         """The address to which an answer sends the client, as the client is to ask the gate for it."""
@@ -292,7 +313,9 @@ class _Passage:
         if method == "CONNECT":
             return await self._tunnel(url.lower())
         parts = urlsplit(url)
-        server, writer = await self._reach(with_port("http", parts.netloc))
+        server, writer = await self._reach(target := with_port("http", parts.netloc))
+        if not self._gate.is_named(target):
+            fields = _CREDENTIALS.sub(b"", fields)
         if self._authorization is None:
             url = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         writer.write(f"{method} {url} {version}\r\n{self._authorization or ''}".encode() + fields)
@@ -350,6 +373,8 @@ class _Passage:
             Whether the connection may be used again.
         """
         status, fields = await self._head(server)
+        if status in (429, 503):
+            self._gate.note_refusal(fields)
         try:
             chunked, length = _framing(fields)
         except ValueError as error:

@@ -87,7 +87,7 @@ class RemoteObjects:
 
     Attributes:
         name: The URL, for messages.
-        writable: Whether it is more than a web server.
+        writable: Whether it is more than a web server or the hub.
         lists: Likewise.
         requests: Calls so far by kind, shared by all folders that were made from one another.
         storage: How it was reached.
@@ -110,7 +110,7 @@ class RemoteObjects:
         self._before_write = before_write or (lambda: None)
         self.requests = collections.Counter[str]() if requests is None else requests
         self.name = f"{bucket}/{self._prefix}" if self._prefix else bucket
-        self.writable = self.lists = not bucket.startswith(("http://", "https://"))
+        self.writable = self.lists = not bucket.startswith(("http://", "https://", "hf://"))
         self._counting, self._birthplace = threading.Lock(), birthplace or Birthplace()
 
     def __repr__(self) -> str:
@@ -388,16 +388,31 @@ class RemoteObjects:
             except Exception as error:
                 trouble = gate.last if gate and gate.troubles > troubles else None
                 wait = min(FIRST_WAIT * 2**repeat, LONGEST_WAIT) * random.uniform(0.5, 1.0)
+                asked = gate.seconds_to_wait if gate else 0.0
+                wait = max(wait, asked)
                 hopeless = trouble.final if trouble else not is_worth_repeating(error)
                 ended = hopeless or repeat == REPEATS or wait >= patience.left
-                failure = self._failure(key, action, error, conditional, trouble) if ended else None
+                failure = self._failure(key, action, error, conditional, trouble, asked) if ended else None
             if failure is not None:
                 raise failure
             time.sleep(wait)
         raise AssertionError("unreachable")
 
+    @property
+    def _who_may(self) -> str:
+        """What to do about a server that refuses access."""
+        if self._bucket.startswith("hf://"):
+            return (
+                "there is no such data set, or it is private or gated: set HF_TOKEN in the environment to a token that "
+                "may read it"
+            )
+        return (
+            "set its credentials in the environment (such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or ask for "
+            "anonymous access if it is public"
+        )
+
     def _failure(
-        self, key: str, action: str, error: Exception, conditional: bool, trouble: Trouble | None
+        self, key: str, action: str, error: Exception, conditional: bool, trouble: Trouble | None, asked: float
     ) -> Exception:
         where = f"{self.name}/{key}" if key else self.name
         advice = "" if action == "read" else "; what is written stays: mend it and run the same command again"
@@ -416,12 +431,10 @@ class RemoteObjects:
                 "(If-None-Match)"
             )
         if isinstance(error, obstore.exceptions.PermissionDeniedError | obstore.exceptions.UnauthenticatedError):
-            return StorageError(
-                f"{where}: the server refuses access; set its credentials in the environment (such as "
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or ask for anonymous access if it is public"
-            )
+            return StorageError(f"{where}: the server refuses access; {self._who_may}")
         kind = _RefusedError if action == "read" and _is_refused(error) else StorageError
-        return kind(f"{where}: cannot be {action}: {reason(error)}{advice}")
+        later = f", to be asked again in {asked:.0f} s; allow more with the option timeout" if asked > 0 else ""
+        return kind(f"{where}: cannot be {action}: {reason(error)}{later}{advice}")
 
 
 class _Fetched(NamedTuple):

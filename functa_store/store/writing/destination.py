@@ -97,6 +97,8 @@ def check_output(location: Location, storage: StorageOptions = NO_OPTIONS) -> De
         StorageError: If it cannot be reached, its name is too long, or files cannot be written there.
         StoreFormatError: If the work folder or the log beside it is a link.
     """
+    if isinstance(location, str) and location.strip().lower().startswith("hf://"):
+        raise ConfigError(f"{location.strip()}: data sets of the hub are written by functa push; write to a path first")
     store = open_objects(location, storage)
     if not store.name.endswith(SUFFIX) or store.name.endswith(f"/{SUFFIX}"):
         raise ConfigError(f"{store.name}: the path of a functaset must end in {SUFFIX}, such as celeba{SUFFIX}")
