@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from functa_store.sharing.card import card as card
     from functa_store.sharing.hub import pull as pull
     from functa_store.sharing.hub import push as push
+    from functa_store.sharing.report import report as report
     from functa_store.sources.array_source import ArraySource as ArraySource
     from functa_store.sources.at_hand.huggingface_source import from_huggingface as from_huggingface
     from functa_store.sources.at_hand.tfds_source import from_tfds as from_tfds
@@ -122,6 +123,7 @@ _HOMES = {
     "scoring.score": "Accuracy Score score",
     "sharing.card": "card",
     "sharing.hub": "pull push",
+    "sharing.report": "report",
     "sources.array_source": "ArraySource",
     "sources.at_hand.huggingface_source": "from_huggingface",
     "sources.at_hand.tfds_source": "from_tfds",

@@ -28,17 +28,21 @@ from functa_store.cli.console import (
     shown_on,
 )
 from functa_store.config import ConvertConfig, overlaid
-from functa_store.errors import ConfigError
+from functa_store.errors import ConfigError, StorageError
 from functa_store.plugins import Converter, Preset, chosen_preset, converters
 from functa_store.progress import Event, Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, overlaid_options
 from functa_store.store.writing.destination import check_output
+from functa_store.support.atomic_output import check_replaceable
 from functa_store.support.interrupts import stopping_between_events
 from functa_store.support.printable import printable
 
 if TYPE_CHECKING:
     from functa_store.sources.source import Source
 
+
+SHOWN_EXAMPLES = 16
+"""Of a sheet."""
 
 CHECKED_BY_DRY_RUN = 16
 """Members that a dry run reads to see whether the archive is what it should be."""
@@ -86,6 +90,9 @@ def _add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> Non
         "--max-rejects", type=float, default=0.01, metavar="F", help="fraction of unreadable members (default: 0.01)"
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done and what it would cost")
+    parser.add_argument(
+        "--sheet", metavar="FILE", help="a .png with pictures of the first 16 examples when all is done"
+    )
     add_engine_arguments(parser)
     add_storage_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print events and the result as JSON lines")
@@ -110,9 +117,14 @@ def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
         raise ConfigError(f"--snapshot-every must not be negative, got {args.snapshot_every}")
     storage = storage_from(args)
     check_output(args.out, storage)
+    _check_sheet(args)
     engine = None if args.dry_run else engine_from(args)
     with _progress(args) as shown, stopping_between_events(_both(shown, watch)) as report:
         source = args.converter.open(args.archive, options, survey, report)
+        if args.sheet is not None:
+            from functa_store.media.sheet import check_pictures  # imports Pillow
+
+            check_pictures(args.archive, source.domain, source.features)
         if not args.dry_run:
             from functa_store.conversion.convert import convert  # imports JAX
 
@@ -120,7 +132,34 @@ def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
             convert(
                 source, args.out, preset.config, storage=storage, fit_batch_size=args.fit_batch, report=report, **rare
             )
+    if args.sheet is not None and not args.dry_run:
+        from functa_store.decode.functaset import open_functaset
+        from functa_store.media.sheet import write_sheet
+
+        functaset = open_functaset(args.out, storage=storage)
+        write_sheet(functaset, slice(0, SHOWN_EXAMPLES), args.sheet)
     _finish(args, source, preset.config)
+
+
+def _check_sheet(args: argparse.Namespace) -> None:
+    """Refuse a sheet that could not be written, before hours of work.
+
+    Raises:
+        ConfigError: If it is no .png, or nothing will be fitted here.
+        StorageError: If there is no place for it.
+    """
+    if args.sheet is None:
+        return
+    if not args.sheet.lower().endswith(".png"):
+        raise ConfigError(f"--sheet {args.sheet}: expected a name that ends in .png")
+    if args.workers == 0:
+        raise ConfigError(
+            "--sheet needs fitted examples, and --workers 0 leaves them to functa work; use functa decode"
+        )
+    try:
+        check_replaceable(args.sheet)
+    except OSError as error:
+        raise StorageError(f"--sheet {args.sheet}: cannot be written: {error.strerror or error}") from error
 
 
 def preset_from(args: argparse.Namespace) -> Preset:

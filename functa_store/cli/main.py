@@ -57,6 +57,10 @@ COMMANDS = {
     "decode": ("decode:add_arguments", "decode examples to pictures, arrays, meshes, sound or film"),
     "export": ("export:add_arguments", "decode examples to a folder of files, NAME.zarr or NAME.npz"),
     "card": ("share:add_card_arguments", "write a dataset card (README.md) of a functaset, with pictures"),
+    "report": (
+        "share:add_report_arguments",
+        "write one HTML file: learning curve, quality, best and worst examples, rejects",
+    ),
     "push": ("share:add_push_arguments", "upload a functaset to a data set of the Hugging Face hub"),
     "pull": ("share:add_pull_arguments", "download a functaset from a data set of the Hugging Face hub, and verify it"),
     "verify": ("verify:add_arguments", "compare every byte of a functaset with its checksums"),

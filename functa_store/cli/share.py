@@ -1,9 +1,9 @@
-"""Commands that show and share functasets: `functa card`, `functa push` and `functa pull`."""
+"""Commands that show and share functasets: `functa card`, `report`, `push` and `pull`."""
 
 import argparse
 from typing import Any
 
-from functa_store.cli.arguments import add_storage_arguments, storage_from
+from functa_store.cli.arguments import add_archive_arguments, add_storage_arguments, storage_from, typed_words
 from functa_store.cli.console import for_messages, for_results, json_lines, print_json, show_line, shown_on
 
 
@@ -43,6 +43,31 @@ def run_card(args: argparse.Namespace) -> None:
     )
     files = [str(path) for path in written]
     _tell(args, {"files": files}, f"wrote {' and '.join(files)}")
+
+
+def add_report_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `functa report`."""
+    parser.add_argument("store", metavar="STORE", help="path or URL of a functaset; it may be unfinished")
+    parser.add_argument("--out", metavar="FILE", default="report.html", help="one HTML file (default: %(default)s)")
+    add_archive_arguments(parser, required=False)
+    add_storage_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print events and the result as JSON lines")
+    parser.set_defaults(run=run_report)
+
+
+def run_report(args: argparse.Namespace) -> None:
+    """Write a report."""
+    from functa_store.reopen import provenance_of, reopened
+    from functa_store.sharing.report import report
+
+    storage = storage_from(args)
+    with json_lines() if args.json else shown_on(for_messages()) as shown:
+        source = None
+        if args.archive is not None:
+            provenance = provenance_of(args.store, storage)
+            source = reopened(args.archive, provenance, shown, typed_words(args.option))
+        report(args.store, args.out, source=source, storage=storage, report=shown)
+    _tell(args, {"out": args.out}, f"wrote {args.out}")
 
 
 def add_push_arguments(parser: argparse.ArgumentParser) -> None:

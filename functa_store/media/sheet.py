@@ -12,8 +12,10 @@ from PIL import Image
 from functa_store.decode.functaset import Functaset, Which, chosen_examples, decode_chosen, opened
 from functa_store.decode.pictures import contact_sheet, solid_image, to_image
 from functa_store.domains.cells import Region
+from functa_store.domains.domain import Domain
 from functa_store.domains.scene import SceneVolume
 from functa_store.errors import ConfigError, GridError, StorageError
+from functa_store.sources.features import FeatureSpec
 from functa_store.store.storage.objects import Location
 from functa_store.support.atomic_output import replacing
 
@@ -62,27 +64,62 @@ def pictures(
     """
     functaset = opened(functaset)
     domain, features = functaset.domain, functaset.features
+    check_pictures(functaset.store.path, domain, features)
     if domain.scene is not None:
         return _scenes(functaset, index, domain.scene, resolution, region)
     if domain.axes == SOLID and features.num_channels == 1:
         low, high = features.value_range
         values = decode_chosen(functaset, index, resolution, region=region, clip=clip)
         return [solid_image(example[..., 0], level=(low + high) / 2) for example in values]
-    if len(domain.axes) != 2:
-        raise ConfigError(
-            f"{functaset.store.path}: axes {domain.axes} and channels {features.channels} make no picture; decode them "
-            "to an array (--out FILE.npz)"
-        )
     height, width = domain.resolve(resolution, region)
-    coloured = domain.has_colours and features.num_channels in COLOURS and len(set(features.value_ranges)) == 1
     count = len(chosen_examples(functaset, index))
-    _check_pixels(count * (1 if coloured else features.num_channels), height, width)
+    _check_pixels(count * (1 if is_coloured(domain, features) else features.num_channels), height, width)
     values = decode_chosen(functaset, index, resolution, region=region, clip=clip)
-    if coloured:
-        return [to_image(example, features.value_range) for example in values]
-    turn = domain.map_flips(domain.axis_coords(resolution, region))
-    each = itertools.product(values, range(features.num_channels))
-    return [to_image(example[turn][..., channel, None], features.value_ranges[channel]) for example, channel in each]
+    each = (plane_pictures(domain, features, example, resolution, region) for example in values)
+    return list(itertools.chain.from_iterable(each))
+
+
+def check_pictures(name: str, domain: Domain, features: FeatureSpec) -> None:
+    """Refuse a kind of examples that makes no pictures.
+
+    Args:
+        name: Of the functaset or archive, for messages.
+        domain: Where its examples are sampled.
+        features: What their values mean.
+
+    Raises:
+        ConfigError: If it is such.
+    """
+    is_solid = domain.axes == SOLID and features.num_channels == 1
+    if domain.scene is None and not is_solid and len(domain.axes) != 2:
+        raise ConfigError(
+            f"{name}: axes {domain.axes} and channels {features.channels} make no picture; decode them to an array "
+            "(--out FILE.npz)"
+        )
+
+
+def is_coloured(domain: Domain, features: FeatureSpec) -> bool:
+    """Whether the channels of an example in a plane are one picture."""
+    return domain.has_colours and features.num_channels in COLOURS and len(set(features.value_ranges)) == 1
+
+
+def plane_pictures(
+    domain: Domain, features: FeatureSpec, values: np.ndarray, resolution: Any = None, region: Region | None = None
+) -> list[Image.Image]:
+    """Pictures of one example in a plane: one, or one for each channel.
+
+    Args:
+        domain: Where it was sampled.
+        features: What its values mean.
+        values: Shape (height, width, channels), in the units of the archive.
+        resolution: That of the values, see `pictures`.
+        region: That of the values, see `pictures`.
+    """
+    if is_coloured(domain, features):
+        return [to_image(values, features.value_range)]
+    turned = values[domain.map_flips(domain.axis_coords(resolution, region))]
+    ranges = enumerate(features.value_ranges)
+    return [to_image(turned[..., channel, None], value_range) for channel, value_range in ranges]
 
 
 def write_sheet(

@@ -26,6 +26,7 @@ from functa_store.cli.arguments import (
 from functa_store.cli.convert import preset_from
 from functa_store.config import ConvertConfig, FitConfig, NetworkConfig
 from functa_store.errors import ArchiveError, ConfigError, ExampleIndexError
+from functa_store.media.sheet import write_sheet
 from functa_store.plugins import Converter, Preset
 from functa_store.progress import Note
 from functa_store.sources.options import ArchiveOptions, SurveyOptions
@@ -440,6 +441,7 @@ def store(archive, tmp_path_factory):
     path = tmp_path_factory.mktemp("store") / "tiny.functa"
     words = ["--outer-steps", "3", "--batch-size", "2", "--modulation-dim", "4", "--fit-steps", "3", "--quiet"]
     words += ["--matmul-precision", "bfloat16", "--network.width", "16", "--fit.tuning_steps", "4"]
+    words += ["--sheet", str(path.with_suffix(".png"))]
     assert cli.main(["convert", "celeba", str(archive), str(path), *words]) == 0
     return path
 
@@ -464,6 +466,25 @@ def test_a_dry_run_writes_nothing(archive, tmp_path, capsys):
     assert cli.main(["convert", "celeba", str(archive), str(path), "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_convert_draws_a_contact_sheet_when_all_is_done(store, tmp_path):
+    write_sheet(store, slice(0, 16), tmp_path / "again.png")
+    assert store.with_suffix(".png").read_bytes() == (tmp_path / "again.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--sheet", "s.jpg"], "ends in .png"),
+        (["--sheet", "s.png", "--workers", "0"], "functa work"),
+        (["--sheet", "none/s.png"], "cannot be written"),
+    ],
+)
+def test_a_sheet_that_cannot_be_is_refused_before_work(converter, conversion, capsys, words, message):
+    assert cli.main(convert_words(*words)) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert conversion.calls == []
 
 
 def test_decode_draws_a_contact_sheet(store, tmp_path):
