@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
 
 from functa_store.errors import StorageError
 from functa_store.progress import (
@@ -42,6 +43,9 @@ SECONDS_BETWEEN_LINES = 5.0
 
 MOST_CHARACTERS = 2000
 """Of a message: what a stranger's store or archive says may have millions."""
+
+WIDE = 115
+"""Columns of a terminal in which a bar and the longest facts stand side by side."""
 
 MOST_LABEL = 40
 """Characters of the name of a label beside a bar."""
@@ -351,7 +355,11 @@ def shown_on(console: Console) -> Iterator[Report]:
         yield Lines(console.file)
         return
     name, facts = "{task.description:9}", "{task.fields[facts]}"
-    columns = TextColumn(name, markup=False), BarColumn(bar_width=24), TextColumn(facts, markup=False)
+    if console.width >= WIDE:
+        columns = TextColumn(name, markup=False), BarColumn(bar_width=24), TextColumn(facts, markup=False)
+    else:  # facts count more than a bar, and go on in another line
+        share = TextColumn("{task.percentage:>3.0f}%", markup=False)
+        columns = TextColumn(name, markup=False), share, TextColumn(facts, markup=False, table_column=Column(ratio=1))
     interrupts.set_displayed(True)  # from before the cursor is hidden until after it is shown again
     try:
         with Progress(*columns, console=console) as progress:

@@ -46,7 +46,8 @@ def describe(path: Location, storage: StorageOptions, *, as_json: bool) -> None:
 
 
 def show(found: dict[str, Any], console: Console) -> None:
-    """Print a store's description for a person."""
+    """Print a store's description for a person: what went wrong comes first."""
+    _show_rejects(found["rejects"], console)
     points = " x ".join(str(size) for size in found["domain"]["resolution"])
     table = Table(title=_plain(found["path"]), show_header=False)
     state = "complete" if found["complete"] else f"unfinished, {found['fitted']:,} of {found['examples']:,} fitted"
@@ -61,7 +62,7 @@ def show(found: dict[str, Any], console: Console) -> None:
         is_whole = found["complete"] and made["originals"]
         each = f", {made['count'] / made['originals']:.4g} of each of {made['originals']:,}" if is_whole else ""
         table.add_row("augmentations", f"{made['count']:,} of these examples{each}")
-    table.add_row("splits", _plain(str(split_rule(found["provenance"]))))
+    table.add_row("splits", _plain(split_rule(found["provenance"]) or "of the source"))
     if by := found["provenance"].get("labels_by"):
         table.add_row("labels", _plain("; ".join(labels_by(by, by))))
     table.add_row("domain", _plain(f"{found['domain']['kind']} ({', '.join(found['domain']['axes'])})"))
@@ -80,7 +81,6 @@ def show(found: dict[str, Any], console: Console) -> None:
     console.print(_quality_table(found))
     if found["metric_units"]:
         console.print(_metrics_table(found))
-    _show_rejects(found["rejects"], console)
 
 
 def _modulations(found: dict[str, Any]) -> str:
@@ -91,15 +91,8 @@ def _modulations(found: dict[str, Any]) -> str:
 
 
 def _quality_table(found: dict[str, Any]) -> Table:
-    headings = (
-        "split",
-        "examples",
-        "PSNR, mean (dB)",
-        "PSNR of mean MSE (dB)",
-        "PCA, mean (dB)",
-        "PCA, of mean MSE (dB)",
-    )
-    table = Table(*headings, title="Quality; PCA with as many components as a modulation has numbers")
+    headings = "split", "examples", "PSNR, mean", "of mean MSE", "PCA, mean", "of mean MSE"  # in 80 columns
+    table = Table(*headings, title="PSNR in dB, and that of a PCA of as many numbers as a modulation has")
     for split, count in found["splits"].items():
         figures = (in_decibels(kind, split) for kind in (found, found["reference"]))
         table.add_row(_plain(split), f"{count:,}", *(figure for pair in figures for figure in pair))
@@ -139,7 +132,7 @@ def _plain(text: Any) -> Text:
 
 def _show_rejects(rejects: dict[str, Any], console: Console) -> None:
     if rejects["count"]:
-        show_line(console, f"{rejects['count']:,} members were rejected:")
+        show_line(console, f"rejected members of the archive: {rejects['count']:,}")
     for reject in rejects["list"][:SHOWN_REJECTS]:
         member, reason = (shortened(reject[field], SHOWN_CHARACTERS) for field in ("member", "reason"))
         show_line(console, f"  {member}: {reason}")

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 from rich.text import Text
@@ -70,6 +70,7 @@ COMMANDS = {
         "without_learning:add_import_arguments",
         "make a functaset of the parameters and modulations that google-deepmind/functa publishes",
     ),
+    "completion": ("completion:add_arguments", "print a script by which a shell completes commands, options and paths"),
 }
 """By command the function below `functa_store.cli` that adds its arguments, and its help. Only the module of the
 command that is given is imported."""
@@ -120,16 +121,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     Returns:
         The arguments. Like argparse everywhere, a wrong command line exits with code 2.
     """
-    parser = _Parser(
-        prog="functa", description="Convert archives to functasets, describe, decode, export, verify and repair them."
-    )
-    parser.add_argument("--version", action="version", version=f"functa-store {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, (place, text) in COMMANDS.items():
-        command = commands.add_parser(name, help=text)
-        if name in argv[:1]:
-            module, _, add_arguments = place.partition(":")
-            getattr(importlib.import_module(f"functa_store.cli.{module}"), add_arguments)(command)
+    parser = _parser(argv[:1])
     if not COMMANDS.keys() & set(argv[:1]):
         return parser.parse_args(argv)  # prints the help, or an error
     from functa_store.config import MOST_INTEGER
@@ -140,6 +132,26 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             found = f"--{name.replace('_', '-')}: expected a number below 2**32, got {shortened(str(value), 30)}"
             parser.error(found)
     return args
+
+
+def whole_parser() -> argparse.ArgumentParser:
+    """The parser with the arguments of every command, for which all of their modules are imported."""
+    return _parser(COMMANDS)
+
+
+def _parser(whole: Collection[str]) -> argparse.ArgumentParser:
+    """The parser with the arguments of some commands, and the names of the others."""
+    parser = _Parser(
+        prog="functa", description="Convert archives to functasets, describe, decode, export, verify and repair them."
+    )
+    parser.add_argument("--version", action="version", version=f"functa-store {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, (place, text) in COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if name in whole:
+            module, _, add_arguments = place.partition(":")
+            getattr(importlib.import_module(f"functa_store.cli.{module}"), add_arguments)(command)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:

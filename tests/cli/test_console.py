@@ -76,6 +76,24 @@ def test_a_terminal_gets_bars():
     assert "100 of 100 examples" in stream.getvalue()
 
 
+def test_a_narrow_terminal_shows_all_that_is_said():
+    """The name, how much is done and the time left count more than a bar."""
+    event = Learned(
+        step=12_340,
+        num_steps=100_000,
+        seconds=100.0,
+        seconds_left=5000.0,
+        psnr=28.5,
+        monitored_psnr=27.1,
+        examples_per_second=1653.6,
+    )
+    stream = io.StringIO()
+    with shown_on(Console(file=stream, force_terminal=True, width=80, color_system=None)) as report:
+        report(event)
+    shown = " ".join(stream.getvalue().split())
+    assert "learning 2% step 12,340 of 100,000, 28.50 dB (kept out: 27.10), 1,653.6 examples/s, 1:23:20 left" in shown
+
+
 def test_whenever_the_cursor_is_hidden_an_interruption_would_show_it(monkeypatch):
     console, shown = Console(file=io.StringIO(), force_terminal=True), []
     noted = []

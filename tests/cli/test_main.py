@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -459,6 +460,18 @@ def test_info_describes_the_store_that_convert_wrote(store, capsys):
     shown = capsys.readouterr().out
     assert "bytes per example" in shown
     assert "fit in bfloat16" in shown
+
+
+@pytest.mark.parametrize("kind", ["v7", "v7_sphere", "v7_scene", "v7_spatial_sphere", "v7_augmented", "grown_v8"])
+def test_info_fits_in_80_columns_and_says_first_what_went_wrong(kind, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main(["info", str(Path(__file__).parents[1] / f"golden/{kind}.functa")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "rejected members of the archive: 1"
+    headings = [line for line in lines if "split " in line and "PSNR" in line]
+    assert len(headings) == 1
+    assert all(word in headings[0] for word in ("examples", "PSNR, mean", "of mean MSE", "PCA, mean"))
+    assert max(map(len, lines)) <= 80
 
 
 def test_a_dry_run_writes_nothing(archive, tmp_path, capsys):
