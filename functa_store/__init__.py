@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from functa_store.conversion.convert import convert as convert
     from functa_store.conversion.encode import encode as encode
     from functa_store.conversion.encoder import Encoded as Encoded
+    from functa_store.conversion.hosts import Hosts as Hosts
     from functa_store.conversion.import_deepmind import import_deepmind as import_deepmind
     from functa_store.conversion.merge import merge as merge
     from functa_store.conversion.merge import subset as subset
@@ -95,6 +96,7 @@ _HOMES = {
     "conversion.convert": "convert",
     "conversion.encode": "encode",
     "conversion.encoder": "Encoded",
+    "conversion.hosts": "Hosts",
     "conversion.import_deepmind": "import_deepmind",
     "conversion.merge": "merge subset",
     "conversion.recode": "recode",

@@ -1,6 +1,7 @@
 """Conversion of a source to a functaset (learn, tune, fit, store), and its plan without doing it."""
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -13,13 +14,16 @@ from functa_store.config import (
 )
 from functa_store.conversion.agreement import clear, differences_from_conversion, identify, is_begun, versions
 from functa_store.conversion.fit_shards import check_batch, compare_precision
+from functa_store.conversion.hosts import EveryHost, Hosts, joined
 from functa_store.conversion.recode import write_recoded
-from functa_store.conversion.run_files import INTERVAL, Checkpoints, RunLog
+from functa_store.conversion.run_files import INTERVAL, Checkpoints, RunLog, SharedSnapshots
 from functa_store.conversion.workers.engine import Engine, InProcess, check_engine, fit_missing
+from functa_store.conversion.workers.worker import work
 from functa_store.domains.domain import check_grid, network_inputs
-from functa_store.errors import ArchiveError, ConfigError, StoreMismatchError
+from functa_store.errors import ArchiveError, ConfigError, StorageError, StoreFormatError, StoreMismatchError
 from functa_store.learn.devices import copies, use_all_cores
 from functa_store.learn.fit import estimate_seconds, plan_fit
+from functa_store.learn.group import ALONE, Group
 from functa_store.learn.meta_learn import meta_learn
 from functa_store.learn.observers import check_domain
 from functa_store.learn.outer_loop import Base, round_base
@@ -29,10 +33,11 @@ from functa_store.learn.tuning import ReadyFit, tune
 from functa_store.nets.siren import structure, to_weights
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.augmentation import augmentations_of, originals_of
+from functa_store.sources.recipe import recipe_of
 from functa_store.sources.source import Source, check_source, class_counts, counts, origin
 from functa_store.store.format.layout import choose_layout
 from functa_store.store.format.side_arrays import MOMENTA, RATES, base_shapes
-from functa_store.store.format.spec import Contents
+from functa_store.store.format.spec import Contents, sha256_json
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.objects import (
     NO_OPTIONS,
@@ -42,9 +47,11 @@ from functa_store.store.storage.objects import (
 )
 from functa_store.store.storage.writer_lock import EXACT_STORE
 from functa_store.store.writing.destination import Destination, already_complete, claim
-from functa_store.store.writing.writer import rehearse
+from functa_store.store.writing.writer import MemoryObjects, rehearse
 
 STAGES = ("learning", "tuning")
+
+logger = logging.getLogger(__name__)
 
 
 def convert(
@@ -56,6 +63,7 @@ def convert(
     fit_batch_size: int | None = None,
     snapshot_seconds: float = INTERVAL,
     engine: Engine | None = None,
+    hosts: Hosts | None = None,
     report: Report = silent,
 ) -> None:
     """Meta-learn a base network on a source and write its functaset.
@@ -75,41 +83,94 @@ def convert(
         engine: Who fits the examples once the base is learned: None fits in this process, `Processes` in processes of
             its own, `Dask` on a cluster; `Elsewhere` leaves that to `work` and `finish`, and the store unfinished. All
             but the first need a source that a converter has opened. The bytes are the same.
-        report: Told of the progress.
+        hosts: The processes that learn the base together, each of which calls this with the same archive and
+            configuration; None for this one alone. Each reads its part of every batch; what is learned is that of one
+            process but for rounding. Process 0 writes the store. With `engine=None` all fit then, if they reach the
+            store and a converter has opened the source; by another one process 0 fits, and the others are done.
+        report: Told of the progress; with `hosts`, of this process.
 
     Raises:
         ArchiveError: If the source contradicts itself, an example cannot be read any more, or the archive was changed
             meanwhile.
-        ConfigError: If the path does not end in `.functa`, a number is out of range, or memory does not hold a single
-            example.
+        ConfigError: If the path does not end in `.functa`, a number is out of range, memory does not hold a single
+            example, or hosts cannot share a batch equally or contradict each other.
         StoreExistsError: If the path holds a finished store or something foreign, or another process
             is writing it.
         StoreMismatchError: If another conversion was left unfinished at the path.
         LearningError: If meta-learning diverges.
-        WorkerError: If workers die on one shard again and again, or none of them may work.
+        WorkerError: If workers die on one shard again and again, or none of them may work; or if another process of
+            `hosts` does not come, fails or is gone.
         StorageError: If the disk is full, or the place cannot be reached or written; what is written stays.
     """
     check_conversion(source, config)
     check_batch(fit_batch_size)
-    chosen = engine or InProcess()
-    check_engine(chosen, source)
+    if engine is not None:
+        check_engine(engine, source)
     if not number("snapshot_seconds", snapshot_seconds) >= 0:
         raise ConfigError(f"snapshot_seconds must be at least 0, got {snapshot_seconds}")
+    if hosts is not None:
+        hosts.check(config)
 
     def fit_into(store: Objects, work: Objects, conversion: dict[str, Any], log: RunLog) -> bool:
-        contents, ready = _learn(work, conversion, source, config, snapshot_seconds, log)
+        group.shared(sha256_json(conversion).encode())
+        contents, ready = _learn(work, conversion, source, config, snapshot_seconds, log, group)
+        if engine is not None:
+            _let_go(group)
         return fit_missing(
             store,
             contents,
             source,
             lambda: ready,
-            chosen,
+            engine or (InProcess() if group.count == 1 else EveryHost(group)),
             storage=storage,
             fit_batch_size=fit_batch_size,
             report=log,
         )
 
-    write_fitted(source, path, config, fit_into, storage=storage, report=report)
+    with joined(hosts) as group:
+        if group.leads:
+            write_fitted(source, path, config, fit_into, storage=storage, report=report)
+            _let_go(group)
+        else:
+            _follow(source, path, config, snapshot_seconds, group, storage, report)
+
+
+def _let_go(group: Group) -> None:
+    """Tell the other processes, if they wait for something to do, that there is nothing."""
+    group.shared(None)
+    group.leave()
+
+
+def _follow(
+    source: Source,
+    path: Location,
+    config: ConvertConfig,
+    snapshot_seconds: float,
+    group: Group,
+    storage: StorageOptions,
+    report: Report,
+) -> None:
+    """Learn with the first process of a group, and fit a part of the shards where that lets others do so."""
+    conversion = identify(source, config)
+    if (expected := group.shared(None)) is None:
+        return
+    if expected != sha256_json(conversion).encode():
+        raise StoreMismatchError(
+            f"{source.provenance['archive']}: process {group.number} converts otherwise than process 0: its archive, "
+            "an option or the version of a library differs. Start all processes alike"
+        )
+    nowhere = MemoryObjects(f"process {group.number}", {})
+    _learn(nowhere, conversion, source, config, snapshot_seconds, report, group)
+    if group.shared(None) is None:
+        return
+    group.leave()
+    recipe = recipe_of(source)
+    assert recipe is not None  # or the first process had let nobody fit
+    share = (group.number, group.count)
+    try:
+        work(path, archive=recipe.archive, options=recipe.files, share=share, storage=storage, report=report)
+    except (StoreFormatError, StorageError) as error:
+        logger.warning("this process does not reach the store, and leaves its part to process 0: %s", error)
 
 
 FitInto = Callable[[Objects, Objects, dict[str, Any], RunLog], bool]
@@ -166,12 +227,15 @@ def _learn(
     source: Source,
     config: ConvertConfig,
     snapshot_seconds: float,
-    log: RunLog,
+    log: Report,
+    group: Group = ALONE,
 ) -> tuple[Contents, ReadyFit]:
     """Learn a base network; what the store of exact modulations holds, and the fit."""
-    learning, tuning = (Checkpoints(work, stage, conversion, interval=snapshot_seconds) for stage in STAGES)
-    reference = pca_reference(source, config.network.modulation_size)
-    training = TrainingSet(source, config)
+    learning, tuning = (
+        SharedSnapshots(Checkpoints(work, stage, conversion, interval=snapshot_seconds), group) for stage in STAGES
+    )
+    reference = pca_reference(source, config.network.modulation_size) if group.leads else {}
+    training = TrainingSet(source, config, group)
     base = round_base(meta_learn(training, config, report=log, snapshots=learning), config.base_dtype)
     ready = tune(base, training, config, report=log, snapshots=tuning)
     reference |= compare_precision(base, ready, training, config)

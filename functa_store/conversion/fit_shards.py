@@ -57,7 +57,7 @@ def compare_precision(base: Base, ready: ReadyFit, training: TrainingSet, config
     }
     found = {}
     for name, (fit, shared) in fits.items():
-        psnr = mean_psnr(fit, shared, training.reader, training.monitored)
+        psnr = mean_psnr(fit, shared, training.reader, training.monitored, training.group)
         found[name] = round(psnr, 3) if np.isfinite(psnr) else None
     return {"matmul_precision": {"precision": config.matmul_precision, "examples": len(training.monitored), **found}}
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from functa_store.conversion.agreement import is_begun
 from functa_store.errors import StorageError, StoreFormatError, StoreMismatchError
+from functa_store.learn.group import Group
 from functa_store.learn.meta_learn import S
 from functa_store.progress import (
     Event,
@@ -67,10 +68,18 @@ class Checkpoints:
             StoreFormatError: If it is damaged, or one of another stage.
             StoreMismatchError: If it is one of another conversion.
         """
+        kept_bytes = self.read()
+        return None if kept_bytes is None else self.restored(kept_bytes, like)
+
+    def read(self) -> bytes | None:
+        """The file of the last snapshot; None if there is none."""
         try:
-            kept_bytes = self._work.read(self._key, MOST_SNAPSHOT_BYTES)
+            return self._work.read(self._key, MOST_SNAPSHOT_BYTES)
         except FileNotFoundError:
             return None
+
+    def restored(self, kept_bytes: bytes, like: S) -> S:
+        """The snapshot of a file; see `load`."""
         leaves, structure = jax.tree.flatten(like)
         try:
             with np.load(io.BytesIO(kept_bytes), allow_pickle=False) as kept:
@@ -115,6 +124,33 @@ class Checkpoints:
         np.savez(file, **arrays, **{IDENTITY: np.array(self._identity)})  # type: ignore[arg-type]  # none is "file"
         self._work.write(self._key, file.getbuffer())
         self._last = time.monotonic()
+
+
+class SharedSnapshots:
+    """Snapshots that the first process of a group keeps, of which all processes take up the same.
+
+    Args:
+        checkpoints: Keeps them; in other processes those of no place, which tell what is none of this conversion.
+        group: The processes.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, group: Group) -> None:
+        self._checkpoints, self._group = checkpoints, group
+
+    def load(self, like: S) -> S | None:
+        """The last snapshot of the first process, in all of them at a time; raises as `Checkpoints.load`."""
+        data = self._group.shared(self._checkpoints.read() if self._group.leads else None)
+        return None if data is None else self._checkpoints.restored(data, like)
+
+    def offer(self, snapshot: tuple) -> None:
+        """Keep the snapshot if enough time has passed since the last one."""
+        if self._group.leads:
+            self._checkpoints.offer(snapshot)
+
+    def save(self, snapshot: tuple) -> None:
+        """Keep the snapshot now; each process by itself, since they may end at different moments."""
+        if self._group.leads:
+            self._checkpoints.save(snapshot)
 
 
 class RunLog:

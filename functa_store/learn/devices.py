@@ -57,7 +57,11 @@ def temporary_bytes(compiled: Program) -> int:
 
 
 def compile_within_memory(
-    what: str, compile: Callable[[int], P], microbatch_sizes: Sequence[int], free: float
+    what: str,
+    compile: Callable[[int], P],
+    microbatch_sizes: Sequence[int],
+    free: float,
+    most: Callable[[float], float] = float,
 ) -> tuple[P, int]:
     """Compile a program for as many examples at once as memory holds.
 
@@ -66,6 +70,7 @@ def compile_within_memory(
         compile: Compiles it for a number of examples at once.
         microbatch_sizes: The numbers to choose from, the most first.
         free: Free bytes of a device.
+        most: The highest of a number in all processes that need the same program; see `Group.most`.
 
     Returns:
         The program and the number.
@@ -77,7 +82,7 @@ def compile_within_memory(
     for size in microbatch_sizes:
         compiled = compile(size)
         needed = temporary_bytes(compiled)
-        if needed <= USABLE * free:
+        if most(needed - USABLE * free) <= 0:
             return compiled, size
     raise ConfigError(
         f"{what} needs {needed / 2**30:.2f} GiB on a device with {microbatch_sizes[-1]} of its examples at once, "
@@ -198,14 +203,15 @@ def copies() -> int:
     return jax.local_device_count() if one_at_a_time() else 1
 
 
-def microbatch_sizes(wanted: int | None, batch_size: int) -> list[int]:
+def microbatch_sizes(wanted: int | None, batch_size: int, most: int | None = None) -> list[int]:
     """Examples that a device may take together, the most first: divisors of its share of a batch.
 
     Args:
         wanted: Leaves only the largest divisor up to this; None leaves 1 on a CPU, which is fastest there.
         batch_size: Examples of the batch.
+        most: As for `num_devices`.
     """
-    share = batch_size // num_devices(batch_size)
+    share = batch_size // num_devices(batch_size, most)
     divisors = [n for n in range(share, 0, -1) if share % n == 0]
     if wanted is not None:
         return [max(n for n in divisors if n <= wanted)]
@@ -218,30 +224,31 @@ def on_devices(value: Any, count: int) -> Any:
 
 
 def over_devices(
-    function: Callable[..., tuple[Any, Any]], shared: Any, batch: tuple[jax.Array, ...]
+    function: Callable[..., tuple[Any, Any]], shared: Any, batch: tuple[jax.Array, ...], mesh: Mesh | None = None
 ) -> tuple[Any, Any]:
-    """Apply a function to equal parts of a batch, one on each local device.
-
-    As many devices take part as divide the batch.
+    """Apply a function to equal parts of a batch, one on each device.
 
     Args:
         function: (shared, *part) -> (kept, summed), for any number of examples.
         shared: What all examples share; copied to every device.
         batch: Arrays with the examples' axis first.
+        mesh: Devices of several processes, all of which get everything that is kept; None takes as many local devices
+            as divide the batch, each of which keeps its part.
 
     Returns:
         What the function keeps, examples' axis first, and the sum of `summed` over the parts.
     """
-    count = num_devices(len(batch[0]))
+    part, copy = PartitionSpec("example"), PartitionSpec()
 
     def on_device(shared, batch):
         kept, summed = function(shared, *batch)
+        if mesh is not None:
+            kept = jax.lax.all_gather(kept, "example", tiled=True)
         return kept, jax.lax.psum(summed, "example")
 
-    part, copy = PartitionSpec("example"), PartitionSpec()
-    return jax.shard_map(on_device, mesh=_mesh(count), in_specs=(copy, part), out_specs=(part, copy), check_vma=False)(
-        shared, batch
-    )
+    specs: dict[str, Any] = {"in_specs": (copy, part), "out_specs": (part if mesh is None else copy, copy)}
+    chosen = _mesh(num_devices(len(batch[0]))) if mesh is None else mesh
+    return jax.shard_map(on_device, mesh=chosen, check_vma=False, **specs)(shared, batch)
 
 
 def each(
@@ -299,9 +306,19 @@ def first_ones(function: Callable[..., Any], shared: Any, batch: tuple[jax.Array
     return jax.lax.fori_loop(0, count, one, nothing)
 
 
-def num_devices(batch_size: int) -> int:
-    """Local devices that share a batch equally: the most that divide it."""
-    return max(n for n in range(1, jax.local_device_count() + 1) if batch_size % n == 0)
+def num_devices(batch_size: int, most: int | None = None) -> int:
+    """Local devices that share a batch equally: the most that divide it.
+
+    Args:
+        batch_size: Examples of the batch.
+        most: Devices that there are, if others count than those of this process.
+    """
+    return max(n for n in range(1, (most or jax.local_device_count()) + 1) if batch_size % n == 0)
+
+
+def shared_jit(function: Callable[..., Any], mesh: Mesh | None) -> Any:
+    """A jitted function, whose results all devices of a mesh of several processes have; None for one process."""
+    return jax.jit(function) if mesh is None else jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
 
 def _mesh(count: int) -> Mesh:

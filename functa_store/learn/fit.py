@@ -34,6 +34,7 @@ from functa_store.learn.devices import (
     timed,
 )
 from functa_store.learn.grid_observers import CellObserver, with_same_cells
+from functa_store.learn.group import ALONE, Group
 from functa_store.learn.inner_loop import (
     Steps,
     Target,
@@ -432,9 +433,12 @@ def join(fitted: Iterable[FittedExamples]) -> FittedExamples:
     return FittedExamples(*map(np.concatenate, zip(*fitted, strict=True)))
 
 
-def mean_psnr(fit: Fit, shared: Shared, feed: BatchReader, indices: np.ndarray) -> float:
-    """Mean PSNR of a few examples in decibels."""
-    return psnr_mean(fit_examples(fit, shared, feed, indices).mse, fit.plan.features.span)
+def mean_psnr(fit: Fit, shared: Shared, feed: BatchReader, indices: np.ndarray, group: Group = ALONE) -> float:
+    """Mean PSNR of a few examples in decibels; each process of a group fits a part of them, and all get the same."""
+    each = -(-len(indices) // group.count)
+    own = group.part(np.resize(indices, each * group.count))  # filled up by repetition
+    mse = group.gather(fit_examples(fit, shared, feed, own).mse).reshape(-1)[: len(indices)]
+    return psnr_mean(mse, fit.plan.features.span)
 
 
 def fit_batches(

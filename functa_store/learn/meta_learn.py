@@ -1,6 +1,7 @@
 """Meta-learning of a base network from the training examples of a source."""
 
 import dataclasses
+import functools
 import logging
 import math
 import time
@@ -20,6 +21,7 @@ from functa_store.learn.devices import (
     free_bytes,
     microbatch_sizes,
     num_devices,
+    shared_jit,
     temporary_bytes,
 )
 from functa_store.learn.fit import Fit, mean_psnr
@@ -174,11 +176,15 @@ class _Learning:
 
     def __init__(self, training: TrainingSet, config: ConvertConfig, report: Report) -> None:
         self.training, self.config, self.report = training, config, report
+        self.group, self.mesh = training.group, training.group.mesh(training.batch_size)
         source = training.source
         inputs = network_inputs(source.domain, config.network)
         self.graph, self.initial = init_learnable(config, inputs, source.features.num_channels, source.domain.closed)
         self.fit = learned_fit(self.graph, config, source)
         self.key = jax.random.key(config.seed)
+        self.key_of = functools.partial(jax.random.fold_in, self.key)
+        if self.mesh is not None:
+            self.key_of = shared_jit(self.key_of, self.mesh)
         self.reported = 0.0
         self.best_seen: tuple[Learnable | None, float] = (None, math.nan)  # and its PSNR on examples seen
 
@@ -194,9 +200,12 @@ class _Learning:
         snapshot = self._compile(snapshot, next(self.training.learning_batches(0)))
         losses, began = [], time.perf_counter() - snapshot.seconds
         while not 0 < snapshot.num_steps <= snapshot.step:
-            snapshot, loss = self._step(snapshot, next(batches))
-            losses.append(np.asarray(loss))
-            snapshot = self._spend(snapshot, time.perf_counter() - began)
+            raw = next(batches)
+            self.group.meet()
+            with self.group.program():
+                snapshot, loss = self._step(snapshot, raw)
+                losses.append(np.asarray(loss))
+            snapshot = self._spend(snapshot, self.group.meet(time.perf_counter() - began))
             if snapshot.step % LOOK_EVERY == 0 or snapshot.step == snapshot.num_steps:
                 snapshot = self._look(snapshot, np.concatenate(losses))
                 losses = []
@@ -205,22 +214,26 @@ class _Learning:
             yield snapshot
 
     def _compile(self, snapshot: Snapshot, raw: np.ndarray) -> Snapshot:
-        def compile(microbatch_size: int) -> Compiled:
-            step = make_outer_step(self.graph, self.config, self.fit.plan.observer, microbatch_size)
-            return step.lower(snapshot.state, raw, self.key, np.float32(0)).compile()
+        snapshot = snapshot._replace(state=self.group.copied(snapshot.state, self.mesh))
+        given = (snapshot.state, self.group.spread(raw, self.mesh), self.key_of(0), np.float32(0))
 
-        batch_size = self.training.batch_size
-        sizes = microbatch_sizes(snapshot.microbatch_size or self.config.outer.microbatch_size, batch_size)
-        self.outer_step, size = compile_within_memory("an outer step", compile, sizes, free_bytes())
+        def compile(microbatch_size: int) -> Compiled:
+            step = make_outer_step(self.graph, self.config, self.fit.plan.observer, microbatch_size, self.mesh)
+            return step.lower(*given).compile()
+
+        batch_size, most = self.training.batch_size // self.group.count, self.group.fewest_devices()
+        sizes = microbatch_sizes(snapshot.microbatch_size or self.config.outer.microbatch_size, batch_size, most)
+        self.outer_step, size = compile_within_memory("an outer step", compile, sizes, free_bytes(), self.group.most)
         megabytes = temporary_bytes(self.outer_step) / 1e6
-        share = f"{size} of {batch_size // num_devices(batch_size)} examples at once on a device"
+        share = f"{size} of {batch_size // num_devices(batch_size, most)} examples at once on a device"
         self.report(Note(message=f"an outer step takes {share}, {megabytes / size:,.1f} MB for each"))
         self._mean_psnr(snapshot.state.learnable, self.training.monitored)  # compiles it before the clock starts
         return snapshot._replace(microbatch_size=size)
 
     def _step(self, snapshot: Snapshot, raw: np.ndarray) -> tuple[Snapshot, jax.Array]:
         scale = rate_scale(self.config.outer, snapshot.step, snapshot.num_steps or None, snapshot.rollbacks)
-        state, losses = self.outer_step(snapshot.state, raw, jax.random.fold_in(self.key, snapshot.step), scale)
+        batch = self.group.spread(raw, self.mesh)
+        state, losses = self.outer_step(snapshot.state, batch, self.key_of(snapshot.step), scale)
         return snapshot._replace(step=snapshot.step + 1, state=state), losses
 
     def _spend(self, snapshot: Snapshot, seconds: float) -> Snapshot:
@@ -269,7 +282,7 @@ class _Learning:
 
     def _mean_psnr(self, learnable: Learnable, indices: np.ndarray) -> float:
         shared = self.fit.prepare(learnable.base, extend(learnable.rates, len(learnable.rates)))
-        return mean_psnr(self.fit, shared, self.training.reader, indices)
+        return mean_psnr(self.fit, shared, self.training.reader, indices, self.group)
 
     def _has_collapsed(self, snapshot: Snapshot, monitored: float) -> bool:
         """Whether the state is far worse than the best one on examples that are learned from, too: not overfitting.
@@ -292,5 +305,6 @@ class _Learning:
         logger.warning(
             "learning diverged by outer step %d; going back to the best state, with half the rates", snapshot.step
         )
-        moments = make_optimizer(self.config.outer).init(snapshot.best)
-        return snapshot._replace(state=LearnState(snapshot.best, moments), rollbacks=snapshot.rollbacks + 1)
+        best = snapshot.best if self.mesh is None else jax.device_get(snapshot.best)
+        state = LearnState(best, make_optimizer(self.config.outer).init(best))
+        return snapshot._replace(state=self.group.copied(state, self.mesh), rollbacks=snapshot.rollbacks + 1)

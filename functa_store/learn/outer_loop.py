@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.sharding import Mesh
 from jax.stages import Wrapped
 from jaxtyping import Array, Float, Float32, Int
 
 from functa_store.config import BaseDtype, ConvertConfig, MatmulPrecision, OuterLoopConfig
-from functa_store.learn.devices import each, over_devices
+from functa_store.learn.devices import each, over_devices, shared_jit
 from functa_store.learn.grid_observers import with_same_cells
 from functa_store.learn.inner_loop import (
     Predict,
@@ -118,7 +119,11 @@ def loss_after_inner_loop(
 
 
 def make_outer_step(
-    graph: nnx.GraphDef, config: ConvertConfig, observer: Observer, microbatch_size: int = 1
+    graph: nnx.GraphDef,
+    config: ConvertConfig,
+    observer: Observer,
+    microbatch_size: int = 1,
+    mesh: Mesh | None = None,
 ) -> OuterStep:
     """The compiled outer step.
 
@@ -127,6 +132,7 @@ def make_outer_step(
         config: The conversion.
         observer: How an example is looked at.
         microbatch_size: Examples that a device takes together, a divisor of its share; gradients add up.
+        mesh: Devices of several processes that share the batch, as for `over_devices`.
 
     Returns:
         A function (state, raw, key, scale) -> (state, losses), where `raw` are a source's values of
@@ -163,13 +169,13 @@ def make_outer_step(
 
     def outer_step(state: LearnState, raw: Array, key: Array, scale: Array) -> tuple[LearnState, Array]:
         shared, pull_back = jax.vjp(shared_by_examples, state.learnable)
-        losses, gradient = over_devices(part, shared, (raw, jax.random.split(key, len(raw))))
+        losses, gradient = over_devices(part, shared, (raw, jax.random.split(key, len(raw))), mesh)
         (gradient,) = pull_back(jax.tree.map(lambda g: g / len(raw), gradient))
         updates, moments = optimizer.update(gradient, state.moments, state.learnable)
         base, rates = jax.tree.map(lambda value, update: value + scale * update, state.learnable, updates)
         return LearnState(Learnable(base, jnp.maximum(rates, LOWEST_RATE)), moments), losses
 
-    return jax.jit(outer_step)
+    return shared_jit(outer_step, mesh)
 
 
 def decay_start(config: OuterLoopConfig, num_steps: int) -> int:

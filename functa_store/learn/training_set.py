@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from functa_store.config import ConvertConfig
+from functa_store.learn.group import ALONE, Group
 from functa_store.sources.augmentation import augmentations_of, originals_of
 from functa_store.sources.batch_reader import BatchReader
 from functa_store.sources.source import Source
@@ -25,26 +26,34 @@ class TrainingSet:
     Args:
         source: The examples.
         config: The conversion; its seed, batch size and number of monitored examples are used.
+        group: The processes that learn from it together; each reads its part of every batch.
 
     Attributes:
         source: The examples.
         train: Indices of the examples to learn from, ascending.
         monitored: Indices of the examples by which the best state is chosen, ascending.
         seen: As many of `train` that are no augmentations, evenly spread, which tell divergence from overfitting.
-        batch_size: Examples per update, no more than there are in `train`.
+        group: As given.
+        batch_size: Examples per update of all processes together, no more than there are in `train`.
         reader: Reads any of the examples; those that it keeps in memory serve all of these uses.
+
+    Raises:
+        ConfigError: If the processes cannot share a batch equally.
     """
 
-    def __init__(self, source: Source, config: ConvertConfig) -> None:
-        self.source = source
+    def __init__(self, source: Source, config: ConvertConfig, group: Group = ALONE) -> None:
+        self.source, self.group = source, group
         self.train, self.monitored = _choose(source, config.outer.num_monitored)
         self.seen = evenly(np.intersect1d(self.train, originals_of(source)), len(self.monitored))
         self.batch_size = min(config.outer.batch_size, len(self.train))
+        group.check_batch(self.batch_size, f"there are {len(self.train)} to learn from")
         self._seed = config.seed
         self.reader = BatchReader(source)
 
     def learning_batches(self, first: int) -> Iterator[np.ndarray]:
         """Endless batches of `batch_size` training examples, from an outer step on, shuffled anew every epoch.
+
+        Of each batch only the part of this process.
 
         Args:
             first: The outer step, from 0.
@@ -53,6 +62,8 @@ class TrainingSet:
 
     def tuning_batches(self, first: int, stop: int) -> Iterator[np.ndarray]:
         """Batches of `batch_size` training examples for the updates of tuning, drawn anew for each.
+
+        Of each batch only the part of this process.
 
         The same seed gives other batches than those of learning.
 
@@ -68,12 +79,12 @@ class TrainingSet:
             # A generator of its own for every epoch: an interrupted run finds its place without the epochs before.
             order = np.random.default_rng((self._seed, epoch)).permutation(self.train)
             batches = order[: per_epoch * self.batch_size].reshape(per_epoch, self.batch_size)
-            yield from batches[max(0, first - epoch * per_epoch) :]
+            yield from map(self.group.part, batches[max(0, first - epoch * per_epoch) :])
 
     def _of_tuning(self, first: int, stop: int) -> Iterator[np.ndarray]:
         for step in range(first, stop):
             rng = np.random.default_rng((self._seed, step, TUNING_STREAM))
-            yield rng.choice(self.train, self.batch_size, replace=False)
+            yield self.group.part(rng.choice(self.train, self.batch_size, replace=False))
 
 
 def _choose(source: Source, num_monitored: int) -> tuple[np.ndarray, np.ndarray]:

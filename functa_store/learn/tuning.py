@@ -27,6 +27,7 @@ from functa_store.learn.devices import (
     num_devices,
     on_devices,
     over_devices,
+    shared_jit,
 )
 from functa_store.learn.fit import Fit, Shared, mean_psnr
 from functa_store.learn.inner_loop import Steps, extend
@@ -145,8 +146,12 @@ class _Tuner:
 
     def __init__(self, fit: Fit, shared: Shared, training: TrainingSet, config: ConvertConfig, report: Report) -> None:
         self.fit, self.start, self.training, self.config, self.report = fit, shared, training, config, report
+        self.group, self.mesh = training.group, training.group.mesh(training.batch_size)
         devices = num_devices(training.batch_size)
-        self.shared = shared if devices == jax.local_device_count() else on_devices(shared, devices)
+        if self.mesh is not None:
+            self.shared = self.group.copied(jax.device_get(shared), self.mesh)
+        else:
+            self.shared = shared if devices == jax.local_device_count() else on_devices(shared, devices)
         optimizers = [
             optax.adam(optax.cosine_decay_schedule(rate, config.fit.tuning_steps))
             for rate in (FACTOR_RATE, MOMENTUM_RATE)
@@ -172,14 +177,17 @@ class _Tuner:
                 update, size = self._compile(tuning, raw)
                 tuning = tuning._replace(microbatch_size=size)
             # To the host before the next update: two programs in flight can wait for each other's cores.
-            gradient, losses = jax.device_get(update(self.shared, tuning.adjustment, raw))
+            self.group.meet()
+            with self.group.program():
+                batch = self.group.spread(raw, self.mesh)
+                gradient, losses = jax.device_get(update(self.shared, tuning.adjustment, batch))
             tuning = self._update(tuning._replace(step=tuning.step + 1), gradient, losses)
             yield tuning  # before the report, which may raise: a state that was yielded can be kept
             psnr = psnr_mean(losses, self.fit.plan.features.span)
             self.report(Tuned(step=tuning.step, num_steps=self.config.fit.tuning_steps, psnr=psnr))
         if not len(tuning.psnr):
             before, after = (
-                mean_psnr(self.fit, shared, self.training.reader, self.training.monitored)
+                mean_psnr(self.fit, shared, self.training.reader, self.training.monitored, self.group)
                 for shared in (self.start, self.tuned(tuning))
             )
             yield tuning._replace(psnr=np.array([before, after]))
@@ -197,12 +205,15 @@ class _Tuner:
         return jax.device_get(tuning._replace(adjustment=adjustment, moments=moments))
 
     def _compile(self, tuning: Tuning, raw: np.ndarray) -> tuple[Compiled, int]:
-        def compile(microbatch_size: int) -> Compiled:
-            gradient = jax.jit(functools.partial(self._gradient, microbatch_size))
-            return gradient.lower(self.shared, tuning.adjustment, raw).compile()
+        batch = self.group.spread(raw, self.mesh)
 
-        sizes = microbatch_sizes(tuning.microbatch_size or self.config.outer.microbatch_size, self.training.batch_size)
-        return compile_within_memory("an update of tuning", compile, sizes, free_bytes())
+        def compile(microbatch_size: int) -> Compiled:
+            gradient = shared_jit(functools.partial(self._gradient, microbatch_size), self.mesh)
+            return gradient.lower(self.shared, tuning.adjustment, batch).compile()
+
+        wanted, part = tuning.microbatch_size or self.config.outer.microbatch_size, len(raw)
+        sizes = microbatch_sizes(wanted, part, self.group.fewest_devices())
+        return compile_within_memory("an update of tuning", compile, sizes, free_bytes(), self.group.most)
 
     def _gradient(
         self, microbatch_size: int, shared: Shared, adjustment: Adjustment, raw: Array
@@ -219,5 +230,5 @@ class _Tuner:
         def part(shared: Shared, raw: Array) -> tuple[Array, Adjustment]:
             return each(one, shared, self.fit.inputs(shared, raw), microbatch_size)
 
-        losses, gradient = over_devices(part, shared, (raw,))
+        losses, gradient = over_devices(part, shared, (raw,), self.mesh)
         return jax.tree.map(lambda g: g / len(losses), gradient), losses

@@ -54,12 +54,16 @@ class _State:
         line: What is said then.
         for_programs: Whether it is said on standard output, too.
         displayed: Whether bars are on the terminal.
+        hurried: Whether the process ends without the exit functions of libraries.
+        output: Descriptor of standard output.
         leftovers: What removes unfinished files.
         words: Held by whoever says why the process ends.
     """
 
     def __init__(self) -> None:
         self.installed = self.asked = self.overdue = self.ending = self.displayed = self.draining = False
+        self.hurried = False
+        self.output = 1
         self.patient = 0
         self.line, self.for_programs = "interrupted", False
         self.leftovers: list[Callable[[], object]] = []
@@ -227,16 +231,36 @@ def _say(said: _thread.LockType) -> None:
         pass
     try:
         if _state.for_programs:
-            os.write(1, f'{{"event": "error", "error": "Interrupted", "message": "{_state.line}"}}\n'.encode())
+            os.write(
+                _state.output, f'{{"event": "error", "error": "Interrupted", "message": "{_state.line}"}}\n'.encode()
+            )
     except OSError:
         pass
     said.release()
 
 
+def skip_exit_functions() -> None:
+    """Note that exit functions of libraries would wait in vain, as JAX's do for a process that is gone."""
+    _state.hurried = True
+
+
+def keep_output_for_results() -> int:
+    """Let what libraries of C++ print on standard output go to standard error.
+
+    Returns:
+        A descriptor of standard output.
+    """
+    if _state.output == 1:
+        _state.output = os.dup(1)
+        os.dup2(2, 1)
+    return _state.output
+
+
 def leave(code: int) -> NoReturn:
     """End a process of the command line, whose libraries may have threads that the interpreter would trip over."""
     if code != INTERRUPTED:
-        atexit._run_exitfuncs()
+        if not _state.hurried:
+            atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):  # whoever minds has been told
                 stream.flush()

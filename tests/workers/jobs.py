@@ -59,7 +59,7 @@ def open_shapes(archive: Path, **options: Any) -> Any:
 def never_learned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Conversions take a random base instead of learning one, which takes half a minute."""
 
-    def _learn(work, described, source, config, snapshot_seconds, log):
+    def _learn(work, described, source, config, snapshot_seconds, log, group):
         Checkpoints(work, "learning", described)
         network = config.network
         _, learnable = init_learnable(config, network_inputs(source.domain, network), source.features.num_channels)

@@ -63,9 +63,17 @@ class Unfinished:
                 self.fit_here()
                 return
 
-    def fit_here(self) -> None:
-        """Fit in this process what nobody else has fitted by then."""
-        missing = self.writer.still_missing(self.writer.missing_shards())
+    def fit_here(self, share: tuple[int, int] = (0, 1)) -> None:
+        """Fit in this process what nobody else has fitted by then.
+
+        Args:
+            share: (i, n) begins with the i-th of n parts of the shards, and goes on from the end with what those who
+                begin with the others have left.
+        """
+        missing = self.writer.missing_shards()
+        own = [shard for shard in missing if shard.index % share[1] == share[0]]
+        others = [shard for shard in reversed(missing) if shard.index % share[1] != share[0]]
+        missing = self.writer.still_missing([*own, *others])
         batch = self.fit_batch_size
         if self.job is not None:
             batch = self.job.examples_per_device * jax.local_device_count()
