@@ -244,6 +244,34 @@ def engine_from(args: argparse.Namespace) -> Any:
     return Processes(args.workers) if args.workers else Elsewhere()
 
 
+def add_hosts_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the processes that learn together; see `hosts_from`."""
+    group = parser.add_argument_group(
+        "learning on several hosts, each process started by the same command but for its id"
+    )
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="process 0, as all of them reach it, and a free port")
+    group.add_argument("--num-processes", type=int, metavar="N", help="how many processes there are")
+    group.add_argument(
+        "--process-id", type=int, metavar="I", help="which one this is, from 0 on; 0 writes the functaset"
+    )
+
+
+def hosts_from(args: argparse.Namespace) -> Any:
+    """The processes that learn together; None for this one alone.
+
+    Raises:
+        ConfigError: If not all of it is given, or a number is out of range.
+    """
+    given = (args.coordinator, args.num_processes, args.process_id)
+    if given == (None, None, None):
+        return None
+    if None in given:
+        raise ConfigError("--coordinator, --num-processes and --process-id belong together; give all three, or none")
+    from functa_store.conversion.hosts import Hosts  # imports JAX
+
+    return Hosts(coordinator=args.coordinator, num_processes=args.num_processes, process_id=args.process_id)
+
+
 def options_of(converter: str, words: Sequence[str]) -> dict[str, Any]:
     """The values that words such as "labels=DIR" give to options of a converter.
 

@@ -12,9 +12,11 @@ from rich.table import Table
 from functa_store.cli import info
 from functa_store.cli.arguments import (
     add_engine_arguments,
+    add_hosts_arguments,
     add_options,
     add_storage_arguments,
     engine_from,
+    hosts_from,
     storage_from,
     typed_config,
     typed_options,
@@ -34,7 +36,7 @@ from functa_store.progress import Event, Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, overlaid_options
 from functa_store.store.writing.destination import check_output
 from functa_store.support.atomic_output import check_replaceable
-from functa_store.support.interrupts import stopping_between_events
+from functa_store.support.interrupts import keep_output_for_results, stopping_between_events
 from functa_store.support.printable import printable
 
 if TYPE_CHECKING:
@@ -94,6 +96,7 @@ def _add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> Non
         "--sheet", metavar="FILE", help="a .png with pictures of the first 16 examples when all is done"
     )
     add_engine_arguments(parser)
+    add_hosts_arguments(parser)
     add_storage_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print events and the result as JSON lines")
     parser.add_argument("--quiet", action="store_true", help="print no progress and no summary")
@@ -116,10 +119,21 @@ def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
     if args.snapshot_every is not None and not args.snapshot_every >= 0:
         raise ConfigError(f"--snapshot-every must not be negative, got {args.snapshot_every}")
     storage = storage_from(args)
-    check_output(args.out, storage)
-    _check_sheet(args)
+    hosts = hosts_from(args)
+    if hosts is None or hosts.process_id == 0:
+        check_output(args.out, storage)
+        _check_sheet(args)
+    if hosts is not None:
+        hosts.check(preset.config)
+        keep_output_for_results()
     engine = None if args.dry_run else engine_from(args)
-    with _progress(args) as shown, stopping_between_events(_both(shown, watch)) as report:
+    with contextlib.ExitStack() as stack:
+        shown = stack.enter_context(_progress(args))
+        report = stack.enter_context(stopping_between_events(_both(shown, watch)))
+        if hosts is not None and not args.dry_run:
+            from functa_store.conversion.hosts import joined  # imports JAX
+
+            stack.enter_context(joined(hosts))  # before the archive is opened: whoever cannot tells the others
         source = args.converter.open(args.archive, options, survey, report)
         if args.sheet is not None:
             from functa_store.media.sheet import check_pictures  # imports Pillow
@@ -128,7 +142,7 @@ def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
         if not args.dry_run:
             from functa_store.conversion.convert import convert  # imports JAX
 
-            rare = _given(snapshot_seconds=args.snapshot_every, engine=engine)
+            rare = _given(snapshot_seconds=args.snapshot_every, engine=engine, hosts=hosts)
             convert(
                 source, args.out, preset.config, storage=storage, fit_batch_size=args.fit_batch, report=report, **rare
             )
@@ -192,7 +206,7 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 def _progress(args: argparse.Namespace) -> Any:
-    if args.quiet:
+    if args.quiet or args.process_id:
         return contextlib.nullcontext(silent)
     return json_lines() if args.json else shown_on(for_messages())
 
@@ -210,8 +224,8 @@ def _finish(args: argparse.Namespace, source: "Source", config: ConvertConfig) -
         from functa_store.conversion.convert import plan  # imports JAX
 
         facts, show = plan(source, config), _show_plan
-    elif args.workers == 0:
-        return  # nothing is fitted yet, as a note has said
+    elif args.workers == 0 or args.process_id:
+        return  # nothing is fitted yet, as a note has said, or another process says what is
     elif args.json or not args.quiet:
         facts, show = info.facts(args.out, storage_from(args)), info.show
     else:

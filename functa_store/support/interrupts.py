@@ -244,16 +244,14 @@ def skip_exit_functions() -> None:
     _state.hurried = True
 
 
-def keep_output_for_results() -> int:
-    """Let what libraries of C++ print on standard output go to standard error.
-
-    Returns:
-        A descriptor of standard output.
-    """
-    if _state.output == 1:
+def keep_output_for_results() -> None:
+    """Let what libraries of C++ print on standard output go to standard error, in a process of the command line."""
+    if _state.installed and _state.output == 1 and sys.stdout is not None:
+        sys.stdout.flush()
         _state.output = os.dup(1)
         os.dup2(2, 1)
-    return _state.output
+        encoding, errors = sys.stdout.encoding, sys.stdout.errors
+        sys.stdout = open(_state.output, "w", encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
 
 
 def leave(code: int) -> NoReturn:

@@ -2,8 +2,9 @@
 
 python learn_together.py ARCHIVE OUT PORT COUNT NUMBER [WHAT]
 
-WHAT is what goes wrong in this process: `read:N`, reading an example fails at outer step N; `interrupt:N`, Ctrl-C is pressed
-there; `kill:N`, SIGKILL. `elsewhere` leaves the shards to others, `budget` learns for some seconds instead of steps.
+WHAT goes wrong in this process: `read:N`, reading fails after about N outer steps; `interrupt:N`, Ctrl-C is pressed
+then; `kill:N`, SIGKILL. `elsewhere` leaves the shards to others, `budget` learns for some seconds instead of steps, `seed`
+learns by another seed.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from functa_store.config import FitConfig, OuterLoopConfig
 from functa_store.conversion.workers.engine import Elsewhere
 from functa_store.errors import MemberError
 from functa_store.progress import Event, Learned
+from functa_store.sources.batch_reader import BatchReader
 from tests.workers.jobs import CONFIG, open_pictures
 
 LEARNED = dataclasses.replace(
@@ -28,28 +30,31 @@ LEARNED = dataclasses.replace(
     outer=OuterLoopConfig(num_steps=40, batch_size=8, num_points=32, warmup_steps=2, monitor_every=10, num_monitored=3),
     fit=FitConfig(num_steps=3, stride=2, tuning_steps=4, tile_points=64),
 )
-BUDGET = dataclasses.replace(LEARNED.outer, num_steps=None, time_budget=3.0)
+BUDGET = dataclasses.replace(LEARNED, outer=dataclasses.replace(LEARNED.outer, num_steps=None, time_budget=3.0))
 
 
 def main(archive: str, out: str, port: str, count: str, number: str, what: str = "") -> None:
     jax.config.update("jax_num_cpu_devices", 2 if int(count) < 3 else 1)
-    source, (kind, _, at) = open_pictures(Path(archive)), what.partition(":")
+    kind, _, at = what.partition(":")
+    source = open_pictures(Path(archive))
     if kind == "read":
-        source.read = failing(source.read, 8 * int(at))
+        BatchReader.__init__.__kwdefaults__["cache_bytes"] = 0  # every example is read whenever it is needed
+        source.read = failing(source.read, LEARNED.outer.batch_size // int(count) * int(at))
 
     def report(event: Event) -> None:
         if isinstance(event, Learned):
-            print("step", event.step, event.num_steps, f"{event.psnr:.6f} {event.monitored_psnr}", flush=True)
+            sys.stdout.write(f"step {event.step} of {event.num_steps}: {event.psnr:.4f} {event.monitored_psnr}\n")
+            sys.stdout.flush()
             if at and event.step >= int(at):
                 with contextlib.suppress(KeyError):
                     os.kill(os.getpid(), {"interrupt": signal.SIGINT, "kill": signal.SIGKILL}[kind])
 
-    hosts = functa_store.Hosts(coordinator=f"127.0.0.1:{port}", num_processes=int(count), process_id=int(number))
-    config = dataclasses.replace(LEARNED, outer=BUDGET) if kind == "budget" else LEARNED
+    hosts = None
+    if int(count) > 1:
+        hosts = functa_store.Hosts(coordinator=f"127.0.0.1:{port}", num_processes=int(count), process_id=int(number))
+    config = {"budget": BUDGET, "seed": dataclasses.replace(LEARNED, seed=1)}.get(kind, LEARNED)
     engine = Elsewhere() if kind == "elsewhere" else None
-    functa_store.convert(
-        source, out, config, engine=engine, hosts=hosts if int(count) > 1 else None, snapshot_seconds=0, report=report
-    )
+    functa_store.convert(source, out, config, engine=engine, hosts=hosts, snapshot_seconds=0, report=report)
 
 
 def failing(read: Any, after: int) -> Any:
