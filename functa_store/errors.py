@@ -13,7 +13,7 @@ FunctaStoreError
     ├── StorageError           (OSError)            a disk or server cannot be reached, read or written
     ├── ExampleIndexError      (IndexError)         an index names no example of the functaset
     ├── MissingLibraryError    (ImportError)        a library that is optional is not installed
-    ├── WorkerError            (RuntimeError)       workers of a conversion died, or none of them may work
+    ├── WorkerError            (RuntimeError)       processes of a conversion died, or none of them may work
     └── LearningError          (ArithmeticError)    meta-learning diverged and could not recover
 
 Every message says where, what was found, what was expected and what to do.
@@ -73,7 +73,7 @@ class MissingLibraryError(FunctaStoreError, ImportError):
 
 
 class WorkerError(FunctaStoreError, RuntimeError):
-    """Workers of a conversion died on one shard again and again, or none of them may work."""
+    """Workers of a conversion died on one shard again and again, or none may work; or one that learns along is gone."""
 
 
 class LearningError(FunctaStoreError, ArithmeticError):

@@ -3,8 +3,8 @@
 python learn_together.py ARCHIVE OUT PORT COUNT NUMBER [WHAT]
 
 WHAT goes wrong in this process: `read:N`, reading fails after about N outer steps; `interrupt:N`, Ctrl-C is pressed
-then; `kill:N`, SIGKILL. `elsewhere` leaves the shards to others, `budget` learns for some seconds instead of steps, `seed`
-learns by another seed.
+then; `kill:N`, SIGKILL. `elsewhere` leaves the shards to others, `budget` learns for some seconds instead of steps,
+`seed` learns by another seed.
 """
 
 import contextlib
