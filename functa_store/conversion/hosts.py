@@ -27,6 +27,7 @@ from functa_store.errors import ConfigError, WorkerError
 from functa_store.learn.devices import use_all_cores
 from functa_store.learn.group import ALONE, Group
 from functa_store.support import interrupts
+from functa_store.support.threads import has_jax_begun
 
 PATIENCE = 300.0
 """Seconds that the processes wait for the last one of them to begin."""
@@ -154,7 +155,7 @@ def _connected(hosts: Hosts) -> Group:
                 f"Hosts says {count} and {number}"
             )
         return Group(count, number)
-    if _has_jax_begun():
+    if has_jax_begun():
         raise ConfigError(
             "JAX was used in this process before it has found the others; call convert with hosts first, or "
             "jax.distributed.initialize at the beginning of the program"
@@ -176,15 +177,6 @@ def _connected(hosts: Hosts) -> Group:
     )
     jax.local_devices()  # here, where all do so at a time: each tells the others of its devices
     return Group(count, number, ends_jax=True)
-
-
-def _has_jax_begun() -> bool:
-    """Whether JAX has devices already, which it says nowhere in public: it refuses another number of them then."""
-    try:
-        jax.config.update("jax_num_cpu_devices", jax.config.jax_num_cpu_devices)  # type: ignore[attr-defined]
-    except RuntimeError:
-        return True
-    return False
 
 
 def _address(text: str) -> tuple[str, int] | None:

@@ -207,7 +207,7 @@ class Group:
         with contextlib.suppress(WorkerError, KeyboardInterrupt):  # what is raised is what happened here
             self._meet(_INTERRUPTED if is_interruption else _FAILED, 0.0)
 
-    def _devices(self) -> list[list[jax.Device]]:
+    def _devices(self) -> list[list[Any]]:
         """Devices of each process."""
         return [[device for device in jax.devices() if device.process_index == k] for k in range(self.count)]
 
@@ -235,9 +235,10 @@ class Group:
 
 def _tells_of_a_loss(error: BaseException) -> bool:
     """Whether a program ended since another process did; JAX raises its status, "CODE: words", as one of two types."""
+    if not isinstance(error, jax.errors.JaxRuntimeError | ValueError):
+        return False
     status = re.match(r"([A-Z_]+): ", str(error))
-    known = isinstance(error, jax.errors.JaxRuntimeError | ValueError) and status is not None
-    return known and status[1] != "RESOURCE_EXHAUSTED"
+    return status is not None and status[1] != "RESOURCE_EXHAUSTED"
 
 
 def _same(rows: jax.Array) -> jax.Array:

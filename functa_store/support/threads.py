@@ -96,11 +96,15 @@ def _refused(what: str) -> ConfigError:
 _forked_from_jax = False
 
 
-def _note_jax() -> None:
-    """Remember whether JAX had threads, which it says nowhere in public."""
-    global _forked_from_jax  # a fact about the process
+def has_jax_begun() -> bool:
+    """Whether JAX has threads and devices in this process, which it says nowhere in public."""
     bridge = sys.modules.get("jax._src.xla_bridge")
-    _forked_from_jax = bridge is not None and getattr(bridge, "backends_are_initialized", lambda: True)()
+    return bridge is not None and getattr(bridge, "backends_are_initialized", lambda: True)()
+
+
+def _note_jax() -> None:
+    global _forked_from_jax  # a fact about the process
+    _forked_from_jax = has_jax_begun()
 
 
 if hasattr(os, "register_at_fork"):  # elsewhere nothing forks

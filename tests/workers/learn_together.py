@@ -21,7 +21,7 @@ import functa_store
 from functa_store.config import FitConfig, OuterLoopConfig
 from functa_store.conversion.workers.engine import Elsewhere
 from functa_store.errors import MemberError
-from functa_store.progress import Event, Learned
+from functa_store.progress import Event, Fitted, Learned
 from functa_store.sources.batch_reader import BatchReader
 from tests.workers.jobs import CONFIG, open_pictures
 
@@ -42,6 +42,8 @@ def main(archive: str, out: str, port: str, count: str, number: str, what: str =
         source.read = failing(source.read, LEARNED.outer.batch_size // int(count) * int(at))
 
     def report(event: Event) -> None:
+        if isinstance(event, Fitted):
+            sys.stdout.write(f"fitted {event.done}\n")
         if isinstance(event, Learned):
             sys.stdout.write(f"step {event.step} of {event.num_steps}: {event.psnr:.4f} {event.monitored_psnr}\n")
             sys.stdout.flush()

@@ -25,7 +25,7 @@ from tests.kill.conversions import ENVIRONMENT
 from tests.workers.jobs import CONFIG, files, pictures
 
 TOGETHER = "tests.workers.learn_together"
-SECONDS = 120
+SECONDS = 300
 """More than any of these may take on a machine that others use; a process that waited for ever would take longer."""
 
 
@@ -94,6 +94,8 @@ def test_two_processes_learn_what_one_learns(learn, together):
     assert_alike(path, alone)
     steps = [re.findall(r"^step .*", one.out, re.MULTILINE) for one in (first, second)]
     assert len(steps[0]) >= 4
+    assert "fitted" in first.out
+    assert "fitted" in second.out  # shards are shared, too
     assert steps[0] == steps[1]  # what is reported is agreed upon
 
 
@@ -128,10 +130,10 @@ def test_ctrl_c_in_one_interrupts_all(learn, together, pressed):
     whats[pressed] = "interrupt:20"
     path, ended = learn(f"pressed{pressed}", *whats)
     assert [one.err.splitlines()[-1] for one in ended] == ["KeyboardInterrupt"] * 2
-    _, ended = learn(f"pressed{pressed}", "", "")
-    assert [one.code for one in ended] == [0, 0], ended
-    assert "step 10 " not in ended[0].out
-    assert files(path) == files(together[0])
+    _, (ended,) = learn(f"pressed{pressed}", "")  # one process may go on with what two have begun
+    assert ended.code == 0, ended
+    assert "step 10 " not in ended.out
+    assert_alike(path, together[0])
 
 
 @pytest.mark.slow
@@ -150,8 +152,9 @@ def test_a_process_that_is_killed_ends_the_others(learn, killed):
 def test_all_take_the_steps_that_the_first_one_has_time_for(learn):
     _, ended = learn("budget", "budget", "budget")
     assert [one.code for one in ended] == [0, 0], ended
-    assert ended[0].out.splitlines()[-1] == ended[1].out.splitlines()[-1]
-    assert re.search(r"step (\d+) of \1:", ended[0].out.splitlines()[-1])
+    last = [re.findall(r"^step .*", one.out, re.MULTILINE)[-1] for one in ended]
+    assert last[0] == last[1]
+    assert re.match(r"step (\d+) of \1:", last[0])
 
 
 @pytest.mark.slow
@@ -166,6 +169,7 @@ def test_processes_that_convert_otherwise_are_refused(learn):
 def test_shards_may_be_left_to_workers(learn, together):
     path, ended = learn("left", "elsewhere", "elsewhere")
     assert [one.code for one in ended] == [0, 0], ended
+    assert "fitted" not in ended[0].out + ended[1].out
     assert path.with_name(f"{path.name}.work").joinpath("job.json").exists()
 
 
