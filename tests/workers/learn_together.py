@@ -4,7 +4,7 @@ python learn_together.py ARCHIVE OUT PORT COUNT NUMBER [WHAT]
 
 WHAT goes wrong in this process: `read:N`, reading fails after about N outer steps; `interrupt:N`, Ctrl-C is pressed
 then; `kill:N`, SIGKILL. `elsewhere` leaves the shards to others, `budget` learns for some seconds instead of steps,
-`seed` learns by another seed.
+`seed` learns by another seed, `slow` takes its time to fit.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import dataclasses
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ def main(archive: str, out: str, port: str, count: str, number: str, what: str =
     def report(event: Event) -> None:
         if isinstance(event, Fitted):
             sys.stdout.write(f"fitted {event.done}\n")
+            if kind == "slow":
+                time.sleep(5)
         if isinstance(event, Learned):
             sys.stdout.write(f"step {event.step} of {event.num_steps}: {event.psnr:.4f} {event.monitored_psnr}\n")
             sys.stdout.flush()

@@ -71,7 +71,7 @@ def _learn(tmp_path_factory):
 @pytest.fixture(scope="module", name="together")
 def _together(learn):
     """The functaset of two processes."""
-    path, ended = learn("together", "", "")
+    path, ended = learn("together", "slow", "")
     assert [one.code for one in ended] == [0, 0], ended
     return path, ended
 
