@@ -146,7 +146,7 @@ def run(args: argparse.Namespace, *, watch: Report = silent) -> None:
             convert(
                 source, args.out, preset.config, storage=storage, fit_batch_size=args.fit_batch, report=report, **rare
             )
-    if args.sheet is not None and not args.dry_run:
+    if args.sheet is not None and not args.dry_run and not args.process_id:
         from functa_store.decode.functaset import open_functaset
         from functa_store.media.sheet import write_sheet
 
