@@ -169,9 +169,9 @@ class ShardWriter:
         may_be_unknown = may_be_unknown and name != "modulations"
         wrong = np.isinf(rows) if may_be_unknown or name == "metrics" else ~np.isfinite(rows)
         if wrong.any():
-            row = int(np.argwhere(wrong)[0, 0])
+            example = self._examples.ids[shard.start : shard.stop][int(np.argwhere(wrong)[0, 0])]
             raise LearningError(
-                f"{where}: the fit of example {str(self._examples.ids[shard.start + row])!r} is not finite. "
+                f"{where}: the fit of example {str(example)!r} is not finite. "
                 "Look at its features, or learn with lower learning rates."
             )
         return rows
