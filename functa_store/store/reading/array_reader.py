@@ -6,7 +6,7 @@ not declared and checked before.
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -32,7 +32,7 @@ from functa_store.store.reading.rows import (
 from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.objects import (
     REQUESTS_AT_A_TIME,
-    FileRecord,
+    FileRecords,
     Objects,
     record,
 )
@@ -66,7 +66,7 @@ class SmallArrays:
         records: Size and checksum of every object that is expected; None to believe what is there.
     """
 
-    def __init__(self, objects: Objects, records: Mapping[str, FileRecord] | None) -> None:
+    def __init__(self, objects: Objects, records: FileRecords | None) -> None:
         self._objects = objects
         self._records = records
         self._described: dict[str, dict[str, Any]] = {}

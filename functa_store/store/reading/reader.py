@@ -30,6 +30,7 @@ from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.objects import (
     NO_OPTIONS,
     FileRecord,
+    FileRecords,
     Location,
     Objects,
     StorageOptions,
@@ -53,7 +54,7 @@ class Inventory:
 
     spec: StoreSpec
     shards: Sequence[Shard]
-    records: Mapping[str, FileRecord]
+    records: FileRecords
     knows_skeleton: bool
     parts: tuple[PartRecord, ...] = ()
 
@@ -315,7 +316,7 @@ class StoreReader:
         records, root = self._records, self.objects.size(ROOT) or 0
         if isinstance(records, Records):
             return records.bytes_total + root
-        return sum(file.bytes for file in records.values()) + root
+        return sum(file.bytes for _, file in records.items()) + root
 
     @property
     def bytes_base(self) -> int:
@@ -421,13 +422,13 @@ class StoreReader:
         return places[of[self._readable]]
 
     def _augmentation_arrays(self) -> list[str]:
-        files = self._listed
+        files: FileRecords | list[str] = self._listed
         if not self._knows_skeleton:
             files = [f"{name}/zarr.json" for name in ARRAYS if self.objects.size(f"{name}/zarr.json") is not None]
         return list(ARRAYS) if any(f"{name}/zarr.json" in files for name in ARRAYS) else []
 
     @property
-    def _listed(self) -> Mapping[str, FileRecord]:
+    def _listed(self) -> FileRecords:
         """What is recorded, but for what a complete store keeps in arrays of its manifest."""
         return self._records.listed if isinstance(self._records, Records) else self._records
 
@@ -471,7 +472,7 @@ def read_augmentations(reader: StoreReader) -> Augmentations | None:
     )
 
 
-def read_examples(store: Objects, spec: StoreSpec, records: Mapping[str, FileRecord]) -> Examples:
+def read_examples(store: Objects, spec: StoreSpec, records: FileRecords) -> Examples:
     """What an unfinished store keeps of all its examples, fitted or not; ids and splits are read on demand.
 
     Args:

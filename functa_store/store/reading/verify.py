@@ -1,7 +1,6 @@
 """Comparison of all bytes of a store with the checksums of what was written."""
 
 import dataclasses
-from collections.abc import Mapping
 
 from functa_store.errors import StoreFormatError
 from functa_store.sources.augmentation import augmentation_problems
@@ -14,6 +13,7 @@ from functa_store.store.reading.records import Records
 from functa_store.store.storage.objects import (
     NO_OPTIONS,
     FileRecord,
+    FileRecords,
     Location,
     Objects,
     StorageOptions,
@@ -128,7 +128,7 @@ def _wrong_augmentations(reader: StoreReader) -> dict[str, str]:
     return {} if problem is None else {ROOT: f"{reader.path}: {problem}"}
 
 
-def damage(objects: Objects, records: Mapping[str, FileRecord]) -> dict[str, str]:
+def damage(objects: Objects, records: FileRecords) -> dict[str, str]:
     """The objects that are missing or not what was written, and what is wrong with each.
 
     Raises:

@@ -11,7 +11,7 @@ from functa_store.store.format.quantization import Rounding
 from functa_store.store.format.receipts import Receipts, Written
 from functa_store.store.format.spec import StoreSpec
 from functa_store.store.format.summaries import Examples, ShardSummary, summarise
-from functa_store.store.storage.objects import FileRecord, Objects, record, write_once
+from functa_store.store.storage.objects import FileRecords, Objects, record, write_once
 
 ATTEMPTS = 5
 """Times that a shard is written whose folder vanishes, as the next writer of the store clears up."""
@@ -109,7 +109,7 @@ class ShardWriter:
         """What `write` would record of a shard, without writing it; errors as for `write`."""
         return self._encoded(shard, modulations, mse, metrics, some_unknown)[1]
 
-    def read_back(self, shard: Shard, files: Mapping[str, FileRecord]) -> Written:
+    def read_back(self, shard: Shard, files: FileRecords) -> Written:
         """What the receipt of a shard says that lies in the store.
 
         Args:

@@ -45,7 +45,7 @@ def test_only_chunks_that_are_touched_are_read_and_each_once(store, monkeypatch)
     assert not [key for key in read if "/c/" in key]
     for _ in range(2):
         assert reader.ids[[CHUNK, 1, CHUNK + 1]].tolist() == [IDS[CHUNK], IDS[1], IDS[CHUNK + 1]]
-    assert sorted(key for key in read if "/c/" in key) == ["id/c/0", "id/c/1"]
+    assert sorted(key for key in read if "/c/" in key) == ["id/c/0", "id/c/1", "manifest/id/c/0/0"]
 
 
 def test_a_damaged_chunk_does_not_hide_the_others(store, tmp_path):
