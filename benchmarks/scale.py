@@ -3,10 +3,10 @@
     python -m benchmarks.scale [--size 256] [--measure 1000000 10000000] [--shards 10000] [--out NAME.json]
 
 Objects, bytes and requests are those that the project's own code makes: the layout chooses shards, a small functaset
-written by the real writer gives the root and the receipts, and the real reader opens, and reads blocks of, a store that
-is described as one of so many examples, whose shards are made when they are read. Times are those of a simulated
-object store: requests in flight, each with a latency and a share of the bandwidth, at most so many in a second, one in a
-hundred of which fails and is made again. A conversion by workers is simulated with the project's own assignment of
+written by the real writer gives the root and the receipts, and the real reader opens, and reads a block of, a store
+that is described as one of so many examples, whose shards are made when they are read. Times are those of a simulated
+object store: requests in flight, each with a latency and a share of the bandwidth, at most so many in a second, one in
+a hundred of which fails and is made again. A conversion by workers is simulated with the project's own assignment of
 shards: of shards that take more or less long, workers that are slow, and workers that die.
 
 With --measure, as many examples are written in int8 by a process of its own, whose memory is measured; with --shards, a
@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ from functa_store.store.format.quantization import Rounding
 from functa_store.store.format.spec import ROOT, ExamplesSummary, StoreSpec, identity, sha256_json
 from functa_store.store.reading.reader import StoreReader, take_inventory
 from functa_store.store.reading.verify import THREADS
-from functa_store.store.storage.objects import REQUESTS_AT_A_TIME, FileRecord, record
+from functa_store.store.storage.objects import REQUESTS_AT_A_TIME, record
 from functa_store.store.storage.remote import spans_of
 from functa_store.store.writing.writer import MemoryObjects
 
@@ -55,6 +55,8 @@ PAGE = 1000
 
 ID_BYTES = 4
 """Of an id and its split, compressed."""
+
+MOST_SIMULATED = 20_000
 
 HOSTS, WORKERS = (1, 8, 64), (8, 64, 512)
 
@@ -78,7 +80,12 @@ class Bucket:
     pause: float = 0.2
 
     def seconds(self, sizes: Sequence[int], at_a_time: int, hosts: int = 1) -> float:
-        """How long some requests take, so many at a time; each host has its share of the rate."""
+        """How long some requests take, so many at a time; each host has its share of the rate.
+
+        Of more than `MOST_SIMULATED` the first ones are simulated, and stand for all.
+        """
+        if len(sizes) > MOST_SIMULATED:
+            return self.seconds(sizes[:MOST_SIMULATED], at_a_time, hosts) * len(sizes) / MOST_SIMULATED
         rng, per_request = random.Random(0), hosts / self.rate
         bandwidth = self.bandwidth / at_a_time
         free = [0.0] * min(at_a_time, max(1, len(sizes)))
@@ -108,8 +115,9 @@ class DescribedObjects(MemoryObjects):
         self.log: list[int] = []
 
     def read(self, key: str, at_most: int) -> bytes:
-        """All bytes of an object that is no shard."""
-        data = super().read(key, at_most)
+        """All bytes of an object."""
+        table = self._tables.get(key.partition("/c/")[0])
+        data = super().read(key, at_most) if table is None else bytes(table.rows_bytes) + table.tail
         self.log.append(len(data))
         return data
 
@@ -186,7 +194,7 @@ def scale(count: int, size: int, dtype: ModulationDtype, bucket: Bucket) -> dict
     block = max(1, BLOCK_BYTES // reader.bytes_per_example)
     objects.log.clear()
     _ = Functaset(reader).modulations[0:block]
-    of_block = [number for number in objects.log if number > BLOCK_BYTES // 2]
+    of_block = [number for number in objects.log if number > BLOCK_BYTES // 2] or objects.log[:1]
     sizes = objects_of(spec)
     every = [number for group in sizes.values() for number in group]
     shards = spec.layout.num_shards(count)
@@ -233,7 +241,8 @@ class Cluster:
         slow: Share of the workers that take three times as long.
         between_deaths: Seconds of work between deaths of one worker, on average.
         restart: Seconds until one that died is ready again.
-        silence: Seconds after which what a worker holds may be handed out once more.
+        silence: Seconds beyond one and a half times an ordinary shard after which what a worker holds is handed out
+            once more, if nothing else is left.
     """
 
     example_seconds: float = 2e-3
@@ -252,7 +261,8 @@ class Cluster:
         writing, died = bucket.seconds(sizes, REQUESTS_AT_A_TIME), 0
         events = [(0.0, number, name, -1, True) for number, name in enumerate(pace)]
         since: dict[str, float] = {}
-        idle: list[str] = []
+        idle: list[tuple[str, float]] = []
+        patience = self.silence + 1.5 * len(shards[0]) * self.example_seconds  # only a slow worker is late
         heapq.heapify(events)
         order, now, end = len(events), 0.0, 0.0
         while assignment.left:
@@ -265,23 +275,19 @@ class Cluster:
                 fitted[shard] += 1
                 assignment.done(shard)
                 end = max(end, now)
-            ready = now + (0.0 if lives else self.restart)
-            for worker, begins in [(name, ready), *((other, now) for other in idle)]:
-                late = [other for other, at in since.items() if now - at > self.limit(shards, pace, other)]
-                given = assignment.next_for(worker, [other for other in late if other != worker])
-                if given is None:
-                    if worker not in idle:
-                        idle.append(worker)
-                    continue
-                if worker in idle:
-                    idle.remove(worker)
+            since.pop(name, None)
+            late = [other for other, at in since.items() if now - at > patience]
+            idle.append((name, now if lives else now + self.restart))
+            while idle and (given := assignment.next_for(idle[-1][0], late)) is not None:
+                worker, begins = idle.pop()
+                begins = max(begins, now)
                 seconds = len(shards[given]) * self.example_seconds * pace[worker] * rng.lognormvariate(0, self.spread)
                 until_death = rng.expovariate(1 / self.between_deaths)
                 lives_on = until_death > seconds + writing
                 order += 1
                 since[worker] = begins
                 heapq.heappush(events, (begins + min(until_death, seconds + writing), order, worker, given, lives_on))
-        ideal = len(shards) * spec.layout.rows_per_shard * self.example_seconds / workers
+        ideal = spec.examples.count * self.example_seconds / sum(1 / slowness for slowness in pace.values())
         return {
             "examples": spec.examples.count,
             "workers": workers,
@@ -291,10 +297,6 @@ class Cluster:
             "deaths": died,
             "twice": sum(number - 1 for number in fitted.values()),
         }
-
-    def limit(self, shards: Sequence[Any], pace: dict[str, float], worker: str) -> float:
-        """Seconds after which a worker counts as silent: it tells of every batch, so that only a slow shard is late."""
-        return self.silence + 1.5 * len(shards[0]) * self.example_seconds
 
 
 def conversions(size: int, bucket: Bucket) -> Iterator[dict[str, Any]]:
