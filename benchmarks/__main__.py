@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "remote_reading": [],
     "selection": [],
     "parts": [],
+    "scale": ["--measure", "1000000", "--shards", "1000"],
     "tensorstore_view": [],
     "loading": [],
     "workers": [],

@@ -1,6 +1,7 @@
 """Functasets of any size, made in seconds without learning."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import overload
 
 import numpy as np
 
@@ -21,6 +22,32 @@ from functa_store.store.writing.writer import StoreWriter
 
 RANGE = 4.0
 """Generated modulations lie within this distance of 0."""
+
+
+class Texts(Sequence[str]):
+    """Texts of numbered examples, made when they are asked for.
+
+    Args:
+        count: How many.
+        pattern: Of each, with its number as the only field.
+    """
+
+    def __init__(self, count: int, pattern: str) -> None:
+        self._count, self._pattern = count, pattern
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        """One text, or several."""
+        if isinstance(index, slice):
+            return [self._pattern.format(number) for number in range(self._count)[index]]
+        return self._pattern.format(range(self._count)[index])
+
 
 Table = Callable[[int, int], np.ndarray]
 """Modulations of the examples from `start` up to `stop`: float32 of shape (stop - start, size)."""
@@ -78,8 +105,8 @@ def generated_contents(
         features=FeatureSpec(channels=("red", "green", "blue")),
         config=ConvertConfig(network=network, modulation_dtype=dtype, rows_per_shard=rows_per_shard),
         base={name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()},
-        ids=[f"{i:08d}" for i in range(num_examples)],
-        split=np.full(num_examples, "train"),
+        ids=Texts(num_examples, "{:08d}"),
+        split=Texts(num_examples, "train"),
         provenance={"archive": "generated", "sha256": None},
         rounding=choose_rounding(dtype, -ends, ends),
     )

@@ -116,8 +116,8 @@ def write_recoded(reader: StoreReader, store: Objects, modulation_dtype: Modulat
         features=reader.spec.features,
         config=dataclasses.replace(reader.spec.config, modulation_dtype=modulation_dtype),
         base=reader.stored_base,
-        ids=[str(name) for name in reader.ids[:]],
-        split=reader.split[:],
+        ids=reader.ids,
+        split=reader.split,
         labels={
             name: Label(values=values[:], names=reader.label_names.get(name)) for name, values in reader.labels.items()
         },

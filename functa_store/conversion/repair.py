@@ -44,6 +44,9 @@ from functa_store.store.storage.writer_lock import REPAIR, sole_writer
 from functa_store.store.writing.shard_writer import ShardWriter
 from functa_store.store.writing.writer import clear_job, examples_of
 
+MADE_LAST = ("statistics/", "manifest/")
+"""What a store is completed with."""
+
 SAMPLE = 64
 """Examples that are decoded, evenly spread."""
 
@@ -232,6 +235,7 @@ def _contents(store: Objects, there: Inventory, source: Source) -> Contents:
         reference=spec.reference,
         rounding=Rounding(spec.config.modulation_dtype, **rounding),
         rounding_loss=spec.rounding_loss,
+        layout=spec.layout,
     )
     found = identity(contents.spec())
     wrong = [w for w in differences(identity(spec), found) if not w.startswith("format_version")]
@@ -242,18 +246,18 @@ def _contents(store: Objects, there: Inventory, source: Source) -> Contents:
 
 def _reopen(store: Objects, there: Inventory, contents: Contents, damaged: set[str]) -> None:
     """Make a complete store one whose damaged shards are missing; receipts first, so that nothing is lost."""
-    spec, manifest = contents.spec(), there.spec.manifest
+    spec, records = contents.spec(), there.records
     receipts, tables = Receipts(store, spec.fingerprint), spec.tables(contents.rounding).values()
     shards = {shard: [table.key(shard) for table in tables] for shard in there.shards}
     writer = ShardWriter(store, spec, contents.rounding, examples_of(contents))
-    of_shards = {key for keys in shards.values() for key in keys}
+    of_shards, known = {key for keys in shards.values() for key in keys}, set(records)
     receipts.write_skeleton(
-        {key: file for key, file in manifest.items() if key not in of_shards and not key.startswith("statistics/")}
+        {key: file for key, file in records.items() if key not in of_shards and not key.startswith(MADE_LAST)}
     )
     receipts.clear_shards()
     for shard, keys in shards.items():
-        if damaged.isdisjoint(keys):
-            receipts.write(shard, writer.read_back(shard, manifest))
+        if damaged.isdisjoint(keys) and known.issuperset(keys):
+            receipts.write(shard, writer.read_back(shard, records))
     store.write(ROOT, spec.to_root())
 
 

@@ -18,7 +18,8 @@ from functa_store.decode.descriptions import (
     variable_names,
 )
 from functa_store.exporting.selection import Chosen
-from functa_store.store.format.side_arrays import ROWS_PER_CHUNK, TEXT
+from functa_store.store.format.layout import ROWS_PER_CHUNK
+from functa_store.store.format.side_arrays import TEXT
 
 MOST_CHUNK_BYTES = 4 * 2**20
 """Bytes of a chunk of the values, before compression, unless one row of points has more."""

@@ -17,6 +17,7 @@ from functa_store.config import (
     InnerLoopConfig,
     NetworkConfig,
     OuterLoopConfig,
+    to_dict,
 )
 from functa_store.conversion import repair as agreement
 from functa_store.errors import (
@@ -30,6 +31,8 @@ from functa_store.metrics import psnr
 from functa_store.sources.array_source import ArraySource
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Label
+from functa_store.store.reading.reader import take_inventory
+from functa_store.store.storage.local import LocalObjects
 
 CONFIG = ConvertConfig(
     network=NetworkConfig(width=16, depth=3, w0=10.0, modulation_dim=6),
@@ -210,7 +213,10 @@ def test_a_store_of_an_older_version_is_repaired_into_a_new_one(stores, tmp_path
     path = shutil.copytree(stores / "float32.functa", tmp_path / "old.functa")
     root = json.loads((path / "zarr.json").read_text())
     about = root["attributes"]["functa"]
-    for key in ("checksum", "rounding", "rounding_loss"):
+    about["manifest"] = {key: to_dict(file) for key, file in take_inventory(LocalObjects(path)).records.items()}
+    about["manifest"] = {key: file for key, file in about["manifest"].items() if not key.startswith("manifest/")}
+    shutil.rmtree(path / "manifest")
+    for key in ("checksum", "rounding", "rounding_loss", "manifest_sha256"):
         del about[key]
     for key in ("weight_of_ones", "modulation_dtype", "base_dtype"):
         del about["config"][key]
@@ -229,6 +235,15 @@ def test_a_store_of_an_older_version_is_repaired_into_a_new_one(stores, tmp_path
     assert functa_store.open(path).store.spec.format_version == 2
     (path / "modulations/c/2/0").unlink()
     functa_store.repair(source(), path)
+    assert files(path) == files(stores / "float32.functa")
+
+
+@pytest.mark.parametrize("name", ["manifest/mse/c/0", "manifest/id/c/0/0", "manifest/split/zarr.json"])
+def test_checksums_that_are_lost_are_made_anew(stores, tmp_path, name):
+    """Shards whose checksums nobody knows any more are fitted again; ids are those of the archive."""
+    path = shutil.copytree(stores / "float32.functa", tmp_path / "copy.functa")
+    (path / name).write_bytes(b"lost")
+    assert functa_store.repair(source(), path) == [name]
     assert files(path) == files(stores / "float32.functa")
 
 

@@ -263,9 +263,10 @@ def grow(path: Path, of: Path) -> None:
 
 
 if __name__ == "__main__":
-    shutil.rmtree(GOLDEN / f"grown_v{PARTS_VERSION}.functa", ignore_errors=True)
-    grow(GOLDEN / f"grown_v{PARTS_VERSION}.functa", GOLDEN / "v7.functa")
     for name, described in KINDS.items():
         shutil.rmtree(GOLDEN / f"v{FORMAT_VERSION}{name}.functa", ignore_errors=True)
         write(GOLDEN / f"v{FORMAT_VERSION}{name}.functa", *described)
         np.save(GOLDEN / f"v{FORMAT_VERSION}{name}_decoded.npy", decode(*described[:3]))
+    grown = GOLDEN / f"grown_v{PARTS_VERSION}_of_v{FORMAT_VERSION}.functa"
+    shutil.rmtree(grown, ignore_errors=True)
+    grow(grown, GOLDEN / f"v{FORMAT_VERSION}.functa")

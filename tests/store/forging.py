@@ -22,6 +22,7 @@ import numpy as np
 from numcodecs.zstd import Zstd
 
 from functa_store.errors import FunctaStoreError, StoreFormatError
+from functa_store.store.format.manifest import is_column, sha256_of
 from functa_store.store.format.side_arrays import describe_array, zstd_size
 from functa_store.store.format.spec import (
     FORMAT_VERSION,
@@ -47,9 +48,32 @@ def seal(root: dict[str, Any], files: Files) -> bytes:
     """
     functa = root["attributes"]["functa"]
     functa.pop("checksum", None)
+    if "manifest_sha256" in functa:
+        functa["manifest_sha256"] = sha256_of(refile(root, files))
+    series = {name.removeprefix("manifest/").removesuffix("/zarr.json") for name in files if "manifest/" in name}
     records = {key: record(data) for key, data in files.items() if key != ROOT}
     functa["manifest"] = {key: {"bytes": found.bytes, "crc32c": found.crc32c} for key, found in sorted(records.items())}
+    for key in [key for key in functa["manifest"] if key.partition("/c/")[0] in series and "/c/" in key]:
+        del functa["manifest"][key]
     return sign(root)
+
+
+def refile(root: dict[str, Any], files: Files) -> dict[str, np.ndarray]:
+    """Write the arrays of a manifest anew, for the files that are there."""
+    for key in [key for key in files if key.startswith("manifest/") and "/c/" in key]:
+        del files[key]
+    found: dict[str, dict[int, list[int]]] = collections.defaultdict(dict)
+    for key, data in files.items():
+        name, _, place = key.partition("/c/")
+        number = place.partition("/")[0]
+        if number.isdigit() and len(number) < 6 and (name in TABLES or is_column(name)):
+            found[name][int(number)] = [int(record(data).crc32c, 16), len(data)]
+    arrays = {}
+    for name, rows in found.items():
+        values = np.array([rows.get(i, [0, 0]) for i in range(max(rows) + 1)], np.uint32)
+        arrays[name] = np.ascontiguousarray(values[:, 0]) if name in TABLES else values
+        put(files, root, f"manifest/{name}", arrays[name])
+    return arrays
 
 
 def sign(root: dict[str, Any]) -> bytes:
@@ -648,6 +672,8 @@ class Stranger:
         self.did.append("unfinished")
         if self.random.random() < 0.5:
             self.functa["manifest"], self.functa["quality"] = {}, {}
+            if "manifest_sha256" in self.functa:
+                self.functa["manifest_sha256"] = None
         with contextlib.suppress(ValueError, RecursionError):
             fingerprint = sha256_json({key: self.functa[key] for key in IDENTITY if key in self.functa})
             kept = {

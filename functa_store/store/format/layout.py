@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import math
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
 
 import google_crc32c
 import numpy as np
@@ -14,7 +15,19 @@ from functa_store.store.format.quantization import Rounding
 CHUNK_BYTES = 64 * 1024
 PAGE_BYTES = 4096
 MAX_SHARD_BYTES = 16 * 1024**2
+"""Of a shard of modulations, as long as that gives at most `MANY_SHARDS`."""
+
 SHARDS_WANTED = 16
+MANY_SHARDS = 8192
+"""Shards of a table, and chunks of a column, from which on they become longer instead of more."""
+
+LARGEST_SHARD_BYTES = 1024**3
+"""Of a shard of modulations, however many examples there are."""
+
+ROWS_PER_CHUNK, MOST_ROWS_PER_CHUNK = 2**16, 2**19
+"""Rows per chunk of ids, splits and labels: the first, or as many as keep their number within `MANY_SHARDS`, at most
+the second."""
+
 MSE_BYTES = 4
 
 
@@ -41,6 +54,36 @@ class Shard:
         return range(self.start, self.stop)
 
 
+class ShardSequence(Sequence[Shard]):
+    """All shards of a table in order, each made when it is asked for: there may be a million.
+
+    Args:
+        layout: How rows are cut.
+        num_examples: Rows of the table.
+        which: Numbers of the shards; None means all.
+    """
+
+    def __init__(self, layout: "Layout", num_examples: int, which: range | None = None) -> None:
+        self._layout, self._num_examples = layout, num_examples
+        self.which = range(layout.num_shards(num_examples)) if which is None else which
+
+    def __len__(self) -> int:
+        return len(self.which)
+
+    @overload
+    def __getitem__(self, index: int) -> Shard: ...
+    @overload
+    def __getitem__(self, index: slice) -> "ShardSequence": ...
+    def __getitem__(self, index: int | slice) -> "Shard | ShardSequence":
+        """A shard, or some of them."""
+        if isinstance(index, slice):
+            return ShardSequence(self._layout, self._num_examples, self.which[index])
+        return self._layout.shard(self.which[index], self._num_examples)
+
+    def __iter__(self) -> Iterator[Shard]:
+        return (self._layout.shard(number, self._num_examples) for number in self.which)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layout:
     """How the rows of `modulations`, `mse` and `metrics` are cut into shards and inner chunks.
@@ -59,9 +102,9 @@ class Layout:
         """How many shards hold so many examples."""
         return -(-num_examples // self.rows_per_shard)
 
-    def shards(self, num_examples: int) -> list[Shard]:
+    def shards(self, num_examples: int) -> ShardSequence:
         """All shards in order; together they hold every example once."""
-        return [self.shard(i, num_examples) for i in range(self.num_shards(num_examples))]
+        return ShardSequence(self, num_examples)
 
     def shard(self, index: int, num_examples: int) -> Shard:
         """The shard with a number."""
@@ -76,7 +119,8 @@ def choose_layout(num_examples: int, row_bytes: int, rows_per_shard: int | None 
         num_examples: Rows of the table, at least 1.
         row_bytes: Bytes of one row, at least 1.
         rows_per_shard: A power of two, taken as it is. None aims at 16 shards, each at least one
-            inner chunk, at most 16 MB, and of whole pages, so that shards can be mapped in a row.
+            inner chunk, at most 16 MB, and of whole pages, so that shards can be mapped in a row. Where that gives
+            more than `MANY_SHARDS`, they are longer, up to 1 GiB.
 
     Returns:
         The layout, with inner chunks of 64 KB or a shard, whichever is smaller.
@@ -85,7 +129,11 @@ def choose_layout(num_examples: int, row_bytes: int, rows_per_shard: int | None 
     if rows_per_shard is None:
         page_rows = PAGE_BYTES // math.gcd(row_bytes, PAGE_BYTES)
         lowest = max(rows_per_chunk, page_rows)
-        highest = max(lowest, _power_of_two_below(MAX_SHARD_BYTES // row_bytes))
+        highest = max(
+            lowest,
+            _power_of_two_below(MAX_SHARD_BYTES // row_bytes),
+            min(_rows_of_many(num_examples), _power_of_two_below(LARGEST_SHARD_BYTES // row_bytes)),
+        )
         wanted = _power_of_two_above(math.ceil(num_examples / SHARDS_WANTED))
         rows_per_shard = min(max(wanted, lowest), highest)
     return Layout(
@@ -93,6 +141,16 @@ def choose_layout(num_examples: int, row_bytes: int, rows_per_shard: int | None 
         rows_per_chunk=min(rows_per_chunk, rows_per_shard),
         mse_rows_per_chunk=min(CHUNK_BYTES // MSE_BYTES, rows_per_shard),
     )
+
+
+def rows_per_chunk_of_columns(num_examples: int) -> int:
+    """Rows per chunk of ids, splits and labels, and of whatever else is one value per example."""
+    return min(max(num_examples, 1), max(ROWS_PER_CHUNK, min(_rows_of_many(num_examples), MOST_ROWS_PER_CHUNK)))
+
+
+def _rows_of_many(num_examples: int) -> int:
+    """A power of two of rows that cuts a table into at most `MANY_SHARDS`."""
+    return _power_of_two_above(-(-num_examples // MANY_SHARDS))
 
 
 def _power_of_two_below(number: int) -> int:

@@ -16,6 +16,7 @@ from functa_store.config import (
 from functa_store.domains.domain import check_grid, network_inputs
 from functa_store.errors import NoFunctasetError, StorageError, StoreFormatError
 from functa_store.sources.features import FeatureSpec
+from functa_store.store.format.manifest import ARRAYS_VERSION, manifest_problems
 from functa_store.store.format.parts import PARTS_VERSION, PartRecord, read_parts
 from functa_store.store.format.quantization import Rounding
 from functa_store.store.format.side_arrays import summary_units
@@ -32,7 +33,7 @@ from functa_store.store.storage.writer_lock import CONVERSION, EXACT_STORE, WORK
 MOST_EXAMPLES, MOST_SHARDS, MOST_CHUNKS = 10**12, 10**6, 2**20
 """Far more examples, shards, and chunks of a shard than can be meant."""
 
-CHECKSUMMED = (*range(3, FORMAT_VERSION + 1), PARTS_VERSION)
+CHECKSUMMED = range(3, FORMAT_VERSION + 1)
 """Versions whose root has a checksum."""
 
 MOST_EXPLAINED_BYTES = 2**15
@@ -145,13 +146,15 @@ def parse_spec(name: str, attributes: Mapping[str, Any], *, brief: bool = False)
         )
     if version > FORMAT_VERSION:
         raise NoFunctasetError(
-            f"{name}: format version {str(version)[:100]}, but this release reads versions up to {PARTS_VERSION}. "
+            f"{name}: format version {str(version)[:100]}, but this release reads versions up to {FORMAT_VERSION}. "
             "Upgrade functa-store."
         )
     try:
         current = dict(attributes)
-        for older in range(version, FORMAT_VERSION):
-            current = _MIGRATIONS[older](current)
+        if version == PARTS_VERSION:
+            raise ValueError(f"format version {version} is that of a root that lists parts, which this one does not")
+        for older, migrate in _MIGRATIONS.items():
+            current = migrate(current) if older >= version else current
         spec = from_dict(StoreSpec, current, brief=brief)
         damage = next(differences(current, spec.to_attributes()["functa"]), None) or next(_absurdities(spec), None)
     except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError) as error:
@@ -222,7 +225,9 @@ def _contradictions(spec: StoreSpec) -> Iterator[str]:
     check_grid(spec.domain, spec.config.network)
     for key in spec.manifest:
         check_key(key)
-    if spec.complete:
+    if spec.format_version >= ARRAYS_VERSION:
+        yield from manifest_problems(spec)
+    elif spec.complete:
         described, shards = spec.tables(Rounding(stored)), range(spec.layout.num_shards(spec.examples.count))
         for key, table in ((table.key(i), table) for table in described.values() for i in shards):
             if key not in spec.manifest or spec.manifest[key].bytes != table.shard_bytes:
@@ -275,6 +280,11 @@ def _from_version_6(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {**attributes, "config": {**attributes["config"], "network": network}}
 
 
+def _from_version_7(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what version 7 left unsaid: the manifest has all files, none is in arrays."""
+    return _with(attributes, "functa", manifest_sha256=None)
+
+
 def _with(fields: Mapping[str, Any], where: str, **new: Any) -> dict[str, Any]:
     """Fields and what a later version says beside them.
 
@@ -293,5 +303,6 @@ _MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     4: _from_version_4,
     5: _from_version_5,
     6: _from_version_6,
+    7: _from_version_7,
 }
-"""What makes the description of a version one of the next."""
+"""What makes the description of a version one of the next; version 8 is that of roots that list parts."""

@@ -22,7 +22,8 @@ from functa_store.store.storage.writer_lock import (
     is_of_work,
 )
 
-MOST_RECEIPT_BYTES = 16 * 2**20
+MOST_RECEIPT_BYTES = 256 * 2**20
+"""Longest receipt that is read; that of the skeleton names every chunk of ids, splits and labels."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,9 +20,6 @@ from functa_store.config import (
 from functa_store.metrics import Metric, columns_of
 from functa_store.sources.features import FeatureSpec
 
-ROWS_PER_CHUNK = 65536
-"""Rows per chunk of the small per-example arrays."""
-
 BASE_DTYPES = get_args(BaseDtype)
 RATES = "inner_loop/learning_rate"
 MOMENTA = "inner_loop/momentum"

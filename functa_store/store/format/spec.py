@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from functa_store.store.format.side_arrays import (
 )
 from functa_store.store.storage.objects import FileRecord
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 9
 ROOT = "zarr.json"
 CONVENTION = {
     "uuid": "4b8ff4a1-29ee-4f0e-9a51-6a1f5d2c7e93",
@@ -42,6 +42,14 @@ CONVENTION = {
 TEXTS_AT_A_TIME = 65536
 IDENTITY = ("format_version", "domain", "features", "config", "layout", "base", "rounding", "examples", "provenance")
 """The attributes that decide every other byte of a store, and so its fingerprint."""
+
+
+@runtime_checkable
+class Values(Protocol):
+    """One value per example, read in slices: a list, an array, or rows of a store that memory need not hold."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: slice, /) -> Any: ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,7 +102,8 @@ class StoreSpec:
     """The attribute `functa` of a store's root; docs/explanation/format.md explains each field.
 
     `rounding` describes the arrays `scale` and `offset` of quantised modulations. `quality` and `manifest` are
-    empty until the store is complete.
+    empty, and `manifest_sha256` is None, until the store is complete. `manifest` has the files that are not in the
+    arrays of `format.manifest`; in stores of a version before 9, which have none, it has all.
     """
 
     format_version: int
@@ -112,6 +121,7 @@ class StoreSpec:
     rounding_loss: RoundingLoss | None
     quality: dict[str, Quality]
     manifest: dict[str, FileRecord]
+    manifest_sha256: str | None
 
     @functools.cached_property
     def base_fingerprint(self) -> str:
@@ -143,8 +153,8 @@ class Contents:
         features: What their values mean.
         config: The conversion.
         base: Named arrays: the base weights, and `inner_loop/learning_rate` and `inner_loop/momentum`.
-        ids: One unique name per example.
-        split: The split of each example.
+        ids: One unique name per example, read in slices.
+        split: The split of each example, likewise.
         labels: Named labels, one value per example.
         augmentations: Which examples are augmentations of which; None if none is.
         rejects: Members of the archive that were skipped.
@@ -152,6 +162,7 @@ class Contents:
         reference: JSON-ready figures to compare with, such as the PSNR of a PCA of equal size.
         rounding: How modulations are stored, as `config.modulation_dtype` says.
         rounding_loss: What that cost, if it was measured.
+        layout: How rows are cut; None leaves that to `choose_layout`.
 
     Raises:
         ConfigError: If these contradict each other or cannot be stored.
@@ -161,8 +172,8 @@ class Contents:
     features: FeatureSpec
     config: ConvertConfig
     base: Mapping[str, np.ndarray]
-    ids: Sequence[str]
-    split: np.ndarray
+    ids: Values
+    split: Values
     labels: Mapping[str, Label] = dataclasses.field(default_factory=dict)
     augmentations: Augmentations | None = None
     rejects: Sequence[Reject] = ()
@@ -170,6 +181,7 @@ class Contents:
     reference: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     rounding: Rounding = EXACT
     rounding_loss: RoundingLoss | None = None
+    layout: Layout | None = None
 
     def __post_init__(self) -> None:
         if self.rounding.dtype != self.config.modulation_dtype:
@@ -184,7 +196,7 @@ class Contents:
                 raise ConfigError(f"a label {problem}")
         if self.augmentations is not None:
             values = {name: label.values for name, label in self.labels.items()}
-            for problem in augmentation_problems(self.augmentations, np.asarray(self.split), values):
+            for problem in augmentation_problems(self.augmentations, np.asarray(self.split[:]), values):
                 raise ConfigError(problem)
         check_grid(self.domain, self.config.network)
         sizes = self.config.network, network_inputs(self.domain, self.config.network), self.features.num_channels
@@ -215,7 +227,11 @@ class Contents:
             "domain": to_dict(self.domain),
             "features": to_dict(self.features),
             "config": to_dict(config),
-            "layout": to_dict(choose_layout(self.num_examples, row_bytes, config.rows_per_shard)),
+            "layout": to_dict(
+                choose_layout(self.num_examples, row_bytes, config.rows_per_shard)
+                if self.layout is None
+                else self.layout
+            ),
             "base": {name: to_dict(describe_array(np.asarray(self.base[name]))) for name in sorted(self.base)},
             "rounding": {name: to_dict(describe_array(array)) for name, array in self.rounding_arrays.items()},
             "examples": {"count": self.num_examples, "sha256": examples_sha256(self)},
@@ -223,14 +239,14 @@ class Contents:
             "reference": _plain_json("reference", self.reference),
             "rounding_loss": None if self.rounding_loss is None else to_dict(self.rounding_loss),
         }
-        spec = from_dict(StoreSpec, known | {"fingerprint": "", "quality": {}, "manifest": {}})
+        spec = from_dict(StoreSpec, known | {"fingerprint": "", "quality": {}, "manifest": {}, "manifest_sha256": None})
         return dataclasses.replace(spec, fingerprint=sha256_json(identity(spec)))
 
 
 def examples_sha256(described: "Contents | Source") -> str:
     """SHA-256 of the ids, splits, labels, rejects and augmentations of a source, or of what a store is to hold."""
     labels = {
-        name: [label.values.dtype.str, hashlib.sha256(label.values.tobytes()).hexdigest(), label.names]
+        name: [label.values.dtype.str, _sha256_in_blocks(label.values), label.names]
         for name, label in described.labels.items()
     }
     rejects = [to_dict(reject) for reject in described.rejects]
@@ -245,7 +261,14 @@ def examples_sha256(described: "Contents | Source") -> str:
     return digest.hexdigest()
 
 
-def _texts(values: Sequence[str] | np.ndarray) -> Iterator[bytes]:
+def _sha256_in_blocks(values: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for start in range(0, len(values), TEXTS_AT_A_TIME):
+        digest.update(values[start : start + TEXTS_AT_A_TIME].tobytes())
+    return digest.hexdigest()
+
+
+def _texts(values: Values) -> Iterator[bytes]:
     """The JSON of a list of strings, in pieces."""
     yield b"["
     for start in range(0, len(values), TEXTS_AT_A_TIME):

@@ -7,7 +7,7 @@ the store, whoever wrote the shards, and in whichever order.
 import base64
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from functa_store.metrics import Moments, merged, moments_of, psnr
 from functa_store.sources.features import FeatureSpec
 from functa_store.store.format.layout import Shard
 from functa_store.store.format.side_arrays import HELD_OUT, PSNR_HELD_OUT
-from functa_store.store.format.spec import Quality
+from functa_store.store.format.spec import Quality, Values
 
 _MOMENTS = {"mean": "<f8", "variance": "<f8", "low": "<f4", "high": "<f4"}
 
@@ -26,14 +26,21 @@ class Examples:
     """What a store keeps of its examples, as far as those who write shards must know it.
 
     Attributes:
-        ids: Name of each.
-        split: Split of each.
-        is_own: Whether each is no augmentation of another one; augmentations do not count for quality.
+        ids: Name of each, read in slices.
+        split: Split of each, likewise.
+        augmentation_of: Row of the original of each, its own where it is one; None where all are originals.
     """
 
-    ids: Sequence[str] | np.ndarray
-    split: np.ndarray
-    is_own: np.ndarray
+    ids: Values
+    split: Values
+    augmentation_of: Values | None
+
+    def are_own(self, shard: Shard) -> np.ndarray:
+        """Whether each example of a shard is no augmentation of another one; augmentations do not count for quality."""
+        if self.augmentation_of is None:
+            return np.ones(len(shard), bool)
+        rows = np.arange(shard.start, shard.stop)
+        return np.asarray(self.augmentation_of[shard.start : shard.stop]) == rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,7 +111,7 @@ def summarise(
         values: Rows of each table as a reader sees them: `modulations`, `mse`, and `metrics` if there are some.
     """
     rows = slice(shard.start, shard.stop)
-    own = np.asarray(examples.is_own[rows], bool)
+    own = examples.are_own(shard)
     columns = values["metrics"][own].T if "metrics" in values else ()
     metrics = dict(zip(features.columns, columns, strict=True))
     return ShardSummary(

@@ -6,15 +6,15 @@ not declared and checked before.
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from functa_store.config import MOST_GRID_AXES
 from functa_store.errors import StoreFormatError
+from functa_store.store.format.layout import MOST_ROWS_PER_CHUNK
 from functa_store.store.format.side_arrays import (
-    ROWS_PER_CHUNK,
     TEXT,
     codecs_of,
     numbers_of,
@@ -32,11 +32,12 @@ from functa_store.store.reading.rows import (
 from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.objects import (
     REQUESTS_AT_A_TIME,
-    FileRecord,
+    FileRecords,
     Objects,
     record,
 )
 from functa_store.store.storage.server_calls import map_in_threads
+from functa_store.support.memory import LRUCache
 
 MOST_DIMENSIONS = MOST_GRID_AXES + 2
 """Of an array: those of the cells of a modulation, one for examples and one for channels."""
@@ -48,6 +49,15 @@ NUMBERS = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8,
 NUMBERS += ("float16", "float32", "float64")
 
 
+@runtime_checkable
+class HasSeries(Protocol):
+    """Records that know how many objects an array has, without a look at all of them; see `records.Records`."""
+
+    def count_of(self, name: str) -> int | None:
+        """How many; None if they are recorded one by one."""
+        ...
+
+
 class SmallArrays:
     """Finds and reads arrays of a store.
 
@@ -56,7 +66,7 @@ class SmallArrays:
         records: Size and checksum of every object that is expected; None to believe what is there.
     """
 
-    def __init__(self, objects: Objects, records: Mapping[str, FileRecord] | None) -> None:
+    def __init__(self, objects: Objects, records: FileRecords | None) -> None:
         self._objects = objects
         self._records = records
         self._described: dict[str, dict[str, Any]] = {}
@@ -128,7 +138,7 @@ class SmallArrays:
         if plain != (expected, _KEYS, []):
             raise self.damaged(name, f"is written by codecs {str(described['codecs'])[:300]}, expected {expected}")
         dtype = TEXT if data_type == "string" else np.dtype(data_type)
-        longest = ROWS_PER_CHUNK if data_type == "string" else MOST_ARRAY_BYTES
+        longest = MOST_ROWS_PER_CHUNK if data_type == "string" else MOST_ARRAY_BYTES
         if (
             math.prod(found) * dtype.itemsize > MOST_ARRAY_BYTES
             or any(c > min(max(n, 1), longest) for n, c in zip(found, chunks, strict=True))
@@ -141,6 +151,8 @@ class SmallArrays:
         """How many chunks of an array are there."""
         if self._records is None:
             return len(self._objects.sizes(f"{name}/c"))
+        if isinstance(self._records, HasSeries) and (count := self._records.count_of(name)) is not None:
+            return count
         return sum(key.startswith(f"{name}/c/") for key in self._records)
 
     def read_object(self, key: str, at_most: int) -> bytes:
@@ -239,8 +251,14 @@ def _sizes(values: Sequence[Any]) -> tuple[int, ...]:
     return tuple(values)
 
 
+MOST_TEXTS_KEPT = 2**20
+"""Texts of a column that stay in memory once they were read, about 50 MB of ids."""
+
+
 class Column:
-    """Values of a small array by example, see `rows.RowTable`; chunks that were read stay in memory.
+    """Values of a small array by example, see `rows.RowTable`.
+
+    Chunks that were read stay in memory, of texts those that were read last: a chunk of ids takes some megabytes.
 
     Args:
         array: One value per example.
@@ -248,7 +266,7 @@ class Column:
 
     def __init__(self, array: SmallArray) -> None:
         self._array = array
-        self._chunks: dict[int, np.ndarray] = {}
+        self._chunks = LRUCache[np.ndarray](MOST_TEXTS_KEPT if array.dtype == TEXT else sum(array.shape))
 
     def __getitem__(self, rows: Selection) -> np.ndarray:
         """The values of some examples, in the order asked for."""
@@ -256,9 +274,8 @@ class Column:
         return gather(rows, self._array.chunks[0], self._read, threads)
 
     def _read(self, part: Part) -> np.ndarray:
-        if part.position not in self._chunks:
-            self._chunks[part.position] = self._array.chunk((part.position,))
-        return take(self._chunks[part.position], part.inside)
+        chunk = self._chunks.get_or_make(part.position, lambda: self._array.chunk((part.position,)), len)
+        return take(chunk, part.inside)
 
 
 class ColumnInMemory:

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from functa_store.domains.domain import network_inputs
 from functa_store.errors import StorageError, StoreFormatError, StoreMismatchError
 from functa_store.sources.augmentation import ARRAYS, OF, Augmentations, originals_problem
 from functa_store.sources.source import Reject
-from functa_store.store.format.layout import Shard, Table
+from functa_store.store.format.layout import Shard, ShardSequence, Table
 from functa_store.store.format.load_spec import load_root, load_spec
 from functa_store.store.format.parts import PartRecord
 from functa_store.store.format.quantization import EXACT, Rounding
@@ -23,12 +23,14 @@ from functa_store.store.format.side_arrays import TEXT, base_problems, describe_
 from functa_store.store.format.spec import ROOT, Quality, StoreSpec
 from functa_store.store.format.summaries import Examples
 from functa_store.store.reading.array_reader import Column, ColumnInMemory, MetricColumn, SmallArrays
+from functa_store.store.reading.records import Records
 from functa_store.store.reading.rows import Rows, RowTable
 from functa_store.store.reading.shard_rows import FileRows, MappedRows, RangeRows, Shards, Values, are_mappable
 from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.objects import (
     NO_OPTIONS,
     FileRecord,
+    FileRecords,
     Location,
     Objects,
     StorageOptions,
@@ -51,8 +53,8 @@ class Inventory:
     """
 
     spec: StoreSpec
-    shards: list[Shard]
-    records: Mapping[str, FileRecord]
+    shards: Sequence[Shard]
+    records: FileRecords
     knows_skeleton: bool
     parts: tuple[PartRecord, ...] = ()
 
@@ -82,7 +84,7 @@ def take_inventory(objects: Objects) -> Inventory:
                 knows_skeleton=skeleton is not None,
             )
     shards = spec.layout.shards(spec.examples.count)
-    return Inventory(spec=spec, shards=shards, records=spec.manifest, knows_skeleton=True, parts=parts)
+    return Inventory(spec=spec, shards=shards, records=Records(objects, spec), knows_skeleton=True, parts=parts)
 
 
 def _holds(files: Mapping[str, FileRecord], table: Table, shard: int) -> bool:
@@ -219,7 +221,7 @@ class StoreReader:
     @property
     def num_examples(self) -> int:
         """Number of examples that can be read."""
-        return sum(map(len, self.shards))
+        return self.spec.examples.count if self.spec.complete else sum(map(len, self.shards))
 
     @functools.cached_property
     def base(self) -> dict[str, np.ndarray]:
@@ -311,12 +313,15 @@ class StoreReader:
     @property
     def bytes_total(self) -> int:
         """Bytes of all files of the store, as far as they are recorded."""
-        return sum(file.bytes for file in self._records.values()) + (self.objects.size(ROOT) or 0)
+        records, root = self._records, self.objects.size(ROOT) or 0
+        if isinstance(records, Records):
+            return records.bytes_total + root
+        return sum(file.bytes for _, file in records.items()) + root
 
     @property
     def bytes_base(self) -> int:
         """Bytes of the base's files, compressed as they are."""
-        return sum(file.bytes for key, file in self._records.items() if key.startswith("base/"))
+        return sum(file.bytes for key, file in self._listed.items() if key.startswith("base/"))
 
     @property
     def bytes_per_example(self) -> int:
@@ -350,7 +355,7 @@ class StoreReader:
         return Shards(
             self.objects,
             table,
-            [shard.index for shard in self.shards],
+            self.shards.which if isinstance(self.shards, ShardSequence) else [shard.index for shard in self.shards],
             self._records,
             verify=self.verifies,
             check_store=self.check_unchanged,
@@ -417,14 +422,19 @@ class StoreReader:
         return places[of[self._readable]]
 
     def _augmentation_arrays(self) -> list[str]:
-        files = self._records
+        files: FileRecords | list[str] = self._listed
         if not self._knows_skeleton:
             files = [f"{name}/zarr.json" for name in ARRAYS if self.objects.size(f"{name}/zarr.json") is not None]
         return list(ARRAYS) if any(f"{name}/zarr.json" in files for name in ARRAYS) else []
 
+    @property
+    def _listed(self) -> FileRecords:
+        """What is recorded, but for what a complete store keeps in arrays of its manifest."""
+        return self._records.listed if isinstance(self._records, Records) else self._records
+
     def _label_names(self) -> list[str]:
         suffix = "/zarr.json"
-        files = self._records if self._knows_skeleton else self.objects.sizes("labels")
+        files = self._listed if self._knows_skeleton else self.objects.sizes("labels")
         found = [key.removeprefix("labels/").removesuffix(suffix) for key in files if key.startswith("labels/")]
         return sorted(name for name in found if "/" not in name and f"labels/{name}{suffix}" in files)
 
@@ -462,8 +472,8 @@ def read_augmentations(reader: StoreReader) -> Augmentations | None:
     )
 
 
-def read_examples(store: Objects, spec: StoreSpec, records: Mapping[str, FileRecord]) -> Examples:
-    """What an unfinished store keeps of all its examples, fitted or not.
+def read_examples(store: Objects, spec: StoreSpec, records: FileRecords) -> Examples:
+    """What an unfinished store keeps of all its examples, fitted or not; ids and splits are read on demand.
 
     Args:
         store: The store.
@@ -474,14 +484,17 @@ def read_examples(store: Objects, spec: StoreSpec, records: Mapping[str, FileRec
         StoreFormatError: If that is missing or damaged.
     """
     small, shape = SmallArrays(store, records), (spec.examples.count,)
-    ids, split = small.read("id", "string", shape), small.read("split", "string", shape)
-    is_own = np.ones(shape, bool)
+
+    def column(name: str) -> Rows:
+        array = small.open(name, "string", shape)
+        return Rows(f"{store.name}/{name}", shape, array.dtype, functools.partial(Column, array))
+
+    of = None
     if f"{OF}/zarr.json" in records:
         of = small.read(OF, "int64", shape)
         if problem := originals_problem(of, spec.examples.count):
             raise small.damaged(OF, problem)
-        is_own = of == np.arange(spec.examples.count)
-    return Examples(ids=ids, split=split, is_own=is_own)
+    return Examples(ids=column("id"), split=column("split"), augmentation_of=of)
 
 
 def read_base(store: Objects, spec: StoreSpec, records: Mapping[str, FileRecord]) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ import mmap
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ from functa_store.store.reading.rows import (
     take,
 )
 from functa_store.store.storage.local import LocalObjects
-from functa_store.store.storage.objects import REQUESTS_AT_A_TIME, FileRecord, Objects, record
+from functa_store.store.storage.objects import REQUESTS_AT_A_TIME, FileRecords, Objects, record
 from functa_store.store.storage.remote import COALESCE, spans_of
 from functa_store.support.memory import LRUCache
 
@@ -51,7 +51,7 @@ class Shards:
         objects: Objects,
         table: Table,
         indices: Sequence[int],
-        records: Mapping[str, FileRecord],
+        records: FileRecords,
         *,
         verify: bool,
         check_store: Callable[[], None],

@@ -7,12 +7,15 @@ from typing import NamedTuple
 from functa_store.errors import StoreFormatError
 from functa_store.sources.augmentation import augmentation_problems
 from functa_store.store.format.load_spec import load_spec
+from functa_store.store.format.manifest import MANIFEST
 from functa_store.store.format.parts import PartRecord, is_of_part
 from functa_store.store.format.spec import ROOT
 from functa_store.store.reading.reader import Inventory, StoreReader, read_augmentations, take_inventory
+from functa_store.store.reading.records import Records
 from functa_store.store.storage.objects import (
     NO_OPTIONS,
     FileRecord,
+    FileRecords,
     Location,
     Objects,
     StorageOptions,
@@ -119,12 +122,14 @@ def _verify_alone(objects: Objects, there: Inventory) -> Verdict:
         try:
             reader = StoreReader(objects, alone=True)
             _ = reader.base, reader.rounding
+            if isinstance(there.records, Records):
+                there.records.check_sha256()
             damaged |= _wrong_augmentations(reader)
         except StoreFormatError as error:  # right checksums, wrong content
             damaged = {ROOT: str(error)}
     return Verdict(
         complete=there.spec.complete,
-        examples=sum(map(len, there.shards)),
+        examples=there.spec.examples.count if there.spec.complete else sum(map(len, there.shards)),
         total=there.spec.examples.count,
         checked=len(there.records) + 1,
         damaged=damaged,
@@ -178,7 +183,7 @@ def _wrong_augmentations(reader: StoreReader) -> dict[str, str]:
     return {} if problem is None else {ROOT: f"{reader.path}: {problem}"}
 
 
-def damage(objects: Objects, records: Mapping[str, FileRecord]) -> dict[str, str]:
+def damage(objects: Objects, records: FileRecords) -> dict[str, str]:
     """The objects that are missing or not what was written, and what is wrong with each.
 
     Raises:
@@ -219,6 +224,11 @@ def _foreign(objects: Objects, there: Inventory) -> list[str]:
     if not objects.lists:
         return []
     known = {ROOT, *there.records}
-    unfinished = () if there.spec.complete else ("modulations/c/", "mse/c/", "metrics/c/", "statistics/")
+    unfinished = (
+        () if there.spec.complete else ("modulations/c/", "mse/c/", "metrics/c/", "statistics/", f"{MANIFEST}/")
+    )
     found = [key for key in objects.sizes() if key not in known and not key.startswith(unfinished)]
-    return [key for key in found if not is_of_part(key)]
+    records = there.records
+    return [
+        key for key in found if not is_of_part(key) and not (isinstance(records, Records) and records.may_have(key))
+    ]

@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import google_crc32c
@@ -66,6 +66,24 @@ class FileRecord:
 
     bytes: int
     crc32c: str
+
+
+@runtime_checkable
+class FileRecords(Protocol):
+    """Sizes and checksums of objects by key: a dictionary, or `records.Records`, of which some are read on demand."""
+
+    def __getitem__(self, key: str, /) -> FileRecord: ...
+    def __contains__(self, key: object, /) -> bool: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def __len__(self) -> int: ...
+
+    def get(self, key: str, /) -> FileRecord | None:
+        """That of a key, if it is there."""
+        ...
+
+    def items(self) -> Iterable[tuple[str, FileRecord]]:
+        """All of them with their keys."""
+        ...
 
 
 def record(*parts: bytes | memoryview) -> FileRecord:

@@ -56,7 +56,8 @@ FOLDERS = (RECEIPTS, LEARNING, EXACT_STORE, EXACT_STORE + WORK_SUFFIX)
 """Folders in the work folder."""
 
 _ARRAY = r"(zarr\.json|c(/[0-9]+)*)"
-_FLAT, _NESTED = "modulations|mse|metrics|id|split|scale|offset", "labels|statistics|base|rejects"
+_FLAT = "modulations|mse|metrics|id|split|scale|offset|augmentation_[a-z]+"
+_NESTED = "labels|statistics|base|rejects|manifest"
 _STORE = rf"(zarr\.json|({_FLAT})/{_ARRAY}|({_NESTED})/(.+/)?{_ARRAY})"
 _RECEIPT = rf"{RECEIPTS}/([0-9]+|skeleton)\.json"
 _SNAPSHOT = rf"{LEARNING}/(conversion\.json|[a-z]+\.npz)"

@@ -11,7 +11,7 @@ from functa_store.store.format.quantization import Rounding
 from functa_store.store.format.receipts import Receipts, Written
 from functa_store.store.format.spec import StoreSpec
 from functa_store.store.format.summaries import Examples, ShardSummary, summarise
-from functa_store.store.storage.objects import FileRecord, Objects, record, write_once
+from functa_store.store.storage.objects import FileRecords, Objects, record, write_once
 
 ATTEMPTS = 5
 """Times that a shard is written whose folder vanishes, as the next writer of the store clears up."""
@@ -109,7 +109,7 @@ class ShardWriter:
         """What `write` would record of a shard, without writing it; errors as for `write`."""
         return self._encoded(shard, modulations, mse, metrics, some_unknown)[1]
 
-    def read_back(self, shard: Shard, files: Mapping[str, FileRecord]) -> Written:
+    def read_back(self, shard: Shard, files: FileRecords) -> Written:
         """What the receipt of a shard says that lies in the store.
 
         Args:
@@ -169,9 +169,9 @@ class ShardWriter:
         may_be_unknown = may_be_unknown and name != "modulations"
         wrong = np.isinf(rows) if may_be_unknown or name == "metrics" else ~np.isfinite(rows)
         if wrong.any():
-            row = int(np.argwhere(wrong)[0, 0])
+            example = self._examples.ids[shard.start : shard.stop][int(np.argwhere(wrong)[0, 0])]
             raise LearningError(
-                f"{where}: the fit of example {str(self._examples.ids[shard.start + row])!r} is not finite. "
+                f"{where}: the fit of example {str(example)!r} is not finite. "
                 "Look at its features, or learn with lower learning rates."
             )
         return rows

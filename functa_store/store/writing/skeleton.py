@@ -1,5 +1,6 @@
-"""All of a store but its shards: groups, arrays, and the statistics that it is completed with."""
+"""All of a store but its shards: groups, arrays, and the statistics and manifest that it is completed with."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,15 +12,15 @@ from zarr.storage import MemoryStore
 from functa_store.config import NetworkConfig
 from functa_store.domains.domain import Domain
 from functa_store.errors import ConfigError
-from functa_store.store.format.layout import Table
+from functa_store.store.format.layout import ROWS_PER_CHUNK, Table, rows_per_chunk_of_columns
+from functa_store.store.format.manifest import MANIFEST
 from functa_store.store.format.side_arrays import (
     AUGMENTATION_ATTRIBUTES,
-    ROWS_PER_CHUNK,
     TEXT,
     metric_attributes,
     text_limit,
 )
-from functa_store.store.format.spec import ROOT, Contents, StoreSpec
+from functa_store.store.format.spec import ROOT, Contents, StoreSpec, Values
 
 STATISTICS = {
     "mean": "mean of each modulation {of} over all examples",
@@ -46,22 +47,90 @@ def _per_number(network: NetworkConfig) -> tuple[str, str]:
     return ("modulation", "dimension") if network.modulation_grid is None else ("channel", "channel")
 
 
-def skeleton(contents: Contents, spec: StoreSpec) -> dict[str, bytes]:
-    """Every object of a store but shards and statistics, by key; the root, without which there is no store, last."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class ColumnChunks:
+    """The chunks of a column, one value per example, each encoded when it is asked for.
+
+    Attributes:
+        name: Of the array.
+        values: Of all examples, read in slices.
+        is_text: Whether values are texts.
+        array: Where zarr encodes them.
+        files: What that writes to, and this takes from.
+        rows: Values of a chunk.
+    """
+
+    name: str
+    values: Values
+    is_text: bool
+    array: zarr.Array[Any]
+    files: dict[str, Any]
+    rows: int
+
+    @property
+    def keys(self) -> list[str]:
+        """Of all of them."""
+        return [f"{self.name}/c/{number}" for number in range(-(-len(self.values) // self.rows))]
+
+    def __getitem__(self, key: str) -> bytes:
+        """The bytes of one.
+
+        Raises:
+            ConfigError: If it is longer than a reader allows.
+        """
+        start = int(key.rpartition("/")[2]) * self.rows
+        values = self.values[start : start + self.rows]
+        if self.is_text:
+            values = _texts(self.name, values)
+        self.array[start : start + len(values)] = values
+        return self.files.pop(key).to_bytes()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Skeleton:
+    """Every object of a store but shards, statistics and manifest.
+
+    Attributes:
+        files: All whose number does not depend on that of the examples, by key; the root, without which there is no
+            store, last.
+        columns: Ids, splits, labels and augmentations by name.
+    """
+
+    files: dict[str, bytes]
+    columns: dict[str, ColumnChunks]
+
+    @property
+    def chunk_keys(self) -> list[str]:
+        """Names of the objects that are not among `files`."""
+        return [key for column in self.columns.values() for key in column.keys]
+
+    def __getitem__(self, key: str) -> bytes:
+        """The bytes of an object."""
+        return self.files[key] if key in self.files else self.columns[key.rpartition("/c/")[0]][key]
+
+
+def skeleton(contents: Contents, spec: StoreSpec) -> Skeleton:
+    """Every object of a store but shards, statistics and manifest; see `Skeleton`."""
     files: dict[str, Any] = {}
     root = zarr.create_group(MemoryStore(files), zarr_format=3)
     for name, table in spec.tables(contents.rounding).items():
         _create_table(root, name, table, contents)
-    example = ["example"]
-    _put(root, "id", _texts("id", contents.ids), example, {"long_name": "name of the example in its archive"})
-    _put(root, "split", _texts("split", contents.split), example, {"long_name": "split of the example"})
+    columns: dict[str, ColumnChunks] = {}
+
+    def column(group: zarr.Group, name: str, values: Values, dtype: Any, attributes: Mapping[str, Any]) -> None:
+        rows = rows_per_chunk_of_columns(len(values))
+        array = _create(group, name, (len(values),), dtype, ["example"], attributes, (rows,))
+        columns[array.path] = ColumnChunks(array.path, values, dtype == TEXT, array, files, rows)
+
+    column(root, "id", contents.ids, TEXT, {"long_name": "name of the example in its archive"})
+    column(root, "split", contents.split, TEXT, {"long_name": "split of the example"})
     labels = root.create_group("labels", attributes={"long_name": "labels of the examples"})
     for name, label in sorted(contents.labels.items()):
         names = {"names": list(label.names)} if label.names else {}
-        _put(labels, name, label.values, example, {"long_name": name} | names)
+        column(labels, name, label.values, label.values.dtype, {"long_name": name} | names)
     if (augmentations := contents.augmentations) is not None:
         for name, array in augmentations.arrays.items():
-            _put(root, name, array, example, AUGMENTATION_ATTRIBUTES[name])
+            column(root, name, array, array.dtype, AUGMENTATION_ATTRIBUTES[name])
     rejects = root.create_group("rejects", attributes={"long_name": "members of the archive that were skipped"})
     for field, long_name in {"member": "name of the member", "reason": "why it was skipped"}.items():
         values = _texts(f"rejects/{field}", [getattr(reject, field) for reject in contents.rejects])
@@ -70,7 +139,7 @@ def skeleton(contents: Contents, spec: StoreSpec) -> dict[str, bytes]:
     for name, array in sorted(contents.rounding_arrays.items()):
         _put(root, name, array, [dimension], {"long_name": ROUNDING[name].format(of=of), "units": "1"})
     _create_base(root, contents)
-    return {**_objects(files), ROOT: spec.to_root()}
+    return Skeleton({**_objects(files), ROOT: spec.to_root()}, columns)
 
 
 def statistics_objects(statistics: Mapping[str, np.ndarray], network: NetworkConfig) -> dict[str, bytes]:
@@ -82,6 +151,27 @@ def statistics_objects(statistics: Mapping[str, np.ndarray], network: NetworkCon
     )
     for name, long_name in STATISTICS.items():
         _put(group, name, statistics[name], [dimension], {"long_name": long_name.format(of=of), "units": "1"})
+    return _objects(files)
+
+
+def manifest_objects(arrays: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+    """The objects below `manifest/`.
+
+    Args:
+        arrays: See `FileSeries.numbers`, by name of the array whose files they are of.
+    """
+    files: dict[str, Any] = {}
+    group = zarr.create_group(MemoryStore(files), zarr_format=3).create_group(
+        MANIFEST, attributes={"long_name": "checksums of files that are the more the more examples there are"}
+    )
+    for name, numbers in sorted(arrays.items()):
+        folder, _, last = name.rpartition("/")
+        parent = group.require_group(folder) if folder else group
+        dimensions, what = [f"file_of_{last}"], "CRC-32C"
+        if numbers.ndim == 2:
+            dimensions, what = [*dimensions, "crc32c_bytes"], "CRC-32C and size"
+        chunks = (min(max(len(numbers), 1), ROWS_PER_CHUNK), *numbers.shape[1:])
+        _put(parent, last, numbers, dimensions, {"long_name": f"{what} of each file of {name}"}, chunks)
     return _objects(files)
 
 
@@ -129,6 +219,27 @@ def _texts(name: str, values: Sequence[str] | np.ndarray) -> np.ndarray:
     return texts
 
 
+def _create(
+    group: zarr.Group,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: Any,
+    dimensions: Sequence[str],
+    attributes: Mapping[str, Any],
+    chunks: tuple[int, ...],
+) -> zarr.Array[Any]:
+    return group.create_array(
+        name,
+        shape=shape,
+        dtype=dtype,
+        chunks=chunks,
+        compressors=ZstdCodec(level=3),
+        dimension_names=dimensions,
+        attributes=dict(attributes),
+        config={"write_empty_chunks": True},  # a file that is absent is damage, never zeros
+    )
+
+
 def _create_base(root: zarr.Group, contents: Contents) -> None:
     base, network = contents.base, contents.config.network
     (per_number, _), (*cells, _) = _per_number(network), modulation_dimensions(contents.domain, network)
@@ -153,12 +264,6 @@ def _put(
     attributes: Mapping[str, Any],
     chunks: tuple[int, ...] | None = None,
 ) -> None:
-    group.create_array(
-        name,
-        data=values,
-        chunks=chunks or (min(max(len(values), 1), ROWS_PER_CHUNK),),
-        compressors=ZstdCodec(level=3),
-        dimension_names=dimensions,
-        attributes=dict(attributes),
-        config={"write_empty_chunks": True},  # a file that is absent is damage, never zeros
-    )
+    shape = chunks or (min(max(len(values), 1), ROWS_PER_CHUNK),)
+    array = _create(group, name, values.shape, values.dtype, dimensions, attributes, shape)
+    array[...] = values

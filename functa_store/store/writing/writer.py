@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from functa_store.config import differences
 from functa_store.errors import StoreExistsError, StoreFormatError, StoreMismatchError
 from functa_store.metrics import Moments
-from functa_store.sources.augmentation import originals_of
 from functa_store.store.format.layout import Shard
 from functa_store.store.format.load_spec import MOST_JSON_BYTES
+from functa_store.store.format.manifest import series_of_columns, series_of_tables, sha256_of
 from functa_store.store.format.quantization import Rounding
 from functa_store.store.format.receipts import Receipts, Written
 from functa_store.store.format.spec import ROOT, Contents, StoreSpec, identity
@@ -21,6 +21,7 @@ from functa_store.store.format.summaries import Examples, ShardSummary, merged_q
 from functa_store.store.reading.reader import StoreReader, read_examples, read_rounding
 from functa_store.store.reading.verify import damage
 from functa_store.store.storage.objects import (
+    REQUESTS_AT_A_TIME,
     FileRecord,
     Location,
     Objects,
@@ -29,26 +30,43 @@ from functa_store.store.storage.objects import (
     too_long,
     write_all,
 )
+from functa_store.store.storage.server_calls import map_in_threads
 from functa_store.store.storage.writer_lock import JOB, SKELETON, WORK_SUFFIX, is_of_store, is_part
 from functa_store.store.writing.destination import already_complete, check_output
 from functa_store.store.writing.shard_writer import ShardWriter
-from functa_store.store.writing.skeleton import skeleton, statistics_objects
+from functa_store.store.writing.skeleton import Skeleton, manifest_objects, skeleton, statistics_objects
 
 
-def create(store: Objects, spec: StoreSpec, files: Mapping[str, bytes], receipts: Receipts) -> dict[str, FileRecord]:
+def create(store: Objects, built: Skeleton, receipts: Receipts) -> dict[str, FileRecord]:
     """Write everything but shards, the root last: without it there is no store."""
+    files, chunks = built.files, built.chunk_keys
     written = {key: record(data) for key, data in files.items()}
     receipts.write_skeleton(written)  # first: from now on, whatever lies there is known to be ours
     receipts.clear_shards()
     # Of an attempt with other options; what a user put there stays.
-    store.delete([key for key in store.sizes() if key not in files and is_of_store(key)])
+    wanted = {*files, *chunks}
+    store.delete([key for key in store.sizes() if key not in wanted and is_of_store(key)])
     write_all(store, {key: data for key, data in files.items() if key != ROOT})
+    if chunks:
+        written |= _write_chunks(store, built, chunks)
+        receipts.write_skeleton(written)  # with what was known only once it was encoded
     store.write(ROOT, files[ROOT])
     return written
 
 
+def _write_chunks(store: Objects, built: Skeleton, keys: Sequence[str]) -> dict[str, FileRecord]:
+    """Write chunks of columns, a few of which are in memory at a time."""
+
+    def write(key: str, data: bytes) -> FileRecord:
+        store.write(key, data)
+        return record(data)
+
+    encoded = (built[key] for key in keys)  # in this thread: zarr encodes all of them into one dictionary
+    return dict(zip(keys, map_in_threads(write, keys, encoded, threads=REQUESTS_AT_A_TIME, name="write"), strict=True))
+
+
 def resume(
-    found: StoreSpec, store: Objects, spec: StoreSpec, files: Mapping[str, bytes], receipts: Receipts
+    found: StoreSpec, store: Objects, spec: StoreSpec, built: Skeleton, receipts: Receipts
 ) -> dict[str, FileRecord]:
     """Make sure that the unfinished store is this one, and whole but for its shards.
 
@@ -65,12 +83,17 @@ def resume(
             f"Convert as before to finish it, delete it and {store.sibling(WORK_SUFFIX).name}, or choose another path."
         )
     store.delete([key for key in store.sizes() if is_part(key)])  # what a killed writer left behind
-    recorded = {key: file for key, file in (receipts.read_skeleton() or {}).items() if key in files and key != ROOT}
-    wrong = {key: files[key] for key in files if key != ROOT and not _holds(store, key, recorded.get(key))}
-    written = recorded | {key: record(data) for key, data in wrong.items()}
-    receipts.write_skeleton(written)
-    write_all(store, wrong)
-    return written
+    keys = [*(key for key in built.files if key != ROOT), *built.chunk_keys]
+    known = receipts.read_skeleton() or {}
+    recorded = {key: known[key] for key in keys if key in known}
+    wrong = [key for key in keys if not _holds(store, key, recorded.get(key))]
+    if wrong:
+        for key in wrong:
+            recorded.pop(key, None)
+        receipts.write_skeleton(recorded)
+        recorded |= _write_chunks(store, built, wrong)
+        receipts.write_skeleton(recorded)
+    return recorded
 
 
 def _holds(store: Objects, key: str, expected: FileRecord | None) -> bool:
@@ -138,11 +161,11 @@ class StoreWriter:
                 store, spec, contents.rounding, examples, {}, done=dict.fromkeys(map(_index, _shards(spec)), GONE)
             )
             return
-        files = skeleton(contents, spec)
+        built = skeleton(contents, spec)
         if found.spec is None:
-            written = create(store, spec, files, receipts)
+            written = create(store, built, receipts)
         else:
-            written = resume(found.spec, store, spec, files, receipts)
+            written = resume(found.spec, store, spec, built, receipts)
         writer = cls(store, spec, contents.rounding, examples, written, done=receipts.done(_shards(spec)))
         if found.spec is not None:
             writer._remove_unproven()
@@ -248,12 +271,15 @@ class StoreWriter:
         self._check_shards()
         summaries = [self._done[shard.index].summary for shard in self._shards]
         statistics = statistics_objects(merged_statistics(summaries), self._spec.config.network)
-        write_all(self._store, statistics)
+        arrays = self._manifest_arrays()
+        last = statistics | manifest_objects(arrays)
+        write_all(self._store, last)
         spec = dataclasses.replace(
             self._spec,
             complete=True,
             quality=merged_quality((summary.splits for summary in summaries), self._spec.features.span),
-            manifest=self._manifest(statistics),
+            manifest=self._manifest(arrays, last),
+            manifest_sha256=sha256_of(arrays),
         )
         root = spec.to_root()
         if not self._store.replace(ROOT, self._root, root) and self._store.read(ROOT, MOST_JSON_BYTES) != root:
@@ -280,9 +306,19 @@ class StoreWriter:
                 "to write them anew, and mistrust this disk."
             )
 
-    def _manifest(self, statistics: Mapping[str, bytes]) -> dict[str, FileRecord]:
-        files = {key: file for written in self._done.values() for key, file in written.files.items()}
-        files |= {key: record(data) for key, data in statistics.items()} | dict(self._skeleton_files)
+    def _manifest_arrays(self) -> dict[str, np.ndarray]:
+        """Checksums of all shards, and of all chunks of columns."""
+        shards = {key: file for written in self._done.values() for key, file in written.files.items()}
+        arrays = {series.name: series.numbers(shards) for series in series_of_tables(self._spec)}
+        for series in series_of_columns(self._skeleton_files):
+            arrays[series.name] = series.numbers(self._skeleton_files)
+        return arrays
+
+    def _manifest(self, arrays: Mapping[str, np.ndarray], last: Mapping[str, bytes]) -> dict[str, FileRecord]:
+        """All files that are in none of these arrays."""
+        files = {key: file for key, file in self._skeleton_files.items() if key.partition("/c/")[0] not in arrays}
+        files |= {key: file for key, file in self._skeleton_files.items() if key.endswith("/zarr.json")}
+        files |= {key: record(data) for key, data in last.items()}
         return {key: files[key] for key in sorted(files) if key != ROOT}
 
 
@@ -295,7 +331,7 @@ def clear_job(store: Objects) -> None:
     store.sibling(WORK_SUFFIX).delete([JOB])
 
 
-def _shards(spec: StoreSpec) -> list[Shard]:
+def _shards(spec: StoreSpec) -> Sequence[Shard]:
     return spec.layout.shards(spec.examples.count)
 
 
@@ -305,9 +341,8 @@ def _index(shard: Shard) -> int:
 
 def examples_of(contents: Contents) -> Examples:
     """What a store is to keep of its examples."""
-    is_own = np.zeros(contents.num_examples, bool)
-    is_own[originals_of(contents)] = True
-    return Examples(ids=contents.ids, split=np.asarray(contents.split), is_own=is_own)
+    of = None if contents.augmentations is None else contents.augmentations.of
+    return Examples(ids=contents.ids, split=contents.split, augmentation_of=of)
 
 
 def rehearse(contents: Contents) -> None:
@@ -319,7 +354,10 @@ def rehearse(contents: Contents) -> None:
         ValueError: If something cannot be written that was not thought of.
     """
     spec, store = contents.spec(), MemoryObjects("rehearsal.functa", {})
-    create(store, spec, skeleton(contents, spec), Receipts(store, spec.fingerprint))
+    built = skeleton(contents, spec)
+    for key in built.chunk_keys:
+        _ = built[key]  # encoded, but not kept: of many examples that would take much memory
+    create(store, Skeleton(built.files, {}), Receipts(store, spec.fingerprint))
     reader = StoreReader(store)
     _ = reader.stored_base, reader.rejects
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functa_store.errors import StoreFormatError
-from functa_store.store.format.layout import Table, choose_layout
+from functa_store.store.format.layout import Shard, Table, choose_layout, rows_per_chunk_of_columns
 
 powers = st.integers(0, 4).map(lambda exponent: 2**exponent)
 
@@ -117,6 +117,27 @@ def test_a_layout_keeps_its_promises(num_examples, size, rows_per_shard):
         assert layout.rows_per_shard * size * 4 <= 16 * 1024**2 or layout.rows_per_shard <= 1024  # whole pages first
     else:
         assert layout.rows_per_shard == rows_per_shard
+
+
+@pytest.mark.parametrize("num_examples", [10**6, 10**8, 10**9, 10**10])
+@pytest.mark.parametrize("row_bytes", [16, 256, 1024, 3000])
+def test_of_many_examples_shards_become_longer_not_more(num_examples, row_bytes):
+    layout = choose_layout(num_examples, row_bytes)
+    shard_bytes = layout.rows_per_shard * row_bytes
+    assert layout.num_shards(num_examples) <= 8192 or shard_bytes * 2 > 2**30
+    assert shard_bytes <= 2**30
+    if num_examples * row_bytes < 2**36:
+        assert shard_bytes <= 2**24
+    assert -(-num_examples // rows_per_chunk_of_columns(num_examples)) <= 20_000
+    assert rows_per_chunk_of_columns(num_examples) <= 2**19
+
+
+def test_shards_are_a_sequence_that_is_made_on_demand():
+    shards = choose_layout(100, 32, 8).shards(100)
+    assert (len(shards), shards[-1], shards[2:5][1]) == (13, Shard(12, 96, 100), Shard(3, 24, 32))
+    assert [shard.index for shard in shards[1::5]] == [1, 6, 11]
+    with pytest.raises(IndexError):
+        _ = shards[13]
 
 
 @settings(max_examples=20)

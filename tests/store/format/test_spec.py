@@ -12,7 +12,7 @@ from functa_store.errors import ConfigError, StoreFormatError
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Label
 from functa_store.store.format.load_spec import parse_spec
-from functa_store.store.format.parts import PARTS_VERSION
+from functa_store.store.format.spec import FORMAT_VERSION
 
 PATH = "pets.functa"
 
@@ -48,7 +48,7 @@ def test_a_reference_is_no_part_of_the_fingerprint(make_contents, contents):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("format_version", PARTS_VERSION + 1, f"format version {PARTS_VERSION + 1}.*Upgrade functa-store"),
+        ("format_version", FORMAT_VERSION + 1, f"format version {FORMAT_VERSION + 1}.*Upgrade functa-store"),
         ("format_version", "1", "format_version is '1'"),
         ("format_version", True, "format_version is True"),
         ("complete", "no", "complete is 'no'"),

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functa_store.errors import StoreFormatError
+from functa_store.store.format import layout
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.local import LocalObjects
-from functa_store.store.writing import skeleton
 from tests.store.conftest import NUM_EXAMPLES, make_contents, write_shards
 
 CHUNK = 4
@@ -18,7 +18,7 @@ IDS = np.array(make_contents().ids)
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(skeleton, "ROWS_PER_CHUNK", CHUNK)
+        patch.setattr(layout, "ROWS_PER_CHUNK", CHUNK)
         return write_shards(tmp_path_factory.mktemp("columns") / "columns.functa", make_contents())
 
 
@@ -45,7 +45,7 @@ def test_only_chunks_that_are_touched_are_read_and_each_once(store, monkeypatch)
     assert not [key for key in read if "/c/" in key]
     for _ in range(2):
         assert reader.ids[[CHUNK, 1, CHUNK + 1]].tolist() == [IDS[CHUNK], IDS[1], IDS[CHUNK + 1]]
-    assert sorted(key for key in read if "/c/" in key) == ["id/c/0", "id/c/1"]
+    assert sorted(key for key in read if "/c/" in key) == ["id/c/0", "id/c/1", "manifest/id/c/0/0"]
 
 
 def test_a_damaged_chunk_does_not_hide_the_others(store, tmp_path):

@@ -20,7 +20,7 @@ VALUES = (0x01, 0x20, 0x80, 0xFF)
 def files(request, tmp_path_factory) -> Files:
     """A complete store of 5 examples in int8, and one of 21 in float32."""
     if request.param == "int8":
-        return read_files(GOLDEN / "v7.functa")
+        return read_files(GOLDEN / "v9.functa")
     path = write_shards(tmp_path_factory.mktemp("flips") / "pets.functa", make_contents())
     return read_files(path)
 

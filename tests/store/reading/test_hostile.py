@@ -24,11 +24,11 @@ from functa_store.decode.facts import facts
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import FunctaStoreError, StoreFormatError
 from functa_store.sources.augmentation import PARAMETERS
-from functa_store.store.format.parts import PARTS_VERSION
 from functa_store.store.format.side_arrays import numbers_of
-from functa_store.store.format.spec import ROOT
+from functa_store.store.format.spec import FORMAT_VERSION, ROOT
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.verify import verify
+from functa_store.store.storage.objects import record
 from tests.reference import features_at
 from tests.store.conftest import make_contents, write_shards
 from tests.store.forging import (
@@ -138,7 +138,7 @@ def use(objects: Forged, *, thorough: bool) -> None:
 
 def damages(stores: Stores, count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Stores after a bad disk, none of them sealed, which are refused or read to the last bit."""
-    kinds = ("v7", "float32", "v7_sphere", "v7_spatial", "v3")
+    kinds = ("v9", "float32", "v9_sphere", "v9_spatial", "v7", "v3")
     whole = {name: files for name, (files, work) in stores.items() if name in kinds}
     expected = {name: everything(Forged(files)) for name, files in whole.items()}
 
@@ -154,8 +154,8 @@ def damages(stores: Stores, count: int) -> Iterator[tuple[str, Callable[[], Any]
 
 
 KINDS = (
-    *("v7", "float32", "unfinished", "v7_sphere", "v7_spatial", "v6", "v5", "v4", "v3", "v7_scene"),
-    "v7_spatial_sphere",
+    *("v9", "float32", "unfinished", "v9_sphere", "v9_spatial", "v7", "v6", "v5", "v4", "v3", "v9_scene"),
+    "v9_spatial_sphere",
     *("v2", "v1"),
 )
 """Stores that a stranger may begin with."""
@@ -248,6 +248,49 @@ def record_too(key: str) -> Callable[[Stranger], None]:
     return lambda stranger: stranger.extra.update({key: {"bytes": 4, "crc32c": "00000000"}})
 
 
+def sealed_first(stranger: Stranger) -> None:
+    """What is changed from now on is signed, and nothing else."""
+    stranger.sealed()
+    stranger.extra["keep"] = True
+
+
+def without_record(key: str) -> Callable[[Stranger], None]:
+    """Take a name out of the manifest."""
+
+    def change(stranger: Stranger) -> None:
+        sealed_first(stranger)
+        del stranger.functa["manifest"][key]
+
+    return change
+
+
+def checksums(name: str, values: Any) -> Callable[[Stranger], None]:
+    """Replace an array of the manifest, and record it there."""
+
+    def change(stranger: Stranger) -> None:
+        sealed_first(stranger)
+        put(stranger.files, stranger.root, f"manifest/{name}", values)
+        _record_again(stranger, f"manifest/{name}/")
+
+    return change
+
+
+def bomb_in_manifest(stranger: Stranger) -> None:
+    """4 GiB of checksums in 130 kB."""
+    sealed_first(stranger)
+    describe("manifest/id", shape=[2**29, 2], chunk_grid=chunks(2**29, 2))(stranger)
+    stranger.files["manifest/id/c/0/0"] = bomb(2**32)
+    _record_again(stranger, "manifest/id/")
+
+
+def _record_again(stranger: Stranger, folder: str) -> None:
+    manifest = stranger.functa["manifest"]
+    for key in [key for key in manifest if key.startswith(folder)]:
+        del manifest[key]
+    for key in [key for key in stranger.files if key.startswith(folder)]:
+        manifest[key] = to_dict(record(stranger.files[key]))
+
+
 def together(*changes: Callable[[Stranger], None]) -> Callable[[Stranger], None]:
     def change(stranger: Stranger) -> None:
         for one in changes:
@@ -259,6 +302,8 @@ def together(*changes: Callable[[Stranger], None]) -> Callable[[Stranger], None]
 def unfinished(stranger: Stranger) -> None:
     """No manifest, no receipts: nothing says what should be there."""
     stranger.functa |= {"complete": False, "manifest": {}, "quality": {}}
+    if "manifest_sha256" in stranger.functa:
+        stranger.functa["manifest_sha256"] = None
 
 
 def giant(stranger: Stranger) -> None:
@@ -356,7 +401,7 @@ ATTACKS: dict[str, tuple[Callable[[Stranger], Any], str | None]] = {
         lambda stranger: stranger.extra.update({f"x/{i}": 0 for i in range(300_000)}),
         "damaged attributes",
     ),
-    "a newer version": (claim(format_version=PARTS_VERSION + 1), "Upgrade functa-store"),
+    "a newer version": (claim(format_version=FORMAT_VERSION + 1), "Upgrade functa-store"),
     "a weight that version 4 did not have": (claim(format_version=4), "config.weight_of_ones"),
     "no version": (claim(format_version=None), "format_version is None"),
     "an unknown attribute": (claim(run_this="os.system"), "run_this"),
@@ -535,12 +580,48 @@ def without(stranger: Stranger, name: str) -> None:
 
 
 def kind_of(attack: str) -> str:
-    return "v7_spatial" if attack in GRID_ATTACKS else "v7_augmented" if attack in AUGMENTATION_ATTACKS else "v7"
+    return "_spatial" if attack in GRID_ATTACKS else "_augmented" if attack in AUGMENTATION_ATTACKS else ""
+
+
+IN_ARRAYS = {
+    "examples without end": "the manifest has modulations/c/0/0, whose checksum is in manifest/modulations",
+    "chunks without end in a shard": "chunks|the manifest has",
+    "an empty shard": "modulations/c/0/0: a shard is missing or damaged",
+    "a longer shard": "modulations/c/0/0: a shard is missing or damaged",
+    "a truncated shard": "mse/c/0: a shard is missing or damaged",
+    "no shard": "mse/c/1: a shard is missing or damaged",
+    "no shard of metrics": r"manifest/metrics: .*shape \(1,\), expected \(2,\)",
+}
+"""What is said otherwise of a store whose manifest is in arrays."""
+
+
+MANIFEST_ATTACKS: dict[str, tuple[Callable[[Stranger], Any], str]] = {
+    "a manifest of another store": (
+        together(sealed_first, claim(manifest_sha256="0" * 64)),
+        "are not those that its root is of",
+    ),
+    "no checksum of the manifest": (
+        together(sealed_first, claim(manifest_sha256=None)),
+        "manifest_sha256 is null",
+    ),
+    "no checksums of shards": (without_record("manifest/mse/zarr.json"), "the manifest has no checksums of mse"),
+    "no checksums of ids": (without_record("manifest/id/zarr.json"), "the manifest has no checksums of id"),
+    "a chunk that is there twice": (record_too("id/c/0"), "the manifest has id/c/0, whose checksum is in manifest/id"),
+    "a manifest of an unfinished store": (claim(complete=False, quality={}), "though the store is unfinished"),
+    "a manifest in version 7": (claim(format_version=7), "manifest_sha256 is there"),
+    "checksums that are text": (checksums("id", ["a", "b"]), "manifest/id"),
+    "checksums that are floats": (checksums("mse", np.zeros(2)), "data type float64, expected uint32"),
+    "checksums of fewer shards": (checksums("mse", np.zeros(1, np.uint32)), r"shape \(1,\), expected \(2,\)"),
+    "checksums without sizes": (checksums("id", np.zeros(1, np.uint32)), r"shape \(1,\), expected \(None, 2\)"),
+    "checksums without end": (bomb_in_manifest, "manifest/id"),
+}
+"""Of a store whose manifest is in arrays."""
 
 
 LONG = "many wrong records", "a shape of many texts"
 
 
+@pytest.mark.parametrize("version", ["v7", "v9"])
 @pytest.mark.parametrize(
     "attack",
     [
@@ -548,10 +629,22 @@ LONG = "many wrong records", "a shape of many texts"
         for attack in (*ATTACKS, *GRID_ATTACKS, *AUGMENTATION_ATTACKS)
     ],
 )
-def test_an_attack_is_a_clear_error(stores, attack):
+def test_an_attack_is_a_clear_error(stores, attack, version):
     change, words = (ATTACKS | GRID_ATTACKS | AUGMENTATION_ATTACKS)[attack]
-    stranger = Stranger(*stores[kind_of(attack)], seed=0)
+    stranger = Stranger(*stores[version + kind_of(attack)], seed=0)
     change(stranger)
+    check_refused(stranger, IN_ARRAYS.get(attack, words) if version == "v9" else words)
+
+
+@pytest.mark.parametrize("attack", MANIFEST_ATTACKS)
+def test_an_attack_on_the_arrays_of_a_manifest_is_a_clear_error(stores, attack):
+    change, words = MANIFEST_ATTACKS[attack]
+    stranger = Stranger(*stores["v9"], seed=0)
+    change(stranger)
+    check_refused(stranger, words)
+
+
+def check_refused(stranger: Stranger, words: str | None) -> None:
     objects = stranger.sealed()
 
     def read() -> None:
@@ -591,15 +684,15 @@ ROOTS = {
 def test_a_root_that_describes_nothing_is_a_clear_error(stores, found):
     root, words = ROOTS[found]
     with bounded_time(10), pytest.raises(StoreFormatError, match=words):
-        StoreReader(Forged(stores["v7"][0] | {ROOT: root}))
+        StoreReader(Forged(stores["v9"][0] | {ROOT: root}))
 
 
 def test_a_root_longer_than_any_store_needs_is_not_read(stores, monkeypatch):
     monkeypatch.setattr("functa_store.store.format.load_spec.MOST_JSON_BYTES", 20_000)
-    root = stores["v7"][0][ROOT]
-    everything(Forged(stores["v7"][0] | {ROOT: root + b" " * (20_000 - len(root))}))
+    root = stores["v9"][0][ROOT]
+    everything(Forged(stores["v9"][0] | {ROOT: root + b" " * (20_000 - len(root))}))
     with pytest.raises(StoreFormatError, match="has 20,001 bytes, expected at most 20,000"):
-        StoreReader(Forged(stores["v7"][0] | {ROOT: root + b" " * (20_001 - len(root))}))
+        StoreReader(Forged(stores["v9"][0] | {ROOT: root + b" " * (20_001 - len(root))}))
 
 
 @pytest.mark.slow
@@ -607,7 +700,7 @@ def test_a_root_longer_than_any_store_needs_is_not_read(stores, monkeypatch):
 @pytest.mark.parametrize("checksum", [True, False])
 def test_no_depth_of_nesting_overflows_the_stack(stores, opening, checksum):
     """What is read just so must not be too deep for what comes after."""
-    stranger = Stranger(*stores["v7"], seed=0)
+    stranger = Stranger(*stores["v9"], seed=0)
     stranger.functa["provenance"] = {"archive": "@"}
     root = stranger.sealed().files[ROOT]
     if not checksum:
@@ -623,7 +716,7 @@ def test_no_depth_of_nesting_overflows_the_stack(stores, opening, checksum):
 
 def test_of_a_key_that_is_there_twice_the_last_counts(stores):
     """As for every JSON reader of Python; whatever comes before it is as if it were not there."""
-    files = stores["v7"][0]
+    files = stores["v9"][0]
     root = files[ROOT].replace(b'"count": 5', b'"count": 1000000000, "count": 5')
     assert equal(everything(Forged(files | {ROOT: root})), everything(Forged(files)))
     root = files[ROOT].replace(b'"count": 5', b'"count": 5, "count": 4')
@@ -644,7 +737,7 @@ PHRASES = {
 
 @pytest.mark.parametrize("phrase", PHRASES)
 def test_what_a_store_says_cannot_harm_a_terminal(stores, phrase):
-    stranger = Stranger(*stores["v7"], seed=0)
+    stranger = Stranger(*stores["v9"], seed=0)
     PHRASES[phrase](stranger)
     printed = io.StringIO()
     with contextlib.suppress(FunctaStoreError):
@@ -658,7 +751,7 @@ def test_what_a_store_says_cannot_harm_a_terminal(stores, phrase):
 @pytest.fixture
 def copy(tmp_path) -> Path:
     """A complete store on a disk."""
-    return shutil.copytree(GOLDEN / "v7.functa", tmp_path / "copy.functa")
+    return shutil.copytree(GOLDEN / "v9.functa", tmp_path / "copy.functa")
 
 
 def link_file(path: Path) -> None:

@@ -233,9 +233,9 @@ def test_the_root_declares_its_convention(store):
     root = json.loads((store / "zarr.json").read_text())
     assert root["attributes"].keys() == {"zarr_conventions", "functa"}
     assert root["attributes"]["zarr_conventions"][0]["name"] == "functa"
-    assert root["attributes"]["functa"]["manifest"].keys() == {
-        file.relative_to(store).as_posix() for file in store.rglob("*") if file.is_file() and file.parent != store
-    }
+    files = {file.relative_to(store).as_posix() for file in store.rglob("*") if file.is_file() and file.parent != store}
+    many = ("modulations/c/", "mse/c/", "id/c/", "split/c/", "labels/age/c/", "labels/animal/c/")  # in arrays
+    assert root["attributes"]["functa"]["manifest"].keys() == {key for key in files if not key.startswith(many)}
 
 
 def interrupted_after(writes, path, contents, monkeypatch, write_shards):
