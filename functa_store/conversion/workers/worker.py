@@ -87,7 +87,7 @@ class Worker:
             )
         records = {key: file for key, file in records.items() if key != ROOT}
         examples = read_examples(store, spec, records)
-        ids = [str(name) for name in examples.ids]
+        ids = [str(name) for name in examples.ids[:]]
         source = reopen(job, spec, ids, archive=archive, options=options, report=report)
         use_threads(job.threads)
         use_all_cores()
