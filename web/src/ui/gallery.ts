@@ -127,7 +127,7 @@ export class Gallery {
   }
 
   private measures(): { columns: number; side: number; row: number } {
-    const width = this.scroller.clientWidth;
+    const width = this.list.clientWidth;
     const columns = Math.max(2, Math.floor(width / 124));
     const side = Math.floor(width / columns);
     return { columns, side, row: side + 40 };
