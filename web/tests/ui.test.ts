@@ -163,11 +163,14 @@ test("solids turn, clips are scrubbed, sounds have a wave", async () => {
   const page = await desk.page();
   await page.goto(`${await desk.view("solids.functa")}#/example/1`);
   await sharp(page);
-  const before = (await seen(page, ".pane canvas")).digest;
-  await page.locator(".pane").focus();
+  await page.waitForSelector('.turned [data-state="sharp"]');
+  const before = (await seen(page, ".turned canvas")).digest;
+  await page.locator(".turned .pane").focus();
   await page.keyboard.press("ArrowRight");
   await sharp(page);
-  await expect.poll(async () => (await seen(page, ".pane canvas")).digest === before).toBe(false);
+  await expect.poll(async () => (await seen(page, ".turned canvas")).digest === before).toBe(false);
+  await page.getByLabel("Along z").fill("1");
+  await expect.poll(() => page.textContent(".scrubber output")).toBe("slice 12 of 12");
   await page.goto(`${await desk.view("clips.functa")}#/example/1`);
   await sharp(page);
   await page.getByLabel("Time").fill("0");

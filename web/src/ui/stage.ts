@@ -19,7 +19,6 @@ export function createStage(decoder: Decoder, look: Look, options: { native: boo
   switch (kindOf(decoder.functaset)) {
     case "sound":
       return new SoundView(decoder);
-    case "solid":
     case "scene":
       return new TurnedView(decoder);
     default:
@@ -27,13 +26,16 @@ export function createStage(decoder: Decoder, look: Look, options: { native: boo
   }
 }
 
-/** Pictures, frames of clips and maps: sharp at any zoom, beside the archive's own resolution. */
+/**
+ * Pictures, frames of clips, slices of solids and maps: sharp at any zoom, beside the archive's own resolution; solids
+ * and globes also as what one can turn.
+ */
 class SheetStage implements Stage {
   readonly root = element("div", { class: "stage" });
   private readonly shared = new SharedPlace();
   private readonly sharp: SharpView;
   private readonly native: NativeView | null;
-  private readonly globe: TurnedView | null = null;
+  private readonly turned: TurnedView | null = null;
   private readonly readout = element("p", { class: "readout", "aria-live": "off" });
   private readonly message = element("p", { role: "status", class: "status" });
   private readonly sheet;
@@ -58,12 +60,13 @@ class SheetStage implements Stage {
       const [rows, columns] = this.sheet.resolution;
       panes.append(this.figure(`The archive's own ${rows}×${columns} points`, this.native.root));
     }
-    if (kind === "globe") {
-      this.globe = new TurnedView(decoder, look);
-      panes.prepend(this.globe.root);
+    if (kind === "globe" || kind === "solid") {
+      this.turned = new TurnedView(decoder, look);
+      panes.prepend(this.turned.root);
     }
     this.root.append(this.tools(), panes, this.readout, this.message);
-    if (kind === "clip") this.root.append(this.scrubber());
+    if (kind === "clip") this.root.append(this.scrubber("Time", "frame"));
+    if (kind === "solid") this.root.append(this.scrubber(`Along ${functaset.domain.axes[0]}`, "slice"));
     for (const view of [this.sharp, this.native]) {
       view?.root.addEventListener("pointermove", (event) => this.read(view.at(event)));
       view?.root.addEventListener("pointerleave", () => (this.readout.textContent = ""));
@@ -74,13 +77,17 @@ class SheetStage implements Stage {
   private readonly zoomed = element("output", { class: "zoom", "aria-label": "Zoom" }, "1×");
 
   show(modulation: Float32Array): void {
+    this.turned?.show(modulation);
+    this.showSheet(modulation);
+  }
+
+  private showSheet(modulation: Float32Array): void {
     this.modulation = modulation;
     this.stop.abort();
     this.stop = new AbortController();
     const source: Source = { decoder: this.decoder, modulation, at: this.at() };
     this.message.textContent = "";
     this.sharp.show(source, this.look);
-    this.globe?.show(modulation);
     void this.showNative(source, this.stop.signal);
   }
 
@@ -89,7 +96,7 @@ class SheetStage implements Stage {
     this.stop.abort();
     this.sharp.close();
     this.native?.close();
-    this.globe?.close();
+    this.turned?.close();
   }
 
   private async showNative(source: Source, signal: AbortSignal): Promise<void> {
@@ -130,8 +137,8 @@ class SheetStage implements Stage {
       if (this.look.channel === "rgb") options.unshift(["rgb", "red, green, blue"]);
       const field = select(options, (value) => {
         this.look = { ...this.look, channel: value === "rgb" ? "rgb" : Number(value) };
-        this.globe?.setLook(this.look);
-        if (this.modulation) this.show(this.modulation);
+        this.turned?.setLook(this.look);
+        if (this.modulation) this.showSheet(this.modulation);
       });
       field.value = String(this.look.channel);
       tools.append(labelled("Channel", field));
@@ -162,8 +169,8 @@ class SheetStage implements Stage {
 
   private readings = 0;
 
-  /** A clip's time: a slider with as many steps as frames, and four between two of them. */
-  private scrubber(): HTMLElement {
+  /** A slider along the first axis, with four steps from one point of the archive's to the next; clips also play. */
+  private scrubber(label: string, point: string): HTMLElement {
     const { domain } = this.decoder.functaset;
     const frames = domain.resolution[0];
     const field = element("input", { type: "range", min: 0, max: 1, step: 1 / (4 * frames), value: this.time });
@@ -171,8 +178,8 @@ class SheetStage implements Stage {
     const go = (time: number) => {
       this.time = time;
       field.value = String(time);
-      said.textContent = `frame ${Math.min(frames, 1 + Math.floor(time * frames))} of ${frames}`;
-      if (this.modulation) this.show(this.modulation);
+      said.textContent = `${point} ${Math.min(frames, 1 + Math.floor(time * frames))} of ${frames}`;
+      if (this.modulation) this.showSheet(this.modulation);
     };
     field.addEventListener("input", () => go(Number(field.value)));
     const play = button("Play", () => {
@@ -187,8 +194,8 @@ class SheetStage implements Stage {
         if (this.sharp.root.dataset.state === "sharp") go((this.time + 1 / frames) % 1);
       }, 80);
     });
-    said.textContent = `frame ${Math.floor(frames / 2) + 1} of ${frames}`;
-    return element("div", { class: "scrubber" }, play, labelled("Time", field), said);
+    said.textContent = `${point} ${Math.floor(frames / 2) + 1} of ${frames}`;
+    return element("div", { class: "scrubber" }, point === "frame" ? play : null, labelled(label, field), said);
   }
 }
 

@@ -37,7 +37,7 @@ export class TurnedView implements Stage {
     if (domain.kind === "sphere") this.turn = { around: 10, above: 25, zoom: 1 };
     const label = `${what}. Arrow keys turn, plus and minus zoom, 0 turns back.`;
     this.pane = element("div", { class: "pane", role: "application", tabindex: "0", "aria-label": label }, this.canvas);
-    this.root.append(element("figure", {}, this.pane, element("figcaption", {}, `${what}: drag to turn`)), this.message);
+    this.root.append(element("figure", {}, this.pane, element("figcaption", {}, `${what}, turned by dragging or arrow keys`)), this.message);
     this.listen();
   }
 
