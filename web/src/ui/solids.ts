@@ -118,3 +118,14 @@ export function extentOf(resolution: number[], cellAspect: number[]): [number, n
   const longest = Math.max(...sides);
   return sides.map((side) => side / longest) as [number, number, number];
 }
+
+/** Where along the first axis half of a solid lies on either side, in [0, 1]; 0.5 of nothing. */
+export function middleOf({ values, size, level }: Solid): number {
+  const [slices, ...rest] = size;
+  const each = rest[0] * rest[1];
+  const filled = Array.from({ length: slices }, (_, k) => values.subarray(k * each, (k + 1) * each).reduce((sum, v) => sum + Number(v >= level), 0));
+  let left = filled.reduce((sum, count) => sum + count, 0) / 2;
+  if (left === 0) return 0.5;
+  const middle = filled.findIndex((count) => (left -= count) <= 0);
+  return (middle + 0.5) / slices;
+}

@@ -61,7 +61,7 @@ class SheetStage implements Stage {
       panes.append(this.figure(`The archive's own ${rows}×${columns} points`, this.native.root));
     }
     if (kind === "globe" || kind === "solid") {
-      this.turned = new TurnedView(decoder, look);
+      this.turned = new TurnedView(decoder, look, (middle) => this.startAt(middle));
       panes.prepend(this.turned.root);
     }
     this.root.append(this.tools(), panes, this.readout, this.message);
@@ -169,6 +169,14 @@ class SheetStage implements Stage {
 
   private readings = 0;
 
+  /** Show the slice through the middle, until a person chooses another one. */
+  private startAt(middle: number): void {
+    if (!this.isChosen) this.goTo(middle);
+  }
+
+  private isChosen = false;
+  private goTo: (time: number) => void = () => undefined;
+
   /** A slider along the first axis, with four steps from one point of the archive's to the next; clips also play. */
   private scrubber(label: string, point: string): HTMLElement {
     const { domain } = this.decoder.functaset;
@@ -181,7 +189,11 @@ class SheetStage implements Stage {
       said.textContent = `${point} ${Math.min(frames, 1 + Math.floor(time * frames))} of ${frames}`;
       if (this.modulation) this.showSheet(this.modulation);
     };
-    field.addEventListener("input", () => go(Number(field.value)));
+    this.goTo = go;
+    field.addEventListener("input", () => {
+      this.isChosen = true;
+      go(Number(field.value));
+    });
     const play = button("Play", () => {
       if (this.playing) {
         clearInterval(this.playing);

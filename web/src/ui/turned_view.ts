@@ -5,11 +5,13 @@ import { raysFrom } from "./cameras";
 import { paint, type Look } from "./colours";
 import { breathe, element, isAbort, messageOf } from "./dom";
 import { colouredRays, oneChannel, sheetOf, regionOf, USUAL_TURN } from "./kinds";
-import { cubeOf, drawSolid, extentOf, type Solid, type Turn } from "./solids";
+import { cubeOf, drawSolid, extentOf, middleOf, type Solid, type Turn } from "./solids";
 import type { Stage } from "./stage";
 
 /** Points per axis of the grid that shows a solid. */
 const MOST_POINTS = 64;
+/** Points per axis of the first one, which is soon there. */
+const COARSE = 24;
 /** Pixels of a side, the last ones when nothing moves any more. */
 const SIDES = { solid: [128, 384], scene: [32, 96, 256], globe: [192, 512] };
 /** Points of the flat map that a globe wears, along its equator. */
@@ -31,6 +33,8 @@ export class TurnedView implements Stage {
   constructor(
     private readonly decoder: Decoder,
     private look: Look | null = null,
+    /** Told where along the first axis the middle of a solid lies, in [0, 1], as soon as that is known. */
+    private readonly tellMiddle: (middle: number) => void = () => undefined,
   ) {
     const { domain } = decoder.functaset;
     const what = domain.kind === "sphere" ? "Globe" : domain.kind === "scene" ? "Scene" : "Surface";
@@ -68,10 +72,11 @@ export class TurnedView implements Stage {
       if (domain.kind === "cells") {
         const [low, high] = channels[0].range;
         const extent = extentOf(domain.resolution, domain.cellAspect);
-        for (const most of [24, MOST_POINTS]) {
+        for (const most of [COARSE, MOST_POINTS]) {
           const size = cubeOf(domain.resolution, most);
           const values = oneChannel(await this.decoder.grid(modulation, size, { signal }), channels.length, 0);
           this.solid = { values, size, level: (low + high) / 2, extent };
+          if (most === COARSE) this.tellMiddle(middleOf(this.solid));
           this.restart();
           if (Math.max(...size) < most) break;
         }
