@@ -6,7 +6,7 @@ import { button, element, labelled, messageOf, select, shown } from "./dom";
 import type { PictureQueue } from "./picture_queue";
 
 const GAP_ROWS = 2;
-/** Pixels that a browser lays out at most; more examples are reached by the filter. */
+/** Pixels that every browser lays out; of a taller list the scroll bar passes over more than it moves. */
 const MOST_HEIGHT = 8_000_000;
 
 /** What a person chose, kept while an example is looked at. */
@@ -126,20 +126,26 @@ export class Gallery {
     }
   }
 
-  private measures(): { columns: number; side: number; row: number } {
+  /** Columns, sizes of cells, height of the list as it is laid out, and pixels of the whole per pixel of that. */
+  private measures(): { columns: number; side: number; row: number; height: number; factor: number } {
     const width = this.list.clientWidth;
     const columns = Math.max(2, Math.floor(width / 124));
     const side = Math.floor(width / columns);
-    return { columns, side, row: side + 40 };
+    const row = side + 40;
+    const whole = Math.ceil((this.places?.length ?? 0) / columns) * row;
+    const height = Math.min(whole, MOST_HEIGHT);
+    const seen = this.scroller.clientHeight;
+    return { columns, side, row, height, factor: height > seen ? (whole - seen) / (height - seen) : 1 };
   }
 
   /** Make what is on the screen, and drop what is not. */
   private lay(): void {
     if (!this.places) return;
-    const { columns, side, row } = this.measures();
-    const rows = Math.ceil(this.places.length / columns);
-    this.list.style.height = `${Math.min(rows * row, MOST_HEIGHT)}px`;
-    const first = Math.max(0, Math.floor(this.scroller.scrollTop / row) - GAP_ROWS) * columns;
+    const { columns, side, row, height, factor } = this.measures();
+    this.list.style.height = `${height}px`;
+    const { scrollTop } = this.scroller;
+    const top = scrollTop * factor;
+    const first = Math.max(0, Math.floor(top / row) - GAP_ROWS) * columns;
     const onScreen = Math.ceil(this.scroller.clientHeight / row) + 2 * GAP_ROWS + 1;
     const last = Math.min(this.places.length, first + onScreen * columns);
     for (const place of [...this.cells.keys()]) if (place < first || place >= last) this.drop(place);
@@ -151,7 +157,7 @@ export class Gallery {
         this.cells.set(place, cell);
         fresh.push(place);
       }
-      cell.style.transform = `translate(${(place % columns) * side}px, ${Math.floor(place / columns) * row}px)`;
+      cell.style.transform = `translate(${(place % columns) * side}px, ${Math.floor(place / columns) * row - top + scrollTop}px)`;
       cell.style.width = `${side}px`;
       cell.style.height = `${row}px`;
     }
@@ -228,11 +234,11 @@ export class Gallery {
 
   private focus(place: number): void {
     if (!this.places || place < 0 || place >= this.places.length) return;
-    const { columns, row } = this.measures();
+    const { columns, row, factor } = this.measures();
     const top = Math.floor(place / columns) * row;
     const { scrollTop, clientHeight } = this.scroller;
-    if (top < scrollTop) this.scroller.scrollTop = top;
-    else if (top + row > scrollTop + clientHeight) this.scroller.scrollTop = top + row - clientHeight;
+    if (top < scrollTop * factor) this.scroller.scrollTop = top / factor;
+    else if (top + row > scrollTop * factor + clientHeight) this.scroller.scrollTop = (top + row - clientHeight) / factor;
     this.lay();
     this.cells.get(place)?.querySelector("a")?.focus({ preventScroll: true });
   }

@@ -31,9 +31,11 @@ export function sheetOf({ domain }: Functaset): Sheet {
     const { south, north, west, east } = domain.covered;
     return { rows: [north, south], columns: [west, east], resolution: domain.resolution, aspect: (east - west) / (north - south || 1) };
   }
+  // Solids stand upright, as their surfaces do; rows of pictures and frames go down.
+  const rows: [number, number] = domain.kind === "cells" && domain.quantity === "volume" ? [1, 0] : [0, 1];
   const resolution = domain.resolution.slice(-2) as [number, number];
   const [tall, wide] = domain.kind === "cells" ? domain.cellAspect.slice(-2) : [1, 1];
-  return { rows: [0, 1], columns: [0, 1], resolution, aspect: (resolution[1] * wide) / (resolution[0] * tall) };
+  return { rows, columns: [0, 1], resolution, aspect: (resolution[1] * wide) / (resolution[0] * tall) };
 }
 
 /** A part of a sheet, in fractions of it from its upper left corner, as the decoder takes it. */

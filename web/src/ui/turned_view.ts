@@ -192,7 +192,6 @@ export class TurnedView implements Stage {
 
   private listen(): void {
     const { pane } = this;
-    const hand = this.decoder.functaset.domain.kind === "cells" ? 1 : -1; // which way the upright axis turns
     let before: PointerEvent | null = null;
     pane.addEventListener("pointerdown", (event) => {
       pane.setPointerCapture(event.pointerId);
@@ -202,7 +201,7 @@ export class TurnedView implements Stage {
       if (!before) return;
       const speed = 0.4 / this.turn.zoom;
       this.move({
-        around: this.turn.around + hand * (event.clientX - before.clientX) * speed,
+        around: this.turn.around - (event.clientX - before.clientX) * speed,
         above: this.turn.above + (event.clientY - before.clientY) * speed,
       });
       before = event;
@@ -220,8 +219,8 @@ export class TurnedView implements Stage {
       if (event.altKey || event.ctrlKey || event.metaKey) return;
       const { around, above, zoom } = this.turn;
       const moves: Record<string, Partial<Turn>> = {
-        ArrowLeft: { around: around - 10 * hand },
-        ArrowRight: { around: around + 10 * hand },
+        ArrowLeft: { around: around + 10 },
+        ArrowRight: { around: around - 10 },
         ArrowUp: { above: above + 10 },
         ArrowDown: { above: above - 10 },
         "+": { zoom: zoom * 1.25 },
