@@ -1,5 +1,6 @@
 """Functasets for tests of the page in a browser: `python -m tests.page.stores FOLDER` writes them."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -62,6 +63,9 @@ def main(folder: Path) -> None:
         CellGrid(axes=("t", "y", "x"), resolution=(6, 12, 12)),
         3,
     )
+    shutil.copytree(folder / "sounds.functa", folder / "damaged.functa")
+    weights = folder / "damaged.functa/base/linear/kernel/c/0/0"
+    weights.write_bytes(weights.read_bytes()[::-1])
 
 
 if __name__ == "__main__":

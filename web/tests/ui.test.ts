@@ -202,6 +202,29 @@ test("nothing of a hostile functaset is run, and its texts are texts", async () 
   expect(page.errors).toEqual([]);
 });
 
+test("a functaset whose base is damaged is an error in words", async () => {
+  const page = await desk.page();
+  await page.goto(await desk.view("damaged.functa"));
+  await expect.poll(() => page.textContent('[role="alert"]')).toContain("base/linear/kernel");
+  expect(await page.locator(".cells").count()).toBe(0);
+  expect(page.errors).toEqual([]);
+});
+
+test("one example takes the base, what is known of it, and one row", async () => {
+  const server = new StaticServer({ site: STATIC, stores: desk.folder });
+  const address = await server.start();
+  try {
+    const page = await desk.page();
+    await page.goto(`${address}/site/index.html?store=${address}/stores/many.functa#/example/7`);
+    await sharp(page);
+    await expect.poll(() => page.textContent("h2")).toBe("00007.png");
+    const rows = server.asked.filter(({ path }) => path.includes("/modulations/c/"));
+    expect(rows.map(({ path, range }) => [path.slice(-4), range])).toEqual([["/0/0", "bytes=224-255"]]);
+  } finally {
+    await server.stop();
+  }
+});
+
 test("addresses that are none are refused, and run nothing", async () => {
   const page = await desk.page();
   for (const store of ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "http://["]) {

@@ -81,6 +81,7 @@ export class ExampleScreen {
       Promise.all(functaset.metrics.map((metric) => metric.values(...one, { signal }))),
     ]);
     this.title.textContent = shown(id);
+    document.title = `${shown(id, 60)} · ${shown(functaset.name, 80)}`;
     const facts: [string, string][] = [
       ["Place", `${index} of ${functaset.count.toLocaleString("en")}`],
       ["Split", split],

@@ -95,7 +95,6 @@ class Page {
     this.catalogue = new Catalogue(functaset);
     this.look = usualLook(functaset);
     this.queue = new PictureQueue(functaset, this.decoder!, this.look);
-    document.title = `${shown(functaset.name, 80)} · functaset`;
     this.header.replaceChildren(
       element("h1", {}, element("a", { href: "#/" }, shown(functaset.name, 80))),
       element("p", { class: "what" }, describe(functaset)),
@@ -111,6 +110,7 @@ class Page {
     const places = numbers.map(Number);
     const areThere = places.every((index) => Number.isInteger(index) && index >= 0 && index < functaset.count);
     this.screen?.close();
+    document.title = `${shown(functaset.name, 80)} · functaset`;
     if (name === "example" && places.length === 1 && areThere) {
       this.screen = new ExampleScreen(catalogue, decoder, this.look, places[0]);
       this.gallery.focused = places[0];
