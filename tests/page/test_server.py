@@ -18,6 +18,7 @@ import functa_store
 from functa_store.errors import ConfigError, NoFunctasetError
 from functa_store.page.server import asked_range, view
 from functa_store.page.site import INDEX, STATIC
+from functa_store.store.storage.objects import open_objects
 from tests.store.conftest import make_contents, write_shards
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -191,6 +192,16 @@ def test_parts_and_what_is_unfinished_are_served(tmp_path):
         assert ask(server, "/pets.functa.work/receipts/000001.json")[2] == receipt
         assert ask(server, "/pets.functa.work/receipts/000002.json")[0] == 404
         assert ask(server, "/pets.functa/modulations/c/1/0", Range="bytes=0-15")[0] == 206
+
+
+def test_a_functaset_in_a_bucket_is_read_by_the_server():
+    bucket = open_objects("memory://page/pets.functa")
+    write_shards(bucket, make_contents())
+    with view("memory://page/pets.functa", browser=False) as server:
+        whole = ask(server, "/pets.functa/modulations/c/1/0")[2]
+        assert whole == bucket.read("modulations/c/1/0", 10**6)
+        assert ask(server, "/pets.functa/modulations/c/1/0", Range="bytes=16-31")[2] == whole[16:32]
+        assert ask(server, "/pets.functa/labels/none/zarr.json")[0] == 404
 
 
 def test_an_open_functaset_is_served_as_its_path_is():

@@ -2,9 +2,10 @@
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { StaticServer } from "./static_server";
-import { Desk, drawn, seen, sharp, STATIC } from "./ui_browser";
+import { Desk, drawn, ROOT, seen, sharp, STATIC } from "./ui_browser";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const desk = new Desk();
@@ -181,6 +182,30 @@ test("solids turn, clips are scrubbed, sounds have a wave", async () => {
   expect(await page.getByRole("button", { name: "Play" }).isEnabled()).toBe(true);
   const wave = await seen(page, ".wave");
   expect(wave.opaque).toBeGreaterThan(wave.width);
+  expect(page.errors).toEqual([]);
+}, 60_000);
+
+test("globes and scenes turn, and a map shows its channels", async () => {
+  const page = await desk.page();
+  const golden = join(ROOT, "tests/golden");
+  await page.goto(`${await desk.view(join(golden, "v7_sphere.functa"))}#/example/1`);
+  for (const [kind, selector] of [["globe", ".turned canvas"], ["map", ".panes > figure canvas"]]) {
+    await page.waitForSelector('.turned [data-state="sharp"]');
+    await page.waitForSelector('.panes > figure [data-state="sharp"]');
+    const before = await seen(page, selector);
+    expect(before.colours, kind).toBeGreaterThan(100);
+    await page.getByLabel("Channel").selectOption(kind === "globe" ? "u" : "t2m");
+    await expect.poll(async () => (await seen(page, selector)).digest, { message: kind }).not.toBe(before.digest);
+  }
+  await page.locator(".panes > figure .pane").first().hover();
+  await expect.poll(() => page.textContent(".readout")).toMatch(/° N, -?\d+\.\d+° E: (t2m|no value)/);
+  await page.goto(`${await desk.view(join(golden, "v7_scene.functa"))}#/example/1`);
+  await page.waitForSelector('.turned [data-state="sharp"]');
+  const before = await seen(page, ".turned canvas");
+  expect(before.colours).toBeGreaterThan(100);
+  await page.locator(".turned .pane").focus();
+  await page.keyboard.press("ArrowRight");
+  await expect.poll(async () => (await seen(page, ".turned canvas")).digest).not.toBe(before.digest);
   expect(page.errors).toEqual([]);
 }, 60_000);
 

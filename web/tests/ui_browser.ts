@@ -3,7 +3,7 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 
 export const ROOT = join(import.meta.dirname, "../..");
@@ -29,9 +29,9 @@ export class Desk {
     rmSync(this.folder, { recursive: true });
   }
 
-  /** Address of a functaset's page, served by `functa view`. */
+  /** Address of a functaset's page, served by `functa view`; a name is one of the folder, or a path. */
   async view(name: string): Promise<string> {
-    const words = ["-m", "functa_store.cli", "view", join(this.folder, name), "--no-browser", "--json"];
+    const words = ["-m", "functa_store.cli", "view", resolve(this.folder, name), "--no-browser", "--json"];
     const server = spawn(PYTHON, words, { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
     this.servers.push(server);
     return new Promise((resolve) => server.stdout!.once("data", (line) => resolve(JSON.parse(String(line)).url)));
