@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-long lint format docs bench clean
+.PHONY: demo test test-slow test-long lint format docs bench web test-web clean
 .DEFAULT_GOAL := test
 
 $(BIN)/python:
@@ -51,6 +51,17 @@ docs: $(VENV)/.installed-docs
 
 bench: $(VENV)/.installed-dev  ## the benchmarks of speed and memory; bench-output/report.md has their tables
 	$(BIN)/python -m benchmarks
+
+web/node_modules/.installed: web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+	touch $@
+
+web: web/node_modules/.installed  ## the page, from its source in web/ into functa_store/page/static
+	cd web && npm run build
+
+test-web: $(VENV)/.installed-dev web  ## tests of the page, in Node and in Chromium; the build is that of the source
+	cd web && PYTHON=$(abspath $(BIN)/python) npx vitest run
+	git diff --exit-code -- functa_store/page/static
 
 clean:
 	rm -rf $(VENV) build dist site demo-output examples-output bench-output *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

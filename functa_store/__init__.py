@@ -61,6 +61,9 @@ if TYPE_CHECKING:
     from functa_store.media.sheet import pictures as pictures
     from functa_store.media.sheet import write_sheet as write_sheet
     from functa_store.media.sound import write_sound as write_sound
+    from functa_store.page.server import PageServer as PageServer
+    from functa_store.page.server import view as view
+    from functa_store.page.site import write_page as write_page
     from functa_store.plugins import Converter as Converter
     from functa_store.plugins import Preset as Preset
     from functa_store.plugins import converters as converters
@@ -120,6 +123,8 @@ _HOMES = {
     "media.scene_views": "render_view write_orbit",
     "media.sheet": "pictures write_sheet",
     "media.sound": "write_sound",
+    "page.server": "PageServer view",
+    "page.site": "write_page",
     "plugins": "Converter Preset converters paper_loops read_preset write_preset",
     "reopen": "reopen_archive",
     "scoring.score": "Accuracy Score score",

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from functa_store.cli.arguments import add_storage_arguments, parse_index, parse_region, parse_resolution, storage_from
@@ -17,9 +16,8 @@ from functa_store.cli.decode_writers import (
     write,
 )
 from functa_store.errors import ConfigError, StorageError
-from functa_store.exporting.selection import local_path
-from functa_store.store.storage.local import LocalObjects
-from functa_store.store.storage.objects import Objects
+from functa_store.store.storage.local import check_outside
+from functa_store.store.storage.location import local_path
 from functa_store.support.atomic_output import check_replaceable
 
 MESH_NAME = "{id}.ply"
@@ -79,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     from functa_store.decode.functaset import open_functaset  # imports JAX
 
     functaset = open_functaset(args.store, storage=storage_from(args), cache_bytes=0)
-    _check_outside(out, functaset.store.places)
+    check_outside(out, functaset.store.places)
     request = Request(
         functaset=functaset,
         index=parse_index(args.index or ("0:16" if out.suffix.lower() in (".png", ".npz") else "0"), len(functaset)),
@@ -142,10 +140,3 @@ def _check_options(args: argparse.Namespace, suffix: str, written: str) -> None:
         raise ConfigError(f"--sample-rate must be at least 1, got {args.sample_rate}")
     if args.orbit is not None and not 1 <= args.orbit <= MOST_FRAMES:
         raise ConfigError(f"--orbit must be from 1 to {MOST_FRAMES}, got {args.orbit}")
-
-
-def _check_outside(out: Path, stores: Sequence[Objects]) -> None:
-    """Refuse to write into the store itself, where nothing may be that it does not list."""
-    for store in stores:
-        if isinstance(store, LocalObjects) and out.resolve().is_relative_to(store.path.resolve()):
-            raise ConfigError(f"{out}: lies inside the store {store.name}, which would be damaged; choose another path")

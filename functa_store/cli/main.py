@@ -63,6 +63,8 @@ COMMANDS = {
     ),
     "push": ("share:add_push_arguments", "upload a functaset to a data set of the Hugging Face hub"),
     "pull": ("share:add_pull_arguments", "download a functaset from a data set of the Hugging Face hub, and verify it"),
+    "view": ("share:add_view_arguments", "show a functaset in the browser, from this machine alone"),
+    "page": ("share:add_page_arguments", "write a folder of static files that shows a functaset in any browser"),
     "verify": ("verify:add_arguments", "compare every byte of a functaset with its checksums"),
     "repair": ("verify:add_repair_arguments", "fit the examples of damaged shards again"),
     "recode": ("without_learning:add_recode_arguments", "store the modulations of a functaset in another data type"),

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +18,11 @@ from functa_store.errors import ConfigError, ExampleIndexError, StorageError
 from functa_store.sources.features import FeatureSpec
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.rows import Index, as_array, places_of
-from functa_store.store.storage.local import LocalObjects
+from functa_store.store.storage.local import check_outside
+from functa_store.store.storage.location import local_path
 from functa_store.store.storage.objects import Objects
 from functa_store.support.atomic_output import PART_SUFFIX
 from functa_store.support.memory import gibibytes
-from functa_store.support.redaction import ADDRESS_SCHEMES, redacted
 
 BATCHES_HELD = 4
 """Batches that memory must hold: one being decoded, one being written, and a copy of each."""
@@ -102,8 +101,6 @@ def choose(
 NO_FOLDERS = (".functa", ".png", ".npy", PART_SUFFIX)
 """Endings that a folder of pictures or arrays may not have."""
 
-_ADDRESS = re.compile(rf"\s*([a-z][a-z0-9+.-]{{1,15}}(?=://)|(?:{'|'.join(ADDRESS_SCHEMES)})(?=:))", re.I)
-
 
 def check_out(out: str | os.PathLike[str], stores: Sequence[Objects]) -> Path:
     """The output as a path of this machine that lies in none of the places of a store.
@@ -116,31 +113,8 @@ def check_out(out: str | os.PathLike[str], stores: Sequence[Objects]) -> Path:
         raise ConfigError(f"{path}: expected NAME.zarr, NAME.npz, or the name of a folder, got one in {path.suffix}")
     if not os.path.isdir(path.parent):
         raise ConfigError(f"{path}: there is no folder {path.parent}; create it first")
-    for store in stores:
-        if isinstance(store, LocalObjects) and path.resolve().is_relative_to(store.path.resolve()):
-            raise ConfigError(
-                f"{path}: lies inside the store {store.name}, which would be damaged; choose another path"
-            )
+    check_outside(path, stores)
     return path
-
-
-def local_path(out: str | os.PathLike[str]) -> Path:
-    """A path on this machine.
-
-    Raises:
-        ConfigError: If it is an address, also one of too few slashes, whose credentials the message does not repeat.
-    """
-    text = os.fspath(out) if isinstance(out, os.PathLike) else out
-    if not isinstance(text, str) or not text:
-        raise ConfigError(f"expected a path to write to, got {text!r}")
-    if "\0" in text:
-        raise ConfigError(f"{redacted(text)!r}: no path has a NUL character in it")
-    if scheme := _ADDRESS.match(text):
-        raise ConfigError(
-            f"{scheme[1]}:...: found an address, expected a file or folder on a disk of this machine; copy it to a "
-            "bucket afterwards, or write ./ before a path that begins so"
-        )
-    return Path(text)
 
 
 def check_values(path: Path, chosen: Chosen, dtype: ExportDtype) -> None:

@@ -74,7 +74,7 @@ class Receipts:
         """
         plain = {"fingerprint": self._fingerprint, "files": {key: to_dict(file) for key, file in written.files.items()}}
         plain["summary"] = written.summary.to_plain()
-        return write_once(self._work, _name(shard), json.dumps(plain).encode())
+        return write_once(self._work, receipt_name(shard), json.dumps(plain).encode())
 
     def write_skeleton(self, files: Mapping[str, FileRecord]) -> None:
         """Record what is about to be written before the first shard."""
@@ -83,19 +83,19 @@ class Receipts:
 
     def has(self, shard: Shard) -> bool:
         """Whether a shard has a receipt, whatever that says."""
-        return self._work.size(_name(shard)) is not None
+        return self._work.size(receipt_name(shard)) is not None
 
     def withdraw(self, shard: Shard) -> None:
         """Remove a receipt that was written too late."""
-        self._work.delete([_name(shard)])
+        self._work.delete([receipt_name(shard)])
 
     def done(self, shards: Sequence[Shard]) -> dict[int, Written]:
         """What was written of every shard that is done, by index: it has a receipt, and files of the sizes it says."""
         if not shards:
             return {}
         names, sizes = self._work.sizes(RECEIPTS), self._store.sizes()
-        there = [shard for shard in shards if _name(shard) in names]
-        read = map_in_threads(self._read_shard, map(_name, there), threads=REQUESTS_AT_A_TIME, name="receipts")
+        there = [shard for shard in shards if receipt_name(shard) in names]
+        read = map_in_threads(self._read_shard, map(receipt_name, there), threads=REQUESTS_AT_A_TIME, name="receipts")
         return {
             shard.index: written
             for shard, written in zip(there, read, strict=True)
@@ -110,7 +110,7 @@ class Receipts:
     def forget(self, shards: Sequence[Shard]) -> None:
         """Remove the receipts of some shards, which are not done after all."""
         there = self._work.sizes(RECEIPTS) if shards else {}
-        self._work.delete([name for name in map(_name, shards) if name in there])
+        self._work.delete([name for name in map(receipt_name, shards) if name in there])
 
     def read_skeleton(self) -> dict[str, FileRecord] | None:
         """What was written, or was about to be, before the first shard; None if nothing was."""
@@ -151,5 +151,6 @@ def _record_of(plain: Mapping[str, Any]) -> FileRecord:
     return found
 
 
-def _name(shard: Shard) -> str:
+def receipt_name(shard: Shard) -> str:
+    """The key of a shard's receipt in the work folder."""
     return f"{RECEIPTS}/{shard.index:06d}.json"

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from functa_store.errors import FunctaStoreError, StoreFormatError
+from functa_store.errors import ConfigError, FunctaStoreError, StoreFormatError
 from functa_store.store.storage.objects import check_key, failed, too_long
 from functa_store.support.atomic_output import PART_SUFFIX
 
@@ -456,6 +456,23 @@ def _write_durably(name: str, folder: int, parts: Sequence[bytes | memoryview]) 
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_outside(path: Path, stores: Sequence[object]) -> None:
+    """Refuse to write inside a store, where nothing may be that it does not list.
+
+    Args:
+        path: What is to be written.
+        stores: Places of stores, of which those on a disk matter.
+
+    Raises:
+        ConfigError: If it lies in one of them.
+    """
+    for store in stores:
+        if isinstance(store, LocalObjects) and path.resolve().is_relative_to(store.path.resolve()):
+            raise ConfigError(
+                f"{path}: lies inside the store {store.name}, which would be damaged; choose another path"
+            )
 
 
 def _write_whole(descriptor: int, data: memoryview) -> None:

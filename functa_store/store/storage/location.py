@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -28,6 +29,9 @@ _DATASET = re.compile(
 )
 """Name, revision and path of a data set of the Hugging Face hub."""
 
+_ADDRESS_TYPED = re.compile(
+    rf"\s*([a-z][a-z0-9+.-]{{1,15}}(?=://)|(?:{'|'.join(redaction.ADDRESS_SCHEMES)})(?=:))", re.I
+)
 _CREDENTIALS = "credentials belong into the environment"
 
 
@@ -49,6 +53,25 @@ class Address:
     def bucket(self) -> str:
         """URL of the bucket, or of the web server's top."""
         return f"{self.scheme}://{self.host}"
+
+
+def local_path(out: str | os.PathLike[str]) -> Path:
+    """A path on this machine.
+
+    Raises:
+        ConfigError: If it is an address, also one of too few slashes, whose credentials the message does not repeat.
+    """
+    text = os.fspath(out) if isinstance(out, os.PathLike) else out
+    if not isinstance(text, str) or not text:
+        raise ConfigError(f"expected a path to write to, got {text!r}")
+    if "\0" in text:
+        raise ConfigError(f"{redaction.redacted(text)!r}: no path has a NUL character in it")
+    if scheme := _ADDRESS_TYPED.match(text):
+        raise ConfigError(
+            f"{scheme[1]}:...: found an address, expected a file or folder on a disk of this machine; copy it to a "
+            "bucket afterwards, or write ./ before a path that begins so"
+        )
+    return Path(text)
 
 
 def parse_location(location: Any) -> str | Address:

@@ -1,0 +1,1 @@
+"""The page that shows a functaset in a browser: as a static site, or served on this machine."""

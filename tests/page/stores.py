@@ -1,0 +1,72 @@
+"""Functasets for tests of the page in a browser: `python -m tests.page.stores FOLDER` writes them."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from functa_store.config import ConvertConfig, NetworkConfig
+from functa_store.domains.cells import CellGrid
+from functa_store.sources.features import FeatureSpec
+from functa_store.sources.source import Label
+from functa_store.store.format.side_arrays import RATES, base_shapes
+from functa_store.store.format.spec import Contents
+from functa_store.store.storage.objects import open_objects
+from functa_store.store.storage.writer_lock import sole_writer
+from functa_store.store.writing.writer import StoreWriter
+
+MARKUP = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
+
+
+def write(path: Path, ids: list[str], classes: list[str], domain: CellGrid, channels: int, length: int = 8) -> None:
+    """A functaset of random modulations, whose errors fall from the first example to the last."""
+    count, rng = len(ids), np.random.default_rng(0)
+    network = NetworkConfig(width=16, depth=3, w0=20.0, modulation_dim=length)
+    shapes = base_shapes(network, len(domain.axes), channels) | {RATES: (3, length)}
+    base = {name: rng.normal(size=shape).astype(np.float32) / shape[0] ** 0.5 for name, shape in shapes.items()}
+    contents = Contents(
+        domain=domain,
+        features=FeatureSpec(channels=("red", "green", "blue")[:channels] if channels > 1 else ("value",)),
+        config=ConvertConfig(network=network, rows_per_shard=1024),
+        base=base,
+        ids=ids,
+        split=np.array(["train", "validation", "test"])[np.arange(count) % 3],
+        labels={"animal": Label(values=np.arange(count) % len(classes), names=tuple(classes))},
+        rejects=[],
+        provenance={"archive": "made.zip", "sha256": "00"},
+        reference={},
+    )
+    modulations, mse = rng.normal(size=(count, length)).astype(np.float32), np.linspace(0.1, 0.001, count, dtype="f4")
+    with sole_writer(open_objects(path)) as (store, _), StoreWriter.resume_or_create(store, contents) as writer:
+        for shard in writer.missing_shards():
+            writer.write(shard, modulations[shard.start : shard.stop], mse[shard.start : shard.stop])
+
+
+def main(folder: Path) -> None:
+    """All of them."""
+    picture, names = CellGrid(axes=("y", "x"), resolution=(16, 24)), ["cat", "dog"]
+    write(folder / "many.functa", [f"{i:05}.png" for i in range(3000)], names, picture, 3)
+    write(folder / "hostile.functa", [f"{MARKUP}{i}\u202egnp.exe" for i in range(6)], [MARKUP, "dog"], picture, 3)
+    write(folder / "sounds.functa", [f"{i}.wav" for i in range(4)], names, CellGrid(axes=("t",), resolution=(512,)), 1)
+    write(
+        folder / "solids.functa",
+        [f"{i}.obj" for i in range(4)],
+        names,
+        CellGrid(axes=("z", "y", "x"), resolution=(12, 12, 12)),
+        1,
+    )
+    write(
+        folder / "clips.functa",
+        [f"{i}.mp4" for i in range(4)],
+        names,
+        CellGrid(axes=("t", "y", "x"), resolution=(6, 12, 12)),
+        3,
+    )
+    shutil.copytree(folder / "sounds.functa", folder / "damaged.functa")
+    weights = folder / "damaged.functa/base/linear/kernel/c/0/0"
+    weights.write_bytes(weights.read_bytes()[::-1])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

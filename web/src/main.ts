@@ -1,0 +1,5 @@
+/** Entry of the page. */
+
+import { startPage } from "./ui/page";
+
+startPage(document.body);

@@ -1,0 +1,272 @@
+/** Small pictures of all examples that a filter keeps; only those on the screen exist. */
+
+import type { Catalogue, Filter } from "./catalogue";
+import { NO_FILTER } from "./catalogue";
+import { button, element, labelled, messageOf, select, shown } from "./dom";
+import type { PictureQueue } from "./picture_queue";
+
+const GAP_ROWS = 2;
+/** Pixels that every browser lays out; of a taller list the scroll bar passes over more than it moves. */
+const MOST_HEIGHT = 8_000_000;
+
+/** What a person chose, kept while an example is looked at. */
+export interface GalleryState {
+  filter: Filter;
+  scroll: number;
+  /** Example that has the focus when the gallery is shown again. */
+  focused: number | null;
+}
+
+export const FRESH_GALLERY = (): GalleryState => ({ filter: { ...NO_FILTER }, scroll: 0, focused: null });
+
+export class Gallery {
+  readonly root = element("section", { class: "gallery", "aria-label": "Examples" });
+  private readonly list = element("ol", { class: "cells" });
+  private readonly scroller = element("div", { class: "scroller", tabindex: "-1" }, this.list);
+  private readonly status = element("p", { role: "status", class: "status" });
+  private readonly cells = new Map<number, HTMLLIElement>();
+  private places: Uint32Array | null = null;
+  private asked = 0;
+  private readonly observer = new ResizeObserver(() => this.lay());
+
+  constructor(
+    private readonly catalogue: Catalogue,
+    private readonly queue: PictureQueue,
+    private readonly state: GalleryState,
+    private readonly extra: HTMLElement[] = [],
+  ) {
+    this.root.append(this.form(), this.status, this.scroller);
+    this.scroller.addEventListener("scroll", () => {
+      state.scroll = this.scroller.scrollTop;
+      this.lay();
+    });
+    this.list.addEventListener("keydown", (event) => this.onKey(event));
+    this.list.addEventListener("focusin", (event) => {
+      const place = Number((event.target as HTMLElement).closest("li")?.dataset.place);
+      if (Number.isInteger(place) && this.places) state.focused = this.places[place];
+    });
+  }
+
+  start(): void {
+    this.observer.observe(this.scroller);
+    void this.choose();
+  }
+
+  close(): void {
+    this.observer.disconnect();
+    for (const place of [...this.cells.keys()]) this.drop(place);
+  }
+
+  private form(): HTMLElement {
+    const { filter } = this.state;
+    const text = element("input", { type: "search", autocomplete: "off", spellcheck: "false", value: filter.text });
+    let timer = 0;
+    text.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = window.setTimeout(() => this.change({ text: text.value }), 150);
+    });
+    const split = select(
+      [["", "all"], ["train", "train"], ["validation", "validation"], ["test", "test"]],
+      (value) => this.change({ split: value }),
+    );
+    split.value = filter.split;
+    const order = select(
+      [["archive", "as in the archive"], ["worst", "worst first"], ["best", "best first"]],
+      (value) => this.change({ order: value as Filter["order"] }),
+    );
+    order.value = filter.order;
+    const form = element("form", { class: "filters", role: "search", "aria-label": "Filter examples" });
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.append(labelled("Id contains", text), labelled("Split", split));
+    const labels = this.catalogue.classLabels;
+    if (labels.length > 0) {
+      const options: [string, string][] = [["", "all"]];
+      labels.forEach((label, k) => {
+        label.classNames!.forEach((name, value) => options.push([`${k} ${value}`, `${shown(label.name, 40)}: ${shown(name, 60)}`]));
+      });
+      const label = select(options, (chosen) => {
+        const [k, value] = chosen.split(" ").map(Number);
+        this.change({ label: chosen === "" ? null : { name: labels[k].name, value } });
+      });
+      if (filter.label) label.value = `${labels.findIndex(({ name }) => name === filter.label!.name)} ${filter.label.value}`;
+      form.append(labelled("Label", label));
+    }
+    form.append(labelled("Order", order), ...this.extra);
+    return form;
+  }
+
+  private change(changes: Partial<Filter>): void {
+    Object.assign(this.state.filter, changes);
+    this.state.scroll = 0;
+    this.state.focused = null;
+    void this.choose();
+  }
+
+  private async choose(): Promise<void> {
+    const asked = ++this.asked;
+    const slow = window.setTimeout(() => (this.status.textContent = "Reading what is known of the examples…"), 200);
+    try {
+      const places = await this.catalogue.chosen(this.state.filter);
+      if (asked !== this.asked) return;
+      this.places = places;
+      for (const place of [...this.cells.keys()]) this.drop(place);
+      const { count, finished, countWhenFinished } = this.catalogue.functaset;
+      const of = places.length === count ? "" : ` of ${count.toLocaleString("en")}`;
+      const unfinished = finished ? "" : `; unfinished, ${countWhenFinished.toLocaleString("en")} in the end`;
+      this.status.textContent = `${places.length.toLocaleString("en")}${of} examples${unfinished}`;
+      this.lay();
+      this.scroller.scrollTop = this.state.scroll;
+      this.lay();
+      if (this.state.focused !== null) this.focus(places.indexOf(this.state.focused));
+    } catch (error) {
+      if (asked !== this.asked) return;
+      this.status.replaceChildren(messageOf(error), " ", button("Try again", () => void this.choose()));
+    } finally {
+      clearTimeout(slow);
+    }
+  }
+
+  /** Columns, sizes of cells, height of the list as it is laid out, and pixels of the whole per pixel of that. */
+  private measures(): { columns: number; side: number; row: number; height: number; factor: number } {
+    const width = this.list.clientWidth;
+    const columns = Math.max(2, Math.floor(width / 124));
+    const side = Math.floor(width / columns);
+    const row = side + 40;
+    const whole = Math.ceil((this.places?.length ?? 0) / columns) * row;
+    const height = Math.min(whole, MOST_HEIGHT);
+    const seen = this.scroller.clientHeight;
+    return { columns, side, row, height, factor: height > seen ? (whole - seen) / (height - seen) : 1 };
+  }
+
+  /** Make what is on the screen, and drop what is not. */
+  private lay(): void {
+    if (!this.places) return;
+    const { columns, side, row, height, factor } = this.measures();
+    this.list.style.height = `${height}px`;
+    const { scrollTop } = this.scroller;
+    const top = scrollTop * factor;
+    const first = Math.max(0, Math.floor(top / row) - GAP_ROWS) * columns;
+    const onScreen = Math.ceil(this.scroller.clientHeight / row) + 2 * GAP_ROWS + 1;
+    const last = Math.min(this.places.length, first + onScreen * columns);
+    for (const place of [...this.cells.keys()]) if (place < first || place >= last) this.drop(place);
+    const fresh: number[] = [];
+    for (let place = first; place < last; place++) {
+      let cell = this.cells.get(place);
+      if (!cell) {
+        cell = this.cell(place, this.places[place]);
+        this.cells.set(place, cell);
+        fresh.push(place);
+      }
+      cell.style.transform = `translate(${(place % columns) * side}px, ${Math.floor(place / columns) * row - top + scrollTop}px)`;
+      cell.style.width = `${side}px`;
+      cell.style.height = `${row}px`;
+    }
+    // In the order of the page, for those who read it by the keyboard.
+    if (fresh.length > 0) this.list.replaceChildren(...[...this.cells].sort(([a], [b]) => a - b).map(([, cell]) => cell));
+    void this.describe(fresh);
+  }
+
+  private cell(place: number, index: number): HTMLLIElement {
+    const canvas = element("canvas", { "aria-hidden": "true", width: 64, height: 64 });
+    const link = element(
+      "a",
+      { href: `#/example/${index}` },
+      element("span", { class: "frame" }, canvas),
+      element("span", { class: "id" }, `example ${index}`),
+      element("span", { class: "facts" }),
+    );
+    const cell = element("li", { "data-place": place, "aria-setsize": this.places!.length, "aria-posinset": place + 1 }, link);
+    this.queue.ask(
+      index,
+      (found) => {
+        canvas.width = found.width;
+        canvas.height = found.height;
+        canvas.getContext("2d")!.putImageData(found, 0, 0);
+        cell.dataset.drawn = "yes";
+      },
+      (error) => {
+        cell.dataset.failed = "yes";
+        link.querySelector(".facts")!.textContent = "cannot be shown";
+        link.title = messageOf(error);
+      },
+    );
+    return cell;
+  }
+
+  /** Ids and quality of fresh cells, by runs of neighbours in the functaset. */
+  private async describe(fresh: number[]): Promise<void> {
+    const places = this.places!;
+    const byIndex = new Map(fresh.map((place) => [places[place], this.cells.get(place)!]));
+    const order = [...byIndex.keys()].sort((a, b) => a - b);
+    for (let k = 0; k < order.length; ) {
+      let end = k + 1;
+      while (end < order.length && order[end] - order[end - 1] < 64) end++;
+      const [from, to] = [order[k], order[end - 1] + 1];
+      const { functaset } = this.catalogue;
+      try {
+        const [ids, splits, psnr] = await Promise.all([
+          functaset.ids(from, to),
+          functaset.splits(from, to),
+          functaset.psnr.values(from, to),
+        ]);
+        for (const index of order.slice(k, end)) {
+          const link = byIndex.get(index)!.firstElementChild as HTMLElement;
+          link.querySelector(".id")!.textContent = shown(ids[index - from], 80);
+          if (!byIndex.get(index)!.dataset.failed) {
+            link.querySelector(".facts")!.textContent = [splits[index - from], inDecibels(psnr[index - from])].filter(Boolean).join(" · ");
+          }
+        }
+      } catch (error) {
+        this.status.textContent = messageOf(error);
+      }
+      k = end;
+    }
+  }
+
+  private drop(place: number): void {
+    const cell = this.cells.get(place);
+    if (!cell) return;
+    const index = Number(cell.querySelector("a")!.hash.split("/")[2]);
+    this.queue.forget(index);
+    cell.remove();
+    this.cells.delete(place);
+  }
+
+  private focus(place: number): void {
+    if (!this.places || place < 0 || place >= this.places.length) return;
+    const { columns, row, factor } = this.measures();
+    const top = Math.floor(place / columns) * row;
+    const { scrollTop, clientHeight } = this.scroller;
+    if (top < scrollTop * factor) this.scroller.scrollTop = top / factor;
+    else if (top + row > scrollTop * factor + clientHeight) this.scroller.scrollTop = (top + row - clientHeight) / factor;
+    this.lay();
+    this.cells.get(place)?.querySelector("a")?.focus({ preventScroll: true });
+  }
+
+  private onKey(event: KeyboardEvent): void {
+    const at = Number((event.target as HTMLElement).closest("li")?.dataset.place);
+    if (!Number.isInteger(at) || !this.places || event.altKey || event.ctrlKey || event.metaKey) return;
+    const { columns, row } = this.measures();
+    const page = columns * Math.max(1, Math.floor(this.scroller.clientHeight / row));
+    const last = this.places.length - 1;
+    const moves: Record<string, number> = {
+      ArrowLeft: at - 1,
+      ArrowRight: at + 1,
+      ArrowUp: at - columns,
+      ArrowDown: at + columns,
+      PageUp: Math.max(at - page, at % columns),
+      PageDown: Math.min(at + page, last),
+      Home: 0,
+      End: last,
+    };
+    const to = moves[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    if (to >= 0 && to <= last) this.focus(to);
+  }
+}
+
+export function inDecibels(psnr: number): string {
+  return Number.isNaN(psnr) ? "" : psnr === Infinity ? "exact" : `${psnr.toFixed(1)} dB`;
+}
+

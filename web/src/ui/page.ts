@@ -1,0 +1,168 @@
+/** The page: opens a functaset, and shows the screen that the address names. */
+
+import { createDecoder, type Decoder } from "../decode";
+import { type Functaset, openFunctaset, type Progress } from "../store";
+import { Catalogue } from "./catalogue";
+import { type Look, usualLook } from "./colours";
+import { button, element, isAbort, labelled, messageOf, shown } from "./dom";
+import { ExampleScreen } from "./example";
+import { FRESH_GALLERY, Gallery, type GalleryState } from "./gallery";
+import { PictureQueue } from "./picture_queue";
+import { WalkScreen } from "./walk";
+
+/** Seconds after which it is said that a host is slow. */
+const SLOW = 8;
+
+export function startPage(body: HTMLElement): void {
+  const page = new Page();
+  body.append(page.header, page.main);
+  window.addEventListener("hashchange", () => page.route());
+  void page.open();
+}
+
+/** Address of the functaset: that of `?store=`, or the one that the page was made for. */
+export function storeAddress(location: Location, document: Document): string | null {
+  const asked = new URLSearchParams(location.search).get("store");
+  const made = document.querySelector<HTMLMetaElement>('meta[name="functaset"]')?.content;
+  const found = asked || made;
+  if (!found) return null;
+  const url = new URL(found, location.href);
+  if (url.protocol !== "http:" && url.protocol !== "https:") {
+    throw new Error(`${shown(found)}: expected the address of a functaset, https://host/path/NAME.functa`);
+  }
+  return url.href;
+}
+
+interface Screen {
+  root: HTMLElement;
+  start(): void;
+  close(): void;
+}
+
+class Page {
+  readonly header = element("header");
+  readonly main = element("main");
+  private functaset: Functaset | null = null;
+  private catalogue: Catalogue | null = null;
+  private decoder: Decoder | null = null;
+  private queue: PictureQueue | null = null;
+  private look: Look = { channel: 0, scale: "grey" };
+  private screen: Screen | null = null;
+  private readonly gallery: GalleryState = FRESH_GALLERY();
+
+  constructor() {
+    this.header.append(element("h1", {}, "Functaset"));
+  }
+
+  /** Open the functaset, with its progress, and a button to try again if that fails. */
+  async open(): Promise<void> {
+    let address: string | null;
+    try {
+      address = storeAddress(window.location, document);
+    } catch (error) {
+      return this.showError(error, null);
+    }
+    if (address === null) return this.askForAddress();
+    const stop = new AbortController();
+    const line = element("p", { role: "status" }, "Opening the functaset…");
+    const bar = element("progress", { "aria-label": "Opening" });
+    const cancel = button("Stop", () => stop.abort());
+    this.main.replaceChildren(element("div", { class: "opening" }, line, bar, cancel));
+    const began = performance.now();
+    let bytes = 0;
+    const onProgress = (progress: Progress) => {
+      if (progress.kind === "done") bytes += progress.bytes;
+      const slow = performance.now() - began > 1000 * SLOW ? " The host is slow." : "";
+      if (progress.kind === "retry") {
+        line.textContent = shown(`${progress.reason}; trying again in ${progress.seconds.toFixed(0)} s.`, 400);
+      } else line.textContent = `Opening the functaset: ${Math.ceil(bytes / 1000)} kB so far.${slow}`;
+    };
+    const ticking = window.setInterval(() => onProgress({ kind: "done", key: "", bytes: 0 }), 1000 * SLOW + 500);
+    try {
+      const functaset = await openFunctaset(address, { signal: stop.signal, onProgress });
+      line.textContent = "Fetching the base network…";
+      this.decoder = await createDecoder(functaset, { signal: stop.signal });
+      this.show(functaset);
+    } catch (error) {
+      this.showError(isAbort(error) ? new Error("Opening was stopped.") : error, address);
+    } finally {
+      clearInterval(ticking);
+    }
+  }
+
+  private show(functaset: Functaset): void {
+    this.functaset = functaset;
+    this.catalogue = new Catalogue(functaset);
+    this.look = usualLook(functaset);
+    this.queue = new PictureQueue(functaset, this.decoder!, this.look);
+    this.header.replaceChildren(
+      element("h1", {}, element("a", { href: "#/" }, shown(functaset.name, 80))),
+      element("p", { class: "what" }, describe(functaset)),
+    );
+    this.route();
+  }
+
+  /** Show the screen that the address names. */
+  route(): void {
+    const { functaset, catalogue, decoder, queue } = this;
+    if (!functaset || !catalogue || !decoder || !queue) return;
+    const [, name, ...numbers] = window.location.hash.split("/");
+    const places = numbers.map(Number);
+    const areThere = places.every((index) => Number.isInteger(index) && index >= 0 && index < functaset.count);
+    this.screen?.close();
+    document.title = `${shown(functaset.name, 80)} · functaset`;
+    if (name === "example" && places.length === 1 && areThere) {
+      this.screen = new ExampleScreen(catalogue, decoder, this.look, places[0]);
+      this.gallery.focused = places[0];
+    } else if (name === "walk" && places.length === 2 && areThere) {
+      this.screen = new WalkScreen(functaset, decoder, this.look, places[0], places[1]);
+    } else {
+      const walk = functaset.count > 1 ? [element("a", { href: "#/walk/0/1", class: "go" }, "Walk between two")] : [];
+      this.screen = new Gallery(catalogue, queue, this.gallery, walk);
+    }
+    this.main.replaceChildren(this.screen.root);
+    this.screen.start();
+  }
+
+  private showError(error: unknown, address: string | null): void {
+    const heading = element("h2", { tabindex: "-1" }, "This functaset cannot be shown");
+    this.main.replaceChildren(
+      element(
+        "div",
+        { class: "failed", role: "alert" },
+        heading,
+        element("p", { class: "reason" }, shown(messageOf(error), 600)),
+        address === null ? null : button("Try again", () => void this.open()),
+      ),
+    );
+    heading.focus();
+  }
+
+  private askForAddress(): void {
+    const field = element("input", { type: "url", name: "store", required: true, placeholder: "https://host/path/NAME.functa" });
+    const form = element("form", { class: "opening" }, labelled("Address of a functaset", field), element("button", {}, "Open"));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      window.location.search = `?${new URLSearchParams({ store: field.value })}`;
+    });
+    this.main.replaceChildren(form);
+  }
+}
+
+/** What a functaset holds, in one line. */
+function describe(functaset: Functaset): string {
+  const { domain, channels, network } = functaset;
+  const what = domain.kind === "cells" ? domain.quantity : domain.kind === "sphere" ? "field on the sphere" : "scene";
+  const names = channels.length <= 4 ? channels.map(({ name }) => shown(name, 30)).join(", ") : `${channels.length} channels`;
+  const quality = Object.entries(functaset.quality)
+    .flatMap(([split, { psnrMean }]) => (psnrMean === null ? [] : [`${split} ${psnrMean.toFixed(1)} dB`]))
+    .join(", ");
+  return [
+    `${functaset.count.toLocaleString("en")} examples`,
+    `${what} of ${domain.resolution.join("×")} points (${names})`,
+    `${network.modulationSize.toLocaleString("en")} numbers each`,
+    quality,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}

@@ -1,0 +1,361 @@
+/** A flat picture that is decoded at the screen's resolution wherever it is zoomed and moved to, in tiles. */
+
+import type { Decoder } from "../decode";
+import { type Look, picture } from "./colours";
+import { breathe, element, isAbort, messageOf } from "./dom";
+import { regionOf, type Sheet } from "./kinds";
+
+/** What part of a sheet is seen: its centre in fractions, and how many times larger than fitting. */
+export interface Place {
+  row: number;
+  column: number;
+  zoom: number;
+}
+
+export const MOST_ZOOM = 4096;
+const TILE = 256;
+const MOST_TILES = 160;
+/** Decoded first, at this fraction of the points, so that something is seen soon. */
+const COARSE = 8;
+
+interface Tile {
+  level: number;
+  row: number;
+  column: number;
+  canvas: HTMLCanvasElement;
+  isSharp: boolean;
+}
+
+/** Several views may share a place: they move together. */
+export class SharedPlace {
+  place: Place = { row: 0.5, column: 0.5, zoom: 1 };
+  private readonly listeners = new Set<() => void>();
+
+  listen(listener: () => void): void {
+    this.listeners.add(listener);
+  }
+
+  set(changes: Partial<Place>): void {
+    const zoom = Math.min(MOST_ZOOM, Math.max(1, changes.zoom ?? this.place.zoom));
+    const half = 0.5 / zoom;
+    const inside = (at: number) => Math.min(1 - half, Math.max(half, at));
+    this.place = {
+      zoom,
+      row: inside(changes.row ?? this.place.row),
+      column: inside(changes.column ?? this.place.column),
+    };
+    for (const listener of this.listeners) listener();
+  }
+}
+
+export type Source = { decoder: Decoder; modulation: Float32Array; at?: number[] };
+
+/** Keys that move any view of a sheet. */
+export const KEYS = "Arrow keys move, plus and minus zoom, 0 shows all.";
+
+abstract class View {
+  readonly canvas = element("canvas", { class: "sheet" });
+  readonly root: HTMLElement;
+  private frame = 0;
+  private readonly observer = new ResizeObserver(() => this.resize());
+
+  constructor(
+    protected readonly sheet: Sheet,
+    protected readonly shared: SharedPlace,
+    label: string,
+  ) {
+    this.root = element(
+      "div",
+      { class: "pane", role: "application", tabindex: "0", "aria-label": `${label}. ${KEYS}` },
+      this.canvas,
+    );
+    shared.listen(() => this.redraw());
+    this.observer.observe(this.root);
+    this.listenForMoves();
+  }
+
+  close(): void {
+    this.observer.disconnect();
+    cancelAnimationFrame(this.frame);
+  }
+
+  /** Pixels of the screen that the whole sheet would have now. */
+  protected get whole(): [height: number, width: number] {
+    const { width, height } = this.canvas;
+    const wide = Math.min(width, height * this.sheet.aspect);
+    return [(wide / this.sheet.aspect) * this.shared.place.zoom, wide * this.shared.place.zoom];
+  }
+
+  /** Where the sheet's upper left corner is on the canvas. */
+  protected get corner(): [y: number, x: number] {
+    const [tall, wide] = this.whole;
+    const { row, column } = this.shared.place;
+    return [this.canvas.height / 2 - row * tall, this.canvas.width / 2 - column * wide];
+  }
+
+  /** Fractions of the sheet at a place of the window. */
+  at(event: MouseEvent): [row: number, column: number] | null {
+    const box = this.canvas.getBoundingClientRect();
+    const ratio = this.canvas.width / (box.width || 1);
+    const [y, x] = this.corner;
+    const [tall, wide] = this.whole;
+    const found: [number, number] = [((event.clientY - box.top) * ratio - y) / tall, ((event.clientX - box.left) * ratio - x) / wide];
+    return found.every((part) => part >= 0 && part <= 1) ? found : null;
+  }
+
+  redraw(): void {
+    cancelAnimationFrame(this.frame);
+    this.frame = requestAnimationFrame(() => this.draw());
+  }
+
+  protected abstract draw(): void;
+
+  private resize(): void {
+    const ratio = Math.min(window.devicePixelRatio || 1, 2);
+    const [width, height] = [this.root.clientWidth, this.root.clientHeight].map((side) => Math.max(1, Math.round(side * ratio)));
+    if (width === this.canvas.width && height === this.canvas.height) return;
+    this.canvas.width = width;
+    this.canvas.height = height;
+    this.draw();
+  }
+
+  private listenForMoves(): void {
+    const { root, shared } = this;
+    const pointers = new Map<number, PointerEvent>();
+    const ratio = () => this.canvas.width / (this.canvas.getBoundingClientRect().width || 1);
+    const zoomAt = (factor: number, event?: MouseEvent) => {
+      const at = event && this.at(event);
+      const { row, column, zoom } = shared.place;
+      const wanted = Math.min(MOST_ZOOM, Math.max(1, zoom * factor));
+      if (!at) return shared.set({ zoom: wanted });
+      const part = zoom / wanted; // what is under the pointer stays there
+      return shared.set({ zoom: wanted, row: at[0] + (row - at[0]) * part, column: at[1] + (column - at[1]) * part });
+    };
+    root.addEventListener("pointerdown", (event) => {
+      root.setPointerCapture(event.pointerId);
+      pointers.set(event.pointerId, event);
+    });
+    root.addEventListener("pointermove", (event) => {
+      const before = pointers.get(event.pointerId);
+      if (!before) return;
+      pointers.set(event.pointerId, event);
+      if (pointers.size === 1) {
+        const [tall, wide] = this.whole;
+        const { row, column } = shared.place;
+        shared.set({
+          row: row - ((event.clientY - before.clientY) * ratio()) / tall,
+          column: column - ((event.clientX - before.clientX) * ratio()) / wide,
+        });
+        return;
+      }
+      const other = [...pointers.values()].find(({ pointerId }) => pointerId !== event.pointerId)!;
+      const far = (one: PointerEvent) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY) || 1;
+      zoomAt(far(event) / far(before), event);
+    });
+    for (const name of ["pointerup", "pointercancel"] as const) {
+      root.addEventListener(name, (event) => void pointers.delete(event.pointerId));
+    }
+    root.addEventListener(
+      "wheel",
+      (event) => {
+        event.preventDefault();
+        zoomAt(Math.exp(-event.deltaY * (event.deltaMode === 1 ? 0.05 : 0.002)), event);
+      },
+      { passive: false },
+    );
+    root.addEventListener("dblclick", (event) => zoomAt(2, event));
+    root.addEventListener("keydown", (event) => {
+      if (event.altKey || event.ctrlKey || event.metaKey) return;
+      const { row, column, zoom } = shared.place;
+      const step = 0.15 / zoom;
+      const moves: Record<string, Partial<Place>> = {
+        ArrowLeft: { column: column - step },
+        ArrowRight: { column: column + step },
+        ArrowUp: { row: row - step },
+        ArrowDown: { row: row + step },
+        "+": { zoom: zoom * 1.5 },
+        "=": { zoom: zoom * 1.5 },
+        "-": { zoom: zoom / 1.5 },
+        "0": { zoom: 1 },
+      };
+      const move = moves[event.key];
+      if (!move) return;
+      event.preventDefault();
+      shared.set(move);
+    });
+  }
+}
+
+/** Decoded at the screen's resolution. */
+export class SharpView extends View {
+  private readonly tiles = new Map<string, Tile>();
+  private source: Source | null = null;
+  private stop = new AbortController();
+  private running = false;
+
+  constructor(
+    sheet: Sheet,
+    shared: SharedPlace,
+    label: string,
+    private look: Look,
+    private readonly tell: (message: string) => void,
+  ) {
+    super(sheet, shared, label);
+  }
+
+  show(source: Source, look: Look): void {
+    this.stop.abort();
+    this.stop = new AbortController();
+    this.source = source;
+    this.look = look;
+    for (const tile of this.tiles.values()) tile.isSharp = false; // seen until there is something better
+    this.root.dataset.state = "decoding";
+    this.draw();
+  }
+
+  override close(): void {
+    super.close();
+    this.stop.abort();
+    this.source = null;
+  }
+
+  /** Level of tiles that has at least the screen's resolution: each has the square root of two times more points. */
+  private level(): number {
+    return Math.max(0, Math.ceil(2 * Math.log2(Math.max(...this.whole) / TILE)));
+  }
+
+  /** Points of the whole sheet at a level, along rows and columns. */
+  private points(level: number): [number, number] {
+    const longest = TILE * 2 ** (level / 2);
+    const { aspect } = this.sheet;
+    return aspect >= 1 ? [longest / aspect, longest] : [longest, longest * aspect];
+  }
+
+  /** The part of the sheet that a tile covers: rows and columns, in fractions. */
+  private covered({ level, row, column }: Pick<Tile, "level" | "row" | "column">): [[number, number], [number, number]] {
+    const [tall, wide] = this.points(level);
+    const part = (at: number, of: number): [number, number] => [(at * TILE) / of, Math.min(1, ((at + 1) * TILE) / of)];
+    return [part(row, tall), part(column, wide)];
+  }
+
+  private seen(level: number): { row: number; column: number }[] {
+    const [y, x] = this.corner;
+    const [tall, wide] = this.whole;
+    const [rows, columns] = this.points(level);
+    const range = (corner: number, whole: number, screen: number, points: number) => {
+      const last = Math.ceil(points / TILE - 1e-9) - 1;
+      const from = Math.floor(((-corner / whole) * points) / TILE);
+      const to = Math.floor((((screen - corner) / whole) * points) / TILE);
+      return [Math.max(0, from), Math.min(last, to)];
+    };
+    const [top, bottom] = range(y, tall, this.canvas.height, rows);
+    const [left, right] = range(x, wide, this.canvas.width, columns);
+    const found: { row: number; column: number }[] = [];
+    for (let row = top; row <= bottom; row++) for (let column = left; column <= right; column++) found.push({ row, column });
+    const centre = { row: (this.shared.place.row * rows) / TILE - 0.5, column: (this.shared.place.column * columns) / TILE - 0.5 };
+    const far = (tile: { row: number; column: number }) => Math.hypot(tile.row - centre.row, tile.column - centre.column);
+    return found.sort((a, b) => far(a) - far(b));
+  }
+
+  protected draw(): void {
+    const context = this.canvas.getContext("2d")!;
+    context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    const level = this.level();
+    const [y, x] = this.corner;
+    const [tall, wide] = this.whole;
+    const rank = (tile: Tile) => (tile.level === level ? 1e6 : -Math.abs(tile.level - level)) + (tile.isSharp ? 1e3 : 0);
+    for (const tile of [...this.tiles.values()].sort((a, b) => rank(a) - rank(b))) {
+      const [rows, columns] = this.covered(tile);
+      const [left, top] = [x + columns[0] * wide, y + rows[0] * tall];
+      const [width, height] = [(columns[1] - columns[0]) * wide, (rows[1] - rows[0]) * tall];
+      if (left > this.canvas.width || top > this.canvas.height || left + width < 0 || top + height < 0) continue;
+      // Whole pixels, so that no seam is seen between tiles.
+      const [l, t] = [Math.round(left), Math.round(top)];
+      context.drawImage(tile.canvas, l, t, Math.round(left + width) - l, Math.round(top + height) - t);
+    }
+    void this.run();
+  }
+
+  private missing(): Pick<Tile, "level" | "row" | "column"> | undefined {
+    const level = this.level();
+    return this.seen(level)
+      .map((tile) => ({ ...tile, level }))
+      .find((tile) => !this.tiles.get(nameOf(tile))?.isSharp);
+  }
+
+  private async run(): Promise<void> {
+    if (this.running) return;
+    this.running = true;
+    try {
+      for (let next = this.missing(); next && this.source; next = this.missing()) {
+        this.root.dataset.state = "decoding";
+        await this.decode(next, this.source, this.stop.signal);
+        await breathe();
+      }
+      if (this.source && !this.missing()) this.root.dataset.state = "sharp";
+    } catch (error) {
+      this.tell(messageOf(error));
+      this.root.dataset.state = "failed";
+    } finally {
+      this.running = false;
+    }
+  }
+
+  private async decode(tile: Pick<Tile, "level" | "row" | "column">, source: Source, signal: AbortSignal): Promise<void> {
+    const [rows, columns] = this.covered(tile);
+    const points = this.points(tile.level);
+    const height = Math.max(1, Math.round((rows[1] - rows[0]) * points[0]));
+    const width = Math.max(1, Math.round((columns[1] - columns[0]) * points[1]));
+    const region = regionOf(this.sheet, rows, columns, source.at);
+    const draw = (values: Float32Array, wide: number, high: number, isSharp: boolean) => {
+      if (this.stop.signal !== signal) return; // of what was shown before
+      const canvas = element("canvas", { width: wide, height: high });
+      canvas.getContext("2d")!.putImageData(picture(values, source.decoder.functaset, this.look, wide, high), 0, 0);
+      this.tiles.delete(nameOf(tile));
+      this.tiles.set(nameOf(tile), { ...tile, canvas, isSharp });
+      for (const [name, old] of this.tiles) {
+        if (this.tiles.size <= MOST_TILES) break;
+        if (old.level !== tile.level) this.tiles.delete(name);
+      }
+      if (this.tiles.size > 2 * MOST_TILES) this.tiles.delete(this.tiles.keys().next().value!);
+    };
+    try {
+      if (this.tiles.size === 0) {
+        const [w, h] = [Math.ceil(width / COARSE), Math.ceil(height / COARSE)];
+        draw(await source.decoder.tile(source.modulation, region, w, h, { signal }), w, h, false);
+        this.redraw();
+      }
+      draw(await source.decoder.tile(source.modulation, region, width, height, { signal }), width, height, true);
+    } catch (error) {
+      if (!isAbort(error)) throw error;
+    }
+    this.redraw();
+  }
+}
+
+function nameOf({ level, row, column }: Pick<Tile, "level" | "row" | "column">): string {
+  return `${level} ${row} ${column}`;
+}
+
+/** The archive's own points, each as large as it gets. */
+export class NativeView extends View {
+  private bitmap: HTMLCanvasElement | null = null;
+
+  show(values: Float32Array, source: Source, look: Look): void {
+    const [height, width] = this.sheet.resolution;
+    this.bitmap = element("canvas", { width, height });
+    this.bitmap.getContext("2d")!.putImageData(picture(values, source.decoder.functaset, look, width, height), 0, 0);
+    this.root.dataset.state = "drawn";
+    this.redraw();
+  }
+
+  protected draw(): void {
+    const context = this.canvas.getContext("2d")!;
+    context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    if (!this.bitmap) return;
+    const [y, x] = this.corner;
+    const [tall, wide] = this.whole;
+    context.imageSmoothingEnabled = false;
+    context.drawImage(this.bitmap, x, y, wide, tall);
+  }
+}

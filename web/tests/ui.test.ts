@@ -1,0 +1,321 @@
+/** What is on the screen, in headless Chromium, served by `functa view`. */
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { StaticServer } from "./static_server";
+import { Desk, drawn, ROOT, seen, sharp, STATIC } from "./ui_browser";
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const desk = new Desk();
+let many = "";
+
+beforeAll(async () => {
+  await desk.start();
+  many = await desk.view("many.functa");
+}, 120_000);
+afterAll(() => desk.stop());
+
+/** What axe-core finds wrong with what is on the screen. */
+async function violations(page: Awaited<ReturnType<Desk["page"]>>): Promise<string[]> {
+  return page.evaluate(async () => {
+    const axe = (window as unknown as { axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> } }).axe;
+    const found = await axe.run();
+    return found.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(" | ")}`);
+  });
+}
+
+async function withAxe(options: Parameters<Desk["page"]>[0] = {}): Promise<Awaited<ReturnType<Desk["page"]>>> {
+  const page = await desk.page(options);
+  await page.addInitScript(AXE);
+  return page;
+}
+
+test("a gallery shows pictures, ids, splits and quality, and only those on the screen", async () => {
+  const page = await desk.page();
+  await page.goto(many);
+  await drawn(page);
+  expect(await page.title()).toBe("many · functaset");
+  expect(await page.textContent(".status")).toBe("3,000 examples");
+  const cells = await page.locator(".cells li").count();
+  expect(cells).toBeGreaterThan(20);
+  expect(cells).toBeLessThan(150);
+  await expect.poll(() => page.textContent(".cells li:first-child")).toMatch(/^00000\.pngtrain · 10\.0 dB$/);
+  expect((await seen(page, ".cells li:first-child canvas")).colours).toBeGreaterThan(20);
+  await page.$eval(".scroller", (scroller) => (scroller.scrollTop = scroller.scrollHeight));
+  await expect.poll(() => page.textContent(".cells li:last-child .id")).toBe("02999.png");
+  expect(await page.locator(".cells li").count()).toBeLessThan(150);
+  expect(page.errors).toEqual([]);
+});
+
+test("filters keep examples by text, split and label, and sort them by error", async () => {
+  const page = await desk.page();
+  await page.goto(many);
+  const shown = () => page.textContent(".status");
+  const first = () => page.textContent(".cells li:first-child .id");
+  await page.getByLabel("Id contains").fill("0017");
+  await expect.poll(shown).toBe("20 of 3,000 examples".replace("20", String(count(({ id }) => id.includes("0017")))));
+  await page.getByLabel("Split").selectOption("test");
+  await expect.poll(shown).toBe(`${count(({ id, i }) => id.includes("0017") && i % 3 === 2)} of 3,000 examples`);
+  await page.getByLabel("Id contains").fill("");
+  await page.getByLabel("Split").selectOption("");
+  await page.getByLabel("Label").selectOption({ label: "animal: dog" });
+  await expect.poll(shown).toBe("1,500 of 3,000 examples");
+  await expect.poll(first).toBe("00001.png");
+  await page.getByLabel("Order").selectOption("best");
+  await expect.poll(first).toBe("02999.png");
+  await page.getByLabel("Order").selectOption("worst");
+  await expect.poll(first).toBe("00001.png");
+  await page.getByLabel("Id contains").fill("no such");
+  await expect.poll(shown).toBe("0 of 3,000 examples");
+  expect(page.errors).toEqual([]);
+
+  function count(keep: (one: { id: string; i: number }) => boolean): number {
+    return Array.from({ length: 3000 }, (_, i) => ({ id: `${String(i).padStart(5, "0")}.png`, i })).filter(keep).length;
+  }
+});
+
+test("keys go through the gallery, open an example and come back to it", async () => {
+  const page = await desk.page();
+  await page.goto(many);
+  await drawn(page);
+  await page.focus(".cells li:first-child a");
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("ArrowDown");
+  const id = await page.evaluate(() => document.activeElement!.getAttribute("href"));
+  const columns = Number(id!.split("/")[2]) - 1;
+  expect(columns).toBeGreaterThan(3);
+  await page.keyboard.press("End");
+  await expect.poll(() => page.evaluate(() => document.activeElement!.getAttribute("href"))).toBe("#/example/2999");
+  await page.keyboard.press("Enter");
+  await expect.poll(() => page.textContent("h2")).toBe("02999.png");
+  expect(await page.evaluate(() => document.activeElement!.tagName)).toBe("H2");
+  await page.keyboard.press("Tab");
+  await page.goBack();
+  await expect.poll(() => page.evaluate(() => document.activeElement!.getAttribute("href"))).toBe("#/example/2999");
+});
+
+test("an example is sharp at any zoom, beside the archive's own points", async () => {
+  const page = await desk.page();
+  await page.goto(`${many}#/example/7`);
+  await sharp(page);
+  expect(await page.textContent("h2")).toBe("00007.png");
+  expect(await page.textContent(".panes")).toContain("16×24 points");
+  const at1 = await seen(page, ".panes figure:first-child canvas");
+  await page.locator(".pane").first().focus();
+  for (let i = 0; i < 11; i++) await page.keyboard.press("+"); // 1.5 ** 11 is 86
+  expect(await page.textContent(".zoom")).toBe("86×");
+  await sharp(page);
+  const sharpOnes = await seen(page, ".panes figure:first-child canvas");
+  const native = await seen(page, ".panes figure:nth-child(2) canvas");
+  expect(sharpOnes.digest).not.toBe(at1.digest);
+  // Of the archive's points one or two fill all; what is decoded goes on changing.
+  expect(native.colours).toBeLessThan(10);
+  expect(sharpOnes.colours).toBeGreaterThan(10);
+  await page.keyboard.press("0");
+  await expect.poll(() => page.textContent(".zoom")).toBe("1×");
+  expect(page.errors).toEqual([]);
+});
+
+test("values under the pointer are told, and dragging moves", async () => {
+  const page = await desk.page();
+  await page.goto(`${many}#/example/7`);
+  await sharp(page);
+  const pane = await page.locator(".pane").first().boundingBox();
+  await page.mouse.move(pane!.x + pane!.width / 2, pane!.y + pane!.height / 2);
+  await expect.poll(() => page.textContent(".readout")).toMatch(/^y 0\.\d+, x 0\.\d+: red -?\d.*, green .*, blue /);
+  await page.getByRole("button", { name: "Zoom in" }).click();
+  await sharp(page);
+  const before = await seen(page, ".pane canvas");
+  await page.mouse.move(pane!.x + 200, pane!.y + 200);
+  await page.mouse.down();
+  await page.mouse.move(pane!.x + 260, pane!.y + 230, { steps: 3 });
+  await page.mouse.up();
+  await sharp(page);
+  expect((await seen(page, ".pane canvas")).digest).not.toBe(before.digest);
+});
+
+test("a walk leads from one example to another, and along principal directions", async () => {
+  const page = await desk.page();
+  await page.goto(`${many}#/walk/3/8`);
+  await sharp(page);
+  const look = async () => {
+    await page.waitForTimeout(100);
+    await sharp(page);
+    return (await seen(page, ".pane canvas")).digest;
+  };
+  const middle = await look();
+  await page.getByLabel("Between them").fill("0");
+  const start = await look();
+  expect(start).not.toBe(middle);
+  await page.getByRole("button", { name: /Find directions/ }).click();
+  await page.getByLabel("Direction 1").fill("2");
+  expect(await look()).not.toBe(start);
+  await page.getByRole("button", { name: "Back to the middle" }).click();
+  expect(await look()).toBe(start);
+  await page.getByLabel("To example").fill("11");
+  await page.getByLabel("To example").press("Enter");
+  await expect.poll(() => page.url()).toMatch(/#\/walk\/3\/11$/);
+  expect(page.errors).toEqual([]);
+});
+
+test("solids turn, clips are scrubbed, sounds have a wave", async () => {
+  const page = await desk.page();
+  await page.goto(`${await desk.view("solids.functa")}#/example/1`);
+  await sharp(page);
+  await page.waitForSelector('.turned [data-state="sharp"]');
+  const before = (await seen(page, ".turned canvas")).digest;
+  await page.locator(".turned .pane").focus();
+  await page.keyboard.press("ArrowRight");
+  await sharp(page);
+  await expect.poll(async () => (await seen(page, ".turned canvas")).digest === before).toBe(false);
+  await page.getByLabel("Along z").fill("1");
+  await expect.poll(() => page.textContent(".scrubber output")).toBe("slice 12 of 12");
+  await page.goto(`${await desk.view("clips.functa")}#/example/1`);
+  await sharp(page);
+  await page.getByLabel("Time").fill("0");
+  await expect.poll(() => page.textContent(".scrubber output")).toBe("frame 1 of 6");
+  await sharp(page);
+  await page.goto(`${await desk.view("sounds.functa")}#/example/1`);
+  await sharp(page);
+  expect(await page.getByRole("button", { name: "Play" }).isEnabled()).toBe(true);
+  const wave = await seen(page, ".wave");
+  expect(wave.opaque).toBeGreaterThan(wave.width);
+  expect(page.errors).toEqual([]);
+}, 60_000);
+
+test("globes and scenes turn, and a map shows its channels", async () => {
+  const page = await desk.page();
+  const golden = join(ROOT, "tests/golden");
+  await page.goto(`${await desk.view(join(golden, "v7_sphere.functa"))}#/example/1`);
+  for (const [kind, selector] of [["globe", ".turned canvas"], ["map", ".panes > figure canvas"]]) {
+    await page.waitForSelector('.turned [data-state="sharp"]');
+    await page.waitForSelector('.panes > figure [data-state="sharp"]');
+    const before = await seen(page, selector);
+    expect(before.colours, kind).toBeGreaterThan(100);
+    await page.getByLabel("Channel").selectOption(kind === "globe" ? "u" : "t2m");
+    await expect.poll(async () => (await seen(page, selector)).digest, { message: kind }).not.toBe(before.digest);
+  }
+  await page.locator(".panes > figure .pane").first().hover();
+  await expect.poll(() => page.textContent(".readout")).toMatch(/° N, -?\d+\.\d+° E: (t2m|no value)/);
+  await page.goto(`${await desk.view(join(golden, "v7_scene.functa"))}#/example/1`);
+  await page.waitForSelector('.turned [data-state="sharp"]');
+  const before = await seen(page, ".turned canvas");
+  expect(before.colours).toBeGreaterThan(100);
+  await page.locator(".turned .pane").focus();
+  await page.keyboard.press("ArrowRight");
+  await expect.poll(async () => (await seen(page, ".turned canvas")).digest).not.toBe(before.digest);
+  expect(page.errors).toEqual([]);
+}, 60_000);
+
+test("nothing of a hostile functaset is run, and its texts are texts", async () => {
+  const page = await desk.page();
+  const outside: string[] = [];
+  const url = await desk.view("hostile.functa");
+  page.on("request", (request) => void (request.url().startsWith(url) || request.url().startsWith("blob:") || outside.push(request.url())));
+  await page.goto(url);
+  await drawn(page);
+  await expect.poll(() => page.textContent(".cells li:first-child .id")).toContain("<img src=x onerror");
+  expect(await page.textContent(".cells li:first-child .id")).not.toContain("\u202e");
+  await page.click(".cells li:first-child a");
+  await expect.poll(() => page.textContent("h2")).toContain("<script>");
+  await page.waitForTimeout(200);
+  expect(await page.evaluate(() => (window as unknown as { hacked?: number }).hacked)).toBeUndefined();
+  expect(await page.locator("img, main script").count()).toBe(0);
+  expect(outside).toEqual([]);
+  expect(page.errors).toEqual([]);
+});
+
+test("a functaset whose base is damaged is an error in words", async () => {
+  const page = await desk.page();
+  await page.goto(await desk.view("damaged.functa"));
+  await expect.poll(() => page.textContent('[role="alert"]')).toContain("base/linear/kernel");
+  expect(await page.locator(".cells").count()).toBe(0);
+  expect(page.errors).toEqual([]);
+});
+
+test("one example takes the base, what is known of it, and one row", async () => {
+  const server = new StaticServer({ site: STATIC, stores: desk.folder });
+  const address = await server.start();
+  try {
+    const page = await desk.page();
+    await page.goto(`${address}/site/index.html?store=${address}/stores/many.functa#/example/7`);
+    await sharp(page);
+    await expect.poll(() => page.textContent("h2")).toBe("00007.png");
+    const rows = server.asked.filter(({ path }) => path.includes("/modulations/c/"));
+    expect(rows.map(({ path, range }) => [path.slice(-4), range])).toEqual([["/0/0", "bytes=224-255"]]);
+  } finally {
+    await server.stop();
+  }
+});
+
+test("addresses that are none are refused, and run nothing", async () => {
+  const page = await desk.page();
+  for (const store of ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "http://["]) {
+    await page.goto(`${many}?store=${encodeURIComponent(store)}`);
+    await page.waitForSelector('[role="alert"]');
+  }
+  await page.goto(`${many}?store=none.functa`);
+  await expect.poll(() => page.textContent('[role="alert"]')).toContain("none.functa");
+});
+
+test("a failing host is tried again, by itself and by a button", async () => {
+  const server = new StaticServer({ site: STATIC, stores: desk.folder });
+  const address = await server.start();
+  try {
+    const page = await desk.page();
+    await page.goto(`${address}/site/index.html`);
+    expect(await page.getByLabel("Address of a functaset").count()).toBe(1);
+    await page.route("**/many.functa/**", (route) => route.abort());
+    const failed = page.waitForSelector('[role="alert"]', { timeout: 40_000 });
+    await page.goto(`${address}/site/index.html?store=${address}/stores/many.functa`);
+    await expect.poll(() => page.textContent('[role="status"]')).toMatch(/trying again|Opening/);
+    await failed;
+    await page.unroute("**/many.functa/**");
+    await page.getByRole("button", { name: "Try again" }).click();
+    await drawn(page);
+  } finally {
+    await server.stop();
+  }
+}, 60_000);
+
+test("a functaset of another host that allows it is shown", async () => {
+  const [site, stores] = [new StaticServer({ site: STATIC }), new StaticServer({ stores: desk.folder })];
+  const [address, other] = [await site.start(), await stores.start()];
+  try {
+    const page = await desk.page();
+    await page.goto(`${address}/site/index.html?store=${encodeURIComponent(`${other}/stores/many.functa`)}`);
+    await drawn(page);
+    expect(stores.asked.every(({ method }) => method === "GET")).toBe(true);
+    expect(page.errors).toEqual([]);
+  } finally {
+    await Promise.all([site.stop(), stores.stop()]);
+  }
+});
+
+const LOOKS = [
+  ["light", { colorScheme: "light" }],
+  ["dark", { colorScheme: "dark" }],
+  ["on a phone", { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true }],
+] as const;
+
+test.each(LOOKS)("axe finds no violations, and nothing is wider than the screen: %s", async (_, options) => {
+  const page = await withAxe(options as Parameters<Desk["page"]>[0]);
+  const places = [
+    [many, ".cells li[data-drawn]"],
+    [`${many}#/example/7`, '[data-state="sharp"]'],
+    [`${many}#/walk/3/8`, '[data-state="sharp"]'],
+    [`${many}?store=javascript:1`, '[role="alert"]'],
+  ];
+  for (const [url, selector] of places) {
+    await page.goto("about:blank");
+    await page.goto(url);
+    await page.waitForSelector(selector);
+    if (url.includes("walk")) await page.getByRole("button", { name: /Find directions/ }).click();
+    await page.waitForTimeout(150);
+    expect(await violations(page), url).toEqual([]);
+    const [wide, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
+    expect(wide, url).toBeLessThanOrEqual(screen);
+  }
+}, 60_000);
