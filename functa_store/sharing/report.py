@@ -20,6 +20,7 @@ from functa_store.sharing.overview import QUALITY, Overview, Row, overview_of
 from functa_store.sharing.run_history import History, read_history
 from functa_store.sources.source import Source
 from functa_store.store.reading.joined_store import JoinedStore
+from functa_store.store.reading.reader import take_inventory
 from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions
 from functa_store.support.atomic_output import check_replaceable, replacing
 from functa_store.support.optional import require
@@ -188,7 +189,7 @@ def _sizes(functaset: Functaset) -> list[Row]:
     store = functaset.store
     files, sizes = collections.Counter[str](), collections.Counter[str]()
     for one in store.stores if isinstance(store, JoinedStore) else [store]:
-        for key, file in one.spec.manifest.items():
+        for key, file in take_inventory(one.objects).records.items():
             files[key.partition("/")[0]] += 1
             sizes[key.partition("/")[0]] += file.bytes
     return [(name, f"{files[name]:,}", f"{size:,}") for name, size in sizes.most_common()]

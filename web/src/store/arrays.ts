@@ -9,7 +9,8 @@ import type { FileRecord } from "./spec";
 
 const MOST_METADATA_BYTES = 16 * 2 ** 20;
 const MOST_ARRAY_BYTES = 2 ** 30;
-const MOST_TEXTS_IN_CHUNK = 65536;
+const MOST_TEXTS_IN_CHUNK = 2 ** 19;
+const CHUNK_OF_COLUMN = /^(id|split|labels\/[^/]+)\/c\/(\d+)$/;
 const MOST_DIMENSIONS = 10;
 const BYTES_PER_TEXT = 4096;
 const FREE_TEXT_BYTES = 2 ** 20;
@@ -31,15 +32,18 @@ export interface Described {
 /** Reads arrays below one address; objects are compared with their size and checksum where these are known. */
 export class Arrays {
   private readonly described = new Map<string, Promise<Described>>();
+  private readonly columns = new Map<string, Promise<FileRecord[]>>();
 
   /**
    * @param at Where the store is below the host's address, with a slash at the end, or empty.
    * @param records Size and checksum of every object; null if they are not known.
+   * @param hasManifestArrays Whether those of chunks of ids, splits and labels are in arrays of the manifest instead.
    */
   constructor(
     private readonly host: Host,
     private readonly at: string,
     private readonly records: ReadonlyMap<string, FileRecord> | null,
+    private readonly hasManifestArrays = false,
   ) {}
 
   /** Metadata of an array, checked. */
@@ -129,13 +133,45 @@ export class Arrays {
 
   /** An object as a whole, of at most so many bytes. */
   async object(key: string, most: number, signal?: AbortSignal): Promise<Uint8Array> {
-    const record = this.records?.get(key);
-    if (this.records && !record) throw this.damaged(key, "not in the manifest");
+    const record = await this.recordOf(key);
     const bytes = await this.host.whole(this.at + key, Math.min(most, record?.bytes ?? most), signal);
     if (record && (bytes.length !== record.bytes || crc32c(bytes) !== record.crc32c)) {
       throw this.damaged(key, "its checksum is not that of the manifest");
     }
     return bytes;
+  }
+
+  /** Size and checksum of an object; undefined if those of none are known. */
+  private async recordOf(key: string): Promise<FileRecord | undefined> {
+    const listed = this.records?.get(key);
+    if (listed || !this.records) return listed;
+    const [, name, number] = (this.hasManifestArrays && CHUNK_OF_COLUMN.exec(key)) || [];
+    const found = name === undefined ? undefined : (await this.columnRecords(name))[Number(number)];
+    if (!found) throw this.damaged(key, "not in the manifest");
+    return found;
+  }
+
+  /** Sizes and checksums of the chunks of a column, of which the manifest has an array. */
+  private columnRecords(name: string): Promise<FileRecord[]> {
+    let found = this.columns.get(name);
+    if (!found) {
+      found = this.readColumnRecords(`manifest/${name}`);
+      found.catch(() => this.columns.delete(name));
+      this.columns.set(name, found);
+    }
+    return found;
+  }
+
+  private async readColumnRecords(array: string): Promise<FileRecord[]> {
+    const { type, shape } = await this.describe(array);
+    if (type !== "uint32" || shape.length !== 2 || shape[1] !== 2) {
+      throw this.damaged(array, `${type} of shape ${shape.join(" x ")}, expected uint32, two for each chunk`);
+    }
+    const rows = numbersOf(await this.numbers(array, type, shape), type);
+    return Array.from({ length: shape[0]! }, (_, i) => ({
+      crc32c: Number(rows[2 * i]).toString(16).padStart(8, "0"),
+      bytes: Number(rows[2 * i + 1]),
+    }));
   }
 
   damaged(key: string, found: string): StoreError {

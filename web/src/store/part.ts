@@ -50,7 +50,7 @@ export class Part {
   ) {
     this.shards = found.shards;
     this.records = found.records;
-    this.arrays = new Arrays(host, at, found.records);
+    this.arrays = new Arrays(host, at, found.records, spec.complete && !spec.manifestIsWhole);
     this.ids = this.texts("id");
     this.splits = this.texts("split");
   }
@@ -70,7 +70,7 @@ export class Part {
     if (shards.length === 0) {
       // It may have been finished meanwhile, and its receipts removed.
       const again = readRoot(await readText(host, `${at}zarr.json`, signal), host.address);
-      if (again.spec.complete && again.formatVersion <= 7) return Part.open(host, at, again.spec, signal);
+      if (again.spec.complete && again.parts.length === 0) return Part.open(host, at, again.spec, signal);
     }
     const records = skeleton && new Map([...skeleton].filter(([key]) => key !== "zarr.json"));
     return new Part(host, at, spec, { shards, records });

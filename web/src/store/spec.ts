@@ -8,8 +8,11 @@ import type { Channel, Quality } from "./functaset";
 import { canonical, type Json, parseJson, plain } from "./json";
 import { mapInputs, type Network, numShifts, readNetwork } from "./network";
 
-export const FORMAT_VERSION = 7;
+/** Of a functaset by itself; 8, which none of these has, is that of a root that lists parts. */
+export const FORMAT_VERSION = 9;
 export const PARTS_VERSION = 8;
+/** First version whose shards and chunks of columns have their checksums in arrays, not in the root. */
+const MANIFEST_ARRAYS_VERSION = 9;
 const FIRST_WITH_CHECKSUM = 3;
 const IDENTITY = [
   "format_version", "domain", "features", "config", "layout", "base", "rounding", "examples", "provenance",
@@ -60,6 +63,8 @@ export interface Spec {
   provenance: Record<string, unknown>;
   quality: Record<string, Quality>;
   manifest: Map<string, FileRecord>;
+  /** Whether the manifest has shards and chunks of ids, splits and labels, too. */
+  manifestIsWhole: boolean;
 }
 
 export interface PartRecord {
@@ -82,15 +87,15 @@ export function readRoot(text: string, where: string): { formatVersion: number; 
     throw new StoreError(`${where}: a Zarr node, but no functaset: its attributes lack the key 'functa'.`);
   }
   const version = new Reader(plain(functa), `${where}/zarr.json`).whole("format_version", 1, Number.MAX_SAFE_INTEGER);
-  if (version > PARTS_VERSION) {
-    throw new StoreError(`${where}: format version ${version}, but this page reads versions up to ${PARTS_VERSION}.`);
+  if (version > FORMAT_VERSION) {
+    throw new StoreError(`${where}: format version ${version}, but this page reads versions up to ${FORMAT_VERSION}.`);
   }
   const checksum = functa.get("checksum");
   functa.delete("checksum");
   if (version >= FIRST_WITH_CHECKSUM && (!checksum || plain(checksum) !== sha256OfText(canonical(root)))) {
     throw new StoreError(`${where}/zarr.json: damaged: its checksum is not that of what it says. Copy it again.`);
   }
-  if (version < PARTS_VERSION) return { formatVersion: version, spec: readSpec(functa, version, where), parts: [] };
+  if (version !== PARTS_VERSION) return { formatVersion: version, spec: readSpec(functa, version, where), parts: [] };
   const fields = new Reader(plain(functa), `${where}/zarr.json`).only("format_version", "own", "parts");
   const own = functa.get("own");
   if (!(own instanceof Map)) return fields.fail("own", "is no object");
@@ -102,6 +107,7 @@ export function readRoot(text: string, where: string): { formatVersion: number; 
     part.oneOf("name", name);
     return { name, examples: part.whole("examples", 1, MOST_EXAMPLES), fingerprint: part.text("fingerprint") };
   });
+  if (ownVersion === PARTS_VERSION) fields.fail("own", "lists parts itself");
   const spec = readSpec(own, ownVersion, where);
   if (parts.length === 0 || !spec.complete) fields.fail("parts", "are none, or follow an unfinished functaset");
   return { formatVersion: version, spec, parts };
@@ -113,6 +119,7 @@ function readSpec(functa: Map<string, Json>, version: number, where: string): Sp
   fields.only(
     "format_version", "complete", "fingerprint", "domain", "features", "config", "layout", "base", "examples",
     "provenance", "reference", "quality", "manifest", ...(version >= 3 ? ["rounding", "rounding_loss"] : []),
+    ...(version >= MANIFEST_ARRAYS_VERSION ? ["manifest_sha256"] : []),
   );
   const identity = new Map([...functa].filter(([key]) => IDENTITY.includes(key)));
   if (fields.text("fingerprint") !== sha256OfText(canonical(identity))) {
@@ -139,6 +146,7 @@ function readSpec(functa: Map<string, Json>, version: number, where: string): Sp
     provenance: plainObject(fields, "provenance"),
     quality: readQuality(fields),
     manifest: readRecords(fields, "manifest"),
+    manifestIsWhole: version < MANIFEST_ARRAYS_VERSION,
   };
   check(spec, version, fields);
   return spec;
