@@ -4,7 +4,7 @@ import { StoreError } from "./errors";
 import type { Column, Functaset, LabelColumn, OpenOptions, Reading, Statistics } from "./functaset";
 import { Host, type HostOptions } from "./host";
 import { Part, type PartLabel, readText } from "./part";
-import { type ArraySpec, type PartRecord, readRoot, type Spec } from "./spec";
+import { PARTS_VERSION, type ArraySpec, type PartRecord, readRoot, type Spec } from "./spec";
 
 /**
  * Open a functaset; fetches the root and descriptions of labels, no rows.
@@ -29,7 +29,7 @@ async function openPart(host: Host, record: PartRecord, first: Spec, signal?: Ab
   const where = `${host.address}/${record.name}`;
   const { formatVersion, spec } = readRoot(await readText(host, `${record.name}/zarr.json`, signal), where);
   const isSame =
-    formatVersion <= 7 &&
+    formatVersion !== PARTS_VERSION &&
     spec.complete &&
     spec.fingerprint === record.fingerprint &&
     spec.count === record.examples &&
