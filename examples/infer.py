@@ -201,7 +201,7 @@ def compare(
         places = rays.reshape(len(rays), -1, 6)
     columns = {"original": original, "seen": as_values(functaset, found.grid[shown])}
     columns |= {name: decoded(functaset, rows[shown], places).reshape(original.shape) for name, rows in ways.items()}
-    _sheet(functaset, columns).save(out)
+    sheet(functaset, columns).save(out)
     return results
 
 
@@ -217,9 +217,9 @@ def _source(functaset: functa_store.Functaset, archive: str | None) -> functa_st
     return None if archive is None else functa_store.reopen_archive(functaset, archive)
 
 
-def _sheet(functaset: functa_store.Functaset, columns: Mapping[str, np.ndarray]) -> Image.Image:
+def sheet(functaset: functa_store.Functaset, columns: Mapping[str, np.ndarray]) -> Image.Image:
     """The first examples, in columns of values on grids, not a number where nothing was seen."""
-    low, high = functaset.features.value_range
+    low, high = (0.0, 1.0) if functaset.domain.scene is not None else functaset.features.value_range
     coloured = functaset.domain.has_colours and functaset.features.num_channels in (1, 3, 4)
 
     def picture(values: np.ndarray) -> Image.Image:

@@ -293,6 +293,8 @@ def test_other_views_of_a_scene_are_inferred_from_its_first_one(tmp_path):
     options = {"num_examples": 4, "num_steps": 100, "out": tmp_path / "views.png"}
     results = infer.compare(planted, source, "view", "gaussian", **options)
     assert results["gaussian prior"] > results["plain fit"] + 1
+    white = np.asarray(infer.sheet(planted, {"white": np.ones((1, 6, 6, 3), np.float32)}))
+    assert (white[white.shape[0] // 2, white.shape[1] // 2] == 255).all()  # densities go up to 10, colours to 1
     with pytest.raises(functa_store.ConfigError, match="the task view is for scenes"):
         infer.compare(planted, source, "half", "gaussian", **options)
     with pytest.raises(functa_store.ConfigError, match="give --archive"):
