@@ -214,7 +214,10 @@ def put(files: Files, root: dict[str, Any], name: str, values: np.ndarray | Sequ
     endian = {"name": "bytes"}
     if not is_text and values.dtype.itemsize > 1:
         endian["configuration"] = {"endian": "little"}
-    found = json.loads(files[f"{name}/zarr.json"]) if f"{name}/zarr.json" in files else {}
+    try:
+        found = json.loads(files.get(f"{name}/zarr.json", b"{}"))
+    except ValueError:  # forged before
+        found = {}
     found |= {
         "shape": shape,
         "data_type": "string" if is_text else values.dtype.name,
