@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import posixpath
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,9 +36,14 @@ class FolderLayout:
     classes: Label | None
 
     @classmethod
-    def of(cls, members: Sequence[str]) -> "FolderLayout":
-        """That of members with "/" between folders, at least one."""
-        places = [posixpath.dirname(member) for member in members]
+    def of(cls, members: Sequence[str], told: Sequence[str] | None = None) -> "FolderLayout":
+        """That of members with "/" between folders, at least one.
+
+        Args:
+            members: Their names.
+            told: Names by which folders tell splits and classes of each, if these are others.
+        """
+        places = [posixpath.dirname(member) for member in told or members]
         folders = _folders(places)
         level = _level_of_splits(folders.values())
         word = {}
@@ -124,7 +129,7 @@ class FileGroups(NamedTuple):
     labels_by: dict[str, str]
 
 
-def group_by_files(places: Sequence[str], group: str, part: str) -> FileGroups:
+def group_by_files(places: Sequence[str], group: str, part: str, told: Callable[[str], str] = str) -> FileGroups:
     """Splits and labels of examples by the files that they come from.
 
     Splits are as published if folders are named as splits, else every tenth file is held out; of fewer than ten files,
@@ -134,6 +139,7 @@ def group_by_files(places: Sequence[str], group: str, part: str) -> FileGroups:
         places: The file that each example comes from, with "/" between folders.
         group: What a file is called, and the label with its number.
         part: What an example is called.
+        told: Gives the name of a file by which folders tell its split and class.
 
     Raises:
         ArchiveError: If some files lie in folders named as splits, and others in none.
@@ -141,7 +147,7 @@ def group_by_files(places: Sequence[str], group: str, part: str) -> FileGroups:
     numbers = {file: k for k, file in enumerate(dict.fromkeys(places))}
     if not numbers:
         return FileGroups(np.empty(0, "U10"), "none", {}, {})
-    layout = FolderLayout.of(list(numbers)).without_outside()
+    layout = FolderLayout.of(list(numbers), list(map(told, numbers))).without_outside()
     file_of = np.array([numbers[place] for place in places], np.int32)
     if layout.published is not None:
         split, rule = layout.published[file_of], layout.published_by

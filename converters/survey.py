@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -20,6 +20,16 @@ from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import Reject, check_rejects
 
 T = TypeVar("T")
+
+
+@runtime_checkable
+class OfFiles(Protocol):
+    """An archive of several files."""
+
+    def described(self, *, read: bool) -> dict[str, Any]:
+        """What provenance keeps of them; `read` says whether they are read for their digests."""
+        ...
+
 
 NO_MEMORY = "takes more memory than there is"
 """Why a member is refused whose decoder found no room."""
@@ -190,6 +200,7 @@ def provenance_of(
     return {
         "archive": archive.name,
         "sha256": digest,
+        **(archive.described(read=is_whole) if isinstance(archive, OfFiles) else {}),
         **read_as,
         "limit": options.limit,
         **decided,

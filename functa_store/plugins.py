@@ -31,7 +31,7 @@ from functa_store.sources.options import (
     option,
     overlaid_options,
 )
-from functa_store.sources.recipe import Recipe
+from functa_store.sources.recipe import HasPaths, Recipe
 from functa_store.support.atomic_output import check_free, finished_or_gone
 from functa_store.support.shortening import brief
 
@@ -86,27 +86,35 @@ class Converter:
             archive is taken, and what is told of progress. Returns the `Source`; it reads every member once, reports
             it as `Surveyed`, and raises ArchiveError if the archive cannot be converted. The source gets an attribute
             `recipe`, by which workers open it again, if its provenance names its converter.
+        files: Finds the files of an archive by what was typed, which may be a pattern or a list; `open` is called
+            with what it gives in place of the path, and workers with its paths. None if archives of this kind are
+            one path, which is handed to `open` as it was typed.
     """
 
     summary: str
     options: type[ArchiveOptions]
     presets: Mapping[str, Preset]
     open: Callable[[Any, Any, SurveyOptions, Report], Any]
+    files: Callable[[Any], HasPaths] | None = None
 
     def __post_init__(self) -> None:
         if callable(self.open):
-            object.__setattr__(self, "open", _with_recipe(self.open))
+            object.__setattr__(self, "open", _with_recipe(self.open, self.files))
 
 
-def _with_recipe(open_source: Callable[[Any, Any, SurveyOptions, Report], Any]) -> Callable[..., Any]:
-    """The same function, whose sources know how another process opens them."""
+def _with_recipe(
+    open_source: Callable[[Any, Any, SurveyOptions, Report], Any], find: Callable[[Any], HasPaths] | None
+) -> Callable[..., Any]:
+    """The same function, given the files that are found, whose sources know how another process opens them."""
 
     @functools.wraps(open_source)
     def opened(archive: Any, options: Any, survey: SurveyOptions, report: Report) -> Any:
-        source = open_source(archive, options, survey, report)
+        found = archive if find is None or isinstance(archive, HasPaths) else find(archive)
+        source = open_source(found, options, survey, report)
         name = getattr(source, "provenance", {}).get("converter")
         if isinstance(name, str) and isinstance(options, ArchiveOptions):
-            source.recipe = Recipe.of(name, archive, options, survey)
+            paths = found.paths if isinstance(found, HasPaths) else [archive]
+            source.recipe = Recipe.of(name, paths, options, survey)
         return source
 
     return opened

@@ -1,7 +1,6 @@
 """Archives opened by the converter and the options that a functaset keeps: its own again, or another one like it."""
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from functa_store.errors import ConfigError, StoreMismatchError
 from functa_store.plugins import converters
 from functa_store.progress import Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions
+from functa_store.sources.recipe import AnyArchive, in_words, plain
 from functa_store.sources.source import Source
 from functa_store.store.reading.reader import take_inventory
 from functa_store.store.reading.verify import MADE
@@ -22,7 +22,7 @@ Given = Callable[[type[ArchiveOptions]], Mapping[str, Any]]
 
 def reopen_archive(
     functaset: Location,
-    archive: str | os.PathLike[str],
+    archive: AnyArchive,
     *,
     storage: StorageOptions = NO_OPTIONS,
     report: Report = silent,
@@ -35,7 +35,7 @@ def reopen_archive(
 
     Args:
         functaset: An open one, or where it is; it may be unfinished or damaged.
-        archive: The archive's path.
+        archive: The archive's path, or a pattern or list of the files that it is.
         storage: How to reach the functaset.
         report: Told how far the survey is.
         **options: Options of the converter that take the place of those that the functaset keeps, and such as it does
@@ -62,7 +62,7 @@ def _nothing(_: type[ArchiveOptions]) -> Mapping[str, Any]:
 
 
 def reopened(
-    archive: str | os.PathLike[str], provenance: Mapping[str, Any], report: Report = silent, given: Given = _nothing
+    archive: AnyArchive, provenance: Mapping[str, Any], report: Report = silent, given: Given = _nothing
 ) -> Source:
     """The same as `reopen_archive`, of a functaset's provenance.
 
@@ -75,8 +75,8 @@ def reopened(
     for key, made in MADE.items():
         if (whence := provenance.get(key)) is not None:
             raise StoreMismatchError(
-                f"{archive}: the store was {made.was} from {brief(whence)} and has no archive; if it is damaged, "
-                f"delete it and {made.again} it again"
+                f"{in_words(archive)}: the store was {made.was} from {brief(whence)} and has no archive; if it is "
+                f"damaged, delete it and {made.again} it again"
             )
     survey = SurveyOptions(limit=_limit(provenance.get("limit")), max_rejects=1.0)
     return open_alike(
@@ -85,7 +85,7 @@ def reopened(
 
 
 def open_alike(
-    archive: str | os.PathLike[str],
+    archive: AnyArchive,
     provenance: Mapping[str, Any],
     survey: SurveyOptions,
     report: Report = silent,
@@ -114,15 +114,15 @@ def open_alike(
     wanted, found = provenance.get("converter") if kind is None else kind, converters()
     if not isinstance(wanted, str) or wanted not in found:
         raise StoreMismatchError(
-            f"{archive}: the store was converted by {brief(wanted)}, expected one of {sorted(found)}; install that "
-            f"converter, {otherwise}"
+            f"{in_words(archive)}: the store was converted by {brief(wanted)}, expected one of {sorted(found)}; "
+            f"install that converter, {otherwise}"
         )
     options = found[wanted].options
     try:
         kept = options.from_plain(provenance) if wanted == provenance.get("converter") else options()
     except ConfigError as error:
         raise ConfigError(f"the store's option {error}") from error
-    return found[wanted].open(os.fspath(archive), dataclasses.replace(kept, **given(options)), survey, report)
+    return found[wanted].open(plain(archive), dataclasses.replace(kept, **given(options)), survey, report)
 
 
 def _limit(value: Any) -> int | None:

@@ -4,8 +4,8 @@ import errno
 import os
 import posixpath
 import zlib
-from collections.abc import Collection, Iterator
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from converters.archives.packed import (
 )
 from converters.archives.plain_files import (
     FileStamps,
+    Stamps,
     base_name,
     checked_path,
     open_below,
@@ -32,6 +33,7 @@ from converters.archives.plain_files import (
     sha256_of,
     sha256_of_named,
 )
+from converters.archives.remote_file import RemoteFile, RemoteStamps
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Reject
 from functa_store.support.shortening import shown
@@ -119,11 +121,14 @@ class PlacedArchive(Archive, Protocol):
         ...
 
 
-def open_archive(path: str | os.PathLike[str]) -> PlacedArchive:
+def open_archive(
+    path: str | os.PathLike[str], opener: "Callable[[str], RandomBytes] | None" = None
+) -> "FolderArchive | ZipArchive | TarArchive":
     """The archive at a path, whichever kind it is.
 
     Args:
         path: A folder (taken recursively), a zip, or an uncompressed tar.
+        opener: Opens a file to be read at any offset; None keeps it open.
 
     Returns:
         The archive; only its listing has been read.
@@ -138,17 +143,35 @@ def open_archive(path: str | os.PathLike[str]) -> PlacedArchive:
     if not os.path.isdir(path) and not os.path.isfile(path):
         raise ArchiveError(f"{path}: found a pipe or device, expected a folder, a .zip or a .tar; save it as a file")
     try:
-        archive = FolderArchive(path) if os.path.isdir(path) else _open_file(RandomFile(path))
+        if os.path.isdir(path):
+            return _not_empty(path, FolderArchive(path))
+        return open_packed((opener or RandomFile)(path))
     except OSError as error:
         raise ArchiveError(f"{error.filename or path}: cannot be read: {error.strerror}") from error
-    except MemberError as error:
-        raise ArchiveError(f"{path}: {error}") from error
+
+
+A = TypeVar("A", bound=PlacedArchive)
+
+
+def _not_empty(path: str, archive: A) -> A:
     if not archive.members and not archive.rejects:
         raise ArchiveError(f"{path}: the archive is empty")
     return archive
 
 
-def _open_file(file: RandomFile) -> PlacedArchive:
+def open_packed(file: RandomBytes) -> "ZipArchive | TarArchive":
+    """The archive that a file is, on a disk or, if it is a zip, on a server or in a bucket.
+
+    Raises:
+        ArchiveError: As for `open_archive`.
+    """
+    try:
+        return _not_empty(file.path, _of_file(file))
+    except MemberError as error:
+        raise ArchiveError(f"{file.path}: {error}") from error
+
+
+def _of_file(file: RandomBytes) -> "ZipArchive | TarArchive":
     if file.size == 0:
         raise ArchiveError(f"{file.path}: the file is empty; fetch it again")
     head = file.read_at(0, min(512, file.size))
@@ -164,6 +187,11 @@ def _open_file(file: RandomFile) -> PlacedArchive:
     if head.startswith((b"PK\3\4", b"PK\5\6")):
         return ZipArchive(file)
     if head[257:262] == b"ustar" or file.name.endswith(".tar"):
+        if isinstance(file, RemoteFile):
+            raise ArchiveError(
+                f"{file.path}: is a tar on a server, whose members only a walk through all of it finds, request by "
+                "request; fetch it, or pack it as a zip, which has a directory"
+            )
         return TarArchive(file)
     if ends_as_zip(file):
         return ZipArchive(file)
@@ -178,7 +206,7 @@ class FolderArchive:
     """
 
     def __init__(self, path: str) -> None:
-        self.name, self._path = base_name(path), path
+        self.name, self._path, self._below = base_name(path), path, ""
         self._real, self._links = os.path.realpath(path), set[str]()
         self._listing, self._stamps = self._list()
         self.members, self.rejects = _without_backslashes(self.name, self._listing).names, self._listing.rejects
@@ -186,7 +214,23 @@ class FolderArchive:
     def _list(self) -> "tuple[Listing, np.ndarray]":
         """The members, and what tells whether they were changed, in their order."""
         listing = Listing(self._entries())
+        if self._below:
+            listing.put_below(self._below)
         return listing, listing.places[:, [0, 1, 4]]
+
+    def put_below(self, folder: str) -> None:
+        """Let all members lie in one more folder."""
+        self._below = folder
+        self._listing.put_below(folder)
+        self.members, self.rejects = self._listing.names, self._listing.rejects
+
+    def leave_out(self, members: Collection[str]) -> None:
+        """Let some files be no members; they still count for what the folder is."""
+        self.members = [member for member in self._listing.names if member not in members]
+
+    def _inner(self, member: str) -> str:
+        """The name of a member below the folder."""
+        return member[len(self._below) + 1 :] if self._below else member
 
     def _entries(self) -> Iterator[Entry]:
         """Each file, its number in the place of its offset and its time in that of its checksum."""
@@ -238,6 +282,7 @@ class FolderArchive:
             OSError: If it cannot be opened.
             ArchiveError: If it is no plain file inside the folder.
         """
+        member = self._inner(member)
         name = self._inside(member) if member in self._links else member
         if name is None:
             raise MemberError(_LEADS_OUT)
@@ -264,6 +309,7 @@ class FolderArchive:
             ArchiveError: If it is no plain file any more.
         """
         self._listing.place(member, any_size=True)
+        member = self._inner(member)
         name = self._inside(member) if member in self._links else member
         if name is None:
             raise MemberError(_LEADS_OUT)
@@ -272,7 +318,7 @@ class FolderArchive:
 
     def sha256(self) -> str:
         """Digest over the lines "name, NUL, sha256 of the content" of every member, sorted by name."""
-        return sha256_of_named((member, self._content_sha256(member)) for member in self.members)
+        return sha256_of_named((self._inner(name), self._content_sha256(name)) for name in self._listing.names)
 
     def _content_sha256(self, member: str) -> str:
         try:
@@ -286,15 +332,16 @@ class FolderArchive:
             listing, stamps = self._list()
         except OSError as error:
             raise ArchiveError(f"{error.filename or self._path}: cannot be read any more: {error.strerror}") from error
-        before, now = set(self.members), set(listing.names)
+        before, now = set(self._listing.names), set(listing.names)
         changes = {"removed": sorted(before - now), "added": sorted(now - before), "changed": list[str]()}
-        if listing.names == self.members:
-            changes["changed"] = [self.members[k] for k in np.flatnonzero((stamps != self._stamps).any(axis=1))]
+        if listing.names == self._listing.names:
+            changes["changed"] = [listing.names[k] for k in np.flatnonzero((stamps != self._stamps).any(axis=1))]
         for what, members in changes.items():
             if members:
                 more = f", and {len(members) - 1} other files" if len(members) > 1 else ""
+                first = os.path.join(self._path, self._inner(members[0]))
                 raise ArchiveError(
-                    f"{os.path.join(self._path, members[0])}{more}: {what} while the folder was being converted, so "
+                    f"{first}{more}: {what} while the folder was being converted, so "
                     "that the functaset would be of no archive that exists; convert again into an empty path"
                 )
 
@@ -302,12 +349,17 @@ class FolderArchive:
 class ZipArchive:
     """A zip file; see `Archive`. Keeps a name and 40 bytes per member, nothing else."""
 
-    def __init__(self, file: RandomFile) -> None:
+    def __init__(self, file: RandomBytes) -> None:
         self.name = file.name
-        self._file, self._stamps = file, FileStamps([file.path])
+        self._file, self._stamps = file, _stamps(file)
         self._listing = Listing(zip_entries(file), LOCAL_HEADER)
         if _are_parted_by_backslashes(self._listing):  # whatever wrote them says that it is no Windows
             self._listing = Listing(zip_entries(file, backslashes=True), LOCAL_HEADER)
+        self.members, self.rejects = self._listing.names, self._listing.rejects
+
+    def put_below(self, folder: str) -> None:
+        """Let all members lie in one more folder."""
+        self._listing.put_below(folder)
         self.members, self.rejects = self._listing.names, self._listing.rejects
 
     def read(self, member: str) -> bytes:
@@ -329,8 +381,11 @@ class ZipArchive:
         return Place(self._file, content_start(self._file, offset), stored, size, method, crc)
 
     def sha256(self) -> str:
-        """Digest of the file."""
-        return file_sha256(self._file.path)
+        """Digest of the file; of one on a server, of its length and directory, which has a CRC-32 of each member."""
+        if not isinstance(self._file, RemoteFile):
+            return file_sha256(self._file.path)
+        lines = (f"{entry.name!r} {entry[2:]}" for entry in zip_entries(self._file))
+        return sha256_of_named([("", str(self._file.size)), *((line, "") for line in lines)])
 
     def check_unchanged(self) -> None:
         """See `Archive.check_unchanged`."""
@@ -344,6 +399,11 @@ class TarArchive:
         self.name = file.name
         self._file, self._stamps = file, FileStamps([file.path])
         self._listing = _without_backslashes(file.name, Listing(tar_entries(file)))
+        self.members, self.rejects = self._listing.names, self._listing.rejects
+
+    def put_below(self, folder: str) -> None:
+        """Let all members lie in one more folder."""
+        self._listing.put_below(folder)
         self.members, self.rejects = self._listing.names, self._listing.rejects
 
     def read(self, member: str) -> bytes:
@@ -368,6 +428,10 @@ class TarArchive:
     def check_unchanged(self) -> None:
         """See `Archive.check_unchanged`."""
         self._stamps.check()
+
+
+def _stamps(file: RandomBytes) -> Stamps:
+    return RemoteStamps(file) if isinstance(file, RemoteFile) else FileStamps([file.path])
 
 
 def _without_backslashes(name: str, listing: Listing) -> Listing:
@@ -412,40 +476,50 @@ def _read_whole(descriptor: int) -> bytes:
 
 
 class OneFile:
-    """A file by itself; see `converters.archives.archive.Archive`."""
+    """A file by itself, which is its only member; see `converters.archives.archive.Archive`.
+
+    Attributes:
+        path: Where it is.
+    """
 
     def __init__(self, path: str) -> None:
-        self.name = base_name(path)
+        self.name, self.path = base_name(path), path
         self.members = [self.name]
         self.rejects: list[Reject] = []
-        self._path, self._stamps = path, FileStamps([path])
+        self._stamps = FileStamps([path])
+
+    def call(self, name: str) -> None:
+        """Let the member be called so."""
+        self.members = [name]
 
     def read(self, member: str) -> bytes:
         """All bytes of the file; see `Archive.read`."""
-        return read_file(self._path)
+        return read_file(self.path)
 
     def place(self, member: str) -> Place:
         """Where the file's bytes lie."""
-        file = RandomFile(self._path)
+        file = RandomFile(self.path)
         return Place(file, 0, file.size, file.size)
 
     def sha256(self) -> str:
         """Digest of the file."""
         try:
-            return file_sha256(self._path)
+            return file_sha256(self.path)
         except OSError as error:
-            raise ArchiveError(f"{self._path}: cannot be read: {error.strerror}") from error
+            raise ArchiveError(f"{self.path}: cannot be read: {error.strerror}") from error
 
     def check_unchanged(self) -> None:
         """See `Archive.check_unchanged`."""
         self._stamps.check()
 
 
-def open_archive_or_file(path: str | os.PathLike[str], suffixes: Collection[str]) -> PlacedArchive:
-    """The archive at a path, which may be one file that ends in one of some suffixes.
+def open_archive_or_file(
+    path: str | os.PathLike[str], suffixes: Collection[str], opener: Callable[[str], RandomBytes] | None = None
+) -> FolderArchive | ZipArchive | TarArchive | OneFile:
+    """The archive at a path, which may be one file that ends in one of some suffixes; see `open_archive`.
 
     Raises:
         ArchiveError: As for `open_archive`.
     """
     path = checked_path(path)
-    return OneFile(path) if has_suffix(path, suffixes) and os.path.isfile(path) else open_archive(path)
+    return OneFile(path) if has_suffix(path, suffixes) and os.path.isfile(path) else open_archive(path, opener)

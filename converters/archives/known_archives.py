@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from converters.archives.archive import open_archive
+from converters.archives.archive_files import ArchiveFiles
 from converters.archives.packed import DEFLATED, Entry, RandomFile, content_start, tar_entries, tar_members, zip_entries
 from converters.archives.plain_files import base_name, open_plain
 from functa_store.errors import ArchiveError, FunctaStoreError
@@ -96,14 +97,16 @@ def names_the_right_converter(kind: str) -> Callable[[F], F]:
         kind: Name of the converter.
 
     Returns:
-        A decorator of a function whose first argument is a path, and whose last one is told of progress.
+        A decorator of a function whose first argument are the files of an archive, of which the first one is looked
+        at, and whose last one is told of progress.
     """
 
     def decorate(function: F) -> F:
         @functools.wraps(function)
-        def wrapped(path: Any, *args: Any) -> Any:
+        def wrapped(files: ArchiveFiles, *args: Any) -> Any:
+            path = files.paths[0]
             try:
-                source = function(path, *args)
+                source = function(files, *args)
             except ArchiveError as error:
                 found = recognised(path)
                 if found is None or found.kind == kind or kind in _ALIKE.get(found.kind, ()):

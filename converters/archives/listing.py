@@ -67,6 +67,11 @@ class Listing:
         self.places = table[order]
         self.rejects.sort(key=lambda reject: reject.member)
 
+    def put_below(self, folder: str) -> None:
+        """Let all names begin with those of a folder, "/" between them."""
+        self.names = [f"{folder}/{name}" for name in self.names]
+        self.rejects = [Reject(member=f"{folder}/{r.member}", reason=r.reason) for r in self.rejects]
+
     def place(self, member: str, *, any_size: bool = False) -> list[int]:
         """Offset, stored bytes, size in bytes, compression method and CRC-32 of a member.
 
@@ -92,6 +97,14 @@ def has_suffix(member: str, suffixes: Collection[str]) -> bool:
     if dot < 0 or member[dot:].lower() not in suffixes:
         return False
     return member[dot - 1 : dot] not in ("", "/", ".") or posixpath.splitext(member)[1] != ""  # most end here
+
+
+def natural_order(name: str) -> tuple[list[str | tuple[int, str]], str]:
+    """What sorts names with numbers by these, so that part-10 follows part-9 and not part-1."""
+    parts: list[str] = re.split(r"([0-9]+)", name)  # text and digits in turn
+    digits = [part.lstrip("0") for part in parts[1::2]]  # compared by length first: they may be too long for an int
+    numbers = [(len(number), number) for number in digits]
+    return [numbers[k // 2] if k % 2 else part for k, part in enumerate(parts)], name
 
 
 def nothing_to_convert(

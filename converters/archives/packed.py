@@ -319,7 +319,7 @@ class RandomFile:
         return data
 
 
-def zip_entries(file: RandomFile, *, backslashes: bool = False) -> Iterator[Entry]:
+def zip_entries(file: RandomBytes, *, backslashes: bool = False) -> Iterator[Entry]:
     """The files of a zip, from its central directory.
 
     The standard library's `ZipFile` keeps some 600 bytes per member; this keeps nothing. Names are decoded as it does,
@@ -357,7 +357,7 @@ def zip_entries(file: RandomFile, *, backslashes: bool = False) -> Iterator[Entr
         raise ArchiveError(f"{file.name}: the zip's directory promises {count} members but lists {found}: damaged")
 
 
-def content_start(file: RandomFile, offset: int) -> int:
+def content_start(file: RandomBytes, offset: int) -> int:
     """Where the bytes of a zip's member begin.
 
     Args:
@@ -373,7 +373,7 @@ def content_start(file: RandomFile, offset: int) -> int:
     return offset + LOCAL_HEADER + name_length + extra_length
 
 
-def most_members(file: RandomFile) -> int:
+def most_members(file: RandomBytes) -> int:
     """How many members the directory of a zip has at most, whatever its end record says.
 
     Raises:
@@ -387,7 +387,7 @@ def most_members(file: RandomFile) -> int:
     return count
 
 
-def _zip_entry(file: RandomFile, name: bytes, fields: tuple[Any, ...], extra: bytes, start_of_zip: int) -> Entry:
+def _zip_entry(file: RandomBytes, name: bytes, fields: tuple[Any, ...], extra: bytes, start_of_zip: int) -> Entry:
     flags, method, crc, stored, size, attributes, offset = (*fields[3:5], *fields[7:10], *fields[15:17])
     if flags & _ENCRYPTED:
         raise ArchiveError(
@@ -435,7 +435,7 @@ def _long_fields(extra: bytes, values: list[int]) -> list[int]:
     return values
 
 
-def _find_directory(file: RandomFile) -> tuple[int, int, int, int, bool]:
+def _find_directory(file: RandomBytes) -> tuple[int, int, int, int, bool]:
     """Start, bytes and members of the central directory, where the zip itself starts, and whether the number is exact.
 
     A zip may follow something else in its file; the directory ends where the end record
@@ -449,7 +449,7 @@ def _find_directory(file: RandomFile) -> tuple[int, int, int, int, bool]:
     return start, size, count, start - declared, end64 is not None
 
 
-def _end_records(file: RandomFile) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
+def _end_records(file: RandomBytes) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
     """Fields of the end record and of its 64-bit twin, if there is one, each followed by its position."""
     tail, found = _end_of(file)
     if found < 0:
@@ -469,14 +469,14 @@ def _end_records(file: RandomFile) -> tuple[tuple[Any, ...], tuple[Any, ...] | N
     return end, (*_END64.unpack(file.read_at(before, _END64.size)), before)
 
 
-def _end_of(file: RandomFile) -> tuple[bytes, int]:
+def _end_of(file: RandomBytes) -> tuple[bytes, int]:
     """The last bytes of a file, and where in them the end record of a zip is, below 0 if there is none."""
     start = max(0, file.size - _END.size - _LONGEST_COMMENT)
     tail = file.read_at(start, file.size - start)
     return tail, tail.rfind(b"PK\5\6", 0, len(tail) - _END.size + 4)
 
 
-def ends_as_zip(file: RandomFile) -> bool:
+def ends_as_zip(file: RandomBytes) -> bool:
     """Whether a file of some other beginning ends with the directory of a zip, as one behind a program does."""
     tail, found = _end_of(file)
     if found < 0 or found + _END.size + _END.unpack_from(tail, found)[-1] != len(tail):

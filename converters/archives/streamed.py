@@ -1,19 +1,19 @@
-"""Archives of shapes as .tar.gz and folders of zips."""
+"""Archives of shapes: tars compressed by gzip, read from front to back, folders of zips, and all others."""
 
 import gzip
 import os
-import posixpath
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from converters.archives.archive import Archive, file_sha256, open_archive
+from converters.archives.archive import Archive, FolderArchive, file_sha256, open_archive
+from converters.archives.archive_files import ArchiveFiles
 from converters.archives.listing import Listing, check_size
+from converters.archives.many_archives import is_remote, open_archives, open_folder_of_archives
 from converters.archives.memory_share import take_room
 from converters.archives.packed import Entry, TarMember, tar_members
 from converters.archives.plain_files import FileStamps, base_name, checked_path, open_plain
 from functa_store.errors import ArchiveError, MemberError
-from functa_store.sources.source import Reject
 
 TEXT_SUFFIXES = (".json", ".csv")
 MAX_TEXT_BYTES = 1 << 24
@@ -29,25 +29,27 @@ _FEWEST_BYTES_PER_MEMBER = 16  # names of models alone take more
 _FREE_MEMBERS = 1 << 16
 
 
-def open_shapes(path: str | os.PathLike[str]) -> "Archive | StreamedTar":
-    """The archive at a path.
+def open_shapes(files: ArchiveFiles) -> "Archive | StreamedTar":
+    """The archive that files are.
 
     Args:
-        path: A folder, a folder of zips (one per synset, as ShapeNetCore.v2 is published), a zip, a tar, or a
-            tar compressed by gzip, such as ShapeNetVox32.tgz.
+        files: A folder, a folder of zips (one per synset, as ShapeNetCore.v2 is published), a zip, a tar, or a
+            tar compressed by gzip, such as ShapeNetVox32.tgz; or several of these but for compressed tars.
 
     Raises:
         ArchiveError: If it is missing, damaged, empty, or holds nothing but zips inside a zip or tar.
     """
-    path = checked_path(path)
+    if len(files) > 1 or is_remote(files.paths[0]):
+        return open_archives(files)
+    path = checked_path(files.paths[0])
     if os.path.isfile(path) and _is_gzip(path):
         return StreamedTar(path)
     archive = open_archive(path)
     zips = [member for member in archive.members if member.endswith(".zip")]
     if not zips:
         return archive
-    if os.path.isdir(path):
-        return FolderOfZips(path, archive, zips)
+    if isinstance(archive, FolderArchive):
+        return open_folder_of_archives(path, archive, zips)
     if all(member.endswith((".zip", *TEXT_SUFFIXES, ".md", ".txt")) for member in archive.members):
         raise ArchiveError(
             f"{path}: holds {len(zips)} zips inside, such as {zips[0]}, which offer no random access; unpack the "
@@ -62,50 +64,6 @@ def _is_gzip(path: str) -> bool:
             return file.read(len(_GZIP)) == _GZIP
     except OSError as error:
         raise ArchiveError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-class FolderOfZips:
-    """The members of every zip of a folder, below the zip's name without its ending, and the folder's other files.
-
-    See `converters.archives.archive.Archive`.
-
-    Args:
-        path: The folder.
-        folder: It as an archive.
-        zips: Its members that are zips.
-
-    Raises:
-        ArchiveError: If a zip is damaged.
-    """
-
-    def __init__(self, path: str, folder: Archive, zips: list[str]) -> None:
-        self.name, self._folder = folder.name, folder
-        self._zips = {name.removesuffix(".zip"): open_archive(os.path.join(path, name)) for name in zips}
-        inside = [f"{stem}/{member}" for stem, archive in self._zips.items() for member in archive.members]
-        self.members = sorted({*inside, *folder.members}.difference(zips))
-        self.rejects = [
-            *folder.rejects,
-            *(
-                Reject(member=f"{stem}/{r.member}", reason=r.reason)
-                for stem, a in self._zips.items()
-                for r in a.rejects
-            ),
-        ]
-
-    def read(self, member: str) -> bytes:
-        """All bytes of a member; see `Archive.read`."""
-        for stem in _parents(member):
-            if stem in self._zips:
-                return self._zips[stem].read(member[len(stem) + 1 :])
-        return self._folder.read(member)
-
-    def sha256(self) -> str:
-        """Digest of the folder: of the content of every file."""
-        return self._folder.sha256()
-
-    def check_unchanged(self) -> None:
-        """See `Archive.check_unchanged`."""
-        self._folder.check_unchanged()
 
 
 class StreamedTar:
@@ -251,8 +209,3 @@ def _bomb(path: str, what: str) -> ArchiveError:
 def _name(member: TarMember) -> str:
     """A member's name as `Listing` has it."""
     return member.name.decode("utf-8", "backslashreplace").removeprefix("./")
-
-
-def _parents(member: str) -> Iterator[str]:
-    while member := posixpath.dirname(member):
-        yield member

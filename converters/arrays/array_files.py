@@ -11,9 +11,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from converters.archives.archive_files import ArchiveFiles
 from converters.arrays.bounds import check_beside, check_code_points, check_examples
 from converters.arrays.hdf5_files import MAGIC as HDF5_MAGIC
 from converters.arrays.hdf5_files import Hdf5Array, Hdf5Arrays, check_user_block
+from converters.arrays.joined_arrays import JoinedArrays
 from converters.arrays.npy_files import MAGIC as NPY_MAGIC
 from converters.arrays.npy_files import Npy, Npz, ZipMembers
 from converters.arrays.zarr_files import (
@@ -28,6 +30,9 @@ from functa_store.sources.array_source import storable
 from functa_store.sources.cf_values import ALL, ATTRIBUTES, CfChoices, CfDecoder, DecodedArray, check_decoders
 
 EXPECTED = "an .npy, .npz or HDF5 (.h5, .hdf5) file, or a Zarr array or group (.zarr, .zarr.zip)"
+ARRAY_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".zarr", ".zarr.zip")
+"""Endings of files in a folder of such, which is one archive."""
+
 MAX_TEXT_ARRAY_BYTES = 1 << 28
 """Bytes of an array of texts in memory."""
 
@@ -80,6 +85,18 @@ def open_arrays(path: str | os.PathLike[str]) -> ArrayFile:
         raise ArchiveError(f"{path}: cannot be read: {error}; expected {EXPECTED}") from error
 
 
+def open_array_files(files: ArchiveFiles) -> ArrayFile:
+    """Every array of one file by its name; of several, those of all of them, joined along the first axis.
+
+    Raises:
+        ArchiveError: As for `open_arrays`, of the first file that cannot be opened.
+        MissingLibraryError: If h5py is not installed and is needed.
+    """
+    if len(files) == 1:
+        return open_arrays(files.paths[0])
+    return JoinedArrays(files.paths, files.names, open_arrays)
+
+
 def _open(path: str) -> ArrayFile:
     if os.path.isdir(path):
         return ZarrArrays(open_zarr_store(path))
@@ -112,6 +129,8 @@ def decoder_of(arrays: ArrayFile, key: str, name: str, dtype: Any, choices: CfCh
         ArchiveError: If attributes cannot be read.
     """
     attributes = attributes_of(arrays, key, ATTRIBUTES, choices)
+    if isinstance(arrays, JoinedArrays):
+        arrays = arrays.file(0)
     if isinstance(arrays, Npy | Npz):
         choices = dataclasses.replace(choices, ignore=(ALL,))  # there are none, and nothing is of NetCDF
     fill = None
@@ -148,6 +167,9 @@ def examples_of(
             sense.
     """
     where = f"{file}/{key}" if key else file
+    if isinstance(arrays, JoinedArrays):
+        for one, shape, size in zip(arrays.names, arrays.shapes(key), arrays.sizes, strict=True):
+            check_examples(one, shape, 1, size, num_channels)
     check_examples(where, arrays.shape(key), 1, arrays.num_bytes, num_channels)  # before it is read
     values = arrays[key]
     decoder = decoder_of(arrays, key, name, values.dtype, choices, is_field=True)
@@ -163,11 +185,27 @@ def values_beside(arrays: ArrayFile, key: str, where: str, choices: CfChoices) -
     Raises:
         ArchiveError: As for `read_beside`, or if its attributes make no sense.
     """
+    if isinstance(arrays, JoinedArrays):
+        return _joined_beside(arrays, key, choices)
     stored = read_beside(arrays, key, where)
     decoder = decoder_of(arrays, key, key, stored.dtype, choices, is_field=False)
     check_decoders(where, [decoder])
     values = decoder(stored)
     return stored if np.array_equal(values, stored) else values  # integers stay integers
+
+
+def _joined_beside(arrays: JoinedArrays, key: str, choices: CfChoices) -> np.ndarray:
+    """The values of all files, one after the other."""
+    arrays.check_counts(key)
+    parts: list[np.ndarray] = []
+    for number, name in enumerate(arrays.names):
+        parts.append(values_beside(arrays.file(number), key, f"{name}: array {key!r}", choices))
+        if (parts[-1].dtype.kind == "U") != (parts[0].dtype.kind == "U"):
+            raise ArchiveError(
+                f"{name}: array {key!r} holds {parts[-1].dtype}, expected {parts[0].dtype} as in {arrays.names[0]}: "
+                "texts are classes, which numbers are not"
+            )
+    return np.concatenate(parts)
 
 
 def attributes_of(arrays: ArrayFile, key: str, wanted: Sequence[str], choices: CfChoices) -> dict[str, Any]:
@@ -178,12 +216,20 @@ def attributes_of(arrays: ArrayFile, key: str, wanted: Sequence[str], choices: C
     """
     if ALL in choices.ignore:
         return {}
+    if isinstance(arrays, JoinedArrays):
+        arrays.check_attributes(key, lambda one: _in_words(attributes_of(one, key, wanted, choices)))
+        return attributes_of(arrays.file(0), key, wanted, choices)
     if isinstance(arrays, Hdf5Arrays):
         return arrays.attributes(key, wanted)
     if isinstance(arrays, ZarrArrays):
         found = arrays[key].attrs.asdict()
         return {name: found[name] for name in wanted if name in found}
     return {}
+
+
+def _in_words(attributes: dict[str, Any]) -> dict[str, str]:
+    """Attributes as texts, which are equal where values are not numbers, too."""
+    return {name: str(np.asarray(value).tolist()) for name, value in sorted(attributes.items())}
 
 
 def read_beside(arrays: ArrayFile, key: str, where: str) -> np.ndarray:

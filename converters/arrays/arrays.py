@@ -6,14 +6,23 @@ split, every tenth example is held out.
 """
 
 import dataclasses
-import os
+import functools
 from typing import Any
 
 import numpy as np
 
+from converters.archives.archive_files import ArchiveFiles, FilesStamps
+from converters.archives.file_patterns import find_files
 from converters.archives.known_archives import names_the_right_converter
-from converters.archives.plain_files import Stamps, stamps_of
-from converters.arrays.array_files import ArrayFile, attributes_of, examples_of, open_arrays, values_beside
+from converters.archives.plain_files import Stamps
+from converters.arrays.array_files import (
+    ARRAY_SUFFIXES,
+    ArrayFile,
+    attributes_of,
+    examples_of,
+    open_array_files,
+    values_beside,
+)
 from converters.arrays.bounds import in_bounded_memory
 from functa_store.config import ConvertConfig
 from functa_store.errors import ArchiveError, ConfigError
@@ -29,6 +38,7 @@ from functa_store.sources.cf_values import (
     masking_notes,
 )
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
+from functa_store.sources.recipe import AnyArchive
 
 ARRAYS_FAST = Preset(
     summary="any arrays: the choices for images at 64x64, only a start; vary w0 first",
@@ -132,11 +142,11 @@ class ArrayOptions(ArchiveOptions):
         return CfChoices(ignore=self.ignore, missing_value=self.missing_value)
 
 
-def open_array_archive(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ArraySource:
+def open_array_archive(path: AnyArchive, *, report: Report = silent, **options: Any) -> ArraySource:
     """A source over an array in a file.
 
     Args:
-        path: An .npy, .npz, HDF5 or Zarr file (or folder).
+        path: An .npy, .npz, HDF5 or Zarr file (or folder), a folder of such, or a pattern or list of several.
         report: Told how far the reading is.
         **options: Fields of `ArrayOptions` and `SurveyOptions`, such as `array="fields"` and `limit=100`.
 
@@ -151,11 +161,10 @@ def open_array_archive(path: str | os.PathLike[str], *, report: Report = silent,
 
 
 @names_the_right_converter("arrays")
-def _open(path: str | os.PathLike[str], options: ArrayOptions, survey: SurveyOptions, report: Report) -> ArraySource:
-    path = os.path.abspath(path)
-    name, axis = os.path.basename(path), _parse_axis(options.channels_axis)
-    with in_bounded_memory(path):
-        stamps, arrays = stamps_of(path), open_arrays(path)
+def _open(files: ArchiveFiles, options: ArrayOptions, survey: SurveyOptions, report: Report) -> ArraySource:
+    name, axis = files.name, _parse_axis(options.channels_axis)
+    with in_bounded_memory(name):
+        stamps, arrays = FilesStamps(files), open_array_files(files)
         array = _only_array(arrays, name) if options.array is None else options.array
         _check_there(arrays, array, name)
         shape = arrays.shape(array)
@@ -181,7 +190,7 @@ def _open(path: str | os.PathLike[str], options: ArrayOptions, survey: SurveyOpt
             report=report,
         )
     kept = options.to_plain() | {"array": array or None, "channels_axis": str(options.channels_axis)}
-    kept |= {"masked": source.masked}
+    kept |= {"masked": source.masked, **files.described(read=survey.check_first is None)}
     named = {} if options.split_from is None else {"split": f"published in array {options.split_from}"}
     by = {"labels_by": {label: f"array {label}" for label in source.labels}}
     source.provenance = {**source.provenance, **named, "converter": "arrays", **kept, **by}
@@ -259,4 +268,5 @@ converter = Converter(
     options=ArrayOptions,
     presets=ARRAYS_PRESETS,
     open=_open,
+    files=functools.partial(find_files, of=ARRAY_SUFFIXES, mixed=True),
 )

@@ -356,9 +356,17 @@ class Npz(Mapping[str, Any]):
         Raises:
             ArchiveError: If its header cannot be read.
         """
+        return self.header(name).shape
+
+    def header(self, name: str) -> NpyHeader:
+        """What the header of an array says that is not read.
+
+        Raises:
+            ArchiveError: If it cannot be read.
+        """
         try:
             with self.members.open(self._names[name]) as file:
-                return read_npy_header(file).shape
+                return read_npy_header(file)
         except (MemberError, *_DAMAGE) as error:
             raise ArchiveError(f"{self.members.path}: array {name!r} cannot be read: {error}") from error
 

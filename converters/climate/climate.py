@@ -5,9 +5,10 @@ channels in their units; labels `month` and `year` where there are times, and ev
 of the times is held out.
 """
 
-import os
 from typing import TYPE_CHECKING, Any
 
+from converters.archives.archive_files import ArchiveFiles
+from converters.archives.file_patterns import find_files
 from converters.archives.known_archives import names_the_right_converter
 from converters.arrays.bounds import in_bounded_memory
 from converters.climate.source import ClimateOptions
@@ -16,6 +17,7 @@ from functa_store.errors import MissingLibraryError
 from functa_store.plugins import Converter, Preset, paper_loops
 from functa_store.progress import Report, silent
 from functa_store.sources.options import SurveyOptions, split_options
+from functa_store.sources.recipe import AnyArchive
 
 if TYPE_CHECKING:
     from converters.climate.source import ClimateSource
@@ -79,11 +81,12 @@ CLIMATE_PRESETS = {
 }
 
 
-def open_climate(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> "ClimateSource":
+def open_climate(path: AnyArchive, *, report: Report = silent, **options: Any) -> "ClimateSource":
     """A source over fields of NetCDF files or Zarr stores.
 
     Args:
-        path: A NetCDF file, a Zarr store, a folder of NetCDF files along time, or a pattern such as "era5/*.nc".
+        path: A NetCDF file, a Zarr store, a folder of NetCDF files along time, or a pattern such as
+            "era5/*.nc" or a list of several.
         report: Told how far the survey is.
         **options: Fields of `ClimateOptions` and `SurveyOptions`, such as `variable="tas"`, `select="level=500"`
             (values as ids name them, times by how they begin) and `limit=100`.
@@ -100,9 +103,7 @@ def open_climate(path: str | os.PathLike[str], *, report: Report = silent, **opt
 
 
 @names_the_right_converter("climate")
-def _open(
-    path: str | os.PathLike[str], options: ClimateOptions, survey: SurveyOptions, report: Report
-) -> "ClimateSource":
+def _open(files: ArchiveFiles, options: ClimateOptions, survey: SurveyOptions, report: Report) -> "ClimateSource":
     try:
         from converters.climate.files import ClimateFiles  # imports xarray, which listing converters does without
         from converters.climate.source import ClimateSource
@@ -110,8 +111,8 @@ def _open(
         raise MissingLibraryError(
             f"a library that reads climate archives is not installed; run pip install 'functa-store[climate]': {error}"
         ) from error
-    with in_bounded_memory(os.fspath(path)):
-        return ClimateSource(ClimateFiles(path), options, survey, report)
+    with in_bounded_memory(files.name):
+        return ClimateSource(ClimateFiles(files), options, survey, report)
 
 
 converter = Converter(
@@ -119,4 +120,5 @@ converter = Converter(
     options=ClimateOptions,
     presets=CLIMATE_PRESETS,
     open=_open,
+    files=find_files,
 )

@@ -1,7 +1,7 @@
 """NetCDF files and Zarr stores of an archive, opened as one dataset."""
 
 import dataclasses
-import glob
+import functools
 import hashlib
 import os
 import stat
@@ -16,6 +16,7 @@ from xarray.backends import AbstractDataStore, BackendArray, H5NetCDFStore, Scip
 from xarray.core import indexing
 from xarray.core.utils import Frozen
 
+from converters.archives.archive_files import ArchiveFiles, described
 from converters.archives.plain_files import FileStamps, FolderStamps, sha256_of_named, walk_files
 from converters.arrays.bounds import check_all_beside, check_code_points
 from converters.arrays.hdf5_files import Hdf5Arrays, check_user_block
@@ -40,7 +41,7 @@ class ClimateFiles:
     """The files of an archive.
 
     Args:
-        path: A NetCDF file, a Zarr store, a folder of NetCDF files, or a pattern with * for several of either.
+        files: A NetCDF file, a Zarr store, a folder of NetCDF files, or several of either.
 
     Attributes:
         name: Last part of the path.
@@ -50,11 +51,13 @@ class ClimateFiles:
         ArchiveError: If there is none.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._whole = whole = os.path.abspath(path)
+    def __init__(self, files: ArchiveFiles) -> None:
+        self._files = files
+        whole = os.path.abspath(files.typed[0]) if len(files.typed) == 1 else files.name
         self.name = os.path.basename(whole)
-        self.members = self._list()
-        self._folder = os.path.dirname(os.path.commonpath([*self.members, whole]) if len(self.members) > 1 else whole)
+        self.members = self._list(files)
+        typed = map(os.path.abspath, files.typed)
+        self._folder = os.path.dirname(os.path.commonpath([*self.members, *typed]) if len(self.members) > 1 else whole)
         if not self.members:
             raise ArchiveError(
                 f"{whole}: found no such file or no NetCDF in it, expected a NetCDF file, a Zarr store, a folder of "
@@ -72,22 +75,22 @@ class ClimateFiles:
         Raises:
             ArchiveError: If one was changed, added or removed.
         """
-        if (now := self._list()) != self.members:
+        if (now := self._list(self._files.find(self._files.typed))) != self.members:
             differ = sorted(set(now) ^ set(self.members))
             raise ArchiveError(
-                f"{self._whole}: {differ[0]!a} was {'added' if differ[0] in now else 'removed'} while it was being "
+                f"{self.name}: {differ[0]!a} was {'added' if differ[0] in now else 'removed'} while it was being "
                 "converted, so that the functaset would be of no archive that exists; convert again into an empty path"
             )
         for stamps in self._stamps:
             stamps.check()
 
-    def _list(self) -> list[str]:
+    def _list(self, files: ArchiveFiles) -> list[str]:
         """Paths of the files or stores that there are now, sorted."""
-        if os.path.lexists(self._whole):
-            return _members(self._whole)
-        found = sorted(glob.glob(self._whole)) if glob.has_magic(self._whole) else []
-        fixed = self._whole[: min(self._whole.find(magic) % (len(self._whole) + 1) for magic in "*?[")]
-        _check_links(os.path.dirname(fixed), found)
+        if len(files) == 1:
+            path = os.path.abspath(files.paths[0])
+            return _members(path) if os.path.lexists(path) else []
+        found = sorted(files.paths)
+        _check_links(os.path.commonpath([os.path.dirname(path) for path in found]), found)
         return found
 
     def open(
@@ -125,9 +128,27 @@ class ClimateFiles:
         """Digest of the only file, or over the lines "name, NUL, sha256 of the content" of all, sorted by name."""
         if len(self.members) == 1 and os.path.isfile(self.members[0]):
             return _file_sha256(self.members[0])
-        paths = sorted(file for member in self.members for file, _ in _files(member))
+        paths = sorted(self._digests)
         names = (os.path.relpath(path, self._folder).replace(os.sep, "/") for path in paths)
-        return sha256_of_named((name, _file_sha256(path)) for name, path in zip(names, paths, strict=True))
+        return sha256_of_named((name, self._digests[path]) for name, path in zip(names, paths, strict=True))
+
+    def described(self, *, read: bool) -> dict[str, Any]:
+        """What provenance keeps of the files; `read` says whether they are read for their digests."""
+        above = os.path.commonpath([os.path.dirname(member) for member in self.members])
+        names = [os.path.relpath(member, above).replace(os.sep, "/") for member in self.members]
+        texts = [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names]
+        return described(texts, dict(zip(texts, map(self._digest, self.members), strict=True)) if read else None)
+
+    def _digest(self, member: str) -> str:
+        if (digest := self._digests.get(member)) is not None:
+            return digest
+        inside = sorted((path, os.path.relpath(path, member).replace(os.sep, "/")) for path, _ in _files(member))
+        return sha256_of_named((name, self._digests[path]) for path, name in inside)
+
+    @functools.cached_property
+    def _digests(self) -> dict[str, str]:
+        """SHA-256 of every file by its path."""
+        return {path: _file_sha256(path) for member in self.members for path, _ in _files(member)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

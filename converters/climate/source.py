@@ -316,6 +316,7 @@ class ClimateSource(Source):
         self.provenance = {
             "archive": files.name,
             "sha256": files.sha256() if whole else None,
+            **files.described(read=whole),
             "converter": "climate",
             **dataclasses.replace(options, variable=tuple(self.features.channels)).to_plain(),
             "masked": "; ".join(masked) or None,

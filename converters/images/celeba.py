@@ -7,6 +7,7 @@ validation, 19,962 test), 40 attributes and `identity`; 30,000 for CelebA-HQ, th
 import codecs
 import csv
 import dataclasses
+import functools
 import hashlib
 import os
 import posixpath
@@ -16,8 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int32
 
-from converters.archives.archive import Archive, open_archive, read_file
+from converters.archives.archive import Archive, read_file
+from converters.archives.archive_files import ArchiveFiles
+from converters.archives.file_patterns import find_files
 from converters.archives.known_archives import names_the_right_converter
+from converters.archives.many_archives import PACKED_SUFFIXES, open_archives
 from converters.archives.plain_files import checked_path
 from converters.images.image_files import ImageOptions
 from converters.images.images import (
@@ -32,6 +36,7 @@ from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Report, silent
 from functa_store.sources.options import SurveyOptions, option, split_options
+from functa_store.sources.recipe import AnyArchive
 from functa_store.sources.source import Label, Reject, Source, name_problem
 from functa_store.sources.splits import SPLITS, hold_out_last
 from functa_store.support.shortening import shown
@@ -295,7 +300,7 @@ class CelebaOptions(ImageOptions):
         return celeba_crop(self.crop)
 
 
-def open_celeba(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> Source:
+def open_celeba(path: AnyArchive, *, report: Report = silent, **options: Any) -> Source:
     """A source over CelebA as published, or over CelebA-HQ as images.
 
     Label files (list_attr_celeba.txt, list_eval_partition.txt, identity_CelebA.txt) are taken from the
@@ -303,7 +308,7 @@ def open_celeba(path: str | os.PathLike[str], *, report: Report = silent, **opti
     of the images is held out.
 
     Args:
-        path: A folder, zip or tar, such as img_align_celeba.zip or data128x128/.
+        path: A folder, zip or tar, such as img_align_celeba.zip or data128x128/; or a pattern or list of several.
         report: Told how far the survey is.
         **options: Fields of `CelebaOptions` and `SurveyOptions`, such as `resolution=64` and `labels="Anno"`.
 
@@ -318,19 +323,19 @@ def open_celeba(path: str | os.PathLike[str], *, report: Report = silent, **opti
 
 
 @names_the_right_converter("celeba")
-def _open(path: str | os.PathLike[str], options: CelebaOptions, survey: SurveyOptions, report: Report) -> Source:
-    archive = open_archive(path)
+def _open(files: ArchiveFiles, options: CelebaOptions, survey: SurveyOptions, report: Report) -> Source:
+    archive = open_archives(files)
     everything = list_images(archive)
     images, masks = without_masks(_aligned(everything))
     left_out = masks + [
         Reject(member=image, reason=f"lies beside the folder {posixpath.dirname(images[0])}")
         for image in sorted(set(everything) - set(images) - {mask.member for mask in masks})
     ]
-    files = find_label_files(archive, os.fspath(path), options.labels)
+    found = find_label_files(archive, files.paths[0], options.labels)
     rejected = {_stem(reject.member) for reject in archive.rejects if is_image(reject.member)}
-    values, published = read_labels(files, _positions(archive.name, images), rejected)
-    digests = {posixpath.basename(file.where): hashlib.sha256(file.content).hexdigest() for file in files.values()}
-    names = {name: posixpath.basename(file.where) for name, file in files.items()}
+    values, published = read_labels(found, _positions(archive.name, images), rejected)
+    digests = {posixpath.basename(file.where): hashlib.sha256(file.content).hexdigest() for file in found.values()}
+    names = {name: posixpath.basename(file.where) for name, file in found.items()}
     catalogue = Catalogue(
         images=images,
         labels=values,
@@ -401,4 +406,5 @@ converter = Converter(
     options=CelebaOptions,
     presets=CELEBA_PRESETS,
     open=_open,
+    files=functools.partial(find_files, of=PACKED_SUFFIXES, remote=True),
 )

@@ -16,9 +16,12 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import UInt8
 
-from converters.archives.archive import Archive, open_archive
+from converters.archives.archive import Archive
+from converters.archives.archive_files import ArchiveFiles
+from converters.archives.file_patterns import find_files
 from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import has_suffix, not_wanted, nothing_to_convert
+from converters.archives.many_archives import PACKED_SUFFIXES, open_archives, told_by
 from converters.archives.memory_share import room
 from converters.folders import FolderLayout
 from converters.images.image_files import (
@@ -49,6 +52,7 @@ from functa_store.progress import Note, Report, silent
 from functa_store.sources.augmentation import WHOLE, Augmentation
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions, option, split_options
+from functa_store.sources.recipe import AnyArchive
 from functa_store.sources.source import (
     Label,
     Reject,
@@ -337,11 +341,11 @@ class FolderOptions(ImageOptions):
         return self if self.augment else dataclasses.replace(self, masks="take")
 
 
-def open_images(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> Source:
+def open_images(path: AnyArchive, *, report: Report = silent, **options: Any) -> Source:
     """A source over any archive of images.
 
     Args:
-        path: A folder, zip or tar.
+        path: A folder, zip or tar; or a pattern or list of several, which are one archive.
         report: Told how far the survey is.
         **options: Fields of `FolderOptions` and `SurveyOptions`, such as `resolution=32` and `limit=100`.
 
@@ -356,12 +360,13 @@ def open_images(path: str | os.PathLike[str], *, report: Report = silent, **opti
 
 
 @names_the_right_converter("images")
-def _open(path: str | os.PathLike[str], options: FolderOptions, survey: SurveyOptions, report: Report) -> Source:
-    archive = open_archive(path)
+def _open(files: ArchiveFiles, options: FolderOptions, survey: SurveyOptions, report: Report) -> Source:
+    archive = open_archives(files, IMAGE_SUFFIXES if len(files) > 1 else ())
+    told = told_by(archive)
     images, left_out = list_images(archive), list[Reject]()
     if options.masks == "leave-out":
         images, left_out = without_masks(images)
-    layout = FolderLayout.of(images)
+    layout = FolderLayout.of(images, list(map(told, images)))
     if layout.outside and options.unsplit is None:
         raise ArchiveError(
             f"{archive.name}: {layout.outside_in_words}. Say what becomes of these by --unsplit leave-out or "
@@ -370,7 +375,7 @@ def _open(path: str | os.PathLike[str], options: FolderOptions, survey: SurveyOp
     if layout.outside and options.unsplit == "leave-out":
         left_out += [Reject(member=image, reason=_BESIDE_SPLITS) for image in layout.outside]
         images = sorted(set(images) - set(layout.outside))
-        layout = FolderLayout.of(images)
+        layout = FolderLayout.of(images, list(map(told, images)))
     published, published_by = layout.published, layout.published_by
     labels = {} if layout.classes is None else {"class": layout.classes}
     labels_by, facts = dict.fromkeys(labels, "folders"), dict[str, Any](converter="images")
@@ -412,4 +417,5 @@ converter = Converter(
     options=FolderOptions,
     presets=IMAGES_PRESETS,
     open=_open,
+    files=functools.partial(find_files, of=PACKED_SUFFIXES, remote=True),
 )

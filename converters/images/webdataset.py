@@ -8,7 +8,6 @@ Expected result: one example per name (key) that has an image, in the order of t
 import collections
 import dataclasses
 import functools
-import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from converters.archives.archive import PlacedArchive
+from converters.archives.archive_files import ArchiveFiles, FilesStamps
+from converters.archives.file_patterns import find_files
 from converters.archives.known_archives import names_the_right_converter
-from converters.archives.plain_files import FileStamps
-from converters.archives.tar_shards import ShardFiles, TarShards, find_shards, list_shard
+from converters.archives.tar_shards import PACKED, ShardFiles, TarShards, list_shard, shards_of
 from converters.images.image_files import ImageOptions
 from converters.images.images import IMAGES_PRESETS, Catalogue, ImageSource, Unsplit, is_image
 from converters.images.sample_labels import SampleLabels, parse_fields
@@ -27,6 +27,7 @@ from functa_store.errors import ArchiveError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import SurveyOptions, option, split_options
+from functa_store.sources.recipe import AnyArchive
 from functa_store.sources.source import Label, Reject, Source
 from functa_store.sources.splits import check_holdout, hold_out_rule, hold_out_share, split_of_word, splits_of_words
 from functa_store.support.shortening import shown
@@ -63,11 +64,11 @@ class WebDatasetOptions(ImageOptions):
         check_holdout(self.holdout)
 
 
-def open_webdataset(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> Source:
+def open_webdataset(path: AnyArchive, *, report: Report = silent, **options: Any) -> Source:
     """A source over the images of a WebDataset.
 
     Args:
-        path: A tar, a folder of tars, a pattern such as "train-{000..099}.tar", or several of these with commas.
+        path: A tar, a folder of tars, a pattern such as "train-{000..099}.tar", or a list of these.
         report: Told how far the survey is.
         **options: Fields of `WebDatasetOptions` and `SurveyOptions`, such as `resolution=32` and `limit=100`.
 
@@ -82,9 +83,8 @@ def open_webdataset(path: str | os.PathLike[str], *, report: Report = silent, **
 
 
 @names_the_right_converter("webdataset")
-def _open(path: str | os.PathLike[str], options: WebDatasetOptions, survey: SurveyOptions, report: Report) -> Source:
-    shards = find_shards(path)
-    stamps = FileStamps(shards.paths)
+def _open(files: ArchiveFiles, options: WebDatasetOptions, survey: SurveyOptions, report: Report) -> Source:
+    shards, stamps = shards_of(files), FilesStamps(files)
     shards_taken, published, published_by = _splits(shards, options.unsplit)
     samples = _Samples(shards, tuple(suffix.lower().lstrip(".") for suffix in options.image_suffix))
     for number in shards_taken:
@@ -344,4 +344,5 @@ converter = Converter(
     options=WebDatasetOptions,
     presets=IMAGES_PRESETS,
     open=_open,
+    files=functools.partial(find_files, of=(".tar", *PACKED), mixed=True),
 )

@@ -5,7 +5,6 @@ CIFAR-10, `fine` and `coarse` for CIFAR-100, with the names of the classes. Pick
 """
 
 import itertools
-import os
 import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from converters.archives.archive import PlacedArchive
+from converters.archives.archive_files import ArchiveFiles
+from converters.archives.file_patterns import find_files
 from converters.archives.inflated import kept_blocks, open_member, open_placed
 from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import nothing_to_convert
@@ -32,6 +33,7 @@ from functa_store.errors import ArchiveError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import SurveyOptions, split_options
+from functa_store.sources.recipe import AnyArchive
 from functa_store.sources.source import Source
 from functa_store.support.inert_pickle import load_inert
 from functa_store.support.shortening import shown
@@ -89,7 +91,7 @@ _NUM_CLASSES = {"class": 10, "coarse": 20, "fine": 100}
 _NAME_LISTS = {"class": "label_names", "coarse": "coarse_label_names", "fine": "fine_label_names"}
 
 
-def open_cifar(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> Source:
+def open_cifar(path: AnyArchive, *, report: Report = silent, **options: Any) -> Source:
     """A source over CIFAR-10 or CIFAR-100.
 
     Args:
@@ -105,8 +107,8 @@ def open_cifar(path: str | os.PathLike[str], *, report: Report = silent, **optio
 
 
 @names_the_right_converter("cifar")
-def _open(path: str | os.PathLike[str], options: PixelOptions, survey: SurveyOptions, report: Report) -> Source:
-    archive = open_placed(path)
+def _open(given: ArchiveFiles, options: PixelOptions, survey: SurveyOptions, report: Report) -> Source:
+    archive = open_placed(given.only("CIFAR"))
     layout, files = _find(archive)
     if layout.is_pickle:
         parts = [_unpickled(archive, member, split, layout) for split, members in files.items() for member in members]
@@ -307,4 +309,5 @@ converter = Converter(
     options=PixelOptions,
     presets=PIXELS_PRESETS,
     open=_open,
+    files=find_files,
 )

@@ -5,7 +5,6 @@ Expected result: one example per picture at its own size, 28x28 (64, 128, 224), 
 """
 
 import io
-import os
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from converters.archives.archive import PlacedArchive
+from converters.archives.archive_files import ArchiveFiles
+from converters.archives.file_patterns import find_files
 from converters.archives.inflated import kept_blocks, open_member, open_placed
 from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import nothing_to_convert
@@ -33,6 +34,7 @@ from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import SurveyOptions, split_options
+from functa_store.sources.recipe import AnyArchive
 from functa_store.sources.source import Source, name_problem
 from functa_store.sources.splits import SPLITS, split_of_word
 
@@ -40,7 +42,7 @@ _NAME = re.compile(r"(?P<split>[A-Za-z]+)_(?P<what>images|labels)\.npy|(?P<keras
 _NUM_CHANNELS, _MOST_CHANNELS = (1, 3), 4
 
 
-def open_medmnist(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> Source:
+def open_medmnist(path: AnyArchive, *, report: Report = silent, **options: Any) -> Source:
     """A source over a data set of MedMNIST.
 
     Args:
@@ -57,8 +59,8 @@ def open_medmnist(path: str | os.PathLike[str], *, report: Report = silent, **op
 
 
 @names_the_right_converter("medmnist")
-def _open(path: str | os.PathLike[str], options: NumberedOptions, survey: SurveyOptions, report: Report) -> Source:
-    archive = open_placed(path)
+def _open(files: ArchiveFiles, options: NumberedOptions, survey: SurveyOptions, report: Report) -> Source:
+    archive = open_placed(files.only("MedMNIST"))
     members = _find(archive)
     kept, num_bytes = kept_blocks(), _num_bytes(archive)
     arrays = {key: _open_npy(open_member(archive, member, kept), num_bytes) for key, member in members.items()}
@@ -212,4 +214,5 @@ converter = Converter(
     options=NumberedOptions,
     presets=PIXELS_PRESETS,
     open=_open,
+    files=find_files,
 )

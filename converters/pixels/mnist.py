@@ -16,6 +16,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from converters.archives.archive import OneFile, Place, PlacedArchive
+from converters.archives.archive_files import ArchiveFiles
+from converters.archives.file_patterns import find_files
 from converters.archives.inflated import kept_blocks, open_member, open_placed
 from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import nothing_to_convert
@@ -35,6 +37,7 @@ from functa_store.errors import ArchiveError, ConfigError
 from functa_store.plugins import Converter
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import SurveyOptions, split_options
+from functa_store.sources.recipe import AnyArchive
 from functa_store.sources.source import Source
 
 _EXPECTED = "train-images-idx3-ubyte, t10k-images-idx3-ubyte and the like, compressed (.gz) or not"
@@ -73,7 +76,7 @@ class MnistOptions(NumberedOptions):
     orientation: Orientation | None = None
 
 
-def open_mnist(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> Source:
+def open_mnist(path: AnyArchive, *, report: Report = silent, **options: Any) -> Source:
     """A source over pictures in IDX files.
 
     Args:
@@ -89,7 +92,8 @@ def open_mnist(path: str | os.PathLike[str], *, report: Report = silent, **optio
 
 
 @names_the_right_converter("mnist")
-def _open(path: str | os.PathLike[str], options: MnistOptions, survey: SurveyOptions, report: Report) -> Source:
+def _open(given: ArchiveFiles, options: MnistOptions, survey: SurveyOptions, report: Report) -> Source:
+    path = given.only("a data set in IDX files")
     archive = open_placed(path)
     if isinstance(archive, OneFile):
         archive = _FileAndLabels(os.path.abspath(path), archive)
@@ -365,4 +369,5 @@ converter = Converter(
     options=MnistOptions,
     presets=PIXELS_PRESETS,
     open=_open,
+    files=find_files,
 )

@@ -7,7 +7,7 @@ held out.
 
 import bisect
 import dataclasses
-import os
+import functools
 import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
@@ -16,9 +16,12 @@ import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 from PIL import Image, ImageColor
 
-from converters.archives.archive import Archive, open_archive
+from converters.archives.archive import Archive
+from converters.archives.archive_files import ArchiveFiles
+from converters.archives.file_patterns import find_files
 from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import has_suffix, nothing_to_convert
+from converters.archives.many_archives import PACKED_SUFFIXES, open_archives
 from converters.archives.memory_share import check_wanted
 from converters.images.image_files import IMAGE_SUFFIXES, read_as_stored
 from converters.scenes.camera_files import KINDS, NerfScene, list_nerf_scenes
@@ -35,6 +38,7 @@ from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.plugins import Converter
 from functa_store.progress import Report, silent
 from functa_store.sources.options import SurveyOptions, option, split_options
+from functa_store.sources.recipe import AnyArchive
 from functa_store.sources.splits import SPLITS, evenly_centred, split_of_word
 from functa_store.support.shortening import shown
 
@@ -393,7 +397,7 @@ def _inverse_convention(
     return np.linalg.inv(found) if convention.endswith("world-to-camera") else found
 
 
-def open_nerf(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> SceneSource:
+def open_nerf(path: AnyArchive, *, report: Report = silent, **options: Any) -> SceneSource:
     """A source over scenes of NeRF, instant-ngp, nerfstudio, COLMAP or LLFF.
 
     Args:
@@ -413,8 +417,8 @@ def open_nerf(path: str | os.PathLike[str], *, report: Report = silent, **option
 
 
 @names_the_right_converter("nerf")
-def _open(path: str | os.PathLike[str], options: NerfOptions, survey: SurveyOptions, report: Report) -> SceneSource:
-    archive = open_archive(path)
+def _open(files: ArchiveFiles, options: NerfOptions, survey: SurveyOptions, report: Report) -> SceneSource:
+    archive = open_archives(files)
     return SceneSource(archive, NerfLayout(archive, options), options, survey, report)
 
 
@@ -423,4 +427,5 @@ converter = Converter(
     options=NerfOptions,
     presets=SRN_PRESETS,
     open=_open,
+    files=functools.partial(find_files, of=PACKED_SUFFIXES, remote=True),
 )

@@ -1,5 +1,6 @@
 """Scenes of an archive as a source: rays of views and the colours seen along them, surveyed once beforehand."""
 
+import dataclasses
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from converters.archives.archive import Archive
+from converters.archives.many_archives import told_by
 from converters.archives.memory_share import room
 from converters.scenes.views import Scene, SceneOptions, Views, categories
 from converters.survey import Outcome, in_threads, noted, provenance_of, survey
@@ -191,7 +193,9 @@ class SceneSource(Source):
         self, archive: Archive, layout: Layout, options: SceneOptions, limits: SurveyOptions, report: Report
     ) -> None:
         self._archive, self._layout, self._options = archive, layout, options
-        self._scenes, seen, self.rejects = survey_scenes(archive, layout, options, limits, report)
+        scenes, seen, self.rejects = survey_scenes(archive, layout, options, limits, report)
+        told = told_by(archive)
+        self._scenes = [dataclasses.replace(scene, told=told(scene.name)) for scene in scenes]
         if limits.limit is None:
             self.rejects += [*archive.rejects, *(Reject(member=m, reason="belongs to no scene") for m in layout.others)]
         self.features = SCENE_FEATURES

@@ -4,13 +4,16 @@ Expected result: one example per scene, in the order of sorted folders. Folders 
 `cars_test` or the like are the splits and the categories; without them every tenth scene is held out.
 """
 
-import os
+import functools
 from collections.abc import Sequence
 from typing import Any
 
-from converters.archives.archive import Archive, open_archive
+from converters.archives.archive import Archive
+from converters.archives.archive_files import ArchiveFiles
+from converters.archives.file_patterns import find_files
 from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import nothing_to_convert
+from converters.archives.many_archives import PACKED_SUFFIXES, open_archives
 from converters.scenes.scene_source import SceneSource
 from converters.scenes.srn_files import SrnScene, list_scenes, read_views
 from converters.scenes.views import SceneOptions, Views
@@ -25,6 +28,7 @@ from functa_store.errors import ArchiveError
 from functa_store.plugins import Converter, Preset, paper_loops
 from functa_store.progress import Report, silent
 from functa_store.sources.options import SurveyOptions, split_options
+from functa_store.sources.recipe import AnyArchive
 
 
 class SrnLayout:
@@ -102,7 +106,7 @@ SRN_PAPER = Preset(
 SRN_PRESETS = {"scenes-fast": SCENES_FAST, "srn-paper": SRN_PAPER}
 
 
-def open_srn(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> SceneSource:
+def open_srn(path: AnyArchive, *, report: Report = silent, **options: Any) -> SceneSource:
     """A source over an archive in SRN's layout.
 
     Args:
@@ -121,8 +125,8 @@ def open_srn(path: str | os.PathLike[str], *, report: Report = silent, **options
 
 
 @names_the_right_converter("srn")
-def _open(path: str | os.PathLike[str], options: SceneOptions, survey: SurveyOptions, report: Report) -> SceneSource:
-    archive = open_archive(path)
+def _open(files: ArchiveFiles, options: SceneOptions, survey: SurveyOptions, report: Report) -> SceneSource:
+    archive = open_archives(files)
     return SceneSource(archive, SrnLayout(archive, options), options, survey, report)
 
 
@@ -131,4 +135,5 @@ converter = Converter(
     options=SceneOptions,
     presets=SRN_PRESETS,
     open=_open,
+    files=functools.partial(find_files, of=PACKED_SUFFIXES, remote=True),
 )

@@ -127,28 +127,31 @@ class Scene:
     Attributes:
         name: Its folder in the archive.
         problem: Why it cannot be used, or None.
+        told: The name by which its folders tell split and category; "" if that is `name`.
     """
 
     name: str
     problem: str | None = None
+    told: str = ""
 
     @property
     def split(self) -> str | None:
         """The split that its folders name, or None."""
-        found = _split_folder(self.name)
+        found = _split_folder(self.told or self.name)
         return split_of_word(found["split"]) if found else None
 
     @property
     def category(self) -> str:
         """The category that the folder of its split names, as in cars_train; empty if it names none."""
-        found = _split_folder(self.name)
+        found = _split_folder(self.told or self.name)
         named = (found["category"] if found else None) or ""
         return "" if split_of_word(named) else named
 
     @property
     def place(self) -> tuple[str, ...]:
         """The folders that it lies in, but for that of its split."""
-        found, folders = _split_folder(self.name), self.name.split("/")[:-1]
+        name = self.told or self.name
+        found, folders = _split_folder(name), name.split("/")[:-1]
         if found:
             del folders[len(folders) - 1 - folders[::-1].index(found.string)]
         return tuple(folders)

@@ -3,11 +3,12 @@
 import dataclasses
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from converters.archives.archive import Archive
 from converters.archives.listing import has_suffix, nothing_to_convert
+from converters.archives.many_archives import told_by
 from converters.archives.streamed import StreamedTar
 from converters.folders import FolderLayout
 from converters.shapes.mesh_files import MESH_SUFFIXES
@@ -103,7 +104,7 @@ def find_models(archive: Archive | StreamedTar, *, any_folders: bool = False) ->
     elif shapes:
         if not any_folders:
             _check_no_synsets(archive.name, stem, shapes)
-        found = _folders(shapes)
+        found = _folders(shapes, told_by(archive))
     else:
         expected = (
             "the layout of ShapeNetCore.v2 (SYNSET/MODEL/models/model_normalized.solid.binvox), ShapeNetCore.v1 or "
@@ -192,7 +193,7 @@ def _check_no_synsets(name: str, stem: str, shapes: Sequence[str]) -> None:
             )
 
 
-def _folders(members: Sequence[str]) -> Found:
+def _folders(members: Sequence[str], told: Callable[[str], str]) -> Found:
     files: dict[str, dict[Kind, str]] = {}
     for member in sorted(members, key=lambda m: MESH_SUFFIXES[::-1].index(_suffix(m)) if _kind(m)[1] == "mesh" else 0):
         path, kind = _kind(member)
@@ -204,7 +205,7 @@ def _folders(members: Sequence[str]) -> Found:
         if len(set(above)) < len(above) or any(split_of_word(posixpath.basename(place)) for place in above):
             break
         places = above
-    groups, splits, stray = _groups_and_splits(places)
+    groups, splits, stray = _groups_and_splits(list(map(told, places)))
     models = [
         Model(
             id=next(iter(own.values())) if len(own := files[path]) == 1 else path,

@@ -8,11 +8,14 @@ archives at hand were others in the same layouts.
 
 import collections
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from converters.archives.archive import Archive
+from converters.archives.archive_files import ArchiveFiles
+from converters.archives.file_patterns import find_files
 from converters.archives.known_archives import names_the_right_converter
 from converters.archives.streamed import StreamedTar, open_shapes
 from converters.shapes.layouts import Found, Model, find_models, is_synset
@@ -35,6 +38,7 @@ from functa_store.errors import ArchiveError
 from functa_store.plugins import Converter, Preset, paper_loops
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
+from functa_store.sources.recipe import AnyArchive
 from functa_store.support.shortening import shown
 
 # Edges of shapes want as high frequencies as images. Rates of 5e-4 and 4e-3 are better for the first minutes, and make
@@ -150,7 +154,7 @@ class ShapenetOptions(ArchiveOptions):
         return ShapeOptions(resolution=self.resolution, prefer=self.prefer, pool=self.pool, up=up, centred=in_folders)
 
 
-def open_shapenet(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ShapeSource:
+def open_shapenet(path: AnyArchive, *, report: Report = silent, **options: Any) -> ShapeSource:
     """A source over an archive of shapes; `converters.shapes.layouts.find_models` has the layouts.
 
     Args:
@@ -170,10 +174,10 @@ def open_shapenet(path: str | os.PathLike[str], *, report: Report = silent, **op
 
 
 @names_the_right_converter("shapenet")
-def _open(path: str | os.PathLike[str], options: ShapenetOptions, survey: SurveyOptions, report: Report) -> ShapeSource:
-    archive = open_shapes(path)
+def _open(files: ArchiveFiles, options: ShapenetOptions, survey: SurveyOptions, report: Report) -> ShapeSource:
+    archive = open_shapes(files)
     found = find_models(archive, any_folders=options.up is not None)
-    catalogue = _catalogue(archive, path, found, options.split, report)
+    catalogue = _catalogue(archive, files.paths[0], found, options.split, report)
     shape_options = options.of_layout(found.layout)
     source = ShapeSource(archive, catalogue, shape_options, survey, report)
     meshes = source.provenance["files"].get("mesh", 0)
@@ -239,4 +243,5 @@ converter = Converter(
     options=ShapenetOptions,
     presets=SHAPE_PRESETS,
     open=_open,
+    files=functools.partial(find_files, remote=True),
 )

@@ -9,6 +9,7 @@ inside and which are none, an empty shape as a reject.
 """
 
 import dataclasses
+import functools
 import hashlib
 import math
 import os
@@ -17,11 +18,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from converters.archives.archive_files import ArchiveFiles, FilesStamps
+from converters.archives.file_patterns import find_files
 from converters.archives.known_archives import names_the_right_converter
-from converters.archives.plain_files import stamps_of
-from converters.arrays.array_files import ArrayFile, examples_of, open_arrays, values_beside
+from converters.arrays.array_files import ARRAY_SUFFIXES, ArrayFile, examples_of, open_array_files, values_beside
 from converters.arrays.arrays import FileArraySource
 from converters.arrays.bounds import MAX_EXAMPLE_BYTES, in_bounded_memory
+from converters.arrays.joined_arrays import JoinedArrays
 from converters.arrays.npy_files import MAX_HEADER_BYTES, Npz
 from converters.folders import FolderLayout
 from converters.shapes.shape_files import MAX_CELLS
@@ -35,6 +38,7 @@ from functa_store.sources.array_source import ArraySource, as_label, as_text
 from functa_store.sources.cf_values import ALL, CfChoices, CfDecoder
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
+from functa_store.sources.recipe import AnyArchive
 from functa_store.sources.source import Label, Reject
 from functa_store.sources.splits import hold_out_rule
 
@@ -240,14 +244,14 @@ class VoxelsOptions(ArchiveOptions):
         return CfChoices(ignore=self.ignore, missing_value=self.missing_value)
 
 
-def open_voxels(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> ArraySource:
+def open_voxels(path: AnyArchive, *, report: Report = silent, **options: Any) -> ArraySource:
     """A source over occupancies in .npy, .npz, HDF5 or Zarr.
 
     Values are false or true, 0 or 1, 0 to 255 (if 255 occurs), or floats in [0, 1]. An .npz may hold an array per
     shape, too, whose names become ids, and their folders classes and splits.
 
     Args:
-        path: The file, or a Zarr folder.
+        path: The file, or a Zarr folder; a folder of such, or a pattern or list of several.
         report: Told how far the survey is.
         **options: Fields of `VoxelsOptions` and `SurveyOptions`, such as `order="xyz"` and `limit=100`.
 
@@ -260,15 +264,21 @@ def open_voxels(path: str | os.PathLike[str], *, report: Report = silent, **opti
 
 
 @names_the_right_converter("voxels")
-def _open(path: str | os.PathLike[str], options: VoxelsOptions, survey: SurveyOptions, report: Report) -> ArraySource:
-    path = os.path.abspath(path)
+def _open(files: ArchiveFiles, options: VoxelsOptions, survey: SurveyOptions, report: Report) -> ArraySource:
+    path = os.path.abspath(files.paths[0]) if len(files) == 1 else files.name
     with in_bounded_memory(path):
-        stamps, group = stamps_of(path), open_arrays(path)
+        stamps, group = FilesStamps(files), open_array_files(files)
         rejects, beside = [], {}
-        if isinstance(group, Npz) and not _holds_one_array(group, options):
+        first = group.file(0) if isinstance(group, JoinedArrays) else group
+        if isinstance(first, Npz) and not _holds_one_array(first, options):
             if options.missing_value:
                 raise ArchiveError(f"{path}: holds an array per shape, for which there is no --missing-value")
-            stored = ShapeArrays(group, path)
+            if isinstance(group, JoinedArrays):
+                raise ArchiveError(
+                    f"{path}: {files.names[0]} holds an array per shape, and is one of {len(files)} files; expected "
+                    "one array of all shapes in each of several files, or one file: put them into one .npz"
+                )
+            stored = ShapeArrays(first, path)
             decoder = CfDecoder("occupancies", stored.dtype, {}, CfChoices(ignore=(ALL,)))
             rejects, beside = stored.rejects, {"ids": np.array(stored.names, object)}
         else:
@@ -289,7 +299,7 @@ def _open(path: str | os.PathLike[str], options: VoxelsOptions, survey: SurveyOp
             split=split,
             labels=labels,
             rejects=rejects,
-            name=os.path.basename(path),
+            name=files.name,
             limit=survey.limit,
             max_rejects=survey.max_rejects,
             check_first=survey.check_first,
@@ -305,6 +315,7 @@ def _open(path: str | os.PathLike[str], options: VoxelsOptions, survey: SurveyOp
         "rejects": len(source.rejects),
         "converter": "voxels",
         "masked": source.masked,
+        **files.described(read=survey.check_first is None),
     }
     source.provenance = {name: fact for name, fact in facts.items() if fact is not None or name != "masked"}
     return source
@@ -365,4 +376,5 @@ converter = Converter(
     options=VoxelsOptions,
     presets=VOXELS_PRESETS,
     open=_open,
+    files=functools.partial(find_files, of=ARRAY_SUFFIXES, mixed=True),
 )

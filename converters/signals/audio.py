@@ -6,16 +6,19 @@ fewer than ten files, the last tenth of the windows. Silent windows are rejects.
 """
 
 import dataclasses
-import os
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from converters.archives.archive import Archive, open_archive_or_file
+from converters.archives.archive import Archive
+from converters.archives.archive_files import ArchiveFiles
+from converters.archives.file_patterns import find_files
 from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import has_suffix, not_wanted, nothing_to_convert
+from converters.archives.many_archives import PACKED_SUFFIXES, open_archives, told_by
 from converters.archives.memory_share import DECODED_BYTES, room
 from converters.folders import FileGroups, group_by_files
 from converters.signals.audio_files import (
@@ -35,6 +38,7 @@ from functa_store.plugins import Converter, Preset
 from functa_store.progress import Report, silent
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions, split_options
+from functa_store.sources.recipe import AnyArchive
 from functa_store.sources.source import Reject, Source, check_source
 from functa_store.support.memory import LRUCache
 
@@ -125,7 +129,7 @@ class AudioSource(Source):
 
     def _groups(self, places: Sequence[str]) -> FileGroups:
         """Split and labels of each window by its file."""
-        return group_by_files(places, "file", "window")
+        return group_by_files(places, "file", "window", told_by(self._archive))
 
     def _survey(
         self, files: Sequence[str], limits: SurveyOptions, report: Report
@@ -228,11 +232,11 @@ AUDIO_FAST = Preset(
 AUDIO_PRESETS = {"audio-fast": AUDIO_FAST}
 
 
-def open_audio(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> AudioSource:
+def open_audio(path: AnyArchive, *, report: Report = silent, **options: Any) -> AudioSource:
     """A source over the windows of sound files.
 
     Args:
-        path: A folder, zip or tar of WAV or FLAC files, or one such file.
+        path: A folder, zip or tar of WAV or FLAC files, or one such file; or a pattern or list of several.
         report: Told how far the survey is.
         **options: Fields of `SoundOptions` and `SurveyOptions`, such as `seconds=0.064` and `limit=100`.
 
@@ -247,8 +251,8 @@ def open_audio(path: str | os.PathLike[str], *, report: Report = silent, **optio
 
 
 @names_the_right_converter("audio")
-def _open(path: str | os.PathLike[str], options: SoundOptions, survey: SurveyOptions, report: Report) -> AudioSource:
-    return AudioSource(open_archive_or_file(path, SOUND_SUFFIXES), options, survey, report)
+def _open(files: ArchiveFiles, options: SoundOptions, survey: SurveyOptions, report: Report) -> AudioSource:
+    return AudioSource(open_archives(files, SOUND_SUFFIXES), options, survey, report)
 
 
 converter = Converter(
@@ -256,4 +260,5 @@ converter = Converter(
     options=SoundOptions,
     presets=AUDIO_PRESETS,
     open=_open,
+    files=functools.partial(find_files, of=PACKED_SUFFIXES, remote=True),
 )

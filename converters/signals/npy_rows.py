@@ -13,7 +13,6 @@ import numpy as np
 
 from converters.archives.listing import MAX_MEMBER_BYTES
 from converters.archives.memory_share import take_room
-from converters.archives.packed import RandomFile
 from converters.arrays.npy_files import MAX_HEADER_BYTES, NpyHeader, read_npy_header
 from functa_store.errors import MemberError
 
@@ -101,11 +100,6 @@ class NpyFile:
                 data = self._file.read_at(self._start, num_bytes)
                 self._whole = np.frombuffer(data, self.dtype).reshape(self.shape[::-1]).T
             return self._whole
-
-
-def open_npy(path: str) -> NpyFile:
-    """An array in a file of its own; errors as for `NpyFile`."""
-    return NpyFile(RandomFile(path))
 
 
 def _header(file: ByteSource) -> NpyHeader:

@@ -6,16 +6,19 @@ folders named train, validation and test say, else every tenth clip; of fewer th
 examples.
 """
 
-import os
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
-from converters.archives.archive import Archive, open_archive_or_file
+from converters.archives.archive import Archive
+from converters.archives.archive_files import ArchiveFiles
+from converters.archives.file_patterns import find_files
 from converters.archives.known_archives import names_the_right_converter
 from converters.archives.listing import not_wanted
+from converters.archives.many_archives import PACKED_SUFFIXES, open_archives, told_by
 from converters.archives.memory_share import room
 from converters.folders import group_by_files
 from converters.images.image_files import CHANNELS
@@ -28,6 +31,7 @@ from functa_store.plugins import Converter, Preset
 from functa_store.progress import Report, silent
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions, split_options
+from functa_store.sources.recipe import AnyArchive
 from functa_store.sources.source import (
     Reject,
     Source,
@@ -62,7 +66,6 @@ class VideoSource(Source):
 
     Args:
         archive: Where the clips are.
-        path: Its path, for an array that is mapped.
         options: What to make of each clip.
         limits: How much to take and to tolerate.
         report: Told how far the survey is.
@@ -72,11 +75,9 @@ class VideoSource(Source):
         ArchiveError: If nothing is left to learn from.
     """
 
-    def __init__(
-        self, archive: Archive, path: str, options: VideoOptions, limits: SurveyOptions, report: Report
-    ) -> None:
+    def __init__(self, archive: Archive, options: VideoOptions, limits: SurveyOptions, report: Report) -> None:
         self._archive, self._name, self._options = archive, archive.name, options
-        self._clips, left_out, notes = list_clips(archive, path, options)
+        self._clips, left_out, notes = list_clips(archive, options)
         timed, rejects = self._survey(archive, limits, report)
         self._shown = timed.shown
         self._places = [(clip, k) for clip, shown in timed.shown.items() for k in range(len(shown) // options.frames)]
@@ -87,7 +88,7 @@ class VideoSource(Source):
         self.domain = _grid(options, timed.rate)
         self.features = FeatureSpec(channels=CHANNELS[options.mode], scale=1 / 255)
         self.ids = [f"{clip}#{k}" for clip, k in self._places]
-        groups = group_by_files([clip for clip, _ in self._places], "clip", "example")
+        groups = group_by_files([clip for clip, _ in self._places], "clip", "example", told_by(archive))
         self.split, self.labels = groups.split, groups.labels
         decided = {"split": groups.rule, "labels_by": groups.labels_by}
         self.provenance = {
@@ -214,7 +215,7 @@ VIDEO_SPATIAL = Preset(
 VIDEO_PRESETS = {"video-spatial": VIDEO_SPATIAL, "video-fast": VIDEO_FAST}
 
 
-def open_video(path: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> VideoSource:
+def open_video(path: AnyArchive, *, report: Report = silent, **options: Any) -> VideoSource:
     """A source over the clips of an archive.
 
     Args:
@@ -234,8 +235,8 @@ def open_video(path: str | os.PathLike[str], *, report: Report = silent, **optio
 
 
 @names_the_right_converter("video")
-def _open(path: str | os.PathLike[str], options: VideoOptions, survey: SurveyOptions, report: Report) -> VideoSource:
-    return VideoSource(open_archive_or_file(path, CLIP_SUFFIXES), os.fspath(path), options, survey, report)
+def _open(files: ArchiveFiles, options: VideoOptions, survey: SurveyOptions, report: Report) -> VideoSource:
+    return VideoSource(open_archives(files, CLIP_SUFFIXES), options, survey, report)
 
 
 converter = Converter(
@@ -243,4 +244,5 @@ converter = Converter(
     options=VideoOptions,
     presets=VIDEO_PRESETS,
     open=_open,
+    files=functools.partial(find_files, of=PACKED_SUFFIXES, remote=True),
 )

@@ -1,7 +1,6 @@
 """Clips of an archive, whichever way they are kept, and their frames, read a few at a time."""
 
 import dataclasses
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -9,8 +8,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from converters.archives.archive import Archive, OneFile
-from converters.archives.listing import has_suffix, nothing_to_convert
+from converters.archives.archive import Archive
+from converters.archives.listing import has_suffix, natural_order, nothing_to_convert
+from converters.archives.many_archives import LentFile, OpenFiles, own_files
 from converters.archives.memory_share import DECODED_BYTES, check_wanted, take_room
 from converters.images.image_files import (
     CHANNELS,
@@ -24,7 +24,7 @@ from converters.masks import masks_beside_clips
 from converters.signals.films import FilmFrame, check_rate, film_frames, frame_rate, is_avi, on_white
 from converters.signals.frame_folders import check_names, frame_folders, other_resolutions
 from converters.signals.frame_times import FrameTimes, frame_times
-from converters.signals.npy_rows import InMemory, NpyFile, open_npy
+from converters.signals.npy_rows import InMemory, NpyFile
 from functa_store.errors import ArchiveError, ConfigError, MemberError
 from functa_store.sources.options import ArchiveOptions
 from functa_store.sources.source import Reject
@@ -274,28 +274,32 @@ class ListedClips(NamedTuple):
     notes: dict[str, Sequence[str]]
 
 
-def list_clips(archive: Archive, path: str, options: VideoOptions) -> ListedClips:
+def list_clips(archive: Archive, options: VideoOptions) -> ListedClips:
     """Every clip of an archive, those without masks of others.
 
     Raises:
         ArchiveError: If there are none, or none in the folder that the options name.
     """
-    if isinstance(archive, OneFile) and has_suffix(archive.name, ARRAY_SUFFIXES):
-        return ListedClips(_array_clips(archive.name, path, options), [], {})
+    arrays = _own_arrays(archive, options)
     kept = LRUCache[DecodedFilm](DECODED_BYTES, keeps_last=True)
-    films = {member: [member] for member in archive.members if has_suffix(member, CLIP_SUFFIXES)}
+    own = own_files(archive)
+    films = {
+        member: [member]
+        for member in archive.members
+        if has_suffix(member, CLIP_SUFFIXES) and not (member in own and has_suffix(member, ARRAY_SUFFIXES))
+    }
     folders = frame_folders(archive.members, _FRAME_SUFFIXES)
-    if not films and not folders:
+    if not films and not folders and not arrays:
         expected = "folders of .jpg or .png frames, .gif, .mp4 or .npy members"
         raise nothing_to_convert(archive.name, archive.members, "clips", expected, archive.rejects)
     wanted = {name: frames for name, frames in (films | folders).items() if _is_below(name, options.folder)}
-    if not wanted:
+    if not wanted and not arrays:
         raise ArchiveError(
             f"{archive.name}: no clips below a folder named {options.folder!r}; there are "
             f"{', '.join(sorted(films | folders)[:_NUM_SHOWN])}"
         )
     masks = masks_beside_clips(wanted)
-    clips: dict[str, Clip] = {}
+    clips: dict[str, Clip] = arrays
     for name, frames in wanted.items():
         if name in masks:
             continue
@@ -303,7 +307,7 @@ def list_clips(archive: Archive, path: str, options: VideoOptions) -> ListedClip
             clips[name] = FilmFile(archive, name, options, kept)
         else:
             root = "." if archive.name in folders else archive.name
-            clips[name or root] = FrameFolder(archive, sorted(frames, key=in_time), options)
+            clips[name or root] = FrameFolder(archive, sorted(frames, key=natural_order), options)
     left_out = [
         Reject(
             member=mask,
@@ -327,17 +331,18 @@ def _is_below(clip: str, folder: str | None) -> bool:
     return folder is None or f"/{folder.strip('/')}/" in f"/{clip}/"
 
 
-def in_time(member: str) -> tuple[list[str | tuple[int, str]], str]:
-    """What sorts frames: numbers in their names by size, so that frame 10 follows frame 9 and not frame 1."""
-    parts: list[str] = re.split(r"([0-9]+)", member)  # text and digits in turn
-    digits = [part.lstrip("0") for part in parts[1::2]]  # compared by length first: they may be too long for an int
-    numbers = [(len(number), number) for number in digits]
-    return [numbers[k // 2] if k % 2 else part for k, part in enumerate(parts)], member
+def _own_arrays(archive: Archive, options: VideoOptions) -> dict[str, Clip]:
+    """Clips of the arrays that are files by themselves, which are not read into memory."""
+    opened, found = OpenFiles(), dict[str, Clip]()
+    for name, path in own_files(archive).items():
+        if has_suffix(name, ARRAY_SUFFIXES):
+            found |= _array_clips(name, path, opened, options)
+    return found
 
 
-def _array_clips(name: str, path: str, options: VideoOptions) -> dict[str, Clip]:
+def _array_clips(name: str, path: str, opened: OpenFiles, options: VideoOptions) -> dict[str, Clip]:
     try:
-        array = open_npy(path)
+        array = NpyFile(LentFile(path, opened))
     except MemberError as error:
         raise ArchiveError(f"{path}: {error}") from error
     except OSError as error:

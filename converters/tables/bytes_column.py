@@ -8,7 +8,8 @@ import numpy as np
 
 from converters.archives.listing import check_size
 from converters.archives.memory_share import take_room
-from converters.archives.packed import RandomFile
+from converters.archives.packed import RandomBytes
+from converters.archives.remote_file import RemoteFile
 from converters.tables.parquet_pages import (
     LENGTH_BYTES,
     PLAIN,
@@ -21,7 +22,6 @@ from converters.tables.parquet_pages import (
     places_in_page,
     read_page,
 )
-from converters.tables.remote_file import RandomAccess
 from converters.tables.snappy_blocks import BLOCK, SnappyBlocks, find_blocks
 from functa_store.errors import MemberError
 from functa_store.support.memory import LRUCache
@@ -51,7 +51,7 @@ class BytesColumn:
 
     def __init__(
         self,
-        file: RandomAccess,
+        file: RandomBytes,
         group_rows: np.ndarray,
         spans: Sequence[tuple[int, int]],
         codecs: Sequence[int],
@@ -133,7 +133,7 @@ class BytesColumn:
             start, stop = self._spans[group]
             rows = int(self._group_rows[group + 1] - self._group_rows[group])
             try:
-                if not isinstance(self._file, RandomFile) and stop - start <= _FETCHED_AT_ONCE:
+                if isinstance(self._file, RemoteFile) and stop - start <= _FETCHED_AT_ONCE:
                     take_room(stop - start)
                     kept.put((id(self), group, _CHUNK), self._file.read_at(start, stop - start), stop - start)
                 self._pages[group] = find_pages(self._seen(group, kept), start, stop, rows)

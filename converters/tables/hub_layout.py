@@ -6,6 +6,7 @@ configurations, of which one is taken.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -15,12 +16,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from converters.archives.archive_files import ArchiveFiles, described
 from converters.archives.listing import nothing_to_convert
-from converters.archives.packed import RandomFile
+from converters.archives.many_archives import LentFile, OpenFiles, is_remote
+from converters.archives.packed import RandomBytes, RandomFile
 from converters.archives.plain_files import FileStamps, base_name, checked_path, walk_files
+from converters.archives.remote_file import RemoteFile
 from converters.tables.dataset_card import DatasetCard, matching
 from converters.tables.parquet_files import ParquetTable, stem_of
-from converters.tables.remote_file import RemoteFile
 from functa_store.errors import ArchiveError, FunctaStoreError
 from functa_store.progress import Note, Report
 from functa_store.sources.splits import split_of_word
@@ -61,6 +64,7 @@ class TableFiles:
         features: What a README.md or dataset_infos.json says of columns, by name, as `datasets` has it in JSON.
         texts: Digests of files beside the tables that decide something.
         facts: More for the provenance.
+        given: What was asked for, if that was several files.
     """
 
     name: str
@@ -69,16 +73,26 @@ class TableFiles:
     features: Mapping[str, Any]
     texts: Mapping[str, str]
     facts: Mapping[str, Any]
+    given: ArchiveFiles | None = None
 
     def __post_init__(self) -> None:
         stamps = [file.table.stamps() for file in self.files]
         object.__setattr__(self, "_stamps", [found for found in stamps if found is not None])
 
+    @functools.cached_property
+    def digests(self) -> dict[str, str]:
+        """Digest of each file by what it is called: of its content on a disk, of footer and length on a server."""
+        return {file.table.place: file.table.identity(whole=True) for file in self.files}
+
+    def described(self, *, read: bool) -> dict[str, Any]:
+        """What provenance keeps of the files; `read` says whether they are read for their digests."""
+        return described([file.table.place for file in self.files], self.digests if read else None)
+
     def sha256(self) -> str:
-        """Digest over the files: of their content on a disk, of footers and lengths on a server."""
+        """Digest over the digests of all files, and of texts that decide something."""
         digest = hashlib.sha256()
-        for file in self.files:
-            digest.update(f"{file.table.place}\0{file.table.identity(whole=True)}\n".encode())
+        for place, identity in self.digests.items():
+            digest.update(f"{place}\0{identity}\n".encode())
         for name, text in sorted(self.texts.items()):
             digest.update(f"{name}\0{text}\n".encode())
         return digest.hexdigest()
@@ -90,22 +104,25 @@ class TableFiles:
             stamp.check()
         for file in self.files:
             file.table.check_unchanged()
+        if self.given is not None:
+            self.given.check_unchanged()
 
 
-def open_tables(archive: str | os.PathLike[str], config: str | None, report: Report) -> TableFiles:
+def open_tables(given: ArchiveFiles, config: str | None, report: Report) -> TableFiles:
     """The Parquet files of a data set.
 
     Args:
-        archive: A folder, a .parquet file, the URL of one, "hf://datasets/NAME", or the NAME of a data set on the hub.
+        given: A folder, a .parquet file, the URL of one, "hf://datasets/NAME", or the NAME of a data set on the hub; or
+            several .parquet files or URLs.
         config: Which configuration; None takes the only one.
         report: Told what is odd.
 
     Raises:
         ArchiveError: If there are none, or the choice among configurations or splits is not clear.
     """
-    text = os.fspath(archive) if isinstance(archive, str | os.PathLike) else archive
-    if not isinstance(text, str):
-        raise ArchiveError(f"found {text!r:.200}, expected a folder, a .parquet file, a URL or a data set's name")
+    if len(given) > 1:
+        return _of_files(given, config)
+    text = given.paths[0]
     if text.startswith("hf://"):
         return _of_hub_address(text, config, report)
     if "://" in text:
@@ -120,6 +137,33 @@ def open_tables(archive: str | os.PathLike[str], config: str | None, report: Rep
     if _NAME.fullmatch(text) and not text.lower().endswith(".parquet"):
         return _of_hub(text, config, report)
     raise ArchiveError(f"{path}: no such file or folder, and no name of a data set on the hub, such as ylecun/mnist")
+
+
+def _of_files(given: ArchiveFiles, config: str | None) -> TableFiles:
+    """Several files as those of one configuration, their splits by their names."""
+    opened, files = OpenFiles(), dict(zip(map(_usable, given.names), given.paths, strict=True))
+    if odd := next((name for name in files if not name.lower().endswith(".parquet")), None):
+        raise ArchiveError(f"{given.name}: {shown(odd)} is no .parquet by its name, expected several such files")
+    chosen, by_split, published_by = _choose(given.name, {"default": (_by_names(list(files)), "file names")}, config)
+    order = _in_order(by_split)
+    tables = (ParquetTable(_random_access(files[file], opened), _place(split, file)) for split, file in order)
+    placed = [Placed(table, split) for table, (split, _) in zip(tables, order, strict=True)]
+    return TableFiles(
+        name=given.name,
+        files=_with_unique_places(placed, [file for _, file in order]),
+        published_by=published_by if any(by_split) else "none",
+        features={},
+        texts={},
+        facts={} if chosen is None else {"configuration": chosen},
+        given=given,
+    )
+
+
+def _random_access(path: str, opened: OpenFiles) -> RandomBytes:
+    if not is_remote(path):
+        return LentFile(path, opened)
+    is_of_hub = path.startswith("hf://datasets/") and path.lower().endswith(".parquet")
+    return RemoteFile(_url_of(path) if is_of_hub else path)
 
 
 def _single(file: RandomFile | RemoteFile, path: str, config: str | None) -> TableFiles:
@@ -144,7 +188,7 @@ def _usable(name: str) -> str:
 
 
 def _of_folder(path: str, config: str | None, report: Report) -> TableFiles:
-    members = _members(path)
+    members, opened = _members(path), OpenFiles()
     name = base_name(path)
     tables = sorted(member for member in members if member.lower().endswith(".parquet"))
     if not tables:
@@ -155,7 +199,7 @@ def _of_folder(path: str, config: str | None, report: Report) -> TableFiles:
     _check_once(name, by_split)
     _check_shards(name, [file for files in by_split.values() for file in files])
     placed = [
-        Placed(ParquetTable(RandomFile(members[file]), _place(split, file)), split)
+        Placed(ParquetTable(LentFile(members[file], opened), _place(split, file)), split)
         for split, file in _in_order(by_split)
     ]
     _compare_counts(name, card.counts(chosen), placed, report)
@@ -360,15 +404,22 @@ def _of_hub_address(address: str, config: str | None, report: Report) -> TableFi
     second, _, path = path.partition("/")
     if not address.startswith("hf://datasets/") or not owner or rest.endswith("/"):
         raise ArchiveError(f"{address}: expected hf://datasets/NAME, or hf://datasets/NAME/FILE.parquet")
-    name, _, revision = f"{owner}/{second}".rstrip("/").partition("@")
     if not path:
+        name, _, revision = f"{owner}/{second}".rstrip("/").partition("@")
         if revision:
             raise ArchiveError(f"{address}: the hub lists Parquet files of no revision; name a single file")
         return _of_hub(name, config, report)
     if not path.lower().endswith(".parquet"):
         raise ArchiveError(f"{address}: expected the name of a .parquet file, or that of the data set alone")
-    url = f"{_endpoint()}/datasets/{name}/resolve/{revision or 'main'}/{path}"
+    url = _url_of(address)
     return _single(RemoteFile(url), url, config)
+
+
+def _url_of(address: str) -> str:
+    """Where the hub has the file of hf://datasets/OWNER/NAME@REVISION/PATH."""
+    owner, second, path = address.removeprefix("hf://datasets/").split("/", 2)
+    name, _, revision = f"{owner}/{second}".partition("@")
+    return f"{_endpoint()}/datasets/{name}/resolve/{revision or 'main'}/{path}"
 
 
 def _of_hub(name: str, config: str | None, report: Report) -> TableFiles:

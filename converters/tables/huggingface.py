@@ -6,12 +6,13 @@ labels from the other columns under their published names. Where nothing publish
 
 import dataclasses
 import functools
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from converters.archives.archive_files import ArchiveFiles
+from converters.archives.file_patterns import find_files
 from converters.archives.known_archives import names_the_right_converter
 from converters.arrays.arrays import ARRAYS_PRESETS
 from converters.folders import FileGroups, group_by_files
@@ -28,6 +29,7 @@ from functa_store.progress import Note, Report, silent
 from functa_store.sources import augmented_source
 from functa_store.sources.array_source import ArraySource
 from functa_store.sources.options import SurveyOptions, option, split_options
+from functa_store.sources.recipe import AnyArchive
 from functa_store.sources.source import Label, Source
 from functa_store.sources.splits import check_holdout, hold_out_rule, hold_out_share, split_of_word
 
@@ -197,11 +199,12 @@ class TableArraySource(ArraySource):
         self._files.check_unchanged()
 
 
-def open_huggingface(archive: str | os.PathLike[str], *, report: Report = silent, **options: Any) -> Source:
+def open_huggingface(archive: AnyArchive, *, report: Report = silent, **options: Any) -> Source:
     """A source over a data set in Parquet files, as the Hugging Face hub has them.
 
     Args:
-        archive: A folder, a .parquet file, the URL of one, "hf://datasets/NAME", or the NAME of a data set on the hub.
+        archive: A folder, a .parquet file, the URL of one, "hf://datasets/NAME", or the NAME of a data set on the hub;
+            or a pattern or list of .parquet files.
         report: Told how far the survey is, and what is left out.
         **options: Fields of `TableOptions` and `SurveyOptions`, such as `column="image"` and `limit=100`.
 
@@ -217,8 +220,8 @@ def open_huggingface(archive: str | os.PathLike[str], *, report: Report = silent
 
 
 @names_the_right_converter("huggingface")
-def _open(archive: str | os.PathLike[str], options: TableOptions, survey: SurveyOptions, report: Report) -> Source:
-    files = open_tables(archive, options.config_name, report)
+def _open(given: ArchiveFiles, options: TableOptions, survey: SurveyOptions, report: Report) -> Source:
+    files = open_tables(given, options.config_name, report)
     files, published = _splits_of_files(files, options, report)
     if not sum(file.table.num_rows for file in files.files):
         raise ArchiveError(f"{files.name}: no examples; its files have no rows")
@@ -412,6 +415,7 @@ def _arrays(
         **source.provenance,
         **options.to_plain(),
         "sha256": files.sha256() if survey.check_first is None else None,
+        **files.described(read=survey.check_first is None),
         "split": told.by,
         **told.facts,
     }
@@ -427,4 +431,5 @@ converter = Converter(
     options=TableOptions,
     presets=HUGGINGFACE_PRESETS,
     open=_open,
+    files=functools.partial(find_files, remote=True),
 )

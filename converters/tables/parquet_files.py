@@ -12,14 +12,14 @@ import numpy as np
 
 from converters.archives.archive import file_sha256
 from converters.archives.memory_share import take_room
-from converters.archives.packed import RandomFile
+from converters.archives.packed import RandomBytes
 from converters.archives.plain_files import FileStamps
+from converters.archives.remote_file import RemoteFile
 from converters.tables.bytes_column import BytesColumn
 from converters.tables.parquet_pages import (
     MAGIC,
     can_unpack,
 )
-from converters.tables.remote_file import RandomAccess, RemoteFile
 from converters.tables.thrift import read_struct
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.support.optional import require
@@ -50,7 +50,7 @@ class ParquetTable:
         ArchiveError: If it is no Parquet file that can be read.
     """
 
-    def __init__(self, file: RandomAccess, place: str) -> None:
+    def __init__(self, file: RandomBytes, place: str) -> None:
         require("pyarrow.parquet", extra="huggingface")
         self.place, self._file = place, file
         self._footer = _footer(file)
@@ -74,13 +74,13 @@ class ParquetTable:
 
     def identity(self, *, whole: bool) -> str:
         """Digest of the file; of one on a server, of its footer, which has all sizes and places, and its length."""
-        if whole and isinstance(self._file, RandomFile):
+        if whole and not isinstance(self._file, RemoteFile):
             return file_sha256(self._file.path)
         return hashlib.sha256(self._footer + str(self._file.size).encode()).hexdigest()
 
     def stamps(self) -> FileStamps | None:
         """What tells whether a file of a disk is changed."""
-        return FileStamps([self._file.path]) if isinstance(self._file, RandomFile) else None
+        return None if isinstance(self._file, RemoteFile) else FileStamps([self._file.path])
 
     def check_unchanged(self) -> None:
         """Compare the footer of a file on a server with what it was.
@@ -185,7 +185,7 @@ class ParquetTable:
 class _Stream(io.RawIOBase):
     """A file as Python's streams are, for pyarrow."""
 
-    def __init__(self, file: RandomAccess) -> None:
+    def __init__(self, file: RandomBytes) -> None:
         self._file, self._position = file, 0
 
     def readable(self) -> bool:
@@ -214,7 +214,7 @@ class _Stream(io.RawIOBase):
         return len(data)
 
 
-def _footer(file: RandomAccess) -> bytes:
+def _footer(file: RandomBytes) -> bytes:
     """The footer of a Parquet file, its length and magic behind it.
 
     Raises:
@@ -244,7 +244,7 @@ def _footer(file: RandomAccess) -> bytes:
         raise ArchiveError(f"{file.name}: {error}") from error
 
 
-def _parsed(file: RandomAccess, footer: bytes) -> Any:
+def _parsed(file: RandomBytes, footer: bytes) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

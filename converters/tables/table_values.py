@@ -98,6 +98,10 @@ class TableArchive:
         """See `TableFiles.sha256`."""
         return self._files.sha256()
 
+    def described(self, *, read: bool) -> dict[str, Any]:
+        """See `TableFiles.described`."""
+        return self._files.described(read=read)
+
     def check_unchanged(self) -> None:
         """See `Archive.check_unchanged`."""
         self._files.check_unchanged()

@@ -9,12 +9,16 @@ from typing import Any
 
 from functa_store.config import ConvertConfig, ModulationDtype, differences, to_dict
 from functa_store.errors import StoreFormatError, StoreMismatchError
+from functa_store.sources.recipe import ARCHIVE_FILES
 from functa_store.sources.source import Source
 from functa_store.store.format.spec import ROOT, StoreSpec, examples_sha256
 from functa_store.store.storage.objects import Objects
 from functa_store.store.storage.writer_lock import CONVERSION, EXACT_STORE, LEASE, is_of_work
+from functa_store.support.shortening import shown
 
 MOST_DESCRIPTION_BYTES = 2**24
+
+_NUM_NAMED = 3
 
 LIBRARIES = ("functa-store", "jax", "jaxlib", "flax", "optax", "numpy", "pillow", "zarr")
 
@@ -40,6 +44,8 @@ def is_begun(work: Objects, conversion: Mapping[str, Any]) -> bool:
     if (described := begun_conversion(work)) is None:
         return False
     if different := list(differences(described, json.loads(json.dumps(conversion)))):
+        if files := files_differ(described.get("provenance", {}), conversion["provenance"]):
+            different.insert(0, f"of the files of the archive, {files}")
         raise StoreMismatchError(
             f"{work.name}: an unfinished conversion differs from this one: {'; '.join(different[:5])}. "
             f"Convert as before to finish it, or delete {work.name} and the store beside it to start anew."
@@ -90,7 +96,9 @@ def differences_from_conversion(
         modulation_dtype=modulation_dtype,
     )
     found = {"config": to_dict(spec.config), **_of_store(spec)}
-    return list(differences(_as_json(found), _as_json(identify(source, expected))))
+    files = files_differ(spec.provenance, source.provenance)
+    told = [] if files is None else [f"of the files of the archive, {files}"]
+    return told + list(differences(_as_json(found), _as_json(identify(source, expected))))
 
 
 def check_same_archive(name: str, spec: StoreSpec, source: Source) -> None:
@@ -107,15 +115,43 @@ def check_same_archive(name: str, spec: StoreSpec, source: Source) -> None:
         StoreMismatchError: If examples, labels, or how they were read differ.
     """
     found, expected = _of_source(source), _of_store(spec)
-    keys = found["provenance"].keys() - {"archive"}
+    files = files_differ(spec.provenance, source.provenance) if ARCHIVE_FILES in spec.provenance else None
+    keys = found["provenance"].keys() - {"archive", ARCHIVE_FILES}  # of which earlier versions kept none
     for one in (found, expected):
         provenance = one.pop("provenance")
         one["archive"] = {key: provenance.get(key) for key in keys}
-    if wrong := list(differences(found, expected)):
+    if wrong := [*([] if files is None else [files]), *differences(found, expected)]:
         raise StoreMismatchError(
             f"{name}: was converted from another archive, or with other options: {'; '.join(wrong[:5])}. "
             "Name the archive that it was converted from, and files that its options named (--option labels=FILE)."
         )
+
+
+def files_differ(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """In which files two archives differ, by their provenance, in words; None if in none, or if that cannot be told.
+
+    Args:
+        before: Of the one that a store was begun with.
+        now: Of the other one.
+    """
+    pair = before.get(ARCHIVE_FILES), now.get(ARCHIVE_FILES)
+    if not any(isinstance(files, Mapping) for files in pair):
+        return None
+    one, other = (files if isinstance(files, Mapping) else {} for files in pair)
+    if not one or not other:
+        return f"is {len(other) or 'one of'} files, and was {len(one) or 'one file'}"
+    read = [name for name in sorted(one.keys() & other.keys()) if None not in (one[name], other[name])]
+    found = {
+        "added": sorted(other.keys() - one.keys()),
+        "gone": sorted(one.keys() - other.keys()),
+        "changed": [name for name in read if one[name] != other[name]],
+    }
+    return "; ".join(f"{_listed(names)} {what}" for what, names in found.items() if names) or None
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _NUM_NAMED} others" if len(names) > _NUM_NAMED else ""
+    return f"{', '.join(map(shown, names[:_NUM_NAMED]))}{more} {'are' if len(names) > 1 else 'is'}"
 
 
 def _of_source(source: Source, more: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -26,7 +26,7 @@ _SUPPORTED = (
 )
 """Types of fields, in words; beside these None."""
 
-_KEPT = ("archive", "sha256", "converter", "versions")
+_KEPT = ("archive", "sha256", "archive_files", "converter", "versions")
 """What provenance says of every archive, so that no option may be called so."""
 
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.*)$")

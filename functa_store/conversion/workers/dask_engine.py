@@ -14,6 +14,7 @@ from functa_store.conversion.workers.assignment import Deaths
 from functa_store.conversion.workers.engine import Unfinished
 from functa_store.errors import FunctaStoreError, StoreExistsError, StoreMismatchError, WorkerError
 from functa_store.progress import Note, Worked
+from functa_store.sources.recipe import AnyArchive, plain
 from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.objects import StorageOptions
 from functa_store.support.optional import require
@@ -51,14 +52,14 @@ class Dask:
 
     needs_recipe, completes = True, True
 
-    def __init__(self, client: Any, *, archive: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, client: Any, *, archive: AnyArchive | None = None) -> None:
         distributed = require("distributed", extra="dask")
         if isinstance(client, str):
             try:
                 client = distributed.Client(client)
             except (OSError, ValueError, RuntimeError, TypeError) as error:
                 raise errors.StorageError(f"{client}: there is no scheduler to be reached: {error}") from error
-        self.client, self.archive = client, None if archive is None else os.fspath(archive)
+        self.client, self.archive = client, None if archive is None else plain(archive)
 
     def fit(self, unfinished: Unfinished) -> None:
         """Fit the missing shards; see `Engine`."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from functa_store.config import differences, from_dict, to_dict
 from functa_store.errors import StoreFormatError, StoreMismatchError
-from functa_store.sources.recipe import Recipe
+from functa_store.sources.recipe import AnyArchive, Recipe
 from functa_store.sources.source import Source
 from functa_store.sources.splits import evenly_to_both_ends
 from functa_store.store.storage.objects import Objects
@@ -184,6 +184,6 @@ def checksum(source: Source, example: int) -> str:
     return digest.hexdigest()
 
 
-def size_of_file(archive: str) -> int | None:
-    """Size of an archive that is a file of this machine."""
-    return os.path.getsize(archive) if os.path.isfile(archive) else None
+def size_of_file(archive: AnyArchive) -> int | None:
+    """Size of an archive that is a file of this machine; None of others, and of several files."""
+    return os.path.getsize(archive) if isinstance(archive, str | os.PathLike) and os.path.isfile(archive) else None

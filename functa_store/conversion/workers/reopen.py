@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from functa_store.conversion.agreement import files_differ
 from functa_store.conversion.workers.job import Job, checksum, size_of_file
 from functa_store.errors import FunctaStoreError, StoreMismatchError
 from functa_store.plugins import Converter, converter_named
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions
+from functa_store.sources.recipe import AnyArchive, in_words
 from functa_store.sources.source import Label, Reject, Source, check_unchanged
 from functa_store.store.format.spec import StoreSpec
 
@@ -53,7 +55,7 @@ def reopen(
     spec: StoreSpec,
     ids: Sequence[str],
     *,
-    archive: str | os.PathLike[str] | None = None,
+    archive: AnyArchive | None = None,
     options: Mapping[str, Any] | None = None,
     report: Report = silent,
 ) -> Source:
@@ -66,7 +68,8 @@ def reopen(
         job: What the converting process said.
         spec: What the store says about itself.
         ids: Name of each of its examples.
-        archive: Where the archive is on this machine; None means where the converting process found it.
+        archive: Where the archive, or each of its files, is on this machine; None means where the converting process
+            found it.
         options: Options of the converter that are others here, such as files that they name.
         report: Told of a survey.
 
@@ -76,20 +79,22 @@ def reopen(
         ArchiveError: If the archive cannot be read.
     """
     recipe = job.recipe
-    path = os.path.abspath(archive) if archive is not None else recipe.archive
+    given = archive if archive is not None else recipe.archive
+    path = in_words(given)
     if (converter := converter_named(recipe.converter)) is None:
         raise StoreMismatchError(f"{path}: the converter {recipe.converter!r} is not installed here; install it")
     chosen = recipe.options_of(converter.options, options or {})
-    if job.archive_bytes is not None and (found := size_of_file(path)) not in (None, job.archive_bytes):
+    if job.archive_bytes is not None and (found := size_of_file(given)) not in (None, job.archive_bytes):
         raise StoreMismatchError(
             f"{path}: has {found:,} bytes, expected the {job.archive_bytes:,} of the archive that is converted; give a "
             "copy of it (--archive)"
         )
-    if (source := _unsurveyed(converter, path, chosen, job, spec, ids)) is not None:
+    if (source := _unsurveyed(converter, given, chosen, job, spec, ids)) is not None:
         return source
     report(Note(message=f"{os.path.basename(path)}: this kind of archive is surveyed again"))
     survey = SurveyOptions(limit=recipe.limit, max_rejects=1.0)
-    opened = converter.open(path, chosen, survey, report)
+    opened = converter.open(given, chosen, survey, report)
+    _check_files(path, opened, spec)
     try:
         source = Reopened(opened, spec, ids)
     except KeyError as error:
@@ -103,11 +108,16 @@ def reopen(
 
 
 def _unsurveyed(
-    converter: Converter, path: str, options: ArchiveOptions, job: Job, spec: StoreSpec, ids: Sequence[str]
+    converter: Converter, archive: AnyArchive, options: ArchiveOptions, job: Job, spec: StoreSpec, ids: Sequence[str]
 ) -> Source | None:
     """The source without a survey; None if that is not the one that was converted."""
+    opened = None
+    with contextlib.suppress(FunctaStoreError):
+        opened = converter.open(archive, options.reopening(), SurveyOptions(max_rejects=1.0, check_first=0), silent)
+    if opened is None:
+        return None
+    _check_files(in_words(archive), opened, spec)
     with contextlib.suppress(FunctaStoreError, KeyError):
-        opened = converter.open(path, options.reopening(), SurveyOptions(max_rejects=1.0, check_first=0), silent)
         source = Reopened(opened, spec, ids)
         if not _different(source, job):  # scaling, which a survey decides, is the store's
             return source
@@ -117,3 +127,13 @@ def _unsurveyed(
 def _different(source: Source, job: Job) -> list[int]:
     """The sampled examples whose values are others."""
     return [int(example) for example, sha in job.samples.items() if checksum(source, int(example)) != sha]
+
+
+def _check_files(archive: str, source: Source, spec: StoreSpec) -> None:
+    """Refuse an archive of other files than the store's, by their names.
+
+    Raises:
+        StoreMismatchError: If it is.
+    """
+    if wrong := files_differ(spec.provenance, source.provenance):
+        raise StoreMismatchError(f"{archive}: {wrong}; give the files that are converted")

@@ -17,6 +17,7 @@ from functa_store.conversion.workers.reopen import reopen
 from functa_store.errors import ConfigError, StoreExistsError, StoreFormatError
 from functa_store.learn.devices import compute_threads, use_all_cores, use_threads
 from functa_store.progress import Note, Report, silent
+from functa_store.sources.recipe import AnyArchive
 from functa_store.sources.source import check_unchanged
 from functa_store.store.format.layout import Shard
 from functa_store.store.format.load_spec import load_spec
@@ -60,7 +61,7 @@ class Worker:
         location: Location,
         *,
         storage: StorageOptions = NO_OPTIONS,
-        archive: str | os.PathLike[str] | None = None,
+        archive: AnyArchive | None = None,
         options: Mapping[str, Any] | None = None,
         name: str | None = None,
         report: Report = silent,
@@ -130,7 +131,7 @@ class Worker:
 def work(
     path: Location,
     *,
-    archive: str | os.PathLike[str] | None = None,
+    archive: AnyArchive | None = None,
     options: Mapping[str, Any] | None = None,
     share: tuple[int, int] | None = None,
     storage: StorageOptions = NO_OPTIONS,
@@ -143,7 +144,8 @@ def work(
 
     Args:
         path: The store, once `convert` has learned its base.
-        archive: Where the archive is on this machine; None means where `convert` found it.
+        archive: Where the archive is on this machine, a pattern or list of its files if it is several; None means where
+            `convert` found it.
         options: Options of the converter that are others here, such as the path of a table of labels.
         share: (i, n) takes the i-th of n parts of the shards, i from 0 on, which no other part takes; None takes
             whatever is missing, in random order.

@@ -286,7 +286,7 @@ def test_changes_meanwhile_are_noticed(tmp_path):
     write(tmp_path / "a.tar", shard(range(3)))
     source, _ = opened(tmp_path)
     write(tmp_path / "b.tar", shard([7]))
-    with pytest.raises(ArchiveError, match=r"b\.tar: was added while the shards were being converted"):
+    with pytest.raises(ArchiveError, match=r"b\.tar: was added while the files of .* were being converted"):
         source.check_unchanged()
     write(tmp_path / "a.tar", shard(range(4)))
     with pytest.raises(ArchiveError, match=r"a\.tar: was changed"):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from converters.archives.listing import natural_order
 from converters.archives.packed import RandomFile
 from converters.signals.npy_rows import InMemory
 from converters.signals.video import open_video
-from converters.signals.video_clips import in_time
 from functa_store.errors import ArchiveError, ConfigError, TooManyRejectsError
 from functa_store.progress import Note
 from functa_store.reopen import reopened
@@ -317,7 +317,7 @@ def test_frames_with_numbers_of_thousands_of_digits_are_in_order(pack):
     names = [f"a/{zeros}2.png", f"a/{zeros}10.png", "a/" + "9" * 230 + ".png"]
     files = dict(zip(names, map(png, frames), strict=True))
     np.testing.assert_array_equal(open_video(pack(files), frames=3, resolution=16).read(0), frames)
-    assert in_time("9" * 5000) > in_time("8" * 5000) > in_time("9" * 4999)
+    assert natural_order("9" * 5000) > natural_order("8" * 5000) > natural_order("9" * 4999)
 
 
 def test_a_film_edited_after_the_survey_is_noticed(pack, files):

@@ -65,7 +65,8 @@ def test_damage_is_an_error_of_ours_or_other_bytes(where, byte):
     data[where % len(data)] = byte
 
     class Memory:
-        name, size = "t.parquet", len(data)
+        name = path = "t.parquet"
+        size = len(data)
 
         def read_at(self, offset, count):
             if offset < 0 or offset + count > len(data):

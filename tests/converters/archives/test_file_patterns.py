@@ -4,8 +4,14 @@ import tarfile
 
 import pytest
 
-from converters.archives.tar_shards import find_shards
+from converters.archives.file_patterns import find_files
+from converters.archives.tar_shards import PACKED, shards_of
 from functa_store.errors import ArchiveError
+
+
+def find_shards(spec):
+    """As the converter of WebDataset does."""
+    return shards_of(find_files(spec, of=(".tar", *PACKED), mixed=True))
 
 
 @pytest.fixture(name="folder")

@@ -7,8 +7,8 @@ import threading
 import numpy as np
 import pytest
 
+from converters.archives.remote_file import RemoteFile
 from converters.tables.huggingface import open_huggingface
-from converters.tables.remote_file import RemoteFile
 from functa_store.errors import ArchiveError
 from functa_store.store.storage import proxy
 from tests.converters.tables.tables import pictures, split

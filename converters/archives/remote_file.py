@@ -1,6 +1,6 @@
-"""Files that are read at any offset: a protocol, and one on a web server, read by ranges."""
+"""Files on servers and in buckets, read by ranges."""
 
-from typing import Protocol, runtime_checkable
+import hashlib
 from urllib.parse import unquote
 
 from functa_store.errors import ArchiveError, FunctaStoreError, MemberError
@@ -8,21 +8,11 @@ from functa_store.store.storage.objects import open_objects
 from functa_store.support.redaction import redacted
 from functa_store.support.shortening import shown
 
-
-@runtime_checkable
-class RandomAccess(Protocol):
-    """What is read at any offset: a `RandomFile` or a `RemoteFile`."""
-
-    name: str
-    size: int
-
-    def read_at(self, offset: int, count: int) -> bytes:
-        """Exactly `count` bytes; raises MemberError if they cannot be had."""
-        ...
+_TAIL_BYTES = 1 << 16
 
 
 class RemoteFile:
-    """A file on a web server, read by ranges; requests are repeated where the network fails.
+    """A file on a web server or in a bucket, read by ranges; requests are repeated where the network fails.
 
     Redirects are followed where they lead to public servers, as those of the Hugging Face hub do.
 
@@ -71,3 +61,35 @@ class RemoteFile:
             return bytes(self._objects.read_ranges(self._key, [offset], [count])[0])
         except (FunctaStoreError, FileNotFoundError) as error:
             raise MemberError(f"cannot be fetched: {shown(str(error))}") from error
+
+
+class RemoteStamps:
+    """What tells whether a remote file was changed: its length and its last 64 KiB, where directories of zips lie.
+
+    Args:
+        file: The file.
+    """
+
+    def __init__(self, file: RemoteFile) -> None:
+        self._path, self._before = file.path, _tail_of(file)
+
+    def check(self) -> None:
+        """Compare the file with what it was; see `plain_files.Stamps`.
+
+        Raises:
+            ArchiveError: If it was changed or removed.
+        """
+        try:
+            now = _tail_of(RemoteFile(self._path))
+        except MemberError as error:
+            raise ArchiveError(f"{self._path}: {error}") from error
+        if now != self._before:
+            raise ArchiveError(
+                f"{self._path}: was changed while it was being converted, so that the functaset would be of no archive "
+                "that exists; convert again into an empty path"
+            )
+
+
+def _tail_of(file: RemoteFile) -> tuple[int, str]:
+    start = max(0, file.size - _TAIL_BYTES)
+    return file.size, hashlib.sha256(file.read_at(start, file.size - start)).hexdigest()

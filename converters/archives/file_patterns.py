@@ -1,0 +1,339 @@
+"""Files of an archive found by what is typed for it: paths, addresses, patterns, braces, lists and folders."""
+
+import fnmatch
+import functools
+import glob
+import itertools
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from converters.archives.archive_files import ArchiveFiles
+from converters.archives.listing import natural_order
+from converters.archives.plain_files import base_name, checked_path, open_plain
+from functa_store.errors import ArchiveError, FunctaStoreError
+from functa_store.store.storage.objects import open_objects
+from functa_store.support.redaction import redacted
+from functa_store.support.shortening import shown
+
+MOST_FILES = 1 << 17
+"""Files of one archive."""
+
+_MOST_LIST_BYTES = 1 << 26
+_RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
+_ADDRESS = re.compile(r"(pipe|[a-z][a-z0-9+]*)://?|pipe:", re.IGNORECASE)
+_UNLISTED = ("http://", "https://", "hf://")
+_TEXTS = (".txt", ".md", ".json", ".csv", ".tsv", ".yaml", ".yml", ".sha256", ".md5")
+_ZARR = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # a store, of however many files
+_LIST = "@"
+
+
+def find_files(archive: Any, *, of: Collection[str] = (), mixed: bool = False, remote: bool = False) -> ArchiveFiles:
+    """The files that are meant.
+
+    - A path or an address is one file, or one folder. A folder of archives (`of`) counts as these, in natural order.
+    - "part-*.zip" and "**/*.zip" are patterns as of `glob`: all that are there, in natural order (part-2 before
+      part-10). "part-{000..015}.zip" and "{a,b}.zip" are ranges and choices as shells write them: each must be there.
+    - "a.zip,b-*.zip" are several of these.
+    - "@files.txt" is a list: the file has a path or address in each line, as it is, without patterns; blank lines and
+      those that begin with "#" do not count, relative paths are below the list's folder. Order is that of the lines.
+    - A list or tuple of Python has one of these in each item.
+
+    What is there by its very name is that, also if it has characters of patterns; a file whose name begins with "@" is
+    "./@...".
+
+    Args:
+        archive: What was typed.
+        of: Endings of files that are archives of this kind, so that a folder of such means them; none takes a folder as
+            it is.
+        mixed: Whether other files in that folder are passed over; else it is taken as it is where there are others but
+            texts.
+        remote: Whether addresses of buckets and servers can be opened.
+
+    Returns:
+        At least one.
+
+    Raises:
+        ArchiveError: If something is not there, is named twice, or there are more than `MOST_FILES`; says what.
+    """
+    again = functools.partial(find_files, of=of, mixed=mixed, remote=remote)
+    texts = _texts_of(archive)
+    finder = _Finder(tuple(of), mixed, remote, texts)
+    paths = list(itertools.islice(finder.paths(), MOST_FILES + 1))
+    name = shown(",".join(_base_of(part) for text in texts for part in finder.typed_parts(text)))
+    if len(paths) > MOST_FILES:
+        raise ArchiveError(f"{name}: names more than {MOST_FILES} files")
+    typed = tuple(_absolute(part) for text in texts for part in finder.typed_parts(text))
+    if len(paths) == 1:
+        return ArchiveFiles(
+            name=_base_of(paths[0]), typed=typed, paths=tuple(paths), names=(_base_of(paths[0]),), find=again
+        )
+    _check_apart(name, paths)
+    return ArchiveFiles(name=name, typed=typed, paths=tuple(paths), names=tuple(_names_of(name, paths)), find=again)
+
+
+def _texts_of(archive: Any) -> list[str]:
+    """What was typed, in parts if it is a list of Python."""
+    items = list(archive) if isinstance(archive, Sequence) and not isinstance(archive, str | bytes) else [archive]
+    if not items:
+        raise ArchiveError("found an empty list of files, expected one path at least")
+    for item in items:
+        if not isinstance(item, str) or "\0" in item or not item:
+            checked_path(item)  # says what is wrong
+    return [os.fspath(item) for item in items]
+
+
+class _Finder:
+    """Files of some texts; see `find_files`."""
+
+    def __init__(self, of: tuple[str, ...], mixed: bool, remote: bool, texts: Sequence[str]) -> None:
+        self._of, self._mixed, self._remote, self._texts = of, mixed, remote, texts
+
+    def paths(self) -> Iterator[str]:
+        for text in self._texts:
+            yield from self._of_text(text)
+
+    def typed_parts(self, text: str) -> list[str]:
+        """The parts of a text that commas separate, if it is no single name."""
+        is_single = text.startswith((_LIST, *_UNLISTED)) or os.path.exists(text)
+        return [text] if is_single else [part.strip() for part in _at_commas(text)] or [text]
+
+    def _of_text(self, text: str) -> Iterator[str]:
+        if text.startswith(_LIST):
+            yield from self._of_list(checked_path(text[1:]))
+            return
+        for part in self.typed_parts(text):
+            if os.path.exists(part):
+                yield from self._of_place(checked_path(part))
+                continue
+            for pattern in _without_braces(part):
+                yield from self._of_pattern(pattern, text, is_plain=self._texts == [pattern])
+
+    def _of_pattern(self, pattern: str, text: str, *, is_plain: bool) -> Iterator[str]:
+        if _ADDRESS.match(pattern):
+            yield from self._of_address(pattern)
+            return
+        path = checked_path(pattern)
+        if os.path.exists(path):
+            yield from self._of_place(path)
+        elif glob.has_magic(pattern):
+            found = sorted(glob.glob(path, recursive=True), key=natural_order)
+            if not found:
+                raise ArchiveError(
+                    f"{shown(pattern)}: no file has such a name, expected some; is the folder the right one, and was "
+                    "the pattern quoted?"
+                )
+            for match in found:
+                yield from self._of_place(match)
+        elif is_plain:
+            yield pattern  # whoever opens it says what is missing, or knows it as something else
+        else:
+            of = f", which {shown(text)} names" if pattern != text else ""
+            raise ArchiveError(f"{path}: no such file{of}; fetch it, or name those that are there")
+
+    def _of_place(self, path: str) -> Iterator[str]:
+        """A file, or all archives of a folder that holds nothing else."""
+        if os.path.isdir(path) and (found := self._inside(path)):
+            yield from found
+        else:
+            yield path
+
+    def _inside(self, path: str) -> list[str]:
+        """Archives in a folder and those below it, in natural order; none if the folder is something itself."""
+        is_one = path.lower().endswith(self._of) or any(os.path.exists(os.path.join(path, name)) for name in _ZARR)
+        found, folders = list[str](), [path] if self._of and not is_one else []
+        while folders:
+            try:
+                entries = list(os.scandir(folders.pop()))
+            except OSError as error:
+                raise ArchiveError(f"{error.filename}: cannot be listed: {error.strerror}") from error
+            for entry in entries:
+                name = entry.name.lower()
+                if name.startswith(".") or name == "__macosx":
+                    continue
+                if name.endswith(self._of):
+                    found.append(entry.path)
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif not self._mixed and not name.endswith(_TEXTS) and "." in name:
+                    return []
+        return sorted(found, key=natural_order)
+
+    def _of_list(self, path: str) -> Iterator[str]:
+        for number, line in _lines(path):
+            if _ADDRESS.match(line):
+                yield from self._of_address(line, is_pattern=False)
+                continue
+            file = os.path.join(os.path.dirname(path), line)
+            if not os.path.exists(checked_path(file)):
+                raise ArchiveError(f"{path} line {number}: {file}: no such file; fetch it, or take out the line")
+            yield os.path.abspath(file)
+
+    def _of_address(self, text: str, *, is_pattern: bool = True) -> Iterator[str]:
+        if not self._remote or text.lower().startswith("pipe:"):
+            raise ArchiveError(f"{shown(redacted(text))}: is an address, expected files on a disk; fetch them first")
+        if is_pattern and text.startswith(_UNLISTED):
+            if "*" in text:
+                raise ArchiveError(
+                    f"{shown(redacted(text))}: such a server does not list its files; name each of them, as by "
+                    "{000..015} or in a list (@files.txt)"
+                )
+            is_pattern = False
+        is_pattern &= glob.has_magic(text)
+        if not is_pattern and (not text.endswith("/") or not self._of):
+            yield text
+            return
+        parts = text.split("/")
+        fixed = next((k for k, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+        folder, rest = "/".join(parts[:fixed]), parts[fixed:]
+        try:
+            keys = open_objects(folder).sizes()
+        except FunctaStoreError as error:
+            raise ArchiveError(f"{shown(redacted(text))}: cannot be listed: {error}") from error
+        found = [key for key in keys if (_matches(rest, key.split("/")) if is_pattern else self._is_meant(key))]
+        if not found:
+            what = "has such a name" if is_pattern else f"of {', '.join(self._of)} lies below it"
+            raise ArchiveError(
+                f"{shown(redacted(text))}: no object {what}, expected some; is the prefix the right one?"
+            )
+        yield from (f"{folder}/{key}" for key in sorted(found, key=natural_order))
+
+    def _is_meant(self, key: str) -> bool:
+        return key.lower().endswith(self._of) and not any(part.startswith(".") for part in key.split("/"))
+
+
+def _lines(path: str) -> Iterator[tuple[int, str]]:
+    """Number and text of each line of a list that names something.
+
+    Raises:
+        ArchiveError: If it cannot be read, is no text, or names nothing.
+    """
+    try:
+        with open(open_plain(path), "rb") as file:
+            data = file.read(_MOST_LIST_BYTES + 1)
+    except OSError as error:
+        raise ArchiveError(f"{path}: the list of files cannot be read: {error.strerror}") from error
+    if len(data) > _MOST_LIST_BYTES:
+        raise ArchiveError(f"{path}: has more than {_MOST_LIST_BYTES} bytes, expected a list of files, one in a line")
+    try:
+        lines = [line.strip() for line in data.decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ArchiveError(f"{path}: is no text in UTF-8 ({error}), expected a list of files, one in a line") from error
+    found = [(number, line) for number, line in enumerate(lines, 1) if line and not line.startswith("#")]
+    if not found:
+        raise ArchiveError(f"{path}: names no file, expected a path or an address in each line")
+    yield from found
+
+
+def _matches(pattern: Sequence[str], key: Sequence[str]) -> bool:
+    """Whether the parts of a key are those of a pattern; "**" is any number of folders, hidden ones apart."""
+    if not pattern:
+        return not key
+    first, *rest = pattern
+    if first == "**":
+        if _matches(rest, key):
+            return True
+        return bool(key) and not key[0].startswith(".") and _matches(pattern, key[1:])
+    if not key or (key[0].startswith(".") and not first.startswith(".")) or not fnmatch.fnmatchcase(key[0], first):
+        return False
+    return _matches(rest, key[1:])
+
+
+def _check_apart(name: str, paths: Sequence[str]) -> None:
+    """Refuse a file that is named twice, by whatever names, or with a folder that it lies in.
+
+    Raises:
+        ArchiveError: If one is.
+    """
+    seen: dict[Any, str] = {}
+    for path in paths:
+        if (other := seen.setdefault(path, path)) is not path:
+            raise ArchiveError(f"{name}: names {shown(redacted(other))} twice, so that its examples would count twice")
+    for path in paths:
+        if not _ADDRESS.match(path):
+            found = os.stat(path)
+            if (other := seen.setdefault((found.st_dev, found.st_ino), path)) != path:
+                raise ArchiveError(
+                    f"{name}: names one file twice, as {other} and as {path}, so that its examples would count twice"
+                )
+    for path in paths:
+        above = path
+        while (above := os.path.dirname(above)) not in ("", "/") and not _ADDRESS.match(path):
+            if above in seen:
+                raise ArchiveError(f"{name}: names {path} and the folder {above} that it lies in; name one of them")
+
+
+def _names_of(name: str, paths: Sequence[str]) -> list[str]:
+    """Paths below the folder that holds them all, as texts that can be stored."""
+    places = {found[0].lower() if (found := _ADDRESS.match(path)) else "" for path in paths}
+    if len(places) > 1:
+        raise ArchiveError(f"{name}: some files are on a disk and others are not; copy them to one place")
+    folders = [path.split("/")[:-1] for path in paths]
+    shared = sum(1 for _ in itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*folders, strict=False)))
+    names = ["/".join(path.split("/")[shared:]) for path in paths]
+    return [os.fsencode(one).decode("utf-8", "backslashreplace") for one in names]
+
+
+def _base_of(text: str) -> str:
+    return shown(redacted(text.rstrip("/").rsplit("/", 1)[-1])) if _ADDRESS.match(text) else base_name(_plain(text))
+
+
+def _plain(text: str) -> str:
+    return os.path.abspath(text) if os.path.exists(text) or not text.startswith(_LIST) else text
+
+
+def _absolute(text: str) -> str:
+    """A text that means the same in another working folder; what may be no path stays as it is."""
+    if _ADDRESS.match(text):
+        return text
+    if text.startswith(_LIST):
+        return _LIST + os.path.abspath(text[1:])
+    return os.path.abspath(text) if os.path.exists(text) or glob.has_magic(text) or "{" in text else text
+
+
+def _at_commas(text: str) -> list[str]:
+    """Parts between commas, those inside braces apart."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "{") - (character == "}")
+        if character == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part for part in parts if part.strip()]
+
+
+def _without_braces(text: str) -> Iterator[str]:
+    """The texts that ranges {000..099} and choices {a,b} stand for, as shells write them; outer braces come first."""
+    begin = text.find("{")
+    end = _closing(text, begin)
+    if begin < 0 or end is None:
+        yield text
+        return
+    inside = text[begin + 1 : end]
+    parts = _at_commas(inside)
+    choices: Iterator[str]
+    if len(parts) > 1:
+        choices = itertools.chain.from_iterable(map(_without_braces, parts))
+    elif span := _RANGE.fullmatch(inside):
+        first, last = int(span[1]), int(span[2])
+        is_padded = any(len(bound) > 1 and bound.startswith("0") for bound in span.groups())
+        width = max(map(len, span.groups())) if is_padded else 0
+        step = 1 if last >= first else -1
+        choices = (f"{k:0{width}}" for k in range(first, last + step, step))
+    else:
+        choices = (f"{{{choice}}}" for choice in _without_braces(inside))
+    for choice in choices:
+        for rest in _without_braces(text[end + 1 :]):
+            yield text[:begin] + choice + rest
+
+
+def _closing(text: str, begin: int) -> int | None:
+    """Where the brace ends that begins somewhere, if it does."""
+    depth = 0
+    for k in range(max(begin, 0), len(text)):
+        depth += (text[k] == "{") - (text[k] == "}")
+        if depth == 0:
+            return k
+    return None
