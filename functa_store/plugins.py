@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def _with_recipe(
         source = open_source(found, options, survey, report)
         name = getattr(source, "provenance", {}).get("converter")
         if isinstance(name, str) and isinstance(options, ArchiveOptions):
-            paths = found.paths if isinstance(found, HasPaths) else [archive]
+            paths: Sequence[Any] = found.paths if isinstance(found, HasPaths) else [archive]
             source.recipe = Recipe.of(name, paths, options, survey)
         return source
 

@@ -75,7 +75,8 @@ def find_files(archive: Any, *, of: Collection[str] = (), mixed: bool = False, r
 
 def _texts_of(archive: Any) -> list[str]:
     """What was typed, in parts if it is a list of Python."""
-    items = list(archive) if isinstance(archive, Sequence) and not isinstance(archive, str | bytes) else [archive]
+    is_list = isinstance(archive, Sequence) and not isinstance(archive, str | bytes)
+    items: list[Any] = list(archive) if is_list else [archive]
     if not items:
         raise ArchiveError("found an empty list of files, expected one path at least")
     for item in items:

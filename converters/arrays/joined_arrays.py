@@ -38,7 +38,8 @@ class JoinedArrays:
 
     Attributes:
         names: As given.
-        sizes: Bytes of each file.
+        num_bytes: Bytes of all files.
+        sizes: Bytes of each.
 
     Raises:
         ArchiveError: If one cannot be opened.
@@ -48,11 +49,13 @@ class JoinedArrays:
         self._paths, self.names, self._open_one = paths, names, open_one
         self._opened: LRUCache[Any] = LRUCache(MOST_OPEN)
         self.sizes: list[int] = []
+        self.num_bytes = 0
         self._kinds: dict[str, dict[int, ArrayKind]] = {}
         self._examples: str | None = None
         for number in range(len(paths)):
             arrays = self.file(number)
             self.sizes.append(arrays.num_bytes)
+            self.num_bytes += arrays.num_bytes
             for key in arrays:
                 self._kinds.setdefault(key, {})[number] = _kind_of(arrays, key)
 
@@ -81,14 +84,9 @@ class JoinedArrays:
             )
         return bool(there)
 
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of all files."""
-        return sum(self.sizes)
-
-    def shape(self, key: str) -> tuple[int, ...]:
+    def shape(self, name: str) -> tuple[int, ...]:
         """Shape of an array, examples of all files that have it together."""
-        shapes = self.shapes(key)
+        shapes = self.shapes(name)
         return (sum(shape[0] for shape in shapes if shape), *shapes[0][1:]) if shapes[0] else ()
 
     def shapes(self, key: str) -> list[tuple[int, ...]]:

@@ -45,7 +45,7 @@ def is_begun(work: Objects, conversion: Mapping[str, Any]) -> bool:
         return False
     if different := list(differences(described, json.loads(json.dumps(conversion)))):
         if files := files_differ(described.get("provenance", {}), conversion["provenance"]):
-            different.insert(0, f"of the files of the archive, {files}")
+            different.insert(0, files)
         raise StoreMismatchError(
             f"{work.name}: an unfinished conversion differs from this one: {'; '.join(different[:5])}. "
             f"Convert as before to finish it, or delete {work.name} and the store beside it to start anew."
@@ -97,7 +97,7 @@ def differences_from_conversion(
     )
     found = {"config": to_dict(spec.config), **_of_store(spec)}
     files = files_differ(spec.provenance, source.provenance)
-    told = [] if files is None else [f"of the files of the archive, {files}"]
+    told = [] if files is None else [files]
     return told + list(differences(_as_json(found), _as_json(identify(source, expected))))
 
 
@@ -139,14 +139,16 @@ def files_differ(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | Non
         return None
     one, other = (files if isinstance(files, Mapping) else {} for files in pair)
     if not one or not other:
-        return f"is {len(other) or 'one of'} files, and was {len(one) or 'one file'}"
+        later, earlier = (f"{len(files)} files" if files else "one file or folder" for files in (other, one))
+        return f"the archive is {later}, and was {earlier}"
     read = [name for name in sorted(one.keys() & other.keys()) if None not in (one[name], other[name])]
     found = {
         "added": sorted(other.keys() - one.keys()),
         "gone": sorted(one.keys() - other.keys()),
         "changed": [name for name in read if one[name] != other[name]],
     }
-    return "; ".join(f"{_listed(names)} {what}" for what, names in found.items() if names) or None
+    told = "; ".join(f"{_listed(names)} {what}" for what, names in found.items() if names)
+    return f"of the files of the archive, {told}" if told else None
 
 
 def _listed(names: list[str]) -> str:

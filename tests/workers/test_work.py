@@ -152,7 +152,7 @@ def test_an_archive_of_other_values_is_refused(begin):
 def test_the_archive_may_lie_elsewhere(begin, archive, tmp_path, references):
     path = begin()
     moved = shutil.copy(archive, tmp_path / "copy.zip")
-    rewritten_job(path, recipe={"archive": "/nowhere/pictures.zip"})
+    rewritten_job(path, recipe={"paths": ["/nowhere/pictures.zip"]})
     work(path, archive=moved)
     functa_store.finish(path)
     assert files(path) == references["float32"]
