@@ -24,6 +24,7 @@ from converters.archives.packed import (
     zip_entries,
 )
 from converters.archives.plain_files import (
+    OUTPUTS,
     FileStamps,
     Stamps,
     base_name,
@@ -47,8 +48,6 @@ _COMPRESSED = {
 _FOREIGN = {b"Rar!\x1a\x07": "a RAR archive", b"7z\xbc\xaf\x27\x1c": "a 7z archive"}
 _LEADS_OUT = "is a link that leads out of the archive"
 _SIGNED = (1 << 63) - 1
-# What a conversion into the folder itself writes, which a resumed one must not take for its archive.
-_OUTPUTS = (".functa", ".functa.work", ".functa.log")
 
 
 @runtime_checkable
@@ -240,7 +239,7 @@ class FolderArchive:
             with os.scandir(os.path.join(self._real, below)) as entries:
                 for entry in entries:
                     member = posixpath.join(below, entry.name)
-                    if entry.name.startswith(".") or entry.name.endswith(_OUTPUTS):
+                    if entry.name.startswith(".") or entry.name.endswith(OUTPUTS):
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(member)

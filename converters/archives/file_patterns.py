@@ -11,7 +11,7 @@ from typing import Any
 
 from converters.archives.archive_files import ArchiveFiles
 from converters.archives.listing import natural_order
-from converters.archives.plain_files import base_name, checked_path, open_plain
+from converters.archives.plain_files import OUTPUTS, base_name, checked_path, open_plain
 from functa_store.errors import ArchiveError, FunctaStoreError
 from functa_store.store.storage.objects import open_objects
 from functa_store.support.redaction import redacted
@@ -119,8 +119,8 @@ class _Finder:
         if os.path.exists(path):
             yield from self._of_place(path)
         elif glob.has_magic(pattern):
-            found = sorted(glob.glob(path, recursive=True), key=natural_order)
-            if not found:
+            there = (match for match in glob.glob(path, recursive=True) if not match.endswith(OUTPUTS))
+            if not (found := sorted(there, key=natural_order)):
                 raise ArchiveError(
                     f"{shown(pattern)}: no file has such a name, expected some; is the folder the right one, and was "
                     "the pattern quoted?"
@@ -151,7 +151,7 @@ class _Finder:
                 raise ArchiveError(f"{error.filename}: cannot be listed: {error.strerror}") from error
             for entry in entries:
                 name = entry.name.lower()
-                if name.startswith(".") or name == "__macosx":
+                if name.startswith(".") or name == "__macosx" or name.endswith(OUTPUTS):
                     continue
                 if name.endswith(self._of):
                     found.append(entry.path)
@@ -253,7 +253,12 @@ def _check_apart(name: str, paths: Sequence[str]) -> None:
             raise ArchiveError(f"{name}: names {shown(redacted(other))} twice, so that its examples would count twice")
     for path in paths:
         if not _ADDRESS.match(path):
-            found = os.stat(path)
+            try:
+                found = os.stat(path)
+            except OSError as error:
+                raise ArchiveError(
+                    f"{path}: cannot be read: {error.strerror}; remove it, or what links to it"
+                ) from error
             if (other := seen.setdefault((found.st_dev, found.st_ino), path)) != path:
                 raise ArchiveError(
                     f"{name}: names one file twice, as {other} and as {path}, so that its examples would count twice"

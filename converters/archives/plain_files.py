@@ -9,6 +9,9 @@ from typing import Any, NoReturn, Protocol, runtime_checkable
 from functa_store.errors import ArchiveError
 from functa_store.support.shortening import shown
 
+OUTPUTS = (".functa", ".functa.work", ".functa.log")
+"""Endings of what a conversion into a folder writes, which one that goes on must not take for its archive."""
+
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # opening a pipe would wait for ever
 _FOLDER = _READ | os.O_DIRECTORY
 

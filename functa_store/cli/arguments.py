@@ -196,9 +196,14 @@ def _fields(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
             yield prefix + name, hint, described.get(name, "")
 
 
+ARCHIVE_HELP = "a path; of many files a pattern in quotes, {000..015}, or @LIST, which has a path in each line"
+
+
 def add_archive_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """Add the archive, and what a store does not say about how it was read."""
-    parser.add_argument("--archive", metavar="ARCHIVE", required=required, help="the archive that was converted")
+    parser.add_argument(
+        "--archive", metavar="ARCHIVE", required=required, help=f"the archive that was converted: {ARCHIVE_HELP}"
+    )
     parser.add_argument(
         "--option",
         metavar="NAME=VALUE",

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from functa_store.cli import info
 from functa_store.cli.arguments import (
+    ARCHIVE_HELP,
     add_engine_arguments,
     add_hosts_arguments,
     add_options,
@@ -74,7 +75,7 @@ def _add_kind(kinds: Any, kind: str, converter: Converter) -> None:
 
 
 def _add_arguments(parser: argparse.ArgumentParser, converter: Converter) -> None:
-    parser.add_argument("archive", metavar="ARCHIVE", help="the archive as published")
+    parser.add_argument("archive", metavar="ARCHIVE", help=ARCHIVE_HELP)
     parser.add_argument("out", metavar="OUT", help="the functaset: a path, s3:// or gs://, ending in .functa")
     names = list(converter.presets)
     usual = f"(default: that of --config, or {names[0]}; see functa presets)"

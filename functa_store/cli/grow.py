@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from functa_store.cli import info
-from functa_store.cli.arguments import parse_index, storage_from
+from functa_store.cli.arguments import ARCHIVE_HELP, parse_index, storage_from
 from functa_store.cli.console import for_messages, json_lines, shortened, shown_on
 from functa_store.cli.without_learning import OUT, add_archive_options, add_usual, with_archive
 from functa_store.config import ModulationDtype
@@ -21,7 +21,7 @@ def add_append_arguments(parser: argparse.ArgumentParser) -> None:
         "Fit the examples of an archive with the base of a functaset, and add those to it whose ids it has not."
     )
     parser.add_argument("store", metavar="STORE", help="path or URL of the functaset")
-    parser.add_argument("archive", metavar="ARCHIVE", help="the archive of new examples, as published")
+    parser.add_argument("archive", metavar="ARCHIVE", help=f"new examples: {ARCHIVE_HELP}")
     add_archive_options(parser)
     add_usual(parser, run_append)
 

@@ -106,6 +106,8 @@ class _Parser(argparse.ArgumentParser):
         return len(meant) == 1 and meant.pop().nargs is None
 
     def error(self, message: str) -> NoReturn:
+        if re.match("unrecognized arguments: [^-]", message):
+            message += "; was a pattern meant? Quote it ('part-*.zip'), so that the shell leaves it alone"
         super().error(printable(shortened(redacted(message), MOST_OF_A_WORD)))
 
     def _print_message(self, message: str, file: Any = None) -> None:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from functa_store.cli import info
-from functa_store.cli.arguments import add_storage_arguments, storage_from, typed_words
+from functa_store.cli.arguments import ARCHIVE_HELP, add_storage_arguments, storage_from, typed_words
 from functa_store.cli.console import for_messages, json_lines, shown_on
 from functa_store.config import ModulationDtype
 from functa_store.errors import ConfigError
@@ -38,7 +38,7 @@ def add_usual(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace
 def add_encode_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `functa encode`."""
     parser.add_argument("store", metavar="STORE", help="path or URL of a functaset, whose base is taken")
-    parser.add_argument("archive", metavar="ARCHIVE", help="the archive of new examples, as published")
+    parser.add_argument("archive", metavar="ARCHIVE", help=f"new examples: {ARCHIVE_HELP}")
     parser.add_argument("out", metavar="OUT", help=OUT)
     add_archive_options(parser)
     add_usual(parser, run_encode)

@@ -16,6 +16,7 @@ from functa_store.decode.descriptions import sizes_in_words
 from functa_store.decode.facts import decibels, facts_of, figure, in_decibels
 from functa_store.domains.domain import Domain
 from functa_store.sources.features import FeatureSpec
+from functa_store.sources.recipe import ARCHIVE_FILES
 from functa_store.sources.source import Label, class_counts, split_rule
 from functa_store.store.reading.reader import StoreReader
 from functa_store.support.shortening import shown
@@ -161,6 +162,8 @@ def _recipe(store: StoreReader) -> Iterator[tuple[str, Any]]:
     provenance = dict(spec.provenance)
     yield "archive", provenance.pop("archive", None) or "-"
     yield "sha256 of the archive", provenance.pop("sha256", None) or "-"
+    if isinstance(files := provenance.pop(ARCHIVE_FILES, None), Mapping):
+        yield "files of the archive", f"{len(files):,}"
     yield "splits", split_rule(provenance) or "of the source"
     yield "preset", config.preset or "none"
     layers = f"SIREN of {network.depth} layers of {network.width} units, w0 {network.w0:g}"

@@ -556,3 +556,12 @@ def test_an_interrupted_export_says_that_nothing_is_there(store, tmp_path, capsy
     assert cli.main(["export", str(store), "--out", str(tmp_path / "out.npz")]) == 130
     assert "interrupted; nothing was exported" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pattern_that_the_shell_has_expanded_is_asked_about(converter, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["convert", "fake", "a.zip", "b.zip", "c.zip", "out.functa"])
+    assert "unrecognized arguments: c.zip out.functa; was a pattern meant? Quote it" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(convert_words("--colour", "red"))
+    assert "pattern" not in capsys.readouterr().err

@@ -152,6 +152,19 @@ def test_folders_and_files_of_a_pattern_are_members_beside_zips(parts, pack, enc
     assert source.provenance["archive_files"].keys() >= {"part-folder", "part-picture.png"}
 
 
+def test_what_a_conversion_writes_into_the_folder_is_no_part_of_it(parts, tmp_path):
+    for pattern in (tmp_path, tmp_path / "*"):
+        source = open_images(str(pattern), resolution=4)
+        (tmp_path / "photos.functa").mkdir(exist_ok=True)
+        (tmp_path / "photos.functa/zarr.json").write_text("{}")
+        (tmp_path / "photos.functa.log").write_text("{}")
+        source.check_unchanged()
+        assert open_images(str(pattern), resolution=4).ids == source.ids
+    (tmp_path / "link.zip").symlink_to("nowhere.zip")
+    with pytest.raises(ArchiveError, match=r"link\.zip: cannot be read: No such file"):
+        open_images(str(tmp_path / "*.zip"), resolution=4)
+
+
 def test_two_members_of_one_name_are_refused(pack, encode_image, tmp_path):
     pack({"b/1.png": encode_image()}, "zip", "a")
     (tmp_path / "a").mkdir()
