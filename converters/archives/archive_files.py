@@ -6,6 +6,7 @@ decides them for a single file. Joining finished sources instead would have to u
 which tenth is held out, between which values it is scaled, how its classes are numbered.
 """
 
+import collections
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -59,8 +60,8 @@ class ArchiveFiles:
     def stems(self, suffixes: Sequence[str]) -> list[str]:
         """Names without some suffixes, which stay where two would be called alike."""
         found = [_without_suffix(name, suffixes) for name in self.names]
-        repeated = {stem for stem in found if found.count(stem) > 1} if len(set(found)) < len(found) else set()
-        return [name if stem in repeated else stem for name, stem in zip(self.names, found, strict=True)]
+        count = collections.Counter(found)
+        return [name if count[stem] > 1 else stem for name, stem in zip(self.names, found, strict=True)]
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of the content of each file by its name; of a folder, over names and digests of all in it.
