@@ -26,7 +26,7 @@ from converters.archives.file_patterns import find_files
 from converters.archives.listing import has_suffix
 from converters.archives.packed import RandomFile
 from converters.archives.plain_files import sha256_of_named
-from converters.archives.remote_file import RemoteFile
+from converters.archives.remote_file import BlockwiseFile
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.sources.source import Reject
 from functa_store.support.memory import LRUCache
@@ -37,6 +37,9 @@ PACKED_SUFFIXES = (".zip", ".tar")
 MOST_OPEN = 64
 """Files of one archive that are open at a time."""
 
+BLOCK_BYTES = 1 << 26
+"""Bytes of remote files that stay in memory."""
+
 _NUMBER = re.compile(r"(?:^|[-_. ])[0-9]+(?:[-_]of[-_][0-9]+)?$")
 """What tells the parts of one archive apart in their names."""
 
@@ -44,9 +47,14 @@ Part = FolderArchive | ZipArchive | TarArchive | OneFile
 
 
 class OpenFiles:
-    """Files of a disk, opened when they are read; those that were not used for longest are closed."""
+    """Files that are opened when they are read; those that were not used for longest are closed.
+
+    Attributes:
+        blocks: Of those on servers.
+    """
 
     def __init__(self) -> None:
+        self.blocks: LRUCache[bytes] = LRUCache(BLOCK_BYTES)
         self._opened: LRUCache[RandomFile] = LRUCache(MOST_OPEN)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -252,7 +260,7 @@ def _open_part(path: str, suffixes: Collection[str], opened: OpenFiles) -> Part:
     if is_remote(path):
         if has_suffix(path, suffixes):
             raise ArchiveError(f"{path}: is a single file on a server, expected a .zip of such; fetch it first")
-        return open_packed(RemoteFile(path))
+        return open_packed(BlockwiseFile(path, opened.blocks))
     try:
         found = open_archive_or_file(path, suffixes, lambda file: LentFile(file, opened))
     except ArchiveError as error:

@@ -5,10 +5,12 @@ from urllib.parse import unquote
 
 from functa_store.errors import ArchiveError, FunctaStoreError, MemberError
 from functa_store.store.storage.objects import open_objects
+from functa_store.support.memory import LRUCache
 from functa_store.support.redaction import redacted
 from functa_store.support.shortening import shown
 
 _TAIL_BYTES = 1 << 16
+_BLOCK = 1 << 16
 
 
 class RemoteFile:
@@ -61,6 +63,35 @@ class RemoteFile:
             return bytes(self._objects.read_ranges(self._key, [offset], [count])[0])
         except (FunctaStoreError, FileNotFoundError) as error:
             raise MemberError(f"cannot be fetched: {shown(str(error))}") from error
+
+
+class BlockwiseFile(RemoteFile):
+    """A remote file of which blocks are fetched and kept, so that what lies side by side takes one request.
+
+    A zip has a header before each member: read by themselves, they would double the requests.
+
+    Args:
+        url: Its address; see `RemoteFile`.
+        kept: Where blocks are kept, those of other files, too; their cost is their bytes.
+    """
+
+    def __init__(self, url: str, kept: LRUCache[bytes]) -> None:
+        super().__init__(url)
+        self._kept = kept
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Exactly `count` bytes; see `RandomBytes.read_at`."""
+        last = (offset + max(count, 1) - 1) // _BLOCK
+        if count > _BLOCK or offset + count > self.size:
+            return super().read_at(offset, count)
+        first = offset // _BLOCK
+        data = b"".join(map(self._block, range(first, last + 1)))
+        return data[offset - first * _BLOCK :][:count]
+
+    def _block(self, number: int) -> bytes:
+        start = number * _BLOCK
+        fetch = super().read_at
+        return self._kept.get_or_make((self.path, number), lambda: fetch(start, min(_BLOCK, self.size - start)), len)
 
 
 class RemoteStamps:

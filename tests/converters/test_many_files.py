@@ -12,6 +12,7 @@ import pytest
 import functa_store
 from converters.archives import many_archives
 from converters.archives.file_patterns import find_files
+from converters.archives.remote_file import RemoteFile
 from converters.arrays.arrays import open_array_archive
 from converters.climate.climate import open_climate
 from converters.images.images import open_images
@@ -221,6 +222,19 @@ def test_zips_in_a_bucket_are_one_archive(parts, tmp_path):
     put("memory://many/pictures", **{"sub__part-001.zip": data["sub__part-002.zip"]})
     with pytest.raises(ArchiveError, match=r"part-001\.zip: was changed while"):
         source.check_unchanged()
+
+
+def test_members_that_lie_side_by_side_in_a_bucket_take_one_request(pack, encode_image, monkeypatch):
+    data = pack({f"{k:03}.png": encode_image(k) for k in range(60)}).read_bytes()
+    put("memory://blocks/x", **{"a.zip": data})
+    calls, read_at = [], RemoteFile.read_at
+    monkeypatch.setattr(RemoteFile, "read_at", lambda *given: calls.append(given[1:]) or read_at(*given))
+    source = open_images("memory://blocks/x/a.zip", resolution=4, check_first=0)
+    del calls[:]
+    for k in range(60):
+        source.read(k)
+    assert len(calls) <= len(data) // 2**16 + 1
+    assert len(data) > 2**16
 
 
 @pytest.mark.parametrize(

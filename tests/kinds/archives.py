@@ -70,6 +70,23 @@ def images(folder: Path) -> Path:
     return write_zip(folder / "images.zip", {f"{i}.png": png(picture) for i, picture in enumerate(pictures)})
 
 
+def parts(folder: Path) -> Path:
+    """The same pictures in three zips, and the pattern that names them."""
+    with zipfile.ZipFile(images(folder)) as whole:
+        for part in range(3):
+            members = {name: whole.read(name) for name in whole.namelist()[part::3]}
+            write_zip(folder / f"part-{part}.zip", {**members})
+    return folder / "part-*.zip"
+
+
+def runs(folder: Path) -> Path:
+    """The same arrays in four files, and the pattern that names them."""
+    with np.load(arrays(folder)) as whole:
+        for run, values in enumerate(np.split(whole["values"], 4)):
+            np.save(folder / f"run{run}.npy", values)
+    return folder / "run{0..3}.npy"
+
+
 def table(folder: Path) -> Path:
     """A column of images and one of classes, in row groups of three."""
     pictures = rng().integers(0, 256, (EXAMPLES, 8, 8, 3), dtype=np.uint8)
@@ -238,6 +255,7 @@ KINDS = {
     "augmented images": Kind(
         "images", images, ("y", "x"), (8, 8), ("--resolution", "8", "--augment", "2"), num_augmentations=2 * EXAMPLES
     ),
+    "images in parts": Kind("images", parts, ("y", "x"), (8, 8), ("--resolution", "8")),
     "table": Kind("huggingface", table, ("y", "x"), (8, 8), ("--resolution", "8")),
     "voxels": Kind("voxels", voxels, ("z", "y", "x"), (8, 8, 8)),
     "shapenet": Kind("shapenet", shapenet, ("z", "y", "x"), (8, 8, 8), ("--resolution", "8")),
@@ -249,6 +267,7 @@ KINDS = {
         "video", clips, ("t", "y", "x"), (4, 8, 8), ("--preset", "video-fast", "--frames", "4", "--resolution", "8")
     ),
     "arrays": Kind("arrays", arrays, ("x",), (16,)),
+    "arrays in runs": Kind("arrays", runs, ("x",), (16,)),
     "cifar": Kind("cifar", cifar, ("y", "x"), (32, 32)),
     "mnist": Kind("mnist", mnist, ("y", "x"), (8, 8)),
     "medmnist": Kind("medmnist", medmnist, ("z", "y", "x"), (8, 8, 8)),
