@@ -122,8 +122,7 @@ class _Finder:
             there = (match for match in glob.glob(path, recursive=True) if not match.endswith(OUTPUTS))
             if not (found := sorted(there, key=natural_order)):
                 raise ArchiveError(
-                    f"{shown(pattern)}: no file has such a name, expected some; is the folder the right one, and was "
-                    "the pattern quoted?"
+                    f"{shown(pattern)}: no file has such a name, expected some; is the folder the right one?"
                 )
             for match in found:
                 yield from self._of_place(match)
@@ -249,8 +248,9 @@ def _check_apart(name: str, paths: Sequence[str]) -> None:
     """
     seen: dict[Any, str] = {}
     for path in paths:
-        if (other := seen.setdefault(path, path)) is not path:
-            raise ArchiveError(f"{name}: names {shown(redacted(other))} twice, so that its examples would count twice")
+        if path in seen:
+            raise ArchiveError(f"{name}: names {shown(redacted(path))} twice, so that its examples would count twice")
+        seen[path] = path
     for path in paths:
         if not _ADDRESS.match(path):
             try:

@@ -14,10 +14,11 @@ from converters.archives import many_archives
 from converters.archives.file_patterns import find_files
 from converters.archives.remote_file import RemoteFile
 from converters.arrays.arrays import open_array_archive
-from converters.climate.climate import open_climate
+from converters.images.celeba import open_celeba
 from converters.images.images import open_images
 from converters.images.webdataset import open_webdataset
 from converters.pixels.mnist import open_mnist
+from converters.scenes.nerf import open_nerf
 from converters.scenes.srn import open_srn
 from converters.shapes.shapenet import open_shapenet
 from converters.shapes.voxels import open_voxels
@@ -127,6 +128,13 @@ def test_what_is_not_there_is_named(parts, tmp_path, monkeypatch, spec, message)
         open_images(spec, resolution=4)
     with pytest.raises(ArchiveError, match="empty list of files"):
         open_images([], resolution=4)
+    for twice in (
+        [str(tmp_path / "part-000.zip")] * 2,
+        [tmp_path / "part-000.zip", "part-*.zip"],
+        ["memory://a/b.zip"] * 2,
+    ):
+        with pytest.raises(ArchiveError, match="twice, so that its examples would count twice"):
+            open_images(twice, resolution=4)
 
 
 def test_a_damaged_file_among_many_is_named(parts, tmp_path):
@@ -401,6 +409,35 @@ def test_shapes_and_scenes_of_files_are_one_archive(tmp_path):
     assert source.ids[-1] == alone.ids[-1].replace("cars_train", "cars_train-00")
 
 
+def test_cameras_of_files_are_one_archive(tmp_path):
+    with zipfile.ZipFile(archives.nerf(tmp_path)) as packed:
+        for split in ("train", "test"):
+            names = [name for name in packed.namelist() if name.startswith(f"{split}/")]
+            members = {name.split("/", 1)[1]: packed.read(name) for name in names}
+            archives.write_zip(tmp_path / f"{split}.zip", {**members})
+    source, alone = (
+        open_nerf(path, resolution=8, held_out_split="test") for path in (f"{tmp_path}/t*.zip", tmp_path / "nerf.zip")
+    )
+    assert source.ids == alone.ids
+    assert source.split.tolist() == alone.split.tolist()
+    np.testing.assert_array_equal(source.read(5), alone.read(5))
+
+
+def test_labels_beside_files_are_of_all_of_them(pack, encode_image, tmp_path):
+    names = [f"{k:06}.jpg" for k in range(1, 7)]
+    for part in range(2):
+        pack({name: encode_image(fmt="JPEG") for name in names[3 * part : 3 * part + 3]}, "zip", f"img_{part}")
+    rows = "".join(f"{name} {1 if k % 2 else -1} -1\n" for k, name in enumerate(names))
+    (tmp_path / "list_attr_celeba.txt").write_text(f"6\nBald Smiling\n{rows}")
+    source = open_celeba(f"{tmp_path}/img_*.zip", resolution=4, crop="square")
+    assert source.labels["Bald"].values.tolist() == [-1, 1] * 3
+    table = "".join(f"{name},{k}\n" for k, name in enumerate(names))
+    (tmp_path / "table.csv").write_text(f"file,age\n{table}")
+    source = open_images(tmp_path, resolution=4, labels=str(tmp_path / "table.csv"))  # a folder of zips and texts
+    assert source.labels["age"].values.tolist() == list(range(6))
+    assert source.ids[3] == "img_1/000004.jpg"
+
+
 def test_tables_of_a_pattern_are_one_archive(tmp_path):
     pq = pytest.importorskip("pyarrow.parquet")
     table = pq.read_table(archives.table(tmp_path))
@@ -415,18 +452,6 @@ def test_tables_of_a_pattern_are_one_archive(tmp_path):
     (tmp_path / "train-2.parquet").write_bytes((tmp_path / "train-1.parquet").read_bytes())
     with pytest.raises(ArchiveError, match=r"train-2\.parquet: was added"):
         source.check_unchanged()
-
-
-def test_fields_of_a_list_are_one_archive(tmp_path):
-    xr = pytest.importorskip("xarray")
-    data = xr.open_dataset(archives.climate(tmp_path))
-    for name, part in (("b", slice(0, 3)), ("a", slice(3, 8))):
-        data.isel(time=part).to_netcdf(tmp_path / f"{name}.nc", engine="h5netcdf")
-    (tmp_path / "files.txt").write_text("b.nc\na.nc\n")
-    source, whole = open_climate(f"@{tmp_path}/files.txt"), open_climate(tmp_path / "climate.nc")
-    assert source.ids == whole.ids
-    assert source.provenance["archive_files"] == {f"{k}.nc": sha256(tmp_path / f"{k}.nc") for k in "ab"}
-    source.check_unchanged()
 
 
 def test_tars_of_a_list_of_webdataset_are_one_archive(pack, encode_image, tmp_path):

@@ -1,5 +1,6 @@
 """Archives of fields over latitude and longitude."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -273,6 +274,22 @@ def test_files_of_a_folder_are_put_together_along_time(write, tmp_path):
         ArchiveError, match=r"part9.nc: latitudes \(9 from 81 to -79\) are other points than .*part0.nc"
     ):
         open_climate(tmp_path / "many")
+
+
+def test_fields_of_a_list_are_one_archive(write, tmp_path):
+    made = dataset()
+    whole = open_climate(write(made))
+    for name, part in (("b", slice(0, 3)), ("a", slice(3, 20))):
+        write(made.isel(time=part), f"{name}.nc")
+    (tmp_path / "files.txt").write_text("b.nc\na.nc\n")
+    source = open_climate(f"@{tmp_path}/files.txt")
+    assert source.ids == whole.ids
+    digests = {f"{k}.nc": hashlib.sha256((tmp_path / f"{k}.nc").read_bytes()).hexdigest() for k in "ab"}
+    assert source.provenance["archive_files"] == digests
+    source.check_unchanged()
+    (tmp_path / "files.txt").write_text("b.nc\n")
+    with pytest.raises(ArchiveError, match=r"a\.nc' was removed"):
+        source.check_unchanged()
 
 
 @pytest.mark.parametrize("version", [2, 3])
