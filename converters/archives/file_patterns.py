@@ -11,7 +11,7 @@ from typing import Any
 
 from converters.archives.archive_files import ArchiveFiles
 from converters.archives.listing import natural_order
-from converters.archives.plain_files import OUTPUTS, base_name, checked_path, open_plain
+from converters.archives.plain_files import OUTPUTS, base_name, checked_path, links_may_lead_to, open_plain
 from functa_store.errors import ArchiveError, FunctaStoreError
 from functa_store.store.storage.objects import open_objects
 from functa_store.support.redaction import redacted
@@ -142,7 +142,7 @@ class _Finder:
     def _inside(self, path: str) -> list[str]:
         """Archives in a folder and those below it, in natural order; none if the folder is something itself."""
         is_one = path.lower().endswith(self._of) or any(os.path.exists(os.path.join(path, name)) for name in _ZARR)
-        found, folders = list[str](), [path] if self._of and not is_one else []
+        found, folders, real = list[str](), [path] if self._of and not is_one else [], links_may_lead_to(path)
         while folders:
             try:
                 entries = list(os.scandir(folders.pop()))
@@ -153,6 +153,11 @@ class _Finder:
                 if name.startswith(".") or name == "__macosx" or name.endswith(OUTPUTS):
                     continue
                 if name.endswith(self._of):
+                    if not os.path.realpath(entry.path).startswith(real):
+                        raise ArchiveError(
+                            f"{path}: {entry.name!a} is a link that leads out of the folder; replace it by the file, "
+                            "or name the files by a pattern or a list"
+                        )
                     found.append(entry.path)
                 elif entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)

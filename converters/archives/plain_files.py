@@ -75,6 +75,16 @@ def open_below(folder: str, member: str) -> int:
         os.close(directory)
 
 
+def links_may_lead_to(folder: str) -> str:
+    """The folder, by its real path with "/" behind it, that links in a folder may lead to: itself.
+
+    In a snapshot of the Hugging Face hub's cache files are links to blobs of the same data set, which lie beside it.
+    """
+    real = os.path.realpath(folder)
+    above, snapshots = os.path.split(os.path.dirname(real))
+    return os.path.join(above if snapshots == "snapshots" else real, "")
+
+
 def walk_files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
     """Path and status of all that is in a folder and no folder, links not followed.
 

@@ -20,7 +20,7 @@ from converters.archives.archive_files import ArchiveFiles, described
 from converters.archives.listing import nothing_to_convert
 from converters.archives.many_archives import LentFile, OpenFiles, is_remote
 from converters.archives.packed import RandomBytes, RandomFile
-from converters.archives.plain_files import FileStamps, base_name, checked_path, walk_files
+from converters.archives.plain_files import FileStamps, base_name, checked_path, links_may_lead_to, walk_files
 from converters.archives.remote_file import RemoteFile
 from converters.tables.dataset_card import DatasetCard, matching
 from converters.tables.parquet_files import ParquetTable, stem_of
@@ -218,9 +218,7 @@ def _members(path: str) -> dict[str, str]:
 
     A link may lead to a file inside the folder; in a snapshot of the hub's cache, to one of the same data set's blobs.
     """
-    real = os.path.realpath(path)
-    above, snapshots = os.path.split(os.path.dirname(real))
-    inside = os.path.join(above if snapshots == "snapshots" else real, "")
+    real, inside = os.path.realpath(path), links_may_lead_to(path)
     found = {}
     for file, _ in walk_files(real):
         member = os.path.relpath(file, real).replace(os.sep, "/")

@@ -174,6 +174,20 @@ def test_what_a_conversion_writes_into_the_folder_is_no_part_of_it(parts, tmp_pa
         open_images(str(tmp_path / "*.zip"), resolution=4)
 
 
+def test_a_folder_gives_no_files_that_lie_elsewhere(parts, pack, encode_image, tmp_path):
+    (tmp_path / "zips").mkdir()
+    (tmp_path / "zips/a.zip").symlink_to(tmp_path / "part-000.zip")
+    with pytest.raises(ArchiveError, match=r"zips: 'a\.zip' is a link that leads out of the folder"):
+        open_images(tmp_path / "zips", resolution=4)
+    assert len(open_images(f"{tmp_path}/zips/*.zip", resolution=4).ids) == 10  # which is named
+    (tmp_path / "cache/snapshots/1").mkdir(parents=True)  # as the hub keeps what was downloaded
+    for part in range(2):
+        blob = tmp_path / f"cache/blobs-{part}"
+        blob.write_bytes((tmp_path / f"part-{part:03}.zip").read_bytes())
+        (tmp_path / f"cache/snapshots/1/{part}.zip").symlink_to(blob)
+    assert len(open_images(tmp_path / "cache/snapshots/1", resolution=4).ids) == 20
+
+
 def test_two_members_of_one_name_are_refused(pack, encode_image, tmp_path):
     pack({"b/1.png": encode_image()}, "zip", "a")
     (tmp_path / "a").mkdir()
