@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from functa_store.sources.options import (
     option,
     overlaid_options,
 )
-from functa_store.sources.recipe import HasPaths, Recipe
+from functa_store.sources.recipe import HasPaths, Recipe, plain
 from functa_store.support.atomic_output import check_free, finished_or_gone
 from functa_store.support.shortening import brief
 
@@ -109,12 +109,12 @@ def _with_recipe(
 
     @functools.wraps(open_source)
     def opened(archive: Any, options: Any, survey: SurveyOptions, report: Report) -> Any:
-        found = archive if find is None or isinstance(archive, HasPaths) else find(archive)
+        found: Any = archive if find is None or isinstance(archive, HasPaths) else find(archive)
         source = open_source(found, options, survey, report)
         name = getattr(source, "provenance", {}).get("converter")
         if isinstance(name, str) and isinstance(options, ArchiveOptions):
-            paths: Sequence[Any] = found.paths if isinstance(found, HasPaths) else [archive]
-            source.recipe = Recipe.of(name, paths, options, survey)
+            paths = found.paths if isinstance(found, HasPaths) else plain(found)
+            source.recipe = Recipe.of(name, [paths] if isinstance(paths, str) else paths, options, survey)
         return source
 
     return opened

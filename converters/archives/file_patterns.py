@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from converters.archives.archive_files import ArchiveFiles
 from converters.archives.listing import natural_order
@@ -16,6 +16,8 @@ from functa_store.errors import ArchiveError, FunctaStoreError
 from functa_store.store.storage.objects import open_objects
 from functa_store.support.redaction import redacted
 from functa_store.support.shortening import shown
+
+Folders = Literal["whole", "pure", "mixed"]
 
 MOST_FILES = 1 << 17
 """Files of one archive."""
@@ -29,7 +31,9 @@ _ZARR = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # a store, of however
 _LIST = "@"
 
 
-def find_files(archive: Any, *, of: Collection[str] = (), mixed: bool = False, remote: bool = False) -> ArchiveFiles:
+def find_files(
+    archive: Any, *, of: Collection[str] = (), folders: Folders = "pure", remote: bool = False
+) -> ArchiveFiles:
     """The files that are meant.
 
     - A path or an address is one file, or one folder. A folder of archives (`of`) counts as these, in natural order.
@@ -45,10 +49,9 @@ def find_files(archive: Any, *, of: Collection[str] = (), mixed: bool = False, r
 
     Args:
         archive: What was typed.
-        of: Endings of files that are archives of this kind, so that a folder of such means them; none takes a folder as
-            it is.
-        mixed: Whether other files in that folder are passed over; else it is taken as it is where there are others but
-            texts.
+        of: Endings of files that are archives of this kind, which a prefix of a bucket means that ends in a slash.
+        folders: What a folder of a disk means: "whole", itself; "pure", its archives if it holds nothing else but
+            texts; "mixed", its archives whatever else it holds. A folder without any is itself.
         remote: Whether addresses of buckets and servers can be opened.
 
     Returns:
@@ -57,9 +60,9 @@ def find_files(archive: Any, *, of: Collection[str] = (), mixed: bool = False, r
     Raises:
         ArchiveError: If something is not there, is named twice, or there are more than `MOST_FILES`; says what.
     """
-    again = functools.partial(find_files, of=of, mixed=mixed, remote=remote)
+    again = functools.partial(find_files, of=of, folders=folders, remote=remote)
     texts = _texts_of(archive)
-    finder = _Finder(tuple(of), mixed, remote, texts)
+    finder = _Finder(tuple(of), folders, remote, texts)
     paths = list(itertools.islice(finder.paths(), MOST_FILES + 1))
     name = shown(",".join(_base_of(part) for text in texts for part in finder.typed_parts(text)))
     if len(paths) > MOST_FILES:
@@ -88,8 +91,8 @@ def _texts_of(archive: Any) -> list[str]:
 class _Finder:
     """Files of some texts; see `find_files`."""
 
-    def __init__(self, of: tuple[str, ...], mixed: bool, remote: bool, texts: Sequence[str]) -> None:
-        self._of, self._mixed, self._remote, self._texts = of, mixed, remote, texts
+    def __init__(self, of: tuple[str, ...], folders: Folders, remote: bool, texts: Sequence[str]) -> None:
+        self._of, self._folders, self._remote, self._texts = of, folders, remote, texts
 
     def paths(self) -> Iterator[str]:
         for text in self._texts:
@@ -134,7 +137,7 @@ class _Finder:
 
     def _of_place(self, path: str) -> Iterator[str]:
         """A file, or all archives of a folder that holds nothing else."""
-        if os.path.isdir(path) and (found := self._inside(path)):
+        if self._folders != "whole" and os.path.isdir(path) and (found := self._inside(path)):
             yield from found
         else:
             yield path
@@ -161,7 +164,7 @@ class _Finder:
                     found.append(entry.path)
                 elif entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
-                elif not self._mixed and not name.endswith(_TEXTS) and "." in name:
+                elif self._folders == "pure" and not name.endswith(_TEXTS) and "." in name:
                     return []
         return sorted(found, key=natural_order)
 

@@ -268,5 +268,5 @@ converter = Converter(
     options=ArrayOptions,
     presets=ARRAYS_PRESETS,
     open=_open,
-    files=functools.partial(find_files, of=ARRAY_SUFFIXES, mixed=True),
+    files=functools.partial(find_files, of=ARRAY_SUFFIXES, folders="mixed"),
 )

@@ -344,5 +344,5 @@ converter = Converter(
     options=WebDatasetOptions,
     presets=IMAGES_PRESETS,
     open=_open,
-    files=functools.partial(find_files, of=(".tar", *PACKED), mixed=True),
+    files=functools.partial(find_files, of=(".tar", *PACKED), folders="mixed"),
 )

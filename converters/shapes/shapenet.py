@@ -17,6 +17,7 @@ from converters.archives.archive import Archive
 from converters.archives.archive_files import ArchiveFiles
 from converters.archives.file_patterns import find_files
 from converters.archives.known_archives import names_the_right_converter
+from converters.archives.many_archives import PACKED_SUFFIXES
 from converters.archives.streamed import StreamedTar, open_shapes
 from converters.shapes.layouts import Found, Model, find_models, is_synset
 from converters.shapes.shape_files import (
@@ -243,5 +244,5 @@ converter = Converter(
     options=ShapenetOptions,
     presets=SHAPE_PRESETS,
     open=_open,
-    files=functools.partial(find_files, remote=True),
+    files=functools.partial(find_files, of=PACKED_SUFFIXES, folders="whole", remote=True),
 )

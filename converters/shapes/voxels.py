@@ -376,5 +376,5 @@ converter = Converter(
     options=VoxelsOptions,
     presets=VOXELS_PRESETS,
     open=_open,
-    files=functools.partial(find_files, of=ARRAY_SUFFIXES, mixed=True),
+    files=functools.partial(find_files, of=ARRAY_SUFFIXES, folders="mixed"),
 )

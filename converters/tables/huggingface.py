@@ -431,5 +431,5 @@ converter = Converter(
     options=TableOptions,
     presets=HUGGINGFACE_PRESETS,
     open=_open,
-    files=functools.partial(find_files, remote=True),
+    files=functools.partial(find_files, of=(".parquet",), folders="whole", remote=True),
 )

@@ -11,7 +11,7 @@ from functa_store.errors import ArchiveError
 
 def find_shards(spec):
     """As the converter of WebDataset does."""
-    return shards_of(find_files(spec, of=(".tar", *PACKED), mixed=True))
+    return shards_of(find_files(spec, of=(".tar", *PACKED), folders="mixed"))
 
 
 @pytest.fixture(name="folder")
