@@ -198,18 +198,16 @@ class LocalObjects:
     def remove_empty_folders(self, names: Sequence[str]) -> None:
         """Remove some folders and those below them, as far as they are empty."""
         for name in names:
-            for folders in reversed(list(self._folders(name))):
+            for folders in reversed([folders for folders, _ in self._walked(name)]):
                 self._remove_empty(folders)
 
     def sizes(self, below: str = "") -> dict[str, int]:
         """Size of every file below a folder; `NO_FILE` of what is neither that nor a folder."""
         found: dict[str, int] = {}
-        for folders in self._folders(below):
-            with self._listed(folders) as entries:
-                for entry in entries:
-                    with contextlib.suppress(FileNotFoundError):  # a writer renamed or removed it in between
-                        if not entry.is_dir(follow_symlinks=False):
-                            found["/".join((*folders, entry.name))] = _size(entry.stat(follow_symlinks=False))
+        for folders, entries in self._walked(below):
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # a writer renamed or removed it in between
+                    found["/".join((*folders, entry.name))] = _size(entry.stat(follow_symlinks=False))
         return dict(sorted(found.items(), key=operator.itemgetter(0)))
 
     def size(self, key: str) -> int | None:
@@ -351,13 +349,18 @@ class LocalObjects:
         finally:
             os.close(descriptor)
 
-    def _folders(self, below: str) -> Iterator[tuple[str, ...]]:
-        """Names on the way to a folder, and to every folder below it; one before those inside it."""
+    def _walked(self, below: str) -> Iterator[tuple[tuple[str, ...], list[os.DirEntry[str]]]]:
+        """A folder and every one below it, before those inside it: names on the way, and what in it is no folder."""
         folders = [tuple(below.split("/")) if below else ()]  # no recursion: a stranger's may be deeper than the stack
         while folders:
-            yield (current := folders.pop())
+            current, others = folders.pop(), list[os.DirEntry[str]]()
             with self._listed(current) as entries:
-                folders += [(*current, entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append((*current, entry.name))
+                    else:
+                        others.append(entry)
+                yield current, others
 
     def _remove_empty(self, folders: Sequence[str]) -> None:
         for depth in range(len(folders), 0, -1):
