@@ -1,8 +1,8 @@
-"""Classifiers on modulations, trained in JAX: MLPs, and a transformer for grids of cells.
+"""Classifiers on modulations, trained in JAX: MLPs, and a transformer or convolutions for grids of cells.
 
     python -m examples.classify_jax                                       # handwritten digits, converted on the spot
     python -m examples.classify_jax --store faces.functa --label Smiling  # any functaset with a label of classes
-    python -m examples.classify_jax --store cells.functa --label class --model transformer --seeds 5
+    python -m examples.classify_jax --store cells.functa --label class --model convolutions --seeds 5
 
 Learns on the split "train" and reports the share of held-out examples that it classifies right, beside logistic
 regression on the same modulations and the most frequent class.
@@ -17,7 +17,19 @@ import numpy as np
 import optax
 from flax import nnx
 
-from examples.command import BLOCKS, HEADS, MLP_LAYERS, MLP_WIDTHS, WIDTH, Options, Task, run
+from examples.command import (
+    BLOCKS,
+    GRID_MODELS,
+    GROUPS,
+    HEADS,
+    MLP_LAYERS,
+    MLP_WIDTHS,
+    RESIDUALS,
+    WIDTH,
+    Options,
+    Task,
+    run,
+)
 from functa_store.loaders import Loader, Normalization
 
 
@@ -70,11 +82,49 @@ class Transformer(nnx.Module):
         return self.logits(self.norm(cells).mean(axis=1))
 
 
+class Residual(nnx.Module):
+    """Two convolutions of 3 cells along each axis, either after normalisation and SiLU, added to what they see."""
+
+    def __init__(self, width: int, out: int, axes: int, stride: int, dropout: float, rngs: nnx.Rngs) -> None:
+        self.norms = nnx.List(nnx.GroupNorm(channels, GROUPS, rngs=rngs) for channels in (width, out))
+        self.first = nnx.Conv(width, out, [3] * axes, strides=stride, rngs=rngs)
+        self.second = nnx.Conv(out, out, [3] * axes, rngs=rngs)
+        self.dropout = nnx.Dropout(dropout, rngs=rngs)
+        self.skip = None if width == out else nnx.Conv(width, out, [1] * axes, strides=stride, rngs=rngs)
+
+    def __call__(self, cells: jax.Array) -> jax.Array:
+        """(batch, *cells, channel), with a stride fewer cells."""
+        found = self.second(self.dropout(nnx.silu(self.norms[1](self.first(nnx.silu(self.norms[0](cells)))))))
+        return found + (cells if self.skip is None else self.skip(cells))
+
+
+class Convolutions(nnx.Module):
+    """Residual blocks, half of them on every second cell with twice the channels, the mean over cells, then logits."""
+
+    def __init__(self, shape: tuple[int, ...], num_classes: int, dropout: float, rngs: nnx.Rngs) -> None:
+        axes = len(shape) - 1
+        steps = (
+            [(WIDTH, WIDTH, 1)] * RESIDUALS + [(WIDTH, 2 * WIDTH, 2)] + [(2 * WIDTH, 2 * WIDTH, 1)] * (RESIDUALS - 1)
+        )
+        self.stem = nnx.Conv(shape[-1], WIDTH, [3] * axes, rngs=rngs)
+        self.blocks = nnx.List(Residual(a, b, axes, stride, dropout, rngs) for a, b, stride in steps)
+        self.norm = nnx.GroupNorm(2 * WIDTH, GROUPS, rngs=rngs)
+        self.logits = nnx.Linear(2 * WIDTH, num_classes, rngs=rngs)
+
+    def __call__(self, modulations: jax.Array) -> jax.Array:
+        """Logits of each class; modulations are (batch, *cells, channel)."""
+        cells = self.stem(modulations)
+        for block in self.blocks:
+            cells = block(cells)
+        return self.logits(nnx.silu(self.norm(cells)).mean(axis=range(1, cells.ndim - 1)))
+
+
 def make_classifier(shape: tuple[int, ...], num_classes: int, options: Options) -> nnx.Module:
     """A classifier of modulations of a shape."""
     rngs = nnx.Rngs(options.seed)
-    if options.model == "transformer":
-        return Transformer(shape, num_classes, options.dropout, rngs)
+    if options.model in GRID_MODELS:
+        kind = Transformer if options.model == "transformer" else Convolutions
+        return kind(shape, num_classes, options.dropout, rngs)
     return MLP(math.prod(shape), MLP_WIDTHS[options.model], num_classes, options.dropout, rngs)
 
 
@@ -100,7 +150,7 @@ def count_right(model: nnx.Module, modulations: jax.Array, classes: jax.Array) -
 
 def classify(task: Task, options: Options) -> tuple[float, int]:
     """Train a classifier, and return its accuracy on the held-out examples and its number of parameters."""
-    functaset, flatten = task.functaset, options.model != "transformer"
+    functaset, flatten = task.functaset, options.model not in GRID_MODELS
     shared = {"labels": (), "normalize": Normalization.of_split(functaset, "train"), "flatten": flatten}
     train = Loader(
         functaset, options.batch_size, index=task.train, seed=options.seed,

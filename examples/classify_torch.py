@@ -1,8 +1,8 @@
-"""Classifiers on modulations, trained in PyTorch: MLPs, and a transformer for grids of cells.
+"""Classifiers on modulations, trained in PyTorch: MLPs, and a transformer or convolutions for grids of cells.
 
     python -m examples.classify_torch                                       # handwritten digits, converted on the spot
     python -m examples.classify_torch --store faces.functa --label Smiling  # any functaset with a label of classes
-    python -m examples.classify_torch --store cells.functa --label class --model transformer --seeds 5
+    python -m examples.classify_torch --store cells.functa --label class --model convolutions --seeds 5
 
 Learns on the split "train" and reports the share of held-out examples that it classifies right, beside logistic
 regression on the same modulations and the most frequent class.
@@ -15,8 +15,23 @@ import numpy as np
 import torch
 from torch import nn
 
-from examples.command import BLOCKS, HEADS, MLP_LAYERS, MLP_WIDTHS, WIDTH, Options, Task, run
+from examples.command import (
+    BLOCKS,
+    GRID_MODELS,
+    GROUPS,
+    HEADS,
+    MLP_LAYERS,
+    MLP_WIDTHS,
+    RESIDUALS,
+    WIDTH,
+    Options,
+    Task,
+    run,
+)
 from functa_store.loaders import Loader, Normalization
+
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+"""By the number of axes of a grid."""
 
 
 class Transformer(nn.Module):
@@ -37,10 +52,47 @@ class Transformer(nn.Module):
         return self.logits(self.blocks(cells).mean(dim=1))
 
 
+class Residual(nn.Module):
+    """Two convolutions of 3 cells along each axis, either after normalisation and SiLU, added to what they see."""
+
+    def __init__(self, width: int, out: int, axes: int, stride: int, dropout: float) -> None:
+        super().__init__()
+        convolution = CONVOLUTIONS[axes]
+        self.inner = nn.Sequential(
+            nn.GroupNorm(GROUPS, width), nn.SiLU(), convolution(width, out, 3, stride, padding=1),
+            nn.GroupNorm(GROUPS, out), nn.SiLU(), nn.Dropout(dropout), convolution(out, out, 3, padding=1),
+        )  # fmt: skip
+        self.skip = nn.Identity() if width == out else convolution(width, out, 1, stride)
+
+    def forward(self, cells: torch.Tensor) -> torch.Tensor:
+        """(batch, channel, *cells), with a stride fewer cells."""
+        return self.inner(cells) + self.skip(cells)
+
+
+class Convolutions(nn.Module):
+    """Residual blocks, half of them on every second cell with twice the channels, the mean over cells, then logits."""
+
+    def __init__(self, shape: tuple[int, ...], num_classes: int, dropout: float) -> None:
+        super().__init__()
+        axes = len(shape) - 1
+        steps = (
+            [(WIDTH, WIDTH, 1)] * RESIDUALS + [(WIDTH, 2 * WIDTH, 2)] + [(2 * WIDTH, 2 * WIDTH, 1)] * (RESIDUALS - 1)
+        )
+        blocks = [Residual(a, b, axes, stride, dropout) for a, b, stride in steps]
+        stem = CONVOLUTIONS[axes](shape[-1], WIDTH, 3, padding=1)
+        self.blocks = nn.Sequential(stem, *blocks, nn.GroupNorm(GROUPS, 2 * WIDTH), nn.SiLU())
+        self.logits = nn.Linear(2 * WIDTH, num_classes)
+
+    def forward(self, modulations: torch.Tensor) -> torch.Tensor:
+        """Logits of each class; modulations are (batch, *cells, channel)."""
+        return self.logits(self.blocks(modulations.movedim(-1, 1)).flatten(2).mean(dim=2))
+
+
 def make_classifier(shape: tuple[int, ...], num_classes: int, options: Options) -> nn.Module:
-    """A classifier of modulations of a shape: layers of equal width with SiLU and dropout, or a transformer."""
-    if options.model == "transformer":
-        return Transformer(shape, num_classes, options.dropout)
+    """A classifier of modulations of a shape: layers of equal width with SiLU and dropout, or a model of grids."""
+    if options.model in GRID_MODELS:
+        kind = Transformer if options.model == "transformer" else Convolutions
+        return kind(shape, num_classes, options.dropout)
     sizes = (math.prod(shape), *[MLP_WIDTHS[options.model]] * MLP_LAYERS)
     layers = [(nn.Linear(a, b), nn.SiLU(), nn.Dropout(options.dropout)) for a, b in itertools.pairwise(sizes)]
     return nn.Sequential(*itertools.chain(*layers), nn.Linear(sizes[-1], num_classes))
@@ -49,7 +101,7 @@ def make_classifier(shape: tuple[int, ...], num_classes: int, options: Options) 
 def classify(task: Task, options: Options) -> tuple[float, int]:
     """Train a classifier, and return its accuracy on the held-out examples and its number of parameters."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    functaset, flatten = task.functaset, options.model != "transformer"
+    functaset, flatten = task.functaset, options.model not in GRID_MODELS
     shared = {"labels": (), "normalize": Normalization.of_split(functaset, "train"), "flatten": flatten}
     train = Loader(
         functaset, options.batch_size, index=task.train, seed=options.seed,

@@ -17,9 +17,17 @@ MLP_WIDTHS = {"mlp-small": 128, "mlp-medium": 225, "mlp-large": 512}
 
 MLP_LAYERS = 4
 WIDTH, BLOCKS, HEADS = 64, 4, 4
-"""Of the transformer, which has twice as many units between the two layers of a block."""
+"""Units of the transformer, which has twice as many between the two layers of a block, and first channels of the
+convolutions."""
 
-MODELS = (*MLP_WIDTHS, "transformer")
+RESIDUALS, GROUPS = 2, 8
+"""Of the convolutions: blocks before the stride, and as many after it with twice the channels; groups of channels that
+are normalised together."""
+
+GRID_MODELS = ("transformer", "convolutions")
+"""Those that see the cells of a grid as neighbours."""
+
+MODELS = (*MLP_WIDTHS, *GRID_MODELS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,7 +97,9 @@ def run(classify: Classify, argv: Sequence[str] | None = None) -> dict[str, floa
     parser = argparse.ArgumentParser(description="Classify modulations.")
     parser.add_argument("--store", help="a functaset (default: handwritten digits, converted on the spot)")
     parser.add_argument("--label", default="digit", help="its label to learn (default: digit)")
-    parser.add_argument("--model", choices=MODELS, default=Options.model, help="the transformer takes grids of cells")
+    parser.add_argument(
+        "--model", choices=MODELS, default=Options.model, help="transformer and convolutions take grids of cells"
+    )
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="trainings (default: 1)")
     parser.add_argument("--epochs", type=int, default=Options.num_epochs, help="of each (default: %(default)s)")
     parser.add_argument("--mixup", type=float, default=Options.mixup, help="0 mixes nothing (default: %(default)s)")
@@ -178,13 +188,13 @@ def class_numbers(functaset: functa_store.Functaset, label: str) -> np.ndarray:
 
 
 def check_model(functaset: functa_store.Functaset, model: str) -> None:
-    """Refuse a transformer where there are no cells.
+    """Refuse a model of grids where there are no cells.
 
     Raises:
         ConfigError: If modulations are vectors, and the model takes grids.
     """
-    if model == "transformer" and functaset.modulations.ndim == 2:
+    if model in GRID_MODELS and functaset.modulations.ndim == 2:
         raise functa_store.ConfigError(
-            f"{functaset.store.path}: modulations are vectors of {functaset.modulations.shape[1]} numbers, the "
-            f"transformer takes grids of cells; choose another one by --model, one of {', '.join(MLP_WIDTHS)}"
+            f"{functaset.store.path}: modulations are vectors of {functaset.modulations.shape[1]} numbers, found the "
+            f"model {model}, which takes grids of cells; choose one of {', '.join(MLP_WIDTHS)} by --model"
         )

@@ -9,7 +9,7 @@ import pytest
 
 import functa_store
 from benchmarks.generated import generated_contents, random_table
-from examples.command import MLP_WIDTHS, Options, make_task, run
+from examples.command import GRID_MODELS, MLP_WIDTHS, Options, make_task, run
 from examples.digits import digits_functaset
 from functa_store.config import (
     ConvertConfig,
@@ -80,7 +80,8 @@ def test_an_example_classifies_attributes_of_minus_one_and_one(tmp_path, classif
 
 
 @pytest.mark.slow
-def test_a_transformer_tells_classes_of_grids(tmp_path, example, capsys):
+@pytest.mark.parametrize("model", GRID_MODELS)
+def test_a_model_of_grids_tells_their_classes(tmp_path, example, model, capsys):
     """Whether the first numbers of all cells have a positive sum: no single cell knows."""
     golden = functa_store.open("tests/golden/v6_spatial.functa")
     shape = golden.modulations.shape[1:]
@@ -89,15 +90,16 @@ def test_a_transformer_tells_classes_of_grids(tmp_path, example, capsys):
     labels = {"positive": (cells[:, :, 0].sum(axis=1) > 0).astype(np.int32)}
     split = np.where(np.arange(400) % 4 == 3, "test", "train")
     golden.derive(tmp_path / "grids.functa", rows, labels=labels, split=split)
-    words = ["--store", str(tmp_path / "grids.functa"), "--label", "positive", "--model", "transformer", "--mixup", "0"]
+    words = ["--store", str(tmp_path / "grids.functa"), "--label", "positive", "--model", model, "--mixup", "0"]
     accuracies = run(example.classify, [*words, "--seeds", "2", "--epochs", "12"])
     assert accuracies["this classifier"] > 0.85
-    assert "over 2 seeds (transformer, " in capsys.readouterr().out
+    assert f"over 2 seeds ({model}, " in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_a_transformer_knows_the_places_of_cells(example):
-    model = example.make_classifier((2, 3, 4), 2, Options(model="transformer"))
+@pytest.mark.parametrize("name", GRID_MODELS)
+def test_a_model_of_grids_knows_the_places_of_cells(example, name):
+    model = example.make_classifier((2, 3, 4), 2, Options(model=name))
     model.eval()
     grids = np.random.default_rng(0).normal(size=(1, 2, 3, 4)).astype(np.float32)
     as_array = example.torch.as_tensor if hasattr(example, "torch") else example.jnp.asarray
@@ -114,6 +116,15 @@ def test_models_have_the_parameters_of_the_papers_table_in_both_libraries(exampl
     # 64 * 64 of places, 128 of the norm and 650 of logits.
     transformer = functools.partial(example.make_classifier, (8, 8, 16), 10, Options(model="transformer"))
     assert parameters_of(transformer) == 139_850
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_convolutions_take_grids_of_any_number_of_axes_in_both_libraries(example, axes):
+    """3^axes weights of each pair of channels, 1 where channels are skipped to twice as many, and scales and biases."""
+    make = functools.partial(example.make_classifier, (4,) * axes + (5,), 3, Options(model="convolutions"))
+    pairs = 5 * 64 + 4 * 64 * 64 + 64 * 128 + 3 * 128 * 128
+    others = 64 * 128 + 3 * 128 + (5 * 64 + 5 * 128) + 2 * (5 * 64 + 4 * 128) + 3
+    assert parameters_of(make) == 3**axes * pairs + others
 
 
 def parameters_of(make):
