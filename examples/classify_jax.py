@@ -20,7 +20,6 @@ from flax import nnx
 from examples.command import (
     BLOCKS,
     GRID_MODELS,
-    GROUPS,
     HEADS,
     MLP_LAYERS,
     MLP_WIDTHS,
@@ -83,10 +82,10 @@ class Transformer(nnx.Module):
 
 
 class Residual(nnx.Module):
-    """Two convolutions of 3 cells along each axis, either after normalisation and SiLU, added to what they see."""
+    """Two convolutions of 3 cells an axis, either after batch normalisation and SiLU, added to what they see."""
 
     def __init__(self, width: int, out: int, axes: int, stride: int, dropout: float, rngs: nnx.Rngs) -> None:
-        self.norms = nnx.List(nnx.GroupNorm(channels, GROUPS, rngs=rngs) for channels in (width, out))
+        self.norms = nnx.List(nnx.BatchNorm(channels, momentum=0.9, rngs=rngs) for channels in (width, out))
         self.first = nnx.Conv(width, out, [3] * axes, strides=stride, rngs=rngs)
         self.second = nnx.Conv(out, out, [3] * axes, rngs=rngs)
         self.dropout = nnx.Dropout(dropout, rngs=rngs)
@@ -108,7 +107,7 @@ class Convolutions(nnx.Module):
         )
         self.stem = nnx.Conv(shape[-1], WIDTH, [3] * axes, rngs=rngs)
         self.blocks = nnx.List(Residual(a, b, axes, stride, dropout, rngs) for a, b, stride in steps)
-        self.norm = nnx.GroupNorm(2 * WIDTH, GROUPS, rngs=rngs)
+        self.norm = nnx.BatchNorm(2 * WIDTH, momentum=0.9, rngs=rngs)
         self.logits = nnx.Linear(2 * WIDTH, num_classes, rngs=rngs)
 
     def __call__(self, modulations: jax.Array) -> jax.Array:

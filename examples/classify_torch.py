@@ -18,7 +18,6 @@ from torch import nn
 from examples.command import (
     BLOCKS,
     GRID_MODELS,
-    GROUPS,
     HEADS,
     MLP_LAYERS,
     MLP_WIDTHS,
@@ -31,6 +30,7 @@ from examples.command import (
 from functa_store.loaders import Loader, Normalization
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 """By the number of axes of a grid."""
 
 
@@ -53,14 +53,14 @@ class Transformer(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions of 3 cells along each axis, either after normalisation and SiLU, added to what they see."""
+    """Two convolutions of 3 cells an axis, either after batch normalisation and SiLU, added to what they see."""
 
     def __init__(self, width: int, out: int, axes: int, stride: int, dropout: float) -> None:
         super().__init__()
-        convolution = CONVOLUTIONS[axes]
+        convolution, norm = CONVOLUTIONS[axes], NORMS[axes]
         self.inner = nn.Sequential(
-            nn.GroupNorm(GROUPS, width), nn.SiLU(), convolution(width, out, 3, stride, padding=1),
-            nn.GroupNorm(GROUPS, out), nn.SiLU(), nn.Dropout(dropout), convolution(out, out, 3, padding=1),
+            norm(width), nn.SiLU(), convolution(width, out, 3, stride, padding=1),
+            norm(out), nn.SiLU(), nn.Dropout(dropout), convolution(out, out, 3, padding=1),
         )  # fmt: skip
         self.skip = nn.Identity() if width == out else convolution(width, out, 1, stride)
 
@@ -80,7 +80,7 @@ class Convolutions(nn.Module):
         )
         blocks = [Residual(a, b, axes, stride, dropout) for a, b, stride in steps]
         stem = CONVOLUTIONS[axes](shape[-1], WIDTH, 3, padding=1)
-        self.blocks = nn.Sequential(stem, *blocks, nn.GroupNorm(GROUPS, 2 * WIDTH), nn.SiLU())
+        self.blocks = nn.Sequential(stem, *blocks, NORMS[axes](2 * WIDTH), nn.SiLU())
         self.logits = nn.Linear(2 * WIDTH, num_classes)
 
     def forward(self, modulations: torch.Tensor) -> torch.Tensor:

@@ -20,9 +20,8 @@ WIDTH, BLOCKS, HEADS = 64, 4, 4
 """Units of the transformer, which has twice as many between the two layers of a block, and first channels of the
 convolutions."""
 
-RESIDUALS, GROUPS = 2, 8
-"""Of the convolutions: blocks before the stride, and as many after it with twice the channels; groups of channels that
-are normalised together."""
+RESIDUALS = 2
+"""Blocks of the convolutions before the stride, and as many from it on with twice the channels."""
 
 GRID_MODELS = ("transformer", "convolutions")
 """Those that see the cells of a grid as neighbours."""

@@ -6,15 +6,16 @@
 
 Where `Functaset.encode` takes a few steps from the zero modulation, this minimises the squared error of what was seen
 plus a weight times -log p(modulation), and reports PSNR on what was hidden for both. The prior is a Gaussian or the
-flow of `examples.flow`, learned on the split "train"; the weight is chosen on examples of that split that the prior
-has not seen. Examples are those of the archive, or without one as the functaset has them.
+flow of `examples.flow`, learned on the split "train"; the weight is chosen on examples of "validation", or without one
+on some of "train" that the prior has not seen. Examples are those of the archive, or without one as the functaset has
+them.
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +44,7 @@ WEIGHTS = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 """Of the prior, of which one is chosen."""
 
 NUM_TUNING = 16
-"""Examples of the split "train" that the prior does not see, and the weight is chosen on."""
+"""Examples that the weight is chosen on."""
 
 NUM_PICTURES = 6
 
@@ -170,22 +171,17 @@ def compare(
     """
     if (task == "view") != (functaset.domain.scene is not None):
         raise functa_store.ConfigError(f"{functaset.store.path}: the task view is for scenes, and scenes have no other")
-    splits, rng = functaset.split[:], np.random.default_rng(0)
-    tuning, training = np.split(rng.permutation(np.flatnonzero(splits == "train")), [NUM_TUNING])
-    held_out = np.sort(rng.permutation(np.flatnonzero(splits == "test"))[:num_examples])
-    if not len(training) or not len(held_out):
-        raise functa_store.ConfigError(
-            f"{functaset.store.path}: found {np.sum(splits == 'train')} training and {len(held_out)} held-out "
-            f"examples, expected more than {NUM_TUNING} and at least one; take a larger functaset"
-        )
+    training, tuning, held_out = choose(functaset, num_examples)
     normalization = Normalization.of_split(functaset, "train")
-    numbers = normalization.apply(functaset.modulations[np.sort(training)]).reshape(len(training), -1)
+    numbers = normalization.apply(functaset.modulations[training]).reshape(len(training), -1)
     infer = make_inference(functaset, _kind(prior).fit(numbers), normalization, **options)
 
-    tried = TASKS[task](functaset, features_of(functaset, np.sort(tuning), source))
+    tried = TASKS[task](functaset, features_of(functaset, tuning, source))
     scores = {weight: hidden_psnr(functaset, infer(tried.seen, weight), tried.hidden) for weight in WEIGHTS}
     weight = max(scores, key=lambda weight: scores[weight])
-    sys.stdout.write(f"weight of the prior, chosen on {NUM_TUNING} training examples: {weight:g}\n")
+    sys.stdout.write(
+        f"weight of the prior, chosen on {len(tuning)} examples of {functaset.split[tuning[0]]}: {weight:g}\n"
+    )
 
     features = features_of(functaset, held_out, source)
     found = TASKS[task](functaset, features)
@@ -203,6 +199,45 @@ def compare(
     columns |= {name: decoded(functaset, rows[shown], places).reshape(original.shape) for name, rows in ways.items()}
     sheet(functaset, columns).save(out)
     return results
+
+
+class Chosen(NamedTuple):
+    """Rows of a functaset, ascending.
+
+    Attributes:
+        training: What a prior learns from, augmentations among them.
+        tuning: Examples by which its weight is chosen: of the split "validation", which no base has learned from
+            either, or else some of "train" that the prior does not see, nor an augmentation of them.
+        held_out: Examples of "test", whose hidden parts are inferred.
+    """
+
+    training: np.ndarray
+    tuning: np.ndarray
+    held_out: np.ndarray
+
+
+def choose(functaset: functa_store.Functaset, num_examples: int) -> Chosen:
+    """Rows for a prior, its weight, and a number of held-out examples, drawn by one seed.
+
+    Raises:
+        ConfigError: If there are too few.
+    """
+    splits, rng = functaset.split[:], np.random.default_rng(0)
+    of = functaset.augmentations["of"][:] if functaset.augmentations else np.arange(len(functaset))
+
+    def some(split: str, count: int) -> np.ndarray:
+        originals = np.flatnonzero((splits == split) & (of == np.arange(len(of))))
+        return np.sort(rng.permutation(originals)[:count])
+
+    tuning = some("validation" if "validation" in splits else "train", NUM_TUNING)
+    training = np.flatnonzero((splits == "train") & ~np.isin(of, tuning))
+    held_out = some("test", num_examples)
+    if not len(training) or not len(held_out):
+        raise functa_store.ConfigError(
+            f"{functaset.store.path}: found {np.sum(splits == 'train')} training and {len(held_out)} held-out "
+            f"examples, expected more than {NUM_TUNING} and at least one; take a larger functaset"
+        )
+    return Chosen(training, tuning, held_out)
 
 
 def _kind(prior: str) -> Any:

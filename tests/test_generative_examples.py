@@ -245,9 +245,33 @@ def test_a_prior_infers_what_is_hidden_and_is_chosen_without_looking_at_it(tmp_p
     assert results["gaussian prior"] > results["plain fit"] + 3
     coarse = compare("coarse", "gaussian", out=tmp_path / "coarse.png")
     assert coarse["gaussian prior"] > coarse["plain fit"] + 1.5
-    assert "weight of the prior, chosen on 16 training examples: 0." in capsys.readouterr().out
+    assert "weight of the prior, chosen on 16 examples of train: 0." in capsys.readouterr().out
     with Image.open(tmp_path / "half.png") as sheet:
         assert sheet.width > 4 * 96
+
+
+class Rows:
+    """Splits and augmentations of a functaset."""
+
+    def __init__(self, split, of):
+        self.split, self.augmentations = np.array(split), {"of": np.array(of)}
+        self.store = SimpleNamespace(path="rows.functa")
+
+    def __len__(self):
+        return len(self.split)
+
+
+def test_a_weight_is_chosen_on_examples_that_nothing_was_learned_from():
+    """Of "validation", or else on some of "train" of which the prior sees no augmentation either."""
+    train = Rows([*["train"] * 40, "test", "test"], [*range(20), *range(20), 40, 41])
+    training, tuning, held_out = infer.choose(train, 1)
+    assert (len(tuning), len(held_out)) == (16, 1)
+    assert tuning.max() < 20 <= 40 <= held_out[0]
+    np.testing.assert_array_equal(training, [row for row in range(40) if row % 20 not in tuning])
+    validation = Rows([*["train"] * 40, "validation", "test"], [*range(20), *range(20), 40, 41])
+    training, tuning, held_out = infer.choose(validation, 5)
+    np.testing.assert_array_equal(training, range(40))
+    assert (*tuning, *held_out) == (40, 41)
 
 
 def test_half_of_an_example_is_seen_and_the_other_one_hidden():
