@@ -43,8 +43,8 @@ from functa_store.loaders import Normalization
 WEIGHTS = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 """Of the prior, of which one is chosen."""
 
-NUM_TUNING = 16
-"""Examples that the weight is chosen on."""
+NUM_TUNING, NUM_VALIDATION = 16, 64
+"""Examples that the weight is chosen on: of "train", where the prior then lacks them, and of "validation"."""
 
 NUM_PICTURES = 6
 
@@ -229,7 +229,7 @@ def choose(functaset: functa_store.Functaset, num_examples: int) -> Chosen:
         originals = np.flatnonzero((splits == split) & (of == np.arange(len(of))))
         return np.sort(rng.permutation(originals)[:count])
 
-    tuning = some("validation" if "validation" in splits else "train", NUM_TUNING)
+    tuning = some("validation", NUM_VALIDATION) if "validation" in splits else some("train", NUM_TUNING)
     training = np.flatnonzero((splits == "train") & ~np.isin(of, tuning))
     held_out = some("test", num_examples)
     if not len(training) or not len(held_out):
