@@ -62,7 +62,7 @@ class Size:
     epochs: int = 40
     seeds: int = 5
     cnn_epochs: int = 10
-    cnn_seeds: int = 2
+    cnn_seeds: int = 5
     few_sizes: tuple[str, ...] = ("mlp-small",)
     portrait_store: ConvertConfig
     draws: int = 5
@@ -126,7 +126,6 @@ PAPER = Size(
     numbers=(64, 128, 256, 512, 1024),
     epochs=200,
     cnn_epochs=200,
-    cnn_seeds=5,
     few_sizes=("mlp-small", "mlp-medium", "mlp-large"),
     portrait_store=CELEBA64_PAPER.config,
     most_pictures=50_000,
