@@ -1,6 +1,7 @@
 """NumPy-like access to an array by example: indices as positions, rows of several parts in order."""
 
 import copy
+import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -286,3 +287,15 @@ class Rows:
         if self._table is None:
             self._table = self._open_table()
         return np.asarray(self._table[rows])
+
+
+def following(name: str, parts: Sequence[Rows]) -> Rows:
+    """Rows of several arrays, one after the other, as one array."""
+    shape = (sum(map(len, parts)), *parts[0].shape[1:])
+    return Rows(name, shape, np.result_type(*(part.dtype for part in parts)), functools.partial(table_of, parts))
+
+
+def table_of(parts: Sequence[Rows]) -> FollowingRows:
+    """What reads several arrays; of copies that it opens, since whoever opened the arrays may let them go."""
+    dtype = np.result_type(*(part.dtype for part in parts))
+    return FollowingRows([copy.copy(part) for part in parts], np.cumsum([0, *map(len, parts)]), dtype)
