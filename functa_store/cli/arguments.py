@@ -196,9 +196,13 @@ def _fields(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
             yield prefix + name, hint, described.get(name, "")
 
 
-def add_archive_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    """Add the archive, and what a store does not say about how it was read."""
-    parser.add_argument("--archive", metavar="ARCHIVE", required=required, help="the archive that was converted")
+def add_archive_arguments(parser: argparse.ArgumentParser, *, required: bool, several: bool = False) -> None:
+    """Add the archive, or several, and what a store does not say about how it was read."""
+    described: dict[str, Any] = {"metavar": "ARCHIVE", "required": required, "help": "the archive that was converted"}
+    if several:
+        described |= {"action": "append", "default": []}
+        described["help"] += "; of a functaset that has grown, those of its parts, by several --archive"
+    parser.add_argument("--archive", **described)
     parser.add_argument(
         "--option",
         metavar="NAME=VALUE",
