@@ -1,5 +1,6 @@
 """NumPy-like access to an array by example: indices as positions, rows of several parts in order."""
 
+import contextlib
 import copy
 import functools
 import operator
@@ -171,6 +172,17 @@ class RowTable(Protocol):
     def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray: ...
 
 
+class FindsRows(Protocol):
+    """A `RowTable` that may take the integers of a caller as they are.
+
+    Attributes:
+        finds_rows: Whether it finds negative ones as numpy does, and raises IndexError for what is not there. That
+            saves a look at all of them beforehand, which takes a tenth of the time of a batch.
+    """
+
+    finds_rows: bool
+
+
 class FollowingRows:
     """Rows of several tables as if they were one, see `RowTable`.
 
@@ -239,6 +251,7 @@ class Rows:
         self.dtype = dtype
         self._open_table = open_table
         self._table: RowTable | None = None
+        self._finds_rows = False
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -252,7 +265,7 @@ class Rows:
         return f"<Rows {self.name} {self.shape} {self.dtype}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_table": None}
+        return self.__dict__ | {"_table": None, "_finds_rows": False}
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         """The whole array in memory."""
@@ -267,6 +280,9 @@ class Rows:
             ExampleIndexError: If the key is of another kind, or names an example that is not there.
             StoreFormatError: If the rows are missing or damaged.
         """
+        if self._finds_rows and isinstance(key, np.ndarray) and key.ndim == 1 and key.size and key.dtype.kind == "i":
+            with contextlib.suppress(IndexError):  # what is wrong is said below
+                return self._read(key)
         found = positions(self.name, key, len(self))
         if isinstance(found, range):
             return self._read_range(found)
@@ -286,6 +302,7 @@ class Rows:
     def _read(self, rows: slice | np.ndarray) -> np.ndarray:
         if self._table is None:
             self._table = self._open_table()
+            self._finds_rows = getattr(self._table, "finds_rows", False)
         return np.asarray(self._table[rows])
 
 
