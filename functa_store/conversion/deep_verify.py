@@ -82,7 +82,7 @@ def verify_deep(
     Args:
         source: The examples that it was converted from, such as `reopen_archive` gives them; several where parts are of
             other archives.
-        functaset: An open one, or where it is; complete.
+        functaset: An open one, or where it is; of an unfinished one the examples that are finished are compared.
         storage: How to reach it.
 
     Returns:
@@ -92,14 +92,13 @@ def verify_deep(
         ConfigError: If there is no source, or the functaset lies in no place of its own.
         StoreExistsError: If it is a part of another.
         StoreMismatchError: If a source is none that it was converted from.
-        StoreFormatError: If it is unfinished or damaged.
+        StoreFormatError: If it is damaged.
         StorageError: If the place cannot be read.
     """
     sources, whole = as_list(source), opened(functaset, storage)
     store, name = whole.store, whole.store.objects.name
     if is_part(name):
         raise StoreExistsError(f"{name}: is a part of a functaset; verify that one.")
-    store.check_complete()
     stores = store.stores if isinstance(store, JoinedStore) else [store]
     found, used = DeepVerdict(compared={}, grown={}, left={}), set[int]()
     for number, one in enumerate(stores):

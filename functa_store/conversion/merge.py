@@ -54,7 +54,7 @@ def merge(
         found = " and ".join(dtypes)
         report(Note(message=f"modulations are in {found}, of scales that differ; merged in {dtype}, which keeps them"))
     if odd := store.odd_labels:
-        told = "; ".join(f"{name} ({why})" for name, why in odd.items())
+        told = "; ".join(f"{name!r} ({why})" for name, why in odd.items())
         report(Note(message=f"labels that not all have alike are left out: {told}"))
     _write(store, path, dtype, storage)
 

@@ -257,6 +257,18 @@ def test_modulations_that_are_not_those_of_their_examples_are_found_in_their_par
 
 
 @pytest.mark.slow
+def test_what_was_encoded_at_another_resolution_is_compared_and_mended_at_it(path, tmp_path):
+    functa_store.encode(third(), functa_store.open(path), tmp_path / "coarse.functa")
+    before = files(tmp_path / "coarse.functa")
+    assert functa_store.verify_deep(third(), tmp_path / "coarse.functa").worst.worst < 1
+    damage(tmp_path / "coarse.functa", "modulations/c/0/0")
+    assert functa_store.repair(third(), tmp_path / "coarse.functa") == ["modulations/c/0/0"]
+    assert files(tmp_path / "coarse.functa") == before
+    with pytest.raises(StoreMismatchError, match="another archive"):
+        functa_store.verify_deep(source(range(15, 20), ("dog", "cow")), tmp_path / "coarse.functa")
+
+
+@pytest.mark.slow
 def test_the_commands_take_several_archives_and_classes_of_folders(tmp_path, capsys):
     for archive, classes in (("old", ("cat", "dog")), ("new", ("dog", "owl"))):
         for number, picture in enumerate(PICTURES[:8] if archive == "old" else PICTURES[8:16]):

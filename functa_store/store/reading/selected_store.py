@@ -264,9 +264,9 @@ def label_names(store: StoreReader, labels: Sequence[str] | None) -> tuple[str, 
     if isinstance(labels, str):
         raise ConfigError(f"labels must be a list of names, got {labels!r}; write [{labels!r}]")
     if labels is None and store.odd_labels:
+        reasons = "; ".join(f"{name!r}: {why}" for name, why in store.odd_labels.items())[:MOST_CHARACTERS]
         raise ConfigError(
-            f"{store.path}: labels {sorted(store.odd_labels)} are not those of all examples "
-            f"({'; '.join(f'{name}: {why}' for name, why in store.odd_labels.items())[:MOST_CHARACTERS]}); name those "
+            f"{store.path}: labels {sorted(store.odd_labels)} are not those of all examples ({reasons}); name those "
             f"that batches are to hold by labels=, such as labels={sorted(store.labels)}"
         )
     names = tuple(store.labels if labels is None else labels)

@@ -99,7 +99,7 @@ def test_what_is_merged_and_cut_has_the_classes_of_all(several, tmp_path):
     np.testing.assert_array_equal(merged.labels["animal"][:], whole.labels["animal"][:], strict=True)
     lacking, notes = functasets(tmp_path / "lacking", label([0], ("cat",)), None), []
     functa_store.merge(lacking, tmp_path / "lacks.functa", report=notes.append)
-    assert any("left out: animal (" in note.message for note in notes if isinstance(note, Note))
+    assert any("left out: 'animal' (" in note.message for note in notes if isinstance(note, Note))
     cows = ["subset", str(tmp_path / "merged.functa"), str(tmp_path / "cows.functa"), "--where", "animal=cow"]
     assert main(cows) == 0
     assert functa_store.open(tmp_path / "cows.functa").ids[:].tolist() == ["6"]
