@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from functa_store.config import OuterLoopConfig as OuterLoopConfig
     from functa_store.conversion.append import append as append
     from functa_store.conversion.convert import convert as convert
+    from functa_store.conversion.deep_verify import DeepVerdict as DeepVerdict
+    from functa_store.conversion.deep_verify import verify_deep as verify_deep
     from functa_store.conversion.encode import encode as encode
     from functa_store.conversion.encoder import Encoded as Encoded
     from functa_store.conversion.hosts import Hosts as Hosts
@@ -97,6 +99,7 @@ _HOMES = {
     "config": "ConvertConfig FitConfig InnerLoopConfig NetworkConfig OuterLoopConfig",
     "conversion.append": "append",
     "conversion.convert": "convert",
+    "conversion.deep_verify": "DeepVerdict verify_deep",
     "conversion.encode": "encode",
     "conversion.encoder": "Encoded",
     "conversion.hosts": "Hosts",

@@ -1,19 +1,22 @@
 """Archives opened by the converter and the options that a functaset keeps: its own again, or another one like it."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from functa_store.config import MOST_INTEGER
-from functa_store.errors import ConfigError, StoreMismatchError
+from functa_store.errors import ConfigError, FunctaStoreError, StoreFormatError, StoreMismatchError
 from functa_store.plugins import converters
 from functa_store.progress import Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions
 from functa_store.sources.recipe import AnyArchive, in_words, plain
 from functa_store.sources.source import Source
+from functa_store.store.format.load_spec import load_spec
 from functa_store.store.reading.reader import take_inventory
 from functa_store.store.reading.verify import MADE
-from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions, open_objects
+from functa_store.store.storage.objects import NO_OPTIONS, Location, Objects, StorageOptions, open_objects
 from functa_store.support.shortening import brief
 
 Given = Callable[[type[ArchiveOptions]], Mapping[str, Any]]
@@ -31,7 +34,7 @@ def reopen_archive(
     """The source of the archive that a functaset was converted from, read as it was then.
 
     Its examples are those of the functaset, in the same order, if the archive is the same; `functa_store.repair` and
-    `functa verify --deep` check that.
+    `functa_store.verify_deep` check that. For the archive of a part name the part, `"faces.functa/parts/0001.functa"`.
 
     Args:
         functaset: An open one, or where it is; it may be unfinished or damaged.
@@ -82,6 +85,66 @@ def reopened(
     return open_alike(
         archive, provenance, survey, report, given, otherwise="or use it from Python (functa_store.repair)"
     )
+
+
+def reopened_of_parts(
+    archives: Sequence[AnyArchive],
+    functaset: Location,
+    storage: StorageOptions = NO_OPTIONS,
+    report: Report = silent,
+    given: Given = _nothing,
+) -> list[Source]:
+    """The sources of the archives of a functaset and of the parts that follow it.
+
+    Parts may be read in several ways, by other converters or options. Each archive is opened in each of them that it
+    can be opened in.
+
+    Args:
+        archives: Their paths.
+        functaset: Where it is; it may be damaged.
+        storage: How to reach it.
+        report: Told how far surveys are.
+        given: Options in the place of those that it keeps.
+
+    Raises:
+        FunctaStoreError: As for `reopen_archive`, if an archive can be opened in no way.
+    """
+    ways, sources = _ways(open_objects(functaset, storage)), []
+    for archive in archives:
+        found, errors = [], []
+        for provenance in ways:
+            try:
+                found.append(reopened(archive, provenance, report, given))
+            except FunctaStoreError as error:
+                errors.append(error)
+        if not found:
+            raise errors[0]
+        sources += found
+    return sources
+
+
+def _ways(functaset: Objects) -> Sequence[Mapping[str, Any]]:
+    """Provenances of a functaset and its parts that differ in how archives were read; of damaged parts nothing."""
+    there = take_inventory(functaset)
+    provenances = [there.spec.provenance]
+    for part in there.parts:
+        with contextlib.suppress(StoreFormatError):
+            provenances.append(load_spec(functaset.below(part.name)).provenance)
+    of_archives = [one for one in provenances if not any(key in one for key in MADE)] or provenances[:1]
+    return list({json.dumps(_way(one), sort_keys=True): one for one in reversed(of_archives)}.values())[::-1]
+
+
+def _way(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """How an archive was read, as JSON; all of a provenance whose converter is not installed."""
+    kind = converters().get(str(provenance.get("converter")))
+    if kind is None:
+        return dict(provenance)
+    with contextlib.suppress(ConfigError):
+        return {
+            **kind.options.from_plain(provenance).to_plain(),
+            **{k: provenance.get(k) for k in ("converter", "limit")},
+        }
+    return dict(provenance)
 
 
 def open_alike(

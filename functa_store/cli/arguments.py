@@ -199,11 +199,14 @@ def _fields(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
 ARCHIVE_HELP = "a path; of many files a pattern in quotes, {000..015}, or @LIST, which has a path in each line"
 
 
-def add_archive_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    """Add the archive, and what a store does not say about how it was read."""
-    parser.add_argument(
-        "--archive", metavar="ARCHIVE", required=required, help=f"the archive that was converted: {ARCHIVE_HELP}"
-    )
+def add_archive_arguments(parser: argparse.ArgumentParser, *, required: bool, several: bool = False) -> None:
+    """Add the archive, or several, and what a store does not say about how it was read."""
+    described: dict[str, Any] = {"metavar": "ARCHIVE", "required": required}
+    described["help"] = f"the archive that was converted: {ARCHIVE_HELP}"
+    if several:
+        described |= {"action": "append", "default": []}
+        described["help"] += "; of a functaset that has grown, those of its parts, by several --archive"
+    parser.add_argument("--archive", **described)
     parser.add_argument(
         "--option",
         metavar="NAME=VALUE",

@@ -30,7 +30,7 @@ from functa_store.errors import (
     StoreFormatError,
 )
 from functa_store.progress import json_ready
-from functa_store.reopen import provenance_of, reopened
+from functa_store.reopen import reopened_of_parts
 from functa_store.store.format.spec import ROOT
 from functa_store.store.storage.objects import Objects, open_objects
 from functa_store.support.interrupts import stopping_between_events
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--deep", action="store_true", help="decode a sample, too, and compare its errors with the stored ones"
     )
-    add_archive_arguments(parser, required=False)
+    add_archive_arguments(parser, required=False, several=True)
     add_storage_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         Exit code.
     """
-    if args.deep != (args.archive is not None):
+    if args.deep != bool(args.archive):
         raise ConfigError("--deep and --archive go together: a sample is compared with the archive")
     objects = open_objects(args.store, storage_from(args))
     found = _look(objects)
@@ -99,20 +99,20 @@ def _unreadable(problem: str) -> dict[str, Any]:
 
 
 def _decode_sample(args: argparse.Namespace) -> dict[str, Any]:
-    from functa_store.conversion.agreement import check_same_archive
-    from functa_store.conversion.repair import worst_disagreement
-    from functa_store.decode.functaset import open_functaset  # imports JAX
+    from functa_store.conversion.deep_verify import OWN, verify_deep  # imports JAX
 
-    functaset = open_functaset(args.store, storage=storage_from(args))
-    source = reopened(args.archive, functaset.store.spec.provenance, given=typed_words(args.option))
-    check_same_archive(args.store, functaset.store.spec, source)
-    found = worst_disagreement(functaset, source)
-    damaged = {}
-    if not found.worst <= 1:
-        damaged = {
-            "modulations": f"example {found.id!r} does not decode to what its error says ({found.worst:.3g} times)"
-        }
-    return {"decoded": dataclasses.asdict(found), "damaged": damaged}
+    storage = storage_from(args)
+    sources = reopened_of_parts(args.archive, args.store, storage, given=typed_words(args.option))
+    verdict = verify_deep(sources, args.store, storage=storage)
+    damaged = {
+        "modulations" if name == OWN else f"{name}/modulations": (
+            f"example {found.id!r} does not decode to what its error says ({found.worst:.3g} times)"
+        )
+        for name, found in verdict.compared.items()
+        if not found.worst <= 1
+    }
+    found = dataclasses.asdict(verdict)
+    return {"decoded": dataclasses.asdict(verdict.worst), "stores": found, "damaged": damaged}
 
 
 def _show(name: str, found: dict[str, Any], code: int, console: Console) -> None:
@@ -124,6 +124,10 @@ def _show(name: str, found: dict[str, Any], code: int, console: Console) -> None
     if decoded := found.get("decoded"):
         worst = f"{decoded['worst']:.2g} of the allowed difference"
         show_line(console, f"  {decoded['examples']} examples decode to {worst}")
+    for key, what in found.get("stores", {}).get("grown", {}).items():
+        show_line(console, f"  {key}: its archive is not what it was, but its examples are there as they were: {what}")
+    for key, archive in found.get("stores", {}).get("left", {}).items():
+        show_line(console, f"  {key}: was not compared; its archive, {archive}, was not given")
     for key, problem in found["damaged"].items():
         show_line(console, f"  {key}: {problem}")
     for key in found.get("foreign", [])[:SHOWN_FOREIGN]:
@@ -137,7 +141,7 @@ def _show(name: str, found: dict[str, Any], code: int, console: Console) -> None
 def add_repair_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `functa repair`."""
     parser.add_argument("store", metavar="STORE", help="path or URL of a functaset")
-    add_archive_arguments(parser, required=True)
+    add_archive_arguments(parser, required=True, several=True)
     parser.add_argument("--fit-batch", type=int, metavar="N", help="as for functa convert")
     add_engine_arguments(parser)
     add_storage_arguments(parser)
@@ -152,12 +156,11 @@ def run_repair(args: argparse.Namespace) -> None:
     if args.fit_batch is not None and args.fit_batch < 1:
         raise ConfigError(f"--fit-batch must be at least 1, got {args.fit_batch}")
     storage, console, engine = storage_from(args), for_messages(), engine_from(args)
-    provenance = provenance_of(args.store, storage)
     progress = json_lines() if args.json else shown_on(console)
     with progress as shown, stopping_between_events(shown) as report:
-        source = reopened(args.archive, provenance, report, typed_words(args.option))
+        sources = reopened_of_parts(args.archive, args.store, storage, report, typed_words(args.option))
         repaired = repair(
-            source, args.store, storage=storage, fit_batch_size=args.fit_batch, engine=engine, report=report
+            sources, args.store, storage=storage, fit_batch_size=args.fit_batch, engine=engine, report=report
         )
     if args.json:
         print_json({"path": args.store, "repaired": repaired})

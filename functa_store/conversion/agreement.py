@@ -4,7 +4,7 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from functa_store.config import ConvertConfig, ModulationDtype, differences, to_dict
@@ -14,9 +14,12 @@ from functa_store.sources.source import Source
 from functa_store.store.format.spec import ROOT, StoreSpec, examples_sha256
 from functa_store.store.storage.objects import Objects
 from functa_store.store.storage.writer_lock import CONVERSION, EXACT_STORE, LEASE, is_of_work
-from functa_store.support.shortening import shown
+from functa_store.support.shortening import brief, shown
 
 MOST_DESCRIPTION_BYTES = 2**24
+
+ENCODED_WITH = "encoded_with"
+"""What the provenance of a store says of the base that fitted it, if that was learned for another one."""
 
 _NUM_NAMED = 3
 
@@ -102,9 +105,7 @@ def differences_from_conversion(
 
 
 def check_same_archive(name: str, spec: StoreSpec, source: Source) -> None:
-    """Refuse a source that a store was not converted from.
-
-    The name of the archive, versions of libraries and what newer versions of a converter keep do not count.
+    """Refuse a source that a store was not converted from; see `differences_from_archive`.
 
     Args:
         name: Path or URL of the store, for the message.
@@ -114,17 +115,44 @@ def check_same_archive(name: str, spec: StoreSpec, source: Source) -> None:
     Raises:
         StoreMismatchError: If examples, labels, or how they were read differ.
     """
+    if wrong := differences_from_archive(spec, source):
+        raise another_archive(name, spec, wrong)
+
+
+def differences_from_archive(spec: StoreSpec, source: Source) -> list[str]:
+    """In what a source differs from the one that a store was converted from, in words.
+
+    The name of the archive, the base that fitted it, versions of libraries and what newer versions of a converter keep
+    do not count.
+    """
     found, expected = _of_source(source), _of_store(spec)
     files = files_differ(spec.provenance, source.provenance) if ARCHIVE_FILES in spec.provenance else None
-    keys = found["provenance"].keys() - {"archive", ARCHIVE_FILES}  # of which earlier versions kept none
+    keys = found["provenance"].keys() - {"archive", ARCHIVE_FILES, ENCODED_WITH}  # earlier versions kept no files
     for one in (found, expected):
         provenance = one.pop("provenance")
         one["archive"] = {key: provenance.get(key) for key in keys}
-    if wrong := [*([] if files is None else [files]), *differences(found, expected)]:
-        raise StoreMismatchError(
-            f"{name}: was converted from another archive, or with other options: {'; '.join(wrong[:5])}. "
-            "Name the archive that it was converted from, and files that its options named (--option labels=FILE)."
-        )
+    return [*([] if files is None else [files]), *differences(found, expected)]
+
+
+def another_archive(name: str, spec: StoreSpec, wrong: Sequence[str]) -> StoreMismatchError:
+    """What to raise where no archive that was given is that of a store.
+
+    Args:
+        name: Path or URL of the store.
+        spec: What it says about itself.
+        wrong: In what the archive differs that is most like it.
+    """
+    return StoreMismatchError(
+        f"{name}: was converted from another archive, or with other options: {'; '.join(wrong[:5])}. "
+        f"Name the archive that it was converted from, {archive_of(spec)}, and files that its options named (--option "
+        "labels=FILE)."
+    )
+
+
+def archive_of(spec: StoreSpec) -> str:
+    """Which archive a store was converted from, in words."""
+    archive, sha256 = spec.provenance.get("archive"), spec.provenance.get("sha256")
+    return brief(archive) + (f" of the SHA-256 {sha256[:16]}..." if isinstance(sha256, str) else "")
 
 
 def files_differ(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

@@ -1,18 +1,15 @@
 """Growth of a functaset by the new examples of an archive, as a part that follows it."""
 
-import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from functa_store.conversion.encode import encode
+from functa_store.conversion.part_examples import NewExamples, new_rows
 from functa_store.decode.functaset import Functaset
-from functa_store.errors import ArchiveError, StoreExistsError, StoreFormatError
+from functa_store.errors import StoreExistsError, StoreFormatError
 from functa_store.progress import Note, Report, silent
-from functa_store.sources.augmentation import Augmentations, augmentations_of
-from functa_store.sources.source import Label, Reject, Source, check_source, check_unchanged
+from functa_store.sources.source import Source, check_source
 from functa_store.store.format.load_spec import MOST_JSON_BYTES, load_root
 from functa_store.store.format.parts import (
     GROUP,
@@ -28,7 +25,7 @@ from functa_store.store.format.spec import ROOT
 from functa_store.store.reading.joined_store import open_store
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.objects import NO_OPTIONS, Location, Objects, StorageOptions, open_objects
-from functa_store.store.storage.writer_lock import LOG_SUFFIX, sole_writer
+from functa_store.store.storage.writer_lock import LISTED, LOG_SUFFIX, sole_writer
 
 
 def append(
@@ -43,7 +40,8 @@ def append(
 
     They become a part: a complete functaset inside the first one, in whose root it is listed in one atomic step. Until
     then the functaset is what it was, whatever interrupts this; the same call goes on where it stopped. Examples whose
-    ids are there already are left out. Data types of modulations and base are the functaset's.
+    ids are there already are left out. Data types of modulations and base are the functaset's. Classes keep the numbers
+    that they have there, and new ones follow.
 
     Args:
         source: The examples; splits are kept as they are.
@@ -68,9 +66,9 @@ def append(
     whole = open_objects(path, storage)
     if is_part(whole.name):
         raise StoreExistsError(f"{whole.name}: is a part of a functaset; append to that one.")
-    with sole_writer(whole) as (store, _):
+    with sole_writer(whole) as (store, work):
         spec, parts = load_root(store)
-        if not spec.complete:
+        if not spec.complete or work.size(LISTED) is not None:
             raise StoreFormatError(f"{store.name}: unfinished store; finish it by the command that was interrupted.")
         name = part_name(len(parts) + 1)
         if len(parts) == MOST_PARTS:
@@ -81,8 +79,7 @@ def append(
             name = part_name(len(parts) + 1)
             report(Note(message=f"{store.name}: {parts[-1].name}, which was complete, is added to it"))
         grown = open_store(store)
-        there = set(map(str, np.asarray(grown.ids).tolist()))
-        rows = np.array([i for i, one in enumerate(source.ids) if str(one) not in there], np.int64)
+        rows = new_rows(source, grown)
         if known := len(source.ids) - len(rows):
             report(
                 Note(message=f"{store.name}: {known:,} of {len(source.ids):,} examples are there already, by their ids")
@@ -90,8 +87,8 @@ def append(
         if len(rows) == 0:
             return 0
         new = NewExamples(source, rows, grown)
-        if new.odd_labels:
-            report(Note(message=f"{store.name}: labels that not all parts have alike are not read: {new.odd_labels}"))
+        for label, why in new.odd_labels.items():
+            report(Note(message=f"{store.name}: the label {label!r} is not read of the whole: {why}"))
         base = Functaset(StoreReader(store, alone=True))
         encode(new, base, store.below(name), fit_batch_size=fit_batch_size, report=report)
         list_part(store, parts, name)
@@ -109,82 +106,19 @@ def list_part(store: Objects, parts: Sequence[PartRecord], name: str) -> None:
         StoreExistsError: If another process changed the root meanwhile.
     """
     part = StoreReader(store.below(name))
-    record = PartRecord(name=name, examples=len(part), fingerprint=part.spec.fingerprint)
+    list_parts(store, [*parts, PartRecord(name=name, examples=len(part), fingerprint=part.spec.fingerprint)])
+    store.delete([f"{name}{LOG_SUFFIX}"])  # times and machine are no part of a functaset
+
+
+def list_parts(store: Objects, parts: Sequence[PartRecord]) -> None:
+    """Replace the root by one that lists these parts; errors as for `list_part`."""
     before = store.read(ROOT, MOST_JSON_BYTES)
     store.write(GROUP, GROUP_NODE)
-    if not store.replace(ROOT, before, parts_root(_own(before), [*parts, record])):
+    if not store.replace(ROOT, before, parts_root(_own(before), parts)):
         raise StoreExistsError(f"{store.name}: another process changed it meanwhile; run the same command again.")
-    store.delete([f"{name}{LOG_SUFFIX}"])  # times and machine are no part of a functaset
 
 
 def _own(root: bytes) -> Mapping[str, Any]:
     """What a root said before the first part was listed."""
     found = json.loads(root)["attributes"]["functa"]
     return found["own"] if found["format_version"] == PARTS_VERSION else found
-
-
-class NewExamples(Source):
-    """Some examples of a source, with the numbers that a functaset gives to its classes.
-
-    Args:
-        source: The examples.
-        rows: Which of them, ascending.
-        grown: The functaset.
-
-    Attributes:
-        odd_labels: Labels of either that the other has not, or with other classes.
-
-    Raises:
-        ArchiveError: If augmentations are among them whose originals are not.
-    """
-
-    def __init__(self, source: Source, rows: np.ndarray, grown: StoreReader) -> None:
-        self._source, self._rows = source, rows
-        self.domain, self.features, self.provenance = source.domain, source.features, source.provenance
-        self.ids: Sequence[str] = [str(source.ids[i]) for i in rows.tolist()]
-        self.split = np.asarray(source.split)[rows]
-        self.labels: Mapping[str, Label] = {
-            name: _numbered(dataclasses.replace(label, values=label.values[rows]), grown.label_names.get(name))
-            for name, label in source.labels.items()
-        }
-        self.rejects: Sequence[Reject] = source.rejects
-        self.odd_labels = sorted(_odd(self.labels, grown))
-        if (found := augmentations_of(source)) is not None:
-            self.augmentations = self._taken(found)
-
-    def read(self, index: int) -> np.ndarray:
-        """Raw values of one example."""
-        return self._source.read(int(self._rows[index]))
-
-    def check_unchanged(self) -> None:
-        """Compare the archive with what it was."""
-        check_unchanged(self._source)
-
-    def _taken(self, found: Augmentations) -> Augmentations | None:
-        places = np.full(len(found), -1, np.int64)
-        places[self._rows] = np.arange(len(self._rows))
-        of = places[found.of[self._rows]]
-        if len(lost := np.flatnonzero(of < 0)):
-            raise ArchiveError(
-                f"{self.provenance['archive']}: {self.ids[lost[0]]!r} is new, but an augmentation of an example that "
-                "is there already; add the archive without augmentations"
-            )
-        if (of == np.arange(len(of))).all():
-            return None
-        others = {name: getattr(found, name)[self._rows] for name in ("flip", "top", "left", "side")}
-        return Augmentations(of=of, **others)
-
-
-def _numbered(label: Label, names: tuple[str, ...] | None) -> Label:
-    """A label with its classes numbered as a functaset does, if it has all of them."""
-    if label.names is None or names is None or not set(label.names) <= set(names):
-        return label
-    numbers = np.array([names.index(name) for name in label.names], label.values.dtype)
-    return Label(values=numbers[label.values], names=names)
-
-
-def _odd(labels: Mapping[str, Label], grown: StoreReader) -> Iterator[str]:
-    for name in {*labels, *grown.labels}:
-        label = labels.get(name)
-        if label is None or name not in grown.labels or label.names != grown.label_names.get(name):
-            yield name

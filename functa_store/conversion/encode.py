@@ -2,12 +2,14 @@
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from functa_store.config import differences, to_dict
+from functa_store.conversion.agreement import ENCODED_WITH
 from functa_store.conversion.convert import contents_of, write_fitted
 from functa_store.conversion.encoder import Sample, as_raw
 from functa_store.conversion.fit_shards import check_batch, ready_fit
@@ -71,8 +73,9 @@ def encode(
 
     def fit_into(store: Objects, work: Objects, conversion: dict[str, Any], log: RunLog) -> bool:
         contents = contents_of(examples, config, dict(functaset.store.stored_base), {})
-        seen, ready = _ready(examples, functaset)
-        return fit_missing(store, contents, seen, lambda: ready, InProcess(), fit_batch_size=fit_batch_size, report=log)
+        seen = as_seen(examples, functaset)
+        ready = functools.partial(ready_for, seen, functaset)
+        return fit_missing(store, contents, seen, ready, InProcess(), fit_batch_size=fit_batch_size, report=log)
 
     write_fitted(examples, path, config, fit_into, storage=storage, report=report)
 
@@ -130,7 +133,7 @@ class OfBase(Source):
         self.rejects: Sequence[Reject] = source.rejects
         self.provenance: Mapping[str, Any] = {
             **source.provenance,
-            "encoded_with": {
+            ENCODED_WITH: {
                 "archive": functaset.spec.provenance.get("archive"),
                 "fingerprint": functaset.spec.fingerprint,
             },
@@ -177,17 +180,23 @@ class AtPoints(OfBase):
         return self._rows(features)[0][0]
 
 
-def _ready(examples: OfBase, functaset: Functaset) -> tuple[Source, ReadyFit]:
-    """The examples as they are looked at, and the fit that does so."""
-    source, config, base = examples.source, functaset.config, functaset.base
+def as_seen(examples: OfBase, functaset: Functaset) -> OfBase:
+    """Examples as the fit with a base looks at them: at points of their own where these differ, see `AtPoints`."""
+    source = examples.source
     if source.domain.scene is None and source.domain != functaset.domain:
-        points = AtPoints(source, functaset)
-        sample = Sample(domain=functaset.domain, features=points.features)
-        return points, ready_fit(config, base, sample, points.observer)
+        return AtPoints(source, functaset)
     seen = copy.copy(examples)
     seen.domain = source.domain
     seen.features = dataclasses.replace(seen.features, missing=seen.features.missing or source.features.missing)
-    return seen, ready_fit(config, base, seen)
+    return seen
+
+
+def ready_for(seen: OfBase, functaset: Functaset) -> ReadyFit:
+    """The fit of a base that looks at examples so; see `as_seen`."""
+    if isinstance(seen, AtPoints):
+        sample = Sample(domain=functaset.domain, features=seen.features)
+        return ready_fit(functaset.config, functaset.base, sample, seen.observer)
+    return ready_fit(functaset.config, functaset.base, seen)
 
 
 def _scaling(features: FeatureSpec) -> tuple[Any, ...]:

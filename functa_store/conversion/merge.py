@@ -27,9 +27,9 @@ def merge(
 ) -> None:
     """Write several functasets of one base network as one plain functaset, without fitting anything.
 
-    It has the labels that all of them have, and all their errors and rejects; its provenance is the first one's, and
-    names all under "merged_from". One that was grown by parts, by itself, becomes plain. Interrupted at any moment, the
-    same call goes on where it stopped.
+    It has the labels that all of them have, with the classes of all, and all their errors and rejects; its provenance
+    is the first one's, and names all under "merged_from". One that was grown by parts, by itself, becomes plain.
+    Interrupted at any moment, the same call goes on where it stopped.
 
     Args:
         functasets: At least one, each open, or where it is; complete.
@@ -54,7 +54,8 @@ def merge(
         found = " and ".join(dtypes)
         report(Note(message=f"modulations are in {found}, of scales that differ; merged in {dtype}, which keeps them"))
     if odd := store.odd_labels:
-        report(Note(message=f"labels that not all have with the same names of classes are left out: {', '.join(odd)}"))
+        told = "; ".join(f"{name!r} ({why})" for name, why in odd.items())
+        report(Note(message=f"labels that not all have alike are left out: {told}"))
     _write(store, path, dtype, storage)
 
 

@@ -1,37 +1,33 @@
-"""A functaset against its archive: comparison of stored errors with decoded ones, and fits of damaged shards anew."""
+"""Repair of a functaset and its parts from archives: examples of damaged shards are fitted again."""
 
-import dataclasses
 import functools
 import json
 from collections.abc import Sequence
 
-import jax
-import numpy as np
-from flax import nnx
-
 from functa_store.config import differences, from_dict, to_dict
-from functa_store.conversion.agreement import check_same_archive
+from functa_store.conversion.agreement import another_archive
+from functa_store.conversion.append import list_parts
+from functa_store.conversion.deep_verify import as_list
+from functa_store.conversion.encode import OfBase, as_seen, ready_for
 from functa_store.conversion.fit_shards import check_batch, ready_fit
+from functa_store.conversion.part_examples import Base, agreeing
 from functa_store.conversion.workers.engine import Engine, InProcess, check_engine, fit_missing
 from functa_store.decode.functaset import Functaset
-from functa_store.errors import StoreFormatError, StoreMismatchError
+from functa_store.errors import ConfigError, StoreExistsError, StoreFormatError, StoreMismatchError
 from functa_store.learn.devices import use_all_cores
-from functa_store.learn.inner_loop import reconstruction_error
-from functa_store.learn.observer import num_step_rows
-from functa_store.learn.observers import observer_of
-from functa_store.learn.tiling import tile_rows
-from functa_store.nets.siren import network_of
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.augmentation import augmentations_of
-from functa_store.sources.batch_reader import BatchReader
+from functa_store.sources.recipe import recipe_of
 from functa_store.sources.source import Source, check_source
-from functa_store.sources.splits import evenly_to_both_ends
+from functa_store.store.format.load_spec import MOST_JSON_BYTES, load_root
+from functa_store.store.format.parts import PartRecord, is_part
 from functa_store.store.format.quantization import Rounding
 from functa_store.store.format.receipts import MOST_RECEIPT_BYTES, Receipt, Receipts
 from functa_store.store.format.spec import ROOT, Contents, identity
 from functa_store.store.reading.array_reader import SmallArrays
-from functa_store.store.reading.reader import Inventory, take_inventory
-from functa_store.store.reading.verify import damage
+from functa_store.store.reading.joined_store import JoinedStore
+from functa_store.store.reading.reader import Inventory, StoreReader, take_inventory
+from functa_store.store.reading.verify import copy_back, damage
 from functa_store.store.storage.objects import (
     NO_OPTIONS,
     FileRecord,
@@ -40,79 +36,17 @@ from functa_store.store.storage.objects import (
     StorageOptions,
     open_objects,
 )
-from functa_store.store.storage.writer_lock import REPAIR, sole_writer
+from functa_store.store.storage.writer_lock import LISTED, REPAIR, WORK_SUFFIX, sole_writer
+from functa_store.store.writing.destination import is_left
 from functa_store.store.writing.shard_writer import ShardWriter
 from functa_store.store.writing.writer import clear_job, examples_of
 
 MADE_LAST = ("statistics/", "manifest/")
 """What a store is completed with."""
 
-SAMPLE = 64
-"""Examples that are decoded, evenly spread."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Disagreement:
-    """How far errors that a store keeps are from those of what it decodes.
-
-    Attributes:
-        examples: Examples that were decoded.
-        worst: The largest difference, relative to what is allowed; above 1 something is wrong.
-        id: The example that it belongs to.
-    """
-
-    examples: int
-    worst: float
-    id: str
-
-
-def worst_disagreement(functaset: Functaset, source: Source) -> Disagreement:
-    """Look at a sample as its fit did, from what is stored, and compare its errors with the stored ones.
-
-    Sums may be in another order than those of the fit, which allows for one part in a thousand. Rounding changes the
-    decoded values by a root mean square r and so the error m by at most r^2 + 2 r sqrt(m) (Cauchy-Schwarz); r^2
-    is taken as four times the largest that was measured when the store was rounded.
-
-    Raises:
-        StoreMismatchError: If the source has not the functaset's examples.
-        StoreFormatError: If a shard is damaged.
-    """
-    store, features = functaset.store, functaset.features
-    places = {name: i for i, name in enumerate(source.ids)}
-    if any(str(name) not in places for name in store.ids[:]):
-        raise StoreMismatchError(f"{store.path}: was converted from other examples; name the archive that it is from.")
-    if not len(functaset):
-        return Disagreement(examples=0, worst=0.0, id="")
-    chosen = evenly_to_both_ends(len(functaset), SAMPLE)
-    ids, stored = [str(name) for name in store.ids[chosen]], store.mse[chosen].astype(np.float64)
-    found = _errors(functaset, source, chosen, [places[name] for name in ids])
-    squared = 4 * (store.spec.rounding_loss.mse_max if store.spec.rounding_loss else 0.0)
-    allowed = 1e-3 * stored + 1e-9 * features.span**2 + squared + 2 * np.sqrt(squared * stored)
-    ratio = np.abs(found - stored) / allowed
-    return Disagreement(examples=len(chosen), worst=float(ratio.max()), id=ids[int(ratio.argmax())])
-
-
-def _errors(functaset: Functaset, source: Source, examples: np.ndarray, places: Sequence[int]) -> np.ndarray:
-    """Mean squared error of each example over what its fit saw, which lies at a place of the source."""
-    network = functaset.config.network
-    observer = observer_of(source.domain, source.features, network)
-    tile = tile_rows(functaset.config.fit.tile_points, observer.evaluations)
-    view = observer.tiles(np.arange(num_step_rows(observer)), tile)
-    graph, state = nnx.split(network_of(network, source.domain, source.features.num_channels, functaset.base))
-
-    @jax.jit
-    def error(state: nnx.State, modulation: jax.Array, raw: jax.Array) -> jax.Array:
-        base = nnx.merge(graph, state)
-        target = observer.look(raw, view.points, view.weights, None)
-        return reconstruction_error(observer.predict, base, modulation, target)
-
-    batches = BatchReader(source, cache_bytes=0).batches(np.array([place]) for place in places)
-    pairs = zip(functaset.modulations[examples], batches, strict=True)
-    return np.array([error(state, modulation.ravel(), raw[0]) for modulation, raw in pairs], np.float64)
-
 
 def repair(
-    source: Source,
+    source: Source | Sequence[Source],
     path: Location,
     *,
     storage: StorageOptions = NO_OPTIONS,
@@ -127,69 +61,188 @@ def repair(
     new bytes. A store of an older format version becomes one of the current version. Interrupted at any moment,
     the same call goes on where it stopped.
 
+    A functaset that has grown is repaired part by part, each from the archive that it was fitted to, which is told by
+    its ids, labels and checksum. While what lies at the path itself is repaired, its root lists no parts.
+
     Args:
-        source: The examples that it was converted from.
+        source: The examples that it was converted from; several where damaged parts are of other archives.
         path: The functaset, open or not.
         storage: How to reach the store.
         fit_batch_size: As for `convert`.
-        engine: As for `convert`.
+        engine: As for `convert`; examples of parts are fitted by this process.
         report: Told of the progress.
 
     Returns:
         The objects that were written again, by an interrupted call, too.
 
     Raises:
-        StoreFormatError: If the root or the base is damaged, which only another conversion can mend.
-        StoreMismatchError: If the source is not the one that was converted.
-        StoreExistsError: If another process is writing the store.
+        ConfigError: If there is no source, or a functaset that has grown is to be left to processes of your own.
+        StoreFormatError: If the root or the base is damaged, which only another conversion or copy can mend.
+        StoreMismatchError: If what is damaged was converted from none of the sources.
+        StoreExistsError: If it is a part of another, or another process is writing the store.
         StorageError: If the place cannot be read or written; what is written stays.
     """
-    check_source(source)
+    sources, chosen = as_list(source), engine or InProcess()
+    for one in sources:
+        check_source(one, to_learn=False)
+        check_engine(chosen, one)
     check_batch(fit_batch_size)
-    chosen = engine or InProcess()
-    check_engine(chosen, source)
     use_all_cores()
-    with sole_writer(open_objects(path, storage)) as (store, work):
+    whole = open_objects(path, storage)
+    if is_part(whole.name):
+        raise StoreExistsError(f"{whole.name}: is a part of a functaset; repair that one.")
+    with sole_writer(whole) as (store, work):
         there = take_inventory(store)
-        if there.parts:
-            raise StoreFormatError(
-                f"{store.name}: has parts. Repair one of them by its own path, such as "
-                f"{store.name}/{there.parts[0].name}; what lies in the functaset itself cannot be repaired while parts "
-                "follow it. Copy it again."
-            )
         if not there.spec.complete and work.size(REPAIR) is None:
             raise StoreMismatchError(
                 f"{store.name}: is unfinished; run the command that was interrupted (convert or recode) again."
             )
-        check_same_archive(store.name, there.spec, source)
+        parts = there.parts or _listed(work)
+        if parts and not chosen.completes:
+            raise ConfigError(f"{store.name}: has parts, and is repaired by this process or workers that it starts")
+        mender = _Mender(store, sources, chosen, storage, fit_batch_size, report)
+        if not parts:
+            return mender.mend(store, work, there)
+        mended, failed = [], []
+        for number in range(len(parts) + 1):
+            try:
+                mended += mender.mend_part(parts, number) if number else mender.mend(store, work, there, parts=parts)
+            except (StoreFormatError, StoreMismatchError) as error:  # what can be mended is
+                failed.append(error)
+        if failed:
+            told = f" Of other parts {len(mended)} objects were written again." if mended else ""
+            raise type(failed[0])("; ".join(map(str, failed)) + told)
+        return mended
+
+
+class _Mender:
+    """Mends the stores of a functaset, each from the source that it was fitted to.
+
+    Args:
+        whole: The functaset, claimed.
+        sources: What archives give.
+        engine: Who fits examples that are not of a part.
+        storage: How to reach the functaset.
+        fit_batch_size: As for `convert`.
+        report: Told of the progress.
+    """
+
+    def __init__(
+        self,
+        whole: Objects,
+        sources: Sequence[Source],
+        engine: Engine,
+        storage: StorageOptions,
+        fit_batch_size: int | None,
+        report: Report,
+    ) -> None:
+        self._whole, self._sources, self._engine = whole, sources, engine
+        self._storage, self._batch, self._report = storage, fit_batch_size, report
+
+    def mend_part(self, parts: Sequence[PartRecord], number: int) -> list[str]:
+        """Mend the part of a number, counted from 1; what is before it is whole, but for modulations and errors."""
+        part = parts[number - 1]
+        objects = self._whole.below(part.name)
+        try:
+            there = take_inventory(objects)
+        except StoreFormatError as error:
+            raise StoreFormatError(f"{error} {copy_back(part)}") from error
+        if there.spec.fingerprint != part.fingerprint:
+            raise StoreFormatError(f"{objects.name}: is another functaset than the root lists; {copy_back(part)}")
+        if there.spec.complete and not is_left(objects.sibling(WORK_SUFFIX)) and not damage(objects, there.records):
+            return []
+        before = [StoreReader(self._whole, alone=True)]
+        before += [StoreReader(self._whole.below(one.name)) for one in parts[: number - 1]]
+        for one in before:
+            one.check_complete()
+        with sole_writer(objects) as (store, work):
+            return [f"{part.name}/{key}" for key in self.mend(store, work, there, JoinedStore(before))]
+
+    def mend(
+        self,
+        store: Objects,
+        work: Objects,
+        there: Inventory,
+        before: StoreReader | None = None,
+        parts: Sequence[PartRecord] = (),
+    ) -> list[str]:
+        """Mend a store.
+
+        Args:
+            store: The store, claimed.
+            work: The work folder beside it.
+            there: What is there.
+            before: What it was appended to; None if to nothing.
+            parts: What follows it.
+
+        Returns:
+            The objects that were written again.
+        """
         damaged = damage(store, there.records)
         lost = _begun(work) | {key: there.records[key] for key in damaged}
+        if (parts or before is not None) and there.spec.complete and not lost:
+            return []
+        first = self._whole if before is not None else store
+
+        def base() -> Functaset:
+            return Functaset(StoreReader(first, alone=True))
+
+        examples, wrong = agreeing(self._sources, there.spec, before, base)
+        if examples is None:
+            raise another_archive(store.name, there.spec, min(wrong, key=len))
         if there.spec.complete and not damaged:
-            _clear(store, there, work)
+            _clear(store, there, work, parts)
             return sorted(lost)
-        contents = _contents(store, there, source)
+        contents = _contents(store, there, examples)
         work.write(REPAIR, json.dumps(to_dict(Receipt(fingerprint=there.spec.fingerprint, files=lost))).encode())
+        if parts:
+            work.write(LISTED, json.dumps([to_dict(part) for part in parts]).encode())
         if there.spec.complete:
             _reopen(store, there, contents, set(damaged))
         else:
             _forget(store, there, contents, set(damaged))
-        complete = fit_missing(
-            store,
-            contents,
-            source,
-            functools.partial(ready_fit, contents.config, contents.base, source),
-            chosen,
-            storage=storage,
-            fit_batch_size=fit_batch_size,
-            report=report,
-        )
-        if not complete:
+        if not self._fit(store, contents, examples, base):
             return sorted(lost)
         after = take_inventory(store).records
         if changed := [key for key, file in lost.items() if after.get(key) != file]:
-            report(Note(message=f"{len(changed)} repaired objects differ from what they were, in last bits"))
-        _clear(store, there, work)
+            self._report(Note(message=f"{len(changed)} repaired objects differ from what they were, in last bits"))
+        _clear(store, there, work, parts)
         return sorted(lost)
+
+    def _fit(self, store: Objects, contents: Contents, examples: Source, base: Base) -> bool:
+        """Fit what is missing; whether the store is complete then."""
+        seen, ready = examples, functools.partial(ready_fit, contents.config, contents.base, examples)
+        if isinstance(examples, OfBase):
+            functaset = base()
+            seen = as_seen(examples, functaset)
+            ready = functools.partial(ready_for, seen, functaset)
+        engine = self._engine
+        if engine.needs_recipe and recipe_of(seen) is None:
+            self._report(Note(message=f"{store.name}: its examples are fitted by this process"))
+            engine = InProcess()
+        return fit_missing(
+            store,
+            contents,
+            seen,
+            ready,
+            engine,
+            storage=self._storage,
+            fit_batch_size=self._batch,
+            report=self._report,
+        )
+
+
+def _listed(work: Objects) -> tuple[PartRecord, ...]:
+    """The parts that an interrupted repair has to list again."""
+    try:
+        return tuple(from_dict(PartRecord, part) for part in json.loads(work.read(LISTED, MOST_JSON_BYTES)))
+    except FileNotFoundError:
+        return ()
+    except (ValueError, TypeError) as error:
+        raise StoreFormatError(
+            f"{work.name}/{LISTED}: damaged ({error}); copy the functaset again, or delete this file, and append the "
+            "archives of its parts again, which lists those that are there"
+        ) from error
 
 
 def _begun(work: Objects) -> dict[str, FileRecord]:
@@ -202,8 +255,11 @@ def _begun(work: Objects) -> dict[str, FileRecord]:
         raise StoreFormatError(f"{work.name}/{REPAIR}: damaged ({error}); delete it and repair again") from error
 
 
-def _clear(store: Objects, there: Inventory, work: Objects) -> None:
-    """Remove what a repair, or a conversion that was completed, left."""
+def _clear(store: Objects, there: Inventory, work: Objects, parts: Sequence[PartRecord]) -> None:
+    """List the parts again, and remove what a repair, or a conversion that was completed, left."""
+    if parts and not load_root(store)[1]:
+        list_parts(store, parts)
+    work.delete([LISTED])
     clear_job(store)
     Receipts(store, there.spec.fingerprint).clear()
     work.delete([REPAIR])

@@ -192,6 +192,13 @@ def _stack(store: JoinedStore, name: str) -> dict[str, Any]:
         raise ConfigError(
             f"{store.path}: parts in int8 have scales of their own; take the array of one of them, or merge"
         )
+    label = name.removeprefix("labels/")
+    classes, several = store.label_names.get(label, ()), [one.label_names.get(label, ()) for one in store.stores]
+    if name != label and any(names != classes[: len(names)] for names in several):
+        raise ConfigError(
+            f"{store.path}: {name!r} numbers its classes in another order in some of these; take "
+            f"functaset.labels[{label!r}][:], or write them as one by functa_store.merge first"
+        )
     layers, start, dtype = [], 0, _dtype(store.stores, name)
     for one in store.stores:
         shape = (len(one), *(one.modulations.shape[1:] if name == "modulations" else ()))

@@ -9,7 +9,7 @@ import xarray as xr
 
 import functa_store
 from functa_store.config import NetworkConfig
-from functa_store.conversion import repair as repairing
+from functa_store.conversion import deep_verify
 from functa_store.loaders import DecodePoints, Loader
 from functa_store.store.reading.verify import verify
 from tests.conversion.test_repair import CONFIG, files, source
@@ -51,7 +51,7 @@ def test_what_was_converted_is_read_as_grids_and_decoded_by_the_format(store):
     places = rng.integers(0, 40, 50)
     scattered = functaset.decode_scattered(places, positions, clip=False)
     np.testing.assert_allclose(scattered, expected[places, np.arange(50)], rtol=1e-4, atol=1e-4)
-    assert repairing.worst_disagreement(functaset, source()).worst < 1
+    assert deep_verify.worst_disagreement(functaset, source()).worst < 1
 
 
 def test_recoding_rounds_each_channel_to_its_range(store, recoded):
@@ -65,7 +65,7 @@ def test_recoding_rounds_each_channel_to_its_range(store, recoded):
         assert rounded.store.rounding.scale.shape == (4,)
         np.testing.assert_allclose(rounded.store.rounding.scale, step, rtol=1e-6)
     assert 0 <= rounded.store.spec.rounding_loss.mse_max < 1e-4
-    assert repairing.worst_disagreement(rounded, source()).worst < 1
+    assert deep_verify.worst_disagreement(rounded, source()).worst < 1
 
 
 def test_a_damaged_shard_is_fitted_again_to_the_same_bytes(recoded, tmp_path):

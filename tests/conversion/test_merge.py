@@ -196,8 +196,14 @@ def test_rows_of_parts_are_gathered_in_one_range_whatever_their_lengths(stores, 
         [300],
         slice(1300, 0, -3),
         1325,
+        np.array([-1, -1326, 300, -1026, 7], np.int16),
+        np.arange(2 * 663).reshape(2, 663) - 1326,
+        np.array([5, 1325], np.uint64),
     ):
         np.testing.assert_array_equal(together.modulations[index], rows[index], strict=True)
+    for wrong in (1326, -1327, 2**40):
+        with pytest.raises(ExampleIndexError, match=f"example {wrong} does not exist; there are 1326"):
+            together.modulations[np.array([0, wrong])]
     assert isinstance(together.modulations._table, joined_store.PartsSideBySide)
     some = together.select(index=[1325, 0, 300])
     np.testing.assert_array_equal(some.modulations[[2, 0]], rows[[300, 1325]])

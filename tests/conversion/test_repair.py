@@ -19,7 +19,7 @@ from functa_store.config import (
     OuterLoopConfig,
     to_dict,
 )
-from functa_store.conversion import repair as agreement
+from functa_store.conversion import deep_verify
 from functa_store.errors import (
     ConfigError,
     StorageError,
@@ -250,14 +250,14 @@ def test_checksums_that_are_lost_are_made_anew(stores, tmp_path, name):
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 def test_a_deep_look_finds_modulations_that_are_not_those_of_their_images(stores, dtype):
     functaset = functa_store.open(stores / f"{dtype}.functa")
-    assert agreement.worst_disagreement(functaset, source()).worst < 1
+    assert deep_verify.worst_disagreement(functaset, source()).worst < 1
     values = VALUES.copy()
     values[17] = 255 - values[17]
-    found = agreement.worst_disagreement(functaset, source(values=values))
+    found = deep_verify.worst_disagreement(functaset, source(values=values))
     assert found.worst > 1
     assert found.id == "17"
     with pytest.raises(StoreMismatchError, match="other examples"):
-        agreement.worst_disagreement(functaset, source(values=VALUES[:30], labels={}))
+        deep_verify.worst_disagreement(functaset, source(values=VALUES[:30], labels={}))
 
 
 @pytest.fixture(scope="module", name="pictures")

@@ -5,6 +5,7 @@ Run it once per format version and commit what it writes; older golden stores ar
 
 import dataclasses
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -254,11 +255,12 @@ def radiance(numbers: np.ndarray) -> np.ndarray:
     return np.concatenate([numbers[..., :3] + 0.5, np.clip(density, 0, 10)], axis=-1)
 
 
-def grow(path: Path, of: Path) -> None:
+def grow(path: Path, of: Path, labels: Mapping[str, Label] | None = None) -> None:
     """A copy of a functaset, and a part of two examples whose modulations are those of its second and third."""
+    shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(of, path)
-    functaset = Functaset(StoreReader(of))
-    derive(functaset, LocalObjects(path).below(part_name(1)), functaset.modulations[1:3], ids=["f.png", "g.png"])
+    functaset, part = Functaset(StoreReader(of)), LocalObjects(path).below(part_name(1))
+    derive(functaset, part, functaset.modulations[1:3], ids=["f.png", "g.png"], labels=labels)
     list_part(LocalObjects(path), (), part_name(1))
 
 
@@ -268,5 +270,6 @@ if __name__ == "__main__":
         write(GOLDEN / f"v{FORMAT_VERSION}{name}.functa", *described)
         np.save(GOLDEN / f"v{FORMAT_VERSION}{name}_decoded.npy", decode(*described[:3]))
     grown = GOLDEN / f"grown_v{PARTS_VERSION}_of_v{FORMAT_VERSION}.functa"
-    shutil.rmtree(grown, ignore_errors=True)
     grow(grown, GOLDEN / f"v{FORMAT_VERSION}.functa")
+    classes = {"animal": Label(values=np.array([1, 0], np.int32), names=("owl", "dog"))}  # numbers of its own
+    grow(GOLDEN / f"grown_v{PARTS_VERSION}_classes.functa", GOLDEN / f"v{FORMAT_VERSION}.functa", classes)

@@ -54,6 +54,14 @@ test("a grown functaset has the examples of its part behind its own", async () =
   expect(grown.labels.map(({ name }) => name)).toEqual([]);
 });
 
+test("a part's classes are told by their names, whatever their numbers in it", async () => {
+  const grown = await openFunctaset(`${address}/golden/grown_v8_classes.functa`);
+  const [animal] = grown.labels;
+  expect([animal!.name, animal!.classNames]).toEqual(["animal", ["cat", "dog", "owl"]]);
+  expect([...(await animal!.values(0, 7))]).toEqual([0, 1, 1, 0, 1, 1, 2]);
+  expect([...(await animal!.values(6, 7))]).toEqual([2]);
+});
+
 test("a grown functaset may be of the version whose manifest is in arrays", async () => {
   const grown = await openFunctaset(`${address}/golden/grown_v8_of_v9.functa`);
   expect([grown.formatVersion, grown.numParts]).toEqual([8, 2]);

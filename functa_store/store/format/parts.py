@@ -57,6 +57,17 @@ def is_part(place: str) -> bool:
     return is_of_part("/".join([*Path(place).parts[-2:], ROOT]))
 
 
+def whole_of(place: str) -> tuple[str, str]:
+    """The path or URL of the functaset that is meant by one of a functaset or of a part, and the name of the part.
+
+    The name is empty where it is no part.
+    """
+    if not is_part(place):
+        return place, ""
+    whole, _, part = place.rpartition(f"/{PARTS}/")
+    return whole, f"{PARTS}/{part}"
+
+
 def parts_root(own: Mapping[str, Any], parts: Sequence[PartRecord]) -> bytes:
     """A root that lists parts, with the checksum of all it says.
 

@@ -1,6 +1,5 @@
 """Several stores of one base network as one, whose examples follow each other."""
 
-import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +15,9 @@ from functa_store.store.format.parts import PARTS_VERSION, PartRecord
 from functa_store.store.format.quantization import EXACT, Rounding
 from functa_store.store.format.spec import ExamplesSummary, Quality, sha256_json
 from functa_store.store.format.summaries import merged_quality, sums_by_split
+from functa_store.store.reading.joined_labels import join_labels
 from functa_store.store.reading.reader import StoreReader
-from functa_store.store.reading.rows import FollowingRows, Rows, RowTable, Selection
+from functa_store.store.reading.rows import Rows, RowTable, Selection, following, table_of
 from functa_store.store.reading.shard_rows import MappedRows, are_mappable
 from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.objects import (
@@ -40,8 +40,8 @@ WHOLE = {"flip": False, "top": 0.0, "left": 0.0, "side": 1.0}
 class JoinedStore(StoreReader):
     """Several stores of one base network, read as one.
 
-    It has the labels that all of them have, with the same names of classes, and is decoded with the domain and features
-    of the first. Modulations that lie on disks in equal data types are mapped side by side, so that a batch is one
+    It has the labels that all of them have, with the classes of all, and is decoded with the domain and features of the
+    first. Modulations that lie on disks in equal data types are mapped side by side, so that a batch is one
     gather, whichever stores it is of.
 
     Args:
@@ -50,7 +50,7 @@ class JoinedStore(StoreReader):
 
     Attributes:
         stores: The same.
-        odd_labels: Labels that not all of them have, or that have other names of classes in each.
+        odd_labels: Labels that not all of them have, or that have names of classes in some alone, with the reason.
         decodable: Whether all have the same domain and features.
 
     Raises:
@@ -77,11 +77,7 @@ class JoinedStore(StoreReader):
         self.decodable = all((spec.domain, spec.features) == (first.spec.domain, first.spec.features) for spec in specs)
         self.modulations = self._rows("modulations", self._open_modulations)
         self.mse, self.ids, self.split = self._rows("mse"), self._rows("ids"), self._rows("split")
-        named = sorted(set().union(*(store.labels for store in stores)))
-        common = [name for name in first.labels if all(self._has_label(store, name) for store in stores)]
-        self.labels = {name: _follow(f"{self.path}/{name}", [s.labels[name] for s in stores]) for name in common}
-        self.label_names = {name: first.label_names[name] for name in common if name in first.label_names}
-        self.odd_labels = [name for name in named if name not in common]
+        self.labels, self.label_names, self.odd_labels = join_labels(self.path, stores)
         self.metrics_table, self.metrics = self._metrics()
         self.augmentations = self._augmentations()
         self.spec = dataclasses.replace(
@@ -233,11 +229,8 @@ class JoinedStore(StoreReader):
         wanted = first.config.modulation_dtype, first.rounding
         return all((store.spec.config.modulation_dtype, store.spec.rounding) == wanted for store in self.stores)
 
-    def _has_label(self, store: StoreReader, name: str) -> bool:
-        return name in store.labels and store.label_names.get(name) == self.stores[0].label_names.get(name)
-
     def _rows(self, name: str, open_table: Callable[[], RowTable] | None = None) -> Rows:
-        rows = _follow(f"{self.path}/{name}", [getattr(store, name) for store in self.stores])
+        rows = following(f"{self.path}/{name}", [getattr(store, name) for store in self.stores])
         return rows if open_table is None else Rows(rows.name, rows.shape, rows.dtype, open_table)
 
     def _metrics(self) -> tuple[Rows | None, Mapping[str, Rows]]:
@@ -245,7 +238,7 @@ class JoinedStore(StoreReader):
             return None, {}
         columns = self.stores[0].metrics
         return self._rows("metrics_table"), {
-            name: _follow(f"{self.path}/metrics, {name}", [store.metrics[name] for store in self.stores])
+            name: following(f"{self.path}/metrics, {name}", [store.metrics[name] for store in self.stores])
             for name in columns
         }
 
@@ -267,7 +260,7 @@ class JoinedStore(StoreReader):
                 else rows_in_memory(name, np.full(len(store), value, dtype))
                 for store in self.stores
             ]
-            found[name] = _follow(f"{self.path}/{name}", parts)
+            found[name] = following(f"{self.path}/{name}", parts)
         return found
 
     def _open_modulations(self) -> RowTable:
@@ -281,7 +274,7 @@ class JoinedStore(StoreReader):
                     return PartsSideBySide(MappedRows(parts, np.asarray), parts_of(plain), rounding)
                 except StorageError:  # the process may not have so many addresses or files
                     pass
-        return _following([store.modulations for store in self.stores])
+        return table_of([store.modulations for store in self.stores])
 
 
 def open_store(location: Location, *, storage: StorageOptions = NO_OPTIONS, verify: bool = False) -> StoreReader:
@@ -342,19 +335,6 @@ def _loss(loss: Any) -> float:
     return loss.psnr_loss_max
 
 
-def _follow(name: str, parts: Sequence[Rows]) -> Rows:
-    """Rows of several arrays, one after the other."""
-    shape = (sum(map(len, parts)), *parts[0].shape[1:])
-    dtype = np.result_type(*(part.dtype for part in parts))
-    return Rows(name, shape, dtype, functools.partial(_following, parts))
-
-
-def _following(parts: Sequence[Rows]) -> FollowingRows:
-    """What reads them; of copies that it opens, since whoever opened the arrays may let them go."""
-    dtype = np.result_type(*(part.dtype for part in parts))
-    return FollowingRows([copy.copy(part) for part in parts], np.cumsum([0, *map(len, parts)]), dtype)
-
-
 def parts_of(stores: Sequence[StoreReader]) -> np.ndarray:
     """First examples of stores that follow each other, and of the shards in which each begins: (2, stores + 1)."""
     rows = [len(store.shards) * store.spec.layout.rows_per_shard for store in stores]
@@ -362,7 +342,7 @@ def parts_of(stores: Sequence[StoreReader]) -> np.ndarray:
 
 
 MOST_LISTED = 2**24
-"""Rows whose places are listed, 4 bytes each: looking one up takes a fifth of the time of searching for its store."""
+"""Rows whose places are listed, in 4 bytes each: looking up takes a fifth of the time of searching for their stores."""
 
 
 class PartsSideBySide:
@@ -372,14 +352,21 @@ class PartsSideBySide:
         mapped: Rows of all shards, those included that fill up the last shard of a store.
         starts: See `parts_of`.
         roundings: How each store's are stored, or one that is that of all.
+
+    Attributes:
+        finds_rows: See `rows.FindsRows`.
     """
 
     def __init__(self, mapped: MappedRows, starts: np.ndarray, roundings: Sequence[Rounding]) -> None:
         self._mapped, self._starts = mapped, starts[0, 1:-1]
         self._shifts, counts = starts[1, :-1] - starts[0, :-1], np.diff(starts[0])
-        self._places = None
-        if starts[0, -1] <= MOST_LISTED and starts[1, -1] < 2**31:
+        self._places = self._stores = None
+        self.finds_rows = starts[0, -1] <= MOST_LISTED and starts[1, -1] < 2**31
+        if self.finds_rows:
             self._places = (np.arange(starts[0, -1]) + np.repeat(self._shifts, counts)).astype(np.int32)
+        if self.finds_rows and len(roundings) > 1:
+            numbers = np.arange(len(counts), dtype=np.min_scalar_type(len(counts)))
+            self._stores = np.repeat(numbers, counts)
         self._to_values = roundings[0].to_values if len(roundings) == 1 else None
         self._scales, self._offsets = (
             None if self._to_values else np.stack([getattr(rounding, name) for rounding in roundings])
@@ -395,13 +382,15 @@ class PartsSideBySide:
                 stored = self._mapped[slice(rows.start + shift, rows.stop + shift, rows.step)]
                 return self._values(stored, rows)
             rows = np.arange(rows.start, rows.stop, rows.step)
-        if self._places is None:
-            return self._values(self._mapped[rows + self._shifts.take(self._which(rows))], rows)
-        return self._values(self._mapped[self._places.take(rows)], rows)
+        if self._places is not None:
+            return self._values(self._mapped[self._places.take(rows)], rows)
+        return self._values(self._mapped[rows + self._shifts.take(self._stores_of(rows))], rows)
 
-    def _which(self, rows: Selection) -> np.ndarray:
-        """The store of each row."""
+    def _stores_of(self, rows: Selection) -> np.ndarray:
+        """The number of the store of each row."""
         places = np.arange(rows.start, rows.stop, rows.step) if isinstance(rows, slice) else rows
+        if self._stores is not None:
+            return self._stores.take(places)
         return self._starts.searchsorted(places, side="right")
 
     def _values(self, stored: np.ndarray, rows: Selection) -> np.ndarray:
@@ -410,7 +399,8 @@ class PartsSideBySide:
             return self._to_values(stored)
         assert self._scales is not None
         assert self._offsets is not None
-        which, shape = self._which(rows), (len(stored), *[1] * (stored.ndim - 2), stored.shape[-1])
-        values = stored * self._scales.take(which, axis=0).reshape(shape)
+        which, shape = self._stores_of(rows), (len(stored), *[1] * (stored.ndim - 2), stored.shape[-1])
+        values = stored.astype(np.float32)
+        values *= self._scales.take(which, axis=0).reshape(shape)
         values += self._offsets.take(which, axis=0).reshape(shape)
         return values

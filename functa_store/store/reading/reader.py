@@ -136,7 +136,7 @@ class StoreReader:
         ids: Name of each example.
         split: Split of each example.
         labels: Named labels, one value per example.
-        odd_labels: Labels that only some examples have, which are not among these.
+        odd_labels: Labels that only some examples have, which are not among these, with the reason.
         decodable: Whether all examples are of its domain and features.
         label_names: What the integers 0, 1, ... of a label stand for, where it has names.
         augmentations: Empty where no example is an augmentation of another one, else one value per example under "of",
@@ -171,7 +171,7 @@ class StoreReader:
         self.mse = Rows(f"{self.path}/mse", shape[:1], np.dtype(np.float32), self._open_mse)
         self.metrics_table, self.metrics = self._metrics()
         self.ids, self.split = self._column("id"), self._column("split")
-        self.odd_labels: list[str] = []
+        self.odd_labels: Mapping[str, str] = {}
         self.decodable = True
         labels = {column.removeprefix("labels/"): column for column in columns if column.startswith("labels/")}
         self.labels: Mapping[str, Rows] = {name: self._column(column) for name, column in labels.items()}

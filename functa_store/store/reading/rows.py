@@ -1,6 +1,8 @@
 """NumPy-like access to an array by example: indices as positions, rows of several parts in order."""
 
+import contextlib
 import copy
+import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -170,6 +172,17 @@ class RowTable(Protocol):
     def __getitem__(self, rows: slice | np.ndarray, /) -> np.ndarray: ...
 
 
+class FindsRows(Protocol):
+    """A `RowTable` that may take the integers of a caller as they are.
+
+    Attributes:
+        finds_rows: Whether it finds negative ones as numpy does, and raises IndexError for what is not there. That
+            saves a look at all of them beforehand, which takes a tenth of the time of a batch.
+    """
+
+    finds_rows: bool
+
+
 class FollowingRows:
     """Rows of several tables as if they were one, see `RowTable`.
 
@@ -238,6 +251,7 @@ class Rows:
         self.dtype = dtype
         self._open_table = open_table
         self._table: RowTable | None = None
+        self._finds_rows = False
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -251,7 +265,7 @@ class Rows:
         return f"<Rows {self.name} {self.shape} {self.dtype}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_table": None}
+        return self.__dict__ | {"_table": None, "_finds_rows": False}
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         """The whole array in memory."""
@@ -266,6 +280,9 @@ class Rows:
             ExampleIndexError: If the key is of another kind, or names an example that is not there.
             StoreFormatError: If the rows are missing or damaged.
         """
+        if self._finds_rows and isinstance(key, np.ndarray) and key.ndim == 1 and key.size and key.dtype.kind == "i":
+            with contextlib.suppress(IndexError):  # what is wrong is said below
+                return self._read(key)
         found = positions(self.name, key, len(self))
         if isinstance(found, range):
             return self._read_range(found)
@@ -285,4 +302,17 @@ class Rows:
     def _read(self, rows: slice | np.ndarray) -> np.ndarray:
         if self._table is None:
             self._table = self._open_table()
+            self._finds_rows = getattr(self._table, "finds_rows", False)
         return np.asarray(self._table[rows])
+
+
+def following(name: str, parts: Sequence[Rows]) -> Rows:
+    """Rows of several arrays, one after the other, as one array."""
+    shape = (sum(map(len, parts)), *parts[0].shape[1:])
+    return Rows(name, shape, np.result_type(*(part.dtype for part in parts)), functools.partial(table_of, parts))
+
+
+def table_of(parts: Sequence[Rows]) -> FollowingRows:
+    """What reads several arrays; of copies that it opens, since whoever opened the arrays may let them go."""
+    dtype = np.result_type(*(part.dtype for part in parts))
+    return FollowingRows([copy.copy(part) for part in parts], np.cumsum([0, *map(len, parts)]), dtype)

@@ -20,6 +20,9 @@ from functa_store.store.storage.objects import Objects
 
 ROWS_AT_A_TIME = 16384
 
+MOST_CHARACTERS = 500
+"""Of reasons in a message."""
+
 Where = Mapping[str, Any]
 """Labels by name, each with a value or several, one of which it must have; classes by their names or numbers."""
 
@@ -261,9 +264,10 @@ def label_names(store: StoreReader, labels: Sequence[str] | None) -> tuple[str, 
     if isinstance(labels, str):
         raise ConfigError(f"labels must be a list of names, got {labels!r}; write [{labels!r}]")
     if labels is None and store.odd_labels:
+        reasons = "; ".join(f"{name!r}: {why}" for name, why in store.odd_labels.items())[:MOST_CHARACTERS]
         raise ConfigError(
-            f"{store.path}: not all have labels {store.odd_labels} with the same names of classes; name those that "
-            f"batches are to hold by labels=, such as labels={sorted(store.labels)}"
+            f"{store.path}: labels {sorted(store.odd_labels)} are not those of all examples ({reasons}); name those "
+            f"that batches are to hold by labels=, such as labels={sorted(store.labels)}"
         )
     names = tuple(store.labels if labels is None else labels)
     if unknown := [name for name in names if name not in store.labels]:

@@ -8,7 +8,7 @@ from functa_store.errors import StoreFormatError
 from functa_store.sources.augmentation import augmentation_problems
 from functa_store.store.format.load_spec import load_spec
 from functa_store.store.format.manifest import MANIFEST
-from functa_store.store.format.parts import PartRecord, is_of_part
+from functa_store.store.format.parts import PartRecord, is_of_part, whole_of
 from functa_store.store.format.spec import ROOT
 from functa_store.store.reading.reader import Inventory, StoreReader, read_augmentations, take_inventory
 from functa_store.store.reading.records import Records
@@ -70,9 +70,6 @@ def verify(path: Location, *, storage: StorageOptions = NO_OPTIONS) -> Verdict:
     objects = open_objects(path, storage)
     there = take_inventory(objects)
     verdict = _verify_alone(objects, there)
-    if there.parts and verdict.damaged:
-        advice = f"copy {objects.name} again: while parts follow it, what lies in it itself cannot be repaired"
-        verdict = dataclasses.replace(verdict, advice=[advice])
     for part in there.parts:
         verdict = _with_part(verdict, part, objects.below(part.name))
     return verdict
@@ -84,7 +81,7 @@ def _with_part(verdict: Verdict, part: PartRecord, objects: Objects) -> Verdict:
         found = verify(objects)
         if (fingerprint := load_spec(objects).fingerprint) != part.fingerprint:
             wrong = {ROOT: f"is of the store {fingerprint[:16]}, expected {part.fingerprint[:16]}"}
-            found = dataclasses.replace(found, damaged=found.damaged | wrong, advice=[_copy_back(part)])
+            found = dataclasses.replace(found, damaged=found.damaged | wrong, advice=[copy_back(part)])
     except StoreFormatError as error:
         found = Verdict(
             complete=False,
@@ -93,7 +90,7 @@ def _with_part(verdict: Verdict, part: PartRecord, objects: Objects) -> Verdict:
             checked=0,
             damaged={ROOT: str(error)},
             foreign=[],
-            advice=[_copy_back(part)],
+            advice=[copy_back(part)],
         )
     return Verdict(
         complete=verdict.complete and found.complete,
@@ -106,7 +103,8 @@ def _with_part(verdict: Verdict, part: PartRecord, objects: Objects) -> Verdict:
     )
 
 
-def _copy_back(part: PartRecord) -> str:
+def copy_back(part: PartRecord) -> str:
+    """What mends a part whose root is missing or damaged, in words."""
     examples = f"its {part.examples:,} examples were and how they were fitted"
     return f"copy {part.name} back from another copy of the functaset: nothing that is here says which {examples}"
 
@@ -149,10 +147,14 @@ def _advice(objects: Objects, there: Inventory, damaged: Mapping[str, str]) -> l
     provenance, lost = there.spec.provenance, {ROOT, *(f"{name}/c/0" for name in there.spec.rounding)}
     if (made := next((MADE[key] for key in MADE if key in provenance), None)) is not None:
         return [f"copy {objects.name} again, or {made.again} it again: it has no archive to repair it from"]
+    whole, part = whole_of(objects.name)
     if any(key in lost or key.startswith("base/") for key in damaged):
-        return [f"copy {objects.name} again, or convert again: without its base nothing can be fitted"]
-    archive = brief(provenance.get("archive"))
-    return [f"functa repair {objects.name} --archive ARCHIVE mends it; the archive was {archive}"]
+        again = f"append the archive of {part} to another copy" if part else "convert again"
+        return [f"copy {objects.name} again, or {again}: without its base nothing can be fitted"]
+    mends = f"{part} of it" if part else "it"
+    archive, sha256 = brief(provenance.get("archive")), provenance.get("sha256")
+    of = f" of the SHA-256 {sha256[:16]}..." if part and isinstance(sha256, str) else ""
+    return [f"functa repair {whole} --archive ARCHIVE mends {mends}; the archive was {archive}{of}"]
 
 
 class Made(NamedTuple):

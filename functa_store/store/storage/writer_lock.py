@@ -43,6 +43,9 @@ JOB = "job.json"
 REPAIR = "repair.json"
 """What a repair found damaged, while it lasts."""
 
+LISTED = "parts.json"
+"""The parts of a functaset while what they follow is repaired: until then its root lists none."""
+
 LEARNING = "learning"
 """Folder of the snapshots of learning and tuning."""
 
@@ -62,7 +65,7 @@ _STORE = rf"(zarr\.json|({_FLAT})/{_ARRAY}|({_NESTED})/(.+/)?{_ARRAY})"
 _RECEIPT = rf"{RECEIPTS}/([0-9]+|skeleton)\.json"
 _SNAPSHOT = rf"{LEARNING}/(conversion\.json|[a-z]+\.npz)"
 _EXACT = re.escape(EXACT_STORE)
-_WORK = rf"({LEASE}|repair\.json|{_SNAPSHOT}|({_EXACT}\.work/)?(job\.json|{_RECEIPT})|{_EXACT}/{_STORE})"
+_WORK = rf"({LEASE}|(repair|parts)\.json|{_SNAPSHOT}|({_EXACT}\.work/)?(job\.json|{_RECEIPT})|{_EXACT}/{_STORE})"
 _PART = r"\.[0-9a-f]{16}\.part"
 _OF_STORE, _OF_WORK = (re.compile(rf"{names}({_PART})?", re.DOTALL) for names in (_STORE, _WORK))
 

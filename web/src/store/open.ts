@@ -86,16 +86,22 @@ function assemble(host: Host, formatVersion: number, parts: Part[], labels: Part
       return Float64Array.from({ length: to - from }, (_, i) => table[i * first.columns.length + place]!);
     }),
   );
-  // Labels that all parts have, with the same names of classes.
-  const common = labels[0]!.flatMap((label): LabelColumn[] => {
-    const alike = labels.map((own) => own.find((other) => sameLabel(other, label)));
-    if (alike.includes(undefined)) return [];
+  // Labels that all parts have, with the classes of all: those of the first, then those that only later parts have.
+  const common = labels[0]!.flatMap(({ name }): LabelColumn[] => {
+    const own = labels.map((several) => several.find((label) => label.name === name));
+    if (own.includes(undefined)) return [];
+    const alike = own as PartLabel[];
+    const together = joinedClasses(alike.map(({ classNames }) => classNames));
+    if (together === null) return [];
     const values = async (from: number, to: number, options?: Reading): Promise<Float64Array> => {
-      const read = (i: number, low: number, high: number): Promise<number[]> =>
-        parts[i]!.column(alike[i]!.values, low, high, options?.signal);
+      const read = async (i: number, low: number, high: number): Promise<number[]> => {
+        const found = await parts[i]!.column(alike[i]!.values, low, high, options?.signal);
+        const numbers = together.numbers?.[i];
+        return numbers ? found.map((value) => numbers[value] ?? NO_NAME) : found;
+      };
       return Float64Array.from((await each(from, to, read)).flat());
     };
-    return [{ ...column(label.name, "1", values), classNames: label.classNames }];
+    return [{ ...column(name, "1", values), classNames: together.classNames }];
   });
   const texts = async (name: "ids" | "splits", from: number, to: number, options?: Reading): Promise<string[]> => {
     const read = (i: number, low: number, high: number): Promise<string[]> =>
@@ -134,8 +140,21 @@ function assemble(host: Host, formatVersion: number, parts: Part[], labels: Part
   };
 }
 
-const sameLabel = (one: PartLabel, other: PartLabel): boolean =>
-  one.name === other.name && JSON.stringify(one.classNames) === JSON.stringify(other.classNames);
+/** The number of a class without a name, where parts name different classes. */
+const NO_NAME = -1;
+
+/**
+ * Classes of a label of several parts, and the number that each part's numbers become; null if there is no telling what
+ * they mean.
+ */
+function joinedClasses(several: (string[] | null)[]): { classNames: string[] | null; numbers: number[][] | null } | null {
+  const first = several[0]!;
+  if (several.every((names) => JSON.stringify(names) === JSON.stringify(first))) return { classNames: first, numbers: null };
+  if (several.some((names) => names === null || new Set(names).size < names.length)) return null;
+  const classNames = [...new Set(several.flatMap((names) => names!))];
+  const places = new Map(classNames.map((name, place) => [name, place]));
+  return { classNames, numbers: several.map((names) => names!.map((name) => places.get(name)!)) };
+}
 
 function nameOf(address: string): string {
   const path = address.split(/[?#]/)[0]!;
