@@ -4,6 +4,7 @@ import asyncio
 import bisect
 import collections
 import contextlib
+import os
 import random
 import threading
 import time
@@ -401,6 +402,11 @@ class RemoteObjects:
     @property
     def _who_may(self) -> str:
         """What to do about a server that refuses access."""
+        if self._bucket.startswith("hf://") and os.environ.get("HF_TOKEN") and not self.storage.anonymous:
+            return (
+                "there is no such data set, or the token of HF_TOKEN has expired or may not read it; a public one "
+                "needs none: unset HF_TOKEN, or ask for anonymous access"
+            )
         if self._bucket.startswith("hf://"):
             return (
                 "there is no such data set, or it is private or gated: set HF_TOKEN in the environment to a token that "
