@@ -76,6 +76,45 @@ test("filters keep examples by text, split and label, and sort them by error", a
   }
 });
 
+test("labels of numbers are filtered by a range, those of many classes by a part of their names", async () => {
+  const page = await desk.page();
+  await page.goto(many);
+  await drawn(page);
+  const shown = () => page.textContent(".status");
+  await page.getByLabel("Label").selectOption({ label: "age: from … to …" });
+  // Every tenth example has no age; the others have a tenth of their number.
+  await expect.poll(() => page.getByLabel("age from").getAttribute("placeholder")).toBe("0.1");
+  expect(await page.getByLabel("age to").getAttribute("placeholder")).toBe("299.9");
+  await page.getByLabel("age from").fill("10");
+  await expect.poll(shown).toBe("2,610 of 3,000 examples");
+  await page.getByLabel("age to").fill("10.5");
+  await expect.poll(shown).toBe("5 of 3,000 examples");
+  await expect.poll(() => page.textContent(".cells li:first-child .id")).toBe("00101.png");
+  // By the keyboard, and kept while an example is looked at.
+  await page.getByLabel("age to").press("ArrowDown");
+  await expect.poll(shown).toBe("0 of 3,000 examples");
+  await page.getByLabel("age to").press("ArrowUp");
+  await expect.poll(shown).toBe("5 of 3,000 examples");
+  await page.click(".cells li:first-child a");
+  await sharp(page);
+  await expect.poll(() => page.textContent("dl")).toMatch(/age\s*10\.1/);
+  await page.goBack();
+  await expect.poll(shown).toBe("5 of 3,000 examples");
+  expect(await page.getByLabel("age from").inputValue()).toBe("10");
+  await page.getByLabel("age from").fill("");
+  await page.getByLabel("age to").fill("");
+  await expect.poll(shown).toBe("2,700 of 3,000 examples");
+  await page.getByLabel("Label").selectOption({ label: "breed: by a part of its name…" });
+  await expect.poll(shown).toBe("3,000 examples");
+  expect(await page.getByLabel("age from").count()).toBe(0);
+  await page.getByLabel("breed contains").fill("BREED 29");
+  await expect.poll(shown).toBe("110 of 3,000 examples");
+  await page.getByLabel("Label").selectOption({ label: "animal: dog" });
+  await expect.poll(shown).toBe("1,500 of 3,000 examples");
+  expect(await page.getByLabel("breed contains").count()).toBe(0);
+  expect(page.errors).toEqual([]);
+});
+
 test("keys go through the gallery, open an example and come back to it", async () => {
   const page = await desk.page();
   await page.goto(many);
@@ -313,6 +352,11 @@ test.each(LOOKS)("axe finds no violations, and nothing is wider than the screen:
     await page.goto(url);
     await page.waitForSelector(selector);
     if (url.includes("walk")) await page.getByRole("button", { name: /Find directions/ }).click();
+    for (const label of url === many ? ["age: from … to …", "breed: by a part of its name…"] : []) {
+      await page.getByLabel("Label").selectOption({ label });
+      await page.waitForTimeout(150);
+      expect(await violations(page), label).toEqual([]);
+    }
     await page.waitForTimeout(150);
     expect(await violations(page), url).toEqual([]);
     const [wide, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
