@@ -289,6 +289,36 @@ test("one example takes the base, what is known of it, and one row", async () =>
   }
 });
 
+test("one example of 1 GiB takes the base, its chunks of what is known of it, and one row", async () => {
+  desk.writeLarge();
+  const [site, stores] = [new StaticServer({ site: STATIC }), new StaticServer({ stores: desk.folder })];
+  const [address, other] = [await site.start(), await stores.start()];
+  try {
+    const page = await desk.page();
+    await page.goto(`${address}/site/index.html?store=${other}/stores/large.functa#/example/100000`);
+    await sharp(page);
+    await expect.poll(() => page.textContent("h2")).toBe("100000.png");
+    await expect.poll(() => page.textContent("dl")).toContain("animal");
+    const { asked } = stores;
+    expect(asked.every(({ method, range }) => method === "GET" && (range === undefined || /^bytes=\d+-\d+$/.test(range)))).toBe(true);
+    expect(new Set(asked.map(({ path }) => path)).size).toBe(asked.length);
+    const of = (pattern: RegExp) => asked.filter(({ path }) => pattern.test(path));
+    const bytes = (some: typeof asked) => some.reduce((sum, one) => sum + one.bytes, 0);
+    expect(of(/\/modulations\//).map((one) => [one.range?.split(/[=-]/).length, one.bytes])).toEqual([[3, 8192]]);
+    expect(of(/\/mse\//).map((one) => one.bytes)).toEqual([4]);
+    expect(of(/large.functa\/(id|split|labels\/animal)\/c\//).map(({ path }) => path.split("/").at(-1))).toEqual(["1", "1", "1"]);
+    const rest = asked.filter(({ path }) => !/\/(base|modulations|mse)\/|\/(id|split|labels\/animal)\/c\//.test(path));
+    expect(of(/\/base\/.*\/c\//).length).toBe(8);
+    expect(bytes(of(/\/base\//))).toBeLessThan(250_000);
+    expect(bytes(of(/\/(id|split|labels\/animal)\/c\//))).toBeLessThan(60_000);
+    expect(bytes(rest)).toBeLessThan(20_000);
+    expect(asked.length).toBeLessThan(30);
+    expect(page.errors).toEqual([]);
+  } finally {
+    await Promise.all([site.stop(), stores.stop()]);
+  }
+}, 180_000);
+
 test("addresses that are none are refused, and run nothing", async () => {
   const page = await desk.page();
   for (const store of ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "http://["]) {
