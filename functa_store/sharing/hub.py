@@ -26,6 +26,7 @@ from functa_store.errors import (
 from functa_store.progress import Note, Report, Transferred, silent
 from functa_store.sharing.card import PICTURE
 from functa_store.sharing.hub_calls import ChangedMeanwhileError, HubCalls, quiet
+from functa_store.store.format.load_spec import load_spec
 from functa_store.store.format.parts import GROUP
 from functa_store.store.format.spec import ROOT
 from functa_store.store.reading.reader import take_inventory
@@ -120,7 +121,7 @@ def push(
     files = {f"{path}/{key}": Path(store.path, key) for key in _keys_of(store)}
     extra = _card_files(card)
     _note(report, f"{len(files):,} files of {store.name} go to hf://{dataset.host}/{path}")
-    with quiet():
+    with quiet(report):
         api = HubCalls(hub, storage, f"hf://{dataset.host}")
         api.ask(lambda own: own.create_repo(dataset.name, repo_type="dataset", private=private or None, exist_ok=True))
         if dataset.revision != MAIN:
@@ -174,9 +175,10 @@ def pull(
         raise StoreExistsError(f"{target}: exists already; delete it, or choose another path")
     place = pinned(place, storage)
     dataset = Dataset.of(place)
-    with quiet():
+    with quiet(report):
         api = HubCalls(hub, storage, f"hf://{dataset.host}")
         below, listing = _find(api, dataset, place.prefix)
+        _check_finished(f"hf://{dataset.host}/{below}".rstrip("/"), storage)
         _note(report, f"{len(listing):,} files of hf://{dataset.host}/{below} go to {target}")
         with _sole_part(target) as part:
             _download(api, dataset, listing, part, report)
@@ -350,6 +352,19 @@ def _find(api: HubCalls, dataset: Dataset, path: str) -> tuple[str, dict[str, in
     for name in listing:
         check_key(name)
     return path, listing
+
+
+def _check_finished(address: str, storage: StorageOptions) -> None:
+    """Look at the root before anything else is fetched.
+
+    Raises:
+        StoreFormatError: If the functaset is unfinished, or none that this release reads.
+        StorageError: If the hub cannot be reached or refuses.
+    """
+    if not load_spec(open_objects(address, storage)).complete:
+        raise StoreFormatError(
+            f"{address}: unfinished store; finish it where it was begun, and push it again. Nothing was downloaded."
+        )
 
 
 @contextlib.contextmanager

@@ -2,12 +2,14 @@
 
 import contextlib
 import itertools
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from functa_store.errors import FunctaStoreError, StorageError
+from functa_store.progress import Note, Report
 from functa_store.store.storage.hub import TOKEN, Dataset, endpoint_of, token_of
 from functa_store.store.storage.objects import StorageOptions, first_line
 from functa_store.support.optional import require
@@ -127,13 +129,36 @@ def _asked_for(headers: Any) -> float:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without the library's own bars: progress is told by events."""
+def quiet(report: Report) -> Iterator[None]:
+    """Without the library's own bars and lines: progress is told by events, and so is what it waits for.
+
+    Its lines name addresses with signatures, by which anybody could read or write a file.
+    """
     library = require("huggingface_hub.utils", extra="hub")
     was_quiet = library.are_progress_bars_disabled()
     library.disable_progress_bars()
+    require("huggingface_hub.utils.logging", extra="hub")  # adds a handler when it is imported
+    logger = logging.getLogger("huggingface_hub")
+    handlers, propagates = logger.handlers[:], logger.propagate
+    logger.handlers[:], logger.propagate = [_Waits(report)], False
     try:
         yield
     finally:
+        logger.handlers[:], logger.propagate = handlers, propagates
         if not was_quiet:
             library.enable_progress_bars()
+
+
+class _Waits(logging.Handler):
+    """Tells of the library's waits; of those that several threads have at the same time once."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(logging.WARNING)
+        self._report, self._until = report, 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        found = re.search(r"(?:Waiting|Retrying in) (\d{1,6})(?:\.\d+)?s", record.getMessage())
+        now = time.monotonic()
+        if found and now >= self._until:
+            self._until = now + float(found[1])
+            self._report(Note(message=f"the hub does not answer, or has had too many requests; again in {found[1]} s"))

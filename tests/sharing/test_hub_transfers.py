@@ -21,7 +21,7 @@ from functa_store.errors import (
     StoreExistsError,
     StoreFormatError,
 )
-from functa_store.progress import Transferred
+from functa_store.progress import Note, Transferred
 from functa_store.sharing import hub as transfers
 from functa_store.sharing import hub_calls
 from functa_store.store.storage.objects import StorageOptions
@@ -348,7 +348,7 @@ def test_an_interrupted_pull_goes_on(hub, pets, tmp_path):
 @pytest.mark.slow
 def test_a_pull_of_another_commit_takes_nothing_of_the_last_one(hub, pets, tmp_path):
     hub.add(NAME, files_of(pets, "pets.functa"))
-    hub.fault = lambda side, method, path: (404, {}) if path.endswith("pets.functa/zarr.json") else None
+    hub.fault = lambda side, method, path: (404, {}) if path.endswith("modulations/c/9/0") else None
     with pytest.raises(StorageError):
         functa_store.pull(ADDRESS, tmp_path / "back.functa")
     hub.fault = lambda *_: None
@@ -365,6 +365,33 @@ def test_what_was_damaged_on_the_way_is_not_put_in_place(hub, pets, tmp_path):
     with pytest.raises(StoreFormatError, match=r"modulations/c/3/0.*it is removed"):
         functa_store.pull(ADDRESS, tmp_path / "back.functa")
     assert not [name for name in os.listdir(tmp_path) if name.startswith("back")]
+
+
+def test_an_unfinished_functaset_is_not_downloaded(hub, tmp_path):
+    write_store(tmp_path / "pets.functa", num_shards=1)
+    hub.add(NAME, files_of(tmp_path / "pets.functa", "pets.functa"))
+    with pytest.raises(StoreFormatError, match=r"unfinished store.*Nothing was downloaded"):
+        functa_store.pull(ADDRESS, tmp_path / "back.functa")
+    assert not [request for request in hub.requests if "/c/" in request]
+    assert not [name for name in os.listdir(tmp_path) if name.startswith("back")]
+    with pytest.raises(StorageError, match="only complete stores can be read"):
+        functa_store.open(f"{ADDRESS}/pets.functa")
+
+
+@pytest.mark.slow
+def test_waits_of_the_library_are_told_without_addresses(hub, pets, tmp_path, capfd, caplog):
+    """Its own lines name the address of a request, which for large files has a signature."""
+    hub.add(NAME, files_of(pets, "pets.functa"))
+    left = [2]
+
+    def throttles(side, method, path):
+        left[0] -= "/tree/" in path
+        return (429, {"RateLimit": '"api";r=0;t=1'}) if left[0] >= 0 and "/tree/" in path else None
+
+    hub.fault, events = throttles, []
+    functa_store.pull(ADDRESS, tmp_path / "back.functa", report=events.append)
+    assert any("too many requests; again in 2 s" in event.message for event in events if isinstance(event, Note))
+    assert "http" not in capfd.readouterr().err + caplog.text
 
 
 def test_a_pull_names_what_there_is_to_choose(hub, pets, tmp_path):

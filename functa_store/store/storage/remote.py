@@ -228,7 +228,8 @@ class RemoteObjects:
         """Size of every object below a folder."""
         if not self.lists:
             raise StorageError(
-                f"{self.name}/{below}: a web server does not list what it has; only complete stores can be read"
+                f"{self.name}/{below}: a web server does not list what it has, as reading an unfinished store takes; "
+                "only complete stores can be read there"
             )
         folder = f"{self._key(below)}/" if below else f"{self._prefix}/" if self._prefix else ""
         found = self._ask("list", below, "read", lambda patience: self._list(folder, patience))
