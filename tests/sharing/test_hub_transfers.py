@@ -378,6 +378,21 @@ def test_an_unfinished_functaset_is_not_downloaded(hub, tmp_path):
         functa_store.open(f"{ADDRESS}/pets.functa")
 
 
+def test_a_pull_stays_at_the_commit_at_which_it_began(hub, pets, tmp_path):
+    hub.add(NAME, files_of(pets, "pets.functa"))
+    write_store(tmp_path / "other.functa", count=20, seed=4)
+    others = [files_of(tmp_path / "other.functa", "pets.functa")]
+
+    def pushes_meanwhile(side, method, path):
+        if "modulations/c/3" in path and others:
+            hub.add(NAME, others.pop())
+
+    hub.fault = pushes_meanwhile
+    functa_store.pull(ADDRESS, tmp_path / "back.functa")
+    assert others == []
+    assert files_of(tmp_path / "back.functa") == files_of(pets)
+
+
 @pytest.mark.slow
 def test_waits_of_the_library_are_told_without_addresses(hub, pets, tmp_path, capfd, caplog):
     """Its own lines name the address of a request, which for large files has a signature."""
