@@ -76,7 +76,7 @@ class HubCalls:
 
     def head(self, dataset: Dataset) -> str:
         """The commit at which a branch of a data set is now."""
-        return self.ask(lambda api: api.dataset_info(dataset.name, revision=dataset.revision).sha)
+        return self.ask(lambda api: api.dataset_info(dataset.name, revision=dataset.revision, expand=["sha"]).sha)
 
     def _is_absent(self, error: Exception) -> bool:
         return isinstance(error, self._absent)
