@@ -1,4 +1,6 @@
-"""Functasets of all kinds beside what `Functaset.decode` makes of them: `python -m tests.page.decodings FOLDER`.
+"""Functasets of all kinds and versions beside what `Functaset.decode` makes of them.
+
+`python -m tests.page.decodings FOLDER` writes them.
 
 The folder then holds stores, arrays of values, and `cases.json`, which says what each array is.
 """
@@ -6,6 +8,7 @@ The folder then holds stores, arrays of values, and `cases.json`, which says wha
 import dataclasses
 import itertools
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +17,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+import functa_store
 from functa_store.config import ConvertConfig, NetworkConfig
-from functa_store.decode.functaset import Functaset
 from functa_store.domains.cells import CellGrid
 from functa_store.domains.domain import Domain, network_inputs
 from functa_store.domains.scene import SceneVolume
@@ -24,10 +27,11 @@ from functa_store.sources.features import FeatureSpec
 from functa_store.store.format.quantization import choose_rounding
 from functa_store.store.format.side_arrays import RATES, base_shapes
 from functa_store.store.format.spec import Contents, RoundingLoss
-from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.objects import open_objects
 from functa_store.store.storage.writer_lock import sole_writer
 from functa_store.store.writing.writer import StoreWriter
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 COUNT = 3
 INDEX = 1
@@ -133,7 +137,7 @@ def write(path: Path, kind: str, modulation: str, dtype: Any, width: int, depth:
 
 def decoded(folder: Path, name: str, kind: str) -> dict[str, Any]:
     """Values of one example as arrays in the folder, and what the page is to ask for to get the same."""
-    functaset = Functaset(StoreReader(folder / f"{name}.functa"))
+    functaset = functa_store.open(folder / f"{name}.functa")
     domain, tiles = functaset.domain, []
     np.save(folder / f"{name}_native.npy", functaset.decode(INDEX, clip=False)[0])
     ends = axis_ends(domain)
@@ -186,6 +190,10 @@ def main(folder: Path) -> None:
     for name, kind, modulation, dtype, width, depth in cases():
         write(folder / f"{name}.functa", kind, modulation, dtype, width, depth)
         described.append(decoded(folder, name, kind))
+    for path in sorted(GOLDEN.glob("*v[0-9]*.functa")):
+        shutil.copytree(path, folder / path.name)
+        version = path.stem.removeprefix("grown_")[1]
+        described.append(decoded(folder, path.stem, f"version {version}"))
     (folder / "cases.json").write_text(json.dumps(described))
 
 
