@@ -53,7 +53,7 @@ bench: $(VENV)/.installed-dev  ## the benchmarks of speed and memory; bench-outp
 	$(BIN)/python -m benchmarks
 
 web/node_modules/.installed: web/package-lock.json
-	cd web && npm install --no-save --no-audit --no-fund  # npm ci refuses lock files without packages that are for Windows alone
+	cd web && npm ci --no-audit --no-fund
 	touch $@
 
 web: web/node_modules/.installed  ## the page, from its source in web/ into functa_store/page/static

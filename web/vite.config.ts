@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { defineConfig, type Plugin } from "vite";
 
 /** What a build is made of; `tests/page/test_static.py` has the same list, and compares digests without Node. */
-const SOURCES = ["index.html", "package-lock.json", "public", "src", "tsconfig.json", "vite.config.ts"];
+const SOURCES = ["index.html", "package-lock.json", "package.json", "public", "src", "tsconfig.json", "vite.config.ts"];
 
 /** Adds the digest of the source to the build, so that anybody can tell whether it is that of the source. */
 function sourceDigest(): Plugin {

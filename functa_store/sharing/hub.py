@@ -25,7 +25,8 @@ from functa_store.errors import (
 )
 from functa_store.progress import Note, Report, Transferred, silent
 from functa_store.sharing.card import PICTURE
-from functa_store.sharing.hub_calls import HubCalls, quiet
+from functa_store.sharing.hub_calls import ChangedMeanwhileError, HubCalls, quiet
+from functa_store.store.format.load_spec import load_spec
 from functa_store.store.format.parts import GROUP
 from functa_store.store.format.spec import ROOT
 from functa_store.store.reading.reader import take_inventory
@@ -55,6 +56,9 @@ THREADS = 8
 MOST_PER_COMMIT = 1000
 """Files of one commit, as many as the hub's own library takes; a functaset of more comes in several, its root last."""
 
+ATTEMPTS = 3
+"""Times that a push begins, where others change the data set meanwhile."""
+
 MOST_NAMED = 3
 """Damaged or missing files that a message names."""
 
@@ -74,7 +78,8 @@ def push(
     """Upload a functaset to a data set of the Hugging Face hub, which is made if there is none.
 
     Interrupted at any moment, the same call goes on: what the hub has is not sent again. A functaset that is at the
-    address already is replaced; earlier commits keep it.
+    address already is replaced; earlier commits keep it. Of two pushes at a time to one address, one ends up there
+    whole.
 
     Args:
         functaset: A complete one on a disk.
@@ -116,19 +121,14 @@ def push(
     files = {f"{path}/{key}": Path(store.path, key) for key in _keys_of(store)}
     extra = _card_files(card)
     _note(report, f"{len(files):,} files of {store.name} go to hf://{dataset.host}/{path}")
-    with quiet():
+    with quiet(report):
         api = HubCalls(hub, storage, f"hf://{dataset.host}")
         api.ask(lambda own: own.create_repo(dataset.name, repo_type="dataset", private=private or None, exist_ok=True))
         if dataset.revision != MAIN:
             options = {"branch": dataset.revision, "repo_type": "dataset", "exist_ok": True}
             api.ask(lambda own: own.create_branch(dataset.name, **options))
-        there = api.listing(dataset, path)
-        if there and f"{path}/{ROOT}" not in there and not there.keys() <= files.keys():
-            raise StoreExistsError(
-                f"hf://{dataset.host}/{path}: holds something that is no functaset. Choose another path."
-            )
-        commit = _upload(api, dataset, path, files | extra, there.keys() - files.keys(), report)
-        arrived = api.listing(dataset, path)
+        commit = _upload(api, dataset, path, files, extra, report)
+        arrived = api.listing(Dataset(dataset.name, commit), path)
     missing = [name for name, size in _sizes(files).items() if arrived.get(name) != size]
     if missing:
         raise StorageError(
@@ -175,9 +175,10 @@ def pull(
         raise StoreExistsError(f"{target}: exists already; delete it, or choose another path")
     place = pinned(place, storage)
     dataset = Dataset.of(place)
-    with quiet():
+    with quiet(report):
         api = HubCalls(hub, storage, f"hf://{dataset.host}")
         below, listing = _find(api, dataset, place.prefix)
+        _check_finished(f"hf://{dataset.host}/{below}".rstrip("/"), storage)
         _note(report, f"{len(listing):,} files of hf://{dataset.host}/{below} go to {target}")
         with _sole_part(target) as part:
             _download(api, dataset, listing, part, report)
@@ -255,34 +256,67 @@ def _sizes(files: dict[str, Path]) -> dict[str, int]:
         raise StorageError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
 
 
-def _upload(api: HubCalls, dataset: Dataset, path: str, files: dict[str, Path], gone: set[str], report: Report) -> str:
-    """Send files and commit them; the hash of the commit.
+def _upload(
+    api: HubCalls,
+    dataset: Dataset,
+    path: str,
+    files: dict[str, Path],
+    extra: dict[str, Path],
+    report: Report,
+) -> str:
+    """Add files to a branch, anew where others add to it meanwhile; the hash of the last commit."""
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(ChangedMeanwhileError):
+            return _add(api, dataset, path, files, extra, report)
+    return _add(api, dataset, path, files, extra, report)
 
-    Large contents are sent before any commit. The hub's root of a store that comes in several commits is removed by the
-    first and set by the last.
+
+def _add(
+    api: HubCalls,
+    dataset: Dataset,
+    path: str,
+    files: dict[str, Path],
+    extra: dict[str, Path],
+    report: Report,
+) -> str:
+    """Send files and commit them on top of what the branch has now; the hash of the last commit.
+
+    Large contents are sent before any commit. Of a store that comes in several commits, the first removes the hub's
+    root and what the store has not, the last sets its root. What is not sent is what the hub has at the commit below:
+    were others added to the branch meanwhile, two functasets could get mixed.
+
+    Raises:
+        ChangedMeanwhileError: If they were.
+        StoreExistsError: If something else is at the path.
     """
+    head = api.head(dataset)
+    there = api.listing(Dataset(dataset.name, head), path)
+    root = f"{path}/{ROOT}"
+    if there and root not in there and not there.keys() <= files.keys():
+        raise StoreExistsError(
+            f"hf://{dataset.host}/{path}: holds something that is no functaset. Choose another path."
+        )
     add, remove = api.library.CommitOperationAdd, api.library.CommitOperationDelete
     options = {"repo_type": "dataset", "revision": dataset.revision}
-    sizes, done, began = _sizes(files), 0, time.monotonic()
-    operations = [add(path_in_repo=name, path_or_fileobj=str(file)) for name, file in files.items()]
+    sizes, done, began = _sizes(files | extra), 0, time.monotonic()
+    operations = [add(path_in_repo=name, path_or_fileobj=str(file)) for name, file in (files | extra).items()]
     for some in _batches(operations, FILES_AT_A_TIME):
         api.ask(lambda own, some=some: own.preupload_lfs_files(dataset.name, some, free_memory=False, **options))
         done += sum(sizes[operation.path_in_repo] for operation in some)
         report(_transferred(done, sum(sizes.values()), began))
-    root = f"{path}/{ROOT}"
     last = [operation for operation in operations if operation.path_in_repo in (root, CARD, PICTURE)]
-    deleted = [remove(path_in_repo=name) for name in sorted(gone)]
+    deleted = [remove(path_in_repo=name) for name in sorted(there.keys() - files.keys())]
     steps = list(_batches([operation for operation in operations if operation not in last], MOST_PER_COMMIT))
     if len(steps) == 1:
         steps = [steps[0] + last + deleted]
     else:
-        first = [remove(path_in_repo=root)] if root in api.listing(dataset, path) else []
-        steps = [first + steps[0], *steps[1:], last + deleted]
+        first = [remove(path_in_repo=root)] if root in there else []
+        steps = [first + deleted + steps[0], *steps[1:], last]
     message = f"Functaset {path}"
-    commit = ""
+    commit = head
     for number, step in enumerate(steps):
         part = f" ({number + 1} of {len(steps)})" if len(steps) > 1 else ""
-        told = {"commit_message": message + part, **options}
+        told = {"commit_message": message + part, "parent_commit": commit, **options}
         commit = api.ask(lambda own, step=step, told=told: own.create_commit(dataset.name, step, **told)).oid
     return commit
 
@@ -318,6 +352,19 @@ def _find(api: HubCalls, dataset: Dataset, path: str) -> tuple[str, dict[str, in
     for name in listing:
         check_key(name)
     return path, listing
+
+
+def _check_finished(address: str, storage: StorageOptions) -> None:
+    """Look at the root before anything else is fetched.
+
+    Raises:
+        StoreFormatError: If the functaset is unfinished, or none that this release reads.
+        StorageError: If the hub cannot be reached or refuses.
+    """
+    if not load_spec(open_objects(address, storage)).complete:
+        raise StoreFormatError(
+            f"{address}: unfinished store; finish it where it was begun, and push it again. Nothing was downloaded."
+        )
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 OWNER_TOKEN = "hf_" + "owner" * 5
+STRANGER_TOKEN = "hf_" + "stranger" * 3
 LARGE = 1000
 """Bytes from which on a file counts as a large one here."""
 
@@ -206,7 +207,10 @@ class _HubHandler(_Handler):
     side = "hub"
 
     def respond(self, body: bytes) -> None:
-        self.is_owner = self.headers.get("Authorization") == f"Bearer {OWNER_TOKEN}"
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.is_owner = token == OWNER_TOKEN
+        if token not in ("", OWNER_TOKEN, STRANGER_TOKEN):  # the hub then refuses what is public, too
+            return self.answer_json({"error": "Invalid credentials in Authorization header"}, 401)
         for pattern, answer in self._routes().items():
             if found := re.fullmatch(pattern, f"{self.command} {self.path}"):
                 return answer(body, *found.groups())
@@ -326,6 +330,8 @@ class _HubHandler(_Handler):
         for line in body.splitlines():
             entry = json.loads(line)
             value = entry["value"]
+            if entry["key"] == "header" and value.get("parentCommit") not in (None, repo.branches[branch]):
+                return self.answer_json({"error": "A commit has happened since. Please refresh and try again."}, 412)
             if entry["key"] == "file":
                 tree[value["path"]] = base64.b64decode(value["content"])
             elif entry["key"] == "lfsFile":

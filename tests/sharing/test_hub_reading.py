@@ -104,13 +104,21 @@ def test_private_data_sets_need_the_token(hub, pets, monkeypatch):
         monkeypatch.delenv("HF_TOKEN", raising=False)
 
 
+def test_an_expired_token_is_told_and_none_is_needed_for_what_is_public(hub, commit, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_expired")
+    with pytest.raises(StorageError, match="token of HF_TOKEN has expired") as caught:
+        functa_store.open(ADDRESS)
+    assert "hf_expired" not in str(caught.value)
+    assert len(functa_store.open(ADDRESS, storage=StorageOptions(anonymous=True))) == 60
+
+
 def test_the_gate_itself_keeps_the_token_from_other_servers(hub):
     """The client leaves it out, too, but that is the client's business."""
     gate = proxy.gate_to("http", urlsplit(hub.url).netloc, follows=True)
     for server in (hub.large_url, hub.url):
         with contextlib.closing(http.client.HTTPConnection(urlsplit(gate.url).netloc)) as connection:
             connection.request("GET", f"{server}/x", headers={"AUTHORIZATION": "Bearer hf_a", "Cookie": "a=b"})
-            assert connection.getresponse().status in (403, 404)
+            assert connection.getresponse().status in (401, 403)
     assert hub.leaked == []
 
 

@@ -92,6 +92,6 @@ test("a modulation is one closed range, and nothing else is asked for", async ()
   server.asked.length = 0;
   await functaset.modulation(4);
   expect(server.asked).toEqual([
-    { method: "GET", path: "/golden/v7_spatial.functa/modulations/c/1/0/0/0", range: "bytes=0-11" },
+    { method: "GET", path: "/golden/v7_spatial.functa/modulations/c/1/0/0/0", range: "bytes=0-11", bytes: 12 },
   ]);
 });

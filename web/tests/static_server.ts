@@ -9,6 +9,8 @@ export interface Asked {
   method: string;
   path: string;
   range: string | undefined;
+  /** Of the body of the answer. */
+  bytes: number;
 }
 
 export interface Trouble {
@@ -42,14 +44,16 @@ export class StaticServer {
   }
 
   async stop(): Promise<void> {
+    const closed = new Promise((done) => this.server.close(done));
     this.server.closeAllConnections();
-    await new Promise((done) => this.server.close(done));
+    await closed;
   }
 
   private answer(request: IncomingMessage, response: ServerResponse): void {
     const path = decodeURIComponent(new URL(request.url!, "http://localhost").pathname);
     const { range } = request.headers;
-    this.asked.push({ method: request.method!, path, range });
+    const asking: Asked = { method: request.method!, path, range, bytes: 0 };
+    this.asked.push(asking);
     const headers: Record<string, string> = { "Access-Control-Allow-Origin": "*", "Cache-Control": "no-store" };
     if (this.trouble.failing && this.trouble.failing.times-- > 0) {
       response.writeHead(this.trouble.failing.status, headers).end();
@@ -71,6 +75,7 @@ export class StaticServer {
     }
     if (asked) headers["Content-Range"] = `bytes ${start}-${end}/${size}`;
     headers["Content-Length"] = String(end - start + 1);
+    asking.bytes = end - start + 1;
     response.writeHead(asked ? 206 : 200, headers);
     if (size === 0) return void response.end();
     if (this.trouble.cutting && this.trouble.cutting.times-- > 0) {

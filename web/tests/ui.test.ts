@@ -76,6 +76,45 @@ test("filters keep examples by text, split and label, and sort them by error", a
   }
 });
 
+test("labels of numbers are filtered by a range, those of many classes by a part of their names", async () => {
+  const page = await desk.page();
+  await page.goto(many);
+  await drawn(page);
+  const shown = () => page.textContent(".status");
+  await page.getByLabel("Label").selectOption({ label: "age: from … to …" });
+  // Every tenth example has no age; the others have a tenth of their number.
+  await expect.poll(() => page.getByLabel("age from").getAttribute("placeholder")).toBe("0.1");
+  expect(await page.getByLabel("age to").getAttribute("placeholder")).toBe("299.9");
+  await page.getByLabel("age from").fill("10");
+  await expect.poll(shown).toBe("2,610 of 3,000 examples");
+  await page.getByLabel("age to").fill("10.5");
+  await expect.poll(shown).toBe("5 of 3,000 examples");
+  await expect.poll(() => page.textContent(".cells li:first-child .id")).toBe("00101.png");
+  // By the keyboard, and kept while an example is looked at.
+  await page.getByLabel("age to").press("ArrowDown");
+  await expect.poll(shown).toBe("0 of 3,000 examples");
+  await page.getByLabel("age to").press("ArrowUp");
+  await expect.poll(shown).toBe("5 of 3,000 examples");
+  await page.click(".cells li:first-child a");
+  await sharp(page);
+  await expect.poll(() => page.textContent("dl")).toMatch(/age\s*10\.1/);
+  await page.goBack();
+  await expect.poll(shown).toBe("5 of 3,000 examples");
+  expect(await page.getByLabel("age from").inputValue()).toBe("10");
+  await page.getByLabel("age from").fill("");
+  await page.getByLabel("age to").fill("");
+  await expect.poll(shown).toBe("2,700 of 3,000 examples");
+  await page.getByLabel("Label").selectOption({ label: "breed: by a part of its name…" });
+  await expect.poll(shown).toBe("3,000 examples");
+  expect(await page.getByLabel("age from").count()).toBe(0);
+  await page.getByLabel("breed contains").fill("BREED 29");
+  await expect.poll(shown).toBe("110 of 3,000 examples");
+  await page.getByLabel("Label").selectOption({ label: "animal: dog" });
+  await expect.poll(shown).toBe("1,500 of 3,000 examples");
+  expect(await page.getByLabel("breed contains").count()).toBe(0);
+  expect(page.errors).toEqual([]);
+});
+
 test("keys go through the gallery, open an example and come back to it", async () => {
   const page = await desk.page();
   await page.goto(many);
@@ -250,6 +289,36 @@ test("one example takes the base, what is known of it, and one row", async () =>
   }
 });
 
+test("one example of 1 GiB takes the base, its chunks of what is known of it, and one row", async () => {
+  desk.writeLarge();
+  const [site, stores] = [new StaticServer({ site: STATIC }), new StaticServer({ stores: desk.folder })];
+  const [address, other] = [await site.start(), await stores.start()];
+  try {
+    const page = await desk.page();
+    await page.goto(`${address}/site/index.html?store=${other}/stores/large.functa#/example/100000`);
+    await sharp(page);
+    await expect.poll(() => page.textContent("h2")).toBe("100000.png");
+    await expect.poll(() => page.textContent("dl")).toContain("animal");
+    const { asked } = stores;
+    expect(asked.every(({ method, range }) => method === "GET" && (range === undefined || /^bytes=\d+-\d+$/.test(range)))).toBe(true);
+    expect(new Set(asked.map(({ path }) => path)).size).toBe(asked.length);
+    const of = (pattern: RegExp) => asked.filter(({ path }) => pattern.test(path));
+    const bytes = (some: typeof asked) => some.reduce((sum, one) => sum + one.bytes, 0);
+    expect(of(/\/modulations\//).map((one) => [one.range?.split(/[=-]/).length, one.bytes])).toEqual([[3, 8192]]);
+    expect(of(/\/mse\//).map((one) => one.bytes)).toEqual([4]);
+    expect(of(/large.functa\/(id|split|labels\/animal)\/c\//).map(({ path }) => path.split("/").at(-1))).toEqual(["1", "1", "1"]);
+    const rest = asked.filter(({ path }) => !/\/(base|modulations|mse)\/|\/(id|split|labels\/animal)\/c\//.test(path));
+    expect(of(/\/base\/.*\/c\//).length).toBe(8);
+    expect(bytes(of(/\/base\//))).toBeLessThan(250_000);
+    expect(bytes(of(/\/(id|split|labels\/animal)\/c\//))).toBeLessThan(60_000);
+    expect(bytes(rest)).toBeLessThan(20_000);
+    expect(asked.length).toBeLessThan(30);
+    expect(page.errors).toEqual([]);
+  } finally {
+    await Promise.all([site.stop(), stores.stop()]);
+  }
+}, 180_000);
+
 test("addresses that are none are refused, and run nothing", async () => {
   const page = await desk.page();
   for (const store of ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "http://["]) {
@@ -313,6 +382,11 @@ test.each(LOOKS)("axe finds no violations, and nothing is wider than the screen:
     await page.goto(url);
     await page.waitForSelector(selector);
     if (url.includes("walk")) await page.getByRole("button", { name: /Find directions/ }).click();
+    for (const label of url === many ? ["age: from … to …", "breed: by a part of its name…"] : []) {
+      await page.getByLabel("Label").selectOption({ label });
+      await page.waitForTimeout(150);
+      expect(await violations(page), label).toEqual([]);
+    }
     await page.waitForTimeout(150);
     expect(await violations(page), url).toEqual([]);
     const [wide, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);

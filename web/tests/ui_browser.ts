@@ -8,7 +8,7 @@ import { type Browser, type BrowserContextOptions, chromium, type Page } from "p
 
 export const ROOT = join(import.meta.dirname, "../..");
 export const STATIC = join(ROOT, "functa_store/page/static");
-const PYTHON = process.env.PYTHON ?? join(ROOT, ".venv/bin/python");
+export const PYTHON = process.env.PYTHON ?? join(ROOT, ".venv/bin/python");
 const QUIET = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
 const FLAGS = ["--no-sandbox", ...QUIET, "--disable-component-update", "--disable-sync"];
 
@@ -20,6 +20,11 @@ export class Desk {
 
   async start(): Promise<void> {
     execFileSync(PYTHON, ["-m", "tests.page.stores", this.folder], { cwd: ROOT });
+    await this.launch();
+  }
+
+  /** Chromium alone, without functasets in the folder. */
+  async launch(): Promise<void> {
     this.browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
   }
 
@@ -27,6 +32,11 @@ export class Desk {
     await this.browser?.close();
     for (const server of this.servers) server.kill("SIGINT");
     rmSync(this.folder, { recursive: true });
+  }
+
+  /** Write the functaset of 1 GiB into the folder, too. */
+  writeLarge(): void {
+    execFileSync(PYTHON, ["-m", "tests.page.stores", this.folder, "large"], { cwd: ROOT });
   }
 
   /** Address of a functaset's page, served by `functa view`; a name is one of the folder, or a path. */

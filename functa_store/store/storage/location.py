@@ -29,6 +29,9 @@ _DATASET = re.compile(
 )
 """Name, revision and path of a data set of the Hugging Face hub."""
 
+_NO_DATASET = re.compile(r"--|\.\.|[.-](?:/|$)|\.git$")
+"""What the hub allows in no name."""
+
 _ADDRESS_TYPED = re.compile(
     rf"\s*([a-z][a-z0-9+.-]{{1,15}}(?=://)|(?:{'|'.join(redaction.ADDRESS_SCHEMES)})(?=:))", re.I
 )
@@ -185,6 +188,8 @@ def _hub_address(text: str) -> Address:
     path = (found[3] or "") if found else ""
     if found is None or (path and any(part in ("", ".", "..") for part in path.split("/"))):
         raise ConfigError(f"{redaction.redacted(text)}: expected {expected}")
+    if _NO_DATASET.search(found[1]):
+        raise ConfigError(f"{redaction.redacted(text)}: the hub has no data set of such a name, expected {expected}")
     return Address(scheme="hf", host=f"datasets/{found[1]}@{unquote(found[2] or 'main')}", prefix=path)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import bisect
 import collections
 import contextlib
+import os
 import random
 import threading
 import time
@@ -227,7 +228,8 @@ class RemoteObjects:
         """Size of every object below a folder."""
         if not self.lists:
             raise StorageError(
-                f"{self.name}/{below}: a web server does not list what it has; only complete stores can be read"
+                f"{self.name}/{below}: a web server does not list what it has, as reading an unfinished store takes; "
+                "only complete stores can be read there"
             )
         folder = f"{self._key(below)}/" if below else f"{self._prefix}/" if self._prefix else ""
         found = self._ask("list", below, "read", lambda patience: self._list(folder, patience))
@@ -401,6 +403,11 @@ class RemoteObjects:
     @property
     def _who_may(self) -> str:
         """What to do about a server that refuses access."""
+        if self._bucket.startswith("hf://") and os.environ.get("HF_TOKEN") and not self.storage.anonymous:
+            return (
+                "there is no such data set, or the token of HF_TOKEN has expired or may not read it; a public one "
+                "needs none: unset HF_TOKEN, or ask for anonymous access"
+            )
         if self._bucket.startswith("hf://"):
             return (
                 "there is no such data set, or it is private or gated: set HF_TOKEN in the environment to a token that "

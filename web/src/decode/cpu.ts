@@ -8,8 +8,8 @@ import { evaluateHere, type FromWorker, type ToWorker } from "./worker";
 const MOST_WORKERS = 16;
 /** Numbers of weights in all workers together. */
 const MOST_COPIED_NUMBERS = 2 ** 28;
-/** Multiplications of a piece: some 15 ms of one core, so that a stopped job ends soon. */
-const PIECE = 2 ** 27;
+/** Multiplications of a piece: some 10 ms of one core, so that a stopped job ends soon. */
+const PIECE = 2 ** 28;
 /** Pieces that a worker has at a time, so that it need not wait for the next. */
 const AHEAD = 2;
 
@@ -29,7 +29,7 @@ export async function createCpuEvaluator(weights: Weights, options: DecoderOptio
   const here = pool ? null : evaluateHere(weights);
   const run = (job: Job, signal?: AbortSignal): Promise<Float32Array> =>
     pool ? pool.run(job, signal) : Promise.resolve().then(() => here!.evaluate(job));
-  const pieceSize = Math.max(48, 48 * Math.floor(PIECE / numbers / 48));
+  const pieceSize = Math.max(8, 8 * Math.floor(PIECE / numbers / 8));
   return {
     backend: "cpu",
     description: pool ? `CPU, ${count} workers, ${pool.name}` : `CPU, ${here!.name}`,

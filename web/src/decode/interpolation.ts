@@ -8,6 +8,28 @@ export interface Nodes {
   step: number;
 }
 
+/** Trials that may fail, net of those that succeed, until no more are made. */
+const PATIENCE = 2;
+/** Distances of nodes that are remembered. */
+const MOST_REMEMBERED = 256;
+
+/** Remembers where interpolation was close enough, so that it is not tried in vain for each example of a gallery. */
+export class Trials {
+  private readonly balances = new Map<string, number>();
+
+  /** Whether it may be close enough between nodes of tiles that `what` names. */
+  areWorthwhile(what: string): boolean {
+    return (this.balances.get(what) ?? 0) > -PATIENCE;
+  }
+
+  note(what: string, agreed: boolean): void {
+    const balance = (this.balances.get(what) ?? 0) + (agreed ? 1 : -1);
+    this.balances.delete(what);
+    this.balances.set(what, Math.min(PATIENCE, Math.max(-PATIENCE, balance)));
+    if (this.balances.size > MOST_REMEMBERED) this.balances.delete(this.balances.keys().next().value!);
+  }
+}
+
 const REACH = 2;
 const TAPS = 6;
 

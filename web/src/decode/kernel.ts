@@ -4,7 +4,7 @@ import wasm from "../../generated/kernel.wasm?url&inline";
 import type { Job, Weights } from "./evaluator";
 
 /** Points that the kernel evaluates side by side. */
-export const POINTS = 12;
+export const POINTS = 8;
 const PAGE_BYTES = 65536;
 
 interface Exports {

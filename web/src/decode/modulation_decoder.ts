@@ -3,7 +3,7 @@
 import { type Domain, type Functaset, StoreError } from "../store";
 import type { BackendName, Decoder, Decoding, Region, Rendered, TileDecoding } from "./decoder";
 import type { Evaluator, Shifts, ShiftMap } from "./evaluator";
-import { fill, sampled } from "./interpolation";
+import { fill, sampled, Trials } from "./interpolation";
 import { type Located, locate } from "./places";
 import { type Alive, composite, enterAndLeave, SAMPLES_AT_A_TIME } from "./rays";
 
@@ -22,6 +22,7 @@ type Position = (point: number, into: Float64Array) => void;
 export class ModulationDecoder implements Decoder {
   private readonly domain: Domain;
   private readonly channels: number;
+  private readonly trials = new Trials();
 
   constructor(
     readonly functaset: Functaset,
@@ -97,16 +98,20 @@ export class ModulationDecoder implements Decoder {
     if (onPreview || tolerance > 0) {
       const isSmooth = this.functaset.network.grid === null && !(this.domain.kind === "sphere" && this.domain.mask);
       const ranges = this.functaset.channels.map(({ range: [low, high] }) => high - low);
+      const pitch = (Math.abs(region.rows[1] - region.rows[0]) / height).toPrecision(3);
       for (const step of STEPS) {
-        const isWanted = onPreview || (tolerance > 0 && isSmooth);
+        const tried = `${step} x ${pitch}, ${tolerance}`;
+        const isTrial = tolerance > 0 && isSmooth && this.trials.areWorthwhile(tried);
+        const isWanted = onPreview || isTrial;
         if (!isWanted || Math.min(width, height) < 4 * step) continue;
         const nodes = sampled(width, height, step);
         const values = await each(nodes.rows, nodes.columns, nodes.start, nodes.start, step);
         const tile = fill(values, nodes, width, height, this.channels);
         onPreview?.(tile);
-        if (tolerance > 0 && isSmooth && (await this.agrees(modulation, at, tile, width, height, tolerance, ranges, signal))) {
-          return tile;
-        }
+        if (!isTrial) continue;
+        const agrees = await this.agrees(modulation, at, tile, width, height, tolerance, ranges, signal);
+        this.trials.note(tried, agrees);
+        if (agrees) return tile;
       }
     }
     return each(height, width, 0, 0, 1);

@@ -4,17 +4,22 @@ import type { Functaset, LabelColumn, Reading } from "../store";
 
 export type Order = "archive" | "worst" | "best";
 
+/** What a label must be: one of its classes, a number between two (both included), or a class with a text in its name. */
+export type LabelFilter =
+  | { kind: "class"; name: string; value: number }
+  | { kind: "range"; name: string; low: number; high: number }
+  | { kind: "text"; name: string; text: string };
+
 export interface Filter {
   text: string;
   split: string;
-  /** Name of a label and the value that it must have. */
-  label: { name: string; value: number } | null;
+  label: LabelFilter | null;
   order: Order;
 }
 
 export const NO_FILTER: Filter = { text: "", split: "", label: null, order: "archive" };
 
-/** Classes that a filter offers. */
+/** Classes that a filter offers one by one. */
 export const MOST_CLASSES = 200;
 
 /** Examples whose side columns are read at once. */
@@ -24,11 +29,6 @@ export class Catalogue {
   private readonly kept = new Map<string, Promise<unknown>>();
 
   constructor(readonly functaset: Functaset) {}
-
-  /** Labels whose values are classes that can be chosen. */
-  get classLabels(): LabelColumn[] {
-    return this.functaset.labels.filter(({ classNames }) => classNames !== null && classNames.length <= MOST_CLASSES);
-  }
 
   ids(): Promise<string[]> {
     return this.keep("ids", () => this.inBlocks((from, to, options) => this.functaset.ids(from, to, options)));
@@ -48,6 +48,16 @@ export class Catalogue {
     return this.keep(`label ${label.name}`, () => this.inBlocks(read));
   }
 
+  /** The smallest and the largest number of a label; null if no example has one. */
+  async extent(label: LabelColumn): Promise<[number, number] | null> {
+    let [low, high] = [Infinity, -Infinity];
+    for (const value of await this.label(label)) {
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+    return low <= high ? [low, high] : null;
+  }
+
   /** Places of the examples that a filter keeps, in its order. */
   async chosen(filter: Filter): Promise<Uint32Array> {
     let places: number[] | Uint32Array = Uint32Array.from({ length: this.functaset.count }, (_, i) => i);
@@ -62,9 +72,9 @@ export class Catalogue {
     }
     const label = this.functaset.labels.find(({ name }) => name === filter.label?.name);
     if (label && filter.label) {
-      const { value } = filter.label;
       const values = await this.label(label);
-      places = places.filter((i) => values[i] === value);
+      const isKept = judge(label, filter.label);
+      places = places.filter((i) => isKept(values[i]));
     }
     if (filter.order !== "archive") {
       const psnr = await this.psnr();
@@ -92,6 +102,15 @@ export class Catalogue {
     }
     return found.flat();
   }
+}
+
+/** Whether a value of a label is what a filter keeps; examples without a value are not. */
+function judge(label: LabelColumn, filter: LabelFilter): (value: number) => boolean {
+  if (filter.kind === "class") return (value) => value === filter.value;
+  if (filter.kind === "range") return (value) => value >= filter.low && value <= filter.high;
+  const wanted = filter.text.trim().toLocaleLowerCase();
+  const kept = new Set((label.classNames ?? []).flatMap((name, i) => (name.toLocaleLowerCase().includes(wanted) ? [i] : [])));
+  return (value) => kept.has(value);
 }
 
 /** The value of a label in words. */

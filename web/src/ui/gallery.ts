@@ -3,6 +3,7 @@
 import type { Catalogue, Filter } from "./catalogue";
 import { NO_FILTER } from "./catalogue";
 import { button, element, labelled, messageOf, select, shown } from "./dom";
+import { labelFields } from "./label_filter";
 import type { PictureQueue } from "./picture_queue";
 
 const GAP_ROWS = 2;
@@ -78,19 +79,7 @@ export class Gallery {
     const form = element("form", { class: "filters", role: "search", "aria-label": "Filter examples" });
     form.addEventListener("submit", (event) => event.preventDefault());
     form.append(labelled("Id contains", text), labelled("Split", split));
-    const labels = this.catalogue.classLabels;
-    if (labels.length > 0) {
-      const options: [string, string][] = [["", "all"]];
-      labels.forEach((label, k) => {
-        label.classNames!.forEach((name, value) => options.push([`${k} ${value}`, `${shown(label.name, 40)}: ${shown(name, 60)}`]));
-      });
-      const label = select(options, (chosen) => {
-        const [k, value] = chosen.split(" ").map(Number);
-        this.change({ label: chosen === "" ? null : { name: labels[k].name, value } });
-      });
-      if (filter.label) label.value = `${labels.findIndex(({ name }) => name === filter.label!.name)} ${filter.label.value}`;
-      form.append(labelled("Label", label));
-    }
+    form.append(...labelFields(this.catalogue, filter.label, (chosen) => this.change({ label: chosen })));
     form.append(labelled("Order", order), ...this.extra);
     return form;
   }

@@ -15,6 +15,8 @@ const MOST_NUMBERS = 2 ** 19;
 /** Pictures that are decoded at a time: one is fetched and painted while another is computed. */
 const AT_A_TIME = 3;
 const [MOST_PICTURES, MOST_MODULATIONS] = [4000, 2000];
+/** Milliseconds between two paintings: each lays out and draws anew what is on the screen. */
+const PAINTING = 100;
 
 interface Wanted {
   index: number;
@@ -29,6 +31,9 @@ export class PictureQueue {
   private readonly modulations = new Map<number, Promise<Float32Array>>();
   private readonly pictures = new Map<number, ImageData>();
   private running = 0;
+  private readonly ready: (() => void)[] = [];
+  private painting = 0;
+  private painted = -PAINTING;
   private readonly stop = new AbortController();
 
   constructor(
@@ -69,7 +74,8 @@ export class PictureQueue {
         if (!this.wanted.has(next.index)) continue;
         const found = await smallPicture(this.decoder, modulation, this.look, signal);
         keep(this.pictures, next.index, found, MOST_PICTURES);
-        this.wanted.get(next.index)?.draw(found);
+        const wanted = this.wanted.get(next.index);
+        if (wanted) this.paint(() => wanted.draw(found));
       } catch (error) {
         if (!isAbort(error)) next.fail(error);
       } finally {
@@ -79,6 +85,17 @@ export class PictureQueue {
       await breathe();
     }
     this.running--;
+  }
+
+  /** Draw a picture, together with others that come soon. */
+  private paint(draw: () => void): void {
+    this.ready.push(draw);
+    if (this.painting) return;
+    this.painting = window.setTimeout(() => {
+      this.painting = 0;
+      this.painted = performance.now();
+      for (const one of this.ready.splice(0)) one();
+    }, Math.max(0, this.painted + PAINTING - performance.now()));
   }
 
   private next(): Wanted | undefined {
