@@ -1,0 +1,153 @@
+/** WebGL2 and WebGPU, emulated by the CPU in headless Chromium, decode to what Python does; what breaks is replaced. */
+
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { build } from "vite";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { SHADER } from "../src/decode/gpu/webgpu";
+import { SINE_ERROR } from "../src/decode/gpu/sine";
+import type { Broken, Calls } from "./renderers/page";
+import { readNpy } from "./npy";
+import { StaticServer } from "./static_server";
+import { FLAGS, ROOT } from "./ui_browser";
+
+const GOLDEN = join(ROOT, "tests/golden");
+/** One of each kind; that older versions are read is a matter of no renderer. */
+const names = readdirSync(GOLDEN).flatMap((name) => /^(v9.*)\.functa$/.exec(name)?.[1] ?? []);
+const folder = mkdtempSync(join(tmpdir(), "functa-renderers-"));
+const server = new StaticServer({ golden: GOLDEN, page: folder });
+let address = "";
+let browser: Browser;
+let page: Page;
+/** Why WebGPU is not tested; null if it is. */
+let noWebGpu: string | null = null;
+
+const EMULATED = [
+  "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+  "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan",
+];
+
+beforeAll(async () => {
+  const root = join(import.meta.dirname, "renderers");
+  await build({ configFile: false, root, base: "./", logLevel: "error", build: { outDir: folder, emptyOutDir: true, target: "es2022" }, worker: { format: "es" } });
+  address = await server.start();
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [...FLAGS.filter((flag) => flag !== "--disable-gpu"), ...EMULATED],
+  });
+  page = await browser.newPage();
+  await page.goto(`${address}/page/index.html?renderer=webgl2`);
+  await page.waitForFunction(() => "calls" in globalThis);
+  noWebGpu = await call("whyNoWebGpu");
+  console.log(noWebGpu === null ? "WebGPU is tested, too" : `WebGPU is not tested: ${noWebGpu}`);
+}, 120_000);
+
+afterAll(async () => {
+  await browser.close();
+  await server.stop();
+  rmSync(folder, { recursive: true });
+});
+
+async function call<K extends keyof Calls>(name: K, ...args: Parameters<Calls[K]>): Promise<Awaited<ReturnType<Calls[K]>>> {
+  return page.evaluate(([name, args]) => (globalThis as never as { calls: Record<string, (...args: unknown[]) => unknown> }).calls[name](...args), [
+    name,
+    args,
+  ] as [string, unknown[]]) as never;
+}
+
+const golden = (name: string): string => `${address}/golden/${name}.functa`;
+
+/** Largest difference; NaN must be in both. */
+function difference(found: ArrayLike<number>, expected: ArrayLike<number>, ranges = [1]): number {
+  expect(found.length).toBe(expected.length);
+  let most = 0;
+  for (let i = 0; i < found.length; i++) {
+    if (Number.isNaN(found[i]) !== Number.isNaN(expected[i])) return Infinity;
+    most = Math.max(most, Math.abs(found[i] - expected[i]) / ranges[i % ranges.length] || 0);
+  }
+  return most;
+}
+
+describe.each(["webgl2", "webgpu"] as const)("%s", (renderer) => {
+  const check = (name: string, body: () => Promise<void>): void =>
+    test(name, async (context) => {
+      if (renderer === "webgpu" && noWebGpu !== null) return context.skip(noWebGpu);
+      return body();
+    });
+
+  for (const name of names) {
+    check(`${name} decodes to what is kept beside it`, async () => {
+      const found = await call("natively", golden(name), renderer);
+      expect(found.renderer).toBe(renderer);
+      expect(found.description).toMatch(/swiftshader/i);
+      expect(difference(found.values, readNpy(join(GOLDEN, `${name}_decoded.npy`)).values, found.ranges)).toBeLessThan(1e-4);
+    });
+  }
+
+  for (const kind of ["v9", "v9_sphere", "v9_scene", "v9_spatial", "v9_spatial_sphere"]) {
+    check(`tiles and rays of ${kind} are those of WebAssembly`, async () => {
+      const [found, expected] = [await call("elsewhere", golden(kind), renderer), await call("elsewhere", golden(kind), "wasm")];
+      const size = Math.max(...expected.map((value) => Math.abs(value) || 0));
+      expect(difference(found, expected) / size).toBeLessThan(1e-5);
+    });
+  }
+
+  check("sines are right up to the named error", async () => {
+    const turns = Array.from({ length: 20_000 }, (_, i) => Math.fround(((i - 10_000) / 10_000) * (i % 3 ? 1 : 1592) + 1e-3 * Math.sin(i)));
+    const found = await call("sines", renderer, turns);
+    const largest = turns.reduce((most, t, i) => Math.max(most, Math.abs(found[i] - Math.sin(2 * Math.PI * (t - Math.round(t))))), 0);
+    expect(largest).toBeLessThan(SINE_ERROR);
+  });
+
+  check("pictures are sharp at 64x and beyond", async () => {
+    for (const zoom of [64, 4096]) {
+      const { error, step } = await call("zoomed", golden("v7"), renderer, zoom);
+      expect(error).toBeLessThan(1e-4);
+      expect(error / step, `at ${zoom}x`).toBeLessThan(zoom === 64 ? 0.02 : 1);
+    }
+  });
+});
+
+test("the shader of WebGPU has no errors", async (context) => {
+  const messages = await call("validated", SHADER);
+  if (messages === null) return context.skip("this browser has no WebGPU that could say so");
+  expect(messages).toEqual([]);
+});
+
+test("a lost context is replaced by the CPU, and tried again later", async () => {
+  const found = await call("loseContext", golden("v9_sphere"));
+  expect(found).toMatchObject({ before: "webgl2", after: "wasm", later: "webgl2" });
+  expect(found.told).toEqual([expect.stringMatching(/^WebGL2 failed: the browser took WebGL2 away.*: wasm$/), "WebGL2 is there again: webgl2"]);
+  expect(found.difference).toBeLessThan(1e-2); // K, of a range of 80
+});
+
+test.each([
+  ["silent", /did not answer within 1 s/],
+  ["unreadable", /could not be read/],
+] as const)("workers that are %s are replaced by this thread, with a message", async (how, reason) => {
+  const found: Broken = await call("breakWorkers", golden("v9"), how);
+  expect(found.before).toBe("CPU, 2 workers, broken");
+  expect(found.after).toBe("CPU, this thread, WebAssembly");
+  expect(found.told).toEqual([expect.stringMatching(reason)]);
+  expect(found.difference).toBeLessThan(1e-2);
+});
+
+test("where workers do not start, this thread decodes", async () => {
+  const found: Broken = await call("breakWorkers", golden("v9"), "never started");
+  expect(found.after).toBe("CPU, this thread, WebAssembly");
+});
+
+test("a graphics card that the CPU emulates is not chosen", async () => {
+  expect(await call("chosen", golden("v9"))).toBe("wasm");
+});
+
+test.each([
+  { around: 35, above: 25, zoom: 1 },
+  { around: 200, above: -60, zoom: 2.5 },
+])("the graphics card draws solids as this thread does: %o", async (turn) => {
+  const { differing, filled } = await call("solids", turn);
+  expect(filled).toBeGreaterThan(0.1);
+  expect(differing).toBeLessThan(0.005);
+});
