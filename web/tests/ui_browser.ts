@@ -20,6 +20,11 @@ export class Desk {
 
   async start(): Promise<void> {
     execFileSync(PYTHON, ["-m", "tests.page.stores", this.folder], { cwd: ROOT });
+    await this.launch();
+  }
+
+  /** Chromium alone, without functasets in the folder. */
+  async launch(): Promise<void> {
     this.browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
   }
 

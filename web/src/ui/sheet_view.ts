@@ -204,7 +204,8 @@ export class SharpView extends View {
   private running = false;
   /** The square that is decoded now, stopped where it is seen no more. */
   private current: { square: Square; stop: AbortController } | null = null;
-  private side = SIDES[1];
+  /** Size of the tiles of the level that is shown; it stays while that is, so that none is decoded in two sizes. */
+  private grain = { level: -1, side: SIDES[1] };
   /** Points that are decoded in a millisecond. */
   private speed = 0;
 
@@ -231,6 +232,11 @@ export class SharpView extends View {
     super.close();
     this.current?.stop.abort();
     this.source = null;
+  }
+
+  override redraw(): void {
+    if (this.source && this.missing()) this.root.dataset.state = "decoding"; // at once, not with the next frame
+    super.redraw();
   }
 
   /** Level of tiles that has at least the screen's resolution: each has the square root of two times more points. */
@@ -302,7 +308,8 @@ export class SharpView extends View {
 
   private missing(): Square | undefined {
     const level = this.level();
-    return this.seen(level, this.side).find((square) => !this.isSharp(square));
+    if (level !== this.grain.level) this.grain = { level, side: this.bestSide() };
+    return this.seen(level, this.grain.side).find((square) => !this.isSharp(square));
   }
 
   /** Whether a sharp tile shows a square, or a larger one that holds it, or smaller ones all of it. */
@@ -384,13 +391,17 @@ export class SharpView extends View {
     }
   }
 
-  /** Choose the largest tiles that take no longer than they should. */
+  /** Note how fast tiles are decoded. */
   private learn(points: number, milliseconds: number): void {
-    if (4 * points < this.side ** 2) return; // a strip at the edge, that costs more to ask for than to compute
-    const speed = points / Math.max(milliseconds, 0.1);
+    if (points < SIDES[0] ** 2) return; // a strip at the edge, that costs more to ask for than to compute
     // What else runs at the same time slows one tile down, not the next one.
-    this.speed = Math.max(speed, 0.7 * this.speed);
-    this.side = SIDES.findLast((side) => side ** 2 <= TILE_TIME * this.speed) ?? SIDES[0];
+    this.speed = Math.max(points / Math.max(milliseconds, 0.1), 0.7 * this.speed);
+  }
+
+  /** The largest tiles that take no longer than they should. */
+  private bestSide(): number {
+    if (this.speed === 0) return this.grain.side;
+    return SIDES.findLast((side) => side ** 2 <= TILE_TIME * this.speed) ?? SIDES[0];
   }
 }
 
