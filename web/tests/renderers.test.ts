@@ -1,6 +1,7 @@
 /** WebGL2 and WebGPU, emulated by the CPU in headless Chromium, decode to what Python does; what breaks is replaced. */
 
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
@@ -8,21 +9,33 @@ import { build } from "vite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { SHADER } from "../src/decode/gpu/webgpu";
 import { SINE_ERROR } from "../src/decode/gpu/sine";
-import type { Broken, Calls } from "./renderers/page";
+import type { Broken, Calls, Case } from "./renderers/page";
 import { readNpy } from "./npy";
 import { StaticServer } from "./static_server";
-import { FLAGS, ROOT } from "./ui_browser";
+import { FLAGS, PYTHON, ROOT, STATIC } from "./ui_browser";
 
 const GOLDEN = join(ROOT, "tests/golden");
 /** One of each kind; that older versions are read is a matter of no renderer. */
 const names = readdirSync(GOLDEN).flatMap((name) => /^(v9.*)\.functa$/.exec(name)?.[1] ?? []);
 const folder = mkdtempSync(join(tmpdir(), "functa-renderers-"));
-const server = new StaticServer({ golden: GOLDEN, page: folder });
+const [site, wide] = [join(folder, "site"), join(folder, "wide")];
+const server = new StaticServer({ golden: GOLDEN, site, wide, built: STATIC });
 let address = "";
 let browser: Browser;
 let page: Page;
 /** Why WebGPU is not tested; null if it is. */
 let noWebGpu: string | null = null;
+
+/** Writes some of the functasets whose networks are wide: of all kinds of domains, and all types of modulations. */
+const WRITE_WIDE = `
+import json, pathlib, sys
+from tests.page.decodings import cases, decoded, write
+folder, found = pathlib.Path(sys.argv[1]), []
+for name, kind, *rest in [case for case in cases() if case[4] == 192][::2]:
+    write(folder / f"{name}.functa", kind, *rest)
+    found.append(decoded(folder, name, kind))
+(folder / "cases.json").write_text(json.dumps(found))
+`;
 
 const EMULATED = [
   "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
@@ -31,18 +44,20 @@ const EMULATED = [
 
 beforeAll(async () => {
   const root = join(import.meta.dirname, "renderers");
-  await build({ configFile: false, root, base: "./", logLevel: "error", build: { outDir: folder, emptyOutDir: true, target: "es2022" }, worker: { format: "es" } });
+  await build({ configFile: false, root, base: "./", logLevel: "error", build: { outDir: site, emptyOutDir: true, target: "es2022" }, worker: { format: "es" } });
+  mkdirSync(wide);
+  execFileSync(PYTHON, ["-c", WRITE_WIDE, wide], { cwd: ROOT });
   address = await server.start();
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [...FLAGS.filter((flag) => flag !== "--disable-gpu"), ...EMULATED],
   });
   page = await browser.newPage();
-  await page.goto(`${address}/page/index.html?renderer=webgl2`);
+  await page.goto(`${address}/site/index.html?renderer=webgl2`);
   await page.waitForFunction(() => "calls" in globalThis);
   noWebGpu = await call("whyNoWebGpu");
   console.log(noWebGpu === null ? "WebGPU is tested, too" : `WebGPU is not tested: ${noWebGpu}`);
-}, 120_000);
+}, 300_000);
 
 afterAll(async () => {
   await browser.close();
@@ -85,6 +100,21 @@ describe.each(["webgl2", "webgpu"] as const)("%s", (renderer) => {
       expect(difference(found.values, readNpy(join(GOLDEN, `${name}_decoded.npy`)).values, found.ranges)).toBeLessThan(1e-4);
     });
   }
+
+  check("wide networks decode to what Python does, float32, float16 and int8, of all kinds", async () => {
+    const cases = JSON.parse(readFileSync(join(wide, "cases.json"), "utf8")) as Case[];
+    expect(cases.length).toBeGreaterThan(8);
+    const found: Record<string, number> = {};
+    for (const one of cases) {
+      const { ranges, values } = await call("parts", `${address}/wide/${one.name}.functa`, one, renderer);
+      for (const [part, numbers] of Object.entries(values)) {
+        const expected = readNpy(join(wide, `${one.name}_${part}.npy`)).values;
+        found[`${one.name} ${part}`] = difference(numbers, expected, part === "rays" ? [1] : ranges);
+      }
+    }
+    console.log(`${renderer}: largest difference, as a share of the range: ${Math.max(...Object.values(found)).toExponential(1)}`);
+    expect(Object.entries(found).filter(([, error]) => !(error < 1e-4))).toEqual([]);
+  });
 
   for (const kind of ["v9", "v9_sphere", "v9_scene", "v9_spatial", "v9_spatial_sphere"]) {
     check(`tiles and rays of ${kind} are those of WebAssembly`, async () => {
@@ -150,4 +180,51 @@ test.each([
   const { differing, filled } = await call("solids", turn);
   expect(filled).toBeGreaterThan(0.1);
   expect(differing).toBeLessThan(0.005);
+});
+
+describe("the page as it is built", () => {
+  const open = async (asked: string, script?: () => void): Promise<Page> => {
+    const found = await browser.newPage({ viewport: { width: 1100, height: 760 } });
+    if (script) await found.addInitScript(script);
+    await found.goto(`${address}/built/index.html?store=${golden("v9")}${asked}#/example/1`);
+    return found;
+  };
+  const pixels = (from: Page): Promise<number[]> =>
+    from.$eval(".panes figure:first-child canvas", (canvas) => {
+      const { width, height } = canvas as HTMLCanvasElement;
+      return [...(canvas as HTMLCanvasElement).getContext("2d")!.getImageData(0, 0, width, height).data];
+    });
+
+  test("shows what decodes, and the same picture whichever does", async () => {
+    let expected: number[] | null = null;
+    for (const [renderer, words] of [["wasm", /^Decoded by CPU, \d+ workers, WebAssembly$/], ["js", /JavaScript$/], ["webgl2", /^Decoded by WebGL2, .*SwiftShader/]] as const) {
+      const found = await open(`&renderer=${renderer}`);
+      await found.waitForSelector('.panes [data-state="sharp"]');
+      expect(await found.textContent(".renderer")).toMatch(words);
+      const seen = await pixels(found);
+      expected ??= seen;
+      expect(difference(seen, expected), renderer).toBeLessThanOrEqual(2);
+      await found.close();
+    }
+    expect(new Set(expected).size).toBeGreaterThan(20);
+  });
+
+  test("an unknown renderer is an error that names the known ones", async () => {
+    const found = await open("&renderer=opengl");
+    await expect.poll(() => found.textContent('[role="alert"]')).toContain("expected one of webgpu, webgl2, wasm, js");
+    await found.close();
+  });
+
+  test("a failing worker is told, and the picture is drawn", async () => {
+    const found = await open("&renderer=wasm", () => {
+      const send = Worker.prototype.postMessage;
+      Worker.prototype.postMessage = function (this: Worker, message: { number?: number }, ...rest: never[]) {
+        if (message.number === undefined) send.call(this, message, ...rest);
+        else setTimeout(() => this.onmessageerror!(new MessageEvent("messageerror")));
+      };
+    });
+    await found.waitForSelector('.panes [data-state="sharp"]');
+    expect(await found.textContent(".renderer")).toBe("CPU failed: a worker's answer could not be read. Decoded by CPU, this thread, WebAssembly");
+    await found.close();
+  });
 });

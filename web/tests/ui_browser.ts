@@ -8,7 +8,7 @@ import { type Browser, type BrowserContextOptions, chromium, type Page } from "p
 
 export const ROOT = join(import.meta.dirname, "../..");
 export const STATIC = join(ROOT, "functa_store/page/static");
-const PYTHON = process.env.PYTHON ?? join(ROOT, ".venv/bin/python");
+export const PYTHON = process.env.PYTHON ?? join(ROOT, ".venv/bin/python");
 const QUIET = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
 export const FLAGS = ["--no-sandbox", ...QUIET, "--disable-component-update", "--disable-sync"];
 

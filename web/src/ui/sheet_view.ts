@@ -282,20 +282,23 @@ export class SharpView extends View {
     const context = this.canvas.getContext("2d")!;
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     const level = this.level();
-    const [y, x] = this.corner;
-    const [tall, wide] = this.whole;
     const rank = (tile: Tile) => (tile.level === level ? 1e6 : -Math.abs(tile.level - level)) + (tile.isSharp ? 1e3 : 0);
-    for (const tile of [...this.tiles.values()].sort((a, b) => rank(a) - rank(b))) {
-      const [rows, columns] = this.covered(tile);
-      const [left, top] = [x + columns[0] * wide, y + rows[0] * tall];
-      const [width, height] = [(columns[1] - columns[0]) * wide, (rows[1] - rows[0]) * tall];
-      if (left > this.canvas.width || top > this.canvas.height || left + width < 0 || top + height < 0) continue;
-      // Whole pixels, so that no seam is seen between tiles.
-      const [l, t] = [Math.round(left), Math.round(top)];
-      context.drawImage(tile.canvas, l, t, Math.round(left + width) - l, Math.round(top + height) - t);
-    }
+    for (const tile of [...this.tiles.values()].sort((a, b) => rank(a) - rank(b))) this.put(context, tile);
     this.leave(level);
     void this.run();
+  }
+
+  /** Draw one tile where it is now. */
+  private put(context: CanvasRenderingContext2D, tile: Tile): void {
+    const [y, x] = this.corner;
+    const [tall, wide] = this.whole;
+    const [rows, columns] = this.covered(tile);
+    const [left, top] = [x + columns[0] * wide, y + rows[0] * tall];
+    const [width, height] = [(columns[1] - columns[0]) * wide, (rows[1] - rows[0]) * tall];
+    if (left > this.canvas.width || top > this.canvas.height || left + width < 0 || top + height < 0) return;
+    // Whole pixels, so that no seam is seen between tiles.
+    const [l, t] = [Math.round(left), Math.round(top)];
+    context.drawImage(tile.canvas, l, t, Math.round(left + width) - l, Math.round(top + height) - t);
   }
 
   /** Stop decoding what has left the screen. */
@@ -361,7 +364,6 @@ export class SharpView extends View {
       if (this.tiles.size === 0) {
         const [w, h] = [Math.ceil(width / COARSE), Math.ceil(height / COARSE)];
         this.keep(square, source, await source.decoder.tile(source.modulation, region, w, h, { signal }), w, h, false);
-        this.redraw();
       }
       const began = performance.now();
       const values = await source.decoder.tile(source.modulation, region, width, height, { signal });
@@ -374,14 +376,15 @@ export class SharpView extends View {
     } finally {
       this.current = null;
     }
-    this.redraw();
   }
 
   private keep(square: Square, source: Source, values: Float32Array, wide: number, high: number, isSharp: boolean): void {
     const canvas = element("canvas", { width: wide, height: high });
     canvas.getContext("2d")!.putImageData(picture(values, source.decoder.functaset, this.look, wide, high), 0, 0);
     this.tiles.delete(nameOf(square));
-    this.tiles.set(nameOf(square), { ...square, canvas, isSharp });
+    const tile = { ...square, canvas, isSharp };
+    this.tiles.set(nameOf(square), tile);
+    this.put(this.canvas.getContext("2d")!, tile); // over what is there; the others are as they were
     let kept = 0;
     for (const { canvas } of this.tiles.values()) kept += canvas.width * canvas.height;
     for (const [name, old] of this.tiles) {

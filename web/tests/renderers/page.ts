@@ -34,6 +34,31 @@ async function natively(url: string, renderer: RendererName): Promise<Decoded> {
   return found;
 }
 
+/** What is to be decoded of one example beside its own points, as `tests/page/decodings.py` writes it. */
+export interface Case {
+  name: string;
+  index: number;
+  tiles: { part: string; region: Region; points: number[] }[];
+  origins?: number[];
+  directions?: number[];
+}
+
+/** Values by part: those of the archive's own points, of tiles, and the colours of rays. */
+async function parts(url: string, one: Case, renderer: RendererName): Promise<{ ranges: number[]; values: Record<string, number[]> }> {
+  const decoder = await decoderOf(url, { renderer });
+  const { functaset } = decoder;
+  const modulation = await functaset.modulation(one.index);
+  const values: Record<string, number[]> = { native: [...(await decoder.grid(modulation))] };
+  for (const { part, region, points } of one.tiles) {
+    values[part] = [...(await decoder.tile(modulation, region, points.at(-1)!, points.at(-2) ?? 1))];
+  }
+  if (one.origins && one.directions) {
+    values.rays = [...(await decoder.rays(modulation, Float32Array.from(one.origins), Float32Array.from(one.directions))).colours];
+  }
+  decoder.dispose();
+  return { ranges: functaset.channels.map(({ range: [low, high] }) => high - low), values };
+}
+
 /** Tiles of several sizes and places and, of scenes, rays; all in one list. */
 async function elsewhere(url: string, renderer: RendererName): Promise<number[]> {
   const decoder = await decoderOf(url, { renderer });
@@ -225,7 +250,7 @@ async function chosen(url: string): Promise<string> {
   return renderer;
 }
 
-const calls = { natively, elsewhere, sines, zoomed, loseContext, breakWorkers, whyNoWebGpu, validated, solids, chosen };
+const calls = { natively, parts, elsewhere, sines, zoomed, loseContext, breakWorkers, whyNoWebGpu, validated, solids, chosen };
 
 export type Calls = typeof calls;
 

@@ -163,7 +163,7 @@ export class WebGpuNetwork implements Runner {
       let to = Math.min(count, from + this.most);
       if (rows) while ((rows[to - 1] - firstRow + 1) * rowSize > MOST_OFFSETS && to > from + 1) to = from + ((to - from) >> 1);
       const points = to - from;
-      const own = new Uint32Array(this.most);
+      const own = new Uint32Array(upTo(TILE, points));
       if (rows) for (let i = 0; i < points; i++) own[i] = rows[from + i] - firstRow;
       const numRows = own[points - 1] + 1;
       const values = shifts.values.subarray(firstRow * size, (firstRow + numRows) * size);
@@ -179,9 +179,12 @@ export class WebGpuNetwork implements Runner {
     const points = to - from;
     if (this.lost) throw new RendererError(`the browser took WebGPU away: ${this.lost}`);
     this.place(offsets);
-    const columns = new Float32Array(most * numInputs);
-    for (let j = 0; j < numInputs; j++) for (let i = 0; i < points; i++) columns[j * most + i] = inputs[(from + i) * numInputs + j];
-    device.queue.writeBuffer(buffers.inputs, 0, columns);
+    // What is left of former points behind these is computed, too, and not read.
+    const column = new Float32Array(points);
+    for (let j = 0; j < numInputs; j++) {
+      for (let i = 0; i < points; i++) column[i] = inputs[(from + i) * numInputs + j];
+      device.queue.writeBuffer(buffers.inputs, 4 * j * most, column);
+    }
     device.queue.writeBuffer(buffers.rows, 0, rows);
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
