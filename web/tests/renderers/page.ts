@@ -242,12 +242,38 @@ function solids(turn: Turn): { differing: number; filled: number; milliseconds: 
   return { differing, filled, milliseconds: performance.now() - began };
 }
 
-/** What the page would take by itself. */
-async function chosen(url: string): Promise<string> {
-  const decoder = await decoderOf(url, {});
-  const { renderer } = decoder;
-  decoder.dispose();
-  return renderer;
+/**
+ * What the page would take by itself where WebGL2 pretends to be a graphics card that is slow or wrong, or there is no
+ * WebAssembly; and what it then remembers.
+ */
+async function chosen(url: string, how: "emulated" | "slow" | "wrong" | "without WebAssembly"): Promise<(string | null)[]> {
+  localStorage.clear();
+  const { getContext } = OffscreenCanvas.prototype;
+  const { Module } = WebAssembly;
+  if (how === "without WebAssembly") WebAssembly.Module = class { constructor() { throw new Error("not here"); } } as never;
+  if (how !== "emulated") {
+    OffscreenCanvas.prototype.getContext = function (this: OffscreenCanvas, kind: string) {
+      const gl = (getContext as (...args: unknown[]) => unknown).call(this, kind) as WebGL2RenderingContext;
+      const { readPixels, getParameter } = gl;
+      gl.getParameter = (name: GLenum) => (name === 0x9246 ? "A card" : getParameter.call(gl, name));
+      gl.readPixels = ((...args: unknown[]) => {
+        const until = performance.now() + (how === "slow" ? 100 : 0);
+        (readPixels as (...args: unknown[]) => void).apply(gl, args);
+        while (performance.now() < until);
+        if (how === "wrong") (args[6] as Float32Array).fill(0.25);
+      }) as never;
+      return gl;
+    } as never;
+  }
+  try {
+    const decoder = await decoderOf(url, { workers: 0 });
+    const { renderer } = decoder;
+    decoder.dispose();
+    return [renderer, Object.values(localStorage)[0] ?? null];
+  } finally {
+    OffscreenCanvas.prototype.getContext = getContext;
+    WebAssembly.Module = Module;
+  }
 }
 
 const calls = { natively, parts, elsewhere, sines, zoomed, loseContext, breakWorkers, whyNoWebGpu, validated, solids, chosen };

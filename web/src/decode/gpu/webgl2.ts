@@ -7,6 +7,7 @@
  */
 
 import { type Job, RendererError, type Runner, type Weights } from "../evaluator";
+import { linkProgram, webgl2Context } from "./context";
 import { layersOf, offsetsOf } from "./offsets";
 import { GLSL_SINE } from "./sine";
 
@@ -17,13 +18,6 @@ const GROUP = 16;
 const [MOST_POINTS, MOST_HIDDEN] = [2 ** 16, 2 ** 23];
 /** Texels of a row of biases and shifts, and numbers of them in a batch. */
 const [OFFSET_COLUMNS, MOST_OFFSETS] = [1024, 2 ** 22];
-const SOFTWARE = /swiftshader|llvmpipe|software|basic render/i;
-
-const VERTICES = `#version 300 es
-void main() {
-  // One triangle over all of the viewport.
-  gl_Position = vec4(vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4.0 - 1.0, 0.0, 1.0);
-}`;
 
 const fragments = (matrices: number): string => `#version 300 es
 precision highp float;
@@ -104,10 +98,9 @@ export class WebGl2Network implements Runner {
     allowSoftware: boolean,
   ) {
     const { network } = weights;
-    const gl = contextOf(allowSoftware);
-    this.gl = gl;
-    this.name = describe(gl);
-    if (!allowSoftware && SOFTWARE.test(this.name)) throw new RendererError(`WebGL2 is emulated by the CPU here: ${this.name}`);
+    const canvas = typeof OffscreenCanvas === "undefined" ? document.createElement("canvas") : new OffscreenCanvas(1, 1);
+    const { gl, name } = webgl2Context(canvas, allowSoftware, { alpha: false, powerPreference: "high-performance" });
+    [this.gl, this.name] = [gl, name];
     if (!gl.getExtension("EXT_color_buffer_float")) throw new RendererError("WebGL2 cannot draw to float32 here");
     this.padded = upTo(GROUP, Math.max(network.width, network.channels));
     const matrices = upTo(4, Math.max(network.width, network.inputs));
@@ -119,8 +112,7 @@ export class WebGl2Network implements Runner {
     this.most = COLUMNS * Math.max(1, Math.min(MOST_POINTS / COLUMNS, Math.floor(MOST_HIDDEN / this.padded / COLUMNS)));
     this.inputLayers = Math.ceil(network.inputs / 4);
 
-    const program = link(gl, VERTICES, fragments(matrices));
-    gl.useProgram(program);
+    const program = linkProgram(gl, fragments(matrices));
     const names = ["source", "offsets", "rows", "steps", "tall", "bottom", "first", "rowSize", "isSine"];
     this.uniforms = Object.fromEntries(names.map((name) => [name, gl.getUniformLocation(program, name)!]));
     gl.uniformBlockBinding(program, gl.getUniformBlockIndex(program, "Kernel"), 0);
@@ -279,39 +271,6 @@ export class WebGl2Network implements Runner {
     if (gl.checkFramebufferStatus(gl.FRAMEBUFFER) !== gl.FRAMEBUFFER_COMPLETE) throw new RendererError("WebGL2 cannot draw to four float32 targets here");
     return { texture, frame };
   }
-}
-
-function contextOf(allowSoftware: boolean): WebGL2RenderingContext {
-  const canvas = typeof OffscreenCanvas === "undefined" ? globalThis.document?.createElement("canvas") : new OffscreenCanvas(1, 1);
-  const options = {
-    alpha: false, depth: false, stencil: false, antialias: false,
-    powerPreference: "high-performance",
-    failIfMajorPerformanceCaveat: !allowSoftware,
-  } as const;
-  const gl = canvas?.getContext("webgl2", options) as WebGL2RenderingContext | null | undefined;
-  if (!gl) throw new RendererError("there is no WebGL2, or it is emulated by the CPU");
-  return gl;
-}
-
-function describe(gl: WebGL2RenderingContext): string {
-  const names = gl.getExtension("WEBGL_debug_renderer_info");
-  return String(gl.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
-}
-
-function link(gl: WebGL2RenderingContext, vertices: string, fragments: string): WebGLProgram {
-  const program = gl.createProgram()!;
-  for (const [type, text] of [[gl.VERTEX_SHADER, vertices], [gl.FRAGMENT_SHADER, fragments]] as const) {
-    const shader = gl.createShader(type)!;
-    gl.shaderSource(shader, text);
-    gl.compileShader(shader);
-    gl.attachShader(program, shader);
-  }
-  gl.linkProgram(program);
-  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) {
-    const logs = [gl.getProgramInfoLog(program), ...gl.getAttachedShaders(program)!.map((shader) => gl.getShaderInfoLog(shader))];
-    throw new RendererError(`WebGL2 compiles the network to nothing: ${logs.filter(Boolean).join(" ") || "no reason given"}`);
-  }
-  return program;
 }
 
 function unfiltered(gl: WebGL2RenderingContext, kind: GLenum): void {

@@ -1,12 +1,7 @@
 /** Solids drawn by the graphics card: the same rays through the same grid as `drawSolid`, one fragment each. */
 
+import { linkProgram, webgl2Context } from "../../decode";
 import { axesOf, pixelOf, REACH, SKIN, type Solid, stepsOf, type Turn } from "./solids";
-
-const VERTICES = `#version 300 es
-void main() {
-  // One triangle over all of the viewport.
-  gl_Position = vec4(vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4.0 - 1.0, 0.0, 1.0);
-}`;
 
 const FRAGMENTS = `#version 300 es
 precision highp float;
@@ -81,16 +76,7 @@ export class SolidCard {
     private readonly gl: WebGL2RenderingContext,
     readonly canvas: HTMLCanvasElement,
   ) {
-    const program = gl.createProgram()!;
-    for (const [type, text] of [[gl.VERTEX_SHADER, VERTICES], [gl.FRAGMENT_SHADER, FRAGMENTS]] as const) {
-      const shader = gl.createShader(type)!;
-      gl.shaderSource(shader, text);
-      gl.compileShader(shader);
-      gl.attachShader(program, shader);
-    }
-    gl.linkProgram(program);
-    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error("solids cannot be drawn by WebGL2 here");
-    gl.useProgram(program);
+    const program = linkProgram(gl, FRAGMENTS);
     const names = ["towards", "right", "up", "extent", "level", "pixel", "side", "steps"];
     this.uniforms = Object.fromEntries(names.map((name) => [name, gl.getUniformLocation(program, name)]));
     gl.bindTexture(gl.TEXTURE_3D, gl.createTexture());
@@ -111,10 +97,8 @@ export class SolidCard {
 
   private static create(): SolidCard | null {
     const canvas = document.createElement("canvas");
-    const options = { depth: false, stencil: false, antialias: false, failIfMajorPerformanceCaveat: !isForced() };
-    const gl = canvas.getContext("webgl2", options) as WebGL2RenderingContext | null;
     try {
-      return gl && new SolidCard(gl, canvas);
+      return new SolidCard(webgl2Context(canvas, isForced()).gl, canvas);
     } catch {
       return null;
     }

@@ -102,6 +102,7 @@ export class TurnedView implements Stage {
   private restart(): void {
     this.wanted = 0;
     this.changes++;
+    if (this.modulation) this.pane.dataset.state = "decoding";
     void this.draw();
   }
 
