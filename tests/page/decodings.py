@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from functa_store.config import ConvertConfig, NetworkConfig
@@ -145,7 +146,7 @@ def decoded(folder: Path, name: str, kind: str) -> dict[str, Any]:
         values = functaset.decode(INDEX, points, region=region, clip=False)[0]
         np.save(folder / f"{name}_{part}.npy", values)
         if isinstance(domain, SphereGrid) and domain.latitudes[0] > domain.latitudes[-1]:
-            region[0] = region[0][::-1]  # in the direction of the archive
+            region[0] = (region[0][1], region[0][0])  # in the direction of the archive
         at = [(low + high) / 2 for low, high in region]
         tiles.append(
             {"part": part, "region": {"rows": region[-2:][0], "columns": region[-1], "at": at}, "points": points}
@@ -154,7 +155,9 @@ def decoded(folder: Path, name: str, kind: str) -> dict[str, Any]:
     if isinstance(domain, SceneVolume):
         origins, directions = rays()
         rows = functaset.modulations[[INDEX]]
-        colours = functaset.ray_decoder(functaset.base, rows, origins[None], directions[None])[0]
+        colours = functaset.ray_decoder(
+            functaset.base, rows, jnp.asarray(origins[None]), jnp.asarray(directions[None])
+        )[0]
         np.save(folder / f"{name}_rays.npy", np.asarray(colours))
         found |= {"origins": origins.ravel().tolist(), "directions": directions.ravel().tolist()}
     return found
