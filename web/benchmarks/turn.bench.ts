@@ -20,9 +20,10 @@ test("turn", async () => {
   try {
     await desk.launch();
     const page = await desk.page();
+    page.setDefaultTimeout(300_000);
     const asked = process.env.RENDERER ? `?renderer=${process.env.RENDERER}` : "";
     await page.goto(`${await desk.view(resolve(store!))}${asked}#/example/0`);
-    for (const place of [".turned", ".panes > figure"]) await page.waitForSelector(`${place} .pane[data-state="sharp"]`, { timeout: 60_000 });
+    for (const place of [".turned", ".panes > figure"]) await page.waitForSelector(`${place} .pane[data-state="sharp"]`);
     await page.locator(".turned .pane").focus();
     const load = loadavg()[0].toFixed(1);
     const found: { longest: number; all: number }[] = [];

@@ -30,6 +30,7 @@ test("zoom", async () => {
   try {
     await desk.launch();
     const page = await desk.page({ viewport: { width: 1290, height: 900 } });
+    page.setDefaultTimeout(300_000);
     const asked = process.env.RENDERER ? `?renderer=${process.env.RENDERER}` : "";
     await page.goto(`${await desk.view(resolve(store!))}${asked}#/example/0`);
     await page.waitForSelector('.pane[data-state="sharp"]');
