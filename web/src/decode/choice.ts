@@ -13,6 +13,8 @@ const [MEASURED, MOST_MEASURED] = [2 ** 30, 128 * 128];
 const [CHECKED, MOST_CHECKED] = [2 ** 23, 64];
 /** Largest difference of numbers of the last layer, whose channels span 1 in most archives. */
 const TOLERANCE = 2e-3;
+/** Days for which it is remembered what was fastest. */
+const DAYS = 30;
 /** Milliseconds after which a graphics card that was lost is tried again, and how many times. */
 const [RETRY_AFTER, MOST_RETRIES] = [5000, 3];
 
@@ -38,19 +40,21 @@ async function asked(weights: Weights, options: DecoderOptions): Promise<Evaluat
 }
 
 async function fastest(weights: Weights, options: DecoderOptions): Promise<Evaluator> {
+  const known = remembered(weights);
+  if (known && !CARDS.includes(known)) return createOnCpu(["wasm", "js"], weights, options);
+  if (known) {
+    const card = await soon(createChecked(known, weights, options));
+    if (card) return card;
+  }
   const starting = CARDS.map((name) => (isLikely(name) ? soon(createChecked(name, weights, options)) : null));
   const cpu = await createOnCpu(["wasm", "js"], weights, options);
   const cards = (await Promise.all(starting)).filter((card) => card !== null);
   if (cards.length === 0) return cpu;
   const all = [...cards, cpu];
-  const known = remembered(weights);
-  let best = all.find(({ renderer }) => renderer === known);
-  if (!best) {
-    const times: number[] = [];
-    for (const evaluator of all) times.push(await milliseconds(evaluator, weights));
-    best = all[times.indexOf(Math.min(...times))];
-    remember(weights, best.renderer);
-  }
+  const times: number[] = [];
+  for (const evaluator of all) times.push(await milliseconds(evaluator, weights).catch(() => Infinity));
+  const best = all[times.indexOf(Math.min(...times))];
+  remember(weights, best.renderer);
   for (const other of all) if (other !== best) other.dispose();
   return best;
 }
@@ -123,21 +127,25 @@ async function milliseconds(evaluator: Evaluator, weights: Weights): Promise<num
   return performance.now() - began;
 }
 
-/** What was fastest of a network of this size in this browser. */
+/** What was fastest of a network of this size in this version of this browser, and on which day. */
 const nameOf = ({ network: { inputs, width, depth, channels } }: Weights): string =>
   `functaset renderer ${inputs} ${width} ${depth} ${channels} ${navigator.userAgent}`;
 
-function remembered(weights: Weights): string | null {
+const today = (): number => Math.floor(Date.now() / 86_400_000);
+
+function remembered(weights: Weights): RendererName | null {
   try {
-    return localStorage.getItem(nameOf(weights));
+    const [renderer, day] = (localStorage.getItem(nameOf(weights)) ?? "").split(" ");
+    const isKnown = [...CARDS, "wasm", "js"].includes(renderer) && today() - Number(day) < DAYS;
+    return isKnown ? (renderer as RendererName) : null;
   } catch {
-    return null; // not allowed here
+    return null; // there is no such storage, or it is not allowed here
   }
 }
 
 function remember(weights: Weights, renderer: RendererName): void {
   try {
-    localStorage.setItem(nameOf(weights), renderer);
+    localStorage.setItem(nameOf(weights), `${renderer} ${today()}`);
   } catch {
     // It is measured again.
   }

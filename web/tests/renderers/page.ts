@@ -244,16 +244,19 @@ function solids(turn: Turn): { differing: number; filled: number; milliseconds: 
 
 /**
  * What the page would take by itself where WebGL2 pretends to be a graphics card that is slow or wrong, or there is no
- * WebAssembly; and what it then remembers.
+ * WebAssembly; what it then remembers and takes the next
+ * time, and how many contexts that asks for.
  */
 async function chosen(url: string, how: "emulated" | "slow" | "wrong" | "without WebAssembly"): Promise<(string | null)[]> {
   localStorage.clear();
+  const contexts: unknown[] = [];
   const { getContext } = OffscreenCanvas.prototype;
   const { Module } = WebAssembly;
   if (how === "without WebAssembly") WebAssembly.Module = class { constructor() { throw new Error("not here"); } } as never;
   if (how !== "emulated") {
     OffscreenCanvas.prototype.getContext = function (this: OffscreenCanvas, kind: string) {
       const gl = (getContext as (...args: unknown[]) => unknown).call(this, kind) as WebGL2RenderingContext;
+      contexts.push(gl);
       const { readPixels, getParameter } = gl;
       gl.getParameter = (name: GLenum) => (name === 0x9246 ? "A card" : getParameter.call(gl, name));
       gl.readPixels = ((...args: unknown[]) => {
@@ -269,7 +272,12 @@ async function chosen(url: string, how: "emulated" | "slow" | "wrong" | "without
     const decoder = await decoderOf(url, { workers: 0 });
     const { renderer } = decoder;
     decoder.dispose();
-    return [renderer, Object.values(localStorage)[0] ?? null];
+    const kept = (Object.values(localStorage)[0] as string | undefined)?.split(" ")[0] ?? null;
+    // What is remembered is taken again, and no card is asked where the CPU was faster.
+    const before = contexts.length;
+    const again = await decoderOf(url, { workers: 0 });
+    again.dispose();
+    return [renderer, kept, again.renderer, String(contexts.length - before)];
   } finally {
     OffscreenCanvas.prototype.getContext = getContext;
     WebAssembly.Module = Module;
