@@ -19,8 +19,8 @@ const names = readdirSync(GOLDEN).flatMap((name) => /^(v\d.*)\.functa$/.exec(nam
 
 test.each(names)("%s decodes to what is kept beside it", async (name) => {
   const functaset = await openFunctaset(`${address}/golden/${name}.functa`);
-  const decoder = await createDecoder(functaset, { backend: "cpu" });
-  expect(decoder.description).toBe("CPU, WebAssembly");
+  const decoder = await createDecoder(functaset, { renderer: "wasm" });
+  expect(decoder.description).toBe("CPU, this thread, WebAssembly");
   const { shape, values } = readNpy(join(GOLDEN, `${name}_decoded.npy`));
   expect([functaset.count, ...functaset.domain.resolution, functaset.channels.length]).toEqual(shape);
   const size = values.length / functaset.count;

@@ -139,7 +139,7 @@ test("an example is sharp at any zoom, beside the archive's own points", async (
   const page = await desk.page();
   await page.goto(`${many}#/example/7`);
   await sharp(page);
-  expect(await page.textContent("h2")).toBe("00007.png");
+  await expect.poll(() => page.textContent("h2")).toBe("00007.png");
   expect(await page.textContent(".panes")).toContain("16×24 points");
   const at1 = await seen(page, ".panes figure:first-child canvas");
   await page.locator(".pane").first().focus();

@@ -10,7 +10,7 @@ export const ROOT = join(import.meta.dirname, "../..");
 export const STATIC = join(ROOT, "functa_store/page/static");
 export const PYTHON = process.env.PYTHON ?? join(ROOT, ".venv/bin/python");
 const QUIET = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
-const FLAGS = ["--no-sandbox", ...QUIET, "--disable-component-update", "--disable-sync"];
+export const FLAGS = ["--no-sandbox", ...QUIET, "--disable-component-update", "--disable-sync"];
 
 /** A folder with the functasets of `tests/page/stores.py`, until `stop`. */
 export class Desk {

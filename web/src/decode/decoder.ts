@@ -2,7 +2,8 @@
 
 import type { Functaset } from "../store";
 
-export type BackendName = "webgpu" | "webgl2" | "cpu";
+/** What runs the network: the graphics card by WebGPU or WebGL2, or the CPU by WebAssembly or JavaScript. */
+export type RendererName = "webgpu" | "webgl2" | "wasm" | "js";
 
 /**
  * A rectangle of the domain. Rows run along one axis, columns along another; all other axes stay where `at` says.
@@ -47,7 +48,8 @@ export interface Rendered {
 }
 
 export interface Decoder {
-  readonly backend: BackendName;
+  /** What runs the network now; another one takes over where it fails. */
+  readonly renderer: RendererName;
   /** What it runs on in words, for people: the graphics card, or how many workers. */
   readonly description: string;
   readonly functaset: Functaset;
@@ -86,10 +88,12 @@ export interface Decoder {
 }
 
 export interface DecoderOptions extends Decoding {
-  /** Take this one or fail; the fastest that works unless given. */
-  backend?: BackendName;
-  /** Take WebGL2 and WebGPU even where they are emulated by the CPU; for tests. */
-  allowSoftware?: boolean;
-  /** Workers of the CPU; as many as cores unless given. */
+  /** Take this one, also where the CPU emulates it, or fail; the fastest that works unless given. */
+  renderer?: RendererName;
+  /** Workers of the CPU; as many as cores unless given. 0 runs everything in this thread. */
   workers?: number;
+  /** Seconds after which a worker that does not answer counts as failed; 20 unless given. */
+  patience?: number;
+  /** Told when another renderer takes over, and why. */
+  onChange?: (decoder: { renderer: RendererName; description: string }, reason: string) => void;
 }

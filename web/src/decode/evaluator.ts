@@ -1,7 +1,7 @@
-/** What runs the network: an `Evaluator` for each backend, and shifts computed from modulations. */
+/** What runs the network: an `Evaluator` for each renderer, and shifts computed from modulations. */
 
-import type { Base, Functaset, Network } from "../store";
-import type { BackendName } from "./decoder";
+import { type Base, type Functaset, type Network, StoreError } from "../store";
+import type { RendererName } from "./decoder";
 
 /** The network's weights, as evaluators take them. */
 export interface Weights {
@@ -28,12 +28,36 @@ export interface Job {
 }
 
 export interface Evaluator {
-  readonly backend: BackendName;
+  readonly renderer: RendererName;
   readonly description: string;
-  /** Numbers of the last layer, (evaluations, channels). */
+  /** Whether it runs in this thread, not in workers. */
+  readonly isHere: boolean;
+  /**
+   * Numbers of the last layer, (evaluations, channels).
+   *
+   * @throws RendererError if it does not work any more.
+   */
   evaluate(job: Job, signal?: AbortSignal): Promise<Float32Array>;
   dispose(): void;
 }
+
+/** Something that runs one job after the other in one thread. */
+export interface Runner {
+  /** What it runs on. */
+  readonly name: string;
+  /** Numbers of the last layer, (evaluations, channels). */
+  evaluate(job: Job): Float32Array | Promise<Float32Array>;
+  dispose(): void;
+}
+
+/** A renderer is not there, or does not work any more; another one may. */
+export class RendererError extends StoreError {
+  override name = "RendererError";
+}
+
+/** Multiplications of an evaluation. */
+export const multiplications = (weights: Weights): number =>
+  weights.sine.reduce((sum, { kernel }) => sum + kernel.length, weights.last.kernel.length);
 
 export async function loadWeights(functaset: Functaset, signal?: AbortSignal): Promise<Weights> {
   const base: Base = await functaset.base({ signal });

@@ -1,7 +1,7 @@
 /** The decoder: places points, runs the network by an evaluator, and makes values of its numbers. */
 
 import { type Domain, type Functaset, StoreError } from "../store";
-import type { BackendName, Decoder, Decoding, Region, Rendered, TileDecoding } from "./decoder";
+import type { Decoder, Decoding, Region, Rendered, RendererName, TileDecoding } from "./decoder";
 import type { Evaluator, Shifts, ShiftMap } from "./evaluator";
 import { fill, sampled, Trials } from "./interpolation";
 import { type Located, locate } from "./places";
@@ -33,8 +33,8 @@ export class ModulationDecoder implements Decoder {
     this.channels = functaset.channels.length;
   }
 
-  get backend(): BackendName {
-    return this.evaluator.backend;
+  get renderer(): RendererName {
+    return this.evaluator.renderer;
   }
 
   get description(): string {

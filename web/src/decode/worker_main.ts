@@ -1,23 +1,35 @@
 /** The script of a worker. */
 
-import { type Evaluate, evaluateHere, type FromWorker, type ToWorker } from "./worker";
+import type { Job, Runner } from "./evaluator";
+import { createRunner, type FromWorker, type Start, type ToWorker } from "./runner";
 
-let evaluate: Evaluate | undefined;
+let runner: Runner | undefined;
+/** Jobs run one after the other, also where a graphics card is waited for. */
+let latest: Promise<void> = Promise.resolve();
 
 const scope = globalThis as unknown as DedicatedWorkerGlobalScope;
 const send = (message: FromWorker, transfer: Transferable[] = []): void => scope.postMessage(message, transfer);
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+async function start(what: Start): Promise<void> {
+  try {
+    runner = await createRunner(what);
+    send({ ready: runner.name });
+  } catch (error) {
+    send({ refused: messageOf(error) });
+  }
+}
+
+async function run(number: number, job: Job): Promise<void> {
+  try {
+    const began = performance.now();
+    const numbers = (await runner!.evaluate(job)) as Float32Array<ArrayBuffer>;
+    send({ number, numbers, milliseconds: performance.now() - began }, [numbers.buffer]);
+  } catch (error) {
+    send({ number, error: messageOf(error) });
+  }
+}
 
 scope.onmessage = ({ data }: MessageEvent<ToWorker>) => {
-  if ("weights" in data) {
-    const here = evaluateHere(data.weights);
-    evaluate = here.evaluate;
-    send({ ready: here.name });
-    return;
-  }
-  try {
-    const numbers = evaluate!(data.job) as Float32Array<ArrayBuffer>;
-    send({ number: data.number, numbers }, [numbers.buffer]);
-  } catch (error) {
-    send({ number: data.number, error: String(error) });
-  }
+  latest = latest.then(() => ("start" in data ? start(data.start) : run(data.number, data.job)));
 };

@@ -3,8 +3,8 @@
 import type { Decoder, Region } from "../decode";
 import type { Functaset } from "../store";
 import { paint, type Look } from "./colours";
-import { raysFrom } from "./cameras";
-import { cubeOf, drawSolid, extentOf, type Turn } from "./solids";
+import { raysFrom } from "./turned/cameras";
+import { cubeOf, drawSolid, extentOf, type Turn } from "./turned/solids";
 
 /** What an example is shown as. */
 export type Kind = "picture" | "solid" | "clip" | "sound" | "globe" | "scene";

@@ -1,6 +1,6 @@
 /** The page: opens a functaset, and shows the screen that the address names. */
 
-import { createDecoder, type Decoder } from "../decode";
+import { createDecoder, type Decoder, type RendererName } from "../decode";
 import { type Functaset, openFunctaset, type Progress } from "../store";
 import { Catalogue } from "./catalogue";
 import { type Look, usualLook } from "./colours";
@@ -33,6 +33,17 @@ export function storeAddress(location: Location, document: Document): string | n
   return url.href;
 }
 
+const RENDERERS: RendererName[] = ["webgpu", "webgl2", "wasm", "js"];
+
+/** What `?renderer=` asks for; undefined leaves it to the page. */
+export function askedRenderer(location: Location): RendererName | undefined {
+  const asked = new URLSearchParams(location.search).get("renderer");
+  if (asked === null) return undefined;
+  const found = RENDERERS.find((name) => name === asked);
+  if (!found) throw new Error(`renderer=${shown(asked, 40)}: expected one of ${RENDERERS.join(", ")}`);
+  return found;
+}
+
 interface Screen {
   root: HTMLElement;
   start(): void;
@@ -42,6 +53,7 @@ interface Screen {
 class Page {
   readonly header = element("header");
   readonly main = element("main");
+  private readonly renderer = element("p", { class: "renderer", role: "status" });
   private functaset: Functaset | null = null;
   private catalogue: Catalogue | null = null;
   private decoder: Decoder | null = null;
@@ -57,8 +69,10 @@ class Page {
   /** Open the functaset, with its progress, and a button to try again if that fails. */
   async open(): Promise<void> {
     let address: string | null;
+    let renderer: RendererName | undefined;
     try {
       address = storeAddress(window.location, document);
+      renderer = askedRenderer(window.location);
     } catch (error) {
       return this.showError(error, null);
     }
@@ -81,7 +95,11 @@ class Page {
     try {
       const functaset = await openFunctaset(address, { signal: stop.signal, onProgress });
       line.textContent = "Fetching the base network…";
-      this.decoder = await createDecoder(functaset, { signal: stop.signal });
+      this.decoder = await createDecoder(functaset, {
+        signal: stop.signal,
+        renderer,
+        onChange: ({ description }, reason) => this.tellRenderer(description, reason),
+      });
       this.show(functaset);
     } catch (error) {
       this.showError(isAbort(error) ? new Error("Opening was stopped.") : error, address);
@@ -98,8 +116,15 @@ class Page {
     this.header.replaceChildren(
       element("h1", {}, element("a", { href: "#/" }, shown(functaset.name, 80))),
       element("p", { class: "what" }, describe(functaset)),
+      this.renderer,
     );
+    this.tellRenderer(this.decoder!.description);
     this.route();
+  }
+
+  /** Say what decodes, and why if that has changed. */
+  private tellRenderer(description: string, reason?: string): void {
+    this.renderer.textContent = shown(`${reason ? `${reason}. ` : ""}Decoded by ${description}`, 300);
   }
 
   /** Show the screen that the address names. */

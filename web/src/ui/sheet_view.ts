@@ -13,15 +13,26 @@ export interface Place {
 }
 
 export const MOST_ZOOM = 4096;
-const TILE = 256;
-const MOST_TILES = 160;
+/** Points of the whole sheet along its longer axis at level 0, in each of whose tiles they all are. */
+const LEVEL_0 = 256;
+/** Points along a side of a tile: the first ones decoded have the middle size, later ones what speed allows. */
+const SIDES = [64, 128, 256];
+/** Milliseconds that a tile should take at most, so that the first sharp one is soon seen wherever one goes. */
+const TILE_TIME = 120;
+/** Points of all tiles that are kept; twice as many where the screen shows them. */
+const MOST_KEPT = 160 * 256 ** 2;
 /** Decoded first, at this fraction of the points, so that something is seen soon. */
 const COARSE = 8;
 
-interface Tile {
+/** A square of `side` points of a level, counted in squares of that size. */
+interface Square {
   level: number;
+  side: number;
   row: number;
   column: number;
+}
+
+interface Tile extends Square {
   canvas: HTMLCanvasElement;
   isSharp: boolean;
 }
@@ -190,8 +201,13 @@ abstract class View {
 export class SharpView extends View {
   private readonly tiles = new Map<string, Tile>();
   private source: Source | null = null;
-  private stop = new AbortController();
   private running = false;
+  /** The square that is decoded now, stopped where it is seen no more. */
+  private current: { square: Square; stop: AbortController } | null = null;
+  /** Size of the tiles of the level that is shown; it stays while that is, so that none is decoded in two sizes. */
+  private grain = { level: -1, side: SIDES[1] };
+  /** Points that are decoded in a millisecond. */
+  private speed = 0;
 
   constructor(
     sheet: Sheet,
@@ -204,8 +220,7 @@ export class SharpView extends View {
   }
 
   show(source: Source, look: Look): void {
-    this.stop.abort();
-    this.stop = new AbortController();
+    this.current?.stop.abort();
     this.source = source;
     this.look = look;
     for (const tile of this.tiles.values()) tile.isSharp = false; // seen until there is something better
@@ -215,45 +230,51 @@ export class SharpView extends View {
 
   override close(): void {
     super.close();
-    this.stop.abort();
+    this.current?.stop.abort();
     this.source = null;
+  }
+
+  override redraw(): void {
+    if (this.source && this.missing()) this.root.dataset.state = "decoding"; // at once, not with the next frame
+    super.redraw();
   }
 
   /** Level of tiles that has at least the screen's resolution: each has the square root of two times more points. */
   private level(): number {
-    return Math.max(0, Math.ceil(2 * Math.log2(Math.max(...this.whole) / TILE)));
+    return Math.max(0, Math.ceil(2 * Math.log2(Math.max(...this.whole) / LEVEL_0)));
   }
 
   /** Points of the whole sheet at a level, along rows and columns. */
   private points(level: number): [number, number] {
-    const longest = TILE * 2 ** (level / 2);
+    const longest = LEVEL_0 * 2 ** (level / 2);
     const { aspect } = this.sheet;
     return aspect >= 1 ? [longest / aspect, longest] : [longest, longest * aspect];
   }
 
   /** The part of the sheet that a tile covers: rows and columns, in fractions. */
-  private covered({ level, row, column }: Pick<Tile, "level" | "row" | "column">): [[number, number], [number, number]] {
+  private covered({ level, side, row, column }: Square): [[number, number], [number, number]] {
     const [tall, wide] = this.points(level);
-    const part = (at: number, of: number): [number, number] => [(at * TILE) / of, Math.min(1, ((at + 1) * TILE) / of)];
+    const part = (at: number, of: number): [number, number] => [(at * side) / of, Math.min(1, ((at + 1) * side) / of)];
     return [part(row, tall), part(column, wide)];
   }
 
-  private seen(level: number): { row: number; column: number }[] {
+  /** Squares of a level that are on the screen, the nearest to its centre first. */
+  private seen(level: number, side: number): Square[] {
     const [y, x] = this.corner;
     const [tall, wide] = this.whole;
     const [rows, columns] = this.points(level);
     const range = (corner: number, whole: number, screen: number, points: number) => {
-      const last = Math.ceil(points / TILE - 1e-9) - 1;
-      const from = Math.floor(((-corner / whole) * points) / TILE);
-      const to = Math.floor((((screen - corner) / whole) * points) / TILE);
+      const last = Math.ceil(points / side - 1e-9) - 1;
+      const from = Math.floor(((-corner / whole) * points) / side);
+      const to = Math.floor((((screen - corner) / whole) * points) / side);
       return [Math.max(0, from), Math.min(last, to)];
     };
     const [top, bottom] = range(y, tall, this.canvas.height, rows);
     const [left, right] = range(x, wide, this.canvas.width, columns);
-    const found: { row: number; column: number }[] = [];
-    for (let row = top; row <= bottom; row++) for (let column = left; column <= right; column++) found.push({ row, column });
-    const centre = { row: (this.shared.place.row * rows) / TILE - 0.5, column: (this.shared.place.column * columns) / TILE - 0.5 };
-    const far = (tile: { row: number; column: number }) => Math.hypot(tile.row - centre.row, tile.column - centre.column);
+    const found: Square[] = [];
+    for (let row = top; row <= bottom; row++) for (let column = left; column <= right; column++) found.push({ level, side, row, column });
+    const centre = { row: (this.shared.place.row * rows) / side - 0.5, column: (this.shared.place.column * columns) / side - 0.5 };
+    const far = (square: Square) => Math.hypot(square.row - centre.row, square.column - centre.column);
     return found.sort((a, b) => far(a) - far(b));
   }
 
@@ -261,26 +282,55 @@ export class SharpView extends View {
     const context = this.canvas.getContext("2d")!;
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     const level = this.level();
-    const [y, x] = this.corner;
-    const [tall, wide] = this.whole;
     const rank = (tile: Tile) => (tile.level === level ? 1e6 : -Math.abs(tile.level - level)) + (tile.isSharp ? 1e3 : 0);
-    for (const tile of [...this.tiles.values()].sort((a, b) => rank(a) - rank(b))) {
-      const [rows, columns] = this.covered(tile);
-      const [left, top] = [x + columns[0] * wide, y + rows[0] * tall];
-      const [width, height] = [(columns[1] - columns[0]) * wide, (rows[1] - rows[0]) * tall];
-      if (left > this.canvas.width || top > this.canvas.height || left + width < 0 || top + height < 0) continue;
-      // Whole pixels, so that no seam is seen between tiles.
-      const [l, t] = [Math.round(left), Math.round(top)];
-      context.drawImage(tile.canvas, l, t, Math.round(left + width) - l, Math.round(top + height) - t);
-    }
+    for (const tile of [...this.tiles.values()].sort((a, b) => rank(a) - rank(b))) this.put(context, tile);
+    this.leave(level);
     void this.run();
   }
 
-  private missing(): Pick<Tile, "level" | "row" | "column"> | undefined {
+  /** Draw one tile where it is now. */
+  private put(context: CanvasRenderingContext2D, tile: Tile): void {
+    const [y, x] = this.corner;
+    const [tall, wide] = this.whole;
+    const [rows, columns] = this.covered(tile);
+    const [left, top] = [x + columns[0] * wide, y + rows[0] * tall];
+    const [width, height] = [(columns[1] - columns[0]) * wide, (rows[1] - rows[0]) * tall];
+    if (left > this.canvas.width || top > this.canvas.height || left + width < 0 || top + height < 0) return;
+    // Whole pixels, so that no seam is seen between tiles.
+    const [l, t] = [Math.round(left), Math.round(top)];
+    context.drawImage(tile.canvas, l, t, Math.round(left + width) - l, Math.round(top + height) - t);
+  }
+
+  /** Stop decoding what has left the screen. */
+  private leave(level: number): void {
+    if (!this.current) return;
+    const name = nameOf(this.current.square);
+    const isSeen = this.seen(level, this.current.square.side).some((square) => nameOf(square) === name);
+    if (!isSeen) this.current.stop.abort();
+  }
+
+  private missing(): Square | undefined {
     const level = this.level();
-    return this.seen(level)
-      .map((tile) => ({ ...tile, level }))
-      .find((tile) => !this.tiles.get(nameOf(tile))?.isSharp);
+    if (level !== this.grain.level) this.grain = { level, side: this.bestSide() };
+    return this.seen(level, this.grain.side).find((square) => !this.isSharp(square));
+  }
+
+  /** Whether a sharp tile shows a square, or a larger one that holds it, or smaller ones all of it. */
+  private isSharp({ level, side, row, column }: Square): boolean {
+    if (this.tiles.get(nameOf({ level, side, row, column }))?.isSharp) return true;
+    for (const larger of SIDES.filter((other) => other > side)) {
+      const part = side / larger;
+      const name = nameOf({ level, side: larger, row: Math.floor(row * part), column: Math.floor(column * part) });
+      if (this.tiles.get(name)?.isSharp) return true;
+    }
+    const half = side / 2;
+    if (half < SIDES[0]) return false;
+    const [tall, wide] = this.points(level);
+    return [0, 1, 2, 3].every((k) => {
+      const part = { level, side: half, row: 2 * row + (k >> 1), column: 2 * column + (k & 1) };
+      const isThere = part.row * half < tall - 1e-9 && part.column * half < wide - 1e-9;
+      return !isThere || this.isSharp(part);
+    });
   }
 
   private async run(): Promise<void> {
@@ -289,7 +339,7 @@ export class SharpView extends View {
     try {
       for (let next = this.missing(); next && this.source; next = this.missing()) {
         this.root.dataset.state = "decoding";
-        await this.decode(next, this.source, this.stop.signal);
+        await this.decode(next, this.source);
         await breathe();
       }
       if (this.source && !this.missing()) this.root.dataset.state = "sharp";
@@ -301,40 +351,65 @@ export class SharpView extends View {
     }
   }
 
-  private async decode(tile: Pick<Tile, "level" | "row" | "column">, source: Source, signal: AbortSignal): Promise<void> {
-    const [rows, columns] = this.covered(tile);
-    const points = this.points(tile.level);
+  private async decode(square: Square, source: Source): Promise<void> {
+    const stop = new AbortController();
+    this.current = { square, stop };
+    const { signal } = stop;
+    const [rows, columns] = this.covered(square);
+    const points = this.points(square.level);
     const height = Math.max(1, Math.round((rows[1] - rows[0]) * points[0]));
     const width = Math.max(1, Math.round((columns[1] - columns[0]) * points[1]));
     const region = regionOf(this.sheet, rows, columns, source.at);
-    const draw = (values: Float32Array, wide: number, high: number, isSharp: boolean) => {
-      if (this.stop.signal !== signal) return; // of what was shown before
-      const canvas = element("canvas", { width: wide, height: high });
-      canvas.getContext("2d")!.putImageData(picture(values, source.decoder.functaset, this.look, wide, high), 0, 0);
-      this.tiles.delete(nameOf(tile));
-      this.tiles.set(nameOf(tile), { ...tile, canvas, isSharp });
-      for (const [name, old] of this.tiles) {
-        if (this.tiles.size <= MOST_TILES) break;
-        if (old.level !== tile.level) this.tiles.delete(name);
-      }
-      if (this.tiles.size > 2 * MOST_TILES) this.tiles.delete(this.tiles.keys().next().value!);
-    };
     try {
       if (this.tiles.size === 0) {
         const [w, h] = [Math.ceil(width / COARSE), Math.ceil(height / COARSE)];
-        draw(await source.decoder.tile(source.modulation, region, w, h, { signal }), w, h, false);
-        this.redraw();
+        this.keep(square, source, await source.decoder.tile(source.modulation, region, w, h, { signal }), w, h, false);
       }
-      draw(await source.decoder.tile(source.modulation, region, width, height, { signal }), width, height, true);
+      const began = performance.now();
+      const values = await source.decoder.tile(source.modulation, region, width, height, { signal });
+      this.learn(width * height, performance.now() - began);
+      signal.throwIfAborted(); // of what was shown before
+      this.keep(square, source, values, width, height, true);
+      this.root.dispatchEvent(new CustomEvent("tile", { detail: { ...square, width, height } }));
     } catch (error) {
       if (!isAbort(error)) throw error;
+    } finally {
+      this.current = null;
     }
-    this.redraw();
+  }
+
+  private keep(square: Square, source: Source, values: Float32Array, wide: number, high: number, isSharp: boolean): void {
+    const canvas = element("canvas", { width: wide, height: high });
+    canvas.getContext("2d")!.putImageData(picture(values, source.decoder.functaset, this.look, wide, high), 0, 0);
+    this.tiles.delete(nameOf(square));
+    const tile = { ...square, canvas, isSharp };
+    this.tiles.set(nameOf(square), tile);
+    this.put(this.canvas.getContext("2d")!, tile); // over what is there; the others are as they were
+    let kept = 0;
+    for (const { canvas } of this.tiles.values()) kept += canvas.width * canvas.height;
+    for (const [name, old] of this.tiles) {
+      if (kept <= MOST_KEPT || (old.level === square.level && kept <= 2 * MOST_KEPT)) continue;
+      this.tiles.delete(name);
+      kept -= old.canvas.width * old.canvas.height;
+    }
+  }
+
+  /** Note how fast tiles are decoded. */
+  private learn(points: number, milliseconds: number): void {
+    if (points < SIDES[0] ** 2) return; // a strip at the edge, that costs more to ask for than to compute
+    // What else runs at the same time slows one tile down, not the next one.
+    this.speed = Math.max(points / Math.max(milliseconds, 0.1), 0.7 * this.speed);
+  }
+
+  /** The largest tiles that take no longer than they should. */
+  private bestSide(): number {
+    if (this.speed === 0) return this.grain.side;
+    return SIDES.findLast((side) => side ** 2 <= TILE_TIME * this.speed) ?? SIDES[0];
   }
 }
 
-function nameOf({ level, row, column }: Pick<Tile, "level" | "row" | "column">): string {
-  return `${level} ${row} ${column}`;
+function nameOf({ level, side, row, column }: Square): string {
+  return `${level} ${side} ${row} ${column}`;
 }
 
 /** The archive's own points, each as large as it gets. */

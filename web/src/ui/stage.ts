@@ -6,7 +6,7 @@ import { button, element, isAbort, labelled, messageOf, select, shown } from "./
 import { kindOf, regionOf, sheetOf } from "./kinds";
 import { NativeView, SharedPlace, SharpView, type Source } from "./sheet_view";
 import { SoundView } from "./sound_view";
-import { TurnedView } from "./turned_view";
+import { TurnedView } from "./turned/turned_view";
 
 /** Something that shows a modulation. */
 export interface Stage {

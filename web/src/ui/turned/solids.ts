@@ -16,21 +16,47 @@ export interface Turn {
   zoom: number;
 }
 
-const SKIN = [96, 150, 214];
+export const SKIN = [96, 150, 214];
 
-/** Draw a solid; pixels without a surface stay transparent. */
-export function drawSolid(solid: Solid, turn: Turn, width: number, height: number, out: Uint8ClampedArray): void {
-  const { values, size, level, extent } = solid;
-  const [nz, ny, nx] = size;
+/** Axes of the picture in (z, y, x), y being upright: towards the viewer, to the right, and up. */
+export function axesOf(turn: Turn): { towards: number[]; right: number[]; up: number[] } {
   const a = (turn.around * Math.PI) / 180;
   const e = (turn.above * Math.PI) / 180;
-  // Axes of the picture in (z, y, x); y is upright. Towards the viewer, to the right, and up.
-  const towards = [Math.cos(e) * Math.cos(a), Math.sin(e), Math.cos(e) * Math.sin(a)];
-  const right = [-Math.sin(a), 0, Math.cos(a)];
-  const up = [-Math.sin(e) * Math.cos(a), Math.cos(e), -Math.sin(e) * Math.sin(a)];
-  const steps = Math.ceil(1.8 * Math.max(nz, ny, nx));
-  const reach = 0.9;
-  const step = (2 * reach) / steps;
+  return {
+    towards: [Math.cos(e) * Math.cos(a), Math.sin(e), Math.cos(e) * Math.sin(a)],
+    right: [-Math.sin(a), 0, Math.cos(a)],
+    up: [-Math.sin(e) * Math.cos(a), Math.cos(e), -Math.sin(e) * Math.sin(a)],
+  };
+}
+
+/** Half the length of a ray, whose middle is nearest to that of the cube. */
+export const REACH = 0.9;
+
+/** Steps along a ray, each a little shorter than a cell. */
+export const stepsOf = ({ size }: Solid): number => Math.ceil(2 * REACH * Math.max(...size));
+
+/** Length of a pixel's side; the longest side of the cube has length 1. */
+export const pixelOf = (turn: Turn, side: number): number => 1.9 / turn.zoom / side;
+
+/**
+ * Draw rows of pixels of a solid; pixels without a surface stay transparent.
+ *
+ * @param out (height, width, 4), of which rows from <= row < to are written.
+ */
+export function drawSolid(
+  solid: Solid,
+  turn: Turn,
+  width: number,
+  height: number,
+  out: Uint8ClampedArray,
+  from = 0,
+  to = height,
+): void {
+  const { values, size, level, extent } = solid;
+  const [nz, ny, nx] = size;
+  const { towards, right, up } = axesOf(turn);
+  const steps = stepsOf(solid);
+  const step = (2 * REACH) / steps;
   const sides = [nz, ny, nx];
   const strides = [ny * nx, nx, 1];
   const sample = (z: number, y: number, x: number): number => {
@@ -56,17 +82,17 @@ export function drawSolid(solid: Solid, turn: Turn, width: number, height: numbe
     const front = plane(base);
     return front + (plane(base + dz) - front) * fz;
   };
-  const scale = 1.9 / turn.zoom / Math.min(width, height);
+  const scale = pixelOf(turn, Math.min(width, height));
   const h = 1 / Math.max(nz, ny, nx);
-  for (let row = 0; row < height; row++) {
+  for (let row = from; row < to; row++) {
     const v = (height / 2 - row - 0.5) * scale;
     for (let column = 0; column < width; column++) {
       const u = (column + 0.5 - width / 2) * scale;
       const at = 4 * (row * width + column);
       out[at + 3] = 0;
-      let z = right[0] * u + up[0] * v + towards[0] * reach;
-      let y = right[1] * u + up[1] * v + towards[1] * reach;
-      let x = right[2] * u + up[2] * v + towards[2] * reach;
+      let z = right[0] * u + up[0] * v + towards[0] * REACH;
+      let y = right[1] * u + up[1] * v + towards[1] * REACH;
+      let x = right[2] * u + up[2] * v + towards[2] * REACH;
       let before = -Infinity;
       for (let i = 0; i < steps; i++) {
         const here = sample(z, y, x);

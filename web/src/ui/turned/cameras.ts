@@ -1,6 +1,6 @@
 /** Rays of a camera that looks at a scene from a point around it. */
 
-import type { SceneDomain } from "../store";
+import type { SceneDomain } from "../../store";
 import type { Turn } from "./solids";
 
 export interface Rays {

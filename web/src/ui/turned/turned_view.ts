@@ -1,19 +1,22 @@
 /** Solids, scenes and globes that are turned by pointer and keys; coarse while they move, fine when they rest. */
 
-import type { Decoder } from "../decode";
+import type { Decoder } from "../../decode";
 import { raysFrom } from "./cameras";
-import { paint, type Look } from "./colours";
-import { breathe, element, isAbort, messageOf } from "./dom";
-import { colouredRays, oneChannel, sheetOf, regionOf, USUAL_TURN } from "./kinds";
+import { paint, type Look } from "../colours";
+import { breathe, element, isAbort, messageOf } from "../dom";
+import { colouredRays, oneChannel, sheetOf, regionOf, USUAL_TURN } from "../kinds";
+import { SolidCard } from "./solid_card";
 import { cubeOf, drawSolid, extentOf, middleOf, type Solid, type Turn } from "./solids";
-import type { Stage } from "./stage";
+import type { Stage } from "../stage";
 
 /** Points per axis of the grid that shows a solid. */
 const MOST_POINTS = 64;
 /** Points per axis of the first one, which is soon there. */
 const COARSE = 24;
 /** Pixels of a side, the last ones when nothing moves any more. */
-const SIDES = { solid: [128, 384], scene: [32, 96, 256], globe: [192, 512] };
+const SIDES = { solid: [128, 384], solidOnCard: [384], scene: [32, 96, 256], globe: [192, 512] };
+/** Milliseconds that this thread draws before it looks whether somebody does something. */
+const FRAME = 8;
 /** Points of the flat map that a globe wears, along its equator. */
 const MAP = 512;
 
@@ -29,6 +32,8 @@ export class TurnedView implements Stage {
   private map: { values: Float32Array; width: number; height: number } | null = null;
   private drawing = false;
   private wanted = -1;
+  /** Counts what changes what is seen. */
+  private changes = 0;
 
   constructor(
     private readonly decoder: Decoder,
@@ -96,6 +101,8 @@ export class TurnedView implements Stage {
 
   private restart(): void {
     this.wanted = 0;
+    this.changes++;
+    if (this.modulation) this.pane.dataset.state = "decoding";
     void this.draw();
   }
 
@@ -103,17 +110,21 @@ export class TurnedView implements Stage {
     if (this.drawing) return;
     this.drawing = true;
     const { domain } = this.decoder.functaset;
-    const sides = domain.kind === "cells" ? SIDES.solid : domain.kind === "scene" ? SIDES.scene : SIDES.globe;
     try {
-      while (this.wanted >= 0 && this.wanted < sides.length && this.modulation) {
-        const round = this.wanted;
-        const { signal } = this.stop;
-        const found = await this.picture(sides[round], signal);
+      while (this.wanted >= 0 && this.modulation) {
+        const card = domain.kind === "cells" ? SolidCard.get() : null;
+        const sides = domain.kind === "cells" ? (card ? SIDES.solidOnCard : SIDES.solid) : domain.kind === "scene" ? SIDES.scene : SIDES.globe;
+        if (this.wanted >= sides.length) break;
+        const [round, side] = [this.wanted, sides[this.wanted]];
+        const found = this.solid && card?.draw(this.solid, this.turn, side) ? card.canvas : await this.picture(side, round > 0, this.stop.signal);
         if (found) {
-          this.canvas.width = this.canvas.height = sides[round];
-          this.canvas.getContext("2d")!.putImageData(found, 0, 0);
+          this.canvas.width = this.canvas.height = side;
+          const context = this.canvas.getContext("2d")!;
+          if (found instanceof ImageData) context.putImageData(found, 0, 0);
+          else context.drawImage(found, 0, 0);
         }
         this.pane.dataset.state = this.wanted === sides.length - 1 ? "sharp" : "decoding";
+        this.pane.dataset.drawn = card && this.solid ? "card" : "cpu";
         await breathe();
         if (this.wanted === round) this.wanted = round + 1;
       }
@@ -124,7 +135,8 @@ export class TurnedView implements Stage {
     }
   }
 
-  private async picture(side: number, signal: AbortSignal): Promise<ImageData | null> {
+  /** A picture drawn by this thread; null if there is nothing yet, or something else is to be seen meanwhile. */
+  private async picture(side: number, mayStop: boolean, signal: AbortSignal): Promise<ImageData | null> {
     const { functaset } = this.decoder;
     const { domain } = functaset;
     if (domain.kind === "scene") {
@@ -134,8 +146,17 @@ export class TurnedView implements Stage {
       return colouredRays(colours, side, side);
     }
     const found = new ImageData(side, side);
-    if (this.solid) drawSolid(this.solid, this.turn, side, side, found.data);
-    else if (this.map) this.drawGlobe(found);
+    const { solid, turn, changes } = this;
+    if (solid) {
+      let began = performance.now();
+      for (let row = 0; row < side; row += 4) {
+        drawSolid(solid, turn, side, side, found.data, row, Math.min(side, row + 4));
+        if (performance.now() - began < FRAME) continue;
+        await breathe();
+        if (mayStop && changes !== this.changes) return null;
+        began = performance.now();
+      }
+    } else if (this.map) this.drawGlobe(found);
     else return null;
     return found;
   }
