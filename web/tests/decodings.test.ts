@@ -88,7 +88,7 @@ test("values are those of Python", async () => {
   const wrong: string[] = [];
   for (const one of cases) {
     const functaset = await openFunctaset(`${address}/stores/${one.name}.functa`);
-    const decoder = await createDecoder(functaset, { backend: "cpu" });
+    const decoder = await createDecoder(functaset, { renderer: "wasm" });
     wrong.push(...(await compare(functaset, decoder, one)));
     decoder.dispose();
   }
