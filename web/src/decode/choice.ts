@@ -208,6 +208,7 @@ class LastingEvaluator implements Evaluator {
     const likely = CARDS.filter(isLikely);
     if (likely.length === 0) return;
     await this.idle();
+    if (this.isDisposed) return;
     const found = await Promise.all(likely.map((name) => soon(createChecked(name, this.weights, this.options))));
     const cards = found.filter((card) => card !== null);
     await this.idle();
