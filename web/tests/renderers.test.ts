@@ -170,10 +170,10 @@ test("where workers do not start, this thread decodes", async () => {
 });
 
 test.each([
-  ["emulated", ["wasm", null, "wasm", "0"]],
-  ["slow", ["wasm", "wasm", "wasm", "0"]],
-  ["wrong", ["wasm", null, "wasm", "1"]],
-  ["without WebAssembly", ["webgl2", "webgl2", "webgl2", "1"]],
+  ["emulated", ["wasm", null, "wasm", "0 + 0"]],
+  ["slow", ["wasm", "wasm", "wasm", "1 + 0"]],
+  ["wrong", ["wasm", null, "wasm", "1 + 0"]],
+  ["without WebAssembly", ["webgl2", "webgl2", "webgl2", "1 + 1"]],
 ] as const)("of WebGL2 and the CPU the faster one is chosen that is right: %s", async (how, expected) => {
   expect(await call("chosen", golden("v9"), how)).toEqual(expected);
 });

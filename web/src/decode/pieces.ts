@@ -19,8 +19,8 @@ const PATIENCE = 20;
 const PIECES: Record<RendererName, { first: number; milliseconds: number; multiple: number }> = {
   webgpu: { first: 2 ** 28, milliseconds: 40, multiple: 256 },
   webgl2: { first: 2 ** 28, milliseconds: 40, multiple: 256 },
-  wasm: { first: 2 ** 28, milliseconds: 15, multiple: 8 },
-  js: { first: 2 ** 23, milliseconds: 15, multiple: 48 },
+  wasm: { first: 2 ** 28, milliseconds: 20, multiple: 8 },
+  js: { first: 2 ** 23, milliseconds: 20, multiple: 48 },
 };
 const MOST_EVALUATIONS = 2 ** 16;
 /** Pieces grow and shrink by this at most, so that one odd time does no harm. */

@@ -245,7 +245,7 @@ function solids(turn: Turn): { differing: number; filled: number; milliseconds: 
 /**
  * What the page would take by itself where WebGL2 pretends to be a graphics card that is slow or wrong, or there is no
  * WebAssembly; what it then remembers and takes the next
- * time, and how many contexts that asks for.
+ * time, and how many contexts these two ask for.
  */
 async function chosen(url: string, how: "emulated" | "slow" | "wrong" | "without WebAssembly"): Promise<(string | null)[]> {
   localStorage.clear();
@@ -270,6 +270,9 @@ async function chosen(url: string, how: "emulated" | "slow" | "wrong" | "without
   }
   try {
     const decoder = await decoderOf(url, { workers: 0 });
+    const isSettled = (): boolean => localStorage.length > 0 && (decoder.renderer === "wasm" || contexts.length > 0);
+    for (let i = 0; i < 60 && !isSettled(); i++) await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, 50)); // what is remembered is taken at once
     const { renderer } = decoder;
     decoder.dispose();
     const kept = (Object.values(localStorage)[0] as string | undefined)?.split(" ")[0] ?? null;
@@ -277,7 +280,7 @@ async function chosen(url: string, how: "emulated" | "slow" | "wrong" | "without
     const before = contexts.length;
     const again = await decoderOf(url, { workers: 0 });
     again.dispose();
-    return [renderer, kept, again.renderer, String(contexts.length - before)];
+    return [renderer, kept, again.renderer, `${before} + ${contexts.length - before}`];
   } finally {
     OffscreenCanvas.prototype.getContext = getContext;
     WebAssembly.Module = Module;
