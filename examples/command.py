@@ -194,6 +194,6 @@ def check_model(functaset: functa_store.Functaset, model: str) -> None:
     """
     if model in GRID_MODELS and functaset.modulations.ndim == 2:
         raise functa_store.ConfigError(
-            f"{functaset.store.path}: modulations are vectors of {functaset.modulations.shape[1]} numbers, found the "
-            f"model {model}, which takes grids of cells; choose one of {', '.join(MLP_WIDTHS)} by --model"
+            f"{functaset.store.path}: modulations are vectors of {functaset.modulations.shape[1]} numbers, the "
+            f"{model} model takes grids of cells; choose one of {', '.join(MLP_WIDTHS)} by --model"
         )

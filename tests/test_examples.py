@@ -148,11 +148,12 @@ def test_what_options_are_chosen_by_is_of_the_training_split(tmp_path):
     assert plain.train.tolist() == plain.originals.tolist() == final.originals.tolist() == [0, 3, 6, 9, 12]
 
 
-def test_a_transformer_is_refused_where_modulations_are_vectors(tmp_path, classify, capsys):
-    words = ["--store", write_labelled(tmp_path / "faces.functa"), "--label", "Smiling", "--model", "transformer"]
+@pytest.mark.parametrize("model", GRID_MODELS)
+def test_a_model_of_grids_is_refused_where_modulations_are_vectors(tmp_path, classify, model, capsys):
+    words = ["--store", write_labelled(tmp_path / "faces.functa"), "--label", "Smiling", "--model", model]
     with pytest.raises(SystemExit):
         run(classify, words)
-    assert "vectors of 8 numbers, the transformer takes grids of cells" in capsys.readouterr().err
+    assert f"vectors of 8 numbers, the {model} model takes grids of cells" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

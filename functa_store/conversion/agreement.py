@@ -47,7 +47,8 @@ def is_begun(work: Objects, conversion: Mapping[str, Any]) -> bool:
     if (described := begun_conversion(work)) is None:
         return False
     if different := list(differences(described, json.loads(json.dumps(conversion)))):
-        if files := files_differ(described.get("provenance", {}), conversion["provenance"]):
+        before, now = (one.get("provenance") for one in (described, conversion))
+        if isinstance(before, Mapping) and isinstance(now, Mapping) and (files := files_differ(before, now)):
             different.insert(0, files)
         raise StoreMismatchError(
             f"{work.name}: an unfinished conversion differs from this one: {'; '.join(different[:5])}. "
