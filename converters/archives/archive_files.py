@@ -29,14 +29,14 @@ class ArchiveFiles:
         typed: What was asked for, made absolute.
         paths: Of each file or folder, absolute, or its address, in order.
         names: Of each, below the folder that holds them all, with "/" between folders; they are unique.
-        find: Finds them again.
+        find: Finds them again, whatever the working folder is then.
     """
 
     name: str
     typed: tuple[str, ...]
     paths: tuple[str, ...]
     names: tuple[str, ...]
-    find: "Callable[[tuple[str, ...]], ArchiveFiles]" = dataclasses.field(repr=False, compare=False)
+    find: "Callable[[], ArchiveFiles]" = dataclasses.field(repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -83,7 +83,7 @@ class ArchiveFiles:
         """
         if set(self.typed) == set(self.paths):
             return
-        now = set(self.find(self.typed).paths)
+        now = set(self.find().paths)
         for what, paths in (("added", now.difference(self.paths)), ("removed", set(self.paths) - now)):
             if paths:
                 raise ArchiveError(

@@ -32,7 +32,12 @@ _LIST = "@"
 
 
 def find_files(
-    archive: Any, *, of: Collection[str] = (), folders: Folders = "pure", remote: bool = False
+    archive: Any,
+    *,
+    of: Collection[str] = (),
+    folders: Folders = "pure",
+    remote: bool = False,
+    working_folder: str | None = None,
 ) -> ArchiveFiles:
     """The files that are meant.
 
@@ -53,6 +58,7 @@ def find_files(
         folders: What a folder of a disk means: "whole", itself; "pure", its archives if it holds nothing else but
             texts; "mixed", its archives whatever else it holds. A folder without any is itself.
         remote: Whether addresses of buckets and servers can be opened.
+        working_folder: Where relative paths begin; None means that of the process.
 
     Returns:
         At least one.
@@ -60,18 +66,17 @@ def find_files(
     Raises:
         ArchiveError: If something is not there, is named twice, or there are more than `MOST_FILES`; says what.
     """
-    again = functools.partial(find_files, of=of, folders=folders, remote=remote)
-    texts = _texts_of(archive)
-    finder = _Finder(tuple(of), folders, remote, texts)
+    texts, begin = _texts_of(archive), working_folder or os.getcwd()
+    again = functools.partial(find_files, texts, of=of, folders=folders, remote=remote, working_folder=begin)
+    finder = _Finder(tuple(of), folders, remote, texts, begin)
     paths = list(itertools.islice(finder.paths(), MOST_FILES + 1))
-    name = shown(",".join(_base_of(part) for text in texts for part in finder.typed_parts(text)))
+    name = shown(",".join(_base_of(part, begin) for text in texts for part in finder.typed_parts(text)))
     if len(paths) > MOST_FILES:
         raise ArchiveError(f"{name}: names more than {MOST_FILES} files")
-    typed = tuple(_absolute(part) for text in texts for part in finder.typed_parts(text))
+    typed = tuple(_absolute(part, begin) for text in texts for part in finder.typed_parts(text))
     if len(paths) == 1:
-        return ArchiveFiles(
-            name=_base_of(paths[0]), typed=typed, paths=tuple(paths), names=(_base_of(paths[0]),), find=again
-        )
+        only = _base_of(paths[0], begin)
+        return ArchiveFiles(name=only, typed=typed, paths=tuple(paths), names=(only,), find=again)
     _check_apart(name, paths)
     return ArchiveFiles(name=name, typed=typed, paths=tuple(paths), names=tuple(_names_of(name, paths)), find=again)
 
@@ -91,8 +96,8 @@ def _texts_of(archive: Any) -> list[str]:
 class _Finder:
     """Files of some texts; see `find_files`."""
 
-    def __init__(self, of: tuple[str, ...], folders: Folders, remote: bool, texts: Sequence[str]) -> None:
-        self._of, self._folders, self._remote, self._texts = of, folders, remote, texts
+    def __init__(self, of: tuple[str, ...], folders: Folders, remote: bool, texts: Sequence[str], begin: str) -> None:
+        self._of, self._folders, self._remote, self._texts, self._begin = of, folders, remote, texts, begin
 
     def paths(self) -> Iterator[str]:
         for text in self._texts:
@@ -100,16 +105,16 @@ class _Finder:
 
     def typed_parts(self, text: str) -> list[str]:
         """The parts of a text that commas separate, if it is no single name."""
-        is_single = text.startswith((_LIST, *_UNLISTED)) or os.path.exists(text)
+        is_single = text.startswith((_LIST, *_UNLISTED)) or self._is_there(text)
         return [text] if is_single else [part.strip() for part in _at_commas(text)] or [text]
 
     def _of_text(self, text: str) -> Iterator[str]:
         if text.startswith(_LIST):
-            yield from self._of_list(checked_path(text[1:]))
+            yield from self._of_list(self._path(text[1:]))
             return
         for part in self.typed_parts(text):
-            if os.path.exists(part):
-                yield from self._of_place(checked_path(part))
+            if self._is_there(part):
+                yield from self._of_place(self._path(part))
                 continue
             for pattern in _without_braces(part):
                 yield from self._of_pattern(pattern, text, is_plain=self._texts == [pattern])
@@ -118,12 +123,12 @@ class _Finder:
         if _ADDRESS.match(pattern):
             yield from self._of_address(pattern)
             return
-        path = checked_path(pattern)
+        path = self._path(pattern)
         if os.path.exists(path):
             yield from self._of_place(path)
         elif glob.has_magic(pattern):
-            there = (match for match in glob.glob(path, recursive=True) if not match.endswith(OUTPUTS))
-            if not (found := sorted(there, key=natural_order)):
+            matches = map(self._path, glob.iglob(pattern, root_dir=self._begin, recursive=True))
+            if not (found := sorted((one for one in matches if not one.endswith(OUTPUTS)), key=natural_order)):
                 raise ArchiveError(
                     f"{shown(pattern)}: no file has such a name, expected some; is the folder the right one?"
                 )
@@ -134,6 +139,13 @@ class _Finder:
         else:
             of = f", which {shown(text)} names" if pattern != text else ""
             raise ArchiveError(f"{path}: no such file{of}; fetch it, or name those that are there")
+
+    def _path(self, text: str) -> str:
+        checked_path(text)
+        return os.path.abspath(os.path.join(self._begin, text))
+
+    def _is_there(self, text: str) -> bool:
+        return os.path.exists(os.path.join(self._begin, text))
 
     def _of_place(self, path: str) -> Iterator[str]:
         """A file, or all archives of a folder that holds nothing else."""
@@ -289,21 +301,21 @@ def _names_of(name: str, paths: Sequence[str]) -> list[str]:
     return [os.fsencode(one).decode("utf-8", "backslashreplace") for one in names]
 
 
-def _base_of(text: str) -> str:
-    return shown(redacted(text.rstrip("/").rsplit("/", 1)[-1])) if _ADDRESS.match(text) else base_name(_plain(text))
+def _base_of(text: str, begin: str) -> str:
+    if _ADDRESS.match(text):
+        return shown(redacted(text.rstrip("/").rsplit("/", 1)[-1]))
+    path = os.path.abspath(os.path.join(begin, text))
+    return base_name(text if text.startswith(_LIST) and not os.path.exists(path) else path)
 
 
-def _plain(text: str) -> str:
-    return os.path.abspath(text) if os.path.exists(text) or not text.startswith(_LIST) else text
-
-
-def _absolute(text: str) -> str:
+def _absolute(text: str, begin: str) -> str:
     """A text that means the same in another working folder; what may be no path stays as it is."""
     if _ADDRESS.match(text):
         return text
+    path = os.path.abspath(os.path.join(begin, text.removeprefix(_LIST)))
     if text.startswith(_LIST):
-        return _LIST + os.path.abspath(text[1:])
-    return os.path.abspath(text) if os.path.exists(text) or glob.has_magic(text) or "{" in text else text
+        return _LIST + path
+    return path if os.path.exists(path) or glob.has_magic(text) or "{" in text else text
 
 
 def _at_commas(text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Several folders, zips, tars and single files as one archive, of which few are open at a time."""
 
 import bisect
+import functools
 import itertools
 import os
 import posixpath
@@ -235,7 +236,8 @@ def open_folder_of_archives(path: str, folder: FolderArchive, members: Sequence[
         ArchiveError: If one of these is damaged, or two members have one name.
     """
     paths, opened = tuple(os.path.join(path, member) for member in members), OpenFiles()
-    files = ArchiveFiles(name=folder.name, typed=paths, paths=paths, names=tuple(members), find=find_files)
+    find = functools.partial(find_files, paths)
+    files = ArchiveFiles(name=folder.name, typed=paths, paths=paths, names=tuple(members), find=find)
     return ManyArchives(files, [_open_part(one, (), opened) for one in paths], folder)
 
 

@@ -75,7 +75,7 @@ class ClimateFiles:
         Raises:
             ArchiveError: If one was changed, added or removed.
         """
-        if (now := self._list(self._files.find(self._files.typed))) != self.members:
+        if (now := self._list(self._files.find())) != self.members:
             differ = sorted(set(now) ^ set(self.members))
             raise ArchiveError(
                 f"{self.name}: {differ[0]!a} was {'added' if differ[0] in now else 'removed'} while it was being "

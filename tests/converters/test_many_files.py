@@ -496,6 +496,20 @@ def test_files_are_found_again_in_another_folder(parts, tmp_path, monkeypatch):
         images.open(source.recipe.archive, source.recipe.options_of(images.options, {}), *_usual())
 
 
+@pytest.mark.parametrize("folder", ["with, comma", "w[1]", "w{a,b}", "@w", "w*"])
+def test_names_of_the_working_folder_are_no_patterns(pack, encode_image, tmp_path, monkeypatch, folder):
+    below = tmp_path / folder
+    below.mkdir()
+    for name in ("a", "b", "@c"):
+        pack({f"{name}.png": encode_image()}, "zip", f"{folder}/{name}")
+    (below / "list.txt").write_text("a.zip\nb.zip\n")
+    monkeypatch.chdir(below)
+    for spec, count in (("[ab].zip", 2), ("{a,b}.zip", 2), ("a.zip,@c.zip", 2), ("@list.txt", 2), ("*.zip", 3)):
+        source = open_images(spec, resolution=4)
+        assert len(source.ids) == count
+        source.check_unchanged()  # as at the end of a conversion
+
+
 def _usual():
     return functa_store.plugins.SurveyOptions(), lambda event: None
 
