@@ -106,7 +106,7 @@ class _Finder:
     def typed_parts(self, text: str) -> list[str]:
         """The parts of a text that commas separate, if it is no single name."""
         is_single = text.startswith((_LIST, *_UNLISTED)) or self._is_there(text)
-        return [text] if is_single else [part.strip() for part in _at_commas(text)] or [text]
+        return [text] if is_single else [part.strip() for part in _at_commas(text) if part.strip()] or [text]
 
     def _of_text(self, text: str) -> Iterator[str]:
         if text.startswith(_LIST):
@@ -319,7 +319,7 @@ def _absolute(text: str, begin: str) -> str:
 
 
 def _at_commas(text: str) -> list[str]:
-    """Parts between commas, those inside braces apart."""
+    """Parts between commas, empty ones too; commas inside braces do not count."""
     parts, depth = [""], 0
     for character in text:
         depth += (character == "{") - (character == "}")
@@ -327,7 +327,7 @@ def _at_commas(text: str) -> list[str]:
             parts.append("")
         else:
             parts[-1] += character
-    return [part for part in parts if part.strip()]
+    return parts
 
 
 def _without_braces(text: str) -> Iterator[str]:

@@ -66,6 +66,11 @@ def test_what_is_not_there_is_named(folder, monkeypatch, spec, message):
         find_shards(spec)
 
 
+def test_a_choice_may_be_empty(folder):
+    os.rename(folder / "a-001.tar", folder / "a-000-more.tar")
+    assert find_files(str(folder / "a-000{,-more}.tar")).names == ("a-000.tar", "a-000-more.tar")
+
+
 def test_packed_shards_are_refused_with_what_to_do(folder):
     (folder / "b/c-2.tar.gz").write_bytes(b"")
     with pytest.raises(ArchiveError, match=r"1 of 3 files, as by `gunzip -k c-2\.tar\.gz`, and convert the \.tar"):
