@@ -298,13 +298,23 @@ def _names_of(name: str, paths: Sequence[str]) -> list[str]:
     folders = [path.split("/")[:-1] for path in paths]
     shared = sum(1 for _ in itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*folders, strict=False)))
     names = ["/".join(path.split("/")[shared:]) for path in paths]
-    return [os.fsencode(one).decode("utf-8", "backslashreplace") for one in names]
+    return [_storable(one) for one in names]
+
+
+def _storable(text: str) -> str:
+    """A text whose bytes that are no UTF-8 are escaped."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def _base_of(text: str, begin: str) -> str:
-    if _ADDRESS.match(text):
-        return shown(redacted(text.rstrip("/").rsplit("/", 1)[-1]))
+    """Last part of a path or address; of a pattern, all from the first folder that is one: "*/x.npy" of runs/*/x.npy."""
     path = os.path.abspath(os.path.join(begin, text))
+    is_address = _ADDRESS.match(text) is not None
+    if is_address or not os.path.exists(path):
+        parts = text.rstrip("/").split("/")
+        first = next((k for k, part in enumerate(parts) if glob.has_magic(part) or "{" in part), len(parts) - 1)
+        if is_address or first < len(parts) - 1:
+            return shown(redacted(_storable("/".join(parts[first:]))))
     return base_name(text if text.startswith(_LIST) and not os.path.exists(path) else path)
 
 

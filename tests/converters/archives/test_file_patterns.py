@@ -66,6 +66,21 @@ def test_what_is_not_there_is_named(folder, monkeypatch, spec, message):
         find_shards(spec)
 
 
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("a-*.tar", "a-*.tar"),
+        ("*/c-*.tar", "*/c-*.tar"),
+        ("**/c-*.tar", "**/c-*.tar"),
+        ("{.,b}/[ac]-*0.tar", "{.,b}/[ac]-*0.tar"),
+        ("b", "b"),
+        ("b/c-0.tar", "c-0.tar"),
+    ],
+)
+def test_messages_call_files_by_the_folders_of_their_pattern(folder, spec, name):
+    assert find_shards(f"{folder}/{spec}").name == name
+
+
 def test_a_choice_may_be_empty(folder):
     os.rename(folder / "a-001.tar", folder / "a-000-more.tar")
     assert find_files(str(folder / "a-000{,-more}.tar")).names == ("a-000.tar", "a-000-more.tar")
