@@ -90,7 +90,13 @@ def _texts_of(archive: Any) -> list[str]:
     for item in items:
         if not isinstance(item, str) or "\0" in item or not item:
             checked_path(item)  # says what is wrong
-    return [os.fspath(item) for item in items]
+    return [_text_of(item) for item in items]
+
+
+def _text_of(item: str | os.PathLike[str]) -> str:
+    """A text as it is; a path, which is no list: Path("./@x.zip") forgets its beginning."""
+    text = os.fspath(item)
+    return text if isinstance(item, str) or not text.startswith(_LIST) else os.path.join(os.curdir, text)
 
 
 class _Finder:
@@ -128,6 +134,8 @@ class _Finder:
             yield from self._of_place(path)
         elif glob.has_magic(pattern):
             matches = map(self._path, glob.iglob(pattern, root_dir=self._begin, recursive=True))
+            if pattern.endswith("/**") or pattern == "**":  # as in buckets: folders are named by what is in them
+                matches = (match for match in matches if not os.path.isdir(match))
             if not (found := sorted((one for one in matches if not one.endswith(OUTPUTS)), key=natural_order)):
                 raise ArchiveError(
                     f"{shown(pattern)}: no file has such a name, expected some; is the folder the right one?"
@@ -186,7 +194,7 @@ class _Finder:
                 yield from self._of_address(line, is_pattern=False)
                 continue
             file = os.path.join(os.path.dirname(path), line)
-            if not os.path.exists(checked_path(file)):
+            if "\0" in line or not os.path.exists(checked_path(file)):
                 raise ArchiveError(f"{path} line {number}: {file}: no such file; fetch it, or take out the line")
             yield os.path.abspath(file)
 
@@ -233,7 +241,8 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
         with open(open_plain(path), "rb") as file:
             data = file.read(_MOST_LIST_BYTES + 1)
     except OSError as error:
-        raise ArchiveError(f"{path}: the list of files cannot be read: {error.strerror}") from error
+        hint = f"; a file of the name {_LIST}{base_name(path)} is ./{_LIST}{base_name(path)}"
+        raise ArchiveError(f"{path}: the list of files cannot be read: {error.strerror}{hint}") from error
     if len(data) > _MOST_LIST_BYTES:
         raise ArchiveError(f"{path}: has more than {_MOST_LIST_BYTES} bytes, expected a list of files, one in a line")
     try:
@@ -307,7 +316,7 @@ def _storable(text: str) -> str:
 
 
 def _base_of(text: str, begin: str) -> str:
-    """Last part of a path or address; of a pattern, all from the first folder that is one: "*/x.npy" of runs/*/x.npy."""
+    """Last part of a path or address; of a pattern, from the first folder that is one: "*/x" of runs/*/x."""
     path = os.path.abspath(os.path.join(begin, text))
     is_address = _ADDRESS.match(text) is not None
     if is_address or not os.path.exists(path):

@@ -266,6 +266,7 @@ def _open_part(path: str, suffixes: Collection[str], opened: OpenFiles) -> Part:
     try:
         found = open_archive_or_file(path, suffixes, lambda file: LentFile(file, opened))
     except ArchiveError as error:
-        raise ArchiveError(str(error) if path in str(error) else f"{path}: {error}") from error
+        said = str(error).removeprefix(f"{os.path.basename(path)}: ")
+        raise ArchiveError(said if path in said else f"{path}: {said}") from error
     assert isinstance(found, Part)
     return found

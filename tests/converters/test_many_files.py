@@ -5,6 +5,7 @@ import os
 import resource
 import wave
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,6 +101,7 @@ def test_a_list_is_read_as_it_is(parts, tmp_path):
         ("part-000.zip\nlink.zip\n", r"names one file twice, as .*part-000\.zip and as .*link\.zip"),
         ("part-000.zip\n# none\npart-009.zip\n", r"files\.txt line 3: .*part-009\.zip: no such file"),
         ("\n# nothing\n", r"files\.txt: names no file"),
+        ("p\0art-000.zip\n", r"files\.txt line 1: .*no such file"),
         ("part-*.zip\n", r"line 1: .*part-\*\.zip: no such file"),
         ("\xff\xfe", r"is no text in UTF-8"),
         (".\npart-000.zip\n", r"and the folder .* that it lies in"),
@@ -118,7 +120,7 @@ def test_what_is_wrong_in_a_list_is_named(parts, tmp_path, lines, message):
     [
         ("none-*.zip", r"none-\*\.zip: no file has such a name"),
         ("part-{000..005}.zip", r"part-003\.zip: no such file, which .*\{000\.\.005\}\.zip names"),
-        ("@none.txt", "none.txt: the list of files cannot be read: No such file"),
+        ("@none.txt", r"none.txt: the list of files cannot be read: No such file .* @none\.txt is \./@none\.txt"),
         ("part-000.zip,none.zip", r"none\.zip: no such file"),
     ],
 )
@@ -140,7 +142,7 @@ def test_what_is_not_there_is_named(parts, tmp_path, monkeypatch, spec, message)
 def test_a_damaged_file_among_many_is_named(parts, tmp_path):
     whole = (tmp_path / "part-001.zip").read_bytes()
     (tmp_path / "part-001.zip").write_bytes(whole[:-40])
-    with pytest.raises(ArchiveError, match=r"part-001\.zip: .*truncated"):
+    with pytest.raises(ArchiveError, match=rf"^{tmp_path}/part-001\.zip: the zip is truncated"):
         open_images(str(tmp_path / "part-*.zip"), resolution=4)
 
 
@@ -514,11 +516,13 @@ def _usual():
     return functa_store.plugins.SurveyOptions(), lambda event: None
 
 
-def test_a_name_with_characters_of_patterns_is_a_name(pack, encode_image, tmp_path):
+def test_a_name_with_characters_of_patterns_is_a_name(pack, encode_image, tmp_path, monkeypatch):
     path = pack({"0.png": encode_image()}, "zip", "a[1],{b}*")
     assert open_images(path, resolution=4).ids == ["0.png"]
     odd = pack({"0.png": encode_image()}, "zip", "@odd")
     assert open_images(odd, resolution=4).ids == ["0.png"]
+    monkeypatch.chdir(tmp_path)
+    assert open_images(Path("@odd.zip"), resolution=4).ids == ["0.png"]  # only texts are lists
     both = many_archives.open_archives(find_files([path, odd]))
     assert both.members == ["@odd/0.png", "a[1],{b}*/0.png"]
     with pytest.raises(MemberError, match="is not in the archive"):
