@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from converters.archives.archive_files import ArchiveFiles
 from converters.archives.listing import natural_order
@@ -28,6 +29,8 @@ _ADDRESS = re.compile(r"(pipe|[a-z][a-z0-9+]*)://?|pipe:", re.IGNORECASE)
 _UNLISTED = ("http://", "https://", "hf://")
 _TEXTS = (".txt", ".md", ".json", ".csv", ".tsv", ".yaml", ".yml", ".sha256", ".md5")
 _ZARR = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # a store, of however many files
+_ENCODED = str.maketrans({character: f"%{ord(character):02X}" for character in "%?#*[]{},"})
+"""What an address of a key has in place of characters that mean something in addresses and patterns."""
 _LIST = "@"
 
 
@@ -216,7 +219,7 @@ class _Finder:
         fixed = next((k for k, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
         folder, rest = "/".join(parts[:fixed]), parts[fixed:]
         try:
-            keys = open_objects(folder).sizes()
+            keys = open_objects(unquote(folder)).sizes()
         except FunctaStoreError as error:
             raise ArchiveError(f"{shown(redacted(text))}: cannot be listed: {error}") from error
         found = [key for key in keys if (_matches(rest, key.split("/")) if is_pattern else self._is_meant(key))]
@@ -225,7 +228,7 @@ class _Finder:
             raise ArchiveError(
                 f"{shown(redacted(text))}: no object {what}, expected some; is the prefix the right one?"
             )
-        yield from (f"{folder}/{key}" for key in sorted(found, key=natural_order))
+        yield from (f"{folder}/{key.translate(_ENCODED)}" for key in sorted(found, key=natural_order))
 
     def _is_meant(self, key: str) -> bool:
         return key.lower().endswith(self._of) and not any(part.startswith(".") for part in key.split("/"))
@@ -307,6 +310,8 @@ def _names_of(name: str, paths: Sequence[str]) -> list[str]:
     folders = [path.split("/")[:-1] for path in paths]
     shared = sum(1 for _ in itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*folders, strict=False)))
     names = ["/".join(path.split("/")[shared:]) for path in paths]
+    if "" not in places:
+        names = [unquote(one) for one in names]
     return [_storable(one) for one in names]
 
 

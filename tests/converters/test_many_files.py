@@ -248,6 +248,21 @@ def test_zips_in_a_bucket_are_one_archive(parts, tmp_path):
         source.check_unchanged()
 
 
+def test_keys_with_characters_of_patterns_and_addresses_are_names(pack, encode_image):
+    """They are found by a pattern or prefix, and opened again by a worker as they are."""
+    keys = ["a[1]", "b,c", "d{e,f}", "g%20h", "i#j", "k l", "m?", "n*"]
+    data = pack({"0.png": encode_image()}, "zip", "one").read_bytes()
+    put("memory://odd/x", **{f"{key}.zip": data for key in keys})
+    source = open_images("memory://odd/x/", resolution=4)
+    assert source.ids == [f"{key}/0.png" for key in keys]
+    assert list(source.provenance["archive_files"]) == [f"{key}.zip" for key in keys]
+    source.check_unchanged()
+    assert open_images(source.recipe.archive, resolution=4).ids == source.ids
+    one = open_images("memory://odd/x/b*.zip", resolution=4)
+    assert (one.ids, one.provenance["archive"]) == (["0.png"], "b,c.zip")
+    assert open_images(one.recipe.archive, resolution=4).ids == ["0.png"]
+
+
 def test_members_that_lie_side_by_side_in_a_bucket_take_one_request(pack, encode_image, monkeypatch):
     data = pack({f"{k:03}.png": encode_image(k) for k in range(60)}).read_bytes()
     put("memory://blocks/x", **{"a.zip": data})
