@@ -181,7 +181,7 @@ def files_differ(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | Non
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NUM_NAMED} others" if len(names) > _NUM_NAMED else ""
+    more = f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
     return f"{', '.join(map(shown, names[:_NUM_NAMED]))}{more} {'are' if len(names) > 1 else 'is'}"
 
 

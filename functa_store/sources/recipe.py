@@ -19,7 +19,7 @@ def in_words(archive: AnyArchive) -> str:
     """An archive for messages."""
     if isinstance(archive, str | os.PathLike):
         return os.fspath(archive)
-    return f"{os.fspath(archive[0])} and {len(archive) - 1} others" if archive else "no files"
+    return f"{os.fspath(archive[0])} and {len(archive) - 1} more" if archive else "no files"
 
 
 def plain(archive: AnyArchive) -> str | list[str]:
