@@ -28,6 +28,9 @@ class ArrayKind(NamedTuple):
     dtype: str
 
 
+_UNREADABLE = ArrayKind((), "what cannot be read")
+
+
 class JoinedArrays:
     """The arrays of several files, joined along their first axis; see `array_files.ArrayFile`.
 
@@ -57,7 +60,11 @@ class JoinedArrays:
             self.sizes.append(arrays.num_bytes)
             self.num_bytes += arrays.num_bytes
             for key in arrays:
-                self._kinds.setdefault(key, {})[number] = _kind_of(arrays, key)
+                try:
+                    kind = _kind_of(arrays, key)
+                except ArchiveError:  # such as objects, beside the array that is meant: whoever looks it up is told
+                    kind = _UNREADABLE
+                self._kinds.setdefault(key, {})[number] = kind
 
     def file(self, number: int) -> Any:
         """One of the files, open."""
@@ -101,13 +108,16 @@ class JoinedArrays:
         """The array of examples.
 
         Raises:
-            ArchiveError: If files differ in the shape of one, or in its type. Names the first that does.
+            ArchiveError: If one cannot be read, or files differ in the shape of one, or in its type. Names the first
+                that does.
         """
         if key not in self:
             raise KeyError(key)
-        first, *others = (self._kinds[key][number] for number in range(len(self._paths)))
-        for number, kind in enumerate(others, 1):
-            self._check_alike(key, number, first, kind)
+        kinds = [self._kinds[key][number] for number in range(len(self._paths))]
+        if _UNREADABLE in kinds:
+            _kind_of(self.file(kinds.index(_UNREADABLE)), key)  # says why
+        for number, kind in enumerate(kinds[1:], 1):
+            self._check_alike(key, number, kinds[0], kind)
         self._examples = key
         return JoinedRows(self, key, self.shape(key))
 
@@ -209,11 +219,8 @@ class JoinedRows:
 
 
 def _kind_of(arrays: Any, key: str) -> ArrayKind:
-    try:
-        if isinstance(arrays, Npz):
-            header = arrays.header(key)
-            return ArrayKind(header.shape, str(header.dtype))
-        array = arrays[key]
-        return ArrayKind(tuple(array.shape), str(array.dtype))
-    except ArchiveError:  # such as objects, beside the array that is meant: whoever looks it up is told
-        return ArrayKind((), "what cannot be read")
+    if isinstance(arrays, Npz):
+        header = arrays.header(key)
+        return ArrayKind(header.shape, str(header.dtype))
+    array = arrays[key]
+    return ArrayKind(tuple(array.shape), str(array.dtype))

@@ -348,6 +348,18 @@ def test_files_that_differ_are_named(tmp_path, other, message):
         open_array_archive(str(tmp_path / "*.npz"), labels="kind")
 
 
+@pytest.mark.parametrize("damaged", ["a.npz", "b.npz"])
+def test_a_damaged_array_of_a_file_is_named(tmp_path, damaged):
+    """The message says what is wrong with it, and not that the other file differs."""
+    for name in ("a.npz", "b.npz"):
+        write_npz(tmp_path / name)
+    content = bytearray((tmp_path / damaged).read_bytes())
+    content[150] ^= 255  # in the header of the only array
+    (tmp_path / damaged).write_bytes(content)
+    with pytest.raises(ArchiveError, match=rf"{damaged}: array 'values' cannot be read: Bad CRC"):
+        open_array_archive(str(tmp_path / "*.npz"), array="values")
+
+
 def test_hdf5_and_zarr_files_are_joined_if_their_attributes_agree(tmp_path):
     h5py, zarr = pytest.importorskip("h5py"), pytest.importorskip("zarr")
     stored = np.random.default_rng(0).normal(size=(6, 4, 1)).astype(np.float32)
