@@ -36,7 +36,7 @@ from functa_store.conversion.workers.assignment import Assignment
 from functa_store.conversion.workers.dask_engine import Dask
 from functa_store.conversion.workers.engine import Engine, InProcess, Unfinished, fit_missing
 from functa_store.conversion.workers.finish import finish
-from functa_store.conversion.workers.job import Canary, Job, sampled, size_of_file
+from functa_store.conversion.workers.job import Canary, Job, bytes_of, sampled
 from functa_store.conversion.workers.processes import Processes
 from functa_store.conversion.workers.reopen import reopen
 from functa_store.domains.domain import network_inputs
@@ -203,7 +203,7 @@ def open_job(folder: pathlib.Path, members: int) -> dict[str, Any]:
     spec = dataclasses.replace(unlearned(source, config).spec())
     recipe = source.recipe  # type: ignore[attr-defined]  # of a converter
     canary = Canary(example=0, fit="")
-    size = size_of_file(recipe.archive)
+    size = bytes_of(recipe.archive)
     job = Job(
         epoch="",
         fingerprint="",

@@ -14,7 +14,7 @@ from functa_store.conversion import convert as conversion
 from functa_store.conversion.convert import contents_of
 from functa_store.conversion.fit_shards import ready_fit
 from functa_store.conversion.run_files import Checkpoints
-from functa_store.conversion.workers.job import Canary, Job, sampled, size_of_file
+from functa_store.conversion.workers.job import Canary, Job, bytes_of, sampled
 from functa_store.domains.domain import network_inputs
 from functa_store.learn.outer_loop import init_learnable
 from functa_store.nets.siren import to_weights
@@ -92,7 +92,7 @@ def job_of(source: Any) -> Job:
         epoch="",
         fingerprint="",
         recipe=source.recipe,
-        archive_bytes=size_of_file(source.recipe.archive),
+        archive_bytes=bytes_of(source.recipe.archive),
         samples=sampled(source),
         examples_per_device=1,
         threads=1,

@@ -1,6 +1,7 @@
 """Conversions of archives that are many files are interrupted, go on, and are shared by workers."""
 
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -64,6 +65,14 @@ def test_files_may_lie_elsewhere_but_must_be_the_same(parts, tmp_path):
         work(path, archive=tmp_path / "moved/p-0.zip")
     (tmp_path / "moved/p-3.zip").unlink()
     assert work(path, archive=tmp_path / "moved/p-*.zip") == 5
+
+
+def test_files_of_another_size_are_refused_before_they_are_read(parts, tmp_path):
+    path = begin(parts, tmp_path / "x.functa")
+    with zipfile.ZipFile(tmp_path / "parts/p-1.zip", "a") as archive:
+        archive.comment = b"packed again"
+    with pytest.raises(StoreMismatchError, match=r"p-0\.zip and 2 more: has [\d,]+ bytes, expected the [\d,]+ of"):
+        work(path)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import jax
 
 from functa_store.conversion.agreement import versions
 from functa_store.conversion.fit_shards import ShardFit, Tally, fit_shards
-from functa_store.conversion.workers.job import Canary, Job, epoch, read_job, sampled, size_of_file, write_job
+from functa_store.conversion.workers.job import Canary, Job, bytes_of, epoch, read_job, sampled, write_job
 from functa_store.errors import ConfigError, StoreFormatError
 from functa_store.learn.devices import compute_threads
 from functa_store.learn.tuning import ReadyFit
@@ -214,7 +214,7 @@ def _publish(
         epoch=epoch(),
         fingerprint=fingerprint,
         recipe=recipe,
-        archive_bytes=size_of_file(recipe.archive),
+        archive_bytes=bytes_of(recipe.archive),
         samples=sampled(source),
         examples_per_device=fit.examples_per_device,
         threads=compute_threads(),

@@ -56,7 +56,7 @@ class Job:
         epoch: Random; another one means that the job was begun anew, and whatever is of an older one comes too late.
         fingerprint: The store's.
         recipe: How a worker opens the archive.
-        archive_bytes: Size of the archive, if it is one file.
+        archive_bytes: Of all files of the archive, if they are files of a disk.
         samples: SHA-256 of the raw values of some examples, by their numbers.
         examples_per_device: Of a fit's batch.
         threads: That programs are split over; see `learn.devices.compute_threads`.
@@ -184,6 +184,7 @@ def checksum(source: Source, example: int) -> str:
     return digest.hexdigest()
 
 
-def size_of_file(archive: AnyArchive) -> int | None:
-    """Size of an archive that is a file of this machine; None of others, and of several files."""
-    return os.path.getsize(archive) if isinstance(archive, str | os.PathLike) and os.path.isfile(archive) else None
+def bytes_of(archive: AnyArchive) -> int | None:
+    """Bytes of all files of an archive, if they are files of this machine; None of folders, patterns and addresses."""
+    paths = [archive] if isinstance(archive, str | os.PathLike) else archive
+    return sum(map(os.path.getsize, paths)) if all(map(os.path.isfile, paths)) else None

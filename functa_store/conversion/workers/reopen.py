@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from functa_store.conversion.agreement import files_differ
-from functa_store.conversion.workers.job import Job, checksum, size_of_file
+from functa_store.conversion.workers.job import Job, bytes_of, checksum
 from functa_store.errors import FunctaStoreError, StoreMismatchError
 from functa_store.plugins import Converter, converter_named
 from functa_store.progress import Note, Report, silent
@@ -84,7 +84,9 @@ def reopen(
     if (converter := converter_named(recipe.converter)) is None:
         raise StoreMismatchError(f"{path}: the converter {recipe.converter!r} is not installed here; install it")
     chosen = recipe.options_of(converter.options, options or {})
-    if job.archive_bytes is not None and (found := size_of_file(given)) not in (None, job.archive_bytes):
+    count = 1 if isinstance(given, str | os.PathLike) else len(given)  # of other files their names are told below
+    same = count == len(recipe.paths)
+    if same and job.archive_bytes is not None and (found := bytes_of(given)) not in (None, job.archive_bytes):
         raise StoreMismatchError(
             f"{path}: has {found:,} bytes, expected the {job.archive_bytes:,} of the archive that is converted; give a "
             "copy of it (--archive)"
