@@ -78,9 +78,10 @@ def coordinate(archive, out, how):
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_a_shard(out):
+def wait_for_a_shard(out, coordinator):
     deadline = time.monotonic() + 120
     while not list(out.with_name(f"{out.name}.work").glob("receipts/[0-9]*.json")):
+        assert coordinator.poll() is None, coordinator.communicate()[1][-2000:]
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -100,7 +101,7 @@ def test_if_the_scheduler_is_lost_the_command_fits_by_itself_and_says_so(
 ):
     out, cluster = tmp_path / "x.functa", clusters()
     coordinator = coordinate(archive, out, f"dask:{cluster.address}")
-    wait_for_a_shard(out)
+    wait_for_a_shard(out, coordinator)
     cluster.scheduler.send_signal(how)
     _, printed = coordinator.communicate(timeout=LONGEST)
     assert coordinator.returncode == 0, printed[-2000:]
@@ -112,7 +113,7 @@ def test_if_the_scheduler_is_lost_the_command_fits_by_itself_and_says_so(
 def test_a_scheduler_that_comes_back_with_workers_goes_on(clusters, archive, tmp_path, references):
     out, cluster = tmp_path / "x.functa", clusters()
     coordinator = coordinate(archive, out, f"dask:{cluster.address}")
-    wait_for_a_shard(out)
+    wait_for_a_shard(out, coordinator)
     cluster.end()
     clusters(port=int(cluster.address.rpartition(":")[2]))
     _, printed = coordinator.communicate(timeout=LONGEST)
@@ -125,7 +126,7 @@ def test_a_scheduler_that_comes_back_with_workers_goes_on(clusters, archive, tmp
 def test_what_was_written_stays_if_the_command_is_killed_with_its_scheduler(clusters, archive, tmp_path, references):
     out, cluster = tmp_path / "x.functa", clusters()
     coordinator = coordinate(archive, out, f"dask:{cluster.address}")
-    wait_for_a_shard(out)
+    wait_for_a_shard(out, coordinator)
     cluster.end()
     coordinator.kill()
     coordinator.communicate()
