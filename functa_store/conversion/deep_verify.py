@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -81,7 +82,7 @@ def verify_deep(
 
     Args:
         source: The examples that it was converted from, such as `reopen_archive` gives them; several where parts are of
-            other archives.
+            other archives, or where an archive may have been read in one of several ways.
         functaset: An open one, or where it is; of an unfinished one the examples that are finished are compared.
         storage: How to reach it.
 
@@ -118,13 +119,20 @@ def verify_deep(
                 break
         else:
             found.left[key] = archive_of(one.spec)
-    if unused := [one for place, one in enumerate(sources) if place not in used]:
-        needed = "; ".join(f"{key}: {what}" for key, what in found.left.items()) or "none other"
+    known = {_archive(sources[place]) for place in used}
+    if unknown := [one for one in sources if _archive(one) not in known]:
+        needed = "; ".join(f"{key}: {what}" for key, what in found.left.items())
+        told = f"Those that were not given are {needed}." if needed else "All of these were given."
         raise StoreMismatchError(
-            f"{name}: {unused[0].provenance['archive']} is none of the archives that it was converted from. Those that "
-            f"were not given are {needed}. Files that options named are given by --option (labels=FILE)."
+            f"{name}: {unknown[0].provenance['archive']} is none of the archives that it was converted from. {told} "
+            "Files that options named are given by --option (labels=FILE)."
         )
     return found
+
+
+def _archive(source: Source) -> tuple[Any, Any]:
+    """Which archive a source reads, however it reads it."""
+    return source.provenance["archive"], source.provenance.get("sha256")
 
 
 def as_list(source: Source | Sequence[Source]) -> list[Source]:

@@ -233,6 +233,22 @@ def test_archives_that_are_not_given_are_named(path):
         functa_store.verify_deep(second(), path / PART)
 
 
+def test_an_archive_that_was_read_in_one_of_several_ways_is_known_by_that(path):
+    otherwise = first()
+    otherwise.provenance = {**otherwise.provenance, "limit": 99}
+    verdict = functa_store.verify_deep([otherwise, first(), second(), third()], path)
+    assert list(verdict.compared) == [".", PART, "parts/0002.functa"]
+    assert verdict.grown == {}
+    with pytest.raises(StoreMismatchError, match=r"x\.npy is none of the archives.*All of these were given"):
+        functa_store.verify_deep([first(), second(), third(), stranger()], path)
+
+
+def stranger():
+    made = first()
+    made.provenance = {**made.provenance, "archive": "x.npy", "sha256": "0"}
+    return made
+
+
 def test_an_archive_that_has_grown_is_known_by_its_examples(path):
     whole = source(range(15), ("cow", "dog"))
     verdict = functa_store.verify_deep([whole, third()], path)
@@ -277,7 +293,9 @@ def test_the_commands_take_several_archives_and_classes_of_folders(tmp_path, cap
             Image.fromarray(picture).save(folder / f"{archive}{number}.png")
     words = ["--outer-steps", "2", "--resolution", "8", "--modulation-dim", "4", "--network.width", "16", "--quiet"]
     old, new, out = (str(tmp_path / name) for name in ("old", "new", "pets.functa"))
-    assert main(["convert", "images", old, out, *words]) == 0
+    assert (
+        main(["convert", "images", old, out, *words, "--limit", "8"]) == 0
+    )  # both are opened with the limit and without
     assert main(["append", out, new]) == 0
     grown = functa_store.open(out)
     assert grown.label_names["class"] == ("cat", "dog", "owl")
