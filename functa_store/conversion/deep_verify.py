@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from functa_store.conversion.agreement import another_archive, archive_of
+from functa_store.conversion.agreement import another_archive
 from functa_store.conversion.encode import AtPoints, OfBase, as_seen, check_fits
 from functa_store.conversion.part_examples import agreeing, as_stored
 from functa_store.decode.functaset import Functaset, opened
@@ -24,6 +24,7 @@ from functa_store.sources.splits import evenly_to_both_ends
 from functa_store.store.format.parts import is_part, part_name
 from functa_store.store.reading.joined_store import JoinedStore
 from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.verify import archive_of
 from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions
 
 SAMPLE = 64
@@ -118,7 +119,7 @@ def verify_deep(
                 found.compared[key], found.grown[key] = grown, "; ".join(wrong[place][:5])
                 break
         else:
-            found.left[key] = archive_of(one.spec)
+            found.left[key] = archive_of(one.spec.provenance)
     known = {_archive(sources[place]) for place in used}
     if unknown := [one for one in sources if _archive(one) not in known]:
         needed = "; ".join(f"{key}: {what}" for key, what in found.left.items())

@@ -111,7 +111,7 @@ def repair(
                 failed.append(error)
         if failed:
             told = f" Of other parts {len(mended)} objects were written again." if mended else ""
-            raise type(failed[0])("; ".join(map(str, failed)) + told)
+            raise type(failed[0])("; ".join(dict.fromkeys(map(str, failed))) + told)
         return mended
 
 

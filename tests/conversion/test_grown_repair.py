@@ -145,6 +145,14 @@ def test_a_part_is_mended_without_the_archives_of_others(path):
     assert files(path) == before
 
 
+def test_what_mends_the_first_examples_names_their_archive_as_that_of_a_part(path):
+    damage(path, "mse/c/0")
+    (advice,) = functa_store.verify(path).advice
+    assert advice.startswith(
+        f"functa repair {path} --archive ARCHIVE mends it; the archive was '0.npy' of the SHA-256 "
+    )
+
+
 def test_what_has_no_archive_is_named_and_the_rest_is_mended(path):
     before = files(path)
     damage(path, "mse/c/0", f"{PART}/mse/c/0")
@@ -270,6 +278,17 @@ def test_modulations_that_are_not_those_of_their_examples_are_found_in_their_par
     part.mse = rows_in_memory("mse", part.mse[:] * 1.5)
     verdict = functa_store.verify_deep([first(), second(), third()], functaset)
     assert [name for name, found in verdict.compared.items() if found.worst > 1] == [PART]
+
+
+def test_why_several_parts_are_not_mended_is_said_once(path, monkeypatch):
+    damage(path, "mse/c/0", f"{PART}/mse/c/0", "parts/0002.functa/mse/c/0")
+    with monkeypatch.context() as patch:
+        patch.setattr("functa_store.conversion.workers.engine.fit_shards", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            functa_store.repair(first(), path)
+    with pytest.raises(StoreMismatchError, match=r"another archive.*unfinished store") as caught:
+        functa_store.repair([second(), third()], path)
+    assert str(caught.value).count("unfinished store") == 1
 
 
 @pytest.mark.slow

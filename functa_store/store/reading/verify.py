@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from functa_store.errors import StoreFormatError
 from functa_store.sources.augmentation import augmentation_problems
@@ -152,9 +152,13 @@ def _advice(objects: Objects, there: Inventory, damaged: Mapping[str, str]) -> l
         again = f"append the archive of {part} to another copy" if part else "convert again"
         return [f"copy {objects.name} again, or {again}: without its base nothing can be fitted"]
     mends = f"{part} of it" if part else "it"
+    return [f"functa repair {whole} --archive ARCHIVE mends {mends}; the archive was {archive_of(provenance)}"]
+
+
+def archive_of(provenance: Mapping[str, Any]) -> str:
+    """Which archive a store was converted from, in words."""
     archive, sha256 = brief(provenance.get("archive")), provenance.get("sha256")
-    of = f" of the SHA-256 {sha256[:16]}..." if part and isinstance(sha256, str) else ""
-    return [f"functa repair {whole} --archive ARCHIVE mends {mends}; the archive was {archive}{of}"]
+    return archive + (f" of the SHA-256 {sha256[:16]}..." if isinstance(sha256, str) else "")
 
 
 class Made(NamedTuple):
