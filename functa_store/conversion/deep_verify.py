@@ -19,7 +19,7 @@ from functa_store.learn.observers import observer_of
 from functa_store.learn.tiling import tile_rows
 from functa_store.nets.siren import network_of
 from functa_store.sources.batch_reader import BatchReader
-from functa_store.sources.source import Source
+from functa_store.sources.source import Source, check_source
 from functa_store.sources.splits import evenly_to_both_ends
 from functa_store.store.format.parts import is_part, part_name
 from functa_store.store.reading.joined_store import JoinedStore
@@ -91,13 +91,14 @@ def verify_deep(
         How far errors are from what they should be; above 1 modulations are not those of their examples.
 
     Raises:
+        ArchiveError: If a source is none, or contradicts itself.
         ConfigError: If there is no source, or the functaset lies in no place of its own.
         StoreExistsError: If it is a part of another.
         StoreMismatchError: If a source is none that it was converted from.
         StoreFormatError: If it is damaged.
         StorageError: If the place cannot be read.
     """
-    sources, whole = as_list(source), opened(functaset, storage)
+    sources, whole = checked_sources(source), opened(functaset, storage)
     store, name = whole.store, whole.store.objects.name
     if is_part(name):
         raise StoreExistsError(f"{name}: is a part of a functaset; verify that one.")
@@ -136,14 +137,18 @@ def _archive(source: Source) -> tuple[Any, Any]:
     return source.provenance["archive"], source.provenance.get("sha256")
 
 
-def as_list(source: Source | Sequence[Source]) -> list[Source]:
+def checked_sources(source: Source | Sequence[Source]) -> list[Source]:
     """One source or several as a list.
 
     Raises:
+        ArchiveError: If one is no source, or contradicts itself.
         ConfigError: If there is none.
     """
-    if not (sources := list(source) if isinstance(source, Sequence) else [source]):
+    several = isinstance(source, Sequence) and not isinstance(source, str)
+    if not (sources := list(source) if several else [source]):
         raise ConfigError("no source was given, expected one, or a list of several")
+    for one in sources:
+        check_source(one, to_learn=False)
     return sources
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 import functa_store
 from functa_store.cli.main import main
 from functa_store.conversion.workers.engine import Elsewhere
-from functa_store.errors import ConfigError, StoreExistsError, StoreFormatError, StoreMismatchError
+from functa_store.errors import ArchiveError, ConfigError, StoreExistsError, StoreFormatError, StoreMismatchError
 from functa_store.sources.array_source import ArraySource
 from functa_store.sources.augmentation import Augmentations
 from functa_store.sources.features import FeatureSpec
@@ -228,6 +228,14 @@ def test_what_nothing_mends_is_said(path):
         functa_store.repair(second(), path / PART)
     with pytest.raises(ConfigError, match="was made in Python"):
         functa_store.repair(second(), path, engine=Elsewhere())
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("given", [None, "5.npy", [None]])
+def test_what_is_no_source_is_refused_as_that(path, given):
+    for call in (functa_store.verify_deep, functa_store.repair):
+        with pytest.raises(ArchiveError, match=r"expected a functa_store\.Source"):
+            call(given, path)
 
 
 def test_archives_that_are_not_given_are_named(path):
