@@ -146,9 +146,9 @@ class _Mender:
         try:
             there = take_inventory(objects)
         except StoreFormatError as error:
-            raise StoreFormatError(f"{error} {copy_back(part)}") from error
+            raise StoreFormatError(f"{error} To mend it, {copy_back(part)}.") from error
         if there.spec.fingerprint != part.fingerprint:
-            raise StoreFormatError(f"{objects.name}: is another functaset than the root lists; {copy_back(part)}")
+            raise StoreFormatError(f"{objects.name}: is another functaset than the root lists; {copy_back(part)}.")
         if there.spec.complete and not is_left(objects.sibling(WORK_SUFFIX)) and not damage(objects, there.records):
             return []
         before = [StoreReader(self._whole, alone=True)]
