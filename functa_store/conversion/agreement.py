@@ -12,7 +12,7 @@ from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.sources.recipe import ARCHIVE_FILES
 from functa_store.sources.source import Source
 from functa_store.store.format.spec import ROOT, StoreSpec, examples_sha256
-from functa_store.store.reading.verify import archive_of
+from functa_store.store.reading.verify import archive_of, how_made
 from functa_store.store.storage.objects import Objects
 from functa_store.store.storage.writer_lock import CONVERSION, EXACT_STORE, LEASE, is_of_work
 from functa_store.support.shortening import shown
@@ -143,6 +143,10 @@ def another_archive(name: str, spec: StoreSpec, wrong: Sequence[str]) -> StoreMi
         spec: What it says about itself.
         wrong: In what the archive differs that is most like it.
     """
+    if (made := how_made(spec.provenance)) is not None:
+        return StoreMismatchError(
+            f"{name}: was {made.was} and has no archive; copy it from another copy, or {made.again} it again"
+        )
     return StoreMismatchError(
         f"{name}: was converted from another archive, or with other options: {'; '.join(wrong[:5])}. "
         f"Name the archive that it was converted from, {archive_of(spec.provenance)}, and files that its options "

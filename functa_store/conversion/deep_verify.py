@@ -144,8 +144,9 @@ def checked_sources(source: Source | Sequence[Source]) -> list[Source]:
         ArchiveError: If one is no source, or contradicts itself.
         ConfigError: If there is none.
     """
-    several = isinstance(source, Sequence) and not isinstance(source, str)
-    if not (sources := list(source) if several else [source]):
+    several: Any = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
+    sources: list[Source] = list(several)
+    if not sources:
         raise ConfigError("no source was given, expected one, or a list of several")
     for one in sources:
         check_source(one, to_learn=False)

@@ -299,6 +299,17 @@ def test_why_several_parts_are_not_mended_is_said_once(path, monkeypatch):
     assert str(caught.value).count("unfinished store") == 1
 
 
+def test_what_was_merged_before_it_grew_has_no_archive_of_its_own(path, tmp_path):
+    merged = tmp_path / "merged.functa"
+    functa_store.merge([functa_store.open(path).select(index=slice(0, 10))], merged)
+    functa_store.append(source(range(15, 18), ("dog",)), merged)
+    verdict = functa_store.verify_deep(source(range(15, 18), ("dog",)), merged)
+    assert (list(verdict.compared), verdict.left) == ([PART], {".": "none (it was merged)"})
+    damage(merged, "mse/c/0")
+    with pytest.raises(StoreMismatchError, match="has no archive; copy it from another copy, or merge it"):
+        functa_store.repair(source(range(15, 18), ("dog",)), merged)
+
+
 @pytest.mark.slow
 def test_what_was_encoded_at_another_resolution_is_compared_and_mended_at_it(path, tmp_path):
     functa_store.encode(third(), functa_store.open(path), tmp_path / "coarse.functa")
