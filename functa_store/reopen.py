@@ -15,7 +15,7 @@ from functa_store.sources.recipe import AnyArchive, in_words, plain
 from functa_store.sources.source import Source
 from functa_store.store.format.load_spec import load_spec
 from functa_store.store.reading.reader import take_inventory
-from functa_store.store.reading.verify import MADE
+from functa_store.store.reading.verify import MADE, how_made
 from functa_store.store.storage.objects import NO_OPTIONS, Location, Objects, StorageOptions, open_objects
 from functa_store.support.shortening import brief
 
@@ -130,7 +130,7 @@ def _ways(functaset: Objects) -> Sequence[Mapping[str, Any]]:
     for part in there.parts:
         with contextlib.suppress(StoreFormatError):
             provenances.append(load_spec(functaset.below(part.name)).provenance)
-    of_archives = [one for one in provenances if not any(key in one for key in MADE)] or provenances[:1]
+    of_archives = [one for one in provenances if how_made(one) is None] or provenances[:1]
     return list({json.dumps(_way(one), sort_keys=True): one for one in reversed(of_archives)}.values())[::-1]
 
 

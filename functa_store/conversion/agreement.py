@@ -12,9 +12,10 @@ from functa_store.errors import StoreFormatError, StoreMismatchError
 from functa_store.sources.recipe import ARCHIVE_FILES
 from functa_store.sources.source import Source
 from functa_store.store.format.spec import ROOT, StoreSpec, examples_sha256
+from functa_store.store.reading.verify import archive_of, how_made
 from functa_store.store.storage.objects import Objects
 from functa_store.store.storage.writer_lock import CONVERSION, EXACT_STORE, LEASE, is_of_work
-from functa_store.support.shortening import brief, shown
+from functa_store.support.shortening import shown
 
 MOST_DESCRIPTION_BYTES = 2**24
 
@@ -143,17 +144,15 @@ def another_archive(name: str, spec: StoreSpec, wrong: Sequence[str]) -> StoreMi
         spec: What it says about itself.
         wrong: In what the archive differs that is most like it.
     """
+    if (made := how_made(spec.provenance)) is not None:
+        return StoreMismatchError(
+            f"{name}: was {made.was} and has no archive; copy it from another copy, or {made.again} it again"
+        )
     return StoreMismatchError(
         f"{name}: was converted from another archive, or with other options: {'; '.join(wrong[:5])}. "
-        f"Name the archive that it was converted from, {archive_of(spec)}, and files that its options named (--option "
-        "labels=FILE)."
+        f"Name the archive that it was converted from, {archive_of(spec.provenance)}, and files that its options "
+        "named (--option labels=FILE)."
     )
-
-
-def archive_of(spec: StoreSpec) -> str:
-    """Which archive a store was converted from, in words."""
-    archive, sha256 = spec.provenance.get("archive"), spec.provenance.get("sha256")
-    return brief(archive) + (f" of the SHA-256 {sha256[:16]}..." if isinstance(sha256, str) else "")
 
 
 def files_differ(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
-from functa_store.conversion.agreement import another_archive, archive_of
+from functa_store.conversion.agreement import another_archive
 from functa_store.conversion.encode import AtPoints, OfBase, as_seen, check_fits
 from functa_store.conversion.part_examples import agreeing, as_stored
 from functa_store.decode.functaset import Functaset, opened
@@ -18,11 +19,12 @@ from functa_store.learn.observers import observer_of
 from functa_store.learn.tiling import tile_rows
 from functa_store.nets.siren import network_of
 from functa_store.sources.batch_reader import BatchReader
-from functa_store.sources.source import Source
+from functa_store.sources.source import Source, check_source
 from functa_store.sources.splits import evenly_to_both_ends
 from functa_store.store.format.parts import is_part, part_name
 from functa_store.store.reading.joined_store import JoinedStore
 from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.verify import archive_of
 from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions
 
 SAMPLE = 64
@@ -81,7 +83,7 @@ def verify_deep(
 
     Args:
         source: The examples that it was converted from, such as `reopen_archive` gives them; several where parts are of
-            other archives.
+            other archives, or where an archive may have been read in one of several ways.
         functaset: An open one, or where it is; of an unfinished one the examples that are finished are compared.
         storage: How to reach it.
 
@@ -89,13 +91,14 @@ def verify_deep(
         How far errors are from what they should be; above 1 modulations are not those of their examples.
 
     Raises:
+        ArchiveError: If a source is none, or contradicts itself.
         ConfigError: If there is no source, or the functaset lies in no place of its own.
         StoreExistsError: If it is a part of another.
         StoreMismatchError: If a source is none that it was converted from.
         StoreFormatError: If it is damaged.
         StorageError: If the place cannot be read.
     """
-    sources, whole = as_list(source), opened(functaset, storage)
+    sources, whole = checked_sources(source), opened(functaset, storage)
     store, name = whole.store, whole.store.objects.name
     if is_part(name):
         raise StoreExistsError(f"{name}: is a part of a functaset; verify that one.")
@@ -117,24 +120,36 @@ def verify_deep(
                 found.compared[key], found.grown[key] = grown, "; ".join(wrong[place][:5])
                 break
         else:
-            found.left[key] = archive_of(one.spec)
-    if unused := [one for place, one in enumerate(sources) if place not in used]:
-        needed = "; ".join(f"{key}: {what}" for key, what in found.left.items()) or "none other"
+            found.left[key] = archive_of(one.spec.provenance)
+    known = {_archive(sources[place]) for place in used}
+    if unknown := [one for one in sources if _archive(one) not in known]:
+        needed = "; ".join(f"{key}: {what}" for key, what in found.left.items())
+        told = f"Those that were not given are {needed}." if needed else "All of these were given."
         raise StoreMismatchError(
-            f"{name}: {unused[0].provenance['archive']} is none of the archives that it was converted from. Those that "
-            f"were not given are {needed}. Files that options named are given by --option (labels=FILE)."
+            f"{name}: {unknown[0].provenance['archive']} is none of the archives that it was converted from. {told} "
+            "Files that options named are given by --option (labels=FILE)."
         )
     return found
 
 
-def as_list(source: Source | Sequence[Source]) -> list[Source]:
+def _archive(source: Source) -> tuple[Any, Any]:
+    """Which archive a source reads, however it reads it."""
+    return source.provenance["archive"], source.provenance.get("sha256")
+
+
+def checked_sources(source: Source | Sequence[Source]) -> list[Source]:
     """One source or several as a list.
 
     Raises:
+        ArchiveError: If one is no source, or contradicts itself.
         ConfigError: If there is none.
     """
-    if not (sources := list(source) if isinstance(source, Sequence) else [source]):
+    several: Any = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
+    sources: list[Source] = list(several)
+    if not sources:
         raise ConfigError("no source was given, expected one, or a list of several")
+    for one in sources:
+        check_source(one, to_learn=False)
     return sources
 
 

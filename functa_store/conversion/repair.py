@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functa_store.config import differences, from_dict, to_dict
 from functa_store.conversion.agreement import another_archive
 from functa_store.conversion.append import list_parts
-from functa_store.conversion.deep_verify import as_list
+from functa_store.conversion.deep_verify import checked_sources
 from functa_store.conversion.encode import OfBase, as_seen, ready_for
 from functa_store.conversion.fit_shards import check_batch, ready_fit
 from functa_store.conversion.part_examples import Base, agreeing
@@ -18,7 +18,7 @@ from functa_store.learn.devices import use_all_cores
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.augmentation import augmentations_of
 from functa_store.sources.recipe import recipe_of
-from functa_store.sources.source import Source, check_source
+from functa_store.sources.source import Source
 from functa_store.store.format.load_spec import MOST_JSON_BYTES, load_root
 from functa_store.store.format.parts import PartRecord, is_part
 from functa_store.store.format.quantization import Rounding
@@ -76,15 +76,15 @@ def repair(
         The objects that were written again, by an interrupted call, too.
 
     Raises:
+        ArchiveError: If a source is none, or contradicts itself.
         ConfigError: If there is no source, or a functaset that has grown is to be left to processes of your own.
         StoreFormatError: If the root or the base is damaged, which only another conversion or copy can mend.
         StoreMismatchError: If what is damaged was converted from none of the sources.
         StoreExistsError: If it is a part of another, or another process is writing the store.
         StorageError: If the place cannot be read or written; what is written stays.
     """
-    sources, chosen = as_list(source), engine or InProcess()
+    sources, chosen = checked_sources(source), engine or InProcess()
     for one in sources:
-        check_source(one, to_learn=False)
         check_engine(chosen, one)
     check_batch(fit_batch_size)
     use_all_cores()
@@ -111,7 +111,7 @@ def repair(
                 failed.append(error)
         if failed:
             told = f" Of other parts {len(mended)} objects were written again." if mended else ""
-            raise type(failed[0])("; ".join(map(str, failed)) + told)
+            raise type(failed[0])("; ".join(dict.fromkeys(map(str, failed))) + told)
         return mended
 
 
@@ -146,9 +146,9 @@ class _Mender:
         try:
             there = take_inventory(objects)
         except StoreFormatError as error:
-            raise StoreFormatError(f"{error} {copy_back(part)}") from error
+            raise StoreFormatError(f"{error} To mend it, {copy_back(part)}.") from error
         if there.spec.fingerprint != part.fingerprint:
-            raise StoreFormatError(f"{objects.name}: is another functaset than the root lists; {copy_back(part)}")
+            raise StoreFormatError(f"{objects.name}: is another functaset than the root lists; {copy_back(part)}.")
         if there.spec.complete and not is_left(objects.sibling(WORK_SUFFIX)) and not damage(objects, there.records):
             return []
         before = [StoreReader(self._whole, alone=True)]

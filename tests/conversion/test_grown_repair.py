@@ -10,7 +10,7 @@ from PIL import Image
 import functa_store
 from functa_store.cli.main import main
 from functa_store.conversion.workers.engine import Elsewhere
-from functa_store.errors import ConfigError, StoreExistsError, StoreFormatError, StoreMismatchError
+from functa_store.errors import ArchiveError, ConfigError, StoreExistsError, StoreFormatError, StoreMismatchError
 from functa_store.sources.array_source import ArraySource
 from functa_store.sources.augmentation import Augmentations
 from functa_store.sources.features import FeatureSpec
@@ -145,6 +145,14 @@ def test_a_part_is_mended_without_the_archives_of_others(path):
     assert files(path) == before
 
 
+def test_what_mends_the_first_examples_names_their_archive_as_that_of_a_part(path):
+    damage(path, "mse/c/0")
+    (advice,) = functa_store.verify(path).advice
+    assert advice.startswith(
+        f"functa repair {path} --archive ARCHIVE mends it; the archive was '0.npy' of the SHA-256 "
+    )
+
+
 def test_what_has_no_archive_is_named_and_the_rest_is_mended(path):
     before = files(path)
     damage(path, "mse/c/0", f"{PART}/mse/c/0")
@@ -209,7 +217,7 @@ def test_an_interrupted_repair_of_a_part_goes_on(path, monkeypatch):
 
 def test_what_nothing_mends_is_said(path):
     (path / f"{PART}/zarr.json").unlink()
-    with pytest.raises(StoreFormatError, match=rf"copy {PART} back from another copy"):
+    with pytest.raises(StoreFormatError, match=rf"\. To mend it, copy {PART} back from another copy.*\.$"):
         functa_store.repair(second(), path)
     damage(path, "base/map/kernel/c/0/0")
     with pytest.raises(StoreFormatError, match="without its base"):
@@ -222,6 +230,14 @@ def test_what_nothing_mends_is_said(path):
         functa_store.repair(second(), path, engine=Elsewhere())
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("given", [None, "5.npy", [None]])
+def test_what_is_no_source_is_refused_as_that(path, given):
+    for call in (functa_store.verify_deep, functa_store.repair):
+        with pytest.raises(ArchiveError, match=r"expected a functa_store\.Source"):
+            call(given, path)
+
+
 def test_archives_that_are_not_given_are_named(path):
     verdict = functa_store.verify_deep(second(), path)
     assert list(verdict.compared) == [PART]
@@ -231,6 +247,22 @@ def test_archives_that_are_not_given_are_named(path):
         functa_store.verify_deep([first(), source(range(5, 15), ("a", "b"), coarse=True)], path)
     with pytest.raises(StoreExistsError, match="is a part of a functaset; verify that one"):
         functa_store.verify_deep(second(), path / PART)
+
+
+def test_an_archive_that_was_read_in_one_of_several_ways_is_known_by_that(path):
+    otherwise = first()
+    otherwise.provenance = {**otherwise.provenance, "limit": 99}
+    verdict = functa_store.verify_deep([otherwise, first(), second(), third()], path)
+    assert list(verdict.compared) == [".", PART, "parts/0002.functa"]
+    assert verdict.grown == {}
+    with pytest.raises(StoreMismatchError, match=r"x\.npy is none of the archives.*All of these were given"):
+        functa_store.verify_deep([first(), second(), third(), stranger()], path)
+
+
+def stranger():
+    made = first()
+    made.provenance = {**made.provenance, "archive": "x.npy", "sha256": "0"}
+    return made
 
 
 def test_an_archive_that_has_grown_is_known_by_its_examples(path):
@@ -256,6 +288,28 @@ def test_modulations_that_are_not_those_of_their_examples_are_found_in_their_par
     assert [name for name, found in verdict.compared.items() if found.worst > 1] == [PART]
 
 
+def test_why_several_parts_are_not_mended_is_said_once(path, monkeypatch):
+    damage(path, "mse/c/0", f"{PART}/mse/c/0", "parts/0002.functa/mse/c/0")
+    with monkeypatch.context() as patch:
+        patch.setattr("functa_store.conversion.workers.engine.fit_shards", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            functa_store.repair(first(), path)
+    with pytest.raises(StoreMismatchError, match=r"another archive.*unfinished store") as caught:
+        functa_store.repair([second(), third()], path)
+    assert str(caught.value).count("unfinished store") == 1
+
+
+def test_what_was_merged_before_it_grew_has_no_archive_of_its_own(path, tmp_path):
+    merged = tmp_path / "merged.functa"
+    functa_store.merge([functa_store.open(path).select(index=slice(0, 10))], merged)
+    functa_store.append(source(range(15, 18), ("dog",)), merged)
+    verdict = functa_store.verify_deep(source(range(15, 18), ("dog",)), merged)
+    assert (list(verdict.compared), verdict.left) == ([PART], {".": "none (it was merged)"})
+    damage(merged, "mse/c/0")
+    with pytest.raises(StoreMismatchError, match="has no archive; copy it from another copy, or merge it"):
+        functa_store.repair(source(range(15, 18), ("dog",)), merged)
+
+
 @pytest.mark.slow
 def test_what_was_encoded_at_another_resolution_is_compared_and_mended_at_it(path, tmp_path):
     functa_store.encode(third(), functa_store.open(path), tmp_path / "coarse.functa")
@@ -277,7 +331,9 @@ def test_the_commands_take_several_archives_and_classes_of_folders(tmp_path, cap
             Image.fromarray(picture).save(folder / f"{archive}{number}.png")
     words = ["--outer-steps", "2", "--resolution", "8", "--modulation-dim", "4", "--network.width", "16", "--quiet"]
     old, new, out = (str(tmp_path / name) for name in ("old", "new", "pets.functa"))
-    assert main(["convert", "images", old, out, *words]) == 0
+    assert (
+        main(["convert", "images", old, out, *words, "--limit", "8"]) == 0
+    )  # both are opened with the limit and without
     assert main(["append", out, new]) == 0
     grown = functa_store.open(out)
     assert grown.label_names["class"] == ("cat", "dog", "owl")

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from functa_store.errors import StoreFormatError
 from functa_store.sources.augmentation import augmentation_problems
@@ -145,16 +145,22 @@ def _advice(objects: Objects, there: Inventory, damaged: Mapping[str, str]) -> l
             "run the command that was interrupted (convert, recode or repair) again: it writes anew what is damaged"
         ]
     provenance, lost = there.spec.provenance, {ROOT, *(f"{name}/c/0" for name in there.spec.rounding)}
-    if (made := next((MADE[key] for key in MADE if key in provenance), None)) is not None:
+    if (made := how_made(provenance)) is not None:
         return [f"copy {objects.name} again, or {made.again} it again: it has no archive to repair it from"]
     whole, part = whole_of(objects.name)
     if any(key in lost or key.startswith("base/") for key in damaged):
         again = f"append the archive of {part} to another copy" if part else "convert again"
         return [f"copy {objects.name} again, or {again}: without its base nothing can be fitted"]
     mends = f"{part} of it" if part else "it"
+    return [f"functa repair {whole} --archive ARCHIVE mends {mends}; the archive was {archive_of(provenance)}"]
+
+
+def archive_of(provenance: Mapping[str, Any]) -> str:
+    """Which archive a store was converted from, in words."""
+    if (made := how_made(provenance)) is not None:
+        return f"none (it was {made.was})"
     archive, sha256 = brief(provenance.get("archive")), provenance.get("sha256")
-    of = f" of the SHA-256 {sha256[:16]}..." if part and isinstance(sha256, str) else ""
-    return [f"functa repair {whole} --archive ARCHIVE mends {mends}; the archive was {archive}{of}"]
+    return archive + (f" of the SHA-256 {sha256[:16]}..." if isinstance(sha256, str) else "")
 
 
 class Made(NamedTuple):
@@ -171,6 +177,11 @@ MADE = {
     "subset_of": Made("cut", "cut"),
 }
 """The same by what its provenance has then."""
+
+
+def how_made(provenance: Mapping[str, Any]) -> Made | None:
+    """How a functaset came about that was not fitted to an archive; None if it was."""
+    return next((made for key, made in MADE.items() if key in provenance), None)
 
 
 def _wrong_augmentations(reader: StoreReader) -> dict[str, str]:
