@@ -18,6 +18,8 @@ from functa_store.sources.source import Label
 from functa_store.store.reading.joined_store import JoinedStore, rows_in_memory
 from tests.conversion.fitted import NETWORKS, blends, fitted
 
+pytestmark = pytest.mark.slow
+
 PICTURES = blends(20)
 SPEC = FeatureSpec(channels=("red", "green", "blue"), scale=1 / 255)
 PART = "parts/0001.functa"
@@ -114,7 +116,6 @@ def everywhere(path):
     return sorted(key.relative_to(path).as_posix() for key in [*lost, stores[1] / "labels/animal/c/0"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_part_is_compared_with_its_archive_and_mended_from_it(stores, tmp_path, kind):
     path = shutil.copytree(stores(kind), tmp_path / "grown.functa")
@@ -310,7 +311,6 @@ def test_what_was_merged_before_it_grew_has_no_archive_of_its_own(path, tmp_path
         functa_store.repair(source(range(15, 18), ("dog",)), merged)
 
 
-@pytest.mark.slow
 def test_what_was_encoded_at_another_resolution_is_compared_and_mended_at_it(path, tmp_path):
     functa_store.encode(third(), functa_store.open(path), tmp_path / "coarse.functa")
     before = files(tmp_path / "coarse.functa")
@@ -322,7 +322,6 @@ def test_what_was_encoded_at_another_resolution_is_compared_and_mended_at_it(pat
         functa_store.verify_deep(source(range(15, 20), ("dog", "cow")), tmp_path / "coarse.functa")
 
 
-@pytest.mark.slow
 def test_the_commands_take_several_archives_and_classes_of_folders(tmp_path, capsys):
     for archive, classes in (("old", ("cat", "dog")), ("new", ("dog", "owl"))):
         for number, picture in enumerate(PICTURES[:8] if archive == "old" else PICTURES[8:16]):

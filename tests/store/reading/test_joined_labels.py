@@ -112,6 +112,7 @@ def test_arrays_as_they_are_stored_are_refused_where_their_numbers_differ(severa
     assert again.tensorstore_spec("labels/animal")["driver"] == "stack"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("one", "other", "numbers", "dtype"),
     [
