@@ -263,6 +263,27 @@ test("solids turn, clips are scrubbed, sounds have a wave", async () => {
   expect(page.errors).toEqual([]);
 }, 60_000);
 
+test("a sound plays once, however quickly it is asked for", async () => {
+  const page = await desk.page();
+  await page.addInitScript(() => {
+    const counted = globalThis as unknown as { started: number };
+    counted.started = 0;
+    const start = AudioBufferSourceNode.prototype.start;
+    AudioBufferSourceNode.prototype.start = function (...times: [number?]) {
+      counted.started++;
+      start.apply(this, times);
+    };
+  });
+  await page.goto(`${await desk.view("sounds.functa")}#/example/0`);
+  await sharp(page);
+  await page.getByRole("button", { name: "Play" }).evaluate((button) => {
+    for (let i = 0; i < 2; i++) (button as HTMLButtonElement).click();
+  });
+  await page.waitForTimeout(500);
+  expect(await page.evaluate(() => (globalThis as unknown as { started: number }).started)).toBe(1);
+  expect(page.errors).toEqual([]);
+});
+
 test("globes and scenes turn, and a map shows its channels", async () => {
   const page = await desk.page();
   const golden = join(ROOT, "tests/golden");
