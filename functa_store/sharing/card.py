@@ -71,7 +71,8 @@ def card(
         The files that were written, the card first.
 
     Raises:
-        ConfigError: If a licence, task, tag, name, address or URL is none that a card may have.
+        ConfigError: If a licence, task, tag, name, address or URL is none that a card may have, or there is no folder
+            at the path.
         StoreExistsError: If something else is at the path.
         StoreFormatError: If there is no complete functaset.
         StorageError: If a place cannot be read or written.
@@ -88,6 +89,8 @@ def card(
             raise ConfigError(f"{option}: found {text!r:.200}, expected up to 1,000 characters that can be seen")
     if page is not None and not _URL.fullmatch(page):
         raise ConfigError(f"page: found {page!r:.200}, expected a URL such as https://example.org/faces/")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.parent}; create it first")
     picture = path.with_name(PICTURE)
     if not _is_ours(path) and os.path.lexists(picture):
         raise StoreExistsError(

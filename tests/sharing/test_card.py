@@ -120,6 +120,11 @@ def test_what_others_wrote_is_not_replaced(tmp_path):
         functa_store.card(tmp_path / "pets.functa", tmp_path / "README.md")
 
 
+def test_a_card_for_no_folder_is_refused_before_its_sheet_is_decoded(tmp_path):
+    with pytest.raises(ConfigError, match=r"there is no folder .*cards; create it first"):
+        functa_store.card(tmp_path / "pets.functa", tmp_path / "cards" / "README.md")
+
+
 def test_a_card_is_written_again(tmp_path):
     write_store(tmp_path / "pets.functa")
     functa_store.card(tmp_path / "pets.functa", tmp_path / "README.md")

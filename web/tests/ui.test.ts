@@ -199,6 +199,45 @@ test("a walk leads from one example to another, and along principal directions",
   expect(page.errors).toEqual([]);
 });
 
+test("of ends of a walk that are chosen quickly the last ones are shown, however slow the first ones are", async () => {
+  const page = await desk.page();
+  await page.goto(`${many}#/walk/3/8`);
+  await sharp(page);
+  const end = page.locator(".ends .end").last();
+  await expect.poll(() => end.textContent()).toBe("00008.png");
+  let [isFirst, answered] = [true, false];
+  await page.route("**/modulations/c/**", async (route) => {
+    const delayed = isFirst;
+    isFirst = false;
+    if (delayed) await page.waitForTimeout(1000);
+    await route.continue();
+    answered ||= delayed;
+  });
+  for (const example of ["2500", "11"]) {
+    await page.getByLabel("To example").fill(example);
+    await page.getByLabel("To example").press("Enter");
+  }
+  await expect.poll(() => answered, { timeout: 5000 }).toBe(true);
+  await page.waitForTimeout(300);
+  expect(await end.textContent()).toBe("00011.png");
+  expect(page.errors).toEqual([]);
+});
+
+test("an address of an example that is not there says so, above all examples", async () => {
+  const page = await desk.page();
+  for (const hash of ["#/example/3000", "#/example/", "#/example/1e1", "#/walk/0/-1", "#/nothing"]) {
+    await page.goto(many + hash);
+    await expect.poll(() => page.locator('[role="alert"]').allTextContents()).toEqual([
+      `${hash}: nothing is there; expected #/example/N or #/walk/N/M, of 0 to 2999. These are all examples.`,
+    ]);
+    await drawn(page);
+  }
+  await page.goto(`${many}#/example/2999`);
+  await sharp(page);
+  expect(await page.locator('[role="alert"]').count()).toBe(0);
+  expect(page.errors).toEqual([]);
+});
+
 test("solids turn, clips are scrubbed, sounds have a wave", async () => {
   const page = await desk.page();
   await page.goto(`${await desk.view("solids.functa")}#/example/1`);
@@ -223,6 +262,27 @@ test("solids turn, clips are scrubbed, sounds have a wave", async () => {
   expect(wave.opaque).toBeGreaterThan(wave.width);
   expect(page.errors).toEqual([]);
 }, 60_000);
+
+test("a sound plays once, however quickly it is asked for", async () => {
+  const page = await desk.page();
+  await page.addInitScript(() => {
+    const counted = globalThis as unknown as { started: number };
+    counted.started = 0;
+    const start = AudioBufferSourceNode.prototype.start;
+    AudioBufferSourceNode.prototype.start = function (...times: [number?]) {
+      counted.started++;
+      start.apply(this, times);
+    };
+  });
+  await page.goto(`${await desk.view("sounds.functa")}#/example/0`);
+  await sharp(page);
+  await page.getByRole("button", { name: "Play" }).evaluate((button) => {
+    for (let i = 0; i < 2; i++) (button as HTMLButtonElement).click();
+  });
+  await page.waitForTimeout(500);
+  expect(await page.evaluate(() => (globalThis as unknown as { started: number }).started)).toBe(1);
+  expect(page.errors).toEqual([]);
+});
 
 test("globes and scenes turn, and a map shows its channels", async () => {
   const page = await desk.page();
@@ -323,7 +383,7 @@ test("addresses that are none are refused, and run nothing", async () => {
   const page = await desk.page();
   for (const store of ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "http://["]) {
     await page.goto(`${many}?store=${encodeURIComponent(store)}`);
-    await page.waitForSelector('[role="alert"]');
+    await expect.poll(() => page.textContent('[role="alert"]')).toContain(`${store}: expected the address of a functaset`);
   }
   await page.goto(`${many}?store=none.functa`);
   await expect.poll(() => page.textContent('[role="alert"]')).toContain("none.functa");

@@ -239,7 +239,8 @@ class LastingEvaluator implements Evaluator {
   /** Try a graphics card again that was lost a while ago. */
   private async restore(): Promise<void> {
     const { lost } = this;
-    if (!lost || this.replacing || lost.times > MOST_RETRIES || performance.now() - lost.at < RETRY_AFTER) return;
+    if (!lost || CARDS.includes(this.current.renderer) || this.replacing) return;
+    if (lost.times > MOST_RETRIES || performance.now() - lost.at < RETRY_AFTER) return;
     lost.at = performance.now();
     try {
       const found = await createChecked(lost.renderer, this.weights, this.options);

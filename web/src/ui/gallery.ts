@@ -54,6 +54,7 @@ export class Gallery {
   }
 
   close(): void {
+    this.asked++; // what is still being chosen is not laid out
     this.observer.disconnect();
     for (const place of [...this.cells.keys()]) this.drop(place);
   }

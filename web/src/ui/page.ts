@@ -26,11 +26,19 @@ export function storeAddress(location: Location, document: Document): string | n
   const made = document.querySelector<HTMLMetaElement>('meta[name="functaset"]')?.content;
   const found = asked || made;
   if (!found) return null;
-  const url = new URL(found, location.href);
-  if (url.protocol !== "http:" && url.protocol !== "https:") {
+  const url = parsed(found, location.href);
+  if (url?.protocol !== "http:" && url?.protocol !== "https:") {
     throw new Error(`${shown(found)}: expected the address of a functaset, https://host/path/NAME.functa`);
   }
   return url.href;
+}
+
+function parsed(address: string, base: string): URL | null {
+  try {
+    return new URL(address, base);
+  } catch {
+    return null; // URL.canParse is not in browsers before 2023
+  }
 }
 
 const RENDERERS: RendererName[] = ["webgpu", "webgl2", "wasm", "js"];
@@ -131,9 +139,11 @@ class Page {
   route(): void {
     const { functaset, catalogue, decoder, queue } = this;
     if (!functaset || !catalogue || !decoder || !queue) return;
-    const [, name, ...numbers] = window.location.hash.split("/");
-    const places = numbers.map(Number);
-    const areThere = places.every((index) => Number.isInteger(index) && index >= 0 && index < functaset.count);
+    const { hash } = window.location;
+    const [, name, ...numbers] = hash.split("/");
+    const places = numbers.map((text) => (/^\d+$/.test(text) ? Number(text) : NaN));
+    const areThere = places.every((index) => index < functaset.count);
+    let missing: HTMLElement | null = null;
     this.screen?.close();
     document.title = `${shown(functaset.name, 80)} · functaset`;
     if (name === "example" && places.length === 1 && areThere) {
@@ -144,8 +154,9 @@ class Page {
     } else {
       const walk = functaset.count > 1 ? [element("a", { href: "#/walk/0/1", class: "go" }, "Walk between two")] : [];
       this.screen = new Gallery(catalogue, queue, this.gallery, walk);
+      if (name) missing = element("p", { role: "alert", class: "status" }, notThere(hash, functaset.count));
     }
-    this.main.replaceChildren(this.screen.root);
+    this.main.replaceChildren(...(missing ? [missing] : []), this.screen.root);
     this.screen.start();
   }
 
@@ -172,6 +183,12 @@ class Page {
     });
     this.main.replaceChildren(form);
   }
+}
+
+/** That an address names no screen, and which ones there are. */
+function notThere(hash: string, count: number): string {
+  const last = count - 1;
+  return `${shown(hash, 40)}: nothing is there; expected #/example/N or #/walk/N/M, of 0 to ${last}. These are all examples.`;
 }
 
 /** What a functaset holds, in one line. */

@@ -14,7 +14,9 @@ const MOST_NUMBERS = 2 ** 19;
 
 /** Pictures that are decoded at a time: one is fetched and painted while another is computed. */
 const AT_A_TIME = 3;
-const [MOST_PICTURES, MOST_MODULATIONS] = [4000, 2000];
+const MOST_PICTURES = 4000;
+/** Modulations that are kept, and numbers of all of them. */
+const [MOST_MODULATIONS, MOST_KEPT_NUMBERS] = [2000, 2 ** 23];
 /** Milliseconds between two paintings: each lays out and draws anew what is on the screen. */
 const PAINTING = 100;
 
@@ -117,7 +119,7 @@ export class PictureQueue {
     for (let i = from; i < to; i++) {
       const row = rows.then((all) => all.slice((i - from) * size, (i - from + 1) * size));
       row.catch(() => this.modulations.delete(i)); // it may be asked for again
-      keep(this.modulations, i, row, MOST_MODULATIONS);
+      keep(this.modulations, i, row, Math.max(1, Math.min(MOST_MODULATIONS, Math.floor(MOST_KEPT_NUMBERS / size))));
     }
     return this.modulations.get(index)!;
   }

@@ -80,12 +80,14 @@ export class SoundView implements Stage {
   private async toggle(): Promise<void> {
     if (this.source) return this.silence();
     const { samples } = this;
+    const { signal } = this.stop;
     if (!samples) return;
     const { channels } = this.decoder.functaset;
     const length = samples.length / channels.length;
     const rate = Math.min(MOST_RATE, Math.max(LEAST_RATE, this.rate));
     this.context ??= new AudioContext();
     await this.context.resume();
+    if (this.source || signal.aborted) return; // it was clicked twice, or left meanwhile
     const buffer = this.context.createBuffer(Math.min(2, channels.length), length, rate);
     for (let c = 0; c < buffer.numberOfChannels; c++) {
       const [low, high] = channels[c].range;
@@ -93,11 +95,14 @@ export class SoundView implements Stage {
       const data = buffer.getChannelData(c);
       for (let i = 0; i < length; i++) data[i] = Math.min(1, Math.max(-1, samples[i * channels.length + c] / half));
     }
-    this.source = this.context.createBufferSource();
-    this.source.buffer = buffer;
-    this.source.connect(this.context.destination);
-    this.source.addEventListener("ended", () => this.silence());
-    this.source.start();
+    const source = this.context.createBufferSource();
+    source.buffer = buffer;
+    source.connect(this.context.destination);
+    source.addEventListener("ended", () => {
+      if (this.source === source) this.silence(); // another one may play by now
+    });
+    source.start();
+    this.source = source;
     this.play.textContent = "Stop";
   }
 

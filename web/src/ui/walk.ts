@@ -27,6 +27,7 @@ export class WalkScreen {
   private directions: Directions | null = null;
   private shifts: number[] = [];
   private frame = 0;
+  private asked = 0;
 
   constructor(
     private readonly functaset: Functaset,
@@ -86,17 +87,19 @@ export class WalkScreen {
 
   private async load(): Promise<void> {
     const { signal } = this.stop;
+    const asked = ++this.asked;
     const [from, to] = this.ends.map((field) => Number(field.value));
     history.replaceState(null, "", `#/walk/${from}/${to}`);
     try {
       const found = await Promise.all([from, to].map((index) => this.functaset.modulation(index, { signal })));
+      if (asked !== this.asked) return; // others were chosen meanwhile
       this.rows = found as [Float32Array, Float32Array];
       this.message.textContent = "";
       this.show();
       const ids = await Promise.all([from, to].map((index) => this.functaset.ids(index, index + 1, { signal })));
-      ids.forEach(([id], k) => (this.names[k].textContent = shown(id, 60)));
+      if (asked === this.asked) ids.forEach(([id], k) => (this.names[k].textContent = shown(id, 60)));
     } catch (error) {
-      if (isAbort(error)) return;
+      if (isAbort(error) || asked !== this.asked) return;
       this.message.replaceChildren(messageOf(error), " ", button("Try again", () => void this.load()));
     }
   }
