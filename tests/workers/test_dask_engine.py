@@ -96,6 +96,7 @@ def test_a_task_says_why_its_process_is_refused(begin):
     assert not (path / "modulations/c").exists()
 
 
+@pytest.mark.slow
 def test_a_task_fits_its_shard_once(begin):
     path = begin()
     job = {"store": str(path), "storage": {}, "archive": None, "epoch": "first"}

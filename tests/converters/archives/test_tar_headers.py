@@ -145,6 +145,7 @@ def test_an_extended_header_without_a_member_is_damage(opened):
         opened(member("a.txt", b"1") + pax(record(b"path", b"b")))
 
 
+@pytest.mark.slow
 def test_a_compressed_tar_of_gigabytes_in_megabytes_is_refused(tmp_path):
     zeros = gzip.compress(bytes(64 * MEGABYTE), 9)
     start = gzip.compress(member("pax", kind=tarfile.REGTYPE) + header("x", 1 << 36), 1)
