@@ -10,7 +10,7 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ def push(
         if dataset.revision != MAIN:
             options = {"branch": dataset.revision, "repo_type": "dataset", "exist_ok": True}
             api.ask(lambda own: own.create_branch(dataset.name, **options))
-        commit = _upload(api, dataset, path, files, extra, report)
+        commit = _anew(lambda: _add(api, dataset, path, files, extra, report))
         arrived = api.listing(Dataset(dataset.name, commit), path)
     missing = [name for name, size in _sizes(files).items() if arrived.get(name) != size]
     if missing:
@@ -256,19 +256,12 @@ def _sizes(files: dict[str, Path]) -> dict[str, int]:
         raise StorageError(f"{error.filename}: cannot be read: {error.strerror or error}") from error
 
 
-def _upload(
-    api: HubCalls,
-    dataset: Dataset,
-    path: str,
-    files: dict[str, Path],
-    extra: dict[str, Path],
-    report: Report,
-) -> str:
-    """Add files to a branch, anew where others add to it meanwhile; the hash of the last commit."""
+def _anew(attempt: Callable[[], str]) -> str:
+    """What an attempt to add to a branch returns, made again where others add to it meanwhile."""
     for _ in range(ATTEMPTS - 1):
         with contextlib.suppress(ChangedMeanwhileError):
-            return _add(api, dataset, path, files, extra, report)
-    return _add(api, dataset, path, files, extra, report)
+            return attempt()
+    return attempt()
 
 
 def _add(
