@@ -345,7 +345,20 @@ class FolderArchive:
                 )
 
 
-class ZipArchive:
+class _PackedArchive:
+    """What zips and tars have in common: a listing of their members."""
+
+    _listing: Listing
+    members: list[str]
+    rejects: list[Reject]
+
+    def put_below(self, folder: str) -> None:
+        """Let all members lie in one more folder."""
+        self._listing.put_below(folder)
+        self.members, self.rejects = self._listing.names, self._listing.rejects
+
+
+class ZipArchive(_PackedArchive):
     """A zip file; see `Archive`. Keeps a name and 40 bytes per member, nothing else."""
 
     def __init__(self, file: RandomBytes) -> None:
@@ -354,11 +367,6 @@ class ZipArchive:
         self._listing = Listing(zip_entries(file), LOCAL_HEADER)
         if _are_parted_by_backslashes(self._listing):  # whatever wrote them says that it is no Windows
             self._listing = Listing(zip_entries(file, backslashes=True), LOCAL_HEADER)
-        self.members, self.rejects = self._listing.names, self._listing.rejects
-
-    def put_below(self, folder: str) -> None:
-        """Let all members lie in one more folder."""
-        self._listing.put_below(folder)
         self.members, self.rejects = self._listing.names, self._listing.rejects
 
     def read(self, member: str) -> bytes:
@@ -391,18 +399,13 @@ class ZipArchive:
         self._stamps.check()
 
 
-class TarArchive:
+class TarArchive(_PackedArchive):
     """A tar file whose bytes, or what they unpack to, can be read at any place; see `Archive`."""
 
     def __init__(self, file: RandomBytes) -> None:
         self.name = file.name
         self._file, self._stamps = file, FileStamps([file.path])
         self._listing = _without_backslashes(file.name, Listing(tar_entries(file)))
-        self.members, self.rejects = self._listing.names, self._listing.rejects
-
-    def put_below(self, folder: str) -> None:
-        """Let all members lie in one more folder."""
-        self._listing.put_below(folder)
         self.members, self.rejects = self._listing.names, self._listing.rejects
 
     def read(self, member: str) -> bytes:

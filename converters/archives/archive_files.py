@@ -16,6 +16,9 @@ from converters.archives.plain_files import open_plain, sha256_of, sha256_of_nam
 from functa_store.errors import ArchiveError
 from functa_store.sources.recipe import ARCHIVE_FILES
 
+MOST_OPEN = 64
+"""Files of one archive that are open at a time."""
+
 MOST_DIGESTS = 1 << 12
 """Files whose digests provenance keeps one by one; of more there is that of all together alone."""
 

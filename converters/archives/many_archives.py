@@ -22,7 +22,7 @@ from converters.archives.archive import (
     open_archive_or_file,
     open_packed,
 )
-from converters.archives.archive_files import ArchiveFiles, described
+from converters.archives.archive_files import MOST_OPEN, ArchiveFiles, described
 from converters.archives.file_patterns import find_files
 from converters.archives.listing import has_suffix
 from converters.archives.packed import RandomFile
@@ -34,9 +34,6 @@ from functa_store.support.memory import LRUCache
 
 PACKED_SUFFIXES = (".zip", ".tar")
 """Of files that are archives of members."""
-
-MOST_OPEN = 64
-"""Files of one archive that are open at a time."""
 
 BLOCK_BYTES = 1 << 26
 """Bytes of remote files that stay in memory."""

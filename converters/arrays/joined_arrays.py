@@ -5,12 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from converters.archives.archive_files import MOST_OPEN
 from converters.arrays.npy_files import Npz
 from functa_store.errors import ArchiveError, MemberError
 from functa_store.support.memory import LRUCache, available_bytes
-
-MOST_OPEN = 64
-"""Files that are open at a time."""
 
 LEAST_KEPT_BYTES = 1 << 30
 """Bytes of arrays in memory, as those of .npz, that are kept whatever memory there is."""
