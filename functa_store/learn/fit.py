@@ -32,6 +32,7 @@ from functa_store.learn.devices import (
     one_at_a_time,
     over_devices,
     timed,
+    unsplit_jit,
 )
 from functa_store.learn.grid_observers import CellObserver, with_same_cells
 from functa_store.learn.group import ALONE, Group
@@ -213,7 +214,7 @@ class Fit:
         self.plan = plan_fit(config, source.domain, source.features, num_copies=copies(), observer=observer)
         self._graph = graph
         self._prepare = jax.jit(self._share)
-        self._fit = jax.jit(lambda shared, *batch: over_devices(self._fit_part, shared, batch)[0])
+        self._fit = unsplit_jit(lambda shared, *batch: over_devices(self._fit_part, shared, batch)[0])
 
     def prepare(self, base: nnx.State, steps: Steps) -> Shared:
         """Compute what all examples share; once per base network."""

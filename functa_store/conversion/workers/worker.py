@@ -91,7 +91,7 @@ class Worker:
         ids = [str(name) for name in examples.ids[:]]
         source = reopen(job, spec, ids, archive=archive, options=options, report=report)
         use_threads(job.threads)
-        use_all_cores()
+        use_all_cores(job.threads)
         ready = ready_fit(
             spec.config, read_base(store, spec, records), Sample(domain=spec.domain, features=spec.features)
         )
