@@ -97,6 +97,7 @@ def test_examples_that_are_there_are_left_out_by_their_ids(path):
     assert files(path) == before
 
 
+@pytest.mark.slow
 def test_verify_and_info_know_all_parts(path, capsys):
     functa_store.append(source(range(5, 9)), path)
     verdict = functa_store.verify(path)

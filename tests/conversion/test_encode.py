@@ -65,7 +65,8 @@ def test_an_interrupted_encoding_goes_on_to_the_same_bytes(base, tmp_path, monke
     assert files(tmp_path / "twice.functa") == files(tmp_path / "once.functa")
 
 
-@pytest.mark.parametrize("kind", ["latent", pytest.param("spatial", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["latent", "spatial"])
 def test_another_resolution_is_observed_at_its_own_points(base, tmp_path, kind):
     if kind != "latent":
         base = fitted(tmp_path / "grids.functa", source(), NETWORKS[kind])
@@ -103,6 +104,7 @@ def test_examples_of_another_kind_are_refused_before_work_starts(base, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_fewer_points_than_cells_are_refused(tmp_path):
     base = fitted(tmp_path / "grids.functa", source(), NETWORKS["spatial"])
     with pytest.raises(ArchiveError, match=r"at least one in each of \(2, 2\) cells"):

@@ -46,7 +46,7 @@ def same(found, expected, values=True):
         np.testing.assert_array_equal(found.decode([0, -1]), expected.decode([0, -1]))
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ["v1", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])])
 def test_parts_of_every_kind_are_the_whole_again(name, tmp_path):
     whole = functa_store.open(GOLDEN / f"{name}.functa")
     parts = cut(whole, tmp_path, [0, 1], slice(2, None))

@@ -506,7 +506,16 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize("call", ["read", "read_ranges", "sizes", "write", "write_all", "threads"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "read",
+        *(
+            pytest.param(call, marks=pytest.mark.slow)
+            for call in ("read_ranges", "sizes", "write", "write_all", "threads")
+        ),
+    ],
+)
 @pytest.mark.parametrize(
     "kind", [kind if kind == "before the answer" else pytest.param(kind, marks=pytest.mark.long) for kind in SILENT]
 )

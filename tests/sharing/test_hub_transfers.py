@@ -191,6 +191,7 @@ def test_an_expired_token_is_told_when_pulling(hub, pets, monkeypatch, tmp_path)
     functa_store.pull(ADDRESS, tmp_path / "back.functa", storage=StorageOptions(anonymous=True))
 
 
+@pytest.mark.slow
 def test_a_push_begins_anew_where_others_push_meanwhile(hub, pets, tmp_path):
     """What is not sent again was looked up at a commit; on top of another one, two functasets would be mixed."""
     write_store(tmp_path / "other.functa", count=40, seed=3)
@@ -221,6 +222,7 @@ def test_a_data_set_that_others_go_on_changing_is_told(hub, pets):
         functa_store.push(pets, ADDRESS)
 
 
+@pytest.mark.slow
 def test_an_interrupted_replacement_in_several_commits_goes_on(hub, pets, monkeypatch, tmp_path):
     monkeypatch.setattr(transfers, "MOST_PER_COMMIT", 20)
     functa_store.push(pets, ADDRESS)
@@ -318,6 +320,7 @@ def test_other_files_of_a_data_set_stay(hub, pets):
         functa_store.push(pets, f"{ADDRESS}/b.functa")
 
 
+@pytest.mark.slow
 def test_branches_and_private_data_sets_are_made(hub, pets, monkeypatch, tmp_path):
     functa_store.push(pets, f"{ADDRESS}@v2/pets.functa", private=True)
     assert hub.repos[NAME].private
@@ -378,6 +381,7 @@ def test_an_unfinished_functaset_is_not_downloaded(hub, tmp_path):
         functa_store.open(f"{ADDRESS}/pets.functa")
 
 
+@pytest.mark.slow
 def test_a_pull_stays_at_the_commit_at_which_it_began(hub, pets, tmp_path):
     hub.add(NAME, files_of(pets, "pets.functa"))
     write_store(tmp_path / "other.functa", count=20, seed=4)
@@ -429,6 +433,7 @@ def test_a_pull_goes_to_a_path_of_a_functaset(hub, path):
         functa_store.pull(ADDRESS, path)
 
 
+@pytest.mark.slow
 def test_the_commands_do_the_same(hub, pets, tmp_path, capsys):
     assert cli.main(["push", str(pets), ADDRESS, "--json"]) == 0
     address = json.loads(capsys.readouterr().out.splitlines()[-1])["address"]

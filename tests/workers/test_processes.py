@@ -99,7 +99,6 @@ def test_damaged_shards_are_repaired_by_workers(references, archive, tmp_path):
     assert not path.with_name("x.functa.work").exists()
 
 
-@pytest.mark.slow
 def test_workers_that_are_killed_are_started_again(references, archive, tmp_path):
     notes, killed = [], []
 

@@ -33,7 +33,7 @@ from tests.kinds.archives import KINDS
 from tests.workers.jobs import CONFIG, files, job_of, never_learned, open_pictures, pictures, rewritten_job, spec_of
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("int8", marks=pytest.mark.slow)])
 def test_bytes_are_those_of_a_single_process(references, begin, dtype):
     path = begin(dtype)
     written = [work(path, share=(k, 2)) for k in (1, 0)]
@@ -105,6 +105,7 @@ def test_a_worker_of_a_job_that_was_begun_anew_writes_no_more(begin):
     assert not (path / "modulations/c").exists()
 
 
+@pytest.mark.slow
 def test_a_worker_with_other_libraries_is_refused_by_name(begin, monkeypatch):
     path = begin()
     found = worker_module.versions()
