@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Tests start hundreds of processes: each would compile the package for itself.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-slow test-long lint format docs bench web test-web clean
 .DEFAULT_GOAL := test
