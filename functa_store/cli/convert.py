@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -36,7 +37,7 @@ from functa_store.plugins import Converter, Preset, chosen_preset, converters
 from functa_store.progress import Event, Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, overlaid_options
 from functa_store.store.writing.destination import check_output
-from functa_store.support.atomic_output import check_replaceable
+from functa_store.support.atomic_output import check_folder, check_replaceable
 from functa_store.support.interrupts import keep_output_for_results, stopping_between_events
 from functa_store.support.printable import printable
 
@@ -171,6 +172,7 @@ def _check_sheet(args: argparse.Namespace) -> None:
         raise ConfigError(
             "--sheet needs fitted examples, and --workers 0 leaves them to functa work; use functa decode"
         )
+    check_folder(Path(args.sheet), f"--sheet {args.sheet}")
     try:
         check_replaceable(args.sheet)
     except OSError as error:

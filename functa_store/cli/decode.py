@@ -18,7 +18,7 @@ from functa_store.cli.decode_writers import (
 from functa_store.errors import ConfigError, StorageError
 from functa_store.store.storage.local import check_outside
 from functa_store.store.storage.location import local_path
-from functa_store.support.atomic_output import check_replaceable
+from functa_store.support.atomic_output import check_folder, check_replaceable
 
 MESH_NAME = "{id}.ply"
 """What meshes are called in a folder."""
@@ -99,8 +99,7 @@ def _file(args: argparse.Namespace) -> Path:
     """The file to write, checked as far as it can be without the store."""
     option, name = ("--out", args.out) if args.mesh is None else ("--mesh", args.mesh)
     out, kinds = local_path(name), tuple(WRITERS) if args.mesh is None else MESHES
-    if not out.parent.is_dir():
-        raise ConfigError(f"{option} {name}: there is no folder {out.parent}; create it first")
+    check_folder(out, f"{option} {name}")
     if args.mesh is not None and (out.is_dir() or not out.suffix):
         out /= MESH_NAME
     suffix = out.suffix.lower()

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+from pathlib import Path
 from typing import Any
 
 from functa_store.cli.arguments import add_archive_arguments, add_storage_arguments, storage_from, typed_words
@@ -65,8 +66,9 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
 def run_report(args: argparse.Namespace) -> None:
     """Write a report."""
     from functa_store.reopen import provenance_of, reopened
-    from functa_store.sharing.report import report
+    from functa_store.sharing.report import check_place, report
 
+    check_place(Path(args.out))  # before the archive is opened
     storage = storage_from(args)
     with json_lines() if args.json else shown_on(for_messages()) as shown:
         source = None

@@ -21,7 +21,7 @@ from functa_store.store.reading.rows import Index, as_array, places_of
 from functa_store.store.storage.local import check_outside
 from functa_store.store.storage.location import local_path
 from functa_store.store.storage.objects import Objects
-from functa_store.support.atomic_output import PART_SUFFIX
+from functa_store.support.atomic_output import PART_SUFFIX, check_folder
 from functa_store.support.memory import gibibytes
 
 BATCHES_HELD = 4
@@ -111,8 +111,7 @@ def check_out(out: str | os.PathLike[str], stores: Sequence[Objects]) -> Path:
     path = local_path(out)
     if path.suffix.lower() in NO_FOLDERS:
         raise ConfigError(f"{path}: expected NAME.zarr, NAME.npz, or the name of a folder, got one in {path.suffix}")
-    if not os.path.isdir(path.parent):
-        raise ConfigError(f"{path}: there is no folder {path.parent}; create it first")
+    check_folder(path)
     check_outside(path, stores)
     return path
 

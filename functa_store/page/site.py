@@ -14,7 +14,7 @@ from functa_store.progress import Note, Report, silent
 from functa_store.store.storage.local import check_outside
 from functa_store.store.storage.location import local_path
 from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions, open_objects
-from functa_store.support.atomic_output import check_free, finished_or_gone
+from functa_store.support.atomic_output import check_folder, check_free, finished_or_gone
 from functa_store.support.redaction import redacted
 
 STATIC = Path(__file__).parent / "static"
@@ -59,8 +59,7 @@ def write_page(
     """
     objects = open_objects(store, storage)
     path = local_path(out)
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path}: there is no folder {path.parent}; create it first")
+    check_folder(path)
     check_outside(path, [objects])
     check_free(path)
     address = None if store_url is None else _checked_url(store_url)

@@ -10,7 +10,7 @@ from functa_store.decode.functaset import Functaset, opened
 from functa_store.errors import ConfigError, GridError, StorageError, StoreExistsError
 from functa_store.sharing.overview import QUALITY, Overview, Row, overview_of
 from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions
-from functa_store.support.atomic_output import replacing
+from functa_store.support.atomic_output import check_folder, replacing
 from functa_store.support.printable import printable
 
 MARK = "<!-- written by functa card -->"
@@ -89,8 +89,7 @@ def card(
             raise ConfigError(f"{option}: found {text!r:.200}, expected up to 1,000 characters that can be seen")
     if page is not None and not _URL.fullmatch(page):
         raise ConfigError(f"page: found {page!r:.200}, expected a URL such as https://example.org/faces/")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path}: there is no folder {path.parent}; create it first")
+    check_folder(path)
     picture = path.with_name(PICTURE)
     if not _is_ours(path) and os.path.lexists(picture):
         raise StoreExistsError(

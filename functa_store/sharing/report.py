@@ -22,7 +22,7 @@ from functa_store.sources.source import Source
 from functa_store.store.reading.joined_store import JoinedStore
 from functa_store.store.reading.reader import take_inventory
 from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions
-from functa_store.support.atomic_output import check_replaceable, replacing
+from functa_store.support.atomic_output import check_folder, check_replaceable, replacing
 from functa_store.support.optional import require
 from functa_store.support.printable import printable
 
@@ -66,24 +66,36 @@ def report(
         report: Told of originals that cannot be read.
 
     Raises:
-        ConfigError: If the path does not end in .html.
+        ConfigError: If the path does not end in .html, or lies in no folder.
         StoreFormatError: If there is no functaset, or it is damaged.
         StorageError: If a place cannot be read or written.
         MissingLibraryError: If matplotlib is not installed.
     """
     path = Path(path)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"{path}: expected a name that ends in .html, found {path.suffix!r}")
-    require("matplotlib.figure", extra="report")
-    try:
-        check_replaceable(path)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
+    check_place(path)
     functaset = opened(functaset, storage)
     page = "\n".join(_page(functaset, source, storage, report))
     try:
         with replacing(path) as part:
             part.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def check_place(path: Path) -> None:
+    """Refuse a report that cannot be written, before anything is opened for it.
+
+    Raises:
+        ConfigError: If the path does not end in .html, or lies in no folder.
+        StorageError: If it cannot be written.
+        MissingLibraryError: If matplotlib is not installed.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{path}: expected a name that ends in .html, found {path.suffix!r}")
+    check_folder(path)
+    require("matplotlib.figure", extra="report")
+    try:
+        check_replaceable(path)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
 

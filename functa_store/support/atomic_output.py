@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from functa_store.errors import FunctaStoreError, StorageError, StoreExistsError
+from functa_store.errors import ConfigError, FunctaStoreError, StorageError, StoreExistsError
 from functa_store.support.interrupts import removing
 
 PART_SUFFIX = ".part"
@@ -39,6 +39,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             part.replace(target)
     finally:
         gone()
+
+
+def check_folder(path: Path, said_of: str | None = None) -> None:
+    """Refuse a place in a folder that does not exist, before there is anything to write.
+
+    Args:
+        path: What is to be written.
+        said_of: What the message calls it; None for the path.
+
+    Raises:
+        ConfigError: If there is no such folder.
+    """
+    if not path.parent.is_dir():
+        raise ConfigError(f"{said_of or path}: there is no folder {path.parent}; create it first")
 
 
 def check_replaceable(path: str | os.PathLike[str]) -> None:

@@ -491,7 +491,7 @@ def test_convert_draws_a_contact_sheet_when_all_is_done(store, tmp_path):
     [
         (["--sheet", "s.jpg"], "ends in .png"),
         (["--sheet", "s.png", "--workers", "0"], "functa work"),
-        (["--sheet", "none/s.png"], "cannot be written"),
+        (["--sheet", "none/s.png"], "there is no folder none; create it first"),
     ],
 )
 def test_a_sheet_that_cannot_be_is_refused_before_work(converter, conversion, capsys, words, message):

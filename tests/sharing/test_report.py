@@ -182,6 +182,15 @@ def test_another_kind_of_file_is_refused(tmp_path):
         functa_store.report(tmp_path / "pets.functa", tmp_path / "report.pdf")
 
 
+def test_a_report_for_no_folder_is_refused_before_anything_is_opened(tmp_path, capsys):
+    """Neither the functaset nor the archive of this command is there; what is wrong with the report is said first."""
+    with pytest.raises(ConfigError, match=r"there is no folder .*reports; create it first"):
+        functa_store.report(tmp_path / "none.functa", tmp_path / "reports" / "r.html")
+    command = ["report", "none.functa", "--out", str(tmp_path / "reports" / "r.html"), "--archive", "none.zip"]
+    assert cli.main(command) != 0
+    assert "there is no folder" in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_command_writes_the_same(tmp_path, capsys):
     write_store(tmp_path / "pets.functa")
     assert cli.main(["report", str(tmp_path / "pets.functa"), "--out", str(tmp_path / "r.html"), "--json"]) == 0
