@@ -27,8 +27,14 @@ MOST_ROWS = 50
 MOST_CHARACTERS = 300
 """Of a text."""
 
+MOST_LEVELS = 3
+"""Of names and lists in one another that are written in words."""
+
 QUALITY = ("split", "examples", "PSNR, mean (dB)", "PSNR of mean MSE (dB)", "PCA, mean (dB)", "PCA, of mean MSE (dB)")
 """Headings of the rows of `quality`."""
+
+_DIGEST = re.compile(r"([0-9a-f]{12})[0-9a-f]{52}")
+"""A SHA-256, and its first digits."""
 
 Row = tuple[str, ...]
 
@@ -109,7 +115,23 @@ def kind_of(domain: Domain, features: FeatureSpec) -> str:
 
 
 def _text(value: Any) -> str:
-    return shown(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), MOST_CHARACTERS)
+    return shown(_in_words(value), MOST_CHARACTERS)
+
+
+def _in_words(value: Any, levels: int = MOST_LEVELS) -> str:
+    """Plain JSON as people read it: names and values one after the other, digests among them by their first digits."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "yes" if value else "no"
+        case Mapping() if levels:
+            items = (f"{name} {_in_words(item, levels - 1)}" for name, item in value.items())
+            return ", ".join(_DIGEST.sub(r"\1...", item) for item in items) or "none"
+        case list() if levels:
+            return ", ".join(_in_words(item, levels - 1) for item in value) or "none"
+        case _:
+            return json.dumps(value, ensure_ascii=False)
 
 
 def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -174,7 +196,11 @@ def _recipe(store: StoreReader) -> Iterator[tuple[str, Any]]:
     yield "fingerprint of the base", spec.base_fingerprint
     for name in ("split", "split_rule", "labels_by"):
         provenance.pop(name, None)
-    yield from ((shown(name), value) for name, value in list(provenance.items())[:MOST_ROWS] if value is not None)
+    yield from (
+        (shown(name.replace("_", " ")), value)
+        for name, value in list(provenance.items())[:MOST_ROWS]
+        if value is not None
+    )
 
 
 def _reasons(rejects: Sequence[Mapping[str, str]]) -> Iterator[Row]:

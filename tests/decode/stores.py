@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ def write_store(
     seed: int = 0,
     mse: float = 0.01,
     num_shards: int | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> None:
     """A functaset in shards of 4 examples, of which only the first `num_shards` are written if that is given."""
     rng = np.random.default_rng(seed)
@@ -41,7 +43,7 @@ def write_store(
         ids=[f"{i}.png" for i in range(count)],
         split=np.array(["train", "test"])[np.arange(count) % 2],
         labels=labels or {},
-        provenance={"archive": "random.zip"},
+        provenance={"archive": "random.zip", **(provenance or {})},
     )
     with contextlib.suppress(KeyboardInterrupt), StoreWriter.resume_or_create(place, contents) as writer:
         for shard in writer.missing_shards():

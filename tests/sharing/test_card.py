@@ -13,6 +13,7 @@ from functa_store.cli import main as cli
 from functa_store.domains.cells import CellGrid
 from functa_store.errors import ConfigError, StoreExistsError, StoreFormatError
 from functa_store.sharing.card import escaped
+from functa_store.sharing.overview import overview_of
 from functa_store.sources.source import Label
 from tests.decode.stores import write_store
 
@@ -102,6 +103,22 @@ def test_texts_of_strangers_are_shown_letter_by_letter(tmp_path):
     assert "\x1b" not in row
     assert "\\[x\\](javascript:1)" in row
     assert "https\\://evil" in row
+
+
+def test_provenance_is_told_in_words(tmp_path):
+    """What a converter notes as JSON is read by people, on the card and in the report."""
+    digests = {"a.txt": "0123456789abcdef" * 4, "b.txt": "f" * 64}
+    noted = {
+        "label_files": digests,
+        "versions": {"jax": "0.10.2", "numpy": "2.4.6"},
+        "members": ["a", "b"],
+        "flip": True,
+    }
+    write_store(tmp_path / "pets.functa", provenance=noted)
+    recipe = dict(overview_of(functa_store.open(tmp_path / "pets.functa").store).recipe)
+    assert recipe["label files"] == "a.txt 0123456789ab..., b.txt ffffffffffff..."
+    assert recipe["versions"] == "jax 0.10.2, numpy 2.4.6"
+    assert (recipe["members"], recipe["flip"]) == ("a, b", "yes")
 
 
 def test_escaping_leaves_ordinary_names_alone():
