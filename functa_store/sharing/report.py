@@ -4,7 +4,6 @@ The page runs no scripts and loads nothing: pictures and plots are in it, and a 
 archives are escaped.
 """
 
-import collections
 import html
 import os
 from collections.abc import Iterator, Sequence
@@ -19,8 +18,6 @@ from functa_store.sharing import report_figures
 from functa_store.sharing.overview import QUALITY, Overview, Row, overview_of
 from functa_store.sharing.run_history import History, read_history
 from functa_store.sources.source import Source
-from functa_store.store.reading.joined_store import JoinedStore
-from functa_store.store.reading.reader import take_inventory
 from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions
 from functa_store.support.atomic_output import check_folder, check_replaceable, replacing
 from functa_store.support.optional import require
@@ -197,14 +194,9 @@ def _rejects(about: Overview) -> Iterator[str]:
 
 
 def _sizes(functaset: Functaset) -> list[Row]:
-    """Files and bytes of a store by what they hold, parts together."""
-    store = functaset.store
-    files, sizes = collections.Counter[str](), collections.Counter[str]()
-    for one in store.stores if isinstance(store, JoinedStore) else [store]:
-        for key, file in take_inventory(one.objects).records.items():
-            files[key.partition("/")[0]] += 1
-            sizes[key.partition("/")[0]] += file.bytes
-    return [(name, f"{files[name]:,}", f"{size:,}") for name, size in sizes.most_common()]
+    """Files and bytes of a store by what they hold, parts together, the largest first."""
+    sizes = sorted(functaset.store.sizes.items(), key=lambda entry: -entry[1].bytes)
+    return [(name, f"{size.files:,}", f"{size.bytes:,}") for name, size in sizes]
 
 
 def _section(title: str, lines: Iterator[str]) -> Iterator[str]:

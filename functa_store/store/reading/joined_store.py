@@ -17,6 +17,7 @@ from functa_store.store.format.spec import ExamplesSummary, Quality, sha256_json
 from functa_store.store.format.summaries import merged_quality, sums_by_split
 from functa_store.store.reading.joined_labels import join_labels
 from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.records import NOTHING, Size
 from functa_store.store.reading.rows import Rows, RowTable, Selection, following, table_of
 from functa_store.store.reading.shard_rows import MappedRows, are_mappable
 from functa_store.store.storage.local import LocalObjects
@@ -184,10 +185,15 @@ class JoinedStore(StoreReader):
         """How well each split was fitted, from all errors, which are read for it."""
         return quality_of(self)
 
-    @property
-    def bytes_total(self) -> int:
-        """Bytes of all files of all."""
-        return sum(store.bytes_total for store in self.stores)
+    @functools.cached_property
+    def sizes(self) -> Mapping[str, Size]:
+        """Files and bytes of all, those of the same name together; each has its own base."""
+        found: dict[str, Size] = {}
+        for store in self.stores:
+            for name, (files, size) in store.sizes.items():
+                before = found.get(name, NOTHING)
+                found[name] = Size(before.files + files, before.bytes + size)
+        return found
 
     @property
     def bytes_base(self) -> int:

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from functa_store.store.format.side_arrays import TEXT, base_problems, describe_
 from functa_store.store.format.spec import ROOT, Quality, StoreSpec
 from functa_store.store.format.summaries import Examples
 from functa_store.store.reading.array_reader import Column, ColumnInMemory, MetricColumn, SmallArrays
-from functa_store.store.reading.records import Records
+from functa_store.store.reading.records import Records, Size
 from functa_store.store.reading.rows import Rows, RowTable
 from functa_store.store.reading.shard_rows import FileRows, MappedRows, RangeRows, Shards, Values, are_mappable
 from functa_store.store.storage.local import LocalObjects
@@ -54,7 +54,7 @@ class Inventory:
 
     spec: StoreSpec
     shards: Sequence[Shard]
-    records: FileRecords
+    records: Records
     knows_skeleton: bool
     parts: tuple[PartRecord, ...] = ()
 
@@ -80,7 +80,7 @@ def take_inventory(objects: Objects) -> Inventory:
             return Inventory(
                 spec=spec,
                 shards=[shard for shard in shards if shard.index in done],
-                records=records,
+                records=Records(objects, spec, records),
                 knows_skeleton=skeleton is not None,
             )
     shards = spec.layout.shards(spec.examples.count)
@@ -310,18 +310,25 @@ class StoreReader:
             raise StoreFormatError(f"{self.path}/rejects: members and reasons differ in number. Copy the store again.")
         return [Reject(member=str(member), reason=str(reason)) for member, reason in zip(*fields, strict=True)]
 
+    @functools.cached_property
+    def sizes(self) -> Mapping[str, Size]:
+        """Files and bytes of each array and group of the store, and of its root, as far as they are recorded.
+
+        Raises:
+            StoreFormatError: If the manifest is damaged.
+        """
+        return self._records.sizes() | {ROOT: Size(1, self.objects.size(ROOT) or 0)}
+
     @property
     def bytes_total(self) -> int:
         """Bytes of all files of the store, as far as they are recorded."""
-        records, root = self._records, self.objects.size(ROOT) or 0
-        if isinstance(records, Records):
-            return records.bytes_total + root
-        return sum(file.bytes for _, file in records.items()) + root
+        return sum(size.bytes for size in self.sizes.values())
 
     @property
     def bytes_base(self) -> int:
         """Bytes of the base's files, compressed as they are."""
-        return sum(file.bytes for key, file in self._listed.items() if key.startswith("base/"))
+        listed = self._records.listed  # those of the base are there without a look at the manifest's arrays
+        return sum(file.bytes for key, file in listed.items() if key.startswith("base/"))
 
     @property
     def bytes_per_example(self) -> int:
@@ -422,19 +429,14 @@ class StoreReader:
         return places[of[self._readable]]
 
     def _augmentation_arrays(self) -> list[str]:
-        files: FileRecords | list[str] = self._listed
+        files: Collection[str] = self._records.listed
         if not self._knows_skeleton:
             files = [f"{name}/zarr.json" for name in ARRAYS if self.objects.size(f"{name}/zarr.json") is not None]
         return list(ARRAYS) if any(f"{name}/zarr.json" in files for name in ARRAYS) else []
 
-    @property
-    def _listed(self) -> FileRecords:
-        """What is recorded, but for what a complete store keeps in arrays of its manifest."""
-        return self._records.listed if isinstance(self._records, Records) else self._records
-
     def _label_names(self) -> list[str]:
         suffix = "/zarr.json"
-        files = self._listed if self._knows_skeleton else self.objects.sizes("labels")
+        files = self._records.listed if self._knows_skeleton else self.objects.sizes("labels")
         found = [key.removeprefix("labels/").removesuffix(suffix) for key in files if key.startswith("labels/")]
         return sorted(name for name in found if "/" not in name and f"labels/{name}{suffix}" in files)
 

@@ -1,6 +1,8 @@
-"""Sizes and checksums of all objects of a complete store; those in arrays of its manifest are read on demand."""
+"""Sizes and checksums of all objects of a store; those in arrays of its manifest are read on demand."""
 
+import collections
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,24 +13,36 @@ from functa_store.store.reading.array_reader import SmallArrays
 from functa_store.store.storage.objects import FileRecord, Objects
 
 
-class Records(Mapping[str, FileRecord]):
-    """Size and checksum of every object of a complete store but the root, by key.
+class Size(NamedTuple):
+    """How much there is of something."""
 
-    Those that the root lists are there at once. An array of the manifest is read when an object that is in it is first
-    asked for, or all are. Where such an array is damaged, what it has is left out when all are listed, and asking for
-    one of them raises StoreFormatError.
+    files: int
+    bytes: int
+
+
+NOTHING = Size(0, 0)
+
+
+class Records:
+    """Size and checksum of every object of a store but the root, by key; see `FileRecords`.
+
+    Those that the root of a complete store or the receipts of an unfinished one list are there at once. An array of
+    the manifest is read when an object that is in it is first asked for, or all are. Where such an array is damaged,
+    what it has is left out when all are listed, and asking for one of them raises StoreFormatError.
 
     Args:
         objects: The store.
         spec: What it says about itself.
+        receipts: What the receipts of an unfinished store list; None of a complete one, whose root lists it.
 
     Attributes:
-        listed: What the root lists.
+        listed: What the root or the receipts list.
         series: The objects that are in arrays, by the array of the store that they are of.
     """
 
-    def __init__(self, objects: Objects, spec: StoreSpec) -> None:
-        self.listed, self.series = spec.manifest, series_in(spec)
+    def __init__(self, objects: Objects, spec: StoreSpec, receipts: Mapping[str, FileRecord] | None = None) -> None:
+        self.listed = spec.manifest if receipts is None else receipts
+        self.series = series_in(spec) if receipts is None else {}
         self._most, self._sha256, self._name = spec.examples.count, spec.manifest_sha256, objects.name
         self._small = SmallArrays(objects, spec.manifest)
         self._read: dict[str, np.ndarray] = {}
@@ -43,6 +57,24 @@ class Records(Mapping[str, FileRecord]):
         if number >= len(numbers):
             raise KeyError(key)
         return series.record(numbers, number)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self.get(key) is not None
+
+    def get(self, key: str) -> FileRecord | None:
+        """That of a key, if it is there."""
+        try:
+            return self[key]
+        except KeyError:
+            return None
+
+    def keys(self) -> Iterator[str]:
+        """Keys of all of them."""
+        return iter(self)
+
+    def items(self) -> Iterator[tuple[str, FileRecord]]:
+        """All of them with their keys."""
+        return ((key, self[key]) for key in self)
 
     def __iter__(self) -> Iterator[str]:
         yield from self.listed
@@ -62,15 +94,21 @@ class Records(Mapping[str, FileRecord]):
         series = self.series.get(key.partition("/c/")[0])
         return series is not None and series.number_of(key) is not None and self._if_whole(series) is None
 
-    @property
-    def bytes_total(self) -> int:
-        """Bytes of all objects.
+    def sizes(self) -> dict[str, Size]:
+        """Files and bytes of what is in each folder at the top of the store; of a file that is in none by its name.
 
         Raises:
             StoreFormatError: If the manifest is damaged.
         """
-        arrays = {name: self.numbers(series) for name, series in self.series.items()}
-        return sum(file.bytes for file in self.listed.values()) + sizes_of(arrays, list(self.series.values()))
+        files, sizes = collections.Counter[str](), collections.Counter[str]()
+        for key, file in self.listed.items():
+            files[top(key)] += 1
+            sizes[top(key)] += file.bytes
+        for name, series in self.series.items():
+            numbers = self.numbers(series)
+            files[top(name)] += len(numbers)
+            sizes[top(name)] += sizes_of({name: numbers}, [series])
+        return {name: Size(files[name], sizes[name]) for name in files}
 
     def count_of(self, name: str) -> int | None:
         """How many objects of an array are in the manifest; None if they are not in an array of their own."""
@@ -106,3 +144,8 @@ class Records(Mapping[str, FileRecord]):
             return self.numbers(series)
         except StoreFormatError:
             return None
+
+
+def top(key: str) -> str:
+    """The first part of a key: the array or group of the store that an object is of."""
+    return key.partition("/")[0]

@@ -15,6 +15,7 @@ from functa_store.store.format.quantization import Rounding
 from functa_store.store.format.spec import ExamplesSummary, Quality, sha256_json
 from functa_store.store.reading.joined_store import origin_of, quality_of, rows_in_memory
 from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.records import Size
 from functa_store.store.reading.rows import ChosenRows, Index, Rows, as_array, places_of
 from functa_store.store.storage.objects import Objects
 
@@ -121,10 +122,10 @@ class SelectedStore(StoreReader):
         """How well each split was fitted, from all errors of the chosen ones, which are read for it."""
         return quality_of(self)
 
-    @property
-    def bytes_total(self) -> int:
-        """Bytes of all files of the store."""
-        return self.store.bytes_total
+    @functools.cached_property
+    def sizes(self) -> Mapping[str, Size]:
+        """The store's."""
+        return self.store.sizes
 
     @property
     def bytes_base(self) -> int:

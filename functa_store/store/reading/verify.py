@@ -11,7 +11,6 @@ from functa_store.store.format.manifest import MANIFEST
 from functa_store.store.format.parts import PartRecord, is_of_part, whole_of
 from functa_store.store.format.spec import ROOT
 from functa_store.store.reading.reader import Inventory, StoreReader, read_augmentations, take_inventory
-from functa_store.store.reading.records import Records
 from functa_store.store.storage.objects import (
     NO_OPTIONS,
     FileRecord,
@@ -120,8 +119,7 @@ def _verify_alone(objects: Objects, there: Inventory) -> Verdict:
         try:
             reader = StoreReader(objects, alone=True)
             _ = reader.base, reader.rounding
-            if isinstance(there.records, Records):
-                there.records.check_sha256()
+            there.records.check_sha256()
             damaged |= _wrong_augmentations(reader)
         except StoreFormatError as error:  # right checksums, wrong content
             damaged = {ROOT: str(error)}
@@ -242,6 +240,4 @@ def _foreign(objects: Objects, there: Inventory) -> list[str]:
     )
     found = [key for key in objects.sizes() if key not in known and not key.startswith(unfinished)]
     records = there.records
-    return [
-        key for key in found if not is_of_part(key) and not (isinstance(records, Records) and records.may_have(key))
-    ]
+    return [key for key in found if not is_of_part(key) and not records.may_have(key)]

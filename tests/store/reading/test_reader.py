@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import zarr
 
+import functa_store
 from functa_store.errors import ExampleIndexError, StoreFormatError
 from functa_store.sources.source import Reject
 from functa_store.store.format.spec import FORMAT_VERSION
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.verify import verify
 from tests.store.forging import forge
+
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 @pytest.fixture
@@ -57,6 +60,40 @@ def test_splits_and_ids_can_be_compared_with_strings(store):
     assert len(reader.modulations[reader.split[:] == "train"]) == 7
     assert np.flatnonzero(np.isin(reader.ids, ["bild_3_ä.png"])).tolist() == [3]
     assert np.unique(reader.split).tolist() == ["test", "train", "validation"]
+
+
+def sizes_on_disk(store):
+    """Files and bytes by what lies at the top of a store."""
+    files = [file for file in store.rglob("*") if file.is_file()]
+    tops = [file.relative_to(store).parts[0] for file in files]
+    return {
+        top: (tops.count(top), sum(file.stat().st_size for file, of in zip(files, tops, strict=True) if of == top))
+        for top in tops
+    }
+
+
+@pytest.mark.parametrize("version", ["v1", "v9_augmented"])
+def test_sizes_are_those_of_the_files(version):
+    """Version 9 keeps them in arrays, earlier ones in the root."""
+    store = GOLDEN / f"{version}.functa"
+    assert StoreReader(store).sizes == sizes_on_disk(store)
+
+
+def test_sizes_of_an_unfinished_store_are_those_of_its_receipts(write_shards, contents, tmp_path):
+    path = tmp_path / "pets.functa"
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(path, contents, stop_before=2)
+    assert StoreReader(path).sizes == sizes_on_disk(path)
+
+
+def test_sizes_of_parts_are_added():
+    """Of a functaset with parts and of a selection of it."""
+    store = GOLDEN / "grown_v8.functa"
+    functaset = functa_store.open(store)
+    parts = [sizes_on_disk(one)["modulations"] for one in (store, *(store / "parts").glob("*.functa"))]
+    assert len(parts) > 1
+    assert functaset.store.sizes["modulations"] == tuple(np.sum(parts, axis=0))
+    assert functaset.select(index=[0]).store.sizes == functaset.store.sizes
 
 
 def test_sizes_add_up(store):
