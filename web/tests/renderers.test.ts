@@ -131,6 +131,12 @@ describe.each(["webgl2", "webgpu"] as const)("%s", (renderer) => {
     expect(largest).toBeLessThan(SINE_ERROR);
   });
 
+  check("what it takes of the browser is given back where it cannot work", async () => {
+    const { message, isLost } = await call("givenBack", golden("v9"), renderer);
+    expect(message).toMatch(renderer === "webgl2" ? /cannot draw to float32/ : /no pipeline/);
+    expect(isLost).toBe(true);
+  });
+
   check("pictures are sharp at 64x and beyond", async () => {
     for (const zoom of [64, 4096]) {
       const { error, step } = await call("zoomed", golden("v7"), renderer, zoom);

@@ -8,7 +8,7 @@ import { ModulationDecoder } from "./modulation_decoder";
 import { closedAxes } from "./places";
 
 export type * from "./decoder";
-export { linkProgram, webgl2Context } from "./gpu/context";
+export { linkProgram, madeWith, webgl2Context } from "./gpu/context";
 
 /**
  * The fastest decoder of a functaset that works here.

@@ -29,7 +29,7 @@ export async function createRunner({ renderer, weights, allowSoftware }: Start):
     case "webgpu":
       return WebGpuNetwork.create(weights, allowSoftware);
     case "webgl2":
-      return new WebGl2Network(weights, allowSoftware);
+      return WebGl2Network.create(weights, allowSoftware);
     case "wasm":
       return wasmRunner(weights);
     case "js":

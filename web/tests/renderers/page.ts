@@ -202,6 +202,34 @@ async function breakWorkers(url: string, how: "silent" | "unreadable" | "never s
   }
 }
 
+/** Whether what a renderer takes of the browser is given back where it then cannot work; null if it took nothing. */
+async function givenBack(url: string, renderer: "webgl2" | "webgpu"): Promise<{ message: string; isLost: boolean | null }> {
+  let isLost: (() => Promise<boolean>) | null = null;
+  const { getContext } = OffscreenCanvas.prototype;
+  const device = globalThis.GPUDevice?.prototype;
+  const createPipeline = device?.createComputePipelineAsync;
+  OffscreenCanvas.prototype.getContext = function (this: OffscreenCanvas, ...args: never[]) {
+    const gl = (getContext as (...args: never[]) => unknown).apply(this, args) as WebGL2RenderingContext;
+    const { getExtension } = gl;
+    gl.getExtension = ((name: string) => (name === "EXT_color_buffer_float" ? null : getExtension.call(gl, name as never))) as never;
+    isLost = () => Promise.resolve(gl.isContextLost());
+    return gl;
+  } as never;
+  if (device) {
+    device.createComputePipelineAsync = async function (this: GPUDevice) {
+      isLost = () => Promise.race([this.lost.then(() => true), new Promise<boolean>((late) => setTimeout(() => late(false), 2000))]);
+      throw new Error("no pipeline");
+    };
+  }
+  try {
+    const message = await decoderOf(url, { renderer, workers: 0 }).then(() => "", (error: Error) => error.message);
+    return { message, isLost: isLost && (await (isLost as () => Promise<boolean>)()) };
+  } finally {
+    OffscreenCanvas.prototype.getContext = getContext;
+    if (device) device.createComputePipelineAsync = createPipeline!;
+  }
+}
+
 /** Why WebGPU cannot be used here; null if it can. */
 async function whyNoWebGpu(): Promise<string | null> {
   if (!navigator.gpu) return "this browser has no navigator.gpu";
@@ -290,7 +318,7 @@ async function chosen(url: string, how: "emulated" | "slow" | "wrong" | "without
   }
 }
 
-const calls = { natively, parts, elsewhere, sines, zoomed, loseContext, breakWorkers, whyNoWebGpu, validated, solids, chosen };
+const calls = { natively, parts, elsewhere, sines, zoomed, loseContext, breakWorkers, givenBack, whyNoWebGpu, validated, solids, chosen };
 
 export type Calls = typeof calls;
 

@@ -22,10 +22,25 @@ export function webgl2Context(
   const names = gl.getExtension("WEBGL_debug_renderer_info");
   const name = String(gl.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
   if (!allowSoftware && SOFTWARE.test(name)) {
-    gl.getExtension("WEBGL_lose_context")?.loseContext();
+    giveBack(gl);
     throw new RendererError(`WebGL2 is emulated by the CPU here: ${name}`);
   }
   return { gl, name };
+}
+
+/** Give a context back to the browser, which has only a few of them; it is lost. */
+export function giveBack(gl: WebGL2RenderingContext): void {
+  gl.getExtension("WEBGL_lose_context")?.loseContext();
+}
+
+/** What is made with a context, which is given back if that fails. */
+export function madeWith<T>(gl: WebGL2RenderingContext, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    giveBack(gl);
+    throw error;
+  }
 }
 
 /** @throws RendererError if the shaders do not compile. */

@@ -7,7 +7,7 @@
  */
 
 import { type Job, RendererError, type Runner, type Weights } from "../evaluator";
-import { linkProgram, webgl2Context } from "./context";
+import { giveBack, linkProgram, madeWith, webgl2Context } from "./context";
 import { layersOf, offsetsOf } from "./offsets";
 import { GLSL_SINE } from "./sine";
 
@@ -76,8 +76,6 @@ interface Layer {
 }
 
 export class WebGl2Network implements Runner {
-  readonly name: string;
-  private readonly gl: WebGL2RenderingContext;
   private readonly layers: Layer[];
   private readonly uniforms: Record<string, WebGLUniformLocation>;
   private readonly targets: [Target, Target];
@@ -93,14 +91,18 @@ export class WebGl2Network implements Runner {
   private readonly inputLayers: number;
 
   /** @throws RendererError if there is no such context, or it cannot do what this needs. */
-  constructor(
-    private readonly weights: Weights,
-    allowSoftware: boolean,
-  ) {
-    const { network } = weights;
+  static create(weights: Weights, allowSoftware: boolean): WebGl2Network {
     const canvas = typeof OffscreenCanvas === "undefined" ? document.createElement("canvas") : new OffscreenCanvas(1, 1);
     const { gl, name } = webgl2Context(canvas, allowSoftware, { alpha: false, powerPreference: "high-performance" });
-    [this.gl, this.name] = [gl, name];
+    return madeWith(gl, () => new WebGl2Network(weights, gl, name));
+  }
+
+  private constructor(
+    private readonly weights: Weights,
+    private readonly gl: WebGL2RenderingContext,
+    readonly name: string,
+  ) {
+    const { network } = weights;
     if (!gl.getExtension("EXT_color_buffer_float")) throw new RendererError("WebGL2 cannot draw to float32 here");
     this.padded = upTo(GROUP, Math.max(network.width, network.channels));
     const matrices = upTo(4, Math.max(network.width, network.inputs));
@@ -138,7 +140,7 @@ export class WebGl2Network implements Runner {
   private readonly buffer: WebGLBuffer;
 
   dispose(): void {
-    this.gl.getExtension("WEBGL_lose_context")?.loseContext();
+    giveBack(this.gl);
   }
 
   /** @throws RendererError if the context is lost. */

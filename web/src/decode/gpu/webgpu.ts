@@ -107,6 +107,16 @@ export class WebGpuNetwork implements Runner {
     const { info } = adapter;
     if (info?.isFallbackAdapter && !allowSoftware) throw new RendererError("WebGPU is emulated by the CPU here");
     const device = await adapter.requestDevice();
+    try {
+      const name = info?.description || [info?.vendor, info?.architecture].filter(Boolean).join(" ") || "a graphics card";
+      return await WebGpuNetwork.on(device, name, weights);
+    } catch (error) {
+      device.destroy();
+      throw error;
+    }
+  }
+
+  private static async on(device: GPUDevice, name: string, weights: Weights): Promise<WebGpuNetwork> {
     const layers = layersOf(weights).map((layer) => ({
       ...layer,
       inputs: upTo(DEPTH, layer.fanIn),
@@ -143,7 +153,6 @@ export class WebGpuNetwork implements Runner {
     };
     device.queue.writeBuffer(buffers.layers, 0, parameters);
     device.queue.writeBuffer(buffers.kernels, 0, kernels);
-    const name = info?.description || [info?.vendor, info?.architecture].filter(Boolean).join(" ") || "a graphics card";
     return new WebGpuNetwork(weights, device, pipeline, name, layers.map(({ outputs }) => outputs), padded, most, buffers);
   }
 

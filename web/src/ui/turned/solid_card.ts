@@ -1,6 +1,6 @@
 /** Solids drawn by the graphics card: the same rays through the same grid as `drawSolid`, one fragment each. */
 
-import { linkProgram, webgl2Context } from "../../decode";
+import { linkProgram, madeWith, webgl2Context } from "../../decode";
 import { axesOf, pixelOf, REACH, SKIN, type Solid, stepsOf, type Turn } from "./solids";
 
 const FRAGMENTS = `#version 300 es
@@ -98,7 +98,8 @@ export class SolidCard {
   private static create(): SolidCard | null {
     const canvas = document.createElement("canvas");
     try {
-      return new SolidCard(webgl2Context(canvas, isForced()).gl, canvas);
+      const { gl } = webgl2Context(canvas, isForced());
+      return madeWith(gl, () => new SolidCard(gl, canvas));
     } catch {
       return null;
     }
