@@ -1,9 +1,9 @@
 /** Which renderer decodes: the one that is asked for, or the fastest that is there and right, by measured time. */
 
 import type { DecoderOptions, RendererName } from "./decoder";
-import { type Evaluator, RendererError, type Weights } from "./evaluator";
+import { CARDS, type Evaluator, isCard, RendererError, type Weights } from "./evaluator";
 import { LastingEvaluator, nameInWords } from "./lasting_evaluator";
-import { CARDS, createChecked, createOnCpu, isCard, ON_CPU, soon } from "./starting";
+import { createChecked, createOnCpu, ON_CPU, soon } from "./starting";
 import { fastest } from "./trial";
 
 /** Days for which it is remembered what was fastest. */

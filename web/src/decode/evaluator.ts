@@ -55,6 +55,11 @@ export class RendererError extends StoreError {
   override name = "RendererError";
 }
 
+/** Renderers that run on graphics cards. */
+export const CARDS: RendererName[] = ["webgpu", "webgl2"];
+
+export const isCard = (renderer: RendererName): boolean => CARDS.includes(renderer);
+
 /** Multiplications of an evaluation. */
 export const multiplications = (weights: Weights): number =>
   weights.sine.reduce((sum, { kernel }) => sum + kernel.length, weights.last.kernel.length);

@@ -1,8 +1,8 @@
 /** An evaluator of any renderer: cuts jobs into pieces that take some milliseconds each, for workers or this thread. */
 
 import type { DecoderOptions, RendererName } from "./decoder";
-import { type Evaluator, type Job, multiplications, type Weights } from "./evaluator";
-import { type Found, Pool } from "./pool";
+import { type Evaluator, isCard, type Job, multiplications, type Weights } from "./evaluator";
+import { type Crew, Pool, ThisThread } from "./pool";
 import { createRunner, type Start } from "./runner";
 
 const MOST_WORKERS = 16;
@@ -31,57 +31,42 @@ const WORDS: Record<RendererName, string> = { webgpu: "WebGPU", webgl2: "WebGL2"
 /** @throws RendererError if that renderer is not there. */
 export async function createEvaluator(renderer: RendererName, weights: Weights, options: DecoderOptions): Promise<Evaluator> {
   const { network } = weights;
-  const isCard = renderer === "webgpu" || renderer === "webgl2";
   const start: Start = { renderer, weights, allowSoftware: options.renderer === renderer };
   const numbers = multiplications(weights);
   const wanted = options.workers ?? globalThis.navigator?.hardwareConcurrency ?? 2;
   const copies = Math.max(1, Math.min(wanted, MOST_WORKERS, Math.floor(MOST_COPIED_NUMBERS / numbers)));
   const canWork = typeof Worker !== "undefined" && wanted > 0 && (renderer !== "webgl2" || typeof OffscreenCanvas !== "undefined");
-  const pool = canWork ? await Pool.start(start, isCard ? 1 : copies, options.patience ?? PATIENCE) : null;
-  const here = pool ? null : await createRunner(start);
-  const run = async (job: Job, signal?: AbortSignal): Promise<Found> => {
-    if (pool) return pool.run(job, signal);
-    await new Promise((resolve) => setTimeout(resolve)); // keys and pointers are heard between two pieces
-    signal?.throwIfAborted();
-    const began = performance.now();
-    return { numbers: await here!.evaluate(job), milliseconds: performance.now() - began };
-  };
+  const crew: Crew = canWork
+    ? await Pool.start(start, isCard(renderer) ? 1 : copies, options.patience ?? PATIENCE)
+    : new ThisThread(await createRunner(start));
   const size = new PieceSize(renderer, numbers);
-  let free: Promise<unknown> = Promise.resolve();
   const evaluate = async (job: Job, signal?: AbortSignal): Promise<Float32Array> => {
     const evaluations = job.inputs.length / network.inputs;
     const found = new Float32Array(evaluations * network.channels);
     const running: Promise<void>[] = [];
     const each = size.evaluations;
+    signal?.throwIfAborted();
     for (let from = 0; from < evaluations; from += each) {
       const to = Math.min(evaluations, from + each);
-      signal?.throwIfAborted();
-      const one = run(cut(job, from, to, network.inputs, network.width * weights.sine.length), signal).then(
-        ({ numbers, milliseconds }) => {
+      const piece = cut(job, from, to, network.inputs, network.width * weights.sine.length);
+      running.push(
+        crew.run(piece, signal).then(({ numbers, milliseconds }) => {
           found.set(numbers, from * network.channels);
           size.learn(to - from, milliseconds);
-        },
+        }),
       );
-      if (pool) running.push(one);
-      else await one;
     }
     await Promise.all(running);
     signal?.throwIfAborted();
     return found;
   };
-  const where = pool ? (isCard ? "" : `, ${pool.size} workers`) : ", this thread";
+  const where = crew.size === 0 ? ", this thread" : isCard(renderer) ? "" : `, ${crew.size} workers`;
   return {
     renderer,
-    description: `${WORDS[renderer]}${where}, ${pool?.name ?? here!.name}`,
-    isHere: pool === null,
-    // In this thread one job at a time, since a graphics card is waited for within one.
-    evaluate: (job, signal) => {
-      if (pool) return evaluate(job, signal);
-      const found = free.then(() => evaluate(job, signal));
-      free = found.catch(() => undefined);
-      return found;
-    },
-    dispose: () => (pool ? pool.stop() : here!.dispose()),
+    description: `${WORDS[renderer]}${where}, ${crew.name}`,
+    isHere: crew.size === 0,
+    evaluate,
+    dispose: () => crew.stop(),
   };
 }
 

@@ -1,6 +1,6 @@
-/** Workers that share pieces of jobs; the whole pool fails where one of them fails, or is silent for too long. */
+/** Who runs pieces of jobs: a pool of workers, which fails where one of them fails or is silent too long, or this thread. */
 
-import { type Job, RendererError } from "./evaluator";
+import { type Job, RendererError, type Runner } from "./evaluator";
 import type { FromWorker, Start, ToWorker } from "./runner";
 
 /** Pieces that a worker has at a time, so that it need not wait for the next. */
@@ -14,6 +14,17 @@ export interface Found {
   milliseconds: number;
 }
 
+/** Those who run pieces. */
+export interface Crew {
+  /** Workers; 0 is this thread. */
+  readonly size: number;
+  /** What each of them runs on. */
+  readonly name: string;
+  /** @throws RendererError if they do not work any more. */
+  run(job: Job, signal?: AbortSignal): Promise<Found>;
+  stop(): void;
+}
+
 interface Piece {
   job: Job;
   ticks: number;
@@ -21,7 +32,7 @@ interface Piece {
   failed: (error: Error) => void;
 }
 
-export class Pool {
+export class Pool implements Crew {
   private readonly waiting: Piece[] = [];
   private readonly running = new Map<number, Piece>();
   private readonly free: Worker[] = [];
@@ -31,7 +42,6 @@ export class Pool {
 
   private constructor(
     private readonly workers: Worker[],
-    /** What each of them runs on. */
     readonly name: string,
     private readonly patience: number,
   ) {
@@ -149,5 +159,42 @@ export class Pool {
   stop(): void {
     this.failure ??= new RendererError("the decoder was disposed of");
     this.end(new DOMException("the decoder was disposed of", "AbortError"));
+  }
+}
+
+/** One piece after the other in this thread, since a graphics card is waited for within one. */
+export class ThisThread implements Crew {
+  readonly size = 0;
+  private latest: Promise<unknown> = Promise.resolve();
+  private failure: RendererError | null = null;
+
+  constructor(private readonly runner: Runner) {}
+
+  get name(): string {
+    return this.runner.name;
+  }
+
+  run(job: Job, signal?: AbortSignal): Promise<Found> {
+    const found = this.latest.then(() => this.next(job, signal));
+    this.latest = found.catch(() => undefined);
+    return found;
+  }
+
+  private async next(job: Job, signal?: AbortSignal): Promise<Found> {
+    signal?.throwIfAborted();
+    if (this.failure) throw this.failure;
+    await new Promise((resolve) => setTimeout(resolve)); // keys and pointers are heard between two pieces
+    signal?.throwIfAborted();
+    const began = performance.now();
+    try {
+      return { numbers: await this.runner.evaluate(job), milliseconds: performance.now() - began };
+    } catch (error) {
+      if (error instanceof RendererError) this.failure = error; // the pieces that wait would fail one by one
+      throw error;
+    }
+  }
+
+  stop(): void {
+    this.runner.dispose();
   }
 }

@@ -5,13 +5,10 @@ import { type Evaluator, RendererError, type Weights } from "./evaluator";
 import { createEvaluator } from "./pieces";
 import { whyWrong } from "./trial";
 
-export const CARDS: RendererName[] = ["webgpu", "webgl2"];
 /** What the CPU runs, the faster one first. */
 export const ON_CPU: RendererName[] = ["wasm", "js"];
 /** Seconds that the start of a graphics card may take; later it is not taken. */
 const START_PATIENCE = 3;
-
-export const isCard = (name: RendererName): boolean => CARDS.includes(name);
 
 /** The first that works, in workers, or in this thread where workers do not. */
 export async function createOnCpu(names: RendererName[], weights: Weights, options: DecoderOptions): Promise<Evaluator> {
