@@ -100,6 +100,13 @@ def main(folder: Path) -> None:
     labels = {"age": Label(values=ages), "breed": Label(values=np.arange(3000) % 300, names=breeds)}
     write(folder / "many.functa", [f"{i:05}.png" for i in range(3000)], names, picture, 3, labels=labels)
     write(folder / "hostile.functa", [f"{MARKUP}{i}\u202egnp.exe" for i in range(6)], [MARKUP, "dog"], picture, 3)
+    write(
+        folder / "long.functa",
+        [f"{'a folder in which all are/' * 3}{i:06}.png" for i in range(6)],
+        names,
+        picture,
+        3,
+    )
     write(folder / "sounds.functa", [f"{i}.wav" for i in range(4)], names, CellGrid(axes=("t",), resolution=(512,)), 1)
     write(
         folder / "solids.functa",

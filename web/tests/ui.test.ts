@@ -409,6 +409,59 @@ test("a failing host is tried again, by itself and by a button", async () => {
   }
 }, 60_000);
 
+test("a host that is slow or fails while an example is fetched is told of", async () => {
+  const page = await desk.page();
+  await page.goto(many);
+  await drawn(page);
+  expect(await page.textContent(".host")).toBe("");
+  let times = 0;
+  await page.route("**/modulations/c/**", async (route) => {
+    if (times++ === 0) return route.fulfill({ status: 503 });
+    await page.waitForTimeout(2500);
+    return route.continue();
+  });
+  await page.evaluate(() => (location.hash = "#/example/2500"));
+  await expect.poll(() => page.textContent(".host"), { interval: 20 }).toBe("the host answered 503; trying again in 1 s.");
+  await expect.poll(() => page.textContent(".host"), { timeout: 4000 }).toBe("Waiting for the host.");
+  await sharp(page);
+  await expect.poll(() => page.textContent(".host")).toBe("");
+  expect(page.errors).toEqual([]);
+});
+
+test("pictures that could not be fetched are asked for again by a button, without a pointer", async () => {
+  const page = await withAxe();
+  await page.route("**/modulations/c/**", (route) => route.fulfill({ status: 500 }));
+  await page.goto(many);
+  await page.waitForSelector(".cells li[data-failed]", { timeout: 20_000 });
+  await expect.poll(() => page.locator(".cells li:not([data-failed])").count()).toBe(0);
+  expect(await page.textContent(".status")).toMatch(/^Some examples cannot be shown: .*failed 5 times: the host answered 500/);
+  expect(await violations(page)).toEqual([]);
+  await page.unroute("**/modulations/c/**");
+  await page.focus(".cells li:first-child a");
+  await page.keyboard.press("Tab");
+  expect(await page.evaluate(() => document.activeElement!.textContent)).toBe("Try again");
+  await page.keyboard.press("Enter");
+  await drawn(page);
+  expect(await page.locator(".cells button").count()).toBe(0);
+  expect(await page.textContent(".status")).toBe("3,000 examples");
+  expect(await page.evaluate(() => document.activeElement!.getAttribute("href"))).toBe("#/example/0");
+  expect(page.errors).toEqual([]);
+}, 60_000);
+
+test("of an id that is too long the end is seen, and all of it is its name", async () => {
+  const page = await desk.page({ viewport: { width: 360, height: 740 } });
+  await page.goto(await desk.view("long.functa"));
+  await drawn(page);
+  const first = page.locator(".cells li:first-child");
+  const id = `${"a folder in which all are/".repeat(3)}000000.png`;
+  await expect.poll(() => first.locator(".id").textContent()).toBe(id);
+  const [text, box] = await first.evaluate((cell) => [".id bdi", ".id"].map((part) => cell.querySelector(part)!.getBoundingClientRect()));
+  expect(text.width).toBeGreaterThan(box.width);
+  expect(Math.abs(text.right - box.right)).toBeLessThan(2);
+  expect(await first.locator("a").getAttribute("title")).toBe(id);
+  expect(await page.getByRole("link", { name: `${id} train · 10.0 dB` }).count()).toBe(1);
+});
+
 test("a functaset of another host that allows it is shown", async () => {
   const [site, stores] = [new StaticServer({ site: STATIC }), new StaticServer({ stores: desk.folder })];
   const [address, other] = [await site.start(), await stores.start()];

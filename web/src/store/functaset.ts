@@ -48,12 +48,15 @@ export interface Reading {
   signal?: AbortSignal;
 }
 
-/** What happens while something is fetched; for a line of text or a bar. */
+/** What happens while something is fetched, for a line of text: after each "request", one of "done" and "failed" comes. */
 export type Progress =
-  | { kind: "request"; key: string; attempt: number }
-  | { kind: "bytes"; key: string; received: number; expected: number | null }
-  | { kind: "retry"; key: string; attempt: number; seconds: number; reason: string }
-  | { kind: "done"; key: string; bytes: number };
+  | { kind: "request"; key: string }
+  /** So many bytes came. */
+  | { kind: "bytes"; key: string; bytes: number }
+  /** The host failed, and is asked again so many seconds later. */
+  | { kind: "retry"; key: string; seconds: number; reason: string }
+  | { kind: "done"; key: string }
+  | { kind: "failed"; key: string };
 
 export interface Functaset {
   /** Where it is, without a slash at the end. */
@@ -107,5 +110,6 @@ export type Base = ReadonlyMap<string, Float32Array>;
 export interface OpenOptions extends Reading {
   /** What fetches; the browser's unless given. */
   fetch?: typeof fetch;
+  /** Told of all requests, also of those after the opening. */
   onProgress?: (progress: Progress) => void;
 }

@@ -37,6 +37,9 @@ export interface HostOptions {
   patience?: number;
 }
 
+/** One attempt of a request, which calls `alive` whenever something comes. */
+type Attempt = (signal: AbortSignal, alive: () => void) => Promise<Uint8Array>;
+
 /** Objects below an address, each read by one GET: no HEAD, no suffix ranges, no listing. */
 export class Host {
   private readonly fetch: typeof fetch;
@@ -176,7 +179,7 @@ export class Host {
         throw tooLong(`more than ${most}`);
       }
       pieces.push(value);
-      this.options.onProgress?.({ kind: "bytes", key, received: total, expected: declared });
+      this.options.onProgress?.({ kind: "bytes", key, bytes: value.length });
     }
     if (total >= enough) void reader?.cancel().catch(() => undefined);
     const found = new Uint8Array(total);
@@ -185,16 +188,24 @@ export class Host {
       found.set(piece, at);
       at += piece.length;
     }
-    this.options.onProgress?.({ kind: "done", key, bytes: total });
     return found;
   }
 
+  /** Make a request, and tell of it. */
+  private async persist(key: string, signal: AbortSignal | undefined, request: Attempt): Promise<Uint8Array> {
+    this.options.onProgress?.({ kind: "request", key });
+    try {
+      const found = await this.repeat(key, signal, request);
+      this.options.onProgress?.({ kind: "done", key });
+      return found;
+    } catch (error) {
+      this.options.onProgress?.({ kind: "failed", key });
+      throw error;
+    }
+  }
+
   /** Repeat a request until it succeeds, is refused for good, or has failed too often. */
-  private async persist<T>(
-    key: string,
-    signal: AbortSignal | undefined,
-    request: (signal: AbortSignal, alive: () => void) => Promise<T>,
-  ): Promise<T> {
+  private async repeat(key: string, signal: AbortSignal | undefined, request: Attempt): Promise<Uint8Array> {
     for (let attempt = 1; ; attempt++) {
       signal?.throwIfAborted();
       await this.enter();
@@ -212,7 +223,6 @@ export class Host {
       };
       let reason: PassingError;
       try {
-        this.options.onProgress?.({ kind: "request", key, attempt });
         alive();
         return await request(stop.signal, alive);
       } catch (error) {
@@ -233,7 +243,7 @@ export class Host {
         );
       }
       const seconds = Math.min(reason.wait ?? (this.options.firstWait ?? FIRST_WAIT) * 2 ** (attempt - 1), LONGEST_WAIT);
-      this.options.onProgress?.({ kind: "retry", key, attempt, seconds, reason: reason.message });
+      this.options.onProgress?.({ kind: "retry", key, seconds, reason: reason.message });
       await pause(seconds, signal);
     }
   }

@@ -53,6 +53,13 @@ export function shown(text: string, most = 200): string {
   return plain.length > most ? `${plain.slice(0, most - 1)}…` : plain;
 }
 
+/** The same of an id, whose end tells it from others that begin alike: what is too long is cut in the middle. */
+export function shownId(id: string, most = 200): string {
+  const plain = shown(id, Infinity);
+  const start = Math.floor(most / 2);
+  return plain.length > most ? `${plain.slice(0, start)}…${plain.slice(start + 1 - most)}` : plain;
+}
+
 /** Lets the browser draw and hear keys between two pieces of work. */
 export function breathe(): Promise<void> {
   return new Promise((resolve) => {

@@ -4,7 +4,7 @@ import type { Decoder } from "../decode";
 import type { Catalogue } from "./catalogue";
 import { labelInWords } from "./catalogue";
 import { type Look } from "./colours";
-import { button, element, isAbort, messageOf, shown } from "./dom";
+import { button, element, isAbort, messageOf, shown, shownId } from "./dom";
 import { inDecibels } from "./gallery";
 import { createStage, type Stage } from "./stage";
 
@@ -80,8 +80,8 @@ export class ExampleScreen {
       Promise.all(functaset.labels.map((label) => label.values(...one, { signal }))),
       Promise.all(functaset.metrics.map((metric) => metric.values(...one, { signal }))),
     ]);
-    this.title.textContent = shown(id);
-    document.title = `${shown(id, 60)} · ${shown(functaset.name, 80)}`;
+    this.title.textContent = shownId(id);
+    document.title = `${shownId(id, 60)} · ${shown(functaset.name, 80)}`;
     const facts: [string, string][] = [
       ["Place", `${index} of ${functaset.count.toLocaleString("en")}`],
       ["Split", split],

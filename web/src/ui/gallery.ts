@@ -2,7 +2,7 @@
 
 import type { Catalogue, Filter } from "./catalogue";
 import { NO_FILTER } from "./catalogue";
-import { button, element, labelled, messageOf, select, shown } from "./dom";
+import { button, element, labelled, messageOf, select, shownId } from "./dom";
 import { labelFields } from "./label_filter";
 import type { PictureQueue } from "./picture_queue";
 
@@ -24,7 +24,7 @@ export class Gallery {
   readonly root = element("section", { class: "gallery", "aria-label": "Examples" });
   private readonly list = element("ol", { class: "cells" });
   private readonly scroller = element("div", { class: "scroller", tabindex: "-1" }, this.list);
-  private readonly status = element("p", { role: "status", class: "status" });
+  private readonly status = element("p", { role: "status", class: "status", id: "gallery-status" });
   private readonly cells = new Map<number, HTMLLIElement>();
   private places: Uint32Array | null = null;
   private asked = 0;
@@ -73,7 +73,7 @@ export class Gallery {
     );
     split.value = filter.split;
     const order = select(
-      [["archive", "as in the archive"], ["worst", "worst first"], ["best", "best first"]],
+      [["archive", "as stored"], ["worst", "worst first"], ["best", "best first"]],
       (value) => this.change({ order: value as Filter["order"] }),
     );
     order.value = filter.order;
@@ -100,10 +100,7 @@ export class Gallery {
       if (asked !== this.asked) return;
       this.places = places;
       for (const place of [...this.cells.keys()]) this.drop(place);
-      const { count, finished, countWhenFinished } = this.catalogue.functaset;
-      const of = places.length === count ? "" : ` of ${count.toLocaleString("en")}`;
-      const unfinished = finished ? "" : `; unfinished, ${countWhenFinished.toLocaleString("en")} in the end`;
-      this.status.textContent = `${places.length.toLocaleString("en")}${of} examples${unfinished}`;
+      this.tellCount();
       this.lay();
       this.scroller.scrollTop = this.state.scroll;
       this.lay();
@@ -114,6 +111,14 @@ export class Gallery {
     } finally {
       clearTimeout(slow);
     }
+  }
+
+  private tellCount(): void {
+    const chosen = this.places?.length ?? 0;
+    const { count, finished, countWhenFinished } = this.catalogue.functaset;
+    const of = chosen === count ? "" : ` of ${count.toLocaleString("en")}`;
+    const unfinished = finished ? "" : `; unfinished, ${countWhenFinished.toLocaleString("en")} in the end`;
+    this.status.textContent = `${chosen.toLocaleString("en")}${of} examples${unfinished}`;
   }
 
   /** Columns, sizes of cells, height of the list as it is laid out, and pixels of the whole per pixel of that. */
@@ -162,31 +167,50 @@ export class Gallery {
       "a",
       { href: `#/example/${index}` },
       element("span", { class: "frame" }, canvas),
-      element("span", { class: "id" }, `example ${index}`),
+      element("span", { class: "id" }, element("bdi", { dir: "ltr" }, `example ${index}`)),
       element("span", { class: "facts" }),
     );
     const cell = element("li", { "data-place": place, "aria-setsize": this.places!.length, "aria-posinset": place + 1 }, link);
+    this.ask(cell, index);
+    return cell;
+  }
+
+  private ask(cell: HTMLLIElement, index: number): void {
     this.queue.ask(
       index,
       (found) => {
+        const canvas = cell.querySelector("canvas")!;
         canvas.width = found.width;
         canvas.height = found.height;
         canvas.getContext("2d")!.putImageData(found, 0, 0);
         cell.dataset.drawn = "yes";
       },
       (error) => {
+        const again = button("Try again", () => this.askAgain(cell), { title: messageOf(error), "aria-describedby": this.status.id });
+        cell.append(again);
         cell.dataset.failed = "yes";
-        link.querySelector(".facts")!.textContent = "cannot be shown";
-        link.title = messageOf(error);
+        this.status.textContent = `Some examples cannot be shown: ${messageOf(error)}`;
       },
     );
-    return cell;
+  }
+
+  /** Ask for all pictures that failed, since one host has them all. */
+  private askAgain(pressed: HTMLLIElement): void {
+    pressed.querySelector("a")!.focus({ preventScroll: true }); // the button goes
+    this.tellCount();
+    const failed = [...this.cells].filter(([, { dataset }]) => dataset.failed);
+    for (const [place, cell] of failed) {
+      cell.querySelector("button")!.remove();
+      delete cell.dataset.failed;
+      this.ask(cell, this.places![place]);
+    }
   }
 
   /** Ids and quality of fresh cells, by runs of neighbours in the functaset. */
   private async describe(fresh: number[]): Promise<void> {
     const places = this.places!;
-    const byIndex = new Map(fresh.map((place) => [places[place], this.cells.get(place)!]));
+    const there = fresh.filter((place) => this.cells.has(place));
+    const byIndex = new Map(there.map((place) => [places[place], this.cells.get(place)!]));
     const order = [...byIndex.keys()].sort((a, b) => a - b);
     for (let k = 0; k < order.length; ) {
       let end = k + 1;
@@ -201,13 +225,14 @@ export class Gallery {
         ]);
         for (const index of order.slice(k, end)) {
           const link = byIndex.get(index)!.firstElementChild as HTMLElement;
-          link.querySelector(".id")!.textContent = shown(ids[index - from], 80);
-          if (!byIndex.get(index)!.dataset.failed) {
-            link.querySelector(".facts")!.textContent = [splits[index - from], inDecibels(psnr[index - from])].filter(Boolean).join(" · ");
-          }
+          const id = shownId(ids[index - from]);
+          const facts = [splits[index - from], inDecibels(psnr[index - from])].filter(Boolean).join(" · ");
+          link.querySelector(".id bdi")!.textContent = id;
+          link.querySelector(".facts")!.textContent = facts;
+          link.title = id;
         }
       } catch (error) {
-        this.status.textContent = messageOf(error);
+        this.status.replaceChildren(messageOf(error), " ", button("Try again", () => (this.tellCount(), void this.describe(fresh))));
       }
       k = end;
     }

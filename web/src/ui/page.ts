@@ -1,21 +1,19 @@
 /** The page: opens a functaset, and shows the screen that the address names. */
 
 import { createDecoder, type Decoder, type RendererName } from "../decode";
-import { type Functaset, openFunctaset, type Progress } from "../store";
+import { type Functaset, openFunctaset } from "../store";
 import { Catalogue } from "./catalogue";
 import { type Look, usualLook } from "./colours";
 import { button, element, isAbort, labelled, messageOf, shown } from "./dom";
 import { ExampleScreen } from "./example";
 import { FRESH_GALLERY, Gallery, type GalleryState } from "./gallery";
+import { HostProgress } from "./host_progress";
 import { PictureQueue } from "./picture_queue";
 import { WalkScreen } from "./walk";
 
-/** Seconds after which it is said that a host is slow. */
-const SLOW = 8;
-
 export function startPage(body: HTMLElement): void {
   const page = new Page();
-  body.append(page.header, page.main);
+  body.append(page.header, page.main, page.host.root);
   window.addEventListener("hashchange", () => page.route());
   void page.open();
 }
@@ -61,6 +59,7 @@ interface Screen {
 class Page {
   readonly header = element("header");
   readonly main = element("main");
+  readonly host = new HostProgress();
   private readonly renderer = element("p", { class: "renderer", role: "status" });
   private functaset: Functaset | null = null;
   private catalogue: Catalogue | null = null;
@@ -90,18 +89,8 @@ class Page {
     const bar = element("progress", { "aria-label": "Opening" });
     const cancel = button("Stop", () => stop.abort());
     this.main.replaceChildren(element("div", { class: "opening" }, line, bar, cancel));
-    const began = performance.now();
-    let bytes = 0;
-    const onProgress = (progress: Progress) => {
-      if (progress.kind === "done") bytes += progress.bytes;
-      const slow = performance.now() - began > 1000 * SLOW ? " The host is slow." : "";
-      if (progress.kind === "retry") {
-        line.textContent = shown(`${progress.reason}; trying again in ${progress.seconds.toFixed(0)} s.`, 400);
-      } else line.textContent = `Opening the functaset: ${Math.ceil(bytes / 1000)} kB so far.${slow}`;
-    };
-    const ticking = window.setInterval(() => onProgress({ kind: "done", key: "", bytes: 0 }), 1000 * SLOW + 500);
     try {
-      const functaset = await openFunctaset(address, { signal: stop.signal, onProgress });
+      const functaset = await openFunctaset(address, { signal: stop.signal, onProgress: this.host.hear });
       line.textContent = "Fetching the base network…";
       this.decoder = await createDecoder(functaset, {
         signal: stop.signal,
@@ -111,8 +100,6 @@ class Page {
       this.show(functaset);
     } catch (error) {
       this.showError(isAbort(error) ? new Error("Opening was stopped.") : error, address);
-    } finally {
-      clearInterval(ticking);
     }
   }
 

@@ -31,6 +31,8 @@ export class PictureQueue {
   private readonly wanted = new Map<number, Wanted>();
   private readonly taken = new Set<number>();
   private readonly modulations = new Map<number, Promise<Float32Array>>();
+  /** Those whose modulations could not be fetched: they are fetched anew when they are asked for again. */
+  private readonly failed = new Set<number>();
   private readonly pictures = new Map<number, ImageData>();
   private running = 0;
   private readonly ready: (() => void)[] = [];
@@ -50,6 +52,7 @@ export class PictureQueue {
       draw(there);
       return;
     }
+    if (this.failed.delete(index)) this.modulations.delete(index);
     this.wanted.set(index, { index, draw, fail });
     void this.run();
   }
@@ -118,7 +121,7 @@ export class PictureQueue {
     const rows = this.functaset.modulations(from, to, { signal: this.stop.signal });
     for (let i = from; i < to; i++) {
       const row = rows.then((all) => all.slice((i - from) * size, (i - from + 1) * size));
-      row.catch(() => this.modulations.delete(i)); // it may be asked for again
+      row.catch(() => this.failed.add(i)); // with all that were fetched together, none of which waits again for a host
       keep(this.modulations, i, row, Math.max(1, Math.min(MOST_MODULATIONS, Math.floor(MOST_KEPT_NUMBERS / size))));
     }
     return this.modulations.get(index)!;

@@ -4,7 +4,7 @@ import type { Decoder } from "../decode";
 import type { Functaset } from "../store";
 import { type Look } from "./colours";
 import { type Directions, principalDirections } from "./directions";
-import { button, element, isAbort, labelled, messageOf, shown } from "./dom";
+import { button, element, isAbort, labelled, messageOf, shownId } from "./dom";
 import { createStage, type Stage } from "./stage";
 
 /** Modulations from which directions are found, and numbers of them that are fetched for it. */
@@ -97,7 +97,7 @@ export class WalkScreen {
       this.message.textContent = "";
       this.show();
       const ids = await Promise.all([from, to].map((index) => this.functaset.ids(index, index + 1, { signal })));
-      if (asked === this.asked) ids.forEach(([id], k) => (this.names[k].textContent = shown(id, 60)));
+      if (asked === this.asked) ids.forEach(([id], k) => (this.names[k].textContent = shownId(id, 60)));
     } catch (error) {
       if (isAbort(error) || asked !== this.asked) return;
       this.message.replaceChildren(messageOf(error), " ", button("Try again", () => void this.load()));
