@@ -421,7 +421,7 @@ test("a host that is slow or fails while an example is fetched is told of", asyn
     return route.continue();
   });
   await page.evaluate(() => (location.hash = "#/example/2500"));
-  await expect.poll(() => page.textContent(".host"), { interval: 20 }).toBe("the host answered 503; trying again in 1 s.");
+  await expect.poll(() => page.textContent(".host"), { interval: 20 }).toBe("The host answered 503; trying again in 1 s.");
   await expect.poll(() => page.textContent(".host"), { timeout: 4000 }).toBe("Waiting for the host.");
   await sharp(page);
   await expect.poll(() => page.textContent(".host")).toBe("");

@@ -48,7 +48,7 @@ export class HostProgress {
     const seconds = (now - this.since) / 1000;
     const { reason, at } = this.retry;
     let text = "";
-    if (this.waiting > 0 && at > now) text = `${reason}; trying again in ${Math.ceil((at - now) / 1000)} s.`;
+    if (this.waiting > 0 && at > now) text = `${reason[0]?.toUpperCase()}${reason.slice(1)}; trying again in ${Math.ceil((at - now) / 1000)} s.`;
     else if (this.waiting > 0 && seconds > NOTICED) {
       const sofar = this.bytes === 0 ? "Waiting for the host." : `Fetching: ${Math.ceil(this.bytes / 1000).toLocaleString("en")} kB so far.`;
       text = seconds > SLOW ? `${sofar} The host is slow.` : sofar;
