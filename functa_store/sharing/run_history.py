@@ -46,12 +46,14 @@ class Run:
         began: When, as the log writes it.
         machine: Kind of processor, cores, and kinds and number of devices.
         facts: Where learning, tuning and fitting stood last, in words.
+        step: The last one that it learned.
         ended: When and by what; empty while it runs, or if it was killed.
     """
 
     began: str
     machine: str
     facts: dict[str, str] = dataclasses.field(default_factory=dict)
+    step: int = 0
     ended: str = ""
 
 
@@ -93,7 +95,9 @@ def history_of(log: bytes) -> History:
             continue
         if kind == "learned" and (look := _look(event)) is not None:
             looks[look.step] = look
-            runs[-1].facts["learned"] = f"{look.step:,} steps in {figure(event, 'seconds') or 0:,.0f} s"
+            if look.step >= runs[-1].step:  # one may be told late, after the last step
+                runs[-1].step = look.step
+                runs[-1].facts["learned"] = f"{look.step:,} steps in {figure(event, 'seconds') or 0:,.0f} s"
         elif kind == "tuned":
             runs[-1].facts["tuned"] = f"{figure(event, 'step') or 0:,.0f} steps"
         elif kind == "fitted":

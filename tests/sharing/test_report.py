@@ -170,6 +170,12 @@ def test_a_step_that_was_repeated_counts_as_it_was_last():
     assert [(look.step, look.psnr) for look in looks] == [(10, 16.0), (20, 21.0)]
 
 
+def test_a_step_that_is_told_late_is_not_how_far_a_run_went():
+    late = {"event": "learned", "step": 19, "psnr": 20.9, "monitored_psnr": None, "seconds": 4.9}
+    (run,) = history_of(lines(*LOG[:3], late, LOG[4])).runs
+    assert run.facts["learned"] == "20 steps in 5 s"
+
+
 def test_an_unfinished_functaset_shows_its_progress(tmp_path):
     write_store(tmp_path / "pets.functa", num_shards=1)
     page = write_report(tmp_path / "pets.functa", tmp_path)
