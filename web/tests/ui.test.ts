@@ -41,7 +41,7 @@ test("a gallery shows pictures, ids, splits and quality, and only those on the s
   const cells = await page.locator(".cells li").count();
   expect(cells).toBeGreaterThan(20);
   expect(cells).toBeLessThan(150);
-  await expect.poll(() => page.textContent(".cells li:first-child")).toMatch(/^00000\.pngtrain · 10\.0 dB$/);
+  await expect.poll(() => page.textContent(".cells li:first-child")).toBe("00000.pngtrain · 10.0 dBanimal cat · breed breed 0");
   expect((await seen(page, ".cells li:first-child canvas")).colours).toBeGreaterThan(20);
   await page.$eval(".scroller", (scroller) => (scroller.scrollTop = scroller.scrollHeight));
   await expect.poll(() => page.textContent(".cells li:last-child .id")).toBe("02999.png");
@@ -133,6 +133,24 @@ test("keys go through the gallery, open an example and come back to it", async (
   await page.keyboard.press("Tab");
   await page.goBack();
   await expect.poll(() => page.evaluate(() => document.activeElement!.getAttribute("href"))).toBe("#/example/2999");
+});
+
+test("from example to example one goes in the order of the gallery", async () => {
+  const page = await desk.page();
+  await page.goto(many);
+  await drawn(page);
+  await page.getByLabel("Label").selectOption({ label: "animal: dog" });
+  await page.getByLabel("Order").selectOption("best");
+  await expect.poll(() => page.textContent(".cells li:first-child")).toMatch(/^02999\.png.*animal dog/);
+  await page.click(".cells li:first-child a");
+  await expect.poll(() => page.textContent(".place")).toBe("1 of 1,500");
+  expect(await page.getByRole("link", { name: "Previous" }).count()).toBe(0);
+  await page.getByRole("link", { name: "Next" }).click();
+  await expect.poll(() => page.url()).toMatch(/#\/example\/2997$/);
+  await expect.poll(() => page.textContent(".place")).toBe("2 of 1,500");
+  await page.goto(`${many}#/example/0`); // none of the dogs
+  await expect.poll(() => page.textContent(".place")).toBe("1 of 3,000");
+  expect(page.errors).toEqual([]);
 });
 
 test("an example is sharp at any zoom, beside the archive's own points", async () => {

@@ -21,19 +21,24 @@ export class ExampleScreen {
     decoder: Decoder,
     look: Look,
     private readonly index: number,
+    /** Examples of the gallery, in its order; null stands for all. */
+    order: Uint32Array | null,
   ) {
     this.title.textContent = `Example ${index}`;
     this.stage = createStage(decoder, look, { native: true });
     const { count } = catalogue.functaset;
+    const at = order?.indexOf(index) ?? -1;
+    const [place, of] = at < 0 ? [index, count] : [at, order!.length];
     const neighbour = (to: number, text: string, rel: string) =>
-      to < 0 || to >= count ? null : element("a", { href: `#/example/${to}`, rel }, text);
+      to >= 0 && to < of && element("a", { href: `#/example/${at < 0 ? to : order![to]}`, rel }, text);
     this.root.append(
       element(
         "nav",
         { class: "steps", "aria-label": "Examples" },
         element("a", { href: "#/" }, "All examples"),
-        neighbour(index - 1, "Previous", "prev"),
-        neighbour(index + 1, "Next", "next"),
+        neighbour(place - 1, "Previous", "prev"),
+        element("span", { class: "place" }, `${(place + 1).toLocaleString("en")} of ${of.toLocaleString("en")}`),
+        neighbour(place + 1, "Next", "next"),
         count > 1 ? element("a", { href: `#/walk/${index}/${(index + 1) % count}` }, "Walk from here") : null,
       ),
       this.title,
@@ -83,7 +88,7 @@ export class ExampleScreen {
     this.title.textContent = shownId(id);
     document.title = `${shownId(id, 60)} · ${shown(functaset.name, 80)}`;
     const facts: [string, string][] = [
-      ["Place", `${index} of ${functaset.count.toLocaleString("en")}`],
+      ["Index", String(index)],
       ["Split", split],
       ["PSNR", inDecibels(psnr)],
       ...functaset.labels.map((label, k): [string, string] => [shown(label.name), shown(labelInWords(label, labels[k][0]))]),

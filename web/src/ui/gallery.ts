@@ -1,12 +1,17 @@
 /** Small pictures of all examples that a filter keeps; only those on the screen exist. */
 
+import type { LabelColumn } from "../store";
 import type { Catalogue, Filter } from "./catalogue";
-import { NO_FILTER } from "./catalogue";
-import { button, element, labelled, messageOf, select, shownId } from "./dom";
+import { labelInWords, NO_FILTER } from "./catalogue";
+import { button, element, labelled, messageOf, select, shown, shownId } from "./dom";
 import { labelFields } from "./label_filter";
 import type { PictureQueue } from "./picture_queue";
 
 const GAP_ROWS = 2;
+/** Labels that are written below a picture; the one that is filtered by is among them. */
+const MOST_LABELS = 3;
+/** Pixels of a line below a picture. */
+const LINE = 18;
 /** Pixels that every browser lays out; of a taller list the scroll bar passes over more than it moves. */
 const MOST_HEIGHT = 8_000_000;
 
@@ -16,9 +21,11 @@ export interface GalleryState {
   scroll: number;
   /** Example that has the focus when the gallery is shown again. */
   focused: number | null;
+  /** Examples that the filter keeps, in its order; null until they are known. */
+  order: Uint32Array | null;
 }
 
-export const FRESH_GALLERY = (): GalleryState => ({ filter: { ...NO_FILTER }, scroll: 0, focused: null });
+export const FRESH_GALLERY = (): GalleryState => ({ filter: { ...NO_FILTER }, scroll: 0, focused: null, order: null });
 
 export class Gallery {
   readonly root = element("section", { class: "gallery", "aria-label": "Examples" });
@@ -98,7 +105,7 @@ export class Gallery {
     try {
       const places = await this.catalogue.chosen(this.state.filter);
       if (asked !== this.asked) return;
-      this.places = places;
+      this.places = this.state.order = places;
       for (const place of [...this.cells.keys()]) this.drop(place);
       this.tellCount();
       this.lay();
@@ -126,7 +133,7 @@ export class Gallery {
     const width = this.list.clientWidth;
     const columns = Math.max(2, Math.floor(width / 124));
     const side = Math.floor(width / columns);
-    const row = side + 40;
+    const row = side + 4 + LINE * (this.labels().length > 0 ? 3 : 2);
     const whole = Math.ceil((this.places?.length ?? 0) / columns) * row;
     const height = Math.min(whole, MOST_HEIGHT);
     const seen = this.scroller.clientHeight;
@@ -169,10 +176,18 @@ export class Gallery {
       element("span", { class: "frame" }, canvas),
       element("span", { class: "id" }, element("bdi", { dir: "ltr" }, `example ${index}`)),
       element("span", { class: "facts" }),
+      this.labels().length > 0 && element("span", { class: "facts labels" }),
     );
     const cell = element("li", { "data-place": place, "aria-setsize": this.places!.length, "aria-posinset": place + 1 }, link);
     this.ask(cell, index);
     return cell;
+  }
+
+  /** Those that are written below pictures. */
+  private labels(): LabelColumn[] {
+    const chosen = this.state.filter.label?.name;
+    const { labels } = this.catalogue.functaset;
+    return [...labels].sort((a, b) => Number(b.name === chosen) - Number(a.name === chosen)).slice(0, MOST_LABELS);
   }
 
   private ask(cell: HTMLLIElement, index: number): void {
@@ -206,7 +221,7 @@ export class Gallery {
     }
   }
 
-  /** Ids and quality of fresh cells, by runs of neighbours in the functaset. */
+  /** Ids, quality and labels of fresh cells, by runs of neighbours in the functaset. */
   private async describe(fresh: number[]): Promise<void> {
     const places = this.places!;
     const there = fresh.filter((place) => this.cells.has(place));
@@ -218,10 +233,12 @@ export class Gallery {
       const [from, to] = [order[k], order[end - 1] + 1];
       const { functaset } = this.catalogue;
       try {
-        const [ids, splits, psnr] = await Promise.all([
+        const labels = this.labels();
+        const [ids, splits, psnr, ...values] = await Promise.all([
           functaset.ids(from, to),
           functaset.splits(from, to),
           functaset.psnr.values(from, to),
+          ...labels.map((label) => label.values(from, to)),
         ]);
         for (const index of order.slice(k, end)) {
           const link = byIndex.get(index)!.firstElementChild as HTMLElement;
@@ -230,6 +247,12 @@ export class Gallery {
           link.querySelector(".id bdi")!.textContent = id;
           link.querySelector(".facts")!.textContent = facts;
           link.title = id;
+          const known = labels.flatMap((label, k) => {
+            const value = values[k][index - from];
+            return Number.isNaN(value) ? [] : [shown(`${label.name} ${labelInWords(label, value)}`)];
+          });
+          const line = link.querySelector<HTMLElement>(".labels");
+          if (line) line.title = line.textContent = known.join(" · ");
         }
       } catch (error) {
         this.status.replaceChildren(messageOf(error), " ", button("Try again", () => (this.tellCount(), void this.describe(fresh))));

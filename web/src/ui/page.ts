@@ -134,7 +134,7 @@ class Page {
     this.screen?.close();
     document.title = `${shown(functaset.name, 80)} · functaset`;
     if (name === "example" && places.length === 1 && areThere) {
-      this.screen = new ExampleScreen(catalogue, decoder, this.look, places[0]);
+      this.screen = new ExampleScreen(catalogue, decoder, this.look, places[0], this.gallery.order);
       this.gallery.focused = places[0];
     } else if (name === "walk" && places.length === 2 && areThere) {
       this.screen = new WalkScreen(functaset, decoder, this.look, places[0], places[1]);
