@@ -281,6 +281,28 @@ test("solids turn, clips are scrubbed, sounds have a wave", async () => {
   expect(page.errors).toEqual([]);
 }, 60_000);
 
+test("two fingers zoom what one turns", async () => {
+  const page = await desk.page({ viewport: { width: 360, height: 740 }, hasTouch: true });
+  await page.goto(`${await desk.view(join(ROOT, "tests/golden/v9_sphere.functa"))}#/example/1`);
+  const sharpOne = () => page.waitForSelector('.turned [data-state="sharp"]');
+  await sharpOne();
+  const before = await seen(page, ".turned canvas");
+  const box = (await page.locator(".turned .pane").boundingBox())!;
+  const devices = await page.context().newCDPSession(page);
+  const touch = (type: "touchStart" | "touchMove" | "touchEnd", apart: number) =>
+    devices.send("Input.dispatchTouchEvent", {
+      type,
+      touchPoints: type === "touchEnd" ? [] : [-1, 1].map((side, id) => ({ x: box.x + box.width / 2 + (side * apart) / 2, y: box.y + box.height / 2, id })),
+    });
+  await touch("touchStart", 60);
+  for (const apart of [70, 80, 90, 100]) await touch("touchMove", apart);
+  await touch("touchEnd", 0);
+  await sharpOne();
+  await expect.poll(async () => (await seen(page, ".turned canvas")).opaque).toBeGreaterThan(1.1 * before.opaque);
+  expect(before.opaque).toBeGreaterThan(1000);
+  expect(page.errors).toEqual([]);
+});
+
 test("a sound plays once, however quickly it is asked for", async () => {
   const page = await desk.page();
   await page.addInitScript(() => {

@@ -2,7 +2,7 @@
 
 import type { Decoder } from "../decode";
 import { type Look, picture } from "./colours";
-import { breathe, element, isAbort, messageOf } from "./dom";
+import { breathe, distance, element, isAbort, messageOf } from "./dom";
 import { regionOf, type Sheet } from "./kinds";
 
 /** What part of a sheet is seen: its centre in fractions, and how many times larger than fitting. */
@@ -160,8 +160,7 @@ abstract class View {
         return;
       }
       const other = [...pointers.values()].find(({ pointerId }) => pointerId !== event.pointerId)!;
-      const far = (one: PointerEvent) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY) || 1;
-      zoomAt(far(event) / far(before), event);
+      zoomAt(distance(event, other) / distance(before, other), event);
     });
     for (const name of ["pointerup", "pointercancel"] as const) {
       root.addEventListener(name, (event) => void pointers.delete(event.pointerId));

@@ -3,7 +3,7 @@
 import type { Decoder } from "../../decode";
 import { raysFrom } from "./cameras";
 import { paint, type Look } from "../colours";
-import { breathe, element, isAbort, messageOf } from "../dom";
+import { breathe, distance, element, isAbort, messageOf } from "../dom";
 import { colouredRays, oneChannel, sheetOf, regionOf, USUAL_TURN } from "../kinds";
 import { SolidCard } from "./solid_card";
 import { cubeOf, drawSolid, extentOf, middleOf, type Solid, type Turn } from "./solids";
@@ -213,21 +213,26 @@ export class TurnedView implements Stage {
 
   private listen(): void {
     const { pane } = this;
-    let before: PointerEvent | null = null;
+    const pointers = new Map<number, PointerEvent>();
     pane.addEventListener("pointerdown", (event) => {
       pane.setPointerCapture(event.pointerId);
-      before = event;
+      pointers.set(event.pointerId, event);
     });
     pane.addEventListener("pointermove", (event) => {
+      const before = pointers.get(event.pointerId);
       if (!before) return;
+      pointers.set(event.pointerId, event);
+      const other = [...pointers.values()].find(({ pointerId }) => pointerId !== event.pointerId);
+      if (other) return this.move({ zoom: (this.turn.zoom * distance(event, other)) / distance(before, other) });
       const speed = 0.4 / this.turn.zoom;
       this.move({
         around: this.turn.around - (event.clientX - before.clientX) * speed,
         above: this.turn.above + (event.clientY - before.clientY) * speed,
       });
-      before = event;
     });
-    for (const name of ["pointerup", "pointercancel"] as const) pane.addEventListener(name, () => (before = null));
+    for (const name of ["pointerup", "pointercancel"] as const) {
+      pane.addEventListener(name, (event) => void pointers.delete(event.pointerId));
+    }
     pane.addEventListener(
       "wheel",
       (event) => {
