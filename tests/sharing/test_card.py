@@ -115,7 +115,7 @@ def test_provenance_is_told_in_words(tmp_path):
         "flip": True,
     }
     write_store(tmp_path / "pets.functa", provenance=noted)
-    recipe = dict(overview_of(functa_store.open(tmp_path / "pets.functa").store).recipe)
+    recipe = {row[0]: row[1] for row in overview_of(functa_store.open(tmp_path / "pets.functa").store).recipe}
     assert recipe["label files"] == "a.txt 0123456789ab..., b.txt ffffffffffff..."
     assert recipe["versions"] == "jax 0.10.2, numpy 2.4.6"
     assert (recipe["members"], recipe["flip"]) == ("a, b", "yes")
