@@ -53,8 +53,9 @@ def show(found: dict[str, Any], console: Console) -> None:
     state = "complete" if found["complete"] else f"unfinished, {found['fitted']:,} of {found['examples']:,} fitted"
     table.add_row("state", state)
     table.add_row("format version", str(found["format_version"]))
-    table.add_row("preset", _plain(found["preset"]))
-    table.add_row("examples", f"{found['examples']:,} of {points} points, {len(found['channels'])} channels")
+    table.add_row("preset", _plain(found["preset"] or "none"))
+    channels = f"{len(found['channels'])} channel{'s' if len(found['channels']) > 1 else ''}"
+    table.add_row("examples", f"{found['examples']:,} of {points} points, {channels}")
     if len(found["parts"]) > 1:
         shown = " + ".join(f"{count:,}" for count in found["parts"][:SHOWN_CHANNELS])
         table.add_row("parts", shown + (" + ..." if len(found["parts"]) > SHOWN_CHANNELS else ""))
@@ -63,8 +64,9 @@ def show(found: dict[str, Any], console: Console) -> None:
         each = f", {made['count'] / made['originals']:.4g} of each of {made['originals']:,}" if is_whole else ""
         table.add_row("augmentations", f"{made['count']:,} of these examples{each}")
     table.add_row("splits", _plain(split_rule(found["provenance"]) or "of the source"))
-    if by := found["provenance"].get("labels_by"):
-        table.add_row("labels", _plain("; ".join(labels_by(by, by))))
+    if found["labels"]:
+        by = found["provenance"].get("labels_by")
+        table.add_row("labels", _plain("; ".join(labels_by(found["labels"], by if isinstance(by, Mapping) else {}))))
     table.add_row("domain", _plain(f"{found['domain']['kind']} ({', '.join(found['domain']['axes'])})"))
     table.add_row("channels", _plain(_channels(found)))
     table.add_row("modulations", _plain(_modulations(found)))

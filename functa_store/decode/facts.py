@@ -47,6 +47,7 @@ def facts_of(reader: "StoreReader") -> dict[str, Any]:
             "fitted": reader.num_examples,
             "parts": [len(part) for part in parts],
             "augmentations": _augmentations(reader),
+            "labels": list(reader.labels),
             "modulation": reader.spec.config.network.modulation,
             "modulation_shape": reader.modulations.shape[1:],
             "modulation_grid": reader.spec.config.network.modulation_grid,

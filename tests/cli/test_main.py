@@ -31,6 +31,8 @@ from functa_store.media.sheet import write_sheet
 from functa_store.plugins import Converter, Preset
 from functa_store.progress import Note
 from functa_store.sources.options import ArchiveOptions, SurveyOptions
+from functa_store.sources.source import Label
+from tests.decode.stores import write_store
 
 PRESET = Preset(
     summary="For tests.",
@@ -472,6 +474,20 @@ def test_info_fits_in_80_columns_and_says_first_what_went_wrong(kind, capsys, mo
     assert len(headings) == 1
     assert all(word in headings[0] for word in ("examples", "PSNR, mean", "of mean MSE", "PCA, mean"))
     assert max(map(len, lines)) <= 80
+
+
+def test_info_names_labels_and_who_gives_them(tmp_path, capsys):
+    """Also those of which provenance says nothing, and the preset that there is none."""
+    labels = {name: Label(values=np.arange(12)) for name in ("age", "digit")}
+    provenance = {"labels_by": {"age": "ages.txt"}}
+    write_store(tmp_path / "x.functa", labels=labels, channels=("grey",), provenance=provenance)
+    assert cli.main(["info", str(tmp_path / "x.functa")]) == 0
+    shown = capsys.readouterr().out
+    assert "age by ages.txt; digit" in shown
+    assert "1 channel " in shown
+    assert "None" not in shown
+    assert cli.main(["info", str(tmp_path / "x.functa"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["labels"] == ["age", "digit"]
 
 
 def test_a_dry_run_writes_nothing(archive, tmp_path, capsys):
