@@ -57,8 +57,11 @@ def random_table(size: int) -> Table:
     """Random modulations, the same for the same `start` and `stop`."""
 
     def rows(start: int, stop: int) -> np.ndarray:
-        rng = np.random.default_rng([start, stop])
-        return RANGE * (2 * rng.random((stop - start, size), dtype=np.float32) - 1)
+        found = np.random.default_rng([start, stop]).random((stop - start, size), dtype=np.float32)
+        found *= 2
+        found -= 1
+        found *= RANGE
+        return found
 
     return rows
 

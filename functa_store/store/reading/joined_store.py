@@ -322,7 +322,9 @@ def quality_of(store: StoreReader) -> Mapping[str, Quality]:
     own = np.flatnonzero(of == np.arange(len(of)))
     metrics = {name: np.asarray(column)[own] for name, column in store.metrics.items()}
     span = store.spec.features.span
-    sums = sums_by_split(np.asarray(store.mse)[own], metrics, np.asarray(store.split)[own], span)
+    names = np.asarray(store.split)[own]
+    splits = {str(name): names == name for name in np.unique(names)}
+    sums = sums_by_split(np.asarray(store.mse)[own], metrics, splits, span)
     return merged_quality([sums], span)
 
 
