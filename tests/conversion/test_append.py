@@ -98,6 +98,24 @@ def test_examples_that_are_there_are_left_out_by_their_ids(path):
 
 
 @pytest.mark.slow
+def test_another_archive_whose_examples_have_the_same_names_is_refused(path):
+    """Two zips, each of 0.png, 1.png and so on: the second one is not there already."""
+    before = files(path)
+    others = source(range(5, 9), ids=[f"{row}.png" for row in range(3, 7)])
+    with pytest.raises(
+        ArchiveError, match=r"array: 2 of 4 examples .* but '[34]\.png' has other values than .* Rename"
+    ):
+        functa_store.append(others, path)
+    assert files(path) == before
+    functa_store.append(source(range(5, 9)), path)
+    notes = []
+    assert functa_store.append(source(range(7, 3, -1)), path, report=notes.append) == 0  # other bytes, same examples
+    assert [note.message for note in notes] == [f"{path}: 4 of 4 examples are there already, by their ids"]
+    with pytest.raises(ArchiveError, match=r"'[56]\.png' has other values"):
+        functa_store.append(source(range(2), ids=["5.png", "6.png"]), path)
+
+
+@pytest.mark.slow
 def test_verify_and_info_know_all_parts(path, capsys):
     functa_store.append(source(range(5, 9)), path)
     verdict = functa_store.verify(path)
@@ -150,7 +168,7 @@ def test_an_interruption_leaves_what_was_there_and_the_same_call_goes_on(path, m
             functa_store.append(source(range(5, 8), classes=NEW), path)
         with pytest.raises(StoreMismatchError, match="unfinished"):
             functa_store.append(source(range(5, 9)), path)
-    functa_store.append(source(range(5, 9), classes=NEW), path)
+    assert functa_store.append(source(range(5, 9), classes=NEW), path) == 4
     grown = functa_store.open(path)
     assert grown.ids[:].tolist() == [f"{row}.png" for row in range(9)]
     assert told(grown) == ["cat", "dog", "cat", "dog", "cat", "owl", "dog", "owl", "dog"]
