@@ -73,6 +73,7 @@ def write_functaset(
     size: int,
     dtype: ModulationDtype = "float32",
     storage: StorageOptions | None = None,
+    rows_per_shard: int | None = None,
 ) -> None:
     """Write a complete functaset, shard by shard, through the store's own writer.
 
@@ -83,8 +84,9 @@ def write_functaset(
         size: Numbers of a modulation.
         dtype: How they are stored.
         storage: How to reach a bucket.
+        rows_per_shard: Examples of a shard; None takes the layout's choice.
     """
-    contents = generated_contents(num_examples, size, dtype)
+    contents = generated_contents(num_examples, size, dtype, rows_per_shard)
     write_contents(open_objects(location, storage or StorageOptions()), contents, table)
 
 

@@ -94,6 +94,8 @@ def append(
         if len(rows) == 0:
             return listed
         new = NewExamples(source, rows, grown)
+        if new.one_class is not None:
+            report(Note(message=f"{store.name}: all new examples are of the class {new.one_class!r}, by their folder"))
         for label, why in new.odd_labels.items():
             report(Note(message=f"{store.name}: the label {label!r} is not read of the whole: {why}"))
         encode(new, base, store.below(name), fit_batch_size=fit_batch_size, report=report)

@@ -203,6 +203,27 @@ def test_classes_keep_their_numbers_and_new_ones_follow(path, tmp_path):
     assert "cat 4, dog 3, owl 2, cow 1" in (tmp_path / "README.md").read_text()
 
 
+@pytest.mark.parametrize(("folder", "expected"), [("cat", "cat"), ("train/dog", "dog"), ("owl", None), ("", None)])
+def test_one_folder_that_is_called_as_a_class_is_of_that_class(tmp_path, folder, expected):
+    """Folders tell classes only where there are several, in what is added alone."""
+    first = source(range(5))
+    first.provenance |= {"labels_by": {"class": "folders"}}
+    first.labels = {"class": first.labels["animal"]}
+    path, notes = tmp_path / "pets.functa", []
+    fitted(path, first)
+    added = source(range(5, 7), labels={}, ids=[f"{folder}/{row}.png".lstrip("/") for row in range(5, 7)])
+    functa_store.append(added, path, report=notes.append)
+    grown = functa_store.open(path)
+    messages = [note.message for note in notes if isinstance(note, Note)]
+    if expected is None:
+        assert "class" not in grown.labels
+        assert any("the label 'class' is not read of the whole" in message for message in messages)
+    else:
+        assert [grown.label_names["class"][number] for number in grown.labels["class"][5:]] == [expected] * 2
+        assert f"{path}: all new examples are of the class {expected!r}, by their folder" in messages
+    assert functa_store.verify_deep([first, added], path).left == {}
+
+
 def test_a_number_without_a_class_stays_none_and_wide_numbers_are_kept(path):
     """Of the 300 classes of the addition 298 are new; the functaset has them as bytes would not."""
     many = tuple(map(str, range(298)))
