@@ -137,8 +137,13 @@ def test_verify_and_info_know_all_parts(path, capsys):
     assert mends in " ".join(capsys.readouterr().out.split())
     (path / "id/c/0").unlink()
     assert functa_store.verify(path).advice[0].startswith(f"functa repair {path} --archive ARCHIVE mends it; the")
+    root = path / "parts/0001.functa" / ROOT
+    root.write_text(root.read_text()[:-30])
+    mends = rf"parts/0001\.functa/zarr\.json: no valid JSON .* part of {path}: functa verify {path} says what mends it"
+    with pytest.raises(StoreFormatError, match=mends):
+        functa_store.open(path)
     shutil.rmtree(path / "parts/0001.functa")
-    with pytest.raises(StoreFormatError, match=r"parts/0001\.functa"):
+    with pytest.raises(StoreFormatError, match=r"parts/0001\.functa.*says what mends it"):
         functa_store.open(path)
     verdict = functa_store.verify(path)
     assert list(verdict.damaged) == ["id/c/0", "parts/0001.functa/zarr.json"]

@@ -298,7 +298,13 @@ def open_store(location: Location, *, storage: StorageOptions = NO_OPTIONS, veri
         return first
 
     def open_part(part: PartRecord) -> StoreReader:
-        found = StoreReader(objects.below(part.name), verify=verify)
+        try:
+            found = StoreReader(objects.below(part.name), verify=verify)
+        except StoreFormatError as error:
+            raise StoreFormatError(
+                f"{str(error).rstrip('.')}. It is a part of {objects.name}: functa verify {objects.name} says what "
+                "mends it."
+            ) from error
         if (found.spec.fingerprint, len(found)) != (part.fingerprint, part.examples):
             raise StoreFormatError(
                 f"{objects.name}/{part.name}: has {len(found)} examples of the store {found.spec.fingerprint[:16]}, "
