@@ -208,6 +208,7 @@ def test_classes_keep_their_numbers_and_new_ones_follow(path, tmp_path):
     assert "cat 4, dog 3, owl 2, cow 1" in (tmp_path / "README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("folder", "expected"), [("cat", "cat"), ("train/dog", "dog"), ("owl", None), ("", None)])
 def test_one_folder_that_is_called_as_a_class_is_of_that_class(tmp_path, folder, expected):
     """Folders tell classes only where there are several, in what is added alone."""
