@@ -57,8 +57,11 @@ def random_table(size: int) -> Table:
     """Random modulations, the same for the same `start` and `stop`."""
 
     def rows(start: int, stop: int) -> np.ndarray:
-        rng = np.random.default_rng([start, stop])
-        return RANGE * (2 * rng.random((stop - start, size), dtype=np.float32) - 1)
+        found = np.random.default_rng([start, stop]).random((stop - start, size), dtype=np.float32)
+        found *= 2
+        found -= 1
+        found *= RANGE
+        return found
 
     return rows
 
@@ -70,6 +73,7 @@ def write_functaset(
     size: int,
     dtype: ModulationDtype = "float32",
     storage: StorageOptions | None = None,
+    rows_per_shard: int | None = None,
 ) -> None:
     """Write a complete functaset, shard by shard, through the store's own writer.
 
@@ -80,8 +84,9 @@ def write_functaset(
         size: Numbers of a modulation.
         dtype: How they are stored.
         storage: How to reach a bucket.
+        rows_per_shard: Examples of a shard; None takes the layout's choice.
     """
-    contents = generated_contents(num_examples, size, dtype)
+    contents = generated_contents(num_examples, size, dtype, rows_per_shard)
     write_contents(open_objects(location, storage or StorageOptions()), contents, table)
 
 

@@ -307,12 +307,12 @@ def conversions(size: int, bucket: Bucket) -> Iterator[dict[str, Any]]:
             yield Cluster().convert(spec, workers, bucket, receipt)
 
 
-def memory_of(count: int, size: int) -> dict[str, Any]:
+def memory_of(count: int, size: int, rows: int | None) -> dict[str, Any]:
     """Seconds and peak memory of a process that writes so many examples in int8, and what opening them takes."""
-    found: dict[str, Any] = {"examples": count, "size": size}
+    found: dict[str, Any] = {"examples": count, "size": size, "rows_per_shard": rows or "chosen"}
     with tempfile.TemporaryDirectory(dir=".") as folder:
         path = str(pathlib.Path(folder).resolve() / "many.functa")
-        for words in (["write", path, count, size], ["open", path, 256]):
+        for words in (["write", path, count, size, *([rows] if rows else [])], ["open", path, 256]):
             command = [sys.executable, "-m", "benchmarks.store_costs", *map(str, words)]
             found |= json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
@@ -369,6 +369,7 @@ CONVERSION = {
 MEMORY = {
     "examples": "examples",
     "size": "numbers",
+    "rows_per_shard": "examples of a shard",
     "writing_seconds": "writing, s",
     "writing_peak_megabytes": "peak, MB",
     "opening_milliseconds": "opening, ms",
@@ -388,12 +389,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=report.positive, default=256, help="numbers of a modulation")
     parser.add_argument("--measure", type=report.positive, nargs="*", default=[], help="examples that are written")
     parser.add_argument("--measured-size", type=report.positive, default=16, help="numbers of each of these")
+    parser.add_argument("--measured-rows", type=report.positive, help="examples of a shard of these")
     parser.add_argument("--shards", type=report.positive, nargs="*", default=[], help="of stores that are finished")
     args = parser.parse_args(argv)
     bucket = Bucket()
     rows = [scale(count, args.size, dtype, bucket) for count in EXAMPLES for dtype in DTYPES]
     fitted = list(conversions(args.size, bucket))
-    memory = [memory_of(count, args.measured_size) for count in args.measure]
+    memory = [memory_of(count, args.measured_size, args.measured_rows) for count in args.measure]
     for row in memory:
         row["writing_peak_megabytes"] = row["writing_peak_bytes"] / 1e6
         row["own_megabytes"], row["opening_milliseconds"] = row["own_bytes"] / 1e6, 1e3 * row["opening_seconds"]

@@ -1,6 +1,6 @@
 """Cost of writing, or opening, one functaset in a process of its own.
 
-    python -m benchmarks.store_costs write PATH EXAMPLES SIZE
+    python -m benchmarks.store_costs write PATH EXAMPLES SIZE [ROWS_PER_SHARD]
     python -m benchmarks.store_costs open PATH BATCH
 
 Prints JSON. Nothing but what it takes is imported, so that memory is that of the store.
@@ -18,10 +18,10 @@ import functa_store.decode.functaset  # so that modules are not counted
 from benchmarks.generated import random_table, write_functaset
 
 
-def write_here(path: str, num_examples: int, size: int) -> dict[str, Any]:
+def write_here(path: str, num_examples: int, size: int, rows_per_shard: int | None = None) -> dict[str, Any]:
     """Write a functaset of int8 modulations: seconds, and the peak memory of this process."""
     began = time.perf_counter()
-    write_functaset(path, random_table(size), num_examples, size, "int8")
+    write_functaset(path, random_table(size), num_examples, size, "int8", rows_per_shard=rows_per_shard)
     return {"writing_seconds": time.perf_counter() - began, "writing_peak_bytes": _memory()["VmHWM"]}
 
 

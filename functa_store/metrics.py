@@ -1,6 +1,7 @@
 """PSNR, the names of metrics, and moments of tables of numbers."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -62,10 +63,40 @@ class Moments(NamedTuple):
     high: np.ndarray
 
 
-def moments_of(table: np.ndarray) -> Moments:
-    """Moments per column of one table of shape (rows, columns) with at least one row."""
-    rows = table.astype(np.float64)
-    return Moments(len(rows), rows.mean(axis=0), rows.var(axis=0), table.min(axis=0), table.max(axis=0))
+BLOCK_NUMBERS = 2**17
+"""Numbers of a table that are computed with at a time: 1 MB in float64."""
+
+
+def row_blocks(table: np.ndarray) -> Iterator[slice]:
+    """Rows of a table, in order, `BLOCK_NUMBERS` or one row at a time: what is computed of them needs little memory."""
+    rows = max(1, BLOCK_NUMBERS // max(1, math.prod(table.shape[1:])))
+    return (slice(start, start + rows) for start in range(0, len(table), rows))
+
+
+def moments_of(table: np.ndarray, to_values: Callable[[np.ndarray], np.ndarray] = np.asarray) -> Moments:
+    """Moments per column of one table.
+
+    Rows are added up in their order, so that the sums do not depend on the blocks, to the last bit. What numpy adds up
+    in pairs, a single column, is one block.
+
+    Args:
+        table: Shape (rows, columns), with at least one row.
+        to_values: Makes float32 values of some rows, of the same shape; none are made where rows are values.
+    """
+    blocks = list(row_blocks(table)) if table.shape[1] > 1 else [slice(None)]
+
+    def total(of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        before = np.zeros((0, table.shape[1]))
+        for block in blocks:
+            rows = of(to_values(table[block]).astype(np.float64, order="C"))
+            before = np.concatenate([before, rows]).sum(axis=0, keepdims=True)
+        return before[0]
+
+    mean = total(lambda rows: rows) / len(table)
+    variance = total(lambda rows: (rows - mean) ** 2) / len(table)
+    ends = [(values.min(axis=0), values.max(axis=0)) for values in (to_values(table[block]) for block in blocks)]
+    low, high = np.min([low for low, _ in ends], axis=0), np.max([high for _, high in ends], axis=0)
+    return Moments(len(table), mean, variance, low, high)
 
 
 def merged(parts: Iterable[Moments]) -> dict[str, np.ndarray]:

@@ -4,10 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from functa_store.conversion.encode import encode
+from functa_store.conversion.deep_verify import with_other_values
+from functa_store.conversion.encode import check_fits, encode
 from functa_store.conversion.part_examples import NewExamples, new_rows
 from functa_store.decode.functaset import Functaset
-from functa_store.errors import StoreExistsError, StoreFormatError
+from functa_store.errors import ArchiveError, StoreExistsError, StoreFormatError
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.source import Source, check_source
 from functa_store.store.format.load_spec import MOST_JSON_BYTES, load_root
@@ -40,8 +41,8 @@ def append(
 
     They become a part: a complete functaset inside the first one, in whose root it is listed in one atomic step. Until
     then the functaset is what it was, whatever interrupts this; the same call goes on where it stopped. Examples whose
-    ids are there already are left out. Data types of modulations and base are the functaset's. Classes keep the numbers
-    that they have there, and new ones follow.
+    ids are there already are left out; a few of them are decoded, to see that they are the same. Data types of
+    modulations and base are the functaset's. Classes keep the numbers that they have there, and new ones follow.
 
     Args:
         source: The examples; splits are kept as they are.
@@ -51,11 +52,11 @@ def append(
         report: Told of the progress, and of what is left out.
 
     Returns:
-        How many examples were added.
+        How many examples were added, with those of a part that an interrupted call had fitted but not added.
 
     Raises:
-        ArchiveError: If the source contradicts itself, its examples are none that the base can describe, or
-            augmentations are new whose originals are there already.
+        ArchiveError: If the source contradicts itself, its examples are none that the base can describe, some have the
+            ids but not the values of examples that are there, or augmentations are new whose originals are there.
         ConfigError: If a number is out of range, or places of its kind cannot be written.
         StoreExistsError: If it is a part of another, or another process is writing it.
         StoreFormatError: If the functaset is unfinished or damaged.
@@ -70,29 +71,36 @@ def append(
         spec, parts = load_root(store)
         if not spec.complete or work.size(LISTED) is not None:
             raise StoreFormatError(f"{store.name}: unfinished store; finish it by the command that was interrupted.")
-        name = part_name(len(parts) + 1)
+        name, listed = part_name(len(parts) + 1), 0
         if len(parts) == MOST_PARTS:
             raise StoreFormatError(f"{store.name}: has {MOST_PARTS} parts, the most there may be; merge it first.")
         if _is_complete(store.below(name)):  # of an interrupted call, which had not listed it yet
             list_part(store, parts, name)
             spec, parts = load_root(store)
-            name = part_name(len(parts) + 1)
+            name, listed = part_name(len(parts) + 1), parts[-1].examples
             report(Note(message=f"{store.name}: {parts[-1].name}, which was complete, is added to it"))
         grown = open_store(store)
-        rows = new_rows(source, grown)
+        base, rows = Functaset(StoreReader(store, alone=True)), new_rows(source, grown)
+        check_fits(source, base)
         if known := len(source.ids) - len(rows):
-            report(
-                Note(message=f"{store.name}: {known:,} of {len(source.ids):,} examples are there already, by their ids")
-            )
+            there = f"{known:,} of {len(source.ids):,} examples are there already, by their ids"
+            if (other := with_other_values(source, grown, base)) is not None:
+                raise ArchiveError(
+                    f"{source.provenance['archive']}: {there}, but {other!r} has other values than the example of "
+                    f"{store.name} that is called so. Rename its members, give ids (--option ids=ARRAY), or give it "
+                    "together with the files that were converted, as one archive (a pattern or a list)."
+                )
+            report(Note(message=f"{store.name}: {there}"))
         if len(rows) == 0:
-            return 0
+            return listed
         new = NewExamples(source, rows, grown)
+        if new.one_class is not None:
+            report(Note(message=f"{store.name}: all new examples are of the class {new.one_class!r}, by their folder"))
         for label, why in new.odd_labels.items():
             report(Note(message=f"{store.name}: the label {label!r} is not read of the whole: {why}"))
-        base = Functaset(StoreReader(store, alone=True))
         encode(new, base, store.below(name), fit_batch_size=fit_batch_size, report=report)
         list_part(store, parts, name)
-        return len(rows)
+        return listed + len(rows)
 
 
 def _is_complete(part: Objects) -> bool:

@@ -30,6 +30,9 @@ from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOpti
 SAMPLE = 64
 """Examples of a store that are decoded, evenly spread."""
 
+SAMPLE_OF_KNOWN = 8
+"""The same, where the examples of an archive are compared with those of the same names in a functaset."""
+
 OWN = "."
 """What the store at the path itself is called beside the parts that follow it."""
 
@@ -180,19 +183,52 @@ def worst_disagreement(functaset: Functaset, source: Source) -> Disagreement:
         StoreMismatchError: If the source has not the functaset's examples.
         StoreFormatError: If a shard is damaged.
     """
-    store, features = functaset.store, functaset.features
+    store = functaset.store
     places = {name: i for i, name in enumerate(source.ids)}
     if any(str(name) not in places for name in store.ids[:]):
         raise StoreMismatchError(f"{store.path}: was converted from other examples; name the archive that it is from.")
     if not len(functaset):
         return Disagreement(examples=0, worst=0.0, id="")
     chosen = evenly_to_both_ends(len(functaset), SAMPLE)
-    ids, stored = [str(name) for name in store.ids[chosen]], store.mse[chosen].astype(np.float64)
-    found = _errors(functaset, source, chosen, [places[name] for name in ids])
-    squared = 4 * (store.spec.rounding_loss.mse_max if store.spec.rounding_loss else 0.0)
-    allowed = 1e-3 * stored + 1e-9 * features.span**2 + squared + 2 * np.sqrt(squared * stored)
-    ratio = np.abs(found - stored) / allowed
+    ids = [str(name) for name in store.ids[chosen]]
+    ratio = _ratios(functaset, source, chosen, [places[name] for name in ids])
     return Disagreement(examples=len(chosen), worst=float(ratio.max()), id=ids[int(ratio.argmax())])
+
+
+def with_other_values(source: Source, grown: StoreReader, base: Functaset) -> str | None:
+    """The id of an example that a source and a functaset both have, with other values in each; None if none is known.
+
+    Up to `SAMPLE_OF_KNOWN` are decoded, unless the source is an archive that the functaset is of by its checksum. Their
+    errors may differ by more than those of `verify_deep`, as other releases of a library read pictures a little
+    otherwise. Examples whose errors are unknown, or that the source samples at other points, are not compared.
+
+    Args:
+        source: The examples.
+        grown: The functaset, with its parts.
+        base: The same without its parts.
+    """
+    stores = grown.stores if isinstance(grown, JoinedStore) else [grown]
+    if source.provenance.get("sha256") in {one.spec.provenance.get("sha256") for one in stores} - {None}:
+        return None
+    if source.domain != base.domain:
+        return None
+    names, places = np.asarray(grown.ids).tolist(), {str(name): place for place, name in enumerate(source.ids)}
+    known = [row for row, name in enumerate(names) if str(name) in places]
+    chosen = np.array([known[k] for k in evenly_to_both_ends(len(known), SAMPLE_OF_KNOWN)])
+    ids = [str(names[row]) for row in chosen]
+    ratio = _ratios(Functaset(grown), OfBase(source, base), chosen, [places[name] for name in ids], tolerance=0.1)
+    return ids[int(np.nanargmax(ratio))] if (ratio > 1).any() else None
+
+
+def _ratios(
+    functaset: Functaset, source: Source, examples: np.ndarray, places: Sequence[int], tolerance: float = 1e-3
+) -> np.ndarray:
+    """Differences between stored errors and those of what is decoded, relative to what is allowed."""
+    loss, stored = functaset.store.spec.rounding_loss, functaset.store.mse[examples].astype(np.float64)
+    found = _errors(functaset, source, examples, places)
+    squared = 4 * (loss.mse_max if loss else 0.0)
+    allowed = tolerance * stored + 1e-9 * functaset.features.span**2 + squared + 2 * np.sqrt(squared * stored)
+    return np.abs(found - stored) / allowed
 
 
 def _errors(functaset: Functaset, source: Source, examples: np.ndarray, places: Sequence[int]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Examples of archives as a functaset and its parts have them: which are new, their classes, which archive is whose."""
 
 import dataclasses
+import posixpath
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from functa_store.conversion.encode import OfBase
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ArchiveError
 from functa_store.sources.augmentation import Augmentations, augmentations_of
-from functa_store.sources.source import Label, Reject, Source, check_unchanged
+from functa_store.sources.source import CLASS, Label, Reject, Source, check_unchanged
 from functa_store.store.format.spec import StoreSpec
 from functa_store.store.reading.joined_labels import all_classes, numbers_among, renumbered, why_apart
 from functa_store.store.reading.reader import StoreReader
@@ -36,6 +37,7 @@ class NewExamples(Source):
 
     Attributes:
         odd_labels: Labels that cannot be read of the functaset and the examples together, with the reason.
+        one_class: The class that all of them have by the one folder that they lie in; None if that tells none.
 
     Raises:
         ArchiveError: If augmentations are among them whose originals are not.
@@ -46,9 +48,13 @@ class NewExamples(Source):
         self.domain, self.features, self.provenance = source.domain, source.features, source.provenance
         self.ids: Sequence[str] = [str(source.ids[i]) for i in rows.tolist()]
         self.split = np.asarray(source.split)[rows]
-        names = {**grown.labels, **source.labels}
-        self.odd_labels = {name: why for name in names if (why := _odd(name, source, grown)) is not None}
-        labels = {name: dataclasses.replace(label, values=label.values[rows]) for name, label in source.labels.items()}
+        self.one_class, given = _one_class(source, grown), dict(source.labels)
+        if self.one_class is not None:
+            given[CLASS] = Label(values=np.zeros(len(source.ids), np.int32), names=(self.one_class,))
+        archive = source.provenance["archive"]
+        odd = {name: _odd(name, archive, given.get(name), grown) for name in {**grown.labels, **given}}
+        self.odd_labels = {name: why for name, why in odd.items() if why is not None}
+        labels = {name: dataclasses.replace(label, values=label.values[rows]) for name, label in given.items()}
         numbered = grown.label_names.keys() & labels.keys() - self.odd_labels.keys()
         self.labels: Mapping[str, Label] = {
             name: _numbered(label, name, grown) if name in numbered else label for name, label in labels.items()
@@ -80,14 +86,24 @@ class NewExamples(Source):
         return Augmentations(of=of, **others)
 
 
-def _odd(name: str, source: Source, grown: StoreReader) -> str | None:
-    """Why a label cannot be read of a functaset and a source together, and what to do; None if it can."""
-    archive = source.provenance["archive"]
+def _one_class(source: Source, grown: StoreReader) -> str | None:
+    """The class of all examples by the name of their folder, of an archive that has no other one to tell it apart from.
+
+    None unless the classes of the functaset are by folders, and the folder is called as one of them.
+    """
+    by = grown.spec.provenance.get("labels_by")
+    if CLASS in source.labels or not isinstance(by, Mapping) or by.get(CLASS) != "folders":
+        return None
+    folders = {posixpath.basename(posixpath.dirname(str(one))) for one in source.ids}
+    return folders.pop() if len(folders) == 1 and folders <= set(grown.label_names.get(CLASS, ())) else None
+
+
+def _odd(name: str, archive: str, label: Label | None, grown: StoreReader) -> str | None:
+    """Why a label cannot be read of a functaset and an archive together, and what to do; None if it can."""
     if name in grown.odd_labels:
         return grown.odd_labels[name]
-    if name not in source.labels:
+    if label is None:
         return f"{archive} has none; give it by an option of that archive, such as --option labels=FILE"
-    label = source.labels[name]
     if name not in grown.labels:
         return f"{archive} has it, but the examples that are there already have none"
     if why := why_apart([(grown.labels[name].dtype, grown.label_names.get(name)), (label.values.dtype, label.names)]):

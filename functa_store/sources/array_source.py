@@ -17,6 +17,7 @@ from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions
 from functa_store.sources.source import (
     Label,
+    NumberedIds,
     Reject,
     Source,
     check_rejects,
@@ -167,11 +168,12 @@ class PerExample:
         """What an example of the whole array is called."""
         return str(row) if self.ids is None else str(self.ids[row])
 
-    def taken(self, rows: np.ndarray) -> tuple[list[str], np.ndarray, dict[str, Label]]:
+    def taken(self, rows: np.ndarray) -> tuple[Sequence[str], np.ndarray, dict[str, Label]]:
         """Ids, split and labels of some examples."""
+        ids = NumberedIds(rows) if self.ids is None else [self.id(int(row)) for row in rows]
         split = hold_out_every(len(rows)) if self.split is None else self.split[rows]
         labels = {name: dataclasses.replace(label, values=label.values[rows]) for name, label in self.labels.items()}
-        return [self.id(int(row)) for row in rows], split, labels
+        return ids, split, labels
 
 
 def per_example(

@@ -6,12 +6,13 @@ import dataclasses
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, overload, runtime_checkable
 
 import numpy as np
 
 from functa_store.domains.domain import Domain
 from functa_store.errors import ArchiveError, TooManyRejectsError
+from functa_store.metrics import row_blocks
 from functa_store.sources.augmentation import augmentation_problems, augmentations_of, originals_of
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.recognise import why_no_source
@@ -57,6 +58,35 @@ class Reject:
         for field in ("member", "reason"):
             text = str(getattr(self, field))[:_MOST_CHARACTERS].encode("utf-8", "backslashreplace").decode()
             object.__setattr__(self, field, text)
+
+
+class NumberedIds(Sequence[str]):
+    """Ids that are numbers, each made a text when it is asked for; ids of as many examples would take 60 bytes each.
+
+    Args:
+        numbers: One of each example, no two of them equal.
+    """
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        """One id, or several."""
+        found = self._numbers[index]
+        return [str(number) for number in found.tolist()] if isinstance(index, slice) else str(found)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the ids of another sequence are the same."""
+        if not isinstance(other, Sequence) or len(other) != len(self):
+            return NotImplemented
+        return all(one == another for one, another in zip(self, other, strict=True))
 
 
 @runtime_checkable
@@ -157,15 +187,8 @@ def check_source(source: Source, *, to_learn: bool = True) -> None:
         first = "".join(f"; {r.member} {r.reason}" for r in source.rejects[:1])
         refused = f": {len(source.rejects)} were refused{first}. Repair it, or ask for less" if first else ""
         raise ArchiveError(f"{name}: no examples{refused or '; is this the right archive?'}")
-    for k, example in enumerate(source.ids):
-        if not isinstance(example, str) or not example or "\0" in example or not _is_unicode(example):
-            raise ArchiveError(
-                f"{name}: example {k} has the id {example!r:.200}, expected a text of Unicode characters without NUL; "
-                "rename it"
-            )
-    (commonest, count), *_ = collections.Counter(source.ids).most_common(1)
-    if count > 1:
-        raise ArchiveError(f"{name}: {commonest!r} is the id of {count} examples; ids must be unique")
+    if not isinstance(source.ids, NumberedIds):
+        _check_ids(name, source.ids)
     lengths = {"split": len(source.split)} | {f"labels/{k}": len(v.values) for k, v in source.labels.items()}
     for what, length in lengths.items():
         if length != n:
@@ -178,7 +201,7 @@ def check_source(source: Source, *, to_learn: bool = True) -> None:
     expected = (*observed, source.domain.num_columns(source.features.num_channels))
     if found != expected:
         raise ArchiveError(f"{name}: the first example has shape {found}, expected (*observed, channels) = {expected}")
-    unknown = set(np.unique(source.split)) - set(SPLITS)
+    unknown = set[str]().union(*(np.unique(source.split[rows]) for rows in row_blocks(source.split))) - set(SPLITS)
     if unknown:
         raise ArchiveError(f"{name}: unknown splits {sorted(unknown)}, expected some of {SPLITS}")
     if to_learn and "train" not in np.asarray(source.split):
@@ -186,6 +209,18 @@ def check_source(source: Source, *, to_learn: bool = True) -> None:
             f"{name}: none of {n} examples is in the split 'train', so there is nothing to learn from; "
             "take more examples, or another split"
         )
+
+
+def _check_ids(name: str, ids: Sequence[str]) -> None:
+    for k, example in enumerate(ids):
+        if not isinstance(example, str) or not example or "\0" in example or not _is_unicode(example):
+            raise ArchiveError(
+                f"{name}: example {k} has the id {example!r:.200}, expected a text of Unicode characters without NUL; "
+                "rename it"
+            )
+    (commonest, count), *_ = collections.Counter(ids).most_common(1)
+    if count > 1:
+        raise ArchiveError(f"{name}: {commonest!r} is the id of {count} examples; ids must be unique")
 
 
 def name_problem(name: Any) -> str | None:

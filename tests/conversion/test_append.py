@@ -98,6 +98,24 @@ def test_examples_that_are_there_are_left_out_by_their_ids(path):
 
 
 @pytest.mark.slow
+def test_another_archive_whose_examples_have_the_same_names_is_refused(path):
+    """Two zips, each of 0.png, 1.png and so on: the second one is not there already."""
+    before = files(path)
+    others = source(range(5, 9), ids=[f"{row}.png" for row in range(3, 7)])
+    with pytest.raises(
+        ArchiveError, match=r"array: 2 of 4 examples .* but '[34]\.png' has other values than .* Rename"
+    ):
+        functa_store.append(others, path)
+    assert files(path) == before
+    functa_store.append(source(range(5, 9)), path)
+    notes = []
+    assert functa_store.append(source(range(7, 3, -1)), path, report=notes.append) == 0  # other bytes, same examples
+    assert [note.message for note in notes] == [f"{path}: 4 of 4 examples are there already, by their ids"]
+    with pytest.raises(ArchiveError, match=r"'[56]\.png' has other values"):
+        functa_store.append(source(range(2), ids=["5.png", "6.png"]), path)
+
+
+@pytest.mark.slow
 def test_verify_and_info_know_all_parts(path, capsys):
     functa_store.append(source(range(5, 9)), path)
     verdict = functa_store.verify(path)
@@ -119,8 +137,13 @@ def test_verify_and_info_know_all_parts(path, capsys):
     assert mends in " ".join(capsys.readouterr().out.split())
     (path / "id/c/0").unlink()
     assert functa_store.verify(path).advice[0].startswith(f"functa repair {path} --archive ARCHIVE mends it; the")
+    root = path / "parts/0001.functa" / ROOT
+    root.write_text(root.read_text()[:-30])
+    mends = rf"parts/0001\.functa/zarr\.json: no valid JSON .* part of {path}: functa verify {path} says what mends it"
+    with pytest.raises(StoreFormatError, match=mends):
+        functa_store.open(path)
     shutil.rmtree(path / "parts/0001.functa")
-    with pytest.raises(StoreFormatError, match=r"parts/0001\.functa"):
+    with pytest.raises(StoreFormatError, match=r"parts/0001\.functa.*says what mends it"):
         functa_store.open(path)
     verdict = functa_store.verify(path)
     assert list(verdict.damaged) == ["id/c/0", "parts/0001.functa/zarr.json"]
@@ -150,7 +173,7 @@ def test_an_interruption_leaves_what_was_there_and_the_same_call_goes_on(path, m
             functa_store.append(source(range(5, 8), classes=NEW), path)
         with pytest.raises(StoreMismatchError, match="unfinished"):
             functa_store.append(source(range(5, 9)), path)
-    functa_store.append(source(range(5, 9), classes=NEW), path)
+    assert functa_store.append(source(range(5, 9), classes=NEW), path) == 4
     grown = functa_store.open(path)
     assert grown.ids[:].tolist() == [f"{row}.png" for row in range(9)]
     assert told(grown) == ["cat", "dog", "cat", "dog", "cat", "owl", "dog", "owl", "dog"]
@@ -183,6 +206,28 @@ def test_classes_keep_their_numbers_and_new_ones_follow(path, tmp_path):
     assert told(functa_store.open(tmp_path / "plain.functa")) == told(grown)
     functa_store.card(path, tmp_path / "README.md")
     assert "cat 4, dog 3, owl 2, cow 1" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("folder", "expected"), [("cat", "cat"), ("train/dog", "dog"), ("owl", None), ("", None)])
+def test_one_folder_that_is_called_as_a_class_is_of_that_class(tmp_path, folder, expected):
+    """Folders tell classes only where there are several, in what is added alone."""
+    first = source(range(5))
+    first.provenance |= {"labels_by": {"class": "folders"}}
+    first.labels = {"class": first.labels["animal"]}
+    path, notes = tmp_path / "pets.functa", []
+    fitted(path, first)
+    added = source(range(5, 7), labels={}, ids=[f"{folder}/{row}.png".lstrip("/") for row in range(5, 7)])
+    functa_store.append(added, path, report=notes.append)
+    grown = functa_store.open(path)
+    messages = [note.message for note in notes if isinstance(note, Note)]
+    if expected is None:
+        assert "class" not in grown.labels
+        assert any("the label 'class' is not read of the whole" in message for message in messages)
+    else:
+        assert [grown.label_names["class"][number] for number in grown.labels["class"][5:]] == [expected] * 2
+        assert f"{path}: all new examples are of the class {expected!r}, by their folder" in messages
+    assert functa_store.verify_deep([first, added], path).left == {}
 
 
 def test_a_number_without_a_class_stays_none_and_wide_numbers_are_kept(path):

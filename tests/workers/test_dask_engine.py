@@ -153,3 +153,20 @@ def test_an_address_without_a_scheduler_is_an_error(monkeypatch):
     monkeypatch.setattr(distributed, "Client", unreachable)
     with pytest.raises(StorageError, match="tcp://nowhere:1: there is no scheduler to be reached"):
         Dask("tcp://nowhere:1")
+
+
+def test_a_scheduler_that_closes_a_connection_as_it_begins_is_asked_again(monkeypatch):
+    monkeypatch.setattr(dask_engine, "MOMENT", 0.0)
+    closed = distributed.comm.core.CommClosedError("connection reset by peer")
+    answers = [closed, closed, "a client"]
+
+    def client(_):
+        if isinstance(answer := answers.pop(0), Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(distributed, "Client", client)
+    assert Dask("tcp://node:8786").client == "a client"
+    answers[:] = [closed] * dask_engine.CONNECTIONS
+    with pytest.raises(StorageError, match="no scheduler to be reached: connection reset by peer"):
+        Dask("tcp://node:8786")

@@ -5,11 +5,8 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from pathlib import Path
 
 import psutil
 import pytest
@@ -17,14 +14,15 @@ import pytest
 import functa_store
 from functa_store.store.reading.verify import verify
 from tests.workers.jobs import files
+from tests.workers.victims import ENVIRONMENT, LONGEST, Cluster, coordinate
 
-ROOT = Path(__file__).parents[2]
 COMPILED_ONCE = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
-LONGEST = 90.0
-"""Seconds that a run may take between two kills, and to its end."""
+
+SCHEDULED = ["scheduler", "scheduler", "worker", "coordinator"]
+"""What is killed in a run through a scheduler, in some order."""
 
 
 class Campaign:
@@ -40,25 +38,44 @@ class Campaign:
     def __init__(self, archive, folder, references, seed):
         self.archive, self.folder, self.references = archive, folder, references
         self.rng, self.kills = random.Random(seed), Counter()
-        compiled = {"JAX_COMPILATION_CACHE_DIR": os.fspath(folder / "compiled"), "PYTHONPATH": os.fspath(ROOT)}
-        compiled["PYTHONFAULTHANDLER"] = "1"
-        self.environment = os.environ | COMPILED_ONCE | compiled
+        compiled = {"JAX_COMPILATION_CACHE_DIR": os.fspath(folder / "compiled"), "PYTHONFAULTHANDLER": "1"}
+        self.environment = ENVIRONMENT | COMPILED_ONCE | compiled
 
     def start(self, out, dtype, how):
-        command = [sys.executable, str(ROOT / "tests/workers/coordinate.py"), str(self.archive), str(out), dtype, how]
-        return subprocess.Popen(command, env=self.environment, stderr=subprocess.PIPE, text=True)
+        return coordinate(self.archive, out, dtype, how, self.environment)
 
     def run(self, number, dtype, how, kills, pause=0.0):
         """Convert, with so many kills; one worker may stand still for a while.
+
+        Args:
+            number: Names the store.
+            dtype: Of modulations.
+            how: See `coordinate.py`; "dask" begins a cluster, whose scheduler is killed, too.
+            kills: How many.
+            pause: Seconds that a worker stands still.
 
         Returns:
             What was wrong.
         """
         out = self.folder / f"{number}.functa"
+        with contextlib.ExitStack() as stack:
+            cluster = None
+            if how == "dask":
+                cluster = Cluster(self.folder, environment=self.environment)
+                stack.callback(cluster.end)
+                how = f"dask:{cluster.address}"
+            problems = self._run(number, out, dtype, how, kills, pause, cluster)
+        return problems or self.problems(number, out, dtype)
+
+    def _run(self, number, out, dtype, how, kills, pause, cluster):
         coordinator = self.start(out, dtype, how)
         began, killed, stopped = time.monotonic(), 0, []
+        kinds = ["coordinator", "worker", "worker", "worker", "worker"] if cluster is None else SCHEDULED
+        kinds = self.rng.sample(kinds, len(kinds))
         while True:
-            time.sleep(self.rng.uniform(0.05, 1.0))
+            time.sleep(self.rng.uniform(0.05, 1.0 if cluster is None else 4.0))
+            if cluster is not None:
+                cluster.revive()
             if coordinator.poll() is not None:
                 if coordinator.returncode == 0:
                     break
@@ -74,32 +91,40 @@ class Campaign:
                 return [f"run {number}: hangs after {killed} kills ({how}): {said[-4000:]}"]
             if killed >= kills:
                 continue
-            victims = self.workers_of(coordinator)
-            if pause and not stopped and victims and time.monotonic() - began > 2:
-                victim = self.rng.choice(victims)
+            workers = self.workers_of(coordinator, cluster)
+            if pause and not stopped and workers and time.monotonic() - began > 2:
+                victim = self.rng.choice(workers)
                 with contextlib.suppress(psutil.Error):
                     victim.suspend()
                     stopped.append((victim, time.monotonic()))
-            if self.rng.random() < 0.2:
-                coordinator.kill()
-                self.kills["coordinator"] += 1
-                killed, began = killed + 1, time.monotonic()
-            elif victims:
+            kind = kinds[killed % len(kinds)]
+            if (victim := self.victim(kind, coordinator, workers, cluster)) is not None:
                 with contextlib.suppress(psutil.Error):
-                    self.rng.choice(victims).kill()
-                    self.kills["worker"] += 1
+                    victim.kill()
+                    self.kills[kind] += 1
                     killed, began = killed + 1, time.monotonic()
         coordinator.communicate()
         for victim, since in stopped:  # it comes back when all is over
             time.sleep(max(0.0, pause - (time.monotonic() - since)))
             with contextlib.suppress(psutil.Error):
                 victim.resume()
-                victim.wait(timeout=60)
-        return self.problems(number, out, dtype)
+                if cluster is None:
+                    victim.wait(timeout=60)
+                else:  # it stays with the cluster, and goes on with its shard
+                    time.sleep(5)
+        return []
+
+    def victim(self, kind, coordinator, workers, cluster):
+        """The next one to be killed; None if there is none yet."""
+        if kind == "worker":
+            return self.rng.choice(workers) if workers else None
+        return coordinator if kind == "coordinator" else cluster.scheduler
 
     @staticmethod
-    def workers_of(coordinator):
+    def workers_of(coordinator, cluster):
         with contextlib.suppress(psutil.Error):
+            if cluster is not None:
+                return [psutil.Process(worker.pid) for worker in cluster.workers]
             return [child for child in psutil.Process(coordinator.pid).children() if child.status() != "zombie"]
         return []
 
@@ -131,15 +156,27 @@ def test_bytes_are_the_same_after_some_kills(campaign, dtype, kills):
     assert campaign.kills.total() == kills
 
 
+@pytest.mark.slow
+def test_bytes_are_the_same_after_a_scheduler_was_killed_among_others(campaign):
+    pytest.importorskip("distributed")
+    assert campaign.run(0, "int8", "dask", 4) == []
+    assert campaign.kills == Counter(SCHEDULED)
+
+
 @pytest.mark.long
 def test_bytes_are_the_same_after_a_hundred_kills(campaign):
-    """30 runs; in every third one a worker stands still for a minute, and comes back after the end."""
+    """30 runs; in every third one a worker stands still for a minute, and comes back after the end.
+
+    Every fifth goes through a scheduler, which is killed, too.
+    """
     problems = []
     for number in range(30):
         dtype, pause = ("float32", "int8")[number % 2], 60.0 if number % 3 == 0 else 0.0
-        problems += campaign.run(number, dtype, f"processes:{1 + number % 3}", 4, pause)
+        how = "dask" if number % 5 == 4 else f"processes:{1 + number % 3}"
+        problems += campaign.run(number, dtype, how, 4, pause)
     assert problems == []
     assert campaign.kills.total() >= 100
+    assert campaign.kills["scheduler"] >= 10
 
 
 @pytest.mark.slow

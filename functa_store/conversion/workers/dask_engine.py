@@ -33,6 +33,9 @@ LATE, TIMES_LONGER = 20.0, 3.0
 
 MOMENT = 0.25
 
+CONNECTIONS = 5
+"""Times that a scheduler is asked which closes the connection before it has answered."""
+
 
 class Dask:
     """Fits on a cluster of dask.distributed, a task for each shard, named `functa-FINGERPRINT-shard-NUMBER`.
@@ -56,7 +59,7 @@ class Dask:
         distributed = require("distributed", extra="dask")
         if isinstance(client, str):
             try:
-                client = distributed.Client(client)
+                client = _connected(distributed, client)
             except (OSError, ValueError, RuntimeError, TypeError) as error:
                 raise errors.StorageError(f"{client}: there is no scheduler to be reached: {error}") from error
         self.client, self.archive = client, None if archive is None else plain(archive)
@@ -75,6 +78,18 @@ class Dask:
                 tasks.end()
 
         unfinished.fit_by(run)
+
+
+def _connected(distributed: Any, address: str) -> Any:
+    """A client of a scheduler, which is asked again where it ends, or begins, while it is asked.
+
+    Where nothing answers, the library itself tries for half a minute.
+    """
+    for _ in range(CONNECTIONS - 1):
+        with contextlib.suppress(distributed.comm.core.CommClosedError):
+            return distributed.Client(address)
+        time.sleep(MOMENT)
+    return distributed.Client(address)
 
 
 @dataclasses.dataclass(eq=False)

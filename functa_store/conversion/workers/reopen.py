@@ -1,6 +1,7 @@
 """Archives opened by a worker as they were by the converting process, without another survey where that is possible."""
 
 import contextlib
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,7 +36,7 @@ class Reopened(Source):
         self.domain, self.features = spec.domain, spec.features
         self.ids, self.provenance = ids, spec.provenance
         self.split, self.labels, self.rejects = np.zeros(0), dict[str, Label](), list[Reject]()  # the store has them
-        if list(source.ids) == list(ids):
+        if len(source.ids) == len(ids) and all(map(operator.eq, source.ids, ids)):
             self._places: Sequence[int] = range(len(ids))
         else:
             places = {name: place for place, name in enumerate(source.ids)}

@@ -6,6 +6,7 @@ import numpy as np
 
 from functa_store.config import ModulationDtype
 from functa_store.errors import LearningError
+from functa_store.metrics import row_blocks
 
 LEVELS = 256
 
@@ -44,9 +45,20 @@ class Rounding:
         Args:
             values: float32 of shape (rows, modulation) or (rows, *cells, channel).
 
+        Returns:
+            The same shape; in float32 the values themselves, not a copy.
+
         Raises:
             LearningError: If a value is beyond the range of float16.
         """
+        if self.stored == values.dtype:
+            return values
+        stored = np.empty(values.shape, self.stored)
+        for block in row_blocks(values):
+            stored[block] = self._some_to_stored(values[block])
+        return stored
+
+    def _some_to_stored(self, values: np.ndarray) -> np.ndarray:
         if self.scale is None or self.offset is None:
             with np.errstate(over="ignore"):
                 stored = values.astype(self.stored)

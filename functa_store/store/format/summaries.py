@@ -14,7 +14,8 @@ import numpy as np
 
 from functa_store.metrics import Moments, merged, moments_of, psnr
 from functa_store.sources.features import FeatureSpec
-from functa_store.store.format.layout import Shard
+from functa_store.store.format.layout import ROWS_PER_CHUNK, Shard
+from functa_store.store.format.quantization import Rounding
 from functa_store.store.format.side_arrays import HELD_OUT, PSNR_HELD_OUT
 from functa_store.store.format.spec import Quality, Values
 
@@ -41,6 +42,16 @@ class Examples:
             return np.ones(len(shard), bool)
         rows = np.arange(shard.start, shard.stop)
         return np.asarray(self.augmentation_of[shard.start : shard.stop]) == rows
+
+    def in_splits(self, shard: Shard) -> dict[str, np.ndarray]:
+        """Whether each example of a shard is in a split, by the name of the split; texts of few are held at a time."""
+        found: dict[str, np.ndarray] = {}
+        for start in range(0, len(shard), ROWS_PER_CHUNK):
+            names = np.asarray(self.split[shard.start + start : min(shard.start + start + ROWS_PER_CHUNK, shard.stop)])
+            for name in np.unique(names):
+                mask = found.setdefault(str(name), np.zeros(len(shard), bool))
+                mask[start : start + len(names)] = names == name
+        return found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,7 +110,12 @@ class ShardSummary:
 
 
 def summarise(
-    shard: Shard, examples: Examples, features: FeatureSpec, cell_size: int, values: Mapping[str, np.ndarray]
+    shard: Shard,
+    examples: Examples,
+    features: FeatureSpec,
+    cell_size: int,
+    rounding: Rounding,
+    stored: Mapping[str, np.ndarray],
 ) -> ShardSummary:
     """Sum up one shard.
 
@@ -108,39 +124,42 @@ def summarise(
         examples: All of the store's.
         features: Those of the store.
         cell_size: Numbers of a modulation, or of one cell of it.
-        values: Rows of each table as a reader sees them: `modulations`, `mse`, and `metrics` if there are some.
+        rounding: How modulations are stored.
+        stored: Rows of each table as they are stored: `modulations`, `mse`, and `metrics` if there are some.
     """
-    rows = slice(shard.start, shard.stop)
     own = examples.are_own(shard)
-    columns = values["metrics"][own].T if "metrics" in values else ()
+    splits = {name: mask[own] for name, mask in examples.in_splits(shard).items()}
+    columns = stored["metrics"][own].T if "metrics" in stored else ()
     metrics = dict(zip(features.columns, columns, strict=True))
     return ShardSummary(
-        moments=moments_of(values["modulations"].reshape(-1, cell_size)),
-        splits=sums_by_split(values["mse"][own], metrics, np.asarray(examples.split[rows])[own], features.span),
+        moments=moments_of(stored["modulations"].reshape(-1, cell_size), rounding.to_values),
+        splits=sums_by_split(stored["mse"][own], metrics, splits, features.span),
     )
 
 
 def sums_by_split(
-    mse: np.ndarray, metrics: Mapping[str, np.ndarray], split: np.ndarray, span: float
+    mse: np.ndarray, metrics: Mapping[str, np.ndarray], splits: Mapping[str, np.ndarray], span: float
 ) -> dict[str, SplitSums]:
-    """Sums of errors and metrics by split.
+    """Sums of errors and metrics by split, of the splits that have examples, in alphabetical order.
 
     Args:
         mse: Mean squared error of each example.
         metrics: Each column of the table `metrics`; not a number for examples that have none.
-        split: Its split.
+        splits: Whether it is in a split, by the name of the split.
         span: Width of the data range that PSNR is relative to.
     """
     if HELD_OUT in metrics:
         metrics = {**metrics, PSNR_HELD_OUT: psnr(metrics[HELD_OUT], span)}
-    mse, found = mse.astype(np.float64), {}
-    for name in np.unique(split):
-        chosen = split == name
+    found = {}
+    for name, chosen in sorted(splits.items()):
+        if not chosen.any():
+            continue
+        errors = mse[chosen].astype(np.float64)
         numbers = {column: _numbers(values[chosen]) for column, values in metrics.items()}
-        found[str(name)] = SplitSums(
+        found[name] = SplitSums(
             examples=int(chosen.sum()),
-            psnr=float(psnr(mse[chosen], span).sum()),
-            mse=float(mse[chosen].sum()),
+            psnr=float(psnr(errors, span).sum()),
+            mse=float(errors.sum()),
             metrics={column: (len(values), float(values.sum())) for column, values in numbers.items()},
         )
     return found

@@ -304,7 +304,13 @@ def open_store(location: Location, *, storage: StorageOptions = NO_OPTIONS, veri
         return first
 
     def open_part(part: PartRecord) -> StoreReader:
-        found = StoreReader(objects.below(part.name), verify=verify)
+        try:
+            found = StoreReader(objects.below(part.name), verify=verify)
+        except StoreFormatError as error:
+            raise StoreFormatError(
+                f"{str(error).rstrip('.')}. It is a part of {objects.name}: functa verify {objects.name} says what "
+                "mends it."
+            ) from error
         if (found.spec.fingerprint, len(found)) != (part.fingerprint, part.examples):
             raise StoreFormatError(
                 f"{objects.name}/{part.name}: has {len(found)} examples of the store {found.spec.fingerprint[:16]}, "
@@ -328,7 +334,9 @@ def quality_of(store: StoreReader) -> Mapping[str, Quality]:
     own = np.flatnonzero(of == np.arange(len(of)))
     metrics = {name: np.asarray(column)[own] for name, column in store.metrics.items()}
     span = store.spec.features.span
-    sums = sums_by_split(np.asarray(store.mse)[own], metrics, np.asarray(store.split)[own], span)
+    names = np.asarray(store.split)[own]
+    splits = {str(name): names == name for name in np.unique(names)}
+    sums = sums_by_split(np.asarray(store.mse)[own], metrics, splits, span)
     return merged_quality([sums], span)
 
 

@@ -11,6 +11,7 @@ from functa_store.store.format.manifest import MANIFEST
 from functa_store.store.format.parts import PartRecord, is_of_part, whole_of
 from functa_store.store.format.spec import ROOT
 from functa_store.store.reading.reader import Inventory, StoreReader, read_augmentations, take_inventory
+from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.objects import (
     NO_OPTIONS,
     FileRecord,
@@ -28,8 +29,9 @@ from functa_store.support.shortening import brief
 
 THREADS = 8
 
-BLOCK_BYTES = 2**26
-"""Bytes that a thread holds at a time; an object may be far longer, such as a stranger's sparse file."""
+BLOCK_BYTES, FILE_BLOCK_BYTES = 2**26, 2**22
+"""Bytes that a thread holds at a time of an object in a bucket, which are a request, and of a file; either may be far
+longer, such as a stranger's sparse file."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -221,14 +223,15 @@ def damage(objects: Objects, records: FileRecords) -> dict[str, str]:
 
 def _record_of(objects: Objects, key: str, num_bytes: int) -> FileRecord:
     """Size and checksum of an object that should have so many bytes."""
-    if num_bytes <= BLOCK_BYTES:
+    block = FILE_BLOCK_BYTES if isinstance(objects, LocalObjects) else BLOCK_BYTES
+    if num_bytes <= block:
         return record(objects.read(key, num_bytes))
     if (found := objects.size(key)) is None:
         raise FileNotFoundError(key)
     if found != num_bytes:
         raise StoreFormatError(f"has {found:,} bytes, expected {num_bytes:,}")
-    starts = range(0, num_bytes, BLOCK_BYTES)
-    return record_parts(objects.read_ranges(key, [s], [min(BLOCK_BYTES, num_bytes - s)])[0] for s in starts)
+    starts = range(0, num_bytes, block)
+    return record_parts(objects.read_ranges(key, [s], [min(block, num_bytes - s)])[0] for s in starts)
 
 
 def _foreign(objects: Objects, there: Inventory) -> list[str]:

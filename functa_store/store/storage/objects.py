@@ -86,6 +86,10 @@ class FileRecords(Protocol):
         ...
 
 
+CHECKSUM_BYTES = 2**20
+"""Bytes that are copied at a time to compute a checksum."""
+
+
 def record(*parts: bytes | memoryview) -> FileRecord:
     """Size and checksum of an object's bytes, given in parts."""
     return record_parts(parts)
@@ -95,7 +99,8 @@ def record_parts(parts: Iterable[bytes | memoryview]) -> FileRecord:
     """Size and checksum of an object's bytes, of whose parts one after the other is looked at."""
     checksum, length = google_crc32c.Checksum(), 0
     for part in parts:
-        checksum.update(bytes(part))
+        for start in range(0, len(part), CHECKSUM_BYTES):
+            checksum.update(bytes(part[start : start + CHECKSUM_BYTES]))  # the library takes nothing but bytes
         length += len(part)
     return FileRecord(bytes=length, crc32c=checksum.digest().hex())
 

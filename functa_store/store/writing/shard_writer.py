@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from functa_store.errors import LearningError, StorageError, StoreExistsError, StoreFormatError, StoreMismatchError
+from functa_store.metrics import row_blocks
 from functa_store.store.format.layout import Shard
 from functa_store.store.format.quantization import Rounding
 from functa_store.store.format.receipts import Receipts, Written
@@ -81,7 +82,7 @@ class ShardWriter:
             f"{self._store.name}: was completed or begun anew meanwhile; leave it to whoever did that."
         )
 
-    def _put(self, shard: Shard, files: dict[str, list[bytes]], written: Written) -> Written:
+    def _put(self, shard: Shard, files: dict[str, list[bytes | memoryview]], written: Written) -> Written:
         if self._is_over():
             raise self.late()
         try:
@@ -120,9 +121,8 @@ class ShardWriter:
         for name, table in self._tables.items():
             data = self._store.read(table.key(shard), table.shard_bytes)
             stored[name] = table.decode(data)[: len(shard)]
-        values = {**stored, "modulations": self._rounding.to_values(stored["modulations"])}
         kept = {table.key(shard): files[table.key(shard)] for table in self._tables.values()}
-        return Written(files=kept, summary=self._summarise(shard, values))
+        return Written(files=kept, summary=self._summarise(shard, stored))
 
     def _encoded(
         self,
@@ -131,7 +131,7 @@ class ShardWriter:
         mse: ArrayLike | None,
         metrics: ArrayLike | None,
         some_unknown: bool,
-    ) -> tuple[dict[str, list[bytes]], Written]:
+    ) -> tuple[dict[str, list[bytes | memoryview]], Written]:
         """The files of a shard, in parts to be joined, and what its receipt says."""
         unknown = {
             name: np.full((len(shard), *table.row_shape), np.nan)
@@ -153,12 +153,12 @@ class ShardWriter:
         }
         stored = {**checked, "modulations": self._rounding.to_stored(checked["modulations"])}
         files = {self._tables[name].key(shard): self._tables[name].encode(rows) for name, rows in stored.items()}
-        values = {**checked, "modulations": self._rounding.to_values(stored["modulations"])}
         records = {key: record(*parts) for key, parts in files.items()}
-        return files, Written(files=records, summary=self._summarise(shard, values))
+        return files, Written(files=records, summary=self._summarise(shard, stored))
 
-    def _summarise(self, shard: Shard, values: Mapping[str, np.ndarray]) -> ShardSummary:
-        return summarise(shard, self._examples, self._spec.features, self._spec.config.network.cell_size, values)
+    def _summarise(self, shard: Shard, stored: Mapping[str, np.ndarray]) -> ShardSummary:
+        cell_size = self._spec.config.network.cell_size
+        return summarise(shard, self._examples, self._spec.features, cell_size, self._rounding, stored)
 
     def _check(self, shard: Shard, name: str, rows: np.ndarray, *, may_be_unknown: bool) -> np.ndarray:
         where, expected = f"{self._store.name}/{name}", (len(shard), *self._tables[name].row_shape)
@@ -167,11 +167,13 @@ class ShardWriter:
                 f"{where}: shard {shard.index} got values of shape {rows.shape}, expected {expected}."
             )
         may_be_unknown = may_be_unknown and name != "modulations"
-        wrong = np.isinf(rows) if may_be_unknown or name == "metrics" else ~np.isfinite(rows)
-        if wrong.any():
-            example = self._examples.ids[shard.start : shard.stop][int(np.argwhere(wrong)[0, 0])]
-            raise LearningError(
-                f"{where}: the fit of example {str(example)!r} is not finite. "
-                "Look at its features, or learn with lower learning rates."
-            )
+        for block in row_blocks(rows):
+            some = rows[block]
+            wrong = np.isinf(some) if may_be_unknown or name == "metrics" else ~np.isfinite(some)
+            if wrong.any():
+                example = self._examples.ids[shard.start : shard.stop][block.start + int(np.argwhere(wrong)[0, 0])]
+                raise LearningError(
+                    f"{where}: the fit of example {str(example)!r} is not finite. "
+                    "Look at its features, or learn with lower learning rates."
+                )
         return rows

@@ -882,7 +882,7 @@ def test_a_base_beyond_the_memory_of_this_process_is_refused(store, monkeypatch)
 
 
 def test_a_long_sparse_shard_is_verified_block_by_block(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("functa_store.store.reading.verify.BLOCK_BYTES", 64)
+    monkeypatch.setattr("functa_store.store.reading.verify.FILE_BLOCK_BYTES", 64)
     assert not verify(store).damaged
     copied = shutil.copytree(store, tmp_path / "x.functa")
     with (copied / "modulations/c/0/0").open("r+b") as file:

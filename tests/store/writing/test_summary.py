@@ -1,11 +1,14 @@
 """Statistics and quality of a store equal those of the table in memory."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functa_store.metrics import moments
+from functa_store.metrics import BLOCK_NUMBERS, moments, moments_of
+from functa_store.store.format.quantization import choose_rounding
 from functa_store.store.format.summaries import merged_quality, sums_by_split
 
 
@@ -13,7 +16,12 @@ def quality_by_split(mse, metrics, split, span):
     """Of two shards, the second one of the last example."""
     parts = slice(0, -1), slice(-1, None)
     sums = [
-        sums_by_split(mse[part], {name: column[part] for name, column in metrics.items()}, split[part], span)
+        sums_by_split(
+            mse[part],
+            {name: column[part] for name, column in metrics.items()},
+            {str(name): split[part] == name for name in split},
+            span,
+        )
         for part in parts
     ]
     return merged_quality(sums, span)
@@ -31,6 +39,32 @@ def test_moments_do_not_depend_on_how_the_table_is_cut(lengths, offset):
     np.testing.assert_allclose(found["std"], exact.std(axis=0), rtol=1e-5, atol=1e-9)
     np.testing.assert_array_equal(found["min"], table.min(axis=0), strict=True)
     np.testing.assert_array_equal(found["max"], table.max(axis=0), strict=True)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 16, 300, 2 * BLOCK_NUMBERS])
+def test_moments_of_blocks_are_those_of_the_whole_table_bit_for_bit(columns):
+    """Receipts of one shard must not differ by how it is looked at, and stores of before are resumed."""
+    rng = np.random.default_rng(columns)
+    table = rng.integers(-128, 128, (5 * BLOCK_NUMBERS // (2 * columns) + 3, columns)).astype(np.int8)
+    scale = rng.lognormal(size=columns).astype(np.float32)
+    values = table * scale + np.float32(0.3)
+    found, exact = moments_of(table, lambda rows: rows * scale + np.float32(0.3)), values.astype(np.float64)
+    expected = (len(table), exact.mean(axis=0), exact.var(axis=0), values.min(axis=0), values.max(axis=0))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other, strict=isinstance(other, np.ndarray))
+
+
+def test_moments_and_rounding_need_no_copies_of_a_shard():
+    values = np.linspace(-4, 4, 2**22, dtype=np.float32).reshape(-1, 16)
+    rounding = choose_rounding("int8", *np.full((2, 16), [[-4], [4]], np.float32))
+    tracemalloc.start()
+    try:
+        stored = rounding.to_stored(values)
+        moments_of(stored, rounding.to_values)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < stored.nbytes + values.nbytes / 2
 
 
 def test_both_psnrs_are_reported_by_split():
