@@ -164,17 +164,16 @@ def usable_cores() -> int:
 
 
 def use_all_cores(threads: int = 0) -> None:
-    """Make every CPU core a device of its own.
+    """Have as many CPU devices as there are cores, or some more where programs are split over more threads.
 
     No effect once JAX has started, if the caller has chosen a number, or on accelerators.
 
     The small matrix products of one example leave a second core idle; an example per core does
-    not (1.5 times as fast at 128x6 with 512 points on 2 cores).
+    not (1.5 times as fast at 128x6 with 512 points on 2 cores). On fewer cores than threads a core would wait for the
+    other threads of one example, and so has another one (docs/how-to/workers.md has what that is worth).
 
     Args:
-        threads: What programs are split over, if that is more than there are cores (`use_threads`). A core that would
-            wait for the other threads of one example then has another example (up to `FEW_DEVICES`): 1.01 times
-            the CPU time of as many cores as threads, and not 1.1.
+        threads: What programs are split over (`use_threads`); up to `FEW_DEVICES` of them have a device.
     """
     if jax.config.jax_num_cpu_devices > 0:  # type: ignore[attr-defined]  # JAX defines its options at run time
         return

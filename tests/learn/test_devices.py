@@ -100,3 +100,25 @@ def test_a_microbatch_divides_a_devices_share_of_a_batch(monkeypatch):
 def test_only_as_many_devices_as_divide_the_batch(monkeypatch):
     monkeypatch.setattr(jax, "local_device_count", lambda: 4)
     assert [num_devices(size) for size in (8, 6, 5, 2)] == [4, 3, 1, 2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("threads", "count"), [(0, 1), (2, 2), (64, devices.FEW_DEVICES)])
+def test_one_core_has_some_devices_where_programs_are_split_over_more_threads(threads, count):
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "import jax; from functa_store.learn.devices import compute_threads, use_all_cores, use_threads\n"
+        f"use_threads({threads}); use_all_cores({threads}); print(jax.local_device_count(), compute_threads())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in ("NPROC", "XLA_FLAGS")}
+    ended = subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True)
+    assert ended.stdout.split() == [str(count), str(max(threads, 1))]
+
+
+def test_loops_of_a_fit_are_not_split_over_threads_on_cpus(monkeypatch):
+    given = []
+    monkeypatch.setattr(jax, "jit", lambda function, **options: given.append(options))
+    devices.unsplit_jit(len)
+    monkeypatch.setattr(devices, "one_at_a_time", lambda: False)
+    devices.unsplit_jit(len)
+    assert given == [{"compiler_options": devices.UNSPLIT}, {"compiler_options": None}]

@@ -8,7 +8,7 @@ import pytest
 
 from functa_store.store.reading.verify import verify
 from tests.workers.jobs import files
-from tests.workers.victims import LONGEST, Cluster, coordinate
+from tests.workers.victims import LONGEST, Cluster, coordinate, has_a_shard
 
 pytest.importorskip("distributed")
 
@@ -28,7 +28,7 @@ def _clusters(tmp_path):
 
 def wait_for_a_shard(out, coordinator):
     deadline = time.monotonic() + 120
-    while not list(out.with_name(f"{out.name}.work").glob("receipts/[0-9]*.json")):
+    while not has_a_shard(out):
         assert coordinator.poll() is None, coordinator.communicate()[1][-2000:]
         assert time.monotonic() < deadline
         time.sleep(0.02)

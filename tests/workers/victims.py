@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +24,11 @@ def coordinate(
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
+def has_a_shard(out: Path) -> bool:
+    """Whether a conversion has fitted one of its shards, and not ended."""
+    return any(out.with_name(f"{out.name}.work").rglob("receipts/[0-9]*.json"))
+
+
 class Cluster:
     """A scheduler and two workers, each a process of its own; each shard takes a second at least.
 
@@ -36,6 +41,7 @@ class Cluster:
     def __init__(self, folder: Path, port: int = 0, environment: Mapping[str, str] = ENVIRONMENT) -> None:
         self.folder, self.environment, self.file = folder, environment, folder / "scheduler.json"
         self.workers: list[subprocess.Popen[bytes]] = []
+        self.past: list[subprocess.Popen[bytes]] = []
         self.begin(port)
 
     def begin(self, port: int) -> None:
@@ -49,16 +55,25 @@ class Cluster:
         self.address = address
         self.workers = [self._worker() for _ in range(2)]
 
-    def revive(self) -> None:
-        """Start again what is dead; with the scheduler, at its port, all workers, since they end with it."""
+    def revive(self, spared: Collection[int] = ()) -> None:
+        """Start again what is dead; with the scheduler, at its port, all workers, since they end with it.
+
+        Args:
+            spared: Workers that stay as they are, by their process: those that stand still notice nothing.
+        """
         if self.scheduler.poll() is not None:
-            self.end()
+            self.past += [worker for worker in self.workers if worker.pid in spared]
+            self._kill(worker for worker in self.workers if worker.pid not in spared)
             self.begin(int(self.address.rpartition(":")[2]))
         self.workers = [worker if worker.poll() is None else self._worker() for worker in self.workers]
 
     def end(self) -> None:
         """Kill all of them."""
-        for process in (self.scheduler, *self.workers):
+        self._kill([self.scheduler, *self.workers, *self.past])
+
+    @staticmethod
+    def _kill(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+        for process in processes:
             process.kill()
             process.wait()
 
