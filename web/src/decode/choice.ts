@@ -41,8 +41,10 @@ async function compare(evaluator: LastingEvaluator, weights: Weights, options: D
   const cards = found.filter((card) => card !== null);
   let best: Evaluator | null = null;
   if ((await evaluator.idle()) && cards.length > 0) {
-    best = await fastest([...cards, evaluator.current], weights);
-    remember(weights, best.renderer);
+    // The one at work comes first: it stays where no card is faster, also where none can be timed.
+    const first = await fastest([evaluator.current, ...cards], weights);
+    best = first.evaluator;
+    if (first.milliseconds < Infinity) remember(weights, best.renderer);
   }
   for (const card of cards) {
     if (card === best) evaluator.swap(card, `${nameInWords(card)} is faster here`);
