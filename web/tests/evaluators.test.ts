@@ -3,7 +3,9 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { chooseEvaluator } from "../src/decode/choice";
 import type { RendererName } from "../src/decode/decoder";
-import { type Evaluator, RendererError, type Weights } from "../src/decode/evaluator";
+import { type Evaluator, type Job, RendererError, type Weights } from "../src/decode/evaluator";
+import { LastingEvaluator } from "../src/decode/lasting_evaluator";
+import { ThisThread } from "../src/decode/pool";
 import type { Network } from "../src/store";
 import * as starting from "../src/decode/starting";
 
@@ -15,6 +17,7 @@ const WEIGHTS: Weights = {
   last: { kernel: new Float32Array(2), bias: new Float32Array(1) },
   map: null,
 };
+const JOB: Job = { shifts: { rows: 1, values: new Float32Array(2) }, inputs: new Float32Array(3), rows: null };
 
 class Fake implements Evaluator {
   readonly isHere = true;
@@ -63,4 +66,38 @@ test.each([
   const kept = [...(localStorage as unknown as { kept: Map<string, string> }).kept.values()];
   expect(kept.map((value) => value.split(" ")[0])).toEqual(remembered);
   expect(told).toEqual(expected === "js" ? [] : ["webgl2 is faster here"]);
+});
+
+test("what took the place of a failed evaluator meanwhile stays", async () => {
+  const [failed, card, cpu] = [new Fake("webgl2", failing), new Fake("webgpu"), new Fake("wasm")];
+  let start: (evaluator: Evaluator) => void;
+  vi.mocked(starting.createOnCpu).mockReturnValue(new Promise((resolve) => (start = resolve)));
+  const told: string[] = [];
+  const lasting = new LastingEvaluator(failed, WEIGHTS, { onChange: (_, reason) => told.push(reason) });
+  const found = lasting.evaluate(JOB);
+  await expect.poll(() => vi.mocked(starting.createOnCpu).mock.calls.length).toBe(1);
+  lasting.swap(card, "webgpu is faster here");
+  start!(cpu);
+  expect((await found).length).toBe(3);
+  expect(lasting.current).toBe(card);
+  expect([failed, card, cpu].map(({ isDisposed }) => isDisposed)).toEqual([true, false, true]);
+  expect(told).toEqual(["webgpu is faster here"]);
+});
+
+test("a failed evaluator is disposed of where nothing takes its place", async () => {
+  const failed = new Fake("webgl2", failing);
+  vi.mocked(starting.createOnCpu).mockRejectedValue(new RendererError("there is nothing else"));
+  const lasting = new LastingEvaluator(failed, WEIGHTS, {});
+  await expect(lasting.evaluate(JOB)).rejects.toThrow("there is nothing else");
+  expect(failed.isDisposed).toBe(true);
+});
+
+test("pieces that wait for this thread end when it is stopped", async () => {
+  const evaluate = vi.fn(({ inputs }: Job) => inputs);
+  const thread = new ThisThread({ name: "fake", evaluate, dispose: () => undefined });
+  const [first, ...others] = [1, 2, 3].map(() => thread.run(JOB));
+  await first;
+  thread.stop();
+  for (const found of [...others, thread.run(JOB)]) await expect(found).rejects.toThrow(expect.objectContaining({ name: "AbortError" }));
+  expect(evaluate).toHaveBeenCalledTimes(1);
 });

@@ -38,6 +38,7 @@ export interface Evaluator {
    * @throws RendererError if it does not work any more.
    */
   evaluate(job: Job, signal?: AbortSignal): Promise<Float32Array>;
+  /** End what is evaluated, and give back what it runs on; a second time does nothing. */
   dispose(): void;
 }
 

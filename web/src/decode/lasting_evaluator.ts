@@ -59,10 +59,13 @@ export class LastingEvaluator implements Evaluator {
     return !this.isDisposed;
   }
 
-  /** Go on by another one and dispose of the one before; where nothing is decoded any more, dispose of the new one. */
-  swap(evaluator: Evaluator, reason: string): void {
-    if (this.isDisposed) return evaluator.dispose();
-    const before = this.now;
+  /**
+   * Go on by another one and dispose of the one before.
+   *
+   * Where nothing is decoded any more, or `before` is no longer at work, the new one is disposed of.
+   */
+  swap(evaluator: Evaluator, reason: string, before = this.now): void {
+    if (this.isDisposed || this.now !== before) return evaluator.dispose();
     this.now = evaluator;
     before.dispose();
     this.options.onChange?.(evaluator, reason);
@@ -82,19 +85,25 @@ export class LastingEvaluator implements Evaluator {
         if (this.isDisposed || signal?.aborted) throw error;
         if (this.now !== evaluator) continue; // another one took over meanwhile
         if (!(error instanceof RendererError)) throw error;
-        await (this.replacing ??= this.replace(error).finally(() => (this.replacing = null)));
+        await (this.replacing ??= this.replace(evaluator, error).finally(() => (this.replacing = null)));
       }
     }
   }
 
-  private async replace(error: RendererError): Promise<void> {
-    const failed = this.now;
+  /** Put the CPU in the place of one that failed; what took its place meanwhile stays. */
+  private async replace(failed: Evaluator, error: RendererError): Promise<void> {
     const wasCard = isCard(failed.renderer);
     if (wasCard) this.lost = { renderer: failed.renderer, at: performance.now(), times: (this.lost?.times ?? 0) + 1 };
     else if (failed.isHere) throw error;
     const workers = wasCard ? this.options.workers : 0;
-    const found = await createOnCpu(ON_CPU, this.weights, { ...this.options, workers });
-    this.swap(found, `${nameInWords(failed)} failed: ${error.message}`);
+    try {
+      const found = await createOnCpu(ON_CPU, this.weights, { ...this.options, workers });
+      this.swap(found, `${nameInWords(failed)} failed: ${error.message}`, failed);
+    } catch (reason) {
+      if (this.now === failed) throw reason;
+    } finally {
+      failed.dispose();
+    }
   }
 
   /** Try a graphics card again that was lost a while ago. */
@@ -103,9 +112,10 @@ export class LastingEvaluator implements Evaluator {
     if (!lost || isCard(this.renderer) || this.replacing) return;
     if (lost.times > MOST_RETRIES || performance.now() - lost.at < RETRY_AFTER) return;
     lost.at = performance.now();
+    const before = this.now;
     try {
       const found = await createChecked(lost.renderer, this.weights, this.options);
-      this.swap(found, `${nameInWords(found)} is there again`);
+      this.swap(found, `${nameInWords(found)} is there again`, before);
     } catch {
       lost.times++;
     }

@@ -20,10 +20,13 @@ export interface Crew {
   readonly size: number;
   /** What each of them runs on. */
   readonly name: string;
-  /** @throws RendererError if they do not work any more. */
+  /** @throws RendererError if they do not work any more, an AbortError once they are stopped. */
   run(job: Job, signal?: AbortSignal): Promise<Found>;
+  /** End what runs and what waits. */
   stop(): void;
 }
+
+const disposed = (): DOMException => new DOMException("the decoder was disposed of", "AbortError");
 
 interface Piece {
   job: Job;
@@ -37,7 +40,7 @@ export class Pool implements Crew {
   private readonly running = new Map<number, Piece>();
   private readonly free: Worker[] = [];
   private next = 0;
-  private failure: RendererError | null = null;
+  private failure: Error | null = null;
   private watch: ReturnType<typeof setInterval> | null = null;
 
   private constructor(
@@ -157,8 +160,8 @@ export class Pool implements Crew {
   }
 
   stop(): void {
-    this.failure ??= new RendererError("the decoder was disposed of");
-    this.end(new DOMException("the decoder was disposed of", "AbortError"));
+    this.failure ??= disposed();
+    this.end(this.failure);
   }
 }
 
@@ -166,7 +169,7 @@ export class Pool implements Crew {
 export class ThisThread implements Crew {
   readonly size = 0;
   private latest: Promise<unknown> = Promise.resolve();
-  private failure: RendererError | null = null;
+  private failure: Error | null = null;
 
   constructor(private readonly runner: Runner) {}
 
@@ -181,20 +184,25 @@ export class ThisThread implements Crew {
   }
 
   private async next(job: Job, signal?: AbortSignal): Promise<Found> {
-    signal?.throwIfAborted();
-    if (this.failure) throw this.failure;
+    this.check(signal);
     await new Promise((resolve) => setTimeout(resolve)); // keys and pointers are heard between two pieces
-    signal?.throwIfAborted();
+    this.check(signal);
     const began = performance.now();
     try {
       return { numbers: await this.runner.evaluate(job), milliseconds: performance.now() - began };
     } catch (error) {
-      if (error instanceof RendererError) this.failure = error; // the pieces that wait would fail one by one
+      if (error instanceof RendererError) this.failure ??= error; // the pieces that wait would fail one by one
       throw error;
     }
   }
 
+  private check(signal?: AbortSignal): void {
+    signal?.throwIfAborted();
+    if (this.failure) throw this.failure;
+  }
+
   stop(): void {
+    this.failure ??= disposed(); // the pieces that wait end with it, too
     this.runner.dispose();
   }
 }
