@@ -121,7 +121,8 @@ export class PictureQueue {
     const rows = this.functaset.modulations(from, to, { signal: this.stop.signal });
     for (let i = from; i < to; i++) {
       const row = rows.then((all) => all.slice((i - from) * size, (i - from + 1) * size));
-      row.catch(() => this.failed.add(i)); // with all that were fetched together, none of which waits again for a host
+      // All that were fetched together fail together: none of them waits again for a host.
+      row.then(() => this.failed.delete(i), () => this.failed.add(i));
       keep(this.modulations, i, row, Math.max(1, Math.min(MOST_MODULATIONS, Math.floor(MOST_KEPT_NUMBERS / size))));
     }
     return this.modulations.get(index)!;
