@@ -96,8 +96,9 @@ def main(folder: Path) -> None:
     """All of the others."""
     picture, names = CellGrid(axes=("y", "x"), resolution=(16, 24)), ["cat", "dog"]
     ages = np.where(np.arange(3000) % 10 == 0, np.nan, np.arange(3000) / 10)
+    numbers = np.where(np.arange(3000) == 1, -1, np.arange(3000) % 300)  # the second example has no breed
     breeds = tuple(f"breed {i}" for i in range(300))
-    labels = {"age": Label(values=ages), "breed": Label(values=np.arange(3000) % 300, names=breeds)}
+    labels = {"age": Label(values=ages), "breed": Label(values=numbers, names=breeds)}
     write(folder / "many.functa", [f"{i:05}.png" for i in range(3000)], names, picture, 3, labels=labels)
     write(folder / "hostile.functa", [f"{MARKUP}{i}\u202egnp.exe" for i in range(6)], [MARKUP, "dog"], picture, 3)
     write(

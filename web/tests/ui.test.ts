@@ -42,6 +42,7 @@ test("a gallery shows pictures, ids, splits and quality, and only those on the s
   expect(cells).toBeGreaterThan(20);
   expect(cells).toBeLessThan(150);
   await expect.poll(() => page.textContent(".cells li:first-child")).toBe("00000.pngtrain · 10.0 dBanimal cat · breed breed 0");
+  expect(await page.textContent(".cells li:nth-child(2) .labels")).toBe("age 0.1 · animal dog"); // it has no breed
   expect((await seen(page, ".cells li:first-child canvas")).colours).toBeGreaterThan(20);
   await page.$eval(".scroller", (scroller) => (scroller.scrollTop = scroller.scrollHeight));
   await expect.poll(() => page.textContent(".cells li:last-child .id")).toBe("02999.png");

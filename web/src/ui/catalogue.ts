@@ -113,9 +113,9 @@ function judge(label: LabelColumn, filter: LabelFilter): (value: number) => bool
   return (value) => kept.has(value);
 }
 
-/** The value of a label in words. */
-export function labelInWords(label: LabelColumn, value: number): string {
-  if (Number.isNaN(value)) return "none";
-  if (label.classNames) return label.classNames[value] ?? `class ${value}`;
+/** The value of a label in words; null where there is none: NaN, or the number of no class. */
+export function labelInWords(label: LabelColumn, value: number): string | null {
+  if (Number.isNaN(value)) return null;
+  if (label.classNames) return label.classNames[value] ?? null;
   return `${Number(value.toPrecision(6))}${label.unit === "1" || !label.unit ? "" : ` ${label.unit}`}`;
 }

@@ -91,7 +91,7 @@ export class ExampleScreen {
       ["Index", String(index)],
       ["Split", split],
       ["PSNR", inDecibels(psnr)],
-      ...functaset.labels.map((label, k): [string, string] => [shown(label.name), shown(labelInWords(label, labels[k][0]))]),
+      ...functaset.labels.map((label, k): [string, string] => [shown(label.name), shown(labelInWords(label, labels[k][0]) ?? "none")]),
       ...functaset.metrics.map(({ name, unit }, k): [string, string] => [
         shown(name),
         Number.isNaN(metrics[k][0]) ? "" : `${Number(metrics[k][0].toPrecision(4))}${unit === "1" ? "" : ` ${shown(unit, 20)}`}`,

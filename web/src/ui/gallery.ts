@@ -248,8 +248,8 @@ export class Gallery {
           link.querySelector(".facts")!.textContent = facts;
           link.title = id;
           const known = labels.flatMap((label, k) => {
-            const value = values[k][index - from];
-            return Number.isNaN(value) ? [] : [shown(`${label.name} ${labelInWords(label, value)}`)];
+            const words = labelInWords(label, values[k][index - from]);
+            return words === null ? [] : [shown(`${label.name} ${words}`)];
           });
           const line = link.querySelector<HTMLElement>(".labels");
           if (line) line.title = line.textContent = known.join(" · ");

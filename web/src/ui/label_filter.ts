@@ -76,7 +76,7 @@ function rangeFields(
     choose({ kind: "range", name: label.name, low: Number.isNaN(from) ? -Infinity : from, high: Number.isNaN(to) ? Infinity : to });
   });
   void catalogue.extent(label).then(
-    (extent) => ends.forEach((field, i) => (field.placeholder = extent ? labelInWords(label, extent[i]) : "none")),
+    (extent) => ends.forEach((field, i) => (field.placeholder = (extent && labelInWords(label, extent[i])) ?? "none")),
     () => undefined, // the gallery tells when it needs them itself
   );
   const name = shown(label.name, 40);
