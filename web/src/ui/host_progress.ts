@@ -3,17 +3,25 @@
 import type { Progress } from "../store";
 import { element, shown } from "./dom";
 
-/** Seconds without anything that is fetched, after which it is said that something is awaited, and that the host is slow. */
-const [NOTICED, SLOW] = [1.5, 8];
+/** Seconds without an object that is there, after which it is said that one is awaited. */
+const NOTICED = 1.5;
+/** Seconds without a byte, after which it is said that the host is slow. */
+const SLOW = 8;
 /** Milliseconds between two looks. */
 const TICK = 500;
 
 export class HostProgress {
-  readonly root = element("p", { class: "host", role: "status" });
+  /** What is read aloud: it changes only with the state of things. */
+  private readonly state = element("span", { role: "status" });
+  /** Seconds and kilobytes that count. */
+  private readonly counter = element("span", { "aria-hidden": "true" });
+  readonly root = element("p", { class: "host", "data-quiet": true }, this.state, this.counter);
   private waiting = 0;
   private bytes = 0;
-  /** When something was fetched last, or the first of what is awaited was asked for. */
+  /** When an object was there last, or the first of what is awaited was asked for. */
   private since = 0;
+  /** When bytes came last, likewise. */
+  private heard = 0;
   /** Why something is asked for again, and when. */
   private retry = { reason: "", at: 0 };
   private timer = 0;
@@ -25,13 +33,14 @@ export class HostProgress {
         return;
       case "bytes":
         this.bytes += progress.bytes;
+        this.heard = performance.now();
         return;
       case "retry":
         this.retry = { reason: progress.reason, at: performance.now() + 1000 * progress.seconds };
         return this.tell();
       case "done":
       case "failed":
-        this.since = performance.now();
+        this.since = this.heard = performance.now();
         if (--this.waiting === 0) clearInterval(this.timer);
         return this.tell();
     }
@@ -39,20 +48,29 @@ export class HostProgress {
 
   private begin(): void {
     this.bytes = 0;
-    this.since = performance.now();
+    this.since = this.heard = performance.now();
     this.timer = window.setInterval(() => this.tell(), TICK);
   }
 
   private tell(): void {
+    const [state, counter] = this.words();
+    if (state !== this.state.textContent) this.state.textContent = state;
+    if (counter !== this.counter.textContent) this.counter.textContent = counter;
+    this.root.toggleAttribute("data-quiet", state === "");
+  }
+
+  /** The state of things, and what counts in it. */
+  private words(): [state: string, counter: string] {
+    if (this.waiting === 0) return ["", ""];
     const now = performance.now();
-    const seconds = (now - this.since) / 1000;
     const { reason, at } = this.retry;
-    let text = "";
-    if (this.waiting > 0 && at > now) text = `${reason[0]?.toUpperCase()}${reason.slice(1)}; trying again in ${Math.ceil((at - now) / 1000)} s.`;
-    else if (this.waiting > 0 && seconds > NOTICED) {
-      const sofar = this.bytes === 0 ? "Waiting for the host." : `Fetching: ${Math.ceil(this.bytes / 1000).toLocaleString("en")} kB so far.`;
-      text = seconds > SLOW ? `${sofar} The host is slow.` : sofar;
+    if (at > now) {
+      const state = shown(`${reason[0]?.toUpperCase()}${reason.slice(1)}; trying again`, 400);
+      return [state, ` in ${Math.ceil((at - now) / 1000)} s.`];
     }
-    if (text !== this.root.textContent) this.root.textContent = shown(text, 400);
+    if (now - this.since <= 1000 * NOTICED) return ["", ""];
+    const slow = now - this.heard > 1000 * SLOW ? " The host is slow." : "";
+    if (this.bytes === 0) return [`Waiting for the host.${slow}`, ""];
+    return [`Fetching.${slow}`, ` ${Math.ceil(this.bytes / 1000).toLocaleString("en")} kB so far.`];
   }
 }
