@@ -5,7 +5,7 @@ import { chooseEvaluator } from "../src/decode/choice";
 import type { RendererName } from "../src/decode/decoder";
 import { type Evaluator, type Job, RendererError, type Weights } from "../src/decode/evaluator";
 import { LastingEvaluator } from "../src/decode/lasting_evaluator";
-import { ThisThread } from "../src/decode/pool";
+import { ThisThread } from "../src/decode/executor";
 import type { Network } from "../src/store";
 import * as starting from "../src/decode/starting";
 

@@ -1,9 +1,9 @@
 /** Which renderer decodes: the one that is asked for, or the fastest that is there and right, by measured time. */
 
 import type { DecoderOptions, RendererName } from "./decoder";
-import { CARDS, type Evaluator, isCard, RendererError, type Weights } from "./evaluator";
+import { CARDS, type Evaluator, isCard, ON_CPU, RENDERERS, RendererError, type Weights } from "./evaluator";
 import { LastingEvaluator, nameInWords } from "./lasting_evaluator";
-import { createChecked, createOnCpu, ON_CPU, soon } from "./starting";
+import { createChecked, createOnCpu, soon } from "./starting";
 import { fastest } from "./trial";
 
 /** Days for which it is remembered what was fastest. */
@@ -67,7 +67,7 @@ const today = (): number => Math.floor(Date.now() / 86_400_000);
 function remembered(weights: Weights): RendererName | null {
   try {
     const [renderer, day] = (localStorage.getItem(nameOf(weights)) ?? "").split(" ");
-    const found = [...CARDS, ...ON_CPU].find((name) => name === renderer);
+    const found = RENDERERS.find((name) => name === renderer);
     return found && today() - Number(day) < DAYS ? found : null;
   } catch {
     return null; // there is no such storage, or it is not allowed here

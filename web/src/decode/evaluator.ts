@@ -56,8 +56,10 @@ export class RendererError extends StoreError {
   override name = "RendererError";
 }
 
-/** Renderers that run on graphics cards. */
+/** Renderers that run on graphics cards, and those that run on the CPU, the faster one first of each. */
 export const CARDS: RendererName[] = ["webgpu", "webgl2"];
+export const ON_CPU: RendererName[] = ["wasm", "js"];
+export const RENDERERS: RendererName[] = [...CARDS, ...ON_CPU];
 
 export const isCard = (renderer: RendererName): boolean => CARDS.includes(renderer);
 

@@ -8,6 +8,7 @@ import { ModulationDecoder } from "./modulation_decoder";
 import { closedAxes } from "./places";
 
 export type * from "./decoder";
+export { RENDERERS } from "./evaluator";
 export { linkProgram, madeWith, webgl2Context } from "./gpu/context";
 
 /**

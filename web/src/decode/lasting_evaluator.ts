@@ -1,8 +1,8 @@
 /** An evaluator that is replaced where it fails: graphics cards by the CPU, workers by this thread. */
 
 import type { DecoderOptions, RendererName } from "./decoder";
-import { type Evaluator, isCard, type Job, RendererError, type Weights } from "./evaluator";
-import { createChecked, createOnCpu, ON_CPU } from "./starting";
+import { type Evaluator, isCard, type Job, ON_CPU, RendererError, type Weights } from "./evaluator";
+import { createChecked, createOnCpu } from "./starting";
 
 /** Milliseconds without any decoding after which there is time for something else. */
 const IDLE = 500;

@@ -2,7 +2,8 @@
 
 import type { DecoderOptions, RendererName } from "./decoder";
 import { type Evaluator, isCard, type Job, multiplications, type Weights } from "./evaluator";
-import { type Crew, Pool, ThisThread } from "./pool";
+import { type Executor, ThisThread } from "./executor";
+import { Pool } from "./pool";
 import { createRunner, type Start } from "./runner";
 
 const MOST_WORKERS = 16;
@@ -36,7 +37,7 @@ export async function createEvaluator(renderer: RendererName, weights: Weights, 
   const wanted = options.workers ?? globalThis.navigator?.hardwareConcurrency ?? 2;
   const copies = Math.max(1, Math.min(wanted, MOST_WORKERS, Math.floor(MOST_COPIED_NUMBERS / numbers)));
   const canWork = typeof Worker !== "undefined" && wanted > 0 && (renderer !== "webgl2" || typeof OffscreenCanvas !== "undefined");
-  const crew: Crew = canWork
+  const executor: Executor = canWork
     ? await Pool.start(start, isCard(renderer) ? 1 : copies, options.patience ?? PATIENCE)
     : new ThisThread(await createRunner(start));
   const size = new PieceSize(renderer, numbers);
@@ -50,7 +51,7 @@ export async function createEvaluator(renderer: RendererName, weights: Weights, 
       const to = Math.min(evaluations, from + each);
       const piece = cut(job, from, to, network.inputs, network.width * weights.sine.length);
       running.push(
-        crew.run(piece, signal).then(({ numbers, milliseconds }) => {
+        executor.run(piece, signal).then(({ numbers, milliseconds }) => {
           found.set(numbers, from * network.channels);
           size.learn(to - from, milliseconds);
         }),
@@ -60,13 +61,13 @@ export async function createEvaluator(renderer: RendererName, weights: Weights, 
     signal?.throwIfAborted();
     return found;
   };
-  const where = crew.size === 0 ? ", this thread" : isCard(renderer) ? "" : `, ${crew.size} workers`;
+  const where = executor.isHere ? ", this thread" : isCard(renderer) ? "" : `, ${executor.size} workers`;
   return {
     renderer,
-    description: `${WORDS[renderer]}${where}, ${crew.name}`,
-    isHere: crew.size === 0,
+    description: `${WORDS[renderer]}${where}, ${executor.name}`,
+    isHere: executor.isHere,
     evaluate,
-    dispose: () => crew.stop(),
+    dispose: () => executor.stop(),
   };
 }
 

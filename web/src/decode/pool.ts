@@ -1,32 +1,13 @@
-/** Who runs pieces of jobs: a pool of workers, which fails where one of them fails or is silent too long, or this thread. */
+/** Workers that run pieces of jobs, and fail together where one of them fails or is silent too long. */
 
-import { type Job, RendererError, type Runner } from "./evaluator";
+import { type Job, RendererError } from "./evaluator";
+import { disposed, type Executor, type Found } from "./executor";
 import type { FromWorker, Start, ToWorker } from "./runner";
 
 /** Pieces that a worker has at a time, so that it need not wait for the next. */
 const AHEAD = 2;
 /** Milliseconds between two looks at how long workers are silent. Time that the machine sleeps is none. */
 const TICK = 500;
-
-/** Numbers of a piece, and how long one thread took for them. */
-export interface Found {
-  numbers: Float32Array;
-  milliseconds: number;
-}
-
-/** Those who run pieces. */
-export interface Crew {
-  /** Workers; 0 is this thread. */
-  readonly size: number;
-  /** What each of them runs on. */
-  readonly name: string;
-  /** @throws RendererError if they do not work any more, an AbortError once they are stopped. */
-  run(job: Job, signal?: AbortSignal): Promise<Found>;
-  /** End what runs and what waits. */
-  stop(): void;
-}
-
-const disposed = (): DOMException => new DOMException("the decoder was disposed of", "AbortError");
 
 interface Piece {
   job: Job;
@@ -35,7 +16,8 @@ interface Piece {
   failed: (error: Error) => void;
 }
 
-export class Pool implements Crew {
+export class Pool implements Executor {
+  readonly isHere = false;
   private readonly waiting: Piece[] = [];
   private readonly running = new Map<number, Piece>();
   private readonly free: Worker[] = [];
@@ -162,47 +144,5 @@ export class Pool implements Crew {
   stop(): void {
     this.failure ??= disposed();
     this.end(this.failure);
-  }
-}
-
-/** One piece after the other in this thread, since a graphics card is waited for within one. */
-export class ThisThread implements Crew {
-  readonly size = 0;
-  private latest: Promise<unknown> = Promise.resolve();
-  private failure: Error | null = null;
-
-  constructor(private readonly runner: Runner) {}
-
-  get name(): string {
-    return this.runner.name;
-  }
-
-  run(job: Job, signal?: AbortSignal): Promise<Found> {
-    const found = this.latest.then(() => this.next(job, signal));
-    this.latest = found.catch(() => undefined);
-    return found;
-  }
-
-  private async next(job: Job, signal?: AbortSignal): Promise<Found> {
-    this.check(signal);
-    await new Promise((resolve) => setTimeout(resolve)); // keys and pointers are heard between two pieces
-    this.check(signal);
-    const began = performance.now();
-    try {
-      return { numbers: await this.runner.evaluate(job), milliseconds: performance.now() - began };
-    } catch (error) {
-      if (error instanceof RendererError) this.failure ??= error; // the pieces that wait would fail one by one
-      throw error;
-    }
-  }
-
-  private check(signal?: AbortSignal): void {
-    signal?.throwIfAborted();
-    if (this.failure) throw this.failure;
-  }
-
-  stop(): void {
-    this.failure ??= disposed(); // the pieces that wait end with it, too
-    this.runner.dispose();
   }
 }

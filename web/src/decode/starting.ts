@@ -5,8 +5,6 @@ import { type Evaluator, RendererError, type Weights } from "./evaluator";
 import { createEvaluator } from "./pieces";
 import { whyWrong } from "./trial";
 
-/** What the CPU runs, the faster one first. */
-export const ON_CPU: RendererName[] = ["wasm", "js"];
 /** Seconds that the start of a graphics card may take; later it is not taken. */
 const START_PATIENCE = 3;
 

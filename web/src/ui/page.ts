@@ -1,6 +1,6 @@
 /** The page: opens a functaset, and shows the screen that the address names. */
 
-import { createDecoder, type Decoder, type RendererName } from "../decode";
+import { createDecoder, type Decoder, type RendererName, RENDERERS } from "../decode";
 import { type Functaset, openFunctaset } from "../store";
 import { Catalogue } from "./catalogue";
 import { type Look, usualLook } from "./colours";
@@ -38,8 +38,6 @@ function parsed(address: string, base: string): URL | null {
     return null; // URL.canParse is not in browsers before 2023
   }
 }
-
-const RENDERERS: RendererName[] = ["webgpu", "webgl2", "wasm", "js"];
 
 /** What `?renderer=` asks for; undefined leaves it to the page. */
 export function askedRenderer(location: Location): RendererName | undefined {
