@@ -60,11 +60,6 @@ export function shownId(id: string, most = 200): string {
   return plain.length > most ? `${plain.slice(0, start)}…${plain.slice(start + 1 - most)}` : plain;
 }
 
-/** Pixels between two pointers, at least one. */
-export function distance(one: MouseEvent, other: MouseEvent): number {
-  return Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY) || 1;
-}
-
 /** Lets the browser draw and hear keys between two pieces of work. */
 export function breathe(): Promise<void> {
   return new Promise((resolve) => {

@@ -2,8 +2,9 @@
 
 import type { Decoder } from "../decode";
 import { type Look, picture } from "./colours";
-import { breathe, distance, element, isAbort, messageOf } from "./dom";
+import { breathe, element, isAbort, messageOf } from "./dom";
 import { regionOf, type Sheet } from "./kinds";
+import { trackPointers } from "./pointers";
 
 /** What part of a sheet is seen: its centre in fractions, and how many times larger than fitting. */
 export interface Place {
@@ -132,7 +133,6 @@ abstract class View {
 
   private listenForMoves(): void {
     const { root, shared } = this;
-    const pointers = new Map<number, PointerEvent>();
     const ratio = () => this.canvas.width / (this.canvas.getBoundingClientRect().width || 1);
     const zoomAt = (factor: number, event?: MouseEvent) => {
       const at = event && this.at(event);
@@ -142,37 +142,14 @@ abstract class View {
       const part = zoom / wanted; // what is under the pointer stays there
       return shared.set({ zoom: wanted, row: at[0] + (row - at[0]) * part, column: at[1] + (column - at[1]) * part });
     };
-    root.addEventListener("pointerdown", (event) => {
-      root.setPointerCapture(event.pointerId);
-      pointers.set(event.pointerId, event);
-    });
-    root.addEventListener("pointermove", (event) => {
-      const before = pointers.get(event.pointerId);
-      if (!before) return;
-      pointers.set(event.pointerId, event);
-      if (pointers.size === 1) {
+    trackPointers(root, {
+      drag: (right, down) => {
         const [tall, wide] = this.whole;
         const { row, column } = shared.place;
-        shared.set({
-          row: row - ((event.clientY - before.clientY) * ratio()) / tall,
-          column: column - ((event.clientX - before.clientX) * ratio()) / wide,
-        });
-        return;
-      }
-      const other = [...pointers.values()].find(({ pointerId }) => pointerId !== event.pointerId)!;
-      zoomAt(distance(event, other) / distance(before, other), event);
-    });
-    for (const name of ["pointerup", "pointercancel"] as const) {
-      root.addEventListener(name, (event) => void pointers.delete(event.pointerId));
-    }
-    root.addEventListener(
-      "wheel",
-      (event) => {
-        event.preventDefault();
-        zoomAt(Math.exp(-event.deltaY * (event.deltaMode === 1 ? 0.05 : 0.002)), event);
+        shared.set({ row: row - (down * ratio()) / tall, column: column - (right * ratio()) / wide });
       },
-      { passive: false },
-    );
+      zoom: zoomAt,
+    });
     root.addEventListener("dblclick", (event) => zoomAt(2, event));
     root.addEventListener("keydown", (event) => {
       if (event.altKey || event.ctrlKey || event.metaKey) return;

@@ -3,8 +3,9 @@
 import type { Decoder } from "../../decode";
 import { raysFrom } from "./cameras";
 import { paint, type Look } from "../colours";
-import { breathe, distance, element, isAbort, messageOf } from "../dom";
+import { breathe, element, isAbort, messageOf } from "../dom";
 import { colouredRays, oneChannel, sheetOf, regionOf, USUAL_TURN } from "../kinds";
+import { trackPointers } from "../pointers";
 import { SolidCard } from "./solid_card";
 import { cubeOf, drawSolid, extentOf, middleOf, type Solid, type Turn } from "./solids";
 import type { Stage } from "../stage";
@@ -213,34 +214,13 @@ export class TurnedView implements Stage {
 
   private listen(): void {
     const { pane } = this;
-    const pointers = new Map<number, PointerEvent>();
-    pane.addEventListener("pointerdown", (event) => {
-      pane.setPointerCapture(event.pointerId);
-      pointers.set(event.pointerId, event);
-    });
-    pane.addEventListener("pointermove", (event) => {
-      const before = pointers.get(event.pointerId);
-      if (!before) return;
-      pointers.set(event.pointerId, event);
-      const other = [...pointers.values()].find(({ pointerId }) => pointerId !== event.pointerId);
-      if (other) return this.move({ zoom: (this.turn.zoom * distance(event, other)) / distance(before, other) });
-      const speed = 0.4 / this.turn.zoom;
-      this.move({
-        around: this.turn.around - (event.clientX - before.clientX) * speed,
-        above: this.turn.above + (event.clientY - before.clientY) * speed,
-      });
-    });
-    for (const name of ["pointerup", "pointercancel"] as const) {
-      pane.addEventListener(name, (event) => void pointers.delete(event.pointerId));
-    }
-    pane.addEventListener(
-      "wheel",
-      (event) => {
-        event.preventDefault();
-        this.move({ zoom: this.turn.zoom * Math.exp(-event.deltaY * (event.deltaMode === 1 ? 0.05 : 0.002)) });
+    trackPointers(pane, {
+      drag: (right, down) => {
+        const speed = 0.4 / this.turn.zoom; // degrees per pixel
+        this.move({ around: this.turn.around - right * speed, above: this.turn.above + down * speed });
       },
-      { passive: false },
-    );
+      zoom: (factor) => this.move({ zoom: this.turn.zoom * factor }),
+    });
     pane.addEventListener("keydown", (event) => {
       if (event.altKey || event.ctrlKey || event.metaKey) return;
       const { around, above, zoom } = this.turn;
