@@ -6,7 +6,7 @@ from typing import Any
 
 from functa_store.conversion.deep_verify import with_other_values
 from functa_store.conversion.encode import check_fits, encode
-from functa_store.conversion.part_examples import NewExamples, new_rows
+from functa_store.conversion.part_examples import NewExamples, is_by_one_folder, new_rows
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ArchiveError, StoreExistsError, StoreFormatError
 from functa_store.progress import Note, Report, silent
@@ -22,11 +22,11 @@ from functa_store.store.format.parts import (
     part_name,
     parts_root,
 )
-from functa_store.store.format.spec import ROOT
+from functa_store.store.format.spec import ROOT, StoreSpec
 from functa_store.store.reading.joined_store import open_store
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.objects import NO_OPTIONS, Location, Objects, StorageOptions, open_objects
-from functa_store.store.storage.writer_lock import LISTED, LOG_SUFFIX, sole_writer
+from functa_store.store.storage.writer_lock import EXACT_STORE, LISTED, LOG_SUFFIX, WORK_SUFFIX, sole_writer
 
 
 def append(
@@ -93,7 +93,9 @@ def append(
             report(Note(message=f"{store.name}: {there}"))
         if len(rows) == 0:
             return listed
-        new = NewExamples(source, rows, grown)
+        begun = _begun(store.below(name))
+        by_folder = begun is None or is_by_one_folder(begun.provenance)  # so that what is begun goes on
+        new = NewExamples(source, rows, grown, by_folder=by_folder)
         if new.one_class is not None:
             report(Note(message=f"{store.name}: all new examples are of the class {new.one_class!r}, by their folder"))
         for label, why in new.odd_labels.items():
@@ -105,6 +107,12 @@ def append(
 
 def _is_complete(part: Objects) -> bool:
     return part.size(ROOT) is not None and load_root(part)[0].complete
+
+
+def _begun(part: Objects) -> StoreSpec | None:
+    """What a part says of itself that an interrupted call began, in its data type or exactly; None if there is none."""
+    exact = part.sibling(WORK_SUFFIX).below(EXACT_STORE)
+    return next((load_root(place)[0] for place in (part, exact) if place.size(ROOT) is not None), None)
 
 
 def list_part(store: Objects, parts: Sequence[PartRecord], name: str) -> None:

@@ -17,7 +17,7 @@ from functa_store.decode.facts import decibels, facts_of, figure, in_decibels
 from functa_store.domains.domain import Domain
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.recipe import ARCHIVE_FILES
-from functa_store.sources.source import Label, class_counts, split_rule
+from functa_store.sources.source import Label, class_counts, labelled_by, split_rule
 from functa_store.store.reading.reader import StoreReader
 from functa_store.support.shortening import shown
 
@@ -165,10 +165,8 @@ def _means(found: Mapping[str, Any], metric: str, splits: Sequence[str]) -> Iter
 
 
 def _labels(store: StoreReader) -> Iterator[Row]:
-    given_by = store.spec.provenance.get("labels_by")
     for name, rows in list(store.labels.items())[:MOST_ROWS]:
-        by = given_by.get(name, "") if isinstance(given_by, Mapping) else ""
-        values = rows[:]
+        by, values = labelled_by(store.spec.provenance, name), rows[:]
         if not (classes := class_counts(name, Label(values=values, names=store.label_names.get(name)))):
             known = values[np.isfinite(values)]
             yield name, _text(by), f"{known.min()} to {known.max()}" if len(known) else "none"

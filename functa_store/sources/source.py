@@ -27,6 +27,9 @@ LABEL_DTYPES += ("float16", "float32", "float64")
 CLASS = "class"
 """What a label is called whose integers are classes, named or not."""
 
+BY_FOLDERS = "folders"
+"""Who gives a label that is told by names of folders, as `provenance["labels_by"]` says it, or how that begins."""
+
 _NUM_NAMED = 5
 _MOST_CHARACTERS = 1000
 
@@ -310,6 +313,12 @@ def origin(source: Source) -> str:
         more = f" and {len(classes) - _MOST_CLASSES} other classes" if len(classes) > _MOST_CLASSES else ""
         parts.append(f"label {name}{f' by {by[name]}' if name in by else ''}: {few}{more}")
     return "; ".join(parts + [f"label{'s' if ',' in told else ''} {told}" for told in labels_by(plain, by)])
+
+
+def labelled_by(provenance: Mapping[str, Any], label: str) -> str:
+    """Who gives a label, by the provenance of a source or a store; empty if that does not say it."""
+    by = provenance.get("labels_by")
+    return str(by.get(label, "")) if isinstance(by, Mapping) else ""
 
 
 def labels_by(names: Iterable[str], by: Mapping[str, str]) -> list[str]:
