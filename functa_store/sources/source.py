@@ -87,9 +87,9 @@ class NumberedIds(Sequence[str]):
 
     def __eq__(self, other: object) -> bool:
         """Whether the ids of another sequence are the same."""
-        if not isinstance(other, Sequence) or len(other) != len(self):
+        if not isinstance(other, Sequence):
             return NotImplemented
-        return all(one == another for one, another in zip(self, other, strict=True))
+        return len(other) == len(self) and all(one == another for one, another in zip(self, other, strict=True))
 
 
 @runtime_checkable
@@ -192,22 +192,23 @@ def check_source(source: Source, *, to_learn: bool = True) -> None:
         raise ArchiveError(f"{name}: no examples{refused or '; is this the right archive?'}")
     if not isinstance(source.ids, NumberedIds):
         _check_ids(name, source.ids)
+    split = np.asarray(source.split)
     lengths = {"split": len(source.split)} | {f"labels/{k}": len(v.values) for k, v in source.labels.items()}
     for what, length in lengths.items():
         if length != n:
             raise ArchiveError(f"{name}: {what} has {length} values for {n} examples")
     _check_labels(source)
     if (augmentations := augmentations_of(source)) is not None:
-        for problem in augmentation_problems(augmentations, np.asarray(source.split), _values(source.labels)):
+        for problem in augmentation_problems(augmentations, split, _values(source.labels)):
             raise ArchiveError(f"{name}: {problem}")
     observed, found = source.domain.observed, source.read(0).shape
     expected = (*observed, source.domain.num_columns(source.features.num_channels))
     if found != expected:
         raise ArchiveError(f"{name}: the first example has shape {found}, expected (*observed, channels) = {expected}")
-    unknown = set[str]().union(*(np.unique(source.split[rows]) for rows in row_blocks(source.split))) - set(SPLITS)
+    unknown = set[str]().union(*(np.unique(split[rows]).tolist() for rows in row_blocks(split))) - set(SPLITS)
     if unknown:
         raise ArchiveError(f"{name}: unknown splits {sorted(unknown)}, expected some of {SPLITS}")
-    if to_learn and "train" not in np.asarray(source.split):
+    if to_learn and "train" not in split:
         raise ArchiveError(
             f"{name}: none of {n} examples is in the split 'train', so there is nothing to learn from; "
             "take more examples, or another split"
