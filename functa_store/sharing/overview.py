@@ -33,8 +33,8 @@ MOST_LEVELS = 3
 QUALITY = ("split", "examples", "PSNR, mean (dB)", "PSNR of mean MSE (dB)", "PCA, mean (dB)", "PCA, of mean MSE (dB)")
 """Headings of the rows of `quality`."""
 
-_DIGEST = re.compile(r"([0-9a-f]{12})[0-9a-f]{52}")
-"""A SHA-256, and its first digits."""
+_DIGEST = re.compile(r"([0-9a-f]{12})([0-9a-f]{52}|[0-9a-f]{116})")
+"""A SHA-256 or SHA-512, and its first digits."""
 
 Row = tuple[str, ...]
 
@@ -119,15 +119,18 @@ def _text(value: Any) -> str:
 
 
 def _in_words(value: Any, levels: int = MOST_LEVELS) -> str:
-    """Plain JSON as people read it: names and values one after the other, digests among them by their first digits."""
+    """Plain JSON as people read it: names and values one after the other, digests among them by their first digits.
+
+    A digest by itself, such as that of the archive, is told in full.
+    """
     match value:
         case str():
-            return value
+            digest = None if levels == MOST_LEVELS else _DIGEST.fullmatch(value)
+            return value if digest is None else f"{digest[1]}..."
         case bool():
             return "yes" if value else "no"
         case Mapping() if levels:
-            items = (f"{name} {_in_words(item, levels - 1)}" for name, item in value.items())
-            return ", ".join(_DIGEST.sub(r"\1...", item) for item in items) or "none"
+            return ", ".join(f"{name} {_in_words(item, levels - 1)}" for name, item in value.items()) or "none"
         case list() if levels:
             return ", ".join(_in_words(item, levels - 1) for item in value) or "none"
         case _:

@@ -286,6 +286,9 @@ class JoinedStore(StoreReader):
 def open_store(location: Location, *, storage: StorageOptions = NO_OPTIONS, verify: bool = False) -> StoreReader:
     """Open a store, with the parts that its root lists, or open again what is open.
 
+    The message of a part that cannot be opened names the command that says what mends it; damage that is found when
+    examples of a part are read is told by the place of the part alone.
+
     Args:
         location: A path, a URL, a functaset or a reader; see `Location`.
         storage: How to reach it.
