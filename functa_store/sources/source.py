@@ -12,11 +12,11 @@ import numpy as np
 
 from functa_store.domains.domain import Domain
 from functa_store.errors import ArchiveError, TooManyRejectsError
-from functa_store.metrics import row_blocks
 from functa_store.sources.augmentation import augmentation_problems, augmentations_of, originals_of
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.recognise import why_no_source
 from functa_store.sources.splits import SPLITS
+from functa_store.support.memory import row_blocks
 
 MOST_NAME_BYTES = 200
 """Of a label: its name is that of a folder on a disk, which takes 255, and of objects in a bucket."""
@@ -205,7 +205,7 @@ def check_source(source: Source, *, to_learn: bool = True) -> None:
     expected = (*observed, source.domain.num_columns(source.features.num_channels))
     if found != expected:
         raise ArchiveError(f"{name}: the first example has shape {found}, expected (*observed, channels) = {expected}")
-    unknown = set[str]().union(*(np.unique(split[rows]).tolist() for rows in row_blocks(split))) - set(SPLITS)
+    unknown = set[str]().union(*(np.unique(split[rows]).tolist() for rows in row_blocks(n))) - set(SPLITS)
     if unknown:
         raise ArchiveError(f"{name}: unknown splits {sorted(unknown)}, expected some of {SPLITS}")
     if to_learn and "train" not in split:
