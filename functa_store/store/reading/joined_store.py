@@ -14,7 +14,7 @@ from functa_store.store.format.load_spec import load_root
 from functa_store.store.format.parts import PARTS_VERSION, PartRecord
 from functa_store.store.format.quantization import EXACT, Rounding
 from functa_store.store.format.spec import ExamplesSummary, Quality, sha256_json
-from functa_store.store.format.summaries import merged_quality, sums_by_split
+from functa_store.store.format.summaries import masks_by_split, merged_quality, sums_by_split
 from functa_store.store.reading.joined_labels import join_labels
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.records import NOTHING, Size
@@ -337,8 +337,7 @@ def quality_of(store: StoreReader) -> Mapping[str, Quality]:
     own = np.flatnonzero(of == np.arange(len(of)))
     metrics = {name: np.asarray(column)[own] for name, column in store.metrics.items()}
     span = store.spec.features.span
-    names = np.asarray(store.split)[own]
-    splits = {str(name): names == name for name in np.unique(names)}
+    splits = {name: mask[own] for name, mask in masks_by_split(store.split, 0, len(store)).items()}
     sums = sums_by_split(np.asarray(store.mse)[own], metrics, splits, span)
     return merged_quality([sums], span)
 
