@@ -17,7 +17,7 @@ from functa_store.store.format.spec import ExamplesSummary, Quality, sha256_json
 from functa_store.store.format.summaries import masks_by_split, merged_quality, sums_by_split
 from functa_store.store.reading.joined_labels import join_labels
 from functa_store.store.reading.reader import StoreReader
-from functa_store.store.reading.records import NOTHING, Size
+from functa_store.store.reading.records import NO_FILES, FileTotals
 from functa_store.store.reading.rows import Rows, RowTable, Selection, following, table_of
 from functa_store.store.reading.shard_rows import MappedRows, are_mappable
 from functa_store.store.storage.local import LocalObjects
@@ -186,13 +186,13 @@ class JoinedStore(StoreReader):
         return quality_of(self)
 
     @functools.cached_property
-    def sizes(self) -> Mapping[str, Size]:
+    def sizes(self) -> Mapping[str, FileTotals]:
         """Files and bytes of all, those of the same name together; each has its own base."""
-        found: dict[str, Size] = {}
+        found: dict[str, FileTotals] = {}
         for store in self.stores:
             for name, (files, size) in store.sizes.items():
-                before = found.get(name, NOTHING)
-                found[name] = Size(before.files + files, before.bytes + size)
+                before = found.get(name, NO_FILES)
+                found[name] = FileTotals(before.files + files, before.bytes + size)
         return found
 
     @property
