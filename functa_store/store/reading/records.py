@@ -23,9 +23,6 @@ class FileTotals(NamedTuple):
 NO_FILES = FileTotals(0, 0)
 
 
-# No Mapping, as code that knows one may look at its items: the runtime checks of tests take a sample of them,
-# which reads arrays of the manifest that nobody asked for.
-
 class Records:
     """Size and checksum of every object of a store but the root, by key; see `FileRecords`.
 
@@ -42,6 +39,9 @@ class Records:
         listed: What the root or the receipts list.
         series: The objects that are in arrays, by the array of the store that they are of.
     """
+
+    # No Mapping, as code that knows one may look at its items: the runtime checks of tests take a sample of them,
+    # which reads arrays of the manifest that nobody asked for.
 
     def __init__(self, objects: Objects, spec: StoreSpec, receipts: Mapping[str, FileRecord] | None = None) -> None:
         self.listed = spec.manifest if receipts is None else receipts
