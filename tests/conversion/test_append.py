@@ -234,14 +234,14 @@ def test_one_folder_that_is_called_as_a_class_is_of_that_class(tmp_path, folder,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("finished", [True, False])
-def test_a_part_of_one_folder_without_its_class_is_of_its_archive_still(tmp_path, monkeypatch, finished):
+@pytest.mark.parametrize(("dtype", "finished"), [("float32", True), ("float32", False), ("int8", False)])
+def test_a_part_of_one_folder_without_its_class_is_of_its_archive_still(tmp_path, monkeypatch, dtype, finished):
     """As a release that did not know this rule added it, or began to."""
     first = source(range(5))
     first.provenance |= {"labels_by": {"class": "folders"}}
     first.labels = {"class": first.labels["animal"]}
     path = tmp_path / "pets.functa"
-    fitted(path, first)
+    functa_store.recode(fitted(tmp_path / "exact.functa", first), path, dtype)
     added = source(range(5, 7), labels={}, ids=["cat/5.png", "cat/6.png"])
     with monkeypatch.context() as patch:
         patch.setattr("functa_store.conversion.part_examples._one_class", lambda *_: None)
