@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from functa_store.errors import ArchiveError
-from functa_store.sources.source import Label
+from functa_store.sources.source import BY_FOLDERS, Label
 from functa_store.sources.splits import HOLD_OUT_PERIOD, hold_out_every, hold_out_last, hold_out_rule, split_of_word
 from functa_store.support.shortening import shown
 
@@ -159,5 +159,5 @@ def group_by_files(places: Sequence[str], group: str, part: str, told: Callable[
     labels, labels_by = {group: Label(values=file_of)}, {group: f"{group}s"}
     if (classes := layout.classes) is not None:
         labels["class"] = dataclasses.replace(classes, values=classes.values[file_of])
-        labels_by["class"] = "folders"
+        labels_by["class"] = BY_FOLDERS
     return FileGroups(split, rule, labels, labels_by)

@@ -1,11 +1,12 @@
 """PSNR, the names of metrics, and moments of tables of numbers."""
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from functa_store.support.memory import row_blocks
 
 Metric = Literal["iou", "accuracy", "rmse", "mse_held_out"]
 """What can be kept of each example's fit beside its error.
@@ -63,16 +64,6 @@ class Moments(NamedTuple):
     high: np.ndarray
 
 
-BLOCK_NUMBERS = 2**17
-"""Numbers of a table that are computed with at a time: 1 MB in float64."""
-
-
-def row_blocks(table: np.ndarray) -> Iterator[slice]:
-    """Rows of a table, in order, `BLOCK_NUMBERS` or one row at a time: what is computed of them needs little memory."""
-    rows = max(1, BLOCK_NUMBERS // max(1, math.prod(table.shape[1:])))
-    return (slice(start, start + rows) for start in range(0, len(table), rows))
-
-
 def moments_of(table: np.ndarray, to_values: Callable[[np.ndarray], np.ndarray] = np.asarray) -> Moments:
     """Moments per column of one table.
 
@@ -83,7 +74,7 @@ def moments_of(table: np.ndarray, to_values: Callable[[np.ndarray], np.ndarray] 
         table: Shape (rows, columns), with at least one row.
         to_values: Makes float32 values of some rows, of the same shape; none are made where rows are values.
     """
-    blocks = list(row_blocks(table)) if table.shape[1] > 1 else [slice(None)]
+    blocks = list(row_blocks(len(table), table.shape[1])) if table.shape[1] > 1 else [slice(None)]
 
     def total(of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         before = np.zeros((0, table.shape[1]))

@@ -54,6 +54,7 @@ from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions, option, split_options
 from functa_store.sources.recipe import AnyArchive
 from functa_store.sources.source import (
+    BY_FOLDERS,
     Label,
     Reject,
     Source,
@@ -378,7 +379,7 @@ def _open(files: ArchiveFiles, options: FolderOptions, survey: SurveyOptions, re
         layout = FolderLayout.of(images, list(map(told, images)))
     published, published_by = layout.published, layout.published_by
     labels = {} if layout.classes is None else {"class": layout.classes}
-    labels_by, facts = dict.fromkeys(labels, "folders"), dict[str, Any](converter="images")
+    labels_by, facts = dict.fromkeys(labels, BY_FOLDERS), dict[str, Any](converter="images")
     if options.split_column is not None and options.labels is None:
         raise ConfigError(f"split_column={options.split_column!r} names a column of a table; name that by labels")
     if options.labels is not None:

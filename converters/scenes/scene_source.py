@@ -19,7 +19,7 @@ from functa_store.progress import Note, Report
 from functa_store.sources.array_source import as_classes
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import SurveyOptions
-from functa_store.sources.source import Reject, Source, check_source
+from functa_store.sources.source import BY_FOLDERS, Reject, Source, check_source
 from functa_store.sources.splits import hold_out_every, hold_out_rule
 from functa_store.support.memory import LRUCache
 
@@ -216,7 +216,7 @@ class SceneSource(Source):
         self.labels = {"category": as_classes(np.array(found, np.str_))} if len(set(found)) > 1 else {}
         decided = {
             "split": hold_out_rule("scene") if None in splits else "published by folders",
-            "labels_by": dict.fromkeys(self.labels, "folders"),
+            "labels_by": dict.fromkeys(self.labels, BY_FOLDERS),
         }
         read_as = {**self._described(), "cameras": cameras_of(seen)}
         oddities = _noted(archive.name, self._scenes, seen, report)

@@ -40,6 +40,7 @@ from functa_store.plugins import Converter, Preset, paper_loops
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
 from functa_store.sources.recipe import AnyArchive
+from functa_store.sources.source import BY_FOLDERS
 from functa_store.support.shortening import shown
 
 # Edges of shapes want as high frequencies as images. Rates of 5e-4 and 4e-3 are better for the first minutes, and make
@@ -229,7 +230,7 @@ def _catalogue(
     _check_unique(archive.name, models)
     label = class_label(models, taxonomy)
     named = "" if taxonomy is None else f", their names by {os.path.basename(taxonomy.where)}"
-    facts["labels_by"] = {} if label is None else {"class": f"folders{named}"}
+    facts["labels_by"] = {} if label is None else {"class": f"{BY_FOLDERS}{named}"}
     return ShapeCatalogue(models=models, label=label, published=published, facts=facts)
 
 

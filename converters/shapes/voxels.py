@@ -39,7 +39,7 @@ from functa_store.sources.cf_values import ALL, CfChoices, CfDecoder
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, option, split_options
 from functa_store.sources.recipe import AnyArchive
-from functa_store.sources.source import Label, Reject
+from functa_store.sources.source import BY_FOLDERS, Label, Reject
 from functa_store.sources.splits import hold_out_rule
 
 NAMES = {
@@ -368,7 +368,7 @@ def _described(ids: Sequence[str], beside: Mapping[str, np.ndarray]) -> Describe
     if "labels" in beside:
         label = as_label("labels", beside["labels"])
     labels = {} if label is None else {"class": label}
-    return Described(split, split_by, labels, "array" if "labels" in beside else "folders")
+    return Described(split, split_by, labels, "array" if "labels" in beside else BY_FOLDERS)
 
 
 converter = Converter(

@@ -32,7 +32,7 @@ from functa_store.cli.console import (
     shown_on,
 )
 from functa_store.config import ConvertConfig, overlaid
-from functa_store.errors import ConfigError, StorageError
+from functa_store.errors import ConfigError
 from functa_store.plugins import Converter, Preset, chosen_preset, converters
 from functa_store.progress import Event, Report, silent
 from functa_store.sources.options import ArchiveOptions, SurveyOptions, overlaid_options
@@ -173,10 +173,7 @@ def _check_sheet(args: argparse.Namespace) -> None:
             "--sheet needs fitted examples, and --workers 0 leaves them to functa work; use functa decode"
         )
     check_folder(Path(args.sheet), f"--sheet {args.sheet}")
-    try:
-        check_replaceable(args.sheet)
-    except OSError as error:
-        raise StorageError(f"--sheet {args.sheet}: cannot be written: {error.strerror or error}") from error
+    check_replaceable(args.sheet, f"--sheet {args.sheet}")
 
 
 def preset_from(args: argparse.Namespace) -> Preset:

@@ -15,7 +15,7 @@ from functa_store.cli.decode_writers import (
     Request,
     write,
 )
-from functa_store.errors import ConfigError, StorageError
+from functa_store.errors import ConfigError
 from functa_store.store.storage.local import check_outside
 from functa_store.store.storage.location import local_path
 from functa_store.support.atomic_output import check_folder, check_replaceable
@@ -118,10 +118,7 @@ def _check_place(out: Path) -> None:
     """Refuse what cannot be written before examples are decoded for a long time."""
     has_files = any(placeholder in out.name for placeholder in PLACEHOLDERS)
     folder = out.parent if out.parent.is_dir() else out.parent.parent
-    try:
-        check_replaceable(folder / f"{out.stem}{out.suffix}" if has_files else out)
-    except OSError as error:
-        raise StorageError(f"{out}: cannot be written: {error.strerror}; choose another place") from error
+    check_replaceable(folder / f"{out.stem}{out.suffix}" if has_files else out, str(out))
 
 
 def _check_options(args: argparse.Namespace, suffix: str, written: str) -> None:

@@ -22,6 +22,9 @@ MOST_DESCRIPTION_BYTES = 2**24
 ENCODED_WITH = "encoded_with"
 """What the provenance of a store says of the base that fitted it, if that was learned for another one."""
 
+SAME_POINTS = "same_points"
+"""What that says of whether the archive is sampled at the points of the one that the base was learned for."""
+
 _NUM_NAMED = 3
 
 LIBRARIES = ("functa-store", "jax", "jaxlib", "flax", "optax", "numpy", "pillow", "zarr")
@@ -134,6 +137,17 @@ def differences_from_archive(spec: StoreSpec, source: Source) -> list[str]:
         provenance = one.pop("provenance")
         one["archive"] = {key: provenance.get(key) for key in keys}
     return [*([] if files is None else [files]), *differences(found, expected)]
+
+
+def is_of_points(spec: StoreSpec) -> bool:
+    """Whether a store says that its examples were fitted at the points of its domain.
+
+    Earlier releases did not say it of those that the base of another functaset fitted, and it is not known of what was
+    merged.
+    """
+    encoded = spec.provenance.get(ENCODED_WITH, {SAME_POINTS: True})
+    known = isinstance(encoded, Mapping) and encoded.get(SAME_POINTS) is True
+    return known and "merged_from" not in spec.provenance
 
 
 def another_archive(name: str, spec: StoreSpec, wrong: Sequence[str]) -> StoreMismatchError:

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from functa_store.conversion.deep_verify import with_other_values
+from functa_store.conversion.deep_verify import first_differing_id
 from functa_store.conversion.encode import check_fits, encode
-from functa_store.conversion.part_examples import NewExamples, new_rows
+from functa_store.conversion.part_examples import NewExamples, is_by_one_folder, new_rows
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ArchiveError, StoreExistsError, StoreFormatError
 from functa_store.progress import Note, Report, silent
@@ -22,11 +22,11 @@ from functa_store.store.format.parts import (
     part_name,
     parts_root,
 )
-from functa_store.store.format.spec import ROOT
+from functa_store.store.format.spec import ROOT, StoreSpec
 from functa_store.store.reading.joined_store import open_store
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.objects import NO_OPTIONS, Location, Objects, StorageOptions, open_objects
-from functa_store.store.storage.writer_lock import LISTED, LOG_SUFFIX, sole_writer
+from functa_store.store.storage.writer_lock import EXACT_STORE, LISTED, LOG_SUFFIX, WORK_SUFFIX, sole_writer
 
 
 def append(
@@ -41,8 +41,9 @@ def append(
 
     They become a part: a complete functaset inside the first one, in whose root it is listed in one atomic step. Until
     then the functaset is what it was, whatever interrupts this; the same call goes on where it stopped. Examples whose
-    ids are there already are left out; a few of them are decoded, to see that they are the same. Data types of
-    modulations and base are the functaset's. Classes keep the numbers that they have there, and new ones follow.
+    ids are there already are left out. A few of them are decoded, to see that they are the same, where both were
+    sampled at the points that the base was learned at, and errors are known. Data types of modulations and base are
+    the functaset's. Classes keep the numbers that they have there, and new ones follow.
 
     Args:
         source: The examples; splits are kept as they are.
@@ -56,7 +57,8 @@ def append(
 
     Raises:
         ArchiveError: If the source contradicts itself, its examples are none that the base can describe, some have the
-            ids but not the values of examples that are there, or augmentations are new whose originals are there.
+            ids but not the values of examples that are there, as far as these are compared, or augmentations are
+            new whose originals are there.
         ConfigError: If a number is out of range, or places of its kind cannot be written.
         StoreExistsError: If it is a part of another, or another process is writing it.
         StoreFormatError: If the functaset is unfinished or damaged.
@@ -84,7 +86,7 @@ def append(
         check_fits(source, base)
         if known := len(source.ids) - len(rows):
             there = f"{known:,} of {len(source.ids):,} examples are there already, by their ids"
-            if (other := with_other_values(source, grown, base)) is not None:
+            if (other := first_differing_id(source, grown, base)) is not None:
                 raise ArchiveError(
                     f"{source.provenance['archive']}: {there}, but {other!r} has other values than the example of "
                     f"{store.name} that is called so. Rename its members, give ids (--option ids=ARRAY), or give it "
@@ -93,7 +95,9 @@ def append(
             report(Note(message=f"{store.name}: {there}"))
         if len(rows) == 0:
             return listed
-        new = NewExamples(source, rows, grown)
+        begun = _begun(store.below(name))
+        by_folder = begun is None or is_by_one_folder(begun.provenance)  # so that what is begun goes on
+        new = NewExamples(source, rows, grown, by_folder=by_folder)
         if new.one_class is not None:
             report(Note(message=f"{store.name}: all new examples are of the class {new.one_class!r}, by their folder"))
         for label, why in new.odd_labels.items():
@@ -105,6 +109,12 @@ def append(
 
 def _is_complete(part: Objects) -> bool:
     return part.size(ROOT) is not None and load_root(part)[0].complete
+
+
+def _begun(part: Objects) -> StoreSpec | None:
+    """What a part says of itself that an interrupted call began, in its data type or exactly; None if there is none."""
+    exact = part.sibling(WORK_SUFFIX).below(EXACT_STORE)
+    return next((load_root(place)[0] for place in (part, exact) if place.size(ROOT) is not None), None)
 
 
 def list_part(store: Objects, parts: Sequence[PartRecord], name: str) -> None:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from functa_store.conversion.agreement import another_archive
+from functa_store.conversion.agreement import another_archive, is_of_points
 from functa_store.conversion.encode import AtPoints, OfBase, as_seen, check_fits
 from functa_store.conversion.part_examples import agreeing, as_stored
 from functa_store.decode.functaset import Functaset, opened
@@ -32,6 +32,9 @@ SAMPLE = 64
 
 SAMPLE_OF_KNOWN = 8
 """The same, where the examples of an archive are compared with those of the same names in a functaset."""
+
+TOLERANCE, TOLERANCE_OF_KNOWN = 1e-3, 0.1
+"""How far errors may be from stored ones, relative to these: of the same archive, and of examples of the same names."""
 
 OWN = "."
 """What the store at the path itself is called beside the parts that follow it."""
@@ -195,12 +198,13 @@ def worst_disagreement(functaset: Functaset, source: Source) -> Disagreement:
     return Disagreement(examples=len(chosen), worst=float(ratio.max()), id=ids[int(ratio.argmax())])
 
 
-def with_other_values(source: Source, grown: StoreReader, base: Functaset) -> str | None:
+def first_differing_id(source: Source, grown: StoreReader, base: Functaset) -> str | None:
     """The id of an example that a source and a functaset both have, with other values in each; None if none is known.
 
     Up to `SAMPLE_OF_KNOWN` are decoded, unless the source is an archive that the functaset is of by its checksum. Their
     errors may differ by more than those of `verify_deep`, as other releases of a library read pictures a little
-    otherwise. Examples whose errors are unknown, or that the source samples at other points, are not compared.
+    otherwise. Not compared is what cannot be: all, if the source samples its examples at other points than the
+    functaset; examples that may have been fitted at other points, see `is_of_points`; and those of unknown errors.
 
     Args:
         source: The examples.
@@ -213,15 +217,19 @@ def with_other_values(source: Source, grown: StoreReader, base: Functaset) -> st
     if source.domain != base.domain:
         return None
     names, places = np.asarray(grown.ids).tolist(), {str(name): place for place, name in enumerate(source.ids)}
-    known = [row for row, name in enumerate(names) if str(name) in places]
+    comparable = np.repeat([is_of_points(one.spec) for one in stores], list(map(len, stores)))
+    known = [row for row in np.flatnonzero(comparable).tolist() if str(names[row]) in places]
+    if not known:
+        return None
     chosen = np.array([known[k] for k in evenly_to_both_ends(len(known), SAMPLE_OF_KNOWN)])
     ids = [str(names[row]) for row in chosen]
-    ratio = _ratios(Functaset(grown), OfBase(source, base), chosen, [places[name] for name in ids], tolerance=0.1)
+    at = [places[name] for name in ids]
+    ratio = _ratios(Functaset(grown), OfBase(source, base), chosen, at, tolerance=TOLERANCE_OF_KNOWN)
     return ids[int(np.nanargmax(ratio))] if (ratio > 1).any() else None
 
 
 def _ratios(
-    functaset: Functaset, source: Source, examples: np.ndarray, places: Sequence[int], tolerance: float = 1e-3
+    functaset: Functaset, source: Source, examples: np.ndarray, places: Sequence[int], tolerance: float = TOLERANCE
 ) -> np.ndarray:
     """Differences between stored errors and those of what is decoded, relative to what is allowed."""
     loss, stored = functaset.store.spec.rounding_loss, functaset.store.mse[examples].astype(np.float64)

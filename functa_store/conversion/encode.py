@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from functa_store.config import differences, to_dict
-from functa_store.conversion.agreement import ENCODED_WITH
+from functa_store.conversion.agreement import ENCODED_WITH, SAME_POINTS
 from functa_store.conversion.convert import contents_of, write_fitted
 from functa_store.conversion.encoder import Sample, as_raw
 from functa_store.conversion.fit_shards import check_batch, ready_fit
@@ -136,6 +136,7 @@ class OfBase(Source):
             ENCODED_WITH: {
                 "archive": functaset.spec.provenance.get("archive"),
                 "fingerprint": functaset.spec.fingerprint,
+                SAME_POINTS: source.domain == functaset.domain,
             },
         }
         if (augmentations := getattr(source, "augmentations", None)) is not None:

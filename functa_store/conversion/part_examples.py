@@ -3,6 +3,7 @@
 import dataclasses
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +13,13 @@ from functa_store.conversion.encode import OfBase
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ArchiveError
 from functa_store.sources.augmentation import Augmentations, augmentations_of
-from functa_store.sources.source import CLASS, Label, Reject, Source, check_unchanged
+from functa_store.sources.source import BY_FOLDERS, CLASS, Label, Reject, Source, check_unchanged, labelled_by
 from functa_store.store.format.spec import StoreSpec
 from functa_store.store.reading.joined_labels import all_classes, numbers_among, renumbered, why_apart
 from functa_store.store.reading.reader import StoreReader
+
+BY_ONE_FOLDER = "the one folder that all lie in"
+"""Who gives the class of such examples, as the provenance of their part says it."""
 
 
 def new_rows(source: Source, grown: StoreReader) -> np.ndarray:
@@ -34,6 +38,7 @@ class NewExamples(Source):
         source: The examples.
         rows: Which of them, ascending.
         grown: The functaset.
+        by_folder: Whether the one folder that all of the source lie in may tell their class; then provenance says so.
 
     Attributes:
         odd_labels: Labels that cannot be read of the functaset and the examples together, with the reason.
@@ -43,13 +48,15 @@ class NewExamples(Source):
         ArchiveError: If augmentations are among them whose originals are not.
     """
 
-    def __init__(self, source: Source, rows: np.ndarray, grown: StoreReader) -> None:
+    def __init__(self, source: Source, rows: np.ndarray, grown: StoreReader, *, by_folder: bool) -> None:
         self._source, self._rows = source, rows
         self.domain, self.features, self.provenance = source.domain, source.features, source.provenance
         self.ids: Sequence[str] = [str(source.ids[i]) for i in rows.tolist()]
         self.split = np.asarray(source.split)[rows]
-        self.one_class, given = _one_class(source, grown), dict(source.labels)
+        self.one_class, given = _one_class(source, grown) if by_folder else None, dict(source.labels)
         if self.one_class is not None:
+            by = {**source.provenance.get("labels_by", {}), CLASS: BY_ONE_FOLDER}
+            self.provenance = {**source.provenance, "labels_by": by}
             given[CLASS] = Label(values=np.zeros(len(source.ids), np.int32), names=(self.one_class,))
         archive = source.provenance["archive"]
         odd = {name: _odd(name, archive, given.get(name), grown) for name in {**grown.labels, **given}}
@@ -86,13 +93,17 @@ class NewExamples(Source):
         return Augmentations(of=of, **others)
 
 
+def is_by_one_folder(provenance: Mapping[str, Any]) -> bool:
+    """Whether the one folder that the examples of a part lie in told their class, by the part's provenance."""
+    return labelled_by(provenance, CLASS) == BY_ONE_FOLDER
+
+
 def _one_class(source: Source, grown: StoreReader) -> str | None:
     """The class of all examples by the name of their folder, of an archive that has no other one to tell it apart from.
 
     None unless the classes of the functaset are by folders, and the folder is called as one of them.
     """
-    by = grown.spec.provenance.get("labels_by")
-    if CLASS in source.labels or not isinstance(by, Mapping) or by.get(CLASS) != "folders":
+    if CLASS in source.labels or not labelled_by(grown.spec.provenance, CLASS).startswith(BY_FOLDERS):
         return None
     folders = {posixpath.basename(posixpath.dirname(str(one))) for one in source.ids}
     return folders.pop() if len(folders) == 1 and folders <= set(grown.label_names.get(CLASS, ())) else None
@@ -156,7 +167,10 @@ def agreeing(
     wrong = []
     for source in sources:
         try:
-            new = source if before is None else NewExamples(source, new_rows(source, before), before)
+            new = source
+            if before is not None:
+                by_folder = is_by_one_folder(spec.provenance)
+                new = NewExamples(source, new_rows(source, before), before, by_folder=by_folder)
             examples = as_stored(new, spec, base)
             found = differences_from_archive(spec, examples)
         except ArchiveError as error:  # it lacks the originals of augmentations

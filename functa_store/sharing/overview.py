@@ -17,7 +17,7 @@ from functa_store.decode.facts import decibels, facts_of, figure, in_decibels
 from functa_store.domains.domain import Domain
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.recipe import ARCHIVE_FILES
-from functa_store.sources.source import Label, class_counts, split_rule
+from functa_store.sources.source import Label, class_counts, labelled_by, split_rule
 from functa_store.store.reading.reader import StoreReader
 from functa_store.support.shortening import shown
 
@@ -33,8 +33,8 @@ MOST_LEVELS = 3
 QUALITY = ("split", "examples", "PSNR, mean (dB)", "PSNR of mean MSE (dB)", "PCA, mean (dB)", "PCA, of mean MSE (dB)")
 """Headings of the rows of `quality`."""
 
-_DIGEST = re.compile(r"([0-9a-f]{12})[0-9a-f]{52}")
-"""A SHA-256, and its first digits."""
+_DIGEST = re.compile(r"([0-9a-f]{12})([0-9a-f]{52}|[0-9a-f]{116})")
+"""A SHA-256 or SHA-512, and its first digits."""
 
 Row = tuple[str, ...]
 
@@ -119,15 +119,18 @@ def _text(value: Any) -> str:
 
 
 def _in_words(value: Any, levels: int = MOST_LEVELS) -> str:
-    """Plain JSON as people read it: names and values one after the other, digests among them by their first digits."""
+    """Plain JSON as people read it: names and values one after the other, digests among them by their first digits.
+
+    A digest by itself, such as that of the archive, is told in full.
+    """
     match value:
         case str():
-            return value
+            digest = None if levels == MOST_LEVELS else _DIGEST.fullmatch(value)
+            return value if digest is None else f"{digest[1]}..."
         case bool():
             return "yes" if value else "no"
         case Mapping() if levels:
-            items = (f"{name} {_in_words(item, levels - 1)}" for name, item in value.items())
-            return ", ".join(_DIGEST.sub(r"\1...", item) for item in items) or "none"
+            return ", ".join(f"{name} {_in_words(item, levels - 1)}" for name, item in value.items()) or "none"
         case list() if levels:
             return ", ".join(_in_words(item, levels - 1) for item in value) or "none"
         case _:
@@ -165,10 +168,8 @@ def _means(found: Mapping[str, Any], metric: str, splits: Sequence[str]) -> Iter
 
 
 def _labels(store: StoreReader) -> Iterator[Row]:
-    given_by = store.spec.provenance.get("labels_by")
     for name, rows in list(store.labels.items())[:MOST_ROWS]:
-        by = given_by.get(name, "") if isinstance(given_by, Mapping) else ""
-        values = rows[:]
+        by, values = labelled_by(store.spec.provenance, name), rows[:]
         if not (classes := class_counts(name, Label(values=values, names=store.label_names.get(name)))):
             known = values[np.isfinite(values)]
             yield name, _text(by), f"{known.min()} to {known.max()}" if len(known) else "none"

@@ -91,10 +91,7 @@ def check_place(path: Path) -> None:
         raise ConfigError(f"{path}: expected a name that ends in .html, found {path.suffix!r}")
     check_folder(path)
     require("matplotlib.figure", extra="report")
-    try:
-        check_replaceable(path)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
+    check_replaceable(path)
 
 
 def _page(functaset: Functaset, source: Source | None, storage: StorageOptions, told: Report) -> Iterator[str]:

@@ -12,11 +12,11 @@ import numpy as np
 
 from functa_store.domains.domain import Domain
 from functa_store.errors import ArchiveError, TooManyRejectsError
-from functa_store.metrics import row_blocks
 from functa_store.sources.augmentation import augmentation_problems, augmentations_of, originals_of
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.recognise import why_no_source
 from functa_store.sources.splits import SPLITS
+from functa_store.support.memory import row_blocks
 
 MOST_NAME_BYTES = 200
 """Of a label: its name is that of a folder on a disk, which takes 255, and of objects in a bucket."""
@@ -26,6 +26,9 @@ LABEL_DTYPES += ("float16", "float32", "float64")
 
 CLASS = "class"
 """What a label is called whose integers are classes, named or not."""
+
+BY_FOLDERS = "folders"
+"""Who gives a label that is told by names of folders, as `provenance["labels_by"]` says it, or how that begins."""
 
 _NUM_NAMED = 5
 _MOST_CHARACTERS = 1000
@@ -84,9 +87,9 @@ class NumberedIds(Sequence[str]):
 
     def __eq__(self, other: object) -> bool:
         """Whether the ids of another sequence are the same."""
-        if not isinstance(other, Sequence) or len(other) != len(self):
+        if not isinstance(other, Sequence):
             return NotImplemented
-        return all(one == another for one, another in zip(self, other, strict=True))
+        return len(other) == len(self) and all(one == another for one, another in zip(self, other, strict=True))
 
 
 @runtime_checkable
@@ -189,22 +192,23 @@ def check_source(source: Source, *, to_learn: bool = True) -> None:
         raise ArchiveError(f"{name}: no examples{refused or '; is this the right archive?'}")
     if not isinstance(source.ids, NumberedIds):
         _check_ids(name, source.ids)
+    split = np.asarray(source.split)
     lengths = {"split": len(source.split)} | {f"labels/{k}": len(v.values) for k, v in source.labels.items()}
     for what, length in lengths.items():
         if length != n:
             raise ArchiveError(f"{name}: {what} has {length} values for {n} examples")
     _check_labels(source)
     if (augmentations := augmentations_of(source)) is not None:
-        for problem in augmentation_problems(augmentations, np.asarray(source.split), _values(source.labels)):
+        for problem in augmentation_problems(augmentations, split, _values(source.labels)):
             raise ArchiveError(f"{name}: {problem}")
     observed, found = source.domain.observed, source.read(0).shape
     expected = (*observed, source.domain.num_columns(source.features.num_channels))
     if found != expected:
         raise ArchiveError(f"{name}: the first example has shape {found}, expected (*observed, channels) = {expected}")
-    unknown = set[str]().union(*(np.unique(source.split[rows]) for rows in row_blocks(source.split))) - set(SPLITS)
+    unknown = set[str]().union(*(np.unique(split[rows]).tolist() for rows in row_blocks(n))) - set(SPLITS)
     if unknown:
         raise ArchiveError(f"{name}: unknown splits {sorted(unknown)}, expected some of {SPLITS}")
-    if to_learn and "train" not in np.asarray(source.split):
+    if to_learn and "train" not in split:
         raise ArchiveError(
             f"{name}: none of {n} examples is in the split 'train', so there is nothing to learn from; "
             "take more examples, or another split"
@@ -310,6 +314,12 @@ def origin(source: Source) -> str:
         more = f" and {len(classes) - _MOST_CLASSES} other classes" if len(classes) > _MOST_CLASSES else ""
         parts.append(f"label {name}{f' by {by[name]}' if name in by else ''}: {few}{more}")
     return "; ".join(parts + [f"label{'s' if ',' in told else ''} {told}" for told in labels_by(plain, by)])
+
+
+def labelled_by(provenance: Mapping[str, Any], label: str) -> str:
+    """Who gives a label, by the provenance of a source or a store; empty if that does not say it."""
+    by = provenance.get("labels_by")
+    return str(by.get(label, "")) if isinstance(by, Mapping) else ""
 
 
 def labels_by(names: Iterable[str], by: Mapping[str, str]) -> list[str]:

@@ -55,13 +55,24 @@ def check_folder(path: Path, said_of: str | None = None) -> None:
         raise ConfigError(f"{said_of or path}: there is no folder {path.parent}; create it first")
 
 
-def check_replaceable(path: str | os.PathLike[str]) -> None:
-    """Try whether `replacing` can take a place, before there is anything to write.
+def check_replaceable(path: str | os.PathLike[str], said_of: str | None = None) -> None:
+    """Refuse a place that `replacing` cannot take, before there is anything to write.
+
+    Args:
+        path: What is to be written.
+        said_of: What the message calls it; None for the path.
 
     Raises:
-        OSError: If it cannot.
+        StorageError: If it cannot be written.
     """
-    target = Path(os.path.realpath(path))
+    try:
+        _try(Path(os.path.realpath(path)))
+    except OSError as error:
+        told = error.strerror or error
+        raise StorageError(f"{said_of or path}: cannot be written: {told}; choose another place") from error
+
+
+def _try(target: Path) -> None:
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if target.exists() and not target.is_file():

@@ -1,4 +1,4 @@
-"""Memory: what this process may still take, by the machine, its control group and its own limits; bounded caches."""
+"""Memory: what this process may still take, by the machine, its control group and its own limits; blocks; caches."""
 
 import collections
 import contextlib
@@ -28,6 +28,21 @@ def available_bytes(cgroups: str = CGROUPS, membership: str = "/proc/self/cgroup
 def gibibytes(num_bytes: int | float) -> str:
     """A number of bytes for a person."""
     return f"{num_bytes / 2**30:,.3g} GiB"
+
+
+BLOCK_NUMBERS = 2**17
+"""Numbers of a table that are computed with at a time: 1 MB in float64."""
+
+
+def row_blocks(num_rows: int, row_numbers: int = 1) -> Iterator[slice]:
+    """Rows of a table, in order, `BLOCK_NUMBERS` or one row at a time: what is computed of them needs little memory.
+
+    Args:
+        num_rows: How many there are.
+        row_numbers: Numbers of each.
+    """
+    rows = max(1, BLOCK_NUMBERS // max(1, row_numbers))
+    return (slice(start, min(start + rows, num_rows)) for start in range(0, num_rows, rows))
 
 
 def _left_by_limits() -> Iterator[int]:

@@ -1,5 +1,6 @@
 """A functaset grows by the new examples of an archive, and stays what it was until they are all there."""
 
+import contextlib
 import json
 import shutil
 
@@ -213,7 +214,7 @@ def test_classes_keep_their_numbers_and_new_ones_follow(path, tmp_path):
 def test_one_folder_that_is_called_as_a_class_is_of_that_class(tmp_path, folder, expected):
     """Folders tell classes only where there are several, in what is added alone."""
     first = source(range(5))
-    first.provenance |= {"labels_by": {"class": "folders"}}
+    first.provenance |= {"labels_by": {"class": "folders, their names by taxonomy.json"}}
     first.labels = {"class": first.labels["animal"]}
     path, notes = tmp_path / "pets.functa", []
     fitted(path, first)
@@ -227,7 +228,33 @@ def test_one_folder_that_is_called_as_a_class_is_of_that_class(tmp_path, folder,
     else:
         assert [grown.label_names["class"][number] for number in grown.labels["class"][5:]] == [expected] * 2
         assert f"{path}: all new examples are of the class {expected!r}, by their folder" in messages
+        told_by = grown.store.stores[1].spec.provenance["labels_by"]
+        assert told_by == {"class": "the one folder that all lie in"}
     assert functa_store.verify_deep([first, added], path).left == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "finished"), [("float32", True), ("float32", False), ("int8", False)])
+def test_a_part_of_one_folder_without_its_class_is_of_its_archive_still(tmp_path, monkeypatch, dtype, finished):
+    """As a release that did not know this rule added it, or began to."""
+    first = source(range(5))
+    first.provenance |= {"labels_by": {"class": "folders"}}
+    first.labels = {"class": first.labels["animal"]}
+    path = tmp_path / "pets.functa"
+    functa_store.recode(fitted(tmp_path / "exact.functa", first), path, dtype)
+    added = source(range(5, 7), labels={}, ids=["cat/5.png", "cat/6.png"])
+    with monkeypatch.context() as patch:
+        patch.setattr("functa_store.conversion.part_examples._one_class", lambda *_: None)
+        if not finished:
+            patch.setattr("functa_store.store.writing.writer.StoreWriter._complete", lambda *_, **__: 1 / 0)
+        with contextlib.nullcontext() if finished else pytest.raises(ZeroDivisionError):
+            functa_store.append(added, path)
+    assert functa_store.append(added, path) == (0 if finished else 2)
+    shard = path / "parts/0001.functa/modulations/c/0/0"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    assert functa_store.repair([first, added], path) == ["parts/0001.functa/modulations/c/0/0"]
+    found = functa_store.verify_deep([first, added], path)
+    assert (list(found.compared), found.grown, found.left) == ([".", "parts/0001.functa"], {}, {})
 
 
 def test_a_number_without_a_class_stays_none_and_wide_numbers_are_kept(path):

@@ -44,7 +44,11 @@ def test_the_same_archive_gets_the_same_modulations_and_all_else_of_its_own(base
     for name, array in base.store.stored_base.items():
         np.testing.assert_array_equal(out.store.stored_base[name], array)
     assert (str(out.ids[0]), str(out.split[0]), out.labels["kind"][3]) == ("new 0", "test", 3)
-    assert out.spec.provenance["encoded_with"] == {"archive": "array", "fingerprint": base.spec.fingerprint}
+    assert out.spec.provenance["encoded_with"] == {
+        "archive": "array",
+        "fingerprint": base.spec.fingerprint,
+        "same_points": True,
+    }
     assert functa_store.verify(out).damaged == {}
     with pytest.raises(StoreExistsError):
         functa_store.encode(test, base, tmp_path / "out.functa")

@@ -322,6 +322,16 @@ def test_what_was_encoded_at_another_resolution_is_compared_and_mended_at_it(pat
         functa_store.verify_deep(source(range(15, 20), ("dog", "cow")), tmp_path / "coarse.functa")
 
 
+def test_examples_that_were_added_at_another_resolution_are_not_taken_for_others_at_that_of_the_base(path):
+    """Their errors are those at their own points."""
+    assert functa_store.append(source(range(15, 20), ("dog", "cow")), path) == 0
+    assert functa_store.append(source(range(5, 20), ("owl", "dog")), path) == 0
+    wrong = source(range(5), ("dog", "cow"))
+    wrong.ids = [f"{row}.png" for row in (10, 11, 15, 16, 17)]
+    with pytest.raises(ArchiveError, match=r"'1[01]\.png' has other values"):
+        functa_store.append(wrong, path)
+
+
 def test_the_commands_take_several_archives_and_classes_of_folders(tmp_path, capsys):
     for archive, classes in (("old", ("cat", "dog")), ("new", ("dog", "owl"))):
         for number, picture in enumerate(PICTURES[:8] if archive == "old" else PICTURES[8:16]):

@@ -107,16 +107,19 @@ def test_texts_of_strangers_are_shown_letter_by_letter(tmp_path):
 
 def test_provenance_is_told_in_words(tmp_path):
     """What a converter notes as JSON is read by people, on the card and in the report."""
-    digests = {"a.txt": "0123456789abcdef" * 4, "b.txt": "f" * 64}
+    digests = {"a.txt": "0123456789abcdef" * 4, "b.txt": "f" * 128, "c.txt": "a" * 65}
     noted = {
         "label_files": digests,
+        "sums": ["e" * 64, "d" * 64],
+        "sum": "e" * 64,
         "versions": {"jax": "0.10.2", "numpy": "2.4.6"},
         "members": ["a", "b"],
         "flip": True,
     }
     write_store(tmp_path / "pets.functa", provenance=noted)
     recipe = {row[0]: row[1] for row in overview_of(functa_store.open(tmp_path / "pets.functa").store).recipe}
-    assert recipe["label files"] == "a.txt 0123456789ab..., b.txt ffffffffffff..."
+    assert recipe["label files"] == f"a.txt 0123456789ab..., b.txt ffffffffffff..., c.txt {'a' * 65}"
+    assert (recipe["sums"], recipe["sum"]) == ("eeeeeeeeeeee..., dddddddddddd...", "e" * 64)
     assert recipe["versions"] == "jax 0.10.2, numpy 2.4.6"
     assert (recipe["members"], recipe["flip"]) == ("a, b", "yes")
 

@@ -7,9 +7,11 @@ from functa_store.errors import ArchiveError, TooManyRejectsError
 from functa_store.sources.array_source import ArraySource
 from functa_store.sources.source import (
     Label,
+    NumberedIds,
     Reject,
     Source,
     check_rejects,
+    check_source,
     class_counts,
     origin,
 )
@@ -48,6 +50,23 @@ def test_the_last_tenth_is_held_out():
 def test_a_source_that_contradicts_itself_is_refused(options, words):
     with pytest.raises(ArchiveError, match=words):
         ArraySource(VALUES, **options)
+
+
+def test_splits_may_be_a_list():
+    source = ArraySource(VALUES)
+    source.split = source.split.tolist()
+    check_source(source)
+    source.split[3] = "dev"
+    with pytest.raises(ArchiveError, match=r"unknown splits \['dev'\]"):
+        check_source(source)
+
+
+def test_ids_that_are_numbers_equal_their_texts():
+    ids = NumberedIds(np.array([3, 5]))
+    assert ids == ["3", "5"]
+    assert ids != ["3", "5", "7"]
+    assert ids.__eq__(["3"]) is False  # not left to the other one
+    assert ids != 3
 
 
 def test_an_empty_source_is_refused():

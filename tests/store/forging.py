@@ -101,6 +101,7 @@ class Forged:
     def __init__(self, files: Files, work: Files | None = None, name: str = "forged") -> None:
         self.name, self.files, self.work = name, files, work or {}
         self.writable = self.lists = True
+        self.block_bytes = 2**26
         self.requests: collections.Counter[str] = collections.Counter()
 
     def read(self, key: str, at_most: int) -> bytes:

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from functa_store.support.atomic_output import replacing
+from functa_store.errors import StorageError
+from functa_store.support.atomic_output import check_replaceable, replacing
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path):
@@ -48,3 +49,13 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
     with replacing(tmp_path / "a.gif") as part:
         assert part == tmp_path / "a.gif"
     assert (tmp_path / "a.gif").is_fifo()
+
+
+def test_a_place_that_cannot_be_taken_is_refused_before_anything_is_written(tmp_path):
+    check_replaceable(tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(StorageError, match=r"--sheet x: cannot be written: Is a directory; choose another place"):
+        check_replaceable(tmp_path, "--sheet x")
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=r"file/a\.png: cannot be written: Not a directory"):
+        check_replaceable(tmp_path / "file/a.png")

@@ -1,12 +1,13 @@
 """Modulations as float16 or int8, and back."""
 
 import dataclasses
+import math
 
 import numpy as np
 
 from functa_store.config import ModulationDtype
 from functa_store.errors import LearningError
-from functa_store.metrics import row_blocks
+from functa_store.support.memory import row_blocks
 
 LEVELS = 256
 
@@ -54,7 +55,7 @@ class Rounding:
         if self.stored == values.dtype:
             return values
         stored = np.empty(values.shape, self.stored)
-        for block in row_blocks(values):
+        for block in row_blocks(len(values), math.prod(values.shape[1:])):
             stored[block] = self._some_to_stored(values[block])
         return stored
 

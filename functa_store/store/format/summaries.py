@@ -14,10 +14,11 @@ import numpy as np
 
 from functa_store.metrics import Moments, merged, moments_of, psnr
 from functa_store.sources.features import FeatureSpec
-from functa_store.store.format.layout import ROWS_PER_CHUNK, Shard
+from functa_store.store.format.layout import Shard
 from functa_store.store.format.quantization import Rounding
 from functa_store.store.format.side_arrays import HELD_OUT, PSNR_HELD_OUT
 from functa_store.store.format.spec import Quality, Values
+from functa_store.support.memory import row_blocks
 
 _MOMENTS = {"mean": "<f8", "variance": "<f8", "low": "<f4", "high": "<f4"}
 
@@ -43,15 +44,21 @@ class Examples:
         rows = np.arange(shard.start, shard.stop)
         return np.asarray(self.augmentation_of[shard.start : shard.stop]) == rows
 
-    def in_splits(self, shard: Shard) -> dict[str, np.ndarray]:
-        """Whether each example of a shard is in a split, by the name of the split; texts of few are held at a time."""
-        found: dict[str, np.ndarray] = {}
-        for start in range(0, len(shard), ROWS_PER_CHUNK):
-            names = np.asarray(self.split[shard.start + start : min(shard.start + start + ROWS_PER_CHUNK, shard.stop)])
-            for name in np.unique(names):
-                mask = found.setdefault(str(name), np.zeros(len(shard), bool))
-                mask[start : start + len(names)] = names == name
-        return found
+
+def masks_by_split(split: Values, start: int, stop: int) -> dict[str, np.ndarray]:
+    """Whether each of some examples is in a split, by the name of the split; texts of few are held at a time.
+
+    Args:
+        split: Of all examples.
+        start: The first of them.
+        stop: The one after the last.
+    """
+    found: dict[str, np.ndarray] = {}
+    for block in row_blocks(stop - start):
+        names = np.asarray(split[start + block.start : start + block.stop])
+        for name in np.unique(names):
+            found.setdefault(str(name), np.zeros(stop - start, bool))[block] = names == name
+    return found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,7 +135,7 @@ def summarise(
         stored: Rows of each table as they are stored: `modulations`, `mse`, and `metrics` if there are some.
     """
     own = examples.are_own(shard)
-    splits = {name: mask[own] for name, mask in examples.in_splits(shard).items()}
+    splits = {name: mask[own] for name, mask in masks_by_split(examples.split, shard.start, shard.stop).items()}
     columns = stored["metrics"][own].T if "metrics" in stored else ()
     metrics = dict(zip(features.columns, columns, strict=True))
     return ShardSummary(

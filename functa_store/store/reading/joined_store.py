@@ -14,10 +14,10 @@ from functa_store.store.format.load_spec import load_root
 from functa_store.store.format.parts import PARTS_VERSION, PartRecord
 from functa_store.store.format.quantization import EXACT, Rounding
 from functa_store.store.format.spec import ExamplesSummary, Quality, sha256_json
-from functa_store.store.format.summaries import merged_quality, sums_by_split
+from functa_store.store.format.summaries import masks_by_split, merged_quality, sums_by_split
 from functa_store.store.reading.joined_labels import join_labels
 from functa_store.store.reading.reader import StoreReader
-from functa_store.store.reading.records import NOTHING, Size
+from functa_store.store.reading.records import NO_FILES, FileTotals
 from functa_store.store.reading.rows import Rows, RowTable, Selection, following, table_of
 from functa_store.store.reading.shard_rows import MappedRows, are_mappable
 from functa_store.store.storage.local import LocalObjects
@@ -186,13 +186,13 @@ class JoinedStore(StoreReader):
         return quality_of(self)
 
     @functools.cached_property
-    def sizes(self) -> Mapping[str, Size]:
+    def sizes(self) -> Mapping[str, FileTotals]:
         """Files and bytes of all, those of the same name together; each has its own base."""
-        found: dict[str, Size] = {}
+        found: dict[str, FileTotals] = {}
         for store in self.stores:
             for name, (files, size) in store.sizes.items():
-                before = found.get(name, NOTHING)
-                found[name] = Size(before.files + files, before.bytes + size)
+                before = found.get(name, NO_FILES)
+                found[name] = FileTotals(before.files + files, before.bytes + size)
         return found
 
     @property
@@ -286,6 +286,9 @@ class JoinedStore(StoreReader):
 def open_store(location: Location, *, storage: StorageOptions = NO_OPTIONS, verify: bool = False) -> StoreReader:
     """Open a store, with the parts that its root lists, or open again what is open.
 
+    The message of a part that cannot be opened names the command that says what mends it; damage that is found when
+    examples of a part are read is told by the place of the part alone.
+
     Args:
         location: A path, a URL, a functaset or a reader; see `Location`.
         storage: How to reach it.
@@ -334,8 +337,7 @@ def quality_of(store: StoreReader) -> Mapping[str, Quality]:
     own = np.flatnonzero(of == np.arange(len(of)))
     metrics = {name: np.asarray(column)[own] for name, column in store.metrics.items()}
     span = store.spec.features.span
-    names = np.asarray(store.split)[own]
-    splits = {str(name): names == name for name in np.unique(names)}
+    splits = {name: mask[own] for name, mask in masks_by_split(store.split, 0, len(store)).items()}
     sums = sums_by_split(np.asarray(store.mse)[own], metrics, splits, span)
     return merged_quality([sums], span)
 

@@ -23,7 +23,7 @@ from functa_store.store.format.side_arrays import TEXT, base_problems, describe_
 from functa_store.store.format.spec import ROOT, Quality, StoreSpec
 from functa_store.store.format.summaries import Examples
 from functa_store.store.reading.array_reader import Column, ColumnInMemory, MetricColumn, SmallArrays
-from functa_store.store.reading.records import Records, Size
+from functa_store.store.reading.records import FileTotals, Records
 from functa_store.store.reading.rows import Rows, RowTable
 from functa_store.store.reading.shard_rows import FileRows, MappedRows, RangeRows, Shards, Values, are_mappable
 from functa_store.store.storage.local import LocalObjects
@@ -311,13 +311,13 @@ class StoreReader:
         return [Reject(member=str(member), reason=str(reason)) for member, reason in zip(*fields, strict=True)]
 
     @functools.cached_property
-    def sizes(self) -> Mapping[str, Size]:
+    def sizes(self) -> Mapping[str, FileTotals]:
         """Files and bytes of each array and group of the store, and of its root, as far as they are recorded.
 
         Raises:
             StoreFormatError: If the manifest is damaged.
         """
-        return self._records.sizes() | {ROOT: Size(1, self.objects.size(ROOT) or 0)}
+        return self._records.sizes() | {ROOT: FileTotals(1, self.objects.size(ROOT) or 0)}
 
     @property
     def bytes_total(self) -> int:

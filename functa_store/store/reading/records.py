@@ -13,14 +13,14 @@ from functa_store.store.reading.array_reader import SmallArrays
 from functa_store.store.storage.objects import FileRecord, Objects
 
 
-class Size(NamedTuple):
-    """How much there is of something."""
+class FileTotals(NamedTuple):
+    """Files of something, and bytes of these together."""
 
     files: int
     bytes: int
 
 
-NOTHING = Size(0, 0)
+NO_FILES = FileTotals(0, 0)
 
 
 class Records:
@@ -39,6 +39,9 @@ class Records:
         listed: What the root or the receipts list.
         series: The objects that are in arrays, by the array of the store that they are of.
     """
+
+    # No Mapping, as code that knows one may look at its items: the runtime checks of tests take a sample of them,
+    # which reads arrays of the manifest that nobody asked for.
 
     def __init__(self, objects: Objects, spec: StoreSpec, receipts: Mapping[str, FileRecord] | None = None) -> None:
         self.listed = spec.manifest if receipts is None else receipts
@@ -68,10 +71,6 @@ class Records:
         except KeyError:
             return None
 
-    def keys(self) -> Iterator[str]:
-        """Keys of all of them."""
-        return iter(self)
-
     def items(self) -> Iterator[tuple[str, FileRecord]]:
         """All of them with their keys."""
         return ((key, self[key]) for key in self)
@@ -94,7 +93,7 @@ class Records:
         series = self.series.get(key.partition("/c/")[0])
         return series is not None and series.number_of(key) is not None and self._if_whole(series) is None
 
-    def sizes(self) -> dict[str, Size]:
+    def sizes(self) -> dict[str, FileTotals]:
         """Files and bytes of what is in each folder at the top of the store; of a file that is in none by its name.
 
         Raises:
@@ -102,13 +101,13 @@ class Records:
         """
         files, sizes = collections.Counter[str](), collections.Counter[str]()
         for key, file in self.listed.items():
-            files[top(key)] += 1
-            sizes[top(key)] += file.bytes
+            files[top_folder(key)] += 1
+            sizes[top_folder(key)] += file.bytes
         for name, series in self.series.items():
             numbers = self.numbers(series)
-            files[top(name)] += len(numbers)
-            sizes[top(name)] += sizes_of({name: numbers}, [series])
-        return {name: Size(files[name], sizes[name]) for name in files}
+            files[top_folder(name)] += len(numbers)
+            sizes[top_folder(name)] += sizes_of({name: numbers}, [series])
+        return {name: FileTotals(files[name], sizes[name]) for name in files}
 
     def count_of(self, name: str) -> int | None:
         """How many objects of an array are in the manifest; None if they are not in an array of their own."""
@@ -146,6 +145,6 @@ class Records:
             return None
 
 
-def top(key: str) -> str:
+def top_folder(key: str) -> str:
     """The first part of a key: the array or group of the store that an object is of."""
     return key.partition("/")[0]

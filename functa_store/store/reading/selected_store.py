@@ -15,7 +15,7 @@ from functa_store.store.format.quantization import Rounding
 from functa_store.store.format.spec import ExamplesSummary, Quality, sha256_json
 from functa_store.store.reading.joined_store import origin_of, quality_of, rows_in_memory
 from functa_store.store.reading.reader import StoreReader
-from functa_store.store.reading.records import Size
+from functa_store.store.reading.records import FileTotals
 from functa_store.store.reading.rows import ChosenRows, Index, Rows, as_array, places_of
 from functa_store.store.storage.objects import Objects
 
@@ -123,7 +123,7 @@ class SelectedStore(StoreReader):
         return quality_of(self)
 
     @functools.cached_property
-    def sizes(self) -> Mapping[str, Size]:
+    def sizes(self) -> Mapping[str, FileTotals]:
         """The store's."""
         return self.store.sizes
 

@@ -11,7 +11,6 @@ from functa_store.store.format.manifest import MANIFEST
 from functa_store.store.format.parts import PartRecord, is_of_part, whole_of
 from functa_store.store.format.spec import ROOT
 from functa_store.store.reading.reader import Inventory, StoreReader, read_augmentations, take_inventory
-from functa_store.store.storage.local import LocalObjects
 from functa_store.store.storage.objects import (
     NO_OPTIONS,
     FileRecord,
@@ -28,10 +27,6 @@ from functa_store.store.storage.writer_lock import SKELETON, WORK_SUFFIX
 from functa_store.support.shortening import brief
 
 THREADS = 8
-
-BLOCK_BYTES, FILE_BLOCK_BYTES = 2**26, 2**22
-"""Bytes that a thread holds at a time of an object in a bucket, which are a request, and of a file; either may be far
-longer, such as a stranger's sparse file."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -222,8 +217,8 @@ def damage(objects: Objects, records: FileRecords) -> dict[str, str]:
 
 
 def _record_of(objects: Objects, key: str, num_bytes: int) -> FileRecord:
-    """Size and checksum of an object that should have so many bytes."""
-    block = FILE_BLOCK_BYTES if isinstance(objects, LocalObjects) else BLOCK_BYTES
+    """Size and checksum of an object that should have so many bytes, of which a thread holds a block at a time."""
+    block = objects.block_bytes
     if num_bytes <= block:
         return record(objects.read(key, num_bytes))
     if (found := objects.size(key)) is None:

@@ -51,11 +51,13 @@ class LocalObjects:
         mapped: As given.
         writable: True.
         lists: True.
+        block_bytes: 4 MiB.
         requests: Always empty.
     """
 
     writable = True
     lists = True
+    block_bytes = 2**22
 
     def __init__(
         self,

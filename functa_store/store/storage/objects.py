@@ -116,12 +116,14 @@ class Objects(Protocol):
         name: Path or URL, for messages.
         writable: Whether places of this kind can be written.
         lists: Whether they can say what they hold.
+        block_bytes: Bytes of an object that are worth a call, where it is read from end to end and may be far longer.
         requests: Calls to a server so far, by kind; none for a disk.
     """
 
     name: str
     writable: bool
     lists: bool
+    block_bytes: int
     requests: collections.Counter[str]
 
     def read(self, key: str, at_most: int) -> bytes:

@@ -90,9 +90,12 @@ class RemoteObjects:
         name: The URL, for messages.
         writable: Whether it is more than a web server or the hub.
         lists: Likewise.
+        block_bytes: 64 MiB, as each call is a request.
         requests: Calls so far by kind, shared by all folders that were made from one another.
         storage: How it was reached.
     """
+
+    block_bytes = 2**26
 
     def __init__(
         self,

@@ -1,18 +1,19 @@
 """Writer of shards, each of them put once and for all, then its receipt; needs no claim on the store."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from functa_store.errors import LearningError, StorageError, StoreExistsError, StoreFormatError, StoreMismatchError
-from functa_store.metrics import row_blocks
 from functa_store.store.format.layout import Shard
 from functa_store.store.format.quantization import Rounding
 from functa_store.store.format.receipts import Receipts, Written
 from functa_store.store.format.spec import StoreSpec
 from functa_store.store.format.summaries import Examples, ShardSummary, summarise
 from functa_store.store.storage.objects import FileRecords, Objects, record, write_once
+from functa_store.support.memory import row_blocks
 
 ATTEMPTS = 5
 """Times that a shard is written whose folder vanishes, as the next writer of the store clears up."""
@@ -167,7 +168,7 @@ class ShardWriter:
                 f"{where}: shard {shard.index} got values of shape {rows.shape}, expected {expected}."
             )
         may_be_unknown = may_be_unknown and name != "modulations"
-        for block in row_blocks(rows):
+        for block in row_blocks(len(rows), math.prod(rows.shape[1:])):
             some = rows[block]
             wrong = np.isinf(some) if may_be_unknown or name == "metrics" else ~np.isfinite(some)
             if wrong.any():

@@ -372,6 +372,7 @@ class MemoryObjects:
 
     writable = True
     lists = True
+    block_bytes = 2**22
 
     def __init__(self, name: str, files: dict[str, bytes]) -> None:
         self.name, self._files = name, files

@@ -28,7 +28,9 @@ from functa_store.store.format.side_arrays import numbers_of
 from functa_store.store.format.spec import FORMAT_VERSION, ROOT
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.verify import verify
-from functa_store.store.storage.objects import record
+from functa_store.store.storage.local import LocalObjects
+from functa_store.store.storage.objects import open_objects, record
+from functa_store.store.storage.remote import RemoteObjects
 from tests.reference import features_at
 from tests.store.conftest import make_contents, write_shards
 from tests.store.forging import (
@@ -882,7 +884,7 @@ def test_a_base_beyond_the_memory_of_this_process_is_refused(store, monkeypatch)
 
 
 def test_a_long_sparse_shard_is_verified_block_by_block(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("functa_store.store.reading.verify.FILE_BLOCK_BYTES", 64)
+    monkeypatch.setattr(LocalObjects, "block_bytes", 64)
     assert not verify(store).damaged
     copied = shutil.copytree(store, tmp_path / "x.functa")
     with (copied / "modulations/c/0/0").open("r+b") as file:
@@ -893,6 +895,28 @@ def test_a_long_sparse_shard_is_verified_block_by_block(store, tmp_path, monkeyp
     damaged = verify(copied).damaged
     assert damaged.keys() == {f"modulations/c/{k}/0" for k in range(3)}
     assert "1,099,511,627,776 bytes" in damaged["modulations/c/0/0"]
+
+
+def test_a_long_object_of_a_bucket_is_verified_block_by_block(store, monkeypatch):
+    bucket, asked = open_objects("memory://hostile/blocks.functa"), dict[str, list[int]]()
+    for file in filter(Path.is_file, store.rglob("*")):
+        bucket.write(file.relative_to(store).as_posix(), file.read_bytes())
+    read_ranges = RemoteObjects.read_ranges
+
+    def watched(self, key, starts, lengths):
+        asked.setdefault(key, []).extend(lengths)
+        return read_ranges(self, key, starts, lengths)
+
+    monkeypatch.setattr(RemoteObjects, "block_bytes", 64)
+    monkeypatch.setattr(RemoteObjects, "read_ranges", watched)
+    assert not verify(bucket).damaged
+    key = "modulations/c/2/0"
+    num_bytes = (store / key).stat().st_size
+    assert asked[key] == [64] * (num_bytes // 64) + [num_bytes % 64] * (num_bytes % 64 > 0)
+    assert len(asked[key]) > 1
+    bucket.write(key, (store / key).read_bytes()[:-1] + b"\1")
+    bucket.write("modulations/c/0/0", (store / "modulations/c/0/0").read_bytes() + bytes(64))
+    assert verify(bucket).damaged.keys() == {key, "modulations/c/0/0"}
 
 
 if __name__ == "__main__":  # the slow test

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from functa_store.metrics import BLOCK_NUMBERS, moments, moments_of
+from functa_store.metrics import moments, moments_of
 from functa_store.store.format.quantization import choose_rounding
 from functa_store.store.format.summaries import merged_quality, sums_by_split
+from functa_store.support.memory import BLOCK_NUMBERS
 
 
 def quality_by_split(mse, metrics, split, span):
