@@ -6,7 +6,7 @@ import dataclasses
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, overload, runtime_checkable
+from typing import Any, Protocol, SupportsIndex, overload, runtime_checkable
 
 import numpy as np
 
@@ -77,10 +77,10 @@ class NumberedIds(Sequence[str]):
         return len(self._numbers)
 
     @overload
-    def __getitem__(self, index: int) -> str: ...
+    def __getitem__(self, index: SupportsIndex) -> str: ...
     @overload
     def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
+    def __getitem__(self, index: SupportsIndex | slice) -> str | list[str]:
         """One id, or several."""
         found = self._numbers[index]
         return [str(number) for number in found.tolist()] if isinstance(index, slice) else str(found)

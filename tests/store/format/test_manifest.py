@@ -34,7 +34,7 @@ def copy(store, tmp_path):
 def test_records_are_those_of_all_files(store):
     files = {key: record(data) for key, data in read_all(store).items() if key != "zarr.json"}
     records = take_inventory(LocalObjects(store)).records
-    assert dict(records) == files
+    assert dict(records.items()) == files
     assert len(records) == len(files)
     assert all(records[key] == file for key, file in files.items())
     for key in ("id/c/6", "id/c/00", "id/c/-1", "id/c/1/0", "modulations/c/0", "modulations/c/0/1", "x/c/0", "id/c/x"):
