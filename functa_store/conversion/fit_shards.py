@@ -196,7 +196,9 @@ class Tally:
         self.count(len(mse), float(psnr(mse, self._span).sum()))
 
     def count(self, examples: int, psnr_sum: float) -> None:
-        """Count examples by the sum of their PSNRs in decibels."""
+        """Count examples by the sum of their PSNRs in decibels; a shard that was there already has none."""
+        if not examples:
+            return
         self._fitted += examples
         self._done = min(self._done + examples, self._total)  # workers may fit a shard twice
         self._psnr_sum += psnr_sum

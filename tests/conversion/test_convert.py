@@ -20,6 +20,7 @@ from functa_store.config import (
     OuterLoopConfig,
 )
 from functa_store.conversion import convert as planning
+from functa_store.conversion.fit_shards import Tally
 from functa_store.conversion.recode import compared
 from functa_store.domains.cells import CellGrid
 from functa_store.domains.scene import SceneVolume
@@ -437,3 +438,11 @@ def test_rejects_of_other_encodings_and_lengths_are_kept_readably():
     reject = Reject(member="caf\udce9.png", reason="x" * 10_000)
     assert reject.member == "caf\\udce9.png"
     assert len(reject.reason) == 1000
+
+
+def test_a_shard_that_another_process_has_fitted_says_nothing_of_quality():
+    said = []
+    tally = Tally(4, 8, 1.0, said.append)
+    tally.count(0, 0.0)
+    tally.count(2, 60.0)
+    assert [(event.done, event.psnr_mean) for event in said] == [(6, 30.0)]
