@@ -14,7 +14,7 @@ import pytest
 import functa_store
 from functa_store.store.reading.verify import verify
 from tests.workers.jobs import files
-from tests.workers.victims import ENVIRONMENT, LONGEST, Cluster, coordinate, has_a_shard
+from tests.workers.victims import ENVIRONMENT, LONGEST, Cluster, coordinate, has_a_shard, is_done
 
 COMPILED_ONCE = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -88,6 +88,8 @@ class Campaign:
                     said = coordinator.communicate()[1]
                     return [f"run {number}: exit code {coordinator.returncode}: {said[-2000:]}"]
                 coordinator.communicate()
+                if is_done(out):
+                    break  # the kill came when all was written
                 coordinator, began = self.start(out, dtype, how), time.monotonic()
                 continue
             if time.monotonic() - began > LONGEST + pause:

@@ -9,6 +9,9 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+import functa_store
+from functa_store.decode.facts import facts
+
 ROOT = Path(__file__).parents[2]
 LONGEST = 90.0
 """Seconds from what befalls a process to the next kill, and to the end of the command."""
@@ -27,6 +30,16 @@ def coordinate(
 def has_a_shard(out: Path) -> bool:
     """Whether a conversion has fitted one of its shards, and not ended."""
     return any(out.with_name(f"{out.name}.work").rglob("receipts/[0-9]*.json"))
+
+
+def is_done(out: Path) -> bool:
+    """Whether a conversion has completed its store, and cleared up."""
+    if out.with_name(f"{out.name}.work").exists():
+        return False
+    try:
+        return facts(out)["complete"]
+    except functa_store.FunctaStoreError:
+        return False
 
 
 class Cluster:
