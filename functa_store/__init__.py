@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from functa_store.config import OuterLoopConfig as OuterLoopConfig
     from functa_store.conversion.append import append as append
     from functa_store.conversion.convert import convert as convert
+    from functa_store.conversion.convert import plan as plan
     from functa_store.conversion.deep_verify import DeepVerdict as DeepVerdict
     from functa_store.conversion.deep_verify import verify_deep as verify_deep
     from functa_store.conversion.encode import encode as encode
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from functa_store.conversion.workers.finish import finish as finish
     from functa_store.conversion.workers.processes import Processes as Processes
     from functa_store.conversion.workers.worker import work as work
+    from functa_store.decode.facts import info as info
     from functa_store.decode.functaset import Example as Example
     from functa_store.decode.functaset import Functaset as Functaset
     from functa_store.decode.functaset import concat as concat
@@ -98,7 +100,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "config": "ConvertConfig FitConfig InnerLoopConfig NetworkConfig OuterLoopConfig",
     "conversion.append": "append",
-    "conversion.convert": "convert",
+    "conversion.convert": "convert plan",
     "conversion.deep_verify": "DeepVerdict verify_deep",
     "conversion.encode": "encode",
     "conversion.encoder": "Encoded",
@@ -112,6 +114,7 @@ _HOMES = {
     "conversion.workers.finish": "finish",
     "conversion.workers.processes": "Processes",
     "conversion.workers.worker": "work",
+    "decode.facts": "info",
     "decode.functaset": "Example Functaset concat open_functaset:open",
     "decode.pictures": "comparison_sheet contact_sheet",
     "domains.cells": "CellGrid GridPoints",

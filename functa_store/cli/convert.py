@@ -227,7 +227,7 @@ def _finish(args: argparse.Namespace, source: "Source", config: ConvertConfig) -
     elif args.workers == 0 or args.process_id:
         return  # nothing is fitted yet, as a note has said, or another process says what is
     elif args.json or not args.quiet:
-        facts, show = info.facts(args.out, storage_from(args)), info.show
+        facts, show = info.info(args.out, storage=storage_from(args)), info.show
     else:
         return
     if args.json:

@@ -15,7 +15,7 @@ from functa_store.cli.console import (
     shortened,
     show_line,
 )
-from functa_store.decode.facts import decibels, facts, figure, in_decibels
+from functa_store.decode.facts import decibels, figure, in_decibels, info
 from functa_store.sources.source import labels_by, split_rule
 from functa_store.store.storage.objects import Location, StorageOptions
 from functa_store.support.printable import printable
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
 
 def describe(path: Location, storage: StorageOptions, *, as_json: bool) -> None:
     """Print what a functaset holds, such as one that a command has written."""
-    found = facts(path, storage)
+    found = info(path, storage=storage)
     if as_json:
         print_json(found)
     else:

@@ -13,8 +13,17 @@ if TYPE_CHECKING:
     from functa_store.store.reading.reader import StoreReader
 
 
-def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any]:
-    """JSON-ready description of a store.
+def info(path: Location, *, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any]:
+    """What a functaset holds, as `functa info --json` prints it: the keys are those of docs/reference/cli.md.
+
+    No modulation is read, and JAX is not imported.
+
+    Args:
+        path: The store, finished or not.
+        storage: How to reach the store.
+
+    Returns:
+        Ready for `json.dumps`: numbers that are not finite are None.
 
     Raises:
         StoreFormatError: If the path holds no functaset that this release reads.
@@ -22,10 +31,10 @@ def facts(path: Location, storage: StorageOptions = NO_OPTIONS) -> dict[str, Any
     """
     from functa_store.store.reading.joined_store import open_store  # not all who show figures open a store
 
-    return facts_of(open_store(path, storage=storage))
+    return info_of(open_store(path, storage=storage))
 
 
-def facts_of(reader: "StoreReader") -> dict[str, Any]:
+def info_of(reader: "StoreReader") -> dict[str, Any]:
     """The same, of an open store."""
     from functa_store.store.reading.joined_store import JoinedStore
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from functa_store.decode.descriptions import sizes_in_words
-from functa_store.decode.facts import decibels, facts_of, figure, in_decibels
+from functa_store.decode.facts import decibels, figure, in_decibels, info_of
 from functa_store.domains.domain import Domain
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.recipe import ARCHIVE_FILES
@@ -75,7 +75,7 @@ def overview_of(store: StoreReader) -> Overview:
         StoreFormatError: If what it says of its examples is damaged.
         StorageError: If the place cannot be read.
     """
-    found = facts_of(store)
+    found = info_of(store)
     archive = store.spec.provenance.get("archive")
     splits = list(found["splits"])
     return Overview(

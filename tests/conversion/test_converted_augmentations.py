@@ -10,7 +10,6 @@ import functa_store
 from converters.images.images import open_images
 from functa_store.cli.main import main
 from functa_store.config import ConvertConfig, FitConfig, InnerLoopConfig, NetworkConfig, OuterLoopConfig
-from functa_store.conversion.convert import plan
 from functa_store.progress import Fitted
 from functa_store.store.reading.verify import verify
 from tests.kinds import archives
@@ -85,7 +84,7 @@ def test_repair_opens_the_archive_with_its_augmentations(archive, store, tmp_pat
 
 @pytest.mark.slow
 def test_the_plan_and_the_command_line_count_them(archive, store, capsys):
-    facts = plan(open_images(archive, **OPTIONS), CONFIG)
+    facts = functa_store.plan(open_images(archive, **OPTIONS), CONFIG)
     assert (facts["examples"], facts["augmentations"]) == ({"test": 2, "train": 6}, 12)
     assert "2 test, 6 train; 12 augmentations of train" in facts["origin"]
     assert main(["info", str(store)]) == 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import functa_store
-from functa_store.cli import info, main
+from functa_store.cli import main
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError, StoreExistsError, StoreMismatchError
 from functa_store.loaders import Normalization
@@ -53,7 +53,7 @@ def test_its_errors_are_unknown_and_its_provenance_says_so(fs, tmp_path):
     assert provenance["archive"] == "derived"
     prints = [parent["fingerprint"] for parent in provenance["derived_from"]]
     assert prints == [fs.spec.fingerprint, functa_store.open(GOLDEN / "v7.functa").spec.fingerprint]
-    assert info.facts(str(tmp_path / "one.functa"))["psnr_mean"] == {"train": None}
+    assert functa_store.info(str(tmp_path / "one.functa"))["psnr_mean"] == {"train": None}
     with pytest.raises(StoreMismatchError, match=r"derived from.*has no archive"):
         reopened("x.zip", provenance)
     functa_store.recode(one, tmp_path / "int8.functa", "int8")

@@ -15,7 +15,7 @@ from rich.console import Console
 from functa_store.cli.info import show
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.decode.descriptions import summary
-from functa_store.decode.facts import facts
+from functa_store.decode.facts import info
 from functa_store.decode.functaset import Functaset
 from functa_store.domains.cells import CellGrid
 from functa_store.domains.domain import network_inputs
@@ -202,7 +202,7 @@ def test_how_cells_are_looked_up_changes_the_fingerprint(changes):
 
 def test_a_functaset_says_which_cells_it_has(tmp_path, capsys):
     path = write_shards(tmp_path / "cells.functa", make_cells((2, 3), "int8", lookup="linear"))
-    found = facts(path)
+    found = info(path)
     assert (found["modulation"], found["modulation_grid"], found["modulation_shape"]) == ("spatial", [2, 3], [2, 3, 2])
     show(found, Console(width=120))
     assert "spatial, 2 x 3 cells of 2 int8, linear look-up" in capsys.readouterr().out

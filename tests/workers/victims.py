@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import functa_store
-from functa_store.decode.facts import facts
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 90.0
@@ -37,7 +36,7 @@ def is_done(out: Path) -> bool:
     if out.with_name(f"{out.name}.work").exists():
         return False
     try:
-        return facts(out)["complete"]
+        return functa_store.info(out)["complete"]
     except functa_store.FunctaStoreError:
         return False
 

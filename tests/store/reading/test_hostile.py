@@ -20,7 +20,7 @@ from rich.console import Console
 
 from functa_store.cli.info import show
 from functa_store.config import to_dict
-from functa_store.decode.facts import facts
+from functa_store.decode.facts import info
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import FunctaStoreError, StoreFormatError
 from functa_store.sources.augmentation import PARAMETERS
@@ -134,7 +134,7 @@ def use(objects: Forged, *, thorough: bool) -> None:
         functaset = Functaset(reader)
         repr(functaset)
         assert functaset.psnr.shape == (count,)
-        show(facts(objects), Console(file=io.StringIO(), markup=False, emoji=False))
+        show(info(objects), Console(file=io.StringIO(), markup=False, emoji=False))
         verify(objects)
 
 
@@ -743,7 +743,7 @@ def test_what_a_store_says_cannot_harm_a_terminal(stores, phrase):
     PHRASES[phrase](stranger)
     printed = io.StringIO()
     with contextlib.suppress(FunctaStoreError):
-        show(facts(stranger.sealed()), Console(file=printed, width=200, markup=False, emoji=False))
+        show(info(stranger.sealed()), Console(file=printed, width=200, markup=False, emoji=False))
     assert "\x1b" not in printed.getvalue()
 
 

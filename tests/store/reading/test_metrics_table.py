@@ -12,7 +12,7 @@ import zarr
 
 from functa_store.conversion.recode import recode
 from functa_store.decode.descriptions import summary
-from functa_store.decode.facts import facts
+from functa_store.decode.facts import info
 from functa_store.decode.functaset import Functaset
 from functa_store.errors import LearningError, StoreFormatError
 from functa_store.sources.features import FeatureSpec
@@ -131,7 +131,7 @@ def test_metrics_are_written_exactly_if_the_features_have_them(tmp_path, values,
 
 
 def test_info_has_the_mean_of_every_metric_by_split(measured, metrics):
-    found = facts(measured)
+    found = info(measured)
     test = np.arange(21) % 3 == 2
     assert found["units"] == ["K", "m s-1", "m s-1"]
     assert found["domain"] == {"kind": "cells", "axes": ["y", "x"], "resolution": [8, 8]}

@@ -10,7 +10,7 @@ import xarray as xr
 import functa_store
 from functa_store.cli.main import main
 from functa_store.conversion.recode import recode
-from functa_store.decode.facts import facts
+from functa_store.decode.facts import info
 from functa_store.errors import ConfigError
 from functa_store.metrics import psnr
 from functa_store.store.format.receipts import Receipts
@@ -57,7 +57,7 @@ def test_stores_without_augmentations_say_nothing_of_them(tmp_path, read_all):
     assert [key for key in read_all(path) if "augment" in key] == []
     assert functa_store.open(path).augmentations == {}
     assert read_augmentations(StoreReader(path)) is None
-    assert facts(path)["augmentations"] is None
+    assert info(path)["augmentations"] is None
 
 
 def test_augmentations_are_part_of_a_stores_identity():
@@ -94,7 +94,7 @@ def test_an_unfinished_store_counts_from_what_is_there(tmp_path, capsys):
     assert len(fs) == 8
     assert fs.augmentations["of"][:].tolist() == [0, 1, 2, 3, 4, 5, 6, -1]
     assert fs.augmentations["side"][-1] == 0.75
-    assert facts(path)["augmentations"] == {"count": 1, "originals": 0}
+    assert info(path)["augmentations"] == {"count": 1, "originals": 0}
     assert main(["info", str(path)]) == 0
     assert "1 of these examples" in capsys.readouterr().out
 
@@ -137,6 +137,6 @@ def test_metadata_of_augmentations_are_asked_for_once(tmp_path, monkeypatch):
 
 
 def test_info_counts_them(store):
-    found = facts(store)
+    found = info(store)
     assert found["augmentations"] == {"count": 6, "originals": 3}
     assert (found["examples"], found["splits"]) == (21, {"test": 5, "train": 5, "validation": 5})
