@@ -82,14 +82,11 @@ class Campaign:
             if cluster is not None:
                 cluster.revive({victim.pid for victim, _ in stopped})
             if coordinator.poll() is not None:
-                if coordinator.returncode == 0:
+                said, code = coordinator.communicate()[1], coordinator.returncode
+                if code == 0 or (code == -signal.SIGKILL and is_done(out)):  # killed when all was written
                     break
-                if coordinator.returncode != -signal.SIGKILL:
-                    said = coordinator.communicate()[1]
-                    return [f"run {number}: exit code {coordinator.returncode}: {said[-2000:]}"]
-                coordinator.communicate()
-                if is_done(out):
-                    break  # the kill came when all was written
+                if code != -signal.SIGKILL:
+                    return [f"run {number}: exit code {code}: {said[-2000:]}"]
                 coordinator, began = self.start(out, dtype, how), time.monotonic()
                 continue
             if time.monotonic() - began > LONGEST + pause:
@@ -112,7 +109,6 @@ class Campaign:
                     victim.kill()
                     self.kills[kind] += 1
                     killed, began = killed + 1, time.monotonic()
-        coordinator.communicate()
         for victim, since in stopped:  # it comes back when all is over
             time.sleep(max(0.0, pause - (time.monotonic() - since)))
             with contextlib.suppress(psutil.Error):
