@@ -362,7 +362,8 @@ def test_an_archive_that_was_edited_meanwhile_makes_no_complete_store(tmp_path):
 
     with pytest.raises(ArchiveError, match="was changed"):
         functa_store.convert(Edited(VALUES, features=SPEC), tmp_path / "x.functa", CONFIG)
-    assert not functa_store.open(tmp_path / "x.functa").store.spec.complete
+    with pytest.raises(StoreFormatError, match="shards are missing"):
+        functa_store.finish(tmp_path / "x.functa")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Writer of shards, each of them put once and for all, then its receipt; needs no claim on the store."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -76,6 +76,17 @@ class ShardWriter:
                 if not isinstance(error.__cause__, FileNotFoundError) or attempt == ATTEMPTS:
                     raise
         raise AssertionError("unreachable")
+
+    def withdraw(self, shards: Sequence[Shard]) -> None:
+        """Let shards count as missing: remove their receipts."""
+        self._receipts.forget(shards)
+
+    def take_back(self, shards: Sequence[Shard]) -> None:
+        """Remove shards, so that others may be written in their place; where nobody may be completing the store."""
+        self.withdraw(shards)
+        keys = (table.key(shard) for shard in shards for table in self._tables.values())
+        there = self._store.sizes()
+        self._store.delete([key for key in keys if key in there])
 
     def late(self) -> StoreExistsError:
         """What to raise where nothing is to be written any more."""

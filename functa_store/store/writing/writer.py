@@ -252,6 +252,12 @@ class StoreWriter:
                 "must give the same bytes. Convert again into an empty path."
             )
 
+    def take_back(self, shards: Sequence[Shard]) -> None:
+        """Remove shards that are not what they should be; they are missing then."""
+        for shard in shards:
+            self._done.pop(shard.index, None)
+        self._writer.take_back(shards)
+
     def complete_if_done(self) -> None:
         """Complete the store if no shard is missing; see `resume_or_create`."""
         if not self.missing_shards():
