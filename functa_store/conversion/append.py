@@ -8,7 +8,7 @@ from functa_store.conversion.deep_verify import first_differing_id
 from functa_store.conversion.encode import check_fits, encode
 from functa_store.conversion.part_examples import NewExamples, is_by_one_folder, new_rows
 from functa_store.decode.functaset import Functaset
-from functa_store.errors import ArchiveError, StoreExistsError, StoreFormatError
+from functa_store.errors import ArchiveError, ConfigError, StoreExistsError, StoreFormatError, StoreMismatchError
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.source import Source, check_source
 from functa_store.store.format.load_spec import MOST_JSON_BYTES, load_root
@@ -23,7 +23,7 @@ from functa_store.store.format.parts import (
     parts_root,
 )
 from functa_store.store.format.spec import ROOT, StoreSpec
-from functa_store.store.reading.joined_store import open_store
+from functa_store.store.reading.joined_store import JoinedStore, open_store
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.objects import NO_OPTIONS, Location, Objects, StorageOptions, open_objects
 from functa_store.store.storage.writer_lock import EXACT_STORE, LISTED, LOG_SUFFIX, WORK_SUFFIX, sole_writer
@@ -60,7 +60,8 @@ def append(
             ids but not the values of examples that are there, as far as these are compared, or augmentations are
             new whose originals are there.
         ConfigError: If a number is out of range, or places of its kind cannot be written.
-        StoreExistsError: If it is a part of another, or another process is writing it.
+        StoreExistsError: If it is a part of another, another process is writing it, or something foreign lies in the
+            place of the next part.
         StoreFormatError: If the functaset is unfinished or damaged.
         StoreMismatchError: If another archive was being added when it was interrupted.
         StorageError: If a place cannot be reached, read or written; what is written stays.
@@ -77,6 +78,7 @@ def append(
         if len(parts) == MOST_PARTS:
             raise StoreFormatError(f"{store.name}: has {MOST_PARTS} parts, the most there may be; merge it first.")
         if _is_complete(store.below(name)):  # of an interrupted call, which had not listed it yet
+            _check_follows(store, name)
             list_part(store, parts, name)
             spec, parts = load_root(store)
             name, listed = part_name(len(parts) + 1), parts[-1].examples
@@ -100,6 +102,8 @@ def append(
         new = NewExamples(source, rows, grown, by_folder=by_folder)
         if new.one_class is not None:
             report(Note(message=f"{store.name}: all new examples are of the class {new.one_class!r}, by their folder"))
+        if begun is not None:
+            _check_goes_on(store.below(name), begun, new)
         for label, why in new.odd_labels.items():
             report(Note(message=f"{store.name}: the label {label!r} is not read of the whole: {why}"))
         encode(new, base, store.below(name), fit_batch_size=fit_batch_size, report=report)
@@ -111,10 +115,44 @@ def _is_complete(part: Objects) -> bool:
     return part.size(ROOT) is not None and load_root(part)[0].complete
 
 
+def _check_follows(store: Objects, name: str) -> None:
+    """Refuse a functaset in the place of the next part that no call has put there, such as a copy of another one.
+
+    Raises:
+        StoreExistsError: If it has another base or domain, ids that are there already, or parts of its own.
+    """
+    part, parts = store.below(name), load_root(store.below(name))[1]
+    problem = "it has parts of its own" if parts else ""
+    try:
+        JoinedStore([open_store(store), StoreReader(part, alone=True)]).check_disjoint()
+    except ConfigError as error:
+        problem = str(error)
+    if problem:
+        raise StoreExistsError(
+            f"{part.name}: holds a functaset that cannot be a part of {store.name}; move it elsewhere: {problem}"
+        )
+
+
 def _begun(part: Objects) -> StoreSpec | None:
     """What a part says of itself that an interrupted call began, in its data type or exactly; None if there is none."""
     exact = part.sibling(WORK_SUFFIX).below(EXACT_STORE)
     return next((load_root(place)[0] for place in (part, exact) if place.size(ROOT) is not None), None)
+
+
+def _check_goes_on(part: Objects, begun: StoreSpec, new: NewExamples) -> None:
+    """Refuse another archive than that of the part that an interrupted call began.
+
+    Raises:
+        StoreMismatchError: If it is another one, or gives more or fewer new examples.
+    """
+    found = [(spec.provenance["archive"], spec.provenance.get("sha256")) for spec in (begun, new)]
+    if found[0] == found[1] and begun.examples.count == len(new.ids):
+        return
+    raise StoreMismatchError(
+        f"{part.name}: a call that was interrupted was adding {begun.examples.count:,} examples of {found[0][0]!r}, "
+        f"and this one would add {len(new.ids):,} of {found[1][0]!r}; append that archive again as then, which goes "
+        f"on, or delete {part.name} and {part.name}{WORK_SUFFIX} to leave it out"
+    )
 
 
 def list_part(store: Objects, parts: Sequence[PartRecord], name: str) -> None:

@@ -37,6 +37,9 @@ MOST_DECODED_BYTES = 16 * 2**20
 MOST_VIEWED_BYTES = 2**20
 """The same of a TensorStore view, of which people look at a window here and there."""
 
+MOST_CACHE_BYTES = 2**62
+"""Beyond any memory; TensorStore counts in 64 bits."""
+
 
 def preferred_chunks(
     num_examples: int,
@@ -90,7 +93,7 @@ def view_of(
     import tensorstore as ts
 
     domain, channels, count = functaset.domain, functaset.features.num_channels, len(functaset)
-    limit = whole("cache_bytes", cache_bytes, 0)
+    limit = min(whole("cache_bytes", cache_bytes, 0), MOST_CACHE_BYTES)
     axes = domain.points(resolution, region).axes
     shape = (count, *map(len, axes), channels)
     if 0 in shape:
@@ -159,6 +162,14 @@ def _units(domain: Domain, resolution: int | Sequence[int] | None, region: Regio
 
 def spec_of(store: StoreReader, name: str) -> dict[str, Any]:
     """What `Functaset.tensorstore_spec` gives; errors as there."""
+    if name in ("id", "split"):
+        attribute = {"id": "ids"}.get(name, name)
+        raise ConfigError(
+            f"{store.path}: TensorStore reads no texts, which {name!r} are; take functaset.{attribute}[:]"
+        )
+    if str(name).startswith("base/"):  # which all parts and selections share
+        store = store.store if isinstance(store, SelectedStore) else store
+        store = store.stores[0] if isinstance(store, JoinedStore) else store
     if isinstance(store, SelectedStore):
         raise ConfigError(
             f"{store.path}: a selection is no array of its own; open that of the whole and index it by rows"
@@ -169,11 +180,6 @@ def spec_of(store: StoreReader, name: str) -> dict[str, Any]:
     numbers |= {f"labels/{label}" for label in store.labels} | {f"augmentation_{name}" for name in store.augmentations}
     numbers |= {f"statistics/{what}" for what in STATISTICS if store.spec.complete}
     numbers |= {"metrics"} if store.metrics else set()
-    if name in ("id", "split"):
-        attribute = {"id": "ids"}.get(name, name)
-        raise ConfigError(
-            f"{store.path}: TensorStore reads no texts, which {name!r} are; take functaset.{attribute}[:]"
-        )
     if name not in numbers:
         raise ConfigError(f"{store.path}: has no array {name!r} of numbers, there are {sorted(numbers)}")
     return {"driver": "zarr3", "kvstore": _kvstore(store, name), **STRICT}

@@ -152,6 +152,18 @@ def test_verify_and_info_know_all_parts(path, capsys):
 
 
 @pytest.mark.slow
+def test_a_copy_of_another_functaset_in_the_place_of_a_part_is_not_taken_for_one(plain, path, tmp_path):
+    other = fitted(tmp_path / "other.functa", source(range(5, 9)), seed=1).store.path
+    before = files(path)
+    for copied, why in ((plain.store.path, r"ids that examples of"), (other, "base network")):
+        shutil.copytree(copied, path / "parts/0001.functa")
+        with pytest.raises(StoreExistsError, match=rf"0001\.functa: holds a functaset that cannot be a part.*{why}"):
+            functa_store.append(source(range(5, 9)), path)
+        shutil.rmtree(path / "parts")
+        assert files(path) == before
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["the first shard", "the part's completion", "the listing"])
 def test_an_interruption_leaves_what_was_there_and_the_same_call_goes_on(path, monkeypatch, at):
     places = {
@@ -170,7 +182,8 @@ def test_an_interruption_leaves_what_was_there_and_the_same_call_goes_on(path, m
     verdict = functa_store.verify(path)
     assert (verdict.complete, verdict.damaged, verdict.foreign) == (True, {}, [])
     if at == "the part's completion":
-        with pytest.raises(StoreMismatchError, match="unfinished"):
+        other = r"0001\.functa: a call that was interrupted was adding 4 examples of 'array', .* add 3 .* delete .*work"
+        with pytest.raises(StoreMismatchError, match=other):
             functa_store.append(source(range(5, 8), classes=NEW), path)
         with pytest.raises(StoreMismatchError, match="unfinished"):
             functa_store.append(source(range(5, 9)), path)

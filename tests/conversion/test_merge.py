@@ -302,5 +302,11 @@ def test_stored_arrays_of_parts_are_one_stack(stores):
         opened = ts.open(together.tensorstore_spec(name)).result()
         expected = together.modulations[:] if name == "modulations" else together.labels["size"][:]
         np.testing.assert_array_equal(opened.read().result(), expected, strict=True)
+    chosen = together.select(split="test")
+    for one in (together, chosen, functa_store.open(parts[0]).select(index=[1])):
+        kernel = ts.open(one.tensorstore_spec("base/sine_0/kernel")).result().read().result()
+        np.testing.assert_array_equal(kernel, one.base["sine_0/kernel"])
+        with pytest.raises(ConfigError, match="reads no texts"):
+            one.tensorstore_spec("id")
     with pytest.raises(ConfigError, match="selection"):
-        together.select(split="test").tensorstore_spec("modulations")
+        chosen.tensorstore_spec("modulations")

@@ -120,6 +120,7 @@ def test_what_makes_no_view_is_refused(fs):
             fs.to_tensorstore(chunk=chunk)
     with pytest.raises(ConfigError, match="cache_bytes"):
         fs.to_tensorstore(cache_bytes=-1)
+    fs.to_tensorstore(cache_bytes=2**70)  # more than there can be is no limit
     with pytest.raises(GridError):
         fs.to_tensorstore(resolution=0)
 
