@@ -169,12 +169,14 @@ def open_alike(
         otherwise: What to do where the converter is not installed.
 
     Raises:
-        ConfigError: If an option is none, or has a wrong value.
+        ConfigError: If the kind or an option is none, or has a wrong value.
         StoreMismatchError: If no installed converter reads such archives.
         ArchiveError: If the archive cannot be read.
         TypeError: If the converter has no such option.
     """
     wanted, found = provenance.get("converter") if kind is None else kind, converters()
+    if kind is not None and kind not in found:
+        raise ConfigError(f"kind {brief(kind)}: is no kind of archive, expected one of {sorted(found)}")
     if not isinstance(wanted, str) or wanted not in found:
         raise StoreMismatchError(
             f"{in_words(archive)}: the store was converted by {brief(wanted)}, expected one of {sorted(found)}; "

@@ -134,7 +134,7 @@ def test_the_command_encodes_what_the_conversion_fitted(tmp_path, capsys):
     assert functa_store.open(small).decode(0).shape == (1, 16, 16, 3)
     assert len(functa_store.open(small)) == 3
     assert cli.main(["encode", base, str(tmp_path / "in"), str(tmp_path / "no.functa"), "--kind", "nothing"]) == 2
-    assert "name another by --kind" in capsys.readouterr().err
+    assert "kind 'nothing': is no kind of archive, expected one of ['arrays'" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -61,7 +61,10 @@ class Dask:
             try:
                 client = _connected(distributed, client)
             except (OSError, ValueError, RuntimeError, TypeError) as error:
-                raise errors.StorageError(f"{client}: there is no scheduler to be reached: {error}") from error
+                raise errors.StorageError(
+                    f"{client}: there is no scheduler to be reached: {error}; give the address of one that runs, such "
+                    "as tcp://host:8786"
+                ) from error
         self.client, self.archive = client, None if archive is None else plain(archive)
 
     def fit(self, unfinished: Unfinished) -> None:
