@@ -91,6 +91,27 @@ def test_a_worker_that_comes_after_the_end_has_nothing_to_do(begin):
     assert notes == [Note(message=f"{path}: is complete; nothing is left to do")]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda data: data[:-7], id="torn"),
+        pytest.param(lambda data: b"x" + data[1:], id="flipped", marks=pytest.mark.slow),
+        pytest.param(lambda data: None, id="gone", marks=pytest.mark.slow),
+    ],
+)
+def test_a_shard_that_a_disk_has_damaged_is_fitted_again(begin, references, damage):
+    path = begin()
+    work(path)
+    shard = path / "modulations/c/3/0"
+    changed = damage(shard.read_bytes())
+    shard.unlink() if changed is None else shard.write_bytes(changed)
+    with pytest.raises(StoreFormatError, match=r"1 of 6 shards are missing: 3|c/3/0 changed after"):
+        functa_store.finish(path)
+    assert work(path) == 1
+    functa_store.finish(path)
+    assert files(path) == references["float32"]
+
+
 def test_what_was_fitted_while_the_archive_was_changed_is_taken_back(begin, archive, tmp_path, references):
     path, copy, notes = begin(), tmp_path / archive.name, []
     shutil.copy(archive, copy)
@@ -224,9 +245,9 @@ def test_what_is_no_share_is_refused(text):
         parse_share(text)
 
 
-@pytest.mark.parametrize("share", [(2, 2), (-1, 2), (0, 0)])
-def test_a_share_that_is_none_is_refused(tmp_path, share):
-    with pytest.raises(ConfigError, match="share must be"):
+@pytest.mark.parametrize("share", [(2, 2), (-1, 2), (0, 0), (0.5, 2), ("0", 2), (0,), (0, 1, 2), 3])
+def test_a_share_that_is_none_is_refused(tmp_path, unchecked, share):
+    with pytest.raises(ConfigError, match=r"share must be \(i, n\), whole numbers"):
         work(tmp_path / "x.functa", share=share)
 
 

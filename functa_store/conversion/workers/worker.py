@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -230,5 +231,8 @@ def check_share(share: tuple[int, int] | None) -> None:
     Raises:
         ConfigError: If it is none.
     """
-    if share is not None and not 0 <= share[0] < share[1]:
-        raise ConfigError(f"share must be (i, n) with 0 <= i < n, got {share}")
+    if share is None:
+        return
+    numbers: Any = share if isinstance(share, Sequence) else ()
+    if len(numbers) != 2 or not all(isinstance(n, Integral) for n in numbers) or not 0 <= numbers[0] < numbers[1]:
+        raise ConfigError(f"share must be (i, n), whole numbers with 0 <= i < n, got {share!r}")

@@ -210,11 +210,12 @@ class StoreWriter:
     def look_again(self) -> list[Shard]:
         """Take note of what other processes have written; the shards that are still missing, in order.
 
-        A receipt that says nothing, or whose files are not there, is removed.
+        A shard that is not what its receipt says is removed with it: nobody could write another one in its place.
         """
-        missing = self.missing_shards()
-        self._done |= self._receipts.done(missing)
-        self._receipts.forget(left := self.missing_shards())
+        had_receipt = set(self._receipts.indices())  # before any that is just being written
+        self._done |= self._receipts.done(self.missing_shards())
+        left = self.missing_shards()
+        self.take_back([shard for shard in left if shard.index in had_receipt])
         return left
 
     def write(
@@ -306,7 +307,7 @@ class StoreWriter:
         damaged = damage(self._store, {k: file for written in self._done.values() for k, file in written.files.items()})
         if damaged:
             spoilt = [s for s in self._shards if not damaged.keys().isdisjoint(self._done[s.index].files)]
-            self._receipts.forget(spoilt)
+            self.take_back(spoilt)
             raise StoreFormatError(
                 f"{self._store.name}: {', '.join(damaged)} changed after they were written. Run the same command again "
                 "to write them anew, and mistrust this disk."
