@@ -127,6 +127,7 @@ def test_conditions_of_a_selection_are_those_of_loaders(stores):
     cats = whole.select(where={"kind": "cat"}, split="train")
     assert cats.labels["kind"][:].tolist() == [0] * 5
     assert len(whole.select(where={"kind": ["cat", 2], "size": range(10)})) == 7
+    assert len(whole.select(where={"kind": {"cat", 2}, "size": frozenset(range(10))})) == 7
     assert whole.select(ids=["9.png", "3.png"]).ids[:].tolist() == ["9.png", "3.png"]
     np.testing.assert_allclose(
         Normalization.of_all(cats).mean, whole.modulations[cats.store.chosen].mean(axis=0), rtol=1e-5, atol=1e-6
@@ -136,6 +137,9 @@ def test_conditions_of_a_selection_are_those_of_loaders(stores):
         ({"ids": "9.png"}, r"write \['9.png'\]"),
         ({"where": {"kind": "cow"}}, r"no \['cow'\], but classes"),
         ({"where": {"colour": 1}}, r"no labels \['colour'\]"),
+        ({"where": {"kind": None}}, r"label 'kind' is compared with numbers and names of classes.*got None"),
+        ({"where": {"kind": slice(0, 2)}}, r"compared with numbers and names of classes.*got slice"),
+        ({"ids": []}, "no ids were given"),
         ({"split": "validation"}, "no split 'validation'"),
         ({"index": [1, 1]}, "example 1 is chosen twice"),
         ({"ids": ["0.png"], "split": "test"}, "no example is of all of split='test', ids="),

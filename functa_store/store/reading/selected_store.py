@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from functa_store.store.reading.reader import StoreReader
 from functa_store.store.reading.records import FileTotals
 from functa_store.store.reading.rows import ChosenRows, Index, Rows, as_array, places_of
 from functa_store.store.storage.objects import Objects
+from functa_store.support.shortening import brief
 
 ROWS_AT_A_TIME = 16384
 
@@ -217,6 +218,8 @@ def _of_ids(store: StoreReader, ids: Sequence[str]) -> np.ndarray:
     if isinstance(ids, str):
         raise ConfigError(f"ids must be a list of ids, got {ids!r}; write [{ids!r}]")
     wanted, names = [str(name) for name in ids], np.asarray(store.ids)
+    if not wanted:
+        raise ConfigError(f"{store.path}: no ids were given, expected one at least")
     places = {str(name): place for place, name in enumerate(names.tolist())}
     if unknown := [name for name in wanted if name not in places]:
         shown = ", ".join(map(repr, unknown[:3]))
@@ -231,14 +234,21 @@ def _values(store: StoreReader, name: str, wanted: Any) -> np.ndarray:
         ConfigError: If there is no such label or class, or the label has values of another kind.
     """
     (name,) = label_names(store, [name])
-    values = [wanted] if isinstance(wanted, str) or not np.ndim(wanted) else list(wanted)
+    several = not isinstance(wanted, str) and (isinstance(wanted, Set) or np.ndim(wanted) > 0)
+    values = list(wanted) if several else [wanted]
     classes, dtype = store.label_names.get(name, ()), store.labels[name].dtype
     if dtype.kind not in "UTO":
         if unknown := [value for value in values if isinstance(value, str) and value not in classes]:
             has = f"classes {list(classes)}" if classes else f"{dtype} without names"
             raise ConfigError(f"{store.path}: label {name!r} has no {unknown}, but {has}")
         values = [classes.index(value) if isinstance(value, str) else value for value in values]
-    return np.array(values)
+    found = np.array(values)
+    if found.dtype.kind in "OSV" and dtype.kind != "O":
+        raise ConfigError(
+            f"{store.path}: label {name!r} is compared with numbers and names of classes, one or several, got "
+            f"{brief(wanted)}"
+        )
+    return found
 
 
 def of_split(store: StoreReader, split: str) -> np.ndarray:
