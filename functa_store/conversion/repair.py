@@ -73,7 +73,8 @@ def repair(
         report: Told of the progress.
 
     Returns:
-        The objects that were written again, by an interrupted call, too.
+        The objects that were written again, by an interrupted call, too; with an engine that leaves shards to others,
+        those that they are to write.
 
     Raises:
         ArchiveError: If a source is none, or contradicts itself.

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 import functa_store
+from functa_store.cli import main as cli
 from functa_store.conversion.workers import processes as processes_module
 from functa_store.conversion.workers.processes import Processes
 from functa_store.errors import ConfigError, MemberError, StoreMismatchError, WorkerError
@@ -97,6 +98,16 @@ def test_damaged_shards_are_repaired_by_workers(references, archive, tmp_path):
     assert functa_store.repair(open_pictures(archive), path, engine=Processes(2)) == ["modulations/c/1/0", "mse/c/4"]
     assert files(path) == references["float32"]
     assert not path.with_name("x.functa.work").exists()
+
+
+@pytest.mark.slow
+def test_a_repair_that_leaves_its_shards_to_workers_does_not_say_that_they_are_written(archive, tmp_path, capsys):
+    path = tmp_path / "x.functa"
+    convert(archive, path, None)
+    (path / "mse/c/4").write_bytes(b"")
+    assert cli.main(["repair", str(path), "--archive", str(archive), "--workers", "0"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "1 objects are written again by functa work, and functa finish mse/c/4" in said
 
 
 def test_workers_that_are_killed_are_started_again(references, archive, tmp_path):

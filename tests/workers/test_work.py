@@ -12,6 +12,7 @@ import pytest
 import functa_store
 from functa_store.cli import main as cli
 from functa_store.cli.work import parse_share
+from functa_store.conversion.workers import finish as finishing
 from functa_store.conversion.workers import worker as worker_module
 from functa_store.conversion.workers.engine import Elsewhere
 from functa_store.conversion.workers.job import Canary, checksum
@@ -79,6 +80,21 @@ assert not {"jax", "jaxlib", "flax", "optax", "converters", "xarray", "dask"} & 
     subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=120)
     assert files(path) == references["float32"]
     functa_store.finish(path)  # which is complete: nothing is left to do
+    assert files(path) == references["float32"]
+
+
+def test_two_that_finish_at_a_time_both_end_well(begin, references, monkeypatch):
+    path = begin()
+    work(path)
+    claim = finishing.claim
+
+    def late(*args):  # the other one comes first
+        monkeypatch.setattr(finishing, "claim", claim)
+        functa_store.finish(path)
+        return claim(*args)
+
+    monkeypatch.setattr(finishing, "claim", late)
+    functa_store.finish(path)
     assert files(path) == references["float32"]
 
 

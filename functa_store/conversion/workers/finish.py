@@ -1,7 +1,7 @@
 """Completion of a store whose shards workers have written; needs neither the archive nor, but for rounding, JAX."""
 
 from functa_store.conversion.agreement import begun_conversion, clear
-from functa_store.errors import StoreFormatError
+from functa_store.errors import StoreExistsError, StoreFormatError
 from functa_store.store.format.receipts import Receipts
 from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions, open_objects
 from functa_store.store.storage.writer_lock import EXACT_STORE, REPAIR, WORK_SUFFIX
@@ -28,9 +28,21 @@ def finish(path: Location, *, storage: StorageOptions = NO_OPTIONS) -> None:
         StoreFormatError: If shards are missing, or what is there is damaged; says which.
         StorageError: If the place cannot be reached, read or written.
     """
-    found = Destination.of(open_objects(path, storage))
-    if found.state == "complete" and not is_left(found.store.sibling(WORK_SUFFIX)):
+    if _is_finished(path, storage):
         return
+    try:
+        _finish(path, storage)
+    except StoreExistsError:
+        if not _is_finished(path, storage):  # by another call, meanwhile
+            raise
+
+
+def _is_finished(path: Location, storage: StorageOptions) -> bool:
+    found = Destination.of(open_objects(path, storage))
+    return found.state == "complete" and not is_left(found.store.sibling(WORK_SUFFIX))
+
+
+def _finish(path: Location, storage: StorageOptions) -> None:
     with claim(path, storage) as (destination, work):
         store, conversion = destination.store, begun_conversion(work)
         dtype = "float32" if conversion is None else conversion.get("config", {}).get("modulation_dtype")
