@@ -10,8 +10,9 @@ from PIL import Image
 
 from demo.archive import TILE, write_archive
 from demo.table import as_jpeg, markdown, principal_components, rows
+from functa_store import info
 from functa_store import open as open_functaset
-from functa_store.cli import convert, info
+from functa_store.cli import convert
 from functa_store.cli import main as cli
 from functa_store.decode.functaset import Functaset
 from functa_store.decode.pictures import comparison_sheet, to_image
@@ -68,7 +69,7 @@ def main(output: Path = OUTPUT, seconds: float = DEMO_SECONDS, options: tuple[st
     source = args.converter.open(str(archive), convert.options_from(args, preset), SurveyOptions(), silent)
     held_out = np.flatnonzero(np.asarray(source.split) == "test")
     _write_sheet(output / "contact-sheet.png", open_functaset(store), source, held_out)
-    _write_table(output / "table.md", info.facts(store), [source.read(int(i)) for i in held_out], events)
+    _write_table(output / "table.md", info(store), [source.read(int(i)) for i in held_out], events)
 
 
 def _write_sheet(path: Path, functaset: Functaset, source: sources.Source, held_out: np.ndarray) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from functa_store.cli import info
 from functa_store.cli.arguments import (
     ARCHIVE_HELP,
     add_engine_arguments,
@@ -31,7 +30,9 @@ from functa_store.cli.console import (
     print_json,
     shown_on,
 )
+from functa_store.cli.info import show as show_info
 from functa_store.config import ConvertConfig, overlaid
+from functa_store.decode.facts import info
 from functa_store.errors import ConfigError
 from functa_store.plugins import Converter, Preset, chosen_preset, converters
 from functa_store.progress import Event, Report, silent
@@ -227,7 +228,7 @@ def _finish(args: argparse.Namespace, source: "Source", config: ConvertConfig) -
     elif args.workers == 0 or args.process_id:
         return  # nothing is fitted yet, as a note has said, or another process says what is
     elif args.json or not args.quiet:
-        facts, show = info.info(args.out, storage=storage_from(args)), info.show
+        facts, show = info(args.out, storage=storage_from(args)), show_info
     else:
         return
     if args.json:

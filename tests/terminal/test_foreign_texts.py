@@ -229,10 +229,10 @@ def test_an_option_that_is_none_is_refused_in_few_words(option):
 )
 @pytest.mark.parametrize("words_of", ["info x", "info x --json"])
 def test_memory_and_recursion_that_do_not_suffice_are_one_line(error, words, words_of, monkeypatch, capsys):
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("functa_store.cli.info.facts", fail)
+    monkeypatch.setattr("functa_store.cli.info.info", fail)
     assert cli.main(words_of.split()) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
@@ -241,10 +241,10 @@ def test_memory_and_recursion_that_do_not_suffice_are_one_line(error, words, wor
 
 
 def test_an_error_that_nobody_foresaw_is_one_line_with_its_place(monkeypatch, capsys):
-    def fail(*_):
+    def fail(*_, **__):
         raise ZeroDivisionError(HOSTILE)
 
-    monkeypatch.setattr("functa_store.cli.info.facts", fail)
+    monkeypatch.setattr("functa_store.cli.info.info", fail)
     monkeypatch.setattr(logging, "raiseExceptions", True)
     monkeypatch.delenv(cli.WITH_TRACEBACK, raising=False)
     assert cli.run_process(["info", "x", "--json"]) == 1
