@@ -165,7 +165,7 @@ def run_repair(args: argparse.Namespace) -> None:
     if args.json:
         print_json({"path": args.store, "repaired": repaired})
     else:
-        done = "written again" if args.workers != 0 else "are written again by functa work, and functa finish"
+        done = "written again" if args.workers != 0 else "damaged; shards are left to functa work and functa finish"
         show_line(console, f"{args.store}: {len(repaired):,} objects {done}")
         for key in repaired:
             show_line(console, f"  {key}")

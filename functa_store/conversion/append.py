@@ -27,6 +27,7 @@ from functa_store.store.reading.joined_store import JoinedStore, open_store
 from functa_store.store.reading.reader import StoreReader
 from functa_store.store.storage.objects import NO_OPTIONS, Location, Objects, StorageOptions, open_objects
 from functa_store.store.storage.writer_lock import EXACT_STORE, LISTED, LOG_SUFFIX, WORK_SUFFIX, sole_writer
+from functa_store.support.shortening import brief
 
 
 def append(
@@ -116,20 +117,20 @@ def _is_complete(part: Objects) -> bool:
 
 
 def _check_follows(store: Objects, name: str) -> None:
-    """Refuse a functaset in the place of the next part that no call has put there, such as a copy of another one.
+    """Refuse a functaset in the place of the next part that cannot be one, such as a copy of another one.
 
     Raises:
         StoreExistsError: If it has another base or domain, ids that are there already, or parts of its own.
     """
     part, parts = store.below(name), load_root(store.below(name))[1]
-    problem = "it has parts of its own" if parts else ""
     try:
         JoinedStore([open_store(store), StoreReader(part, alone=True)]).check_disjoint()
+        problem = "it has parts of its own" if parts else ""
     except ConfigError as error:
         problem = str(error)
     if problem:
         raise StoreExistsError(
-            f"{part.name}: holds a functaset that cannot be a part of {store.name}; move it elsewhere: {problem}"
+            f"{part.name}: holds a functaset that cannot be a part of {store.name} ({problem}); move it elsewhere"
         )
 
 
@@ -145,13 +146,14 @@ def _check_goes_on(part: Objects, begun: StoreSpec, new: NewExamples) -> None:
     Raises:
         StoreMismatchError: If it is another one, or gives more or fewer new examples.
     """
-    found = [(spec.provenance["archive"], spec.provenance.get("sha256")) for spec in (begun, new)]
-    if found[0] == found[1] and begun.examples.count == len(new.ids):
+    before, now = ((spec.provenance.get("archive"), spec.provenance.get("sha256")) for spec in (begun, new))
+    if before == now and begun.examples.count == len(new.ids):
         return
+    digests = [f" (SHA-256 {str(sha256)[:16]}...)" if before[0] == now[0] else "" for _, sha256 in (before, now)]
     raise StoreMismatchError(
-        f"{part.name}: a call that was interrupted was adding {begun.examples.count:,} examples of {found[0][0]!r}, "
-        f"and this one would add {len(new.ids):,} of {found[1][0]!r}; append that archive again as then, which goes "
-        f"on, or delete {part.name} and {part.name}{WORK_SUFFIX} to leave it out"
+        f"{part.name}: a call that was interrupted was adding {begun.examples.count:,} examples of {brief(before[0])}"
+        f"{digests[0]}, and this one would add {len(new.ids):,} of {brief(now[0])}{digests[1]}; append that archive "
+        f"again, named as then, which goes on, or delete {part.name} and {part.name}{WORK_SUFFIX} to leave it out"
     )
 
 

@@ -1,6 +1,7 @@
 """Conversion of a source to a functaset (learn, tune, fit, store), and its plan without doing it."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +35,7 @@ from functa_store.nets.siren import structure, to_weights
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.augmentation import augmentations_of, originals_of
 from functa_store.sources.recipe import recipe_of
-from functa_store.sources.source import Source, check_source, class_counts, counts, origin
+from functa_store.sources.source import Source, check_source, check_unchanged, class_counts, counts, origin
 from functa_store.store.format.layout import choose_layout
 from functa_store.store.format.side_arrays import MOMENTA, RATES, base_shapes
 from functa_store.store.format.spec import Contents, sha256_json
@@ -231,8 +232,10 @@ def _learn(
     group: Group = ALONE,
 ) -> tuple[Contents, ReadyFit]:
     """Learn a base network; what the store of exact modulations holds, and the fit."""
+    check = functools.partial(check_unchanged, source)
     learning, tuning = (
-        SharedSnapshots(Checkpoints(work, stage, conversion, interval=snapshot_seconds), group) for stage in STAGES
+        SharedSnapshots(Checkpoints(work, stage, conversion, interval=snapshot_seconds, check=check), group)
+        for stage in STAGES
     )
     reference = pca_reference(source, config.network.modulation_size) if group.leads else {}
     training = TrainingSet(source, config, group)

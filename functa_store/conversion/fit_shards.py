@@ -15,6 +15,7 @@ from functa_store.config import (
     ConvertConfig,
     whole,
 )
+from functa_store.errors import ArchiveError
 from functa_store.learn.fit import (
     Fit,
     FittedExamples,
@@ -34,7 +35,7 @@ from functa_store.metrics import psnr
 from functa_store.nets.siren import network_of
 from functa_store.progress import Fitted, Report
 from functa_store.sources.batch_reader import BatchReader
-from functa_store.sources.source import Source
+from functa_store.sources.source import Source, check_unchanged
 from functa_store.store.format.layout import Shard, choose_layout
 from functa_store.store.format.side_arrays import MOMENTA, RATES
 
@@ -140,10 +141,25 @@ class ShardFit:
     def __call__(self, shards: Iterable[Shard], tally: Counts) -> Iterator[FittedShard]:
         """Fit the examples of some shards, one shard after the other, without a pause between them.
 
+        A shard is given once its archive is seen to be as it was, after its examples were read: none that is written
+        is of an archive that was changed meanwhile.
+
         Args:
             shards: Asked for the next one some batches ahead.
             tally: Told of every batch.
+
+        Raises:
+            ArchiveError: If the archive was changed; also in the place of an error of a member that is gone.
         """
+        try:
+            for fitted in self._fitted(shards, tally):
+                check_unchanged(self._source)
+                yield fitted
+        except ArchiveError:
+            check_unchanged(self._source)
+            raise
+
+    def _fitted(self, shards: Iterable[Shard], tally: Counts) -> Iterator[FittedShard]:
         # No batch holds examples of two shards: whichever are missing, an example meets the same ones.
         batches = ((shard, part) for shard in shards for part in in_batches(shard.start, shard.stop, self.batch_size))
         listed, given = itertools.tee(batches)

@@ -167,9 +167,9 @@ def spec_of(store: StoreReader, name: str) -> dict[str, Any]:
         raise ConfigError(
             f"{store.path}: TensorStore reads no texts, which {name!r} are; take functaset.{attribute}[:]"
         )
-    if str(name).startswith("base/"):  # which all parts and selections share
-        store = store.store if isinstance(store, SelectedStore) else store
-        store = store.stores[0] if isinstance(store, JoinedStore) else store
+    if str(name).startswith("base/"):  # which all share, but for the rates of their fits
+        while isinstance(store, SelectedStore | JoinedStore):
+            store = store.store if isinstance(store, SelectedStore) else store.stores[0]
     if isinstance(store, SelectedStore):
         raise ConfigError(
             f"{store.path}: a selection is no array of its own; open that of the whole and index it by rows"

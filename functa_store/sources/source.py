@@ -2,11 +2,10 @@
 
 import abc
 import collections
-import contextlib
 import dataclasses
 import json
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, SupportsIndex, overload, runtime_checkable
 
 import numpy as np
@@ -149,33 +148,6 @@ def check_unchanged(source: Source) -> None:
     """
     if isinstance(source, FileSource):
         source.check_unchanged()
-
-
-@contextlib.contextmanager
-def unchanged_throughout(source: Source, take_back: Callable[[], None]) -> Iterator[None]:
-    """Let nothing stay of what is made of an archive that is changed meanwhile.
-
-    Args:
-        source: The archive.
-        take_back: Removes what the block has made.
-
-    Raises:
-        ArchiveError: If it was changed, also in the place of an error of a member that is gone or cut short.
-    """
-
-    def check() -> None:
-        try:
-            check_unchanged(source)
-        except ArchiveError:
-            take_back()
-            raise
-
-    try:
-        yield
-    except ArchiveError:
-        check()
-        raise
-    check()
 
 
 def check_rejects(name: str, kind: str, rejects: Sequence[Reject], total: int, max_rejects: float) -> None:

@@ -355,15 +355,26 @@ def test_a_finished_store_of_another_conversion_does_not_end_this_one(tmp_path, 
 
 
 @pytest.mark.slow
-def test_an_archive_that_was_edited_meanwhile_makes_no_complete_store(tmp_path):
-    class Edited(ArraySource):
-        def check_unchanged(self):
-            raise ArchiveError("photos.zip: was changed while it was being converted")
+def test_of_an_archive_that_was_edited_meanwhile_no_snapshot_and_no_shard_is_kept(tmp_path):
+    path, work = tmp_path / "x.functa", tmp_path / "x.functa.work"
 
+    class Edited(ArraySource):
+        after = work
+
+        def check_unchanged(self):
+            if self.after.exists():
+                raise ArchiveError("photos.zip: was changed while it was being converted")
+
+    edited = Edited(VALUES, features=SPEC)
     with pytest.raises(ArchiveError, match="was changed"):
-        functa_store.convert(Edited(VALUES, features=SPEC), tmp_path / "x.functa", CONFIG)
+        functa_store.convert(edited, path, CONFIG)
+    assert [file.name for file in work.rglob("*.*")] == ["conversion.json"]
+    edited.after = path / "zarr.json"  # it has learned
+    with pytest.raises(ArchiveError, match="was changed"):
+        functa_store.convert(edited, path, CONFIG)
     with pytest.raises(StoreFormatError, match="shards are missing"):
-        functa_store.finish(tmp_path / "x.functa")
+        functa_store.finish(path)
+    assert not (path / "modulations/c").exists()
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,8 @@ def test_conditions_of_a_selection_are_those_of_loaders(stores):
     assert cats.labels["kind"][:].tolist() == [0] * 5
     assert len(whole.select(where={"kind": ["cat", 2], "size": range(10)})) == 7
     assert len(whole.select(where={"kind": {"cat", 2}, "size": frozenset(range(10))})) == 7
+    assert len(whole.select(where={"kind": np.array([0, 2]), "size": np.arange(10)})) == 7
+    assert len(whole.select(where={"kind": np.int64(0)})) == len(whole.select(where={"kind": "cat"}))
     assert whole.select(ids=["9.png", "3.png"]).ids[:].tolist() == ["9.png", "3.png"]
     np.testing.assert_allclose(
         Normalization.of_all(cats).mean, whole.modulations[cats.store.chosen].mean(axis=0), rtol=1e-5, atol=1e-6
@@ -139,6 +141,9 @@ def test_conditions_of_a_selection_are_those_of_loaders(stores):
         ({"where": {"colour": 1}}, r"no labels \['colour'\]"),
         ({"where": {"kind": None}}, r"label 'kind' is compared with numbers and names of classes.*got None"),
         ({"where": {"kind": slice(0, 2)}}, r"compared with numbers and names of classes.*got slice"),
+        ({"where": {"kind": np.timedelta64(1, "s")}}, "compared with numbers and names of classes"),
+        ({"where": {"kind": [[1], [1, 2]]}}, r"compared with numbers and names of classes.*got \[1\]"),
+        ({"where": {"kind": b"cat"}}, "compared with numbers and names of classes"),
         ({"ids": []}, "no ids were given"),
         ({"split": "validation"}, "no split 'validation'"),
         ({"index": [1, 1]}, "example 1 is chosen twice"),

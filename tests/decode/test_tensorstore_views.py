@@ -152,6 +152,8 @@ def test_stored_arrays_are_opened_by_their_specs(tmp_path):
     for name, values in expected.items():
         opened = ts.open(fs.tensorstore_spec(name)).result()
         np.testing.assert_array_equal(opened.read().result(), values, strict=True)
+    both = functa_store.concat([fs.select(index=range(5)), fs.select(index=range(5, 12))])
+    assert both.tensorstore_spec("base/sine_0/kernel") == fs.tensorstore_spec("base/sine_0/kernel")
     with pytest.raises(ConfigError, match=r"no texts.*ids"):
         fs.tensorstore_spec("id")
     with pytest.raises(ConfigError, match=r"no array 'colour'.*labels/size"):

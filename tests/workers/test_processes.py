@@ -107,7 +107,7 @@ def test_a_repair_that_leaves_its_shards_to_workers_does_not_say_that_they_are_w
     (path / "mse/c/4").write_bytes(b"")
     assert cli.main(["repair", str(path), "--archive", str(archive), "--workers", "0"]) == 0
     said = " ".join(capsys.readouterr().err.split())
-    assert "1 objects are written again by functa work, and functa finish mse/c/4" in said
+    assert "1 objects damaged; shards are left to functa work and functa finish mse/c/4" in said
 
 
 def test_workers_that_are_killed_are_started_again(references, archive, tmp_path):

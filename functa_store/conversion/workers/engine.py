@@ -15,7 +15,7 @@ from functa_store.learn.devices import compute_threads
 from functa_store.learn.tuning import ReadyFit
 from functa_store.progress import Note, Report
 from functa_store.sources.recipe import recipe_of
-from functa_store.sources.source import Source, check_unchanged, unchanged_throughout
+from functa_store.sources.source import Source, check_unchanged
 from functa_store.store.format.spec import Contents
 from functa_store.store.storage.objects import NO_OPTIONS, Objects, StorageOptions
 from functa_store.store.storage.writer_lock import EXACT_STORE, WORK_SUFFIX
@@ -186,12 +186,10 @@ def fit_missing(
                 tally=Tally(done, total, source.features.span, report),
                 job=_publish(store, contents, source, ready, fit_batch_size),
             )
-            with unchanged_throughout(source, functools.partial(writer.take_back, missing)):
-                engine.fit(unfinished)
-                if writer.look_again() and engine.completes:  # a receipt that is there is damaged
-                    unfinished.fit_here()
-        else:
-            check_unchanged(source)
+            engine.fit(unfinished)
+            if writer.look_again() and engine.completes:  # a receipt that is there is damaged
+                unfinished.fit_here()
+        check_unchanged(source)
         return not writer.missing_shards()
 
 
@@ -223,6 +221,7 @@ def _publish(
         versions=versions(),
         canary=Canary.of(0, *fit.one(0)),
     )
+    check_unchanged(source)
     if found is not None and job.is_alike(found[0]):
         return found[0]
     write_job(store, job)

@@ -3,8 +3,7 @@
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -20,15 +19,13 @@ from functa_store.errors import ConfigError, StoreExistsError, StoreFormatError
 from functa_store.learn.devices import compute_threads, use_all_cores, use_threads
 from functa_store.progress import Note, Report, silent
 from functa_store.sources.recipe import AnyArchive
-from functa_store.sources.source import unchanged_throughout
 from functa_store.store.format.layout import Shard
 from functa_store.store.format.load_spec import load_spec
 from functa_store.store.format.receipts import Receipts
 from functa_store.store.format.spec import ROOT
 from functa_store.store.reading.reader import read_base, read_examples, read_rounding
 from functa_store.store.storage.local import LocalObjects
-from functa_store.store.storage.objects import NO_OPTIONS, Location, Objects, StorageOptions, open_objects
-from functa_store.store.storage.writer_lock import sole_writer
+from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions, open_objects
 from functa_store.store.writing.shard_writer import ShardWriter
 from functa_store.support.threads import one_behind
 
@@ -126,24 +123,6 @@ class Worker:
         """
         self._writer.write(shard, modulations, mse, metrics)
 
-    def unchanged_throughout(self, take_back: Callable[[], None]) -> AbstractContextManager[None]:
-        """Refuse an archive that is changed in a block; see `sources.source.unchanged_throughout`."""
-        return unchanged_throughout(self._source, take_back)
-
-    def take_back(self, whole: Objects, shards: Sequence[Shard]) -> None:
-        """Let shards count as missing; remove them, too, if no other process holds the store, which may complete it.
-
-        Args:
-            whole: What is claimed; `Worker` may be at its exact modulations.
-            shards: Which.
-        """
-        if self.is_over():
-            return
-        self._writer.withdraw(shards)
-        with contextlib.suppress(StoreExistsError), sole_writer(whole):
-            if not self.is_over():
-                self._writer.take_back(shards)
-
 
 def work(
     path: Location,
@@ -177,8 +156,7 @@ def work(
         StoreFormatError: If there is nothing to work on, or what is there is damaged.
         StoreMismatchError: If this process would not give the same bytes: it has other libraries, another archive or
             another processor; or if a shard is there with other values.
-        ArchiveError: If the archive cannot be read, or was changed meanwhile; what this call has written of it is taken
-            back.
+        ArchiveError: If the archive cannot be read, or was changed meanwhile; nothing is written of it then.
         MemberError: If an example cannot be read any more.
         StorageError: If a place cannot be reached, read or written; what is written stays.
     """
@@ -194,15 +172,12 @@ def work(
         missing = [missing[k] for k in np.random.default_rng().permutation(len(missing))]
     num_examples = sum(map(len, mine))
     tally = Tally(num_examples - sum(map(len, missing)), num_examples, worker.span, report)
-    written: list[Shard] = []
+    written = 0
 
-    def write(shard: Shard, *fitted: Any) -> None:
-        worker.write(shard, *fitted)
-        written.append(shard)
-
-    def take_back() -> None:
-        worker.take_back(objects, written)
-        report(Note(message=f"{objects.name}: {len(written):,} shards that were written meanwhile are missing again"))
+    def write(*fitted: Any) -> None:
+        nonlocal written
+        worker.write(*fitted)
+        written += 1
 
     def still_missing() -> Iterator[Shard]:
         for shard in missing:
@@ -211,18 +186,14 @@ def work(
             if not worker.is_done(shard):
                 yield shard
 
-    with (
-        worker.unchanged_throughout(take_back),
-        contextlib.suppress(StoreExistsError),
-        one_behind(write) as write_behind,
-    ):
+    with contextlib.suppress(StoreExistsError), one_behind(write) as write_behind:
         for fitted in worker.fit(still_missing(), tally):
             write_behind(*fitted)
     if worker.is_over():
         report(Note(message=f"{objects.name}: was completed or begun anew meanwhile"))
     elif all(map(worker.is_done, worker.shards)):
         report(Note(message=f"{objects.name}: all shards are written; functa finish completes the store"))
-    return len(written)
+    return written
 
 
 def check_share(share: tuple[int, int] | None) -> None:

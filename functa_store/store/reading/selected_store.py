@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -234,21 +235,21 @@ def _values(store: StoreReader, name: str, wanted: Any) -> np.ndarray:
         ConfigError: If there is no such label or class, or the label has values of another kind.
     """
     (name,) = label_names(store, [name])
-    several = not isinstance(wanted, str) and (isinstance(wanted, Set) or np.ndim(wanted) > 0)
-    values = list(wanted) if several else [wanted]
+    is_one = not isinstance(wanted, Iterable) or isinstance(wanted, str | bytes) or getattr(wanted, "ndim", 1) == 0
+    given: list[Any] = [wanted] if is_one else list(wanted)
+    values = [value.item() if hasattr(value, "item") else value for value in given]
     classes, dtype = store.label_names.get(name, ()), store.labels[name].dtype
     if dtype.kind not in "UTO":
         if unknown := [value for value in values if isinstance(value, str) and value not in classes]:
             has = f"classes {list(classes)}" if classes else f"{dtype} without names"
             raise ConfigError(f"{store.path}: label {name!r} has no {unknown}, but {has}")
         values = [classes.index(value) if isinstance(value, str) else value for value in values]
-    found = np.array(values)
-    if found.dtype.kind in "OSV" and dtype.kind != "O":
+    if odd := [value for value in values if not isinstance(value, str | Real)]:
         raise ConfigError(
             f"{store.path}: label {name!r} is compared with numbers and names of classes, one or several, got "
-            f"{brief(wanted)}"
+            f"{brief(odd[0])}"
         )
-    return found
+    return np.array(values)
 
 
 def of_split(store: StoreReader, split: str) -> np.ndarray:

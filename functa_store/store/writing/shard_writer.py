@@ -77,13 +77,11 @@ class ShardWriter:
                     raise
         raise AssertionError("unreachable")
 
-    def withdraw(self, shards: Sequence[Shard]) -> None:
-        """Let shards count as missing: remove their receipts."""
+    def remove(self, shards: Sequence[Shard]) -> None:
+        """Remove shards and their receipts, so that others may be written in their place; the store is claimed."""
+        if not shards:
+            return
         self._receipts.forget(shards)
-
-    def take_back(self, shards: Sequence[Shard]) -> None:
-        """Remove shards, so that others may be written in their place; where nobody may be completing the store."""
-        self.withdraw(shards)
         keys = (table.key(shard) for shard in shards for table in self._tables.values())
         there = self._store.sizes()
         self._store.delete([key for key in keys if key in there])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from functa_store.config import differences
-from functa_store.errors import StoreExistsError, StoreFormatError, StoreMismatchError
+from functa_store.errors import StorageError, StoreExistsError, StoreFormatError, StoreMismatchError
 from functa_store.metrics import Moments
 from functa_store.store.format.layout import Shard
 from functa_store.store.format.load_spec import MOST_JSON_BYTES
@@ -215,7 +215,7 @@ class StoreWriter:
         had_receipt = set(self._receipts.indices())  # before any that is just being written
         self._done |= self._receipts.done(self.missing_shards())
         left = self.missing_shards()
-        self.take_back([shard for shard in left if shard.index in had_receipt])
+        self._remove([shard for shard in left if shard.index in had_receipt])
         return left
 
     def write(
@@ -253,12 +253,6 @@ class StoreWriter:
                 "must give the same bytes. Convert again into an empty path."
             )
 
-    def take_back(self, shards: Sequence[Shard]) -> None:
-        """Remove shards that are not what they should be; they are missing then."""
-        for shard in shards:
-            self._done.pop(shard.index, None)
-        self._writer.take_back(shards)
-
     def complete_if_done(self) -> None:
         """Complete the store if no shard is missing; see `resume_or_create`."""
         if not self.missing_shards():
@@ -266,10 +260,13 @@ class StoreWriter:
 
     def _remove_unproven(self) -> None:
         """Remove what is there of missing shards, which an interrupted writer left, perhaps of other last bits."""
-        there, missing = self._store.sizes(), self.missing_shards()
-        self._receipts.forget(missing)
-        keys = (table.key(shard) for shard in missing for table in self._tables.values())
-        self._store.delete([key for key in keys if key in there])
+        self._remove(self.missing_shards())
+
+    def _remove(self, shards: Sequence[Shard]) -> None:
+        """Remove shards that are not what they should be; they are missing then."""
+        for shard in shards:
+            self._done.pop(shard.index, None)
+        self._writer.remove(shards)
 
     def _complete(self) -> None:
         """Statistics, manifest and quality, then `complete: true` in one atomic replacement of the root."""
@@ -307,11 +304,15 @@ class StoreWriter:
         damaged = damage(self._store, {k: file for written in self._done.values() for k, file in written.files.items()})
         if damaged:
             spoilt = [s for s in self._shards if not damaged.keys().isdisjoint(self._done[s.index].files)]
-            self.take_back(spoilt)
-            raise StoreFormatError(
-                f"{self._store.name}: {', '.join(damaged)} changed after they were written. Run the same command again "
-                "to write them anew, and mistrust this disk."
+            problem = StoreFormatError(
+                f"{self._store.name}: {', '.join(damaged)} changed after they were written. Run the same conversion "
+                "again, or functa work, to write them anew, and mistrust this disk."
             )
+            try:
+                self._remove(spoilt)
+            except StorageError as error:
+                raise problem from error
+            raise problem
 
     def _manifest_arrays(self) -> dict[str, np.ndarray]:
         """Checksums of all shards, and of all chunks of columns."""
