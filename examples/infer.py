@@ -3,12 +3,13 @@
     python -m examples.infer                                                     # handwritten digits
     python -m examples.infer --store faces.functa --archive faces.zip --task half
     python -m examples.infer --store faces.functa --archive faces.zip --task coarse --prior flow
+    python -m examples.infer --store chairs.functa --archive chairs.zip --mirror x
 
 Where `Functaset.encode` takes a few steps from the zero modulation, this minimises the squared error of what was seen
 plus a weight times -log p(modulation), and reports PSNR on what was hidden for both. The prior is a Gaussian or the
 flow of `examples.flow`, learned on the split "train"; the weight is chosen on examples of "validation", or without one
 on some of "train" that the prior has not seen. Examples are those of the archive, or without one as the functaset has
-them.
+them. Of what is symmetric, `--mirror AXIS` takes what is seen as seen in a mirror, too.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from examples.partly_seen import (
     decoder_of,
     features_of,
     hidden_psnr,
+    mirrored,
     plain_fit,
 )
 from functa_store.decode.pictures import solid_image, to_image
@@ -134,6 +136,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     parser.add_argument("--archive", help="the archive that it was converted from (default: examples as they decode)")
     parser.add_argument("--task", choices=TASKS, help="what is seen (default: half, or of scenes the first view)")
     parser.add_argument("--prior", choices=("gaussian", "flow"), default="gaussian", help="(default: gaussian)")
+    parser.add_argument("--mirror", metavar="AXIS", help="examples are symmetric along this axis, such as x")
     parser.add_argument("--examples", type=int, default=32, metavar="N", help="held-out ones (default: 32)")
     parser.add_argument("--out", type=Path, default=Path("examples-output/infer.png"), help="sheet of pictures")
     args = parser.parse_args(argv)
@@ -141,7 +144,7 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
         functaset = functa_store.open(args.store) if args.store else digits_functaset()
         source = _source(functaset, args.archive) if args.store else digits_source()
         task = args.task or ("half" if functaset.domain.scene is None else "view")
-        return compare(functaset, source, task, args.prior, args.examples, args.out)
+        return compare(functaset, source, task, args.prior, args.examples, args.out, mirror=args.mirror)
     except functa_store.FunctaStoreError as error:
         parser.error(str(error))
 
@@ -153,6 +156,8 @@ def compare(
     prior: str,
     num_examples: int,
     out: Path,
+    *,
+    mirror: str | None = None,
     **options: Any,
 ) -> dict[str, float]:
     """Learn a prior, choose its weight, and infer what is hidden of held-out examples.
@@ -164,6 +169,8 @@ def compare(
         prior: "gaussian" or "flow".
         num_examples: Held-out ones.
         out: The sheet of pictures.
+        mirror: The axis along which examples are symmetric; their plain fit is then made of what the mirror shows, too,
+            beside that of what is seen alone. None where they are not known to be.
         **options: Of `make_inference`.
 
     Returns:
@@ -176,8 +183,11 @@ def compare(
     numbers = normalization.apply(functaset.modulations[training]).reshape(len(training), -1)
     infer = make_inference(functaset, _kind(prior).fit(numbers), normalization, **options)
 
+    def known(seen: Points) -> Points:
+        return seen if mirror is None else mirrored(functaset, seen, mirror)
+
     tried = TASKS[task](functaset, features_of(functaset, tuning, source))
-    scores = {weight: hidden_psnr(functaset, infer(tried.seen, weight), tried.hidden) for weight in WEIGHTS}
+    scores = {weight: hidden_psnr(functaset, infer(known(tried.seen), weight), tried.hidden) for weight in WEIGHTS}
     weight = max(scores, key=lambda weight: scores[weight])
     sys.stdout.write(
         f"weight of the prior, chosen on {len(tuning)} examples of {functaset.split[tuning[0]]}: {weight:g}\n"
@@ -185,9 +195,12 @@ def compare(
 
     features = features_of(functaset, held_out, source)
     found = TASKS[task](functaset, features)
-    ways = {"plain fit": plain_fit(functaset, found.seen), f"{prior} prior": infer(found.seen, weight)}
+    ways = {"plain fit": plain_fit(functaset, found.seen)}
+    if mirror is not None:
+        ways["plain fit, mirrored"] = plain_fit(functaset, known(found.seen))
+    ways[f"{prior} prior"] = infer(known(found.seen), weight)
     results = {name: hidden_psnr(functaset, modulations, found.hidden) for name, modulations in ways.items()}
-    sys.stdout.writelines(f"{name:16} {result:6.2f} dB on what was hidden\n" for name, result in results.items())
+    sys.stdout.writelines(f"{name:20} {result:6.2f} dB on what was hidden\n" for name, result in results.items())
     out.parent.mkdir(parents=True, exist_ok=True)
     shown = slice(NUM_PICTURES)
     if functaset.domain.scene is None:

@@ -97,6 +97,32 @@ TASKS: Mapping[str, Callable[[functa_store.Functaset, np.ndarray], Task]] = {
 }
 
 
+def mirrored(functaset: functa_store.Functaset, seen: Points, axis: str) -> Points:
+    """What is seen, and the same once more as if it had been seen in a mirror: for what is symmetric, as chairs are.
+
+    Args:
+        functaset: Which they are examples of.
+        seen: What is seen of some.
+        axis: Of the domain, at whose middle the mirror stands across it.
+
+    Raises:
+        ConfigError: If there is no such axis.
+    """
+    domain, positions = functaset.domain, seen.positions.copy()
+    if axis not in domain.axes:
+        raise functa_store.ConfigError(
+            f"{functaset.store.path}: found no axis {axis!r} to mirror, expected one of {domain.axes}"
+        )
+    if domain.scene is not None:  # the middle of the cube is the world's origin, and rays are of x, y and z
+        component = "xyz".index(axis)
+        positions[..., [component, component + 3]] *= -1
+    else:
+        component = domain.axes.index(axis)
+        places = domain.axis_coords()[component]
+        positions[..., component] = places[0] + places[-1] - positions[..., component]
+    return Points(np.concatenate([seen.positions, positions], axis=-2), np.concatenate([seen.features] * 2, axis=1))
+
+
 def _some(points: Points) -> Points:
     """The same at no more points than are needed, and at none that has no value."""
     present = np.flatnonzero(~np.isnan(points.features).any(axis=(0, 2)))

@@ -19,7 +19,7 @@ from examples.gaussian import Gaussian
 from examples.two_sample import nearest_neighbour_accuracy, novelty
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.domains.cells import CellGrid
-from functa_store.domains.scene import Lens, camera_rays
+from functa_store.domains.scene import Lens, camera_rays, look_at_centre
 from functa_store.loaders import Normalization
 from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Label
@@ -298,6 +298,30 @@ def test_blocks_are_seen_by_their_means(monkeypatch, tmp_path):
     monkeypatch.setattr(partly_seen, "COARSER", 3)
     with pytest.raises(functa_store.ConfigError, match="expected multiples of 3"):
         partly_seen.coarse(functaset, features)
+
+
+def test_a_mirror_shows_what_is_seen_from_its_other_side(tmp_path):
+    functaset = write_planted(tmp_path / "planted.functa", on_a_line(8))
+    features = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
+    seen = partly_seen.half(functaset, features).seen
+    both = partly_seen.mirrored(functaset, seen, functaset.domain.axes[1])
+    order = np.lexsort(both.positions.T[::-1])
+    np.testing.assert_allclose(both.positions[order], functaset.domain.coords().reshape(-1, 2), atol=1e-6)
+    left = features[:, :, :4]
+    whole = np.concatenate([left, left[:, :, ::-1]], axis=2)
+    np.testing.assert_array_equal(both.features[:, order], whole.reshape(2, -1, 1))
+    with pytest.raises(functa_store.ConfigError, match="found no axis 'up' to mirror"):
+        partly_seen.mirrored(functaset, seen, "up")
+
+
+def test_a_scene_in_a_mirror_is_seen_by_a_camera_in_it():
+    """That of a camera to the right is the picture of one to the left, turned round."""
+    scenes = functa_store.open(GOLDEN / "v6_scene.functa")
+    right = np.concatenate(camera_rays(look_at_centre(np.array([0.9, 0.4, 0.5])), 4, 4, Lens(6.0)), axis=-1)
+    left = np.concatenate(camera_rays(look_at_centre(np.array([-0.9, 0.4, 0.5])), 4, 4, Lens(6.0)), axis=-1)
+    seen = partly_seen.Points(right.reshape(1, -1, 6), np.zeros((1, 16, 3), np.float32))
+    found = partly_seen.mirrored(scenes, seen, "x").positions[0, 16:]
+    np.testing.assert_allclose(found.reshape(4, 4, 6)[:, ::-1], left, atol=1e-6)
 
 
 @pytest.mark.slow
