@@ -178,6 +178,10 @@ def compare(
     """
     if (task == "view") != (functaset.domain.scene is not None):
         raise functa_store.ConfigError(f"{functaset.store.path}: the task view is for scenes, and scenes have no other")
+    if mirror not in (None, *functaset.domain.axes):
+        raise functa_store.ConfigError(
+            f"{functaset.store.path}: found no axis {mirror!r} to mirror, expected one of {functaset.domain.axes}"
+        )
     training, tuning, held_out = choose(functaset, num_examples)
     normalization = Normalization.of_split(functaset, "train")
     numbers = normalization.apply(functaset.modulations[training]).reshape(len(training), -1)

@@ -310,8 +310,6 @@ def test_a_mirror_shows_what_is_seen_from_its_other_side(tmp_path):
     left = features[:, :, :4]
     whole = np.concatenate([left, left[:, :, ::-1]], axis=2)
     np.testing.assert_array_equal(both.features[:, order], whole.reshape(2, -1, 1))
-    with pytest.raises(functa_store.ConfigError, match="found no axis 'up' to mirror"):
-        partly_seen.mirrored(functaset, seen, "up")
 
 
 def test_a_scene_in_a_mirror_is_seen_by_a_camera_in_it():
@@ -319,9 +317,27 @@ def test_a_scene_in_a_mirror_is_seen_by_a_camera_in_it():
     scenes = functa_store.open(GOLDEN / "v6_scene.functa")
     right = np.concatenate(camera_rays(look_at_centre(np.array([0.9, 0.4, 0.5])), 4, 4, Lens(6.0)), axis=-1)
     left = np.concatenate(camera_rays(look_at_centre(np.array([-0.9, 0.4, 0.5])), 4, 4, Lens(6.0)), axis=-1)
-    seen = partly_seen.Points(right.reshape(1, -1, 6), np.zeros((1, 16, 3), np.float32))
-    found = partly_seen.mirrored(scenes, seen, "x").positions[0, 16:]
-    np.testing.assert_allclose(found.reshape(4, 4, 6)[:, ::-1], left, atol=1e-6)
+    colours = np.random.default_rng(0).random((1, 16, 3), np.float32)
+    positions, features = partly_seen.mirrored(scenes, partly_seen.Points(right.reshape(1, -1, 6), colours), "x")
+    np.testing.assert_allclose(positions[0, 16:].reshape(4, 4, 6)[:, ::-1], left, atol=1e-6)
+    np.testing.assert_array_equal(features, np.concatenate([colours, colours], axis=1))
+
+
+@pytest.mark.slow
+def test_what_is_symmetric_is_inferred_from_what_a_mirror_shows(tmp_path):
+    functaset = write_planted(tmp_path / "planted.functa", on_a_line(80))
+    values = np.asarray(functaset.decode(np.arange(80)))
+    symmetric = np.concatenate([values[:, :, :4], values[:, :, 3::-1]], axis=2)
+    source = SimpleNamespace(
+        ids=[str(k) for k in range(80)], read=lambda k: symmetric[k], features=SimpleNamespace(scale=1.0, offset=0.0)
+    )
+    options = {"num_examples": 8, "num_steps": 50, "out": tmp_path / "out.png"}
+    alone = infer.compare(functaset, source, "half", "gaussian", **options)
+    results = infer.compare(functaset, source, "half", "gaussian", mirror="x", **options)
+    assert results["plain fit"] == alone["plain fit"] != results["plain fit, mirrored"]
+    assert results["gaussian prior"] > alone["gaussian prior"] + 1
+    with pytest.raises(functa_store.ConfigError, match="found no axis 'up' to mirror"):
+        infer.compare(functaset, source, "half", "gaussian", mirror="up", **options)
 
 
 @pytest.mark.slow
