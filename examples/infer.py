@@ -137,6 +137,8 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     parser.add_argument("--task", choices=TASKS, help="what is seen (default: half, or of scenes the first view)")
     parser.add_argument("--prior", choices=("gaussian", "flow"), default="gaussian", help="(default: gaussian)")
     parser.add_argument("--mirror", metavar="AXIS", help="examples are symmetric along this axis, such as x")
+    parser.add_argument("--steps", type=int, default=100, metavar="N", help="of the inference (default: 100)")
+    parser.add_argument("--points", type=int, default=128, metavar="N", help="seen at a step (default: 128)")
     parser.add_argument("--examples", type=int, default=32, metavar="N", help="held-out ones (default: 32)")
     parser.add_argument("--out", type=Path, default=Path("examples-output/infer.png"), help="sheet of pictures")
     args = parser.parse_args(argv)
@@ -144,7 +146,8 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
         functaset = functa_store.open(args.store) if args.store else digits_functaset()
         source = _source(functaset, args.archive) if args.store else digits_source()
         task = args.task or ("half" if functaset.domain.scene is None else "view")
-        return compare(functaset, source, task, args.prior, args.examples, args.out, mirror=args.mirror)
+        effort = {"num_steps": args.steps, "points_per_step": args.points}
+        return compare(functaset, source, task, args.prior, args.examples, args.out, mirror=args.mirror, **effort)
     except functa_store.FunctaStoreError as error:
         parser.error(str(error))
 
