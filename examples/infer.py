@@ -142,6 +142,8 @@ def run(argv: Sequence[str] | None = None) -> dict[str, float]:
     parser.add_argument("--examples", type=int, default=32, metavar="N", help="held-out ones (default: 32)")
     parser.add_argument("--out", type=Path, default=Path("examples-output/infer.png"), help="sheet of pictures")
     args = parser.parse_args(argv)
+    if min(args.steps, args.points, args.examples) < 1:
+        parser.error("--steps, --points and --examples must be at least 1")
     try:
         functaset = functa_store.open(args.store) if args.store else digits_functaset()
         source = _source(functaset, args.archive) if args.store else digits_source()
