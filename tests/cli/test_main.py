@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from functa_store.cli import info
 from functa_store.cli import main as cli
 from functa_store.cli.arguments import (
     SHORT,
@@ -98,7 +97,7 @@ def conversion(monkeypatch):
     fake.convert = convert
     fake.plan = lambda source, config: {"parameters": 1234, "store_bytes": 5678}
     monkeypatch.setitem(sys.modules, "functa_store.conversion.convert", fake)
-    monkeypatch.setattr(info, "facts", lambda path, storage: {"examples": 3})
+    monkeypatch.setattr("functa_store.cli.convert.info", lambda path, *, storage: {"examples": 3})
     return fake
 
 
