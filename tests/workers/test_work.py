@@ -81,6 +81,7 @@ assert not {"jax", "jaxlib", "flax", "optax", "converters", "xarray", "dask"} & 
     assert files(path) == references["float32"]
 
 
+@pytest.mark.slow
 def test_two_that_finish_at_a_time_both_end_well(begin, references, monkeypatch):
     path = begin()
     work(path)
@@ -105,12 +106,13 @@ def test_a_worker_that_comes_after_the_end_has_nothing_to_do(begin):
     assert notes == [Note(message=f"{path}: is complete; nothing is left to do")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [
         pytest.param(lambda data: data[:-7], id="torn"),
-        pytest.param(lambda data: b"x" + data[1:], id="flipped", marks=pytest.mark.slow),
-        pytest.param(lambda data: None, id="gone", marks=pytest.mark.slow),
+        pytest.param(lambda data: b"x" + data[1:], id="flipped"),
+        pytest.param(lambda data: None, id="gone"),
     ],
 )
 def test_a_shard_that_a_disk_has_damaged_is_fitted_again(begin, references, damage):
@@ -126,6 +128,7 @@ def test_a_shard_that_a_disk_has_damaged_is_fitted_again(begin, references, dama
     assert files(path) == references["float32"]
 
 
+@pytest.mark.slow
 def test_nothing_is_written_of_an_archive_that_is_changed_meanwhile(begin, archive, tmp_path, references):
     path, copy, fitted = begin(), tmp_path / archive.name, []
     shutil.copy(archive, copy)
