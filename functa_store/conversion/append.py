@@ -122,7 +122,8 @@ def _check_follows(store: Objects, name: str) -> None:
     Raises:
         StoreExistsError: If it has another base or domain, ids that are there already, or parts of its own.
     """
-    part, parts = store.below(name), load_root(store.below(name))[1]
+    part = store.below(name)
+    _, parts = load_root(part)
     try:
         JoinedStore([open_store(store), StoreReader(part, alone=True)]).check_disjoint()
         problem = "it has parts of its own" if parts else ""

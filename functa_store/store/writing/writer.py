@@ -122,7 +122,6 @@ class StoreWriter:
         self._spec = spec
         self._examples = examples
         self._shards = _shards(spec)
-        self._tables = spec.tables(rounding)
         self._receipts = Receipts(store, spec.fingerprint)
         self._writer = ShardWriter(store, spec, rounding, examples)
         self._skeleton_files = skeleton_files
@@ -168,7 +167,7 @@ class StoreWriter:
             written = resume(found.spec, store, spec, built, receipts)
         writer = cls(store, spec, contents.rounding, examples, written, done=receipts.done(_shards(spec)))
         if found.spec is not None:
-            writer._remove_unproven()
+            writer._remove(writer.missing_shards())  # what an interrupted writer left, perhaps of other last bits
         yield writer
         writer.complete_if_done()
 
@@ -257,10 +256,6 @@ class StoreWriter:
         """Complete the store if no shard is missing; see `resume_or_create`."""
         if not self.missing_shards():
             self._complete()
-
-    def _remove_unproven(self) -> None:
-        """Remove what is there of missing shards, which an interrupted writer left, perhaps of other last bits."""
-        self._remove(self.missing_shards())
 
     def _remove(self, shards: Sequence[Shard]) -> None:
         """Remove shards that are not what they should be; they are missing then."""
