@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,12 +71,14 @@ class Inputs:
         classes: The class of each, from 0.
         train: Places to learn from.
         held_out: Places to be told.
+        settings: What decides the values, apart from the archives; JSON-ready.
     """
 
     values: np.ndarray
     classes: np.ndarray
     train: np.ndarray
     held_out: np.ndarray
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:

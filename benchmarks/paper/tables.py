@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from benchmarks.paper.classifiers import ConvNet, Inputs, mlp, train
 from benchmarks.paper.results import Figures, Results
 from benchmarks.paper.sizes import Size
 from examples.command import MLP_WIDTHS, Options, class_numbers
-from functa_store.config import to_dict
+from functa_store.config import ConvertConfig, to_dict
 from functa_store.decode.functaset import Functaset
 from functa_store.loaders import Normalization
 from functa_store.scoring.decoded import principal_components
@@ -66,8 +65,7 @@ class _Row:
 def measure(results: Results, archives: Archives, size: Size) -> Figures:
     """Rows of the tables, and what was chosen how on a fifth of the training split."""
     seen = _seen(results, archives, size)
-    settings = {"vector": to_dict(size.shape_vector), "grid": to_dict(size.shape_grid), "epochs": size.epochs}
-    runs, rows = _Runs(results, settings), []
+    runs, rows = _Runs(results), []
     ways = _chosen(runs, seen, size)
     for model in MLP_WIDTHS:
         few = model in size.few_sizes
@@ -92,15 +90,14 @@ def measure(results: Results, archives: Archives, size: Size) -> Figures:
 def _seen(results: Results, archives: Archives, size: Size) -> dict[str, Inputs]:
     """What classifiers see: modulations of both functasets, principal components as many, and the arrays."""
     source = archives.shapes(size.table_resolution)
-    vector = results.functaset("shapes-vector", source, size.shape_vector)
-    grid = results.functaset("shapes-grid", source, size.shape_grid)
-    functa = _of_functaset(vector, flat=True)
-    components = _components(results, source, size.shape_vector.network.modulation_size)
+    vector = _of_functaset(results.functaset("shapes-vector", source, size.shape_vector), size.shape_vector)
+    numbers = vector.values[0].size
+    components = _components(results, source, numbers)
     return {
-        "functa": functa,
-        "grid": _of_functaset(grid, flat=False),
-        "pca": dataclasses.replace(functa, values=components),
-        "arrays": dataclasses.replace(functa, values=_occupied(source)),
+        "functa": dataclasses.replace(vector, values=vector.values.reshape(-1, numbers)),
+        "grid": _of_functaset(results.functaset("shapes-grid", source, size.shape_grid), size.shape_grid),
+        "pca": dataclasses.replace(vector, values=components, settings={"components": numbers}),
+        "arrays": dataclasses.replace(vector, values=_occupied(source), settings={}),
     }
 
 
@@ -121,8 +118,8 @@ def _chosen(runs: "_Runs", seen: Mapping[str, Inputs], size: Size) -> dict[str, 
 class _Runs:
     """Trainings as cells of the results."""
 
-    def __init__(self, results: Results, settings: Mapping[str, Any]) -> None:
-        self._results, self._settings = results, settings
+    def __init__(self, results: Results) -> None:
+        self._results = results
         self.choices: dict[str, dict[str, Figures]] = {}
 
     def chosen(
@@ -162,7 +159,7 @@ class _Runs:
             return train(row.make(seed), row.inputs, options, epochs=row.epochs, seconds=row.seconds)
 
         lasting = {"epochs": row.epochs, "equal_seconds": row.seconds is not None}
-        return self._results.cell(name, {**self._settings, **lasting, "what": row.what}, run)
+        return self._results.cell(name, {**row.inputs.settings, **lasting, "what": row.what}, run)
 
 
 def _mlps(inputs: Inputs, model: str) -> tuple[Inputs, Make]:
@@ -209,14 +206,14 @@ def _seeded(make: Callable[[], nn.Module]) -> Make:
     return seeded
 
 
-def _of_functaset(functaset: Functaset, flat: bool) -> Inputs:
-    values = Normalization.of_split(functaset, "train").apply(functaset.modulations[:])
+def _of_functaset(functaset: Functaset, config: ConvertConfig) -> Inputs:
     split = functaset.split[:]
     return Inputs(
-        values=values.reshape(len(values), -1) if flat else values,
+        values=Normalization.of_split(functaset, "train").apply(functaset.modulations[:]),
         classes=class_numbers(functaset, "class"),
         train=np.flatnonzero(split == "train"),
         held_out=np.flatnonzero(split == "test"),
+        settings={"functaset": to_dict(config)},
     )
 
 
@@ -224,7 +221,8 @@ def _scaled(inputs: Inputs, scale: str) -> Inputs:
     axis = 0 if scale == SCALES[0] else None
     seen = inputs.values[inputs.train]
     values = (inputs.values - seen.mean(axis=0)) / np.maximum(seen.std(axis=axis), 1e-12)
-    return dataclasses.replace(inputs, values=values.astype(np.float32))
+    settings = {**inputs.settings, "scaled": scale}
+    return dataclasses.replace(inputs, values=values.astype(np.float32), settings=settings)
 
 
 def _occupied(source: Source) -> np.ndarray:
