@@ -66,6 +66,10 @@ class Flow:
         )  # fmt: skip
         return cls(gaussian, first)
 
+    def whiten(self, modulations: jax.Array) -> jax.Array:
+        """Coordinates in which modulations vary alike, (..., numbers)."""
+        return self.gaussian.whiten(modulations)
+
     def unwhiten(self, coordinates: jax.Array) -> jax.Array:
         """Modulations of whitened coordinates, (..., numbers)."""
         return self.gaussian.unwhiten(coordinates)

@@ -5,16 +5,16 @@
     python -m examples.infer --store faces.functa --archive faces.zip --task coarse --prior flow
     python -m examples.infer --store chairs.functa --archive chairs.zip --mirror x
 
-Where `Functaset.encode` takes a few steps from the zero modulation, this minimises the squared error of what was seen
-plus a weight times -log p(modulation), and reports PSNR on what was hidden for both. The prior is a Gaussian or the
-flow of `examples.flow`, learned on the split "train"; the weight is chosen on examples of "validation", or without one
-on some of "train" that the prior has not seen. Examples are those of the archive, or without one as the functaset has
-them. Of what is symmetric, `--mirror AXIS` takes what is seen as seen in a mirror, too.
+Where `Functaset.encode` takes a few steps from the zero modulation, this goes on from there: it minimises the squared
+error of what was seen plus a weight times -log p(modulation), and reports PSNR on what was hidden for both. The prior
+is a Gaussian or the flow of `examples.flow`, learned on the split "train"; the weight is chosen on examples of
+"validation", or without one on some of "train" that the prior has not seen. Examples are those of the archive, or
+without one as the functaset has them. Of what is symmetric, `--mirror AXIS` takes what is seen as seen in a mirror, too.
 """
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -42,7 +42,7 @@ from examples.partly_seen import (
 from functa_store.decode.pictures import solid_image, to_image
 from functa_store.loaders import Normalization
 
-WEIGHTS = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+WEIGHTS = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 """Of the prior, of which one is chosen."""
 
 NUM_TUNING, NUM_VALIDATION = 16, 64
@@ -54,6 +54,10 @@ NUM_PICTURES = 6
 class Prior(Protocol):
     """A distribution of modulations; `Gaussian` and `examples.flow.Flow` are such."""
 
+    def whiten(self, modulations: jax.Array) -> jax.Array:
+        """Coordinates in which normalised modulations, (..., numbers), vary alike."""
+        ...
+
     def unwhiten(self, coordinates: jax.Array) -> jax.Array:
         """Normalised modulations, (..., numbers), of coordinates in which they vary alike."""
         ...
@@ -63,8 +67,18 @@ class Prior(Protocol):
         ...
 
 
-Infer = Callable[[Points, float], np.ndarray]
-"""Modulations, as the base takes them, of what is seen of examples, under a prior of some weight."""
+class Infer(Protocol):
+    """Inference under a prior."""
+
+    def __call__(self, seen: Points, weight: float, start: np.ndarray | None = None) -> np.ndarray:
+        """Modulations, as the base takes them, of what is seen of examples.
+
+        Args:
+            seen: It.
+            weight: Of the prior.
+            start: Modulations to begin at, such as those of the plain fit; None begins in the middle of the prior.
+        """
+        ...
 
 
 def make_inference(
@@ -76,7 +90,7 @@ def make_inference(
     step_size: float = 0.15,
     points_per_step: int = 128,
 ) -> Infer:
-    """Inference under a prior: Adam on whitened coordinates, from the middle of the prior.
+    """Inference under a prior: Adam on whitened coordinates.
 
     What is minimised is the mean squared error of the features over what is seen, in the squared span of their range,
     minus the weight times the log density per number of a modulation.
@@ -97,7 +111,7 @@ def make_inference(
         return normalization.invert(prior.unwhiten(coordinates).reshape(-1, *shape))
 
     @jax.jit
-    def minimise(inputs: jax.Array, features: jax.Array, weight: jax.Array) -> jax.Array:
+    def minimise(inputs: jax.Array, features: jax.Array, weight: jax.Array, start: jax.Array) -> jax.Array:
         def loss(coordinates: jax.Array, points: jax.Array) -> jax.Array:
             found = decode(modulations_of(coordinates), inputs[..., points, :])
             errors = jnp.mean((found - features[:, points]) ** 2, axis=(1, 2)) / span**2
@@ -111,13 +125,15 @@ def make_inference(
             change, moments = optimizer.update(jax.grad(loss)(coordinates, points), moments)
             return (coordinates + change, moments), None
 
-        start = jnp.zeros((len(features), size))
         state, _ = jax.lax.scan(step, (start, optimizer.init(start)), jax.random.split(jax.random.key(0), num_steps))
         return modulations_of(state[0])
 
-    def infer(seen: Points, weight: float) -> np.ndarray:
+    def infer(seen: Points, weight: float, start: np.ndarray | None = None) -> np.ndarray:
         inputs = seen.positions if functaset.domain.scene is not None else functaset.inputs(seen.positions)
-        return np.asarray(minimise(inputs, seen.features, np.float32(weight)))
+        coordinates = jnp.zeros((len(seen.features), size))
+        if start is not None:
+            coordinates = prior.whiten(normalization.apply(start).reshape(coordinates.shape))
+        return np.asarray(minimise(inputs, seen.features, np.float32(weight), coordinates))
 
     return infer
 
@@ -196,7 +212,10 @@ def compare(
         return seen if mirror is None else mirrored(functaset, seen, mirror)
 
     tried = TASKS[task](functaset, features_of(functaset, tuning, source))
-    scores = {weight: hidden_psnr(functaset, infer(known(tried.seen), weight), tried.hidden) for weight in WEIGHTS}
+    start = plain_fit(functaset, known(tried.seen))
+    scores = {
+        weight: hidden_psnr(functaset, infer(known(tried.seen), weight, start), tried.hidden) for weight in WEIGHTS
+    }
     weight = max(scores, key=lambda weight: scores[weight])
     sys.stdout.write(
         f"weight of the prior, chosen on {len(tuning)} examples of {functaset.split[tuning[0]]}: {weight:g}\n"
@@ -207,7 +226,7 @@ def compare(
     ways = {"plain fit": plain_fit(functaset, found.seen)}
     if mirror is not None:
         ways["plain fit, mirrored"] = plain_fit(functaset, known(found.seen))
-    ways[f"{prior} prior"] = infer(known(found.seen), weight)
+    ways[f"{prior} prior"] = infer(known(found.seen), weight, list(ways.values())[-1])
     results = {name: hidden_psnr(functaset, modulations, found.hidden) for name, modulations in ways.items()}
     sys.stdout.writelines(f"{name:20} {result:6.2f} dB on what was hidden\n" for name, result in results.items())
     out.parent.mkdir(parents=True, exist_ok=True)

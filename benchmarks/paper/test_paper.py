@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -149,6 +150,23 @@ def test_a_part_that_was_interrupted_goes_on(results, monkeypatch):
     )
     assert len(figure3.measure(results, Drawn(), SIZE)) == 4
     assert len(measured) == 4
+
+
+@pytest.mark.slow
+def test_other_grids_measure_anew_only_what_has_seen_grids(results):
+    drawn = Drawn()
+    paper.run(["tables"], results, drawn, SIZE)
+    shutil.rmtree(results.folder / "stores" / "shapes-grid.functa")
+    cells = set((results.folder / "cells").iterdir())
+    of_grids = {path for path in cells if "grid" in path.name}
+    for path in of_grids:
+        path.unlink()
+    kept = {path: path.stat().st_mtime_ns for path in cells - of_grids}
+    other = overlaid(SIZE.shape_grid, {"outer": {"num_steps": 3}})
+    paper.run(["tables"], results, drawn, dataclasses.replace(SIZE, shape_grid=other))
+    assert len(of_grids) > 1
+    assert set((results.folder / "cells").iterdir()) == cells
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
 
 
 def test_a_cell_is_measured_once_and_never_mistaken_for_another_one(results):
