@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import math
 import sys
 from collections.abc import Callable, Sequence
 
@@ -117,6 +118,8 @@ def run(classify: Classify, argv: Sequence[str] | None = None) -> dict[str, floa
     args = parser.parse_args(argv)
     if args.seeds < 1 or args.epochs < 1:
         parser.error("--seeds and --epochs must be at least 1")
+    if not (0 <= args.mixup < math.inf and 0 <= args.dropout < 1):
+        parser.error("--mixup must be at least 0 and finite, --dropout at least 0 and below 1")
     options = Options(model=args.model, num_epochs=args.epochs, mixup=args.mixup, dropout=args.dropout)
     try:
         functaset = functa_store.open(args.store) if args.store else digits_functaset()

@@ -203,6 +203,11 @@ def compare(
         raise functa_store.ConfigError(
             f"{functaset.store.path}: found no axis {mirror!r} to mirror, expected one of {functaset.domain.axes}"
         )
+    if len(functaset.domain.axes) not in (2, 3):
+        raise functa_store.ConfigError(
+            f"{functaset.store.path}: examples over {functaset.domain.axes} make no picture, expected two or three "
+            "axes; take make_inference in a program of your own"
+        )
     training, tuning, held_out = choose(functaset, num_examples)
     normalization = Normalization.of_split(functaset, "train")
     numbers = normalization.apply(functaset.modulations[training]).reshape(len(training), -1)

@@ -120,6 +120,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         parser.error("--label and --to go together: a label, and the class that is moved towards")
     if args.frames < 2 or (args.label is None and "," not in args.examples):
         parser.error("a walk needs two examples, or a label and a class, and at least two frames")
+    if args.out.suffix.lower() != ".gif":
+        parser.error(f"--out must end in .gif, got {args.out}")
     try:
         functaset = functa_store.open(args.store) if args.store else digits_functaset()
         examples = [int(word) for word in args.examples.split(",")]

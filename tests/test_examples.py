@@ -170,6 +170,13 @@ def test_what_cannot_be_classified_is_said(tmp_path, classify, label, split, wor
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", ["--mixup -1", "--mixup nan", "--dropout 1", "--dropout -0.1", "--epochs 0"])
+def test_options_out_of_range_are_refused_before_anything_is_learned(classify, words, capsys):
+    with pytest.raises(SystemExit):
+        run(classify, words.split())
+    assert "must be at least" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_store_that_is_there_is_not_converted_again(store):
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}

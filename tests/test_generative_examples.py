@@ -261,6 +261,14 @@ class Rows:
         return len(self.split)
 
 
+def test_what_makes_no_picture_is_refused_before_a_prior_is_learned(tmp_path, unchecked):
+    sounds = SimpleNamespace(
+        domain=CellGrid(axes=("t",), resolution=(64,)), store=SimpleNamespace(path="sounds.functa")
+    )
+    with pytest.raises(functa_store.ConfigError, match=r"sounds\.functa: examples over \('t',\) make no picture"):
+        infer.compare(sounds, None, "half", "gaussian", 4, tmp_path / "s.png")
+
+
 def test_a_weight_is_chosen_on_examples_that_nothing_was_learned_from():
     """Of "validation", or else on some of "train" of which the prior sees no augmentation either."""
     train = Rows([*["train"] * 40, "test", "test"], [*range(20), *range(20), 40, 41])
@@ -395,6 +403,9 @@ def test_an_edit_moves_by_the_difference_of_two_classes_and_back(tmp_path, capsy
     with pytest.raises(SystemExit):
         walk.run(["--store", str(functaset.store.path), "--examples", "3"])
     assert "needs two examples" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        walk.run(["--store", str(functaset.store.path), "--out", "walk.mp4"])
+    assert "--out must end in .gif, got walk.mp4" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -54,12 +54,16 @@ def derive(
 
     Raises:
         ConfigError: If the modulations are no finite numbers of the base's shape, ids repeat, something is not one per
-            example, or the path does not end in `.functa`.
+            example or no list or dictionary where it has to be, or the path does not end in `.functa`.
         ArchiveError: If a label is neither numbers nor text.
         StoreExistsError: If the path holds something already, or another process is writing it.
         StoreMismatchError: If another store was left unfinished there.
         StorageError: If a place cannot be reached or written.
     """
+    if isinstance(parents, str) or not isinstance(parents, Sequence):
+        raise ConfigError(f"parents must be a list of functasets, or of paths of some, got {parents!r}")
+    if labels is not None and not isinstance(labels, Mapping):
+        raise ConfigError(f"labels must be a dictionary of values by name, such as {{'kind': [0, 1]}}, got {labels!r}")
     functaset = opened(functaset, storage)
     rows = check_modulations(functaset.store.path, functaset.config.network, modulations, normalization)
     origins = [functaset, *(opened(parent, storage) for parent in parents)]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from functa_store.config import NetworkConfig
 from functa_store.conversion.fit_shards import largest_shard, ready_fit
+from functa_store.decode.free_modulations import readable_array
 from functa_store.decode.functaset import Coords, Functaset, check_points
 from functa_store.domains.cells import GridPoints
 from functa_store.domains.domain import Domain
@@ -272,9 +273,12 @@ def as_raw(name: str, values: Num[np.ndarray, "*shape channels"], features: Feat
 
 def _as_numbers(name: str, values: ArrayLike) -> np.ndarray:
     try:
-        array = np.asarray(values)
+        array = readable_array(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"{name}: the values cannot be read as one array ({error}); give equal shapes") from error
+        raise ConfigError(
+            f"{name}: the values cannot be read as one array ({error}); give an array of numbers, or examples of equal "
+            "shapes"
+        ) from error
     if array.dtype.kind not in "biuf":
         raise ConfigError(f"{name}: found values of {array.dtype}, expected numbers")
     return array

@@ -1,6 +1,8 @@
 """Modulations that are in no store, such as generated or edited ones: their checks, and what tells them apart."""
 
 import hashlib
+import math
+import sys
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,7 +23,23 @@ class Inverse(Protocol):
 
 def is_free(which: Any) -> bool:
     """Whether what was given for an index are modulations: an array of floats, which is none."""
-    return hasattr(which, "dtype") and (found := np.asarray(which)).dtype.kind == "f" and found.size > 0
+    return hasattr(which, "dtype") and "float" in str(which.dtype) and math.prod(which.shape) > 0
+
+
+def readable_array(given: Any) -> np.ndarray:
+    """An array of any library that NumPy can read; of numbers in bfloat16, which NumPy has not, in float32.
+
+    Raises:
+        TypeError: If NumPy cannot read it, or, as for what follows, it holds no numbers, shapes differ, or a tensor is
+            on another device or part of a gradient.
+        ValueError: See above.
+        RuntimeError: See above.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(given, torch.Tensor) and given.dtype == torch.bfloat16:
+        given = given.float()
+    array = np.asarray(given)
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 def check_modulations(
@@ -37,12 +55,17 @@ def check_modulations(
         normalization: What they were normalised by; None if they were not.
 
     Raises:
-        ConfigError: If they are no numbers of that shape, or not finite in float32.
+        ConfigError: If they are no numbers of that shape, or not finite in float32, or the normalisation is none.
     """
+    if normalization is not None and not isinstance(normalization, Inverse):
+        raise ConfigError(
+            f"{name}: found normalization={normalization!r}, expected what the modulations were normalised by, such as "
+            "functa_store.loaders.Normalization.of_all(functaset), or None"
+        )
     shape = network.modulation_shape
     expected = f"expected numbers of shape (examples, {', '.join(map(str, shape))}), or one modulation of shape {shape}"
     try:
-        given = np.asarray(modulations)
+        given = readable_array(modulations)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{name}: the modulations cannot be read as an array ({error}); {expected}") from error
     if given.shape == shape:

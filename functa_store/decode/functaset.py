@@ -737,7 +737,7 @@ def check_points(coords: GridPoints | Coords, domain: Domain) -> GridPoints | np
         return coords
     try:
         points = np.asarray(coords, np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise GridError(f"coords must be numbers, one row per point: {error}") from error
     if points.ndim != 2 or points.shape[1] != len(axes) or not np.isfinite(points).all():
         raise GridError(

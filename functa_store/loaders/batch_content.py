@@ -39,7 +39,10 @@ def joined(functasets: Functasets) -> Functaset:
         return functasets
     several = list(functasets)
     if not several or not all(isinstance(one, Functaset) for one in several):
-        raise ConfigError(f"expected a functaset, or a list of functasets that are open, got {functasets!r}")
+        raise ConfigError(
+            f"expected a functaset, or a list of functasets that are open, got {functasets!r}; functa_store.open(path) "
+            "opens one"
+        )
     return several[0] if len(several) == 1 else Functaset(JoinedStore([one.store for one in several]))
 
 

@@ -98,9 +98,16 @@ class Examples:
         """One example.
 
         Raises:
-            ExampleIndexError: If there is none of that number.
+            ExampleIndexError: If it is no number, or there is none of that number.
         """
-        return _first(self._batch([operator.index(index)]))
+        try:
+            number = operator.index(index)
+        except TypeError as error:
+            raise ExampleIndexError(
+                f"the examples of {self._name}: found {index!r}, expected the number of one; a DataLoader gathers "
+                "several by batch_size= or batch_sampler="
+            ) from error
+        return _first(self._batch([number]))
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """A whole batch of several.

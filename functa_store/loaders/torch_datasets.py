@@ -256,8 +256,15 @@ class TorchBatches(torch.utils.data.IterableDataset[Batch]):
 
         Raises:
             StoreMismatchError: If it was taken of another functaset.
-            ConfigError: If it was taken with other options, or is none.
+            ConfigError: If it was taken with other options, or is none, or in a worker, as torchdata's
+                `StatefulDataLoader` asks for.
         """
+        if torch.utils.data.get_worker_info() is not None:
+            raise ConfigError(
+                "a state would be loaded by each worker for itself, and their epochs would differ; give a "
+                "StatefulDataLoader num_workers=0, or load the state into these TorchBatches in the process of the "
+                "loop: load_state_dict(state_dict(num_batches)), with the batches that the loop has had"
+            )
         shuffle = self._loader.shuffle
         self._loader.restore(state_dict)
         if self._loader.shuffle != shuffle:

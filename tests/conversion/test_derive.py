@@ -99,11 +99,15 @@ WRONG = [
     (np.zeros((2, 4)), {"ids": ["a"]}, "found 1 values of ids"),
     (np.zeros((2, 4)), {"labels": {"kind": [1, 2, 3]}}, "found 3 values of label kind"),
     (np.zeros((2, 4)), {"split": "sample"}, "splits.*sample"),
+    (np.zeros((2, 4)), {"parents": "other.functa"}, "parents must be a list.*'other.functa'"),
+    (np.zeros((2, 4)), {"labels": [1, 2]}, r"labels must be a dictionary.*\[1, 2\]"),
 ]
 
 
 @pytest.mark.parametrize(("rows", "options", "words"), WRONG)
-def test_what_cannot_be_a_functaset_is_refused_before_anything_is_written(fs, tmp_path, rows, options, words):
+def test_what_cannot_be_a_functaset_is_refused_before_anything_is_written(
+    fs, tmp_path, unchecked, rows, options, words
+):
     with pytest.raises(ConfigError, match=words):
         fs.derive(tmp_path / "out.functa", rows, **options)
     assert list(tmp_path.iterdir()) == []

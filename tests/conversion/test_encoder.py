@@ -61,6 +61,15 @@ def test_values_as_they_are_decoded_are_those_of_bytes(stores):
     np.testing.assert_allclose(found, functaset.modulations[:], rtol=1e-5, atol=1e-6)
 
 
+def test_values_in_bfloat16_are_encoded_as_what_they_are_and_tensors_of_a_gradient_refused(stores):
+    torch, functaset = pytest.importorskip("torch"), stores("latent")
+    tensors = torch.tensor(PICTURES / 255).bfloat16()
+    expected = functaset.encode(tensors.float().numpy()).modulations
+    np.testing.assert_array_equal(functaset.encode(tensors).modulations, expected)
+    with pytest.raises(ConfigError, match=r"tensor\.detach\(\).*give an array of numbers"):
+        functaset.encode(tensors.float().requires_grad_())
+
+
 @pytest.mark.slow
 def test_values_of_scaled_arrays_are_encoded_as_they_were_converted(tmp_path):
     kelvin = 250 + 50 * np.random.default_rng(0).random((6, 12, 2)).astype(np.float32)

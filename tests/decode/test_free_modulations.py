@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -82,6 +83,7 @@ WRONG = [
     ([[0.0], [0.0, 1.0]], {}, ConfigError, "cannot be read as an array"),
     (np.zeros(4), {"resolution": 0}, GridError, "resolution"),
     (np.zeros(4), {"coords": [[0.0, 0.0]], "resolution": 3}, GridError, "not both"),
+    (np.zeros(4), {"normalization": True}, ConfigError, r"normalization=True.*Normalization.of_all\(functaset\)"),
 ]
 
 
@@ -89,6 +91,26 @@ WRONG = [
 def test_what_is_no_modulation_of_the_base_is_refused(fs, unchecked, free, where, error, words):
     with pytest.raises(error, match=words):
         fs.decode_modulations(free, **where)
+
+
+def test_modulations_of_models_in_bfloat16_decode_as_what_they_are(fs, unchecked):
+    """NumPy has no such numbers, and those of models in mixed precision are such."""
+    torch = pytest.importorskip("torch")
+    free = jnp.asarray(fs.modulations[:2], jnp.bfloat16)
+    expected = fs.decode_modulations(np.asarray(free, np.float32))
+    tensors = torch.tensor(fs.modulations[:2]).bfloat16()
+    for given in (free, tensors):
+        np.testing.assert_array_equal(fs.decode_modulations(given), expected)
+        assert functa_store.pictures(fs, given)[0].size == (6, 8)
+
+
+def test_tensors_of_a_gradient_are_refused_with_the_way_out(fs, unchecked):
+    torch = pytest.importorskip("torch")
+    tensor = torch.zeros(2, 4, requires_grad=True)
+    with pytest.raises(ConfigError, match=r"tensor\.detach\(\)"):
+        fs.decode_modulations(tensor)
+    with pytest.raises(GridError, match=r"tensor\.detach\(\)"):
+        fs.decode(0, coords=tensor[:, :2])
 
 
 def test_no_modulations_decode_to_no_values(fs):

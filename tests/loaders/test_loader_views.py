@@ -29,7 +29,7 @@ def test_every_public_name_is_found():
         loaders.Loaders  # noqa: B018
 
 
-def test_an_example_is_its_part_of_a_batch(fs):
+def test_an_example_is_its_part_of_a_batch(fs, unchecked):
     examples = Examples(fs, split="test", decode=DecodeGrid(resolution=2))
     batch = examples.__getitems__([4, -1])
     assert len(examples) == 30
@@ -45,6 +45,9 @@ def test_an_example_is_its_part_of_a_batch(fs):
                 ExampleIndexError, match=rf"small\.functa: example {index} does not exist; there are 30"
             ):
                 wrong()
+    for several in ([0, 1], slice(2)):
+        with pytest.raises(ExampleIndexError, match="expected the number of one; a DataLoader gathers several"):
+            examples[several]
 
 
 @pytest.mark.parametrize("shuffle", ["full", "none", BlockShuffle(size=4, mixed=3)], ids=str)

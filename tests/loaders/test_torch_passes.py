@@ -147,6 +147,16 @@ def test_states_of_others_are_refused(fs, tmp_path):
         TorchBatches(make(fs, num_epochs=None))
 
 
+def test_a_state_is_not_loaded_in_a_worker(fs, monkeypatch):
+    """As torchdata's StatefulDataLoader does; workers that had each their own would load different epochs."""
+    batches = TorchBatches(make(fs))
+    state = batches.state_dict()
+    worker = types.SimpleNamespace(id=0, num_workers=2, seed=0)
+    monkeypatch.setattr("torch.utils.data.get_worker_info", lambda: worker)
+    with pytest.raises(ConfigError, match="num_workers=0"):
+        batches.load_state_dict(state)
+
+
 def test_a_copy_goes_on_by_itself(fs):
     batches, wanted = TorchBatches(make(fs)), epochs(make(fs), 2)
     list(batches)
