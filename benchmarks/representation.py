@@ -169,7 +169,7 @@ def classified(way: Way, source: Source, label: str, seeds: int, steps: int) -> 
     return {"by_seed": by_seed, "neighbours": near}
 
 
-def told_apart(functaset: functa_store.Functaset, way: Way, split: np.ndarray, steps: int) -> float:
+def samples_told_apart(functaset: functa_store.Functaset, way: Way, split: np.ndarray, steps: int) -> float:
     """How often nearest neighbours tell samples of a diffusion model from modulations reserved from its training."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "way.functa"
@@ -211,7 +211,7 @@ def compare(
             row = {"way": name, "psnr": held_out_psnr(functaset, source, way.modulations)}
             row |= classified(way, source, label, seeds, steps)
             if diffusion_steps and not way.noise:
-                row["told_apart"] = told_apart(functaset, way, source.split, diffusion_steps)
+                row["told_apart"] = samples_told_apart(functaset, way, source.split, diffusion_steps)
             print(row, flush=True)  # noqa: T201
             rows.append(row)
     counts = {part: int(np.sum(source.split == part)) for part in ("train", "test")}

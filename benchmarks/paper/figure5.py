@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 import functa_store
 from benchmarks import report
@@ -17,7 +16,7 @@ from benchmarks.paper.sizes import Size
 from examples import diffusion, flow
 from examples.gaussian import Gaussian
 from examples.generate import Generated, enlarged, flat, parts_of, rows_of
-from examples.two_sample import novelty
+from examples.two_sample import novelty, told_apart
 from functa_store.config import to_dict
 from functa_store.decode.functaset import Functaset
 from functa_store.loaders import Normalization
@@ -63,19 +62,6 @@ def measure(results: Results, archives: Archives, size: Size) -> list[Figures]:
         found = results.cell(f"samples-{kind}-learned", settings, lambda c=compared, s=space: c.learned(s()[0]))
         rows.append({"kind": kind, "model": "learned examples", **found, "feature_accuracy": space()[1]["accuracy"]})
     return rows
-
-
-def told_apart(samples: np.ndarray, others: np.ndarray) -> tuple[float, float]:
-    """Shares of samples, and of as many others, whose nearest neighbour among all the rest is of their own kind.
-
-    Their mean is the accuracy of the 1-nearest-neighbour test. It is 50 %, too, where samples lie far out, scattered:
-    the others are then told (100 %), and samples are not (0 %). Only two halves of about 50 % are good.
-    """
-    both = np.concatenate([samples, others]).astype(np.float64)
-    is_sample = np.arange(len(both)) < len(samples)
-    nearest = NearestNeighbors(n_neighbors=1).fit(both).kneighbors(return_distance=False)[:, 0]
-    told = is_sample[nearest] == is_sample
-    return float(told[is_sample].mean()), float(told[~is_sample].mean())
 
 
 class _Compared:
