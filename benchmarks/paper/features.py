@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 
 from benchmarks.paper.archives import Archives
-from benchmarks.paper.classifiers import EVALUATED, ConvNet, Inputs, train
+from benchmarks.paper.classifiers import HELD_OUT_AT_ONCE, ConvNet, Inputs, train
 from benchmarks.paper.results import Figures, Results
 from benchmarks.paper.sizes import Size
 from examples.command import Options
@@ -67,7 +67,7 @@ def feature_space(results: Results, kind: str, archives: Archives, size: Size) -
             grids = (grids > 0.5).float()
         elif tuple(grids.shape[2:]) != resolution:
             grids = torch.nn.functional.interpolate(grids, resolution, mode="area")
-        return np.concatenate([model.features(part).numpy() for part in grids.split(EVALUATED)])
+        return np.concatenate([model.features(part).numpy() for part in grids.split(HELD_OUT_AT_ONCE)])
 
     return featurize, figures
 

@@ -25,8 +25,14 @@ from functa_store.support.atomic_output import replacing
 NEEDS = frozenset({"portraits", "shapes", "pictures"})
 KINDS = ("shapes", "portraits")
 SHOWN = 6
-DECODED = 32
-"""Shapes at once; a cube is a megabyte."""
+DECODED_AT_ONCE = 32
+"""Examples; a cube is a megabyte."""
+
+
+_SPACES = {
+    "portraits": "the 64 features of a small classifier of CIFAR-10 that is trained here",
+    "shapes": "the 64 features of a small classifier of these shapes that is trained here",
+}
 
 
 def _gaussian(functaset: Functaset, examples: np.ndarray, normalization: Normalization, count: int) -> Generated:
@@ -45,19 +51,16 @@ def measure(results: Results, archives: Archives, size: Size) -> list[Figures]:
     rows = []
     for kind in KINDS:
         if kind == "portraits":
-            source, config, resolution = archives.portraits(size.portrait_resolutions[-1]), size.portrait_store, None
+            name, config, resolution = "portraits", size.portrait_store, None
+            source = archives.portraits(size.portrait_resolutions[-1])
         else:
-            source, config, resolution = (
-                archives.shapes(size.table_resolution),
-                size.shape_vector,
-                size.feature_resolution,
-            )
-        name = "portraits" if kind == "portraits" else "shapes-vector"
+            name, config, resolution = "shapes-vector", size.shape_vector, size.feature_resolution
+            source = archives.shapes(size.table_resolution)
         compared = _Compared(results.functaset(name, source, config), size.draws, resolution)
         settings = {"config": to_dict(config), "draws": size.draws, "told": "samples, others"}
         space = functools.cache(lambda kind=kind: feature_space(results, kind, archives, size))
         for model, generate in MODELS.items():
-            measured = functools.partial(_model, results, compared, kind, model, generate, space)
+            measured = functools.partial(_samples, results, compared, kind, model, generate, space)
             rows.append({"kind": kind, "model": model} | results.cell(f"samples-{kind}-{model}", settings, measured))
         found = results.cell(f"samples-{kind}-learned", settings, lambda c=compared, s=space: c.learned(s()[0]))
         rows.append({"kind": kind, "model": "learned examples", **found, "feature_accuracy": space()[1]["accuracy"]})
@@ -96,7 +99,7 @@ class _Compared:
 
     def decoded(self, modulations: np.ndarray, featurize: Featurize) -> np.ndarray:
         """Features of modulations as they are stored."""
-        parts = np.array_split(modulations, -(-len(modulations) // DECODED))
+        parts = np.array_split(modulations, -(-len(modulations) // DECODED_AT_ONCE))
         decode = self.functaset.decode_modulations
         return np.concatenate([featurize(decode(part, self._resolution)) for part in parts])
 
@@ -113,7 +116,7 @@ class _Compared:
         return found | {"frechet": self.distance(self.functaset.modulations[:][places], featurize)}
 
 
-def _model(
+def _samples(
     results: Results,
     compared: _Compared,
     kind: str,
@@ -174,9 +177,3 @@ def _told(row: Figures, part: str) -> str:
     spread = "" if row[f"{part}_deviation"] is None else f" ± {100 * row[f'{part}_deviation']:.1f}"
     halves = (row[f"{part}_of_samples"], row[f"{part}_of_others"])
     return f"{100 * row[part]:.1f} %{spread} ({', '.join(f'{100 * half:.0f} %' for half in halves)})"
-
-
-_SPACES = {
-    "portraits": "the 64 features of a small classifier of CIFAR-10 that is trained here",
-    "shapes": "the 64 features of a small classifier of these shapes that is trained here",
-}
