@@ -16,7 +16,6 @@ from functa_store.learn.outer_loop import Base
 from functa_store.learn.training_set import TrainingSet
 from functa_store.metrics import psnr_mean
 from functa_store.sources.source import Source
-from functa_store.sources.splits import hold_out_last
 
 Changes = dict[str, dict[str, Any]]
 """New values of fields of a configuration's parts: {"network": {"w0": 20.0}}."""
@@ -43,27 +42,11 @@ def with_words(config: ConvertConfig, words: Sequence[str]) -> ConvertConfig:
     return overlaid(config, typed_config(cli.parse(["convert", "arrays", "values.npy", "values.functa", *words])))
 
 
-class TrainingPart(Source):
-    """The training split of a source as a source of its own, its last tenth held out."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._indices = np.flatnonzero(source.split == "train")
-        self.domain, self.features, self.labels, self.rejects = source.domain, source.features, {}, []
-        self.ids = [source.ids[int(i)] for i in self._indices]
-        self.split = hold_out_last(len(self.ids))
-        self.provenance = source.provenance
-
-    def read(self, index: int) -> np.ndarray:
-        """Raw values of one example."""
-        return self._source.read(int(self._indices[index]))
-
-
 def validated(source: Source, start: ConvertConfig, recipes: Mapping[str, Changes]) -> Iterator[dict[str, Any]]:
     """The name of each recipe as `recipe` and its `validation_psnr` in decibels as `psnr`, one after the other.
 
     Args:
-        source: A `TrainingPart`.
+        source: A `TrainingPart`, see `benchmarks.altered_sources`.
         start: What the recipes change.
         recipes: By name.
     """
