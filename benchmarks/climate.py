@@ -31,8 +31,9 @@ from matplotlib.figure import Figure
 
 import functa_store
 from benchmarks import report
+from benchmarks.altered_sources import Strided, TrainingPart
 from benchmarks.harmonics import bilinear, principal, truncated
-from benchmarks.recipes import Changes, TrainingPart, validated, with_length, with_words
+from benchmarks.recipes import Changes, validated, with_length, with_words
 from converters.climate.climate import CLIMATE_FAST, open_climate
 from functa_store.config import ConvertConfig
 from functa_store.decode.functaset import Functaset
@@ -52,24 +53,6 @@ RECIPES: dict[str, Changes] = {
     "SIREN 2e-4": {"outer": {"learning_rate": 2e-4}},
     "SIREN 2e-4, map 2e-3": {"outer": {"learning_rate": 2e-4, "map_learning_rate": 2e-3}},
 }
-
-
-class Coarse(Source):
-    """Every second latitude and longitude of a source, from the first on."""
-
-    def __init__(self, source: Source) -> None:
-        domain = source.domain
-        assert isinstance(domain, SphereGrid)
-        self._source = source
-        self.domain = SphereGrid.around(
-            np.array(domain.latitudes)[::2], np.array(domain.longitudes)[::2], area_weighting=domain.area_weighting
-        )
-        self.features, self.ids, self.split = source.features, source.ids, source.split
-        self.labels, self.rejects, self.provenance = source.labels, source.rejects, source.provenance
-
-    def read(self, index: int) -> np.ndarray:
-        """Raw values of one example."""
-        return self._source.read(index)[::2, ::2]
 
 
 def learn(source: Source, config: ConvertConfig, folder: str) -> Functaset:
@@ -140,7 +123,7 @@ def compare_on_grid(source: Source, fs: Functaset, indices: np.ndarray) -> list[
 
 def compare_at_stations(source: Source, fs: Functaset, indices: np.ndarray) -> list[dict[str, Any]]:
     """Errors at the points that a functaset of the coarse grid has not seen, one row for each way to get there."""
-    domain, coarse, numbers = source.domain, Coarse(source), fs.config.network.modulation_size
+    domain, coarse, numbers = source.domain, Strided(source, 2), fs.config.network.modulation_size
     assert isinstance(domain, SphereGrid)
     fine = np.array(domain.latitudes), np.array(domain.longitudes)
     known = fine[0][::2], fine[1][::2]
@@ -229,7 +212,7 @@ def measure(source: Source, config: ConvertConfig, folder: Path, *, stations: bo
             }
         draw(source, fs, int(test[0]), folder / f"climate-{'-'.join(source.features.channels)}.png")
         if stations and not source.features.missing:
-            facts["stations"] = compare_at_stations(source, learn(Coarse(source), config, stores), test)
+            facts["stations"] = compare_at_stations(source, learn(Strided(source, 2), config, stores), test)
     return facts
 
 

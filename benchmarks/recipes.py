@@ -4,16 +4,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, Int
 
 from functa_store.cli import main as cli
 from functa_store.cli.arguments import typed_config
 from functa_store.config import ConvertConfig, overlaid
-from functa_store.learn.fit import mean_psnr
+from functa_store.learn.fit import fit_examples
 from functa_store.learn.inner_loop import extend
 from functa_store.learn.meta_learn import learned_fit, meta_learn
+from functa_store.learn.outer_loop import Base
 from functa_store.learn.training_set import TrainingSet
+from functa_store.metrics import psnr_mean
 from functa_store.sources.source import Source
-from functa_store.sources.splits import hold_out_last
 
 Changes = dict[str, dict[str, Any]]
 """New values of fields of a configuration's parts: {"network": {"w0": 20.0}}."""
@@ -40,27 +42,11 @@ def with_words(config: ConvertConfig, words: Sequence[str]) -> ConvertConfig:
     return overlaid(config, typed_config(cli.parse(["convert", "arrays", "values.npy", "values.functa", *words])))
 
 
-class TrainingPart(Source):
-    """The training split of a source as a source of its own, its last tenth held out."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._indices = np.flatnonzero(source.split == "train")
-        self.domain, self.features, self.labels, self.rejects = source.domain, source.features, {}, []
-        self.ids = [source.ids[int(i)] for i in self._indices]
-        self.split = hold_out_last(len(self.ids))
-        self.provenance = source.provenance
-
-    def read(self, index: int) -> np.ndarray:
-        """Raw values of one example."""
-        return self._source.read(int(self._indices[index]))
-
-
 def validated(source: Source, start: ConvertConfig, recipes: Mapping[str, Changes]) -> Iterator[dict[str, Any]]:
-    """The name of each recipe and its `validation_psnr` in decibels, as it is found.
+    """The name of each recipe as `recipe` and its `validation_psnr` in decibels as `psnr`, one after the other.
 
     Args:
-        source: A `TrainingPart`.
+        source: A `TrainingPart`, see `benchmarks.altered_sources`.
         start: What the recipes change.
         recipes: By name.
     """
@@ -70,8 +56,25 @@ def validated(source: Source, start: ConvertConfig, recipes: Mapping[str, Change
 
 def validation_psnr(source: Source, config: ConvertConfig) -> float:
     """Mean PSNR in decibels of the examples held out, fitted by the inner loop as it was learned, untuned."""
+    _, mse = learned_errors(source, config, np.flatnonzero(source.split == "test"))
+    return psnr_mean(mse, source.features.span)
+
+
+def learned_errors(
+    source: Source, config: ConvertConfig, indices: Int[np.ndarray, " examples"]
+) -> tuple[Base, Float32[np.ndarray, " examples"]]:
+    """Learn a base, and fit examples by the inner loop as it was learned, untuned.
+
+    Args:
+        source: Whose split "train" is learned.
+        config: How; of the fit only the tiles are used, and its stride where examples share no grid.
+        indices: Examples to fit, so many that memory holds them at once.
+
+    Returns:
+        The base, and the mean squared error of each example in the squared unit of the features.
+    """
     training = TrainingSet(source, config)
     base = meta_learn(training, config)
     fit = learned_fit(base.graph, config, source)
     shared = fit.prepare(base.learnable.base, extend(base.learnable.rates, config.inner.num_steps))
-    return mean_psnr(fit, shared, training.reader, np.flatnonzero(source.split == "test"))
+    return base, fit_examples(fit, shared, training.reader, indices).mse

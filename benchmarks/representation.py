@@ -16,6 +16,8 @@ Classifiers ask about held-out examples once, in the end; no way is chosen by th
 
 import argparse
 import dataclasses
+import functools
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,10 +114,10 @@ def ways(source: Source, config: ConvertConfig, functaset: functa_store.Functase
         config: Of the conversion.
         functaset: The conversion of the source with it.
     """
-    split = source.split == "train"
+    training = source.split == "train"
 
     def normalized(modulations: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        mean, deviation = modulations[split].mean(axis=0), modulations[split].std(axis=0)
+        mean, deviation = modulations[training].mean(axis=0), modulations[training].std(axis=0)
         return lambda rows: (rows - mean) / np.maximum(deviation, 1e-12)
 
     for name, modulations in fitted(source, config):
@@ -126,7 +128,7 @@ def ways(source: Source, config: ConvertConfig, functaset: functa_store.Functase
     coarse = rounding.to_values(rounding.to_stored(cells)).reshape(usual.shape)
     name = f"{config.fit.num_steps} tuned steps"
     yield f"{name}, int8", Way(coarse, normalized(coarse))
-    mean, spread = usual[split].mean(), usual[split].std()
+    mean, spread = usual[training].mean(), usual[training].std()
     yield f"{name}, one scale for all numbers", Way(usual, lambda rows: (rows - mean) / spread)
     yield f"{name}, as they are", Way(usual, lambda rows: rows)
     for noise in NOISES:
@@ -137,7 +139,7 @@ def ways(source: Source, config: ConvertConfig, functaset: functa_store.Functase
 
 
 def held_out_psnr(functaset: functa_store.Functaset, source: Source, modulations: np.ndarray) -> float:
-    """Mean PSNR of the split "test", in decibels."""
+    """Mean PSNR of the split "test", in decibels; nothing is clipped, as in a conversion."""
     test = np.flatnonzero(source.split == "test")
     truth = functaset.features.to_values(features_of(functaset, test, source).astype(np.float32))
     errors = functaset.decode_modulations(modulations[test], clip=False) - truth
@@ -160,8 +162,7 @@ def classified(way: Way, source: Source, label: str, seeds: int, steps: int) -> 
     by_seed = []
     for seed in range(seeds):
         model, rng = MLP(inputs.shape[1], int(classes.max()) + 1, nnx.Rngs(seed)), np.random.default_rng(seed)
-        batch = min(BATCH_SIZE, len(learned))
-        draw = lambda rng=rng, batch=batch: rng.choice(len(learned), batch, replace=False)  # noqa: E731
+        draw = functools.partial(rng.choice, len(learned), min(BATCH_SIZE, len(learned)), replace=False)
         for _ in train(model, jnp.asarray(learned), jnp.asarray(told), draw, steps, seed):
             pass
         by_seed.append(accuracy(model, inputs[test_rows], classes[test_rows]))
@@ -169,7 +170,7 @@ def classified(way: Way, source: Source, label: str, seeds: int, steps: int) -> 
     return {"by_seed": by_seed, "neighbours": near}
 
 
-def told_apart(functaset: functa_store.Functaset, way: Way, split: np.ndarray, steps: int) -> float:
+def samples_told_apart(functaset: functa_store.Functaset, way: Way, split: np.ndarray, steps: int) -> float:
     """How often nearest neighbours tell samples of a diffusion model from modulations reserved from its training."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "way.functa"
@@ -211,8 +212,9 @@ def compare(
             row = {"way": name, "psnr": held_out_psnr(functaset, source, way.modulations)}
             row |= classified(way, source, label, seeds, steps)
             if diffusion_steps and not way.noise:
-                row["told_apart"] = told_apart(functaset, way, source.split, diffusion_steps)
-            print(row, flush=True)  # noqa: T201
+                row["told_apart"] = samples_told_apart(functaset, way, source.split, diffusion_steps)
+            sys.stdout.write(f"{row}\n")
+            sys.stdout.flush()
             rows.append(row)
     counts = {part: int(np.sum(source.split == part)) for part in ("train", "test")}
     return {"label": label, "config": dataclasses.asdict(config), **counts, "rows": rows}
@@ -230,6 +232,20 @@ def markdown(facts: dict[str, Any]) -> str:
     return f"{facts['train']:,} training and {facts['test']:,} held-out examples.\n\n" + report.table(headings, table)
 
 
+def _converted(words: list[str]) -> tuple[Source, ConvertConfig]:
+    """The source and the configuration of a command `functa convert`.
+
+    Raises:
+        SystemExit: If the command is none.
+        ArchiveError: If the archive cannot be opened.
+    """
+    command = cli.parse(words)
+    preset = convert_command.preset_from(command)
+    options = convert_command.options_from(command, preset)
+    survey = SurveyOptions(limit=command.limit)
+    return command.converter.open(command.archive, options, survey, silent), preset.config
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -241,15 +257,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--diffusion-steps", type=int, default=3000)
     args, words = parser.parse_known_args(argv)
     use_all_cores()
+    *archive, name = args.words
     if args.kind == "digits":
-        [name], source, config = args.words, digits_source(), CONFIG
+        if archive or words:
+            parser.error(f"found {' '.join([*archive, *words])} beside the name, but digits are no archive")
+        source, config = digits_source(), CONFIG
     else:
-        archive, name = args.words
-        command = cli.parse(["convert", args.kind, archive, f"{name}.functa", *words])
-        preset = convert_command.preset_from(command)
-        options = convert_command.options_from(command, preset)
-        source = command.converter.open(archive, options, SurveyOptions(limit=command.limit), silent)
-        config = preset.config
+        source, config = _converted(["convert", args.kind, *archive, f"{name}.functa", *words])
     facts = compare(source, config, args.label, seeds=args.seeds, diffusion_steps=args.diffusion_steps)
     args.folder.mkdir(parents=True, exist_ok=True)
     text = markdown(facts)

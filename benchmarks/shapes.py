@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 
 import functa_store
-from benchmarks.recipes import Changes, TrainingPart, with_length, with_words
+from benchmarks.altered_sources import TrainingPart
+from benchmarks.recipes import Changes, with_length, with_words
 from benchmarks.report import table
 from benchmarks.shape_peers import CoarseGrid, Pca, evaluate, summary
 from benchmarks.timing import Machine

@@ -24,8 +24,9 @@ import numpy as np
 from scipy.fft import dctn, idctn
 
 from benchmarks import report
+from benchmarks.altered_sources import TrainingPart
 from benchmarks.harmonics import principal
-from benchmarks.recipes import Changes, TrainingPart, validated, with_length, with_words
+from benchmarks.recipes import Changes, validated, with_length, with_words
 from converters.signals.audio import AUDIO_FAST, open_audio
 from converters.signals.video import VIDEO_FAST, open_video
 from functa_store.config import ConvertConfig

@@ -15,7 +15,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.recipes import Changes, TrainingPart, validated, with_length
+from benchmarks.altered_sources import TrainingPart
+from benchmarks.recipes import Changes, validated, with_length
 from functa_store.config import (
     ConvertConfig,
     InnerLoopConfig,

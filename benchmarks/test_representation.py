@@ -32,6 +32,7 @@ def test_every_way_is_fitted_classified_and_generated_from(monkeypatch):
     assert rows["5 tuned steps"]["psnr"] > rows["3 learned steps"]["psnr"]
     assert rows["Adam, Gaussian prior of 1"]["psnr"] < rows["Adam, Gaussian prior of 0"]["psnr"] - 0.3
     assert np.isclose(rows["5 tuned steps, int8"]["psnr"], rows["5 tuned steps"]["psnr"], atol=0.1)
-    assert all(row["told_apart"] <= 1 for name, row in rows.items() if "noise" not in name)
+    generated = {name for name, row in rows.items() if "told_apart" in row}
+    assert generated == {name for name in rows if "noise" not in name}, "noise changes nothing of modulations"
     assert np.mean(rows["5 tuned steps"]["by_seed"]) > 0.3, "ten classes"
     assert "| Adam, Gaussian prior of 1 |" in representation.markdown(facts)

@@ -102,11 +102,8 @@ class Convolutions(nnx.Module):
 
     def __init__(self, shape: tuple[int, ...], num_classes: int, dropout: float, rngs: nnx.Rngs) -> None:
         axes = len(shape) - 1
-        steps = (
-            [(WIDTH, WIDTH, 1)] * RESIDUALS + [(WIDTH, 2 * WIDTH, 2)] + [(2 * WIDTH, 2 * WIDTH, 1)] * (RESIDUALS - 1)
-        )
         self.stem = nnx.Conv(shape[-1], WIDTH, [3] * axes, rngs=rngs)
-        self.blocks = nnx.List(Residual(a, b, axes, stride, dropout, rngs) for a, b, stride in steps)
+        self.blocks = nnx.List(Residual(a, b, axes, stride, dropout, rngs) for a, b, stride in RESIDUALS)
         self.norm = nnx.BatchNorm(2 * WIDTH, momentum=0.9, rngs=rngs)
         self.logits = nnx.Linear(2 * WIDTH, num_classes, rngs=rngs)
 

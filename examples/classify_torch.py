@@ -75,10 +75,7 @@ class Convolutions(nn.Module):
     def __init__(self, shape: tuple[int, ...], num_classes: int, dropout: float) -> None:
         super().__init__()
         axes = len(shape) - 1
-        steps = (
-            [(WIDTH, WIDTH, 1)] * RESIDUALS + [(WIDTH, 2 * WIDTH, 2)] + [(2 * WIDTH, 2 * WIDTH, 1)] * (RESIDUALS - 1)
-        )
-        blocks = [Residual(a, b, axes, stride, dropout) for a, b, stride in steps]
+        blocks = [Residual(a, b, axes, stride, dropout) for a, b, stride in RESIDUALS]
         stem = CONVOLUTIONS[axes](shape[-1], WIDTH, 3, padding=1)
         self.blocks = nn.Sequential(stem, *blocks, NORMS[axes](2 * WIDTH), nn.SiLU())
         self.logits = nn.Linear(2 * WIDTH, num_classes)

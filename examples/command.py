@@ -21,8 +21,8 @@ WIDTH, BLOCKS, HEADS = 64, 4, 4
 """Units of the transformer, which has twice as many between the two layers of a block, and first channels of the
 convolutions."""
 
-RESIDUALS = 2
-"""Blocks of the convolutions before the stride, and as many from it on with twice the channels."""
+RESIDUALS = ((WIDTH, WIDTH, 1), (WIDTH, WIDTH, 1), (WIDTH, 2 * WIDTH, 2), (2 * WIDTH, 2 * WIDTH, 1))
+"""Channels before and after each residual block of the convolutions, and its stride."""
 
 GRID_MODELS = ("transformer", "convolutions")
 """Those that see the cells of a grid as neighbours."""

@@ -71,10 +71,10 @@ class Denoiser(nnx.Module):
 
     Args:
         shape: Of a modulation: (numbers,), or (*cells, channels).
-        width: Of the hidden layers.
+        rngs: Random streams "params" of the initial weights and "dropout".
+        width: Of the hidden layers, a multiple of 8, the heads of attention.
         depth: Number of blocks.
-        dropout: In each block.
-        rngs: Random weights.
+        dropout: Share of the numbers that are dropped in each block, in [0, 1).
     """
 
     def __init__(

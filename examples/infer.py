@@ -9,7 +9,8 @@ Where `Functaset.encode` takes a few steps from the zero modulation, this goes o
 error of what was seen plus a weight times -log p(modulation), and reports PSNR on what was hidden for both. The prior
 is a Gaussian or the flow of `examples.flow`, learned on the split "train"; the weight is chosen on examples of
 "validation", or without one on some of "train" that the prior has not seen. Examples are those of the archive, or
-without one as the functaset has them. Of what is symmetric, `--mirror AXIS` takes what is seen as seen in a mirror, too.
+without one as the functaset has them. Of what is symmetric, `--mirror AXIS` takes what is seen as seen in a mirror,
+too.
 """
 
 import argparse
@@ -132,7 +133,7 @@ def make_inference(
         inputs = seen.positions if functaset.domain.scene is not None else functaset.inputs(seen.positions)
         coordinates = jnp.zeros((len(seen.features), size))
         if start is not None:
-            coordinates = prior.whiten(normalization.apply(start).reshape(coordinates.shape))
+            coordinates = prior.whiten(jnp.asarray(normalization.apply(start)).reshape(coordinates.shape))
         return np.asarray(minimise(inputs, seen.features, np.float32(weight), coordinates))
 
     return infer

@@ -16,7 +16,7 @@ from sklearn.covariance import LedoitWolf
 import functa_store
 from examples import diffusion, generate, infer, partly_seen, walk
 from examples.gaussian import Gaussian
-from examples.two_sample import nearest_neighbour_accuracy, novelty
+from examples.two_sample import nearest_neighbour_accuracy, novelty, told_apart
 from functa_store.config import ConvertConfig, NetworkConfig
 from functa_store.domains.cells import CellGrid
 from functa_store.domains.scene import Lens, camera_rays, look_at_centre
@@ -78,6 +78,16 @@ def test_the_nearest_neighbour_cannot_tell_equal_distributions_and_always_tells_
     assert nearest_neighbour_accuracy(one, one + 1e-6) == 0.0, "copies are nearer than examples of their own kind"
     with pytest.raises(ValueError, match="found 1000 samples and 999 held-out"):
         nearest_neighbour_accuracy(one, other[:-1])
+
+
+def test_samples_that_are_scattered_far_out_are_seen_by_the_halves_of_the_two_sample_test():
+    random = np.random.default_rng(0)
+    real, same, far = (random.standard_normal((400, 64)) for _ in range(3))
+    assert nearest_neighbour_accuracy(same, real) == pytest.approx(0.5, abs=0.06)
+    assert told_apart(same, real) == pytest.approx((0.5, 0.5), abs=0.1)
+    of_samples, of_others = told_apart(2 * far, real)
+    assert of_samples < 0.1
+    assert of_others > 0.9
 
 
 def test_copies_of_training_examples_are_memorised_and_new_ones_are_not():

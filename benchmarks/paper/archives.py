@@ -4,18 +4,13 @@ import dataclasses
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
+from benchmarks.altered_sources import RandomSplit, Strided
 from converters.climate.climate import open_climate
 from converters.images.celeba import open_celeba
 from converters.images.images import open_images
 from converters.shapes.shapenet import open_shapenet
-from functa_store.domains.sphere import SphereGrid
 from functa_store.errors import ArchiveError
 from functa_store.sources.source import Source
-
-HELD_OUT = 10
-"""One of so many portraits is held out."""
 
 
 class Archives(Protocol):
@@ -83,36 +78,3 @@ class Folder:
     def pictures(self) -> Source:
         """CIFAR-10 with its published split."""
         return open_images(self.path / FILES["pictures"], resolution=32)
-
-
-class RandomSplit(Source):
-    """A source of which a random tenth is held out, whatever split it had."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self.domain, self.features, self.ids = source.domain, source.features, source.ids
-        self.labels, self.rejects = source.labels, source.rejects
-        self.provenance = {**source.provenance, "split": f"a random share of 1 in {HELD_OUT} held out"}
-        self.split = np.full(len(source.ids), "train", "U10")
-        self.split[np.random.default_rng(0).permutation(len(source.ids))[: len(source.ids) // HELD_OUT]] = "test"
-
-    def read(self, index: int) -> np.ndarray:
-        """Raw values of one example."""
-        return self._source.read(index)
-
-
-class Strided(Source):
-    """Every so many-th latitude and longitude of a source of fields, from the first on."""
-
-    def __init__(self, source: Source, stride: int) -> None:
-        domain = source.domain
-        assert isinstance(domain, SphereGrid)
-        self._source, self._stride = source, stride
-        axes = (np.array(axis)[::stride] for axis in (domain.latitudes, domain.longitudes))
-        self.domain = SphereGrid.around(*axes, area_weighting=domain.area_weighting)
-        self.features, self.ids, self.split = source.features, source.ids, source.split
-        self.labels, self.rejects, self.provenance = source.labels, source.rejects, source.provenance
-
-    def read(self, index: int) -> np.ndarray:
-        """Raw values of one example."""
-        return self._source.read(index)[:: self._stride, :: self._stride]

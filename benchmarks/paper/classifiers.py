@@ -14,8 +14,9 @@ from examples.classify_torch import make_classifier
 from examples.command import Options
 
 GROUPS = 8
-EVALUATED = 128
-"""Held-out inputs at once."""
+"""Of channels, each normalised by itself; widths are multiples of it."""
+
+HELD_OUT_AT_ONCE = 128
 
 
 class ConvNet(nn.Module):
@@ -144,7 +145,7 @@ def accuracy(model: nn.Module, inputs: Inputs) -> float:
     """Share of the held-out examples whose class is told."""
     model.eval()
     right = 0
-    for rows in np.array_split(inputs.held_out, -(-len(inputs.held_out) // EVALUATED)):
+    for rows in np.array_split(inputs.held_out, -(-len(inputs.held_out) // HELD_OUT_AT_ONCE)):
         told = model(torch.as_tensor(inputs.values[rows]).float()).argmax(dim=1).numpy()
         right += int((told == inputs.classes[rows]).sum())
     return right / len(inputs.held_out)

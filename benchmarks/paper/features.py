@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 
 from benchmarks.paper.archives import Archives
-from benchmarks.paper.classifiers import EVALUATED, ConvNet, Inputs, train
+from benchmarks.paper.classifiers import HELD_OUT_AT_ONCE, ConvNet, Inputs, train
 from benchmarks.paper.results import Figures, Results
 from benchmarks.paper.sizes import Size
 from examples.command import Options
@@ -19,6 +19,9 @@ WIDTH = 16
 OF_PICTURES = ((3, 1), (3, 2), (3, 2))
 OF_SHAPES = ((4, 4), (3, 2), (3, 2))
 """Kernels and strides; the last of three convolutions has 64 channels, fewer than there are examples to compare."""
+
+MOST_HELD_OUT = 2000
+"""Examples by which the classifier's accuracy is measured."""
 
 Featurize = Callable[[np.ndarray], np.ndarray]
 """Features of decoded examples, (examples, *resolution, channels) with values in [0, 1]."""
@@ -39,17 +42,20 @@ def feature_space(results: Results, kind: str, archives: Archives, size: Size) -
     layers, channels, axes = (OF_SHAPES, 1, 3) if kind == "shapes" else (OF_PICTURES, 3, 2)
     source = archives.shapes(size.feature_resolution) if kind == "shapes" else archives.pictures()
     classes = source.labels["class"].values
-    model = ConvNet(channels, axes, WIDTH, layers, int(classes.max()) + 1, Options.dropout)
     path = results.network(f"features-{kind}")
+
+    def make() -> ConvNet:
+        return ConvNet(channels, axes, WIDTH, layers, int(classes.max()) + 1, Options.dropout)
 
     def measure() -> Figures:
         torch.manual_seed(0)
-        fresh = ConvNet(channels, axes, WIDTH, layers, int(classes.max()) + 1, Options.dropout)
-        figures = train(fresh, _inputs(source, classes, size.most_pictures), Options(), epochs=size.feature_epochs)
-        torch.save(fresh.state_dict(), path)
+        model = make()
+        figures = train(model, _inputs(source, classes, size.most_pictures), Options(), epochs=size.feature_epochs)
+        torch.save(model.state_dict(), path)
         return figures
 
     figures = results.cell(f"features-{kind}", {"epochs": size.feature_epochs, "most": size.most_pictures}, measure)
+    model = make()
     model.load_state_dict(torch.load(path, weights_only=True))
     model.eval()
     resolution = source.domain.resolution
@@ -61,26 +67,21 @@ def feature_space(results: Results, kind: str, archives: Archives, size: Size) -
             grids = (grids > 0.5).float()
         elif tuple(grids.shape[2:]) != resolution:
             grids = torch.nn.functional.interpolate(grids, resolution, mode="area")
-        return np.concatenate([model.features(part).numpy() for part in grids.split(EVALUATED)])
+        return np.concatenate([model.features(part).numpy() for part in grids.split(HELD_OUT_AT_ONCE)])
 
     return featurize, figures
 
 
 def _inputs(source: Source, classes: np.ndarray, most: int) -> Inputs:
     """Examples evenly spread over both splits, channels first, with values in [0, 1]."""
-    parts = [evenly(np.flatnonzero(source.split == part), count) for part, count in (("train", most), ("test", 2000))]
-    scale, offset = source.features.scale, source.features.offset
-    first = np.asarray(source.read(int(parts[0][0])))
-    values = np.empty((len(parts[0]) + len(parts[1]), *np.moveaxis(first, -1, 0).shape), np.float16)
-    for row, index in enumerate(np.concatenate(parts)):
-        values[row] = np.moveaxis(source.read(int(index)) * scale + offset, -1, 0)
-    places = np.arange(len(values))
-    return Inputs(
-        values=values,
-        classes=np.asarray(classes)[np.concatenate(parts)],
-        train=places[: len(parts[0])],
-        held_out=places[len(parts[0]) :],
-    )
+    counts = {"train": most, "test": MOST_HELD_OUT}
+    parts = [evenly(np.flatnonzero(source.split == part), count) for part, count in counts.items()]
+    chosen = np.concatenate(parts)
+    values = np.empty((len(chosen), source.features.num_channels, *source.domain.resolution), np.float16)
+    for row, index in enumerate(chosen):
+        values[row] = np.moveaxis(source.features.of_raw(source.read(int(index))), -1, 0)
+    learned, held_out = np.split(np.arange(len(chosen)), [len(parts[0])])
+    return Inputs(values=values, classes=np.asarray(classes)[chosen], train=learned, held_out=held_out)
 
 
 def frechet_distance(one: Float[np.ndarray, "one features"], other: Float[np.ndarray, "other features"]) -> float:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 import functa_store
 from benchmarks import report
@@ -17,7 +16,7 @@ from benchmarks.paper.sizes import Size
 from examples import diffusion, flow
 from examples.gaussian import Gaussian
 from examples.generate import Generated, enlarged, flat, parts_of, rows_of
-from examples.two_sample import novelty
+from examples.two_sample import novelty, told_apart
 from functa_store.config import to_dict
 from functa_store.decode.functaset import Functaset
 from functa_store.loaders import Normalization
@@ -26,8 +25,14 @@ from functa_store.support.atomic_output import replacing
 NEEDS = frozenset({"portraits", "shapes", "pictures"})
 KINDS = ("shapes", "portraits")
 SHOWN = 6
-DECODED = 32
-"""Shapes at once; a cube is a megabyte."""
+DECODED_AT_ONCE = 32
+"""Examples; a cube is a megabyte."""
+
+
+_SPACES = {
+    "portraits": "the 64 features of a small classifier of CIFAR-10 that is trained here",
+    "shapes": "the 64 features of a small classifier of these shapes that is trained here",
+}
 
 
 def _gaussian(functaset: Functaset, examples: np.ndarray, normalization: Normalization, count: int) -> Generated:
@@ -46,36 +51,20 @@ def measure(results: Results, archives: Archives, size: Size) -> list[Figures]:
     rows = []
     for kind in KINDS:
         if kind == "portraits":
-            source, config, resolution = archives.portraits(size.portrait_resolutions[-1]), size.portrait_store, None
+            name, config, resolution = "portraits", size.portrait_store, None
+            source = archives.portraits(size.portrait_resolutions[-1])
         else:
-            source, config, resolution = (
-                archives.shapes(size.table_resolution),
-                size.shape_vector,
-                size.feature_resolution,
-            )
-        name = "portraits" if kind == "portraits" else "shapes-vector"
+            name, config, resolution = "shapes-vector", size.shape_vector, size.feature_resolution
+            source = archives.shapes(size.table_resolution)
         compared = _Compared(results.functaset(name, source, config), size.draws, resolution)
         settings = {"config": to_dict(config), "draws": size.draws, "told": "samples, others"}
         space = functools.cache(lambda kind=kind: feature_space(results, kind, archives, size))
         for model, generate in MODELS.items():
-            measured = functools.partial(_model, results, compared, kind, model, generate, space)
+            measured = functools.partial(_samples, results, compared, kind, model, generate, space)
             rows.append({"kind": kind, "model": model} | results.cell(f"samples-{kind}-{model}", settings, measured))
         found = results.cell(f"samples-{kind}-learned", settings, lambda c=compared, s=space: c.learned(s()[0]))
         rows.append({"kind": kind, "model": "learned examples", **found, "feature_accuracy": space()[1]["accuracy"]})
     return rows
-
-
-def told_apart(samples: np.ndarray, others: np.ndarray) -> tuple[float, float]:
-    """Shares of samples, and of as many others, whose nearest neighbour among all the rest is of their own kind.
-
-    Their mean is the accuracy of the 1-nearest-neighbour test. It is 50 %, too, where samples lie far out, scattered:
-    the others are then told (100 %), and samples are not (0 %). Only two halves of about 50 % are good.
-    """
-    both = np.concatenate([samples, others]).astype(np.float64)
-    is_sample = np.arange(len(both)) < len(samples)
-    nearest = NearestNeighbors(n_neighbors=1).fit(both).kneighbors(return_distance=False)[:, 0]
-    told = is_sample[nearest] == is_sample
-    return float(told[is_sample].mean()), float(told[~is_sample].mean())
 
 
 class _Compared:
@@ -110,7 +99,7 @@ class _Compared:
 
     def decoded(self, modulations: np.ndarray, featurize: Featurize) -> np.ndarray:
         """Features of modulations as they are stored."""
-        parts = np.array_split(modulations, -(-len(modulations) // DECODED))
+        parts = np.array_split(modulations, -(-len(modulations) // DECODED_AT_ONCE))
         decode = self.functaset.decode_modulations
         return np.concatenate([featurize(decode(part, self._resolution)) for part in parts])
 
@@ -127,7 +116,7 @@ class _Compared:
         return found | {"frechet": self.distance(self.functaset.modulations[:][places], featurize)}
 
 
-def _model(
+def _samples(
     results: Results,
     compared: _Compared,
     kind: str,
@@ -188,9 +177,3 @@ def _told(row: Figures, part: str) -> str:
     spread = "" if row[f"{part}_deviation"] is None else f" ± {100 * row[f'{part}_deviation']:.1f}"
     halves = (row[f"{part}_of_samples"], row[f"{part}_of_others"])
     return f"{100 * row[part]:.1f} %{spread} ({', '.join(f'{100 * half:.0f} %' for half in halves)})"
-
-
-_SPACES = {
-    "portraits": "the 64 features of a small classifier of CIFAR-10 that is trained here",
-    "shapes": "the 64 features of a small classifier of these shapes that is trained here",
-}

@@ -7,13 +7,11 @@ import jax
 import numpy as np
 
 from benchmarks.paper.results import Figures, Results
+from benchmarks.recipes import learned_errors
+from benchmarks.report import decibels
 from benchmarks.shape_peers import averages, interpolation
 from functa_store.config import ConvertConfig, to_dict
-from functa_store.learn.fit import fit_examples
-from functa_store.learn.inner_loop import extend
-from functa_store.learn.meta_learn import learned_fit, meta_learn
 from functa_store.learn.scores import pca_reference
-from functa_store.learn.training_set import TrainingSet
 from functa_store.metrics import psnr_mean
 from functa_store.sources.source import Source
 from functa_store.sources.splits import evenly
@@ -30,17 +28,19 @@ def held_out(source: Source) -> np.ndarray:
 def quality(results: Results, name: str, source: Source, config: ConvertConfig) -> Figures:
     """Mean PSNR of held-out examples after the inner loop as it was learned, a cell of the results.
 
+    Args:
+        results: Has the cell, or keeps it.
+        name: Of the cell.
+        source: Has the splits "train" and "test".
+        config: What is learned of it.
+
     Returns:
         `psnr` in decibels, `numbers` of a modulation, `base_numbers` of the weights that all examples share,
         `outer_steps`, and `pca`, the PSNR of as many principal components (None where there are none).
     """
 
     def measure() -> Figures:
-        training = TrainingSet(source, config)
-        base = meta_learn(training, config)
-        fit = learned_fit(base.graph, config, source)
-        shared = fit.prepare(base.learnable.base, extend(base.learnable.rates, config.inner.num_steps))
-        mse = fit_examples(fit, shared, training.reader, held_out(source)).mse
+        base, mse = learned_errors(source, config, held_out(source))
         pca = pca_reference(source, config.network.modulation_size)
         return {
             "psnr": psnr_mean(mse, source.features.span),
@@ -72,10 +72,14 @@ def numbers_for(psnr: float, numbers: Sequence[int], found: Sequence[float]) -> 
 
 
 def coarse_points(source: Source, psnr: float) -> int:
-    """Points of the coarsest grid of means from which linear interpolation gives held-out examples a PSNR."""
+    """Points of the coarsest grid of means from which linear interpolation gives held-out examples a PSNR.
+
+    Args:
+        source: Examples on a grid.
+        psnr: Their mean one, in decibels; all points are needed where no coarser grid reaches it.
+    """
     features = source.features
-    raw = np.stack([source.read(int(k)) for k in held_out(source)])
-    values = (raw * features.scale + features.offset).astype(np.float32)
+    values = features.of_raw(np.stack([source.read(int(k)) for k in held_out(source)]))
     resolution = values.shape[1:-1]
     for size in range(1, max(resolution) + 1):
         coarse = [max(1, round(points * size / max(resolution))) for points in resolution]
@@ -84,6 +88,6 @@ def coarse_points(source: Source, psnr: float) -> int:
             kept = np.tensordot(kept, interpolation(few, points) @ averages(points, few), axes=(1, 1))
         kept = np.moveaxis(kept, 1, -1)  # each axis in turn came last, after the channels
         mse = ((kept - values) ** 2).mean(axis=tuple(range(1, values.ndim)))
-        if psnr_mean(np.maximum(mse, 1e-12), features.span) >= psnr:
+        if decibels(mse, features.span) >= psnr:
             return math.prod(coarse)
     return math.prod(resolution)

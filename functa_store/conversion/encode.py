@@ -11,8 +11,8 @@ import numpy as np
 from functa_store.config import differences, to_dict
 from functa_store.conversion.agreement import ENCODED_WITH, SAME_POINTS
 from functa_store.conversion.convert import contents_of, write_fitted
-from functa_store.conversion.encoder import Sample, as_raw
-from functa_store.conversion.fit_shards import check_batch, ready_fit
+from functa_store.conversion.encoder import as_raw
+from functa_store.conversion.fit_shards import Sampling, check_batch, ready_fit
 from functa_store.conversion.run_files import RunLog
 from functa_store.conversion.workers.engine import InProcess, fit_missing
 from functa_store.decode.functaset import Functaset, opened
@@ -26,8 +26,11 @@ from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Label, Reject, Source, check_source, check_unchanged
 from functa_store.store.storage.objects import NO_OPTIONS, Location, Objects, StorageOptions
 
-SEEN_OTHERWISE = ("resolution", "cell_aspect", "views", "held_out_views", "image_size")
-SEEN_OTHERWISE += ("latitudes", "longitudes", "centre", "radius", "area_weighting", "mask")
+SEEN_OTHERWISE = (
+    *("resolution", "cell_aspect"),
+    *("views", "held_out_views", "image_size", "centre", "radius"),
+    *("latitudes", "longitudes", "area_weighting", "mask"),
+)
 """Fields of a domain in which an archive may differ from the one that a base was learned on."""
 
 
@@ -195,8 +198,8 @@ def as_seen(examples: OfBase, functaset: Functaset) -> OfBase:
 def ready_for(seen: OfBase, functaset: Functaset) -> ReadyFit:
     """The fit of a base that looks at examples so; see `as_seen`."""
     if isinstance(seen, AtPoints):
-        sample = Sample(domain=functaset.domain, features=seen.features)
-        return ready_fit(functaset.config, functaset.base, sample, seen.observer)
+        sampling = Sampling(domain=functaset.domain, features=seen.features)
+        return ready_fit(functaset.config, functaset.base, sampling, seen.observer)
     return ready_fit(functaset.config, functaset.base, seen)
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import threading
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -11,11 +11,10 @@ from jaxtyping import Float32, Num
 from numpy.typing import ArrayLike
 
 from functa_store.config import NetworkConfig
-from functa_store.conversion.fit_shards import largest_shard, ready_fit
+from functa_store.conversion.fit_shards import Sampling, largest_shard, ready_fit
 from functa_store.decode.free_modulations import readable_array
 from functa_store.decode.functaset import Coords, Functaset, check_points
 from functa_store.domains.cells import GridPoints
-from functa_store.domains.domain import Domain
 from functa_store.domains.scene import FARTHEST, Lens, SceneVolume, camera_rays, check_pose
 from functa_store.errors import ConfigError, GridError
 from functa_store.learn.devices import FEATURE_BYTES, FIT_BATCH, fit_batch_size, one_at_a_time
@@ -59,14 +58,6 @@ class Prepared(NamedTuple):
 
     ready: ReadyFit
     batch_size: int
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sample:
-    """Where examples are sampled, and what their raw values mean; see `Sampled`."""
-
-    domain: Domain
-    features: FeatureSpec
 
 
 class Encoder:
@@ -122,7 +113,7 @@ class Encoder:
             are_whole = not np.isnan(raw).any()
         rows = raw.reshape(len(raw), -1, raw.shape[-1])
         if resolution is None and (are_whole or features.missing):
-            return self._encoded(rows, self._fit(None, Sample(domain=domain, features=features), rows))
+            return self._encoded(rows, self._fit(None, Sampling(domain=domain, features=features), rows))
         positions = points if isinstance(points, np.ndarray) else points[np.arange(len(points))]
         return self._at_points(features.of_raw(rows), positions, network)
 
@@ -134,46 +125,52 @@ class Encoder:
         rows, share = point_rows(found)
         missing = dataclasses.replace(features, missing=True)
         observer = PointObserver(domain, network, point_rows.num_rows)
-        prepared = self._fit(point_rows.num_rows, Sample(domain=domain, features=missing), rows, observer)
+        prepared = self._fit(point_rows.num_rows, Sampling(domain=domain, features=missing), rows, observer)
         return self._encoded(rows, prepared, share)
 
     def _scenes(
         self, array: np.ndarray, domain: SceneVolume, poses: ArrayLike | None, focal: float | int | None
     ) -> Encoded:
         """Encode views of scenes: colours along the rays of cameras, or rays and colours as a converter has them."""
-        array = self._with_examples(array, 3, channels=3 if poses is not None else domain.num_columns(3))
-        count, views, height, width, _ = array.shape
         if (poses is None) != (focal is None):
             raise ConfigError("poses and focal go together: the views of a scene, and the cameras that see them")
-        if poses is not None:
-            cameras = np.asarray(poses, np.float64)
-            if cameras.ndim == 3:
-                cameras = np.broadcast_to(cameras, (count, *cameras.shape))
-            if cameras.shape != (count, views, 4, 4):
-                raise ConfigError(
-                    f"found poses of shape {np.shape(poses)}, expected ({views}, 4, 4), one for each of {views} views, "
-                    f"or the same for each of {count} scenes"
-                )
-            if not 0 < focal < FARTHEST:  # type: ignore[operator]  # given with poses
-                raise ConfigError(f"focal must be positive and finite, got {focal}")
-            lens = Lens(float(focal))  # type: ignore[arg-type]  # given with poses
-            colours = as_raw(self._functaset.store.path, array, _COLOURS)
-            colours = _COLOURS.of_raw(colours) if colours.dtype == np.uint8 else np.asarray(array, np.float32)
-            array = np.empty((count, views, height, width, domain.num_columns(3)), np.float32)
-            array[..., COLOUR:] = colours
-            for scene, view in np.ndindex(count, views):
-                check_pose(cameras[scene, view])
-                array[scene, view, ..., :3], array[scene, view, ..., 3:6] = camera_rays(
-                    cameras[scene, view], height, width, lens
-                )
-        elif not np.isfinite(array[..., :COLOUR]).all() or np.isinf(array).any():
-            raise ConfigError("found rays that are not finite; a colour that is not seen is NaN, its ray is not")
+        if poses is not None and focal is not None:
+            array = self._with_rays(self._with_examples(array, 3, channels=3), poses, focal)
+        else:
+            array = self._with_examples(array, 3, channels=domain.num_columns(3))
+            if not np.isfinite(array[..., :COLOUR]).all() or np.isinf(array).any():
+                raise ConfigError("found rays that are not finite; a colour that is not seen is NaN, its ray is not")
+        count, views, height, width, columns = array.shape
         seen, native = (views, height, width), domain.observed
         if seen != native:
             domain = dataclasses.replace(domain, views=views, held_out_views=0, image_size=(height, width))
-        rows = np.asarray(array, np.float32).reshape(count, -1, array.shape[-1])
-        sample = Sample(domain=domain, features=self._functaset.features)
-        return self._encoded(rows, self._fit(None if seen == native else seen, sample, rows))
+        rows = np.asarray(array, np.float32).reshape(count, -1, columns)
+        sampling = Sampling(domain=domain, features=self._functaset.features)
+        return self._encoded(rows, self._fit(None if seen == native else seen, sampling, rows))
+
+    def _with_rays(
+        self, views: Num[np.ndarray, "scenes views height width 3"], poses: ArrayLike, focal: float | int
+    ) -> Float32[np.ndarray, "scenes views height width 9"]:
+        """Views as a converter has them: origin and direction of the ray through each pixel, then its colour."""
+        (count, num_views, height, width, _), cameras = views.shape, np.asarray(poses, np.float64)
+        if cameras.ndim == 3:
+            cameras = np.broadcast_to(cameras, (count, *cameras.shape))
+        if cameras.shape != (count, num_views, 4, 4):
+            raise ConfigError(
+                f"found poses of shape {np.shape(poses)}, expected ({num_views}, 4, 4), one for each of {num_views} "
+                f"views, or the same for each of {count} scenes"
+            )
+        if not 0 < focal < FARTHEST:
+            raise ConfigError(f"focal must be positive and finite, got {focal}")
+        colours, lens = as_raw(self._functaset.store.path, views, _COLOURS), Lens(float(focal))
+        found = np.empty((count, num_views, height, width, COLOUR + 3), np.float32)
+        found[..., COLOUR:] = _COLOURS.of_raw(colours) if colours.dtype == np.uint8 else views
+        for scene, view in np.ndindex(count, num_views):
+            check_pose(cameras[scene, view])
+            found[scene, view, ..., :3], found[scene, view, ..., 3:COLOUR] = camera_rays(
+                cameras[scene, view], height, width, lens
+            )
+        return found
 
     def _with_examples(self, array: np.ndarray, num_axes: int, channels: int | None = None) -> np.ndarray:
         """The same with an axis of examples."""
@@ -199,15 +196,15 @@ class Encoder:
             f"shape {shape[1:-1]} or {shape[:-1]}, or with a last axis of {shape[-1]} channels"
         )
 
-    def _fit(self, key: object, sample: Sample, rows: np.ndarray, observer: Observer | None = None) -> Prepared:
+    def _fit(self, key: Hashable, sampling: Sampling, rows: np.ndarray, observer: Observer | None = None) -> Prepared:
         """The fit of examples of some rows, compiled when it is first called."""
 
         def make() -> Prepared:
-            ready = ready_fit(self._functaset.config, self._functaset.base, sample, observer)
+            ready = ready_fit(self._functaset.config, self._functaset.base, sampling, observer)
             return Prepared(ready, self._batch_size(rows[0]))
 
         with self._lock:  # threads that come together prepare once
-            return self._fits.get_or_make(key, make, lambda _: 1)  # type: ignore[arg-type]  # hashable
+            return self._fits.get_or_make(key, make, lambda _: 1)
 
     def _batch_size(self, example: np.ndarray) -> int:
         """Examples per call: those of the functaset's own conversion, whose bits depend on it; few on accelerators."""

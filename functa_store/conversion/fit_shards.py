@@ -15,6 +15,7 @@ from functa_store.config import (
     ConvertConfig,
     whole,
 )
+from functa_store.domains.domain import Domain
 from functa_store.errors import ArchiveError
 from functa_store.learn.fit import (
     Fit,
@@ -35,6 +36,7 @@ from functa_store.metrics import psnr
 from functa_store.nets.siren import network_of
 from functa_store.progress import Fitted, Report
 from functa_store.sources.batch_reader import BatchReader
+from functa_store.sources.features import FeatureSpec
 from functa_store.sources.source import Source, check_unchanged
 from functa_store.store.format.layout import Shard, choose_layout
 from functa_store.store.format.side_arrays import MOMENTA, RATES
@@ -71,6 +73,19 @@ def check_batch(fit_batch_size: int | None) -> None:
     """
     if fit_batch_size is not None:
         whole("fit_batch_size", fit_batch_size, 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """Where examples are sampled, and what their raw values mean: a `Sampled` without a source.
+
+    Attributes:
+        domain: Where.
+        features: What raw values mean.
+    """
+
+    domain: Domain
+    features: FeatureSpec
 
 
 def ready_fit(

@@ -97,9 +97,10 @@ def _with_base(reader: "StoreReader") -> float:
 
 def _quality(reader: "StoreReader") -> dict[str, Any]:
     from functa_store.store.format.side_arrays import summary_units
+    from functa_store.store.reading.reader import originals_of
 
     units = summary_units(reader.spec.features)
-    of = reader.augmentations["of"][:] if reader.augmentations else np.arange(len(reader))
+    of = originals_of(reader)
     names, counts = np.unique(reader.split[:][of == np.arange(len(of))], return_counts=True)
     return {
         "splits": {str(name): int(count) for name, count in zip(names, counts, strict=True)},

@@ -22,7 +22,7 @@ class Inverse(Protocol):
 
 
 def is_free(which: Any) -> bool:
-    """Whether what was given for an index are modulations: an array of floats, which is none."""
+    """Whether an argument that may be an index or modulations is the latter: an array of floats, which no index is."""
     return hasattr(which, "dtype") and "float" in str(which.dtype) and math.prod(which.shape) > 0
 
 
@@ -82,6 +82,6 @@ def check_modulations(
 
 
 def keys_of(rows: Float32[np.ndarray, "examples numbers"]) -> Shaped[np.ndarray, " examples"]:
-    """What tells modulations apart: the SHA-256 of each, equal for equal ones."""
+    """SHA-256 of the bytes of each modulation, 32 bytes a key: equal for equal ones."""
     digests = [hashlib.sha256(np.ascontiguousarray(row).data).digest() for row in rows]
     return np.array(digests, np.dtype("V32"))

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from functa_store.loaders.batch_content import Normalization as Normalization
     from functa_store.loaders.datasets import Batches as Batches
     from functa_store.loaders.datasets import Examples as Examples
-    from functa_store.loaders.datasets import to_huggingface as to_huggingface
+    from functa_store.loaders.huggingface import to_huggingface as to_huggingface
     from functa_store.loaders.loader import Loader as Loader
     from functa_store.loaders.torch_datasets import TorchBatches as TorchBatches
     from functa_store.loaders.torch_datasets import TorchExamples as TorchExamples
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 # PyTorch and datasets are optional; a name is looked up here when it is first used.
 _HOMES = {
     "batch_content": "DecodeGrid DecodePoints Normalization",
-    "datasets": "Batches Examples to_huggingface",
+    "datasets": "Batches Examples",
+    "huggingface": "to_huggingface",
     "loader": "Loader",
     "windows": "BlockShuffle",
     "torch_datasets": "TorchBatches TorchExamples",

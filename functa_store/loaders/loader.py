@@ -186,9 +186,9 @@ class Loader:
         functaset = joined(functaset)
         rows, draws = select_rows(functaset, split, index, where, augmentations)
         table = SelectedRows(functaset, rows)
-        self._chooses_shuffle = isinstance(shuffle, str) and shuffle == "auto"
+        self._chooses_shuffle = False
         if isinstance(shuffle, str) and shuffle == "auto":
-            shuffle = table.choose_shuffle(whole("num_ranks", num_ranks, 1))
+            self._chooses_shuffle, shuffle = True, table.choose_shuffle(whole("num_ranks", num_ranks, 1))
         order = Order(
             num_examples=len(table) if draws is None else len(draws),
             batch_size=batch_size,
@@ -310,8 +310,8 @@ class Loader:
         Raises:
             ConfigError: If it is no whole number of at least 0.
         """
-        if whole("epoch", epoch, 0) != self.epoch:
-            self._place, self._iteration = (whole("epoch", epoch, 0), 0), self._iteration + 1
+        if (epoch := whole("epoch", epoch, 0)) != self.epoch:
+            self._place, self._iteration = (epoch, 0), self._iteration + 1
 
     def state(self) -> dict[str, Any]:
         """Where iterating goes on, as plain JSON; the same for all ranks that have had as many batches."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from functa_store.config import whole
 from functa_store.errors import ConfigError
 from functa_store.loaders.batch_content import Batch
-from functa_store.loaders.datasets import Examples
+from functa_store.loaders.datasets import Examples, example_at
 from functa_store.loaders.loader import Loader, describe, to_tensors
 from functa_store.loaders.torch_passes import Passes
 from functa_store.support.optional import require
@@ -35,7 +35,7 @@ class ExampleOfBatch(Mapping[str, Any]):
         self._batch, self._place = batch, place
 
     def __getitem__(self, name: str) -> Any:
-        return _at(self._batch[name], self._place)
+        return example_at(self._batch[name], self._place)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._batch)
@@ -87,10 +87,6 @@ class TorchExample(dict[str, Any]):
 
     def __reduce__(self) -> tuple[type["TorchExample"], tuple[tuple[str, str], Batch]]:
         return TorchExample, (self.origin, dict(self))
-
-
-def _at(values: Any, place: int) -> Any:
-    return {name: _at(part, place) for name, part in values.items()} if isinstance(values, dict) else values[place]
 
 
 def _collate_examples(examples: Sequence[Mapping[str, Any]], *, collate_fn_map: Any = None) -> Any:
@@ -221,8 +217,8 @@ class TorchBatches(torch.utils.data.IterableDataset[Batch]):
         Raises:
             ConfigError: If it is no whole number of at least 0.
         """
-        place = self._passes.next_place()
-        self._move(place if place[0] == whole("epoch", epoch, 0) else (whole("epoch", epoch, 0), 0))
+        epoch, place = whole("epoch", epoch, 0), self._passes.next_place()
+        self._move(place if place[0] == epoch else (epoch, 0))
 
     def state_dict(self, num_batches: int | None = None) -> dict[str, Any]:
         """Where to go on, as plain JSON; what `Loader.state` gives, and takes by `Loader.restore`.

@@ -14,11 +14,16 @@ else:
     require("torch.utils.data", extra="torch", name="PyTorch")
 
 MOST_WORKERS = 512
-"""Of a DataLoader; each has a row of 24 bytes."""
+"""Of a DataLoader; each has a row of 32 bytes."""
 
 _OWNER, _VERSION, _EPOCH, _BATCH = range(4)
-_COUNT, _SEED = 1, 2
+"""Columns of the first row: the process of the loop, and where the first pass of a version begins."""
+
+_UNDER, _COUNT, _SEED = range(3)
+"""Columns of a worker's row: the version, passes begun under it, and the seed of the last one."""
+
 _CLOSED = -1
+"""In place of the process: passes of workers are refused."""
 
 
 class Passes:
@@ -59,7 +64,7 @@ class Passes:
     def begun_by_workers(self) -> int:
         """Passes that workers have begun since a place was set."""
         rows = self._own()[1:]
-        return int(rows[rows[:, 0] == self._table[0, _VERSION], _COUNT].max(initial=0))
+        return int(rows[rows[:, _UNDER] == self._table[0, _VERSION], _COUNT].max(initial=0))
 
     def last_of_workers(self) -> tuple[int, int]:
         """Where the last pass began that workers have begun."""
@@ -106,11 +111,11 @@ class Passes:
         version, seed = table[0, _VERSION], worker.seed - worker.id
         rows = table[1 : 1 + worker.num_workers]
         mine = rows[worker.id]
-        count = mine[_COUNT] + 1 if mine[0] == version else 1
+        count = mine[_COUNT] + 1 if mine[_UNDER] == version else 1
         mine[_SEED] = seed
         mine[_COUNT] = count
-        mine[0] = version
-        others = [(row[_COUNT] if row[0] == version else 0, row[_SEED]) for row in rows]
+        mine[_UNDER] = version  # last: now the row counts
+        others = [(row[_COUNT] if row[_UNDER] == version else 0, row[_SEED]) for row in rows]
         if any(not count - 1 <= theirs <= count or (theirs == count and drawn != seed) for theirs, drawn in others):
             raise ConfigError(
                 f"{worker.num_workers} workers would load different epochs: a pass before this one was broken off "
@@ -129,7 +134,7 @@ class Passes:
 
     def _take(self, table: "torch.Tensor") -> None:
         """Keep a table as this process's own, in which no worker has begun a pass."""
-        begun = table[1:][table[1:, 0] == table[0, _VERSION], _COUNT]
+        begun = table[1:][table[1:, _UNDER] == table[0, _VERSION], _COUNT]
         place = self.after((int(table[0, _EPOCH]), int(table[0, _BATCH])), max(begun.tolist(), default=0))
         table.zero_()
         table[0] = torch.tensor([os.getpid(), 1, *place])

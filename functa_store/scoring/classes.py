@@ -10,6 +10,7 @@ from functa_store.decode.functaset import Functaset
 from functa_store.errors import ConfigError
 from functa_store.sources.label_values import MOST_CLASSES, NO_CLASS
 from functa_store.sources.splits import evenly
+from functa_store.store.reading.reader import originals_of
 from functa_store.store.reading.selected_store import of_split
 
 Rows = Int[np.ndarray, " row"]
@@ -59,7 +60,7 @@ def sample(functaset: Functaset, max_examples: int) -> Sample:
         ConfigError: If there is no split "train" or "test".
     """
     train, test, notes = of_split(functaset.store, "train"), of_split(functaset.store, "test"), []
-    of = functaset.augmentations["of"][:] if functaset.augmentations else np.arange(len(functaset))
+    of = originals_of(functaset.store)
     originals, held_out = train[of[train] == train], test[of[test] == test]
     for split, rows in (("train", originals), ("test", held_out)):
         if len(rows) > max_examples:

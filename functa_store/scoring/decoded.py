@@ -61,7 +61,8 @@ def normalized_channels(
     axes = tuple(range(train.ndim - 1))
     mean, deviation = np.nanmean(train, axes), np.nanstd(train, axes)
     deviation = np.where(deviation > 0, deviation, 1)
-    return tuple(np.nan_to_num((arrays - mean) / deviation, nan=0.0) for arrays in (train, test))  # type: ignore[return-value]
+    train, test = (np.nan_to_num((arrays - mean) / deviation, nan=0.0) for arrays in (train, test))
+    return train, test
 
 
 def principal_components(

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +34,7 @@ from functa_store.scoring.training import (
     num_parameters,
     train,
 )
+from functa_store.store.reading.reader import originals_of
 from functa_store.store.storage.objects import NO_OPTIONS, Location, StorageOptions
 
 BATCH_SIZE = 64
@@ -195,17 +197,29 @@ class _Inputs:
         """Principal components of decoded arrays, as many as a modulation has numbers if there are so many."""
         return principal_components(*self.arrays, self.functaset.config.network.modulation_size)
 
-    def of(self, name: str, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    def of(self, name: str, task: Task) -> "_Seen":
         """What a method sees of those rows that have a class."""
         train, test = self.trained[name]()
-        return train[task.classes[self.sample.train] >= 0], test[task.classes[self.sample.test] >= 0]
+        classes, test_classes = task.classes[self.sample.train], task.classes[self.sample.test]
+        return _Seen(
+            train[classes >= 0], classes[classes >= 0], test[test_classes >= 0], test_classes[test_classes >= 0]
+        )
 
-    def model(self, name: str, train: np.ndarray, num_classes: int, seed: int) -> Classifier:
-        """A method's classifier before its training."""
-        rngs = nnx.Rngs(seed)
-        if name == CNN_ON_ARRAYS:
-            return CNN(train.shape[1:-1], train.shape[-1], num_classes, rngs)
-        return MLP(train.shape[1], num_classes, rngs)
+
+class _Seen(NamedTuple):
+    """What a method learns one label from, and what it is asked about in the end.
+
+    Attributes:
+        train: Inputs, (examples, ...).
+        classes: The class of each, from 0.
+        test: Held-out inputs, likewise.
+        test_classes: Theirs.
+    """
+
+    train: np.ndarray
+    classes: np.ndarray
+    test: np.ndarray
+    test_classes: np.ndarray
 
 
 class _Progress:
@@ -238,27 +252,16 @@ class _Progress:
 def _score(inputs: _Inputs, task: Task, seeds: int, steps: int, progress: _Progress) -> Score:
     """The score of one label."""
     rows, held_out = task.having(inputs.sample.train), task.having(inputs.sample.test)
-    classes, test_classes = task.classes[rows], task.classes[held_out]
-    of = inputs.functaset.augmentations["of"][:] if inputs.functaset.augmentations else None
-    originals = classes if of is None else classes[of[rows] == rows]
+    originals = rows[originals_of(inputs.functaset.store)[rows] == rows]
+    draws = functools.partial(_draws, inputs.functaset, rows, len(originals))
     accuracies = {}
     for name in inputs.trained:
-        train_inputs, test_inputs = inputs.of(name, task)
-        on_device, by_seed, size = jnp.asarray(train_inputs), [], 0
-        for seed in range(seeds):
-            model, done = inputs.model(name, train_inputs, task.num_classes, seed), 0
-            size = num_parameters(model)
-            draw = _draws(inputs.functaset, rows, len(originals), seed)
-            for step in train(model, on_device, jnp.asarray(classes), draw, steps, seed):
-                progress(name, task.label, step - done)
-                done = step
-            by_seed.append(accuracy(model, test_inputs, test_classes))
-        accuracies[name] = _over_seeds(by_seed, train_inputs[0].size, size)
+        seen = inputs.of(name, task)
+        accuracies[name] = _trained(name, seen, task, draws, seeds, steps, progress)
         if name == MLP_ON_MODULATIONS:
-            share = neighbours_accuracy(train_inputs, classes, test_inputs, test_classes)
-            accuracies[NEAREST] = _over_seeds([share], train_inputs[0].size, 0)
-    most_frequent = np.bincount(originals, minlength=task.num_classes).argmax()
-    accuracies[MOST_FREQUENT] = _over_seeds([float(np.mean(test_classes == most_frequent))], 0, 0)
+            accuracies[NEAREST] = _over_seeds([neighbours_accuracy(*seen)], seen.train[0].size, 0)
+    most_frequent = np.bincount(task.classes[originals], minlength=task.num_classes).argmax()
+    accuracies[MOST_FREQUENT] = _over_seeds([float(np.mean(task.classes[held_out] == most_frequent))], 0, 0)
     left_out = len(inputs.sample.train) + len(inputs.sample.test) - len(rows) - len(held_out)
     without = (f"{left_out:,} examples without a class",) if left_out else ()
     return Score(
@@ -273,8 +276,30 @@ def _score(inputs: _Inputs, task: Task, seeds: int, steps: int, progress: _Progr
     )
 
 
+def _trained(
+    name: str, seen: _Seen, task: Task, draws: Callable[[int], Draw], seeds: int, steps: int, progress: _Progress
+) -> Accuracy:
+    """Accuracy of the classifier of a method, trained with each of the seeds 0, 1, ...; `draws` makes their batches."""
+    inputs, classes = jnp.asarray(seen.train), jnp.asarray(seen.classes)
+    by_seed, size = [], 0
+    for seed in range(seeds):
+        model, done = _classifier(name, seen.train.shape[1:], task.num_classes, seed), 0
+        size = num_parameters(model)
+        for step in train(model, inputs, classes, draws(seed), steps, seed):
+            progress(name, task.label, step - done)
+            done = step
+        by_seed.append(accuracy(model, seen.test, seen.test_classes))
+    return _over_seeds(by_seed, seen.train[0].size, size)
+
+
+def _classifier(name: str, shape: tuple[int, ...], num_classes: int, seed: int) -> Classifier:
+    """The classifier of a method before its training, for inputs of a shape."""
+    rngs = nnx.Rngs(seed)
+    return CNN(shape[:-1], shape[-1], num_classes, rngs) if name == CNN_ON_ARRAYS else MLP(shape[0], num_classes, rngs)
+
+
 def _draws(functaset: Functaset, rows: Rows, num_originals: int, seed: int) -> Draw:
-    """Batches of training rows, epoch after epoch, in the order of a loader and with its draws among augmentations."""
+    """Batches of places in the rows, epoch after epoch, in a loader's order and with its draws of augmentations."""
     options = {"index": rows, "shuffle": "full", "seed": seed, "normalize": False, "labels": (), "num_epochs": None}
     batches = iter(Loader(functaset, min(BATCH_SIZE, num_originals), drop_last=True, **options))
     return lambda: np.searchsorted(rows, next(batches)["index"])

@@ -96,7 +96,7 @@ def test_flatten_is_yes_or_no(grids):
 
 def test_a_dataset_of_hugging_face_has_arrays_of_the_grid_s_shape(grids, monkeypatch):
     datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(loaders.datasets, "NUMBERS_PER_BLOCK", 24 * 7)  # several blocks
+    monkeypatch.setattr("functa_store.loaders.huggingface.NUMBERS_PER_BLOCK", 24 * 7)  # several blocks
     dataset = loaders.to_huggingface(grids, split="test")
     assert dataset.features["modulation"] == datasets.Array3D(shape=(2, 3, 4), dtype="float32")
     chosen = grids.modulations[grids.split[:] == "test"]

@@ -11,8 +11,7 @@ import jax
 import numpy as np
 
 from functa_store.conversion.agreement import versions
-from functa_store.conversion.encoder import Sample
-from functa_store.conversion.fit_shards import Counts, FittedShard, ShardFit, Tally, ready_fit
+from functa_store.conversion.fit_shards import Counts, FittedShard, Sampling, ShardFit, Tally, ready_fit
 from functa_store.conversion.workers.job import job_bytes, places_of_job, read_job
 from functa_store.conversion.workers.reopen import reopen
 from functa_store.errors import ConfigError, StoreExistsError, StoreFormatError
@@ -93,7 +92,7 @@ class Worker:
         use_threads(job.threads)
         use_all_cores(job.threads)
         ready = ready_fit(
-            spec.config, read_base(store, spec, records), Sample(domain=spec.domain, features=spec.features)
+            spec.config, read_base(store, spec, records), Sampling(domain=spec.domain, features=spec.features)
         )
         self._fit = ShardFit(source, ready, spec.config, job.examples_per_device * jax.local_device_count())
         job.check_canary(self.name, compute_threads(), *self._fit.one(job.canary.example))

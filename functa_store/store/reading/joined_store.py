@@ -16,7 +16,7 @@ from functa_store.store.format.quantization import EXACT, Rounding
 from functa_store.store.format.spec import ExamplesSummary, Quality, sha256_json
 from functa_store.store.format.summaries import masks_by_split, merged_quality, sums_by_split
 from functa_store.store.reading.joined_labels import join_labels
-from functa_store.store.reading.reader import StoreReader
+from functa_store.store.reading.reader import StoreReader, originals_of
 from functa_store.store.reading.records import NO_FILES, FileTotals
 from functa_store.store.reading.rows import Rows, RowTable, Selection, following, table_of
 from functa_store.store.reading.shard_rows import MappedRows, are_mappable
@@ -254,7 +254,7 @@ class JoinedStore(StoreReader):
             return {}
         originals = []
         for store, start in zip(self.stores, np.cumsum([0, *self._counts]), strict=False):
-            of = store.augmentations["of"][:] if store.augmentations else np.arange(len(store))
+            of = originals_of(store)
             originals.append(np.where(of < 0, of, of + start).astype(np.int64))
         found = {"of": rows_in_memory(f"{self.path}/of", np.concatenate(originals))}
         like = next(store.augmentations for store in self.stores if store.augmentations)
@@ -333,7 +333,7 @@ def origin_of(store: StoreReader) -> dict[str, Any]:
 
 def quality_of(store: StoreReader) -> Mapping[str, Quality]:
     """Quality by split of the examples of a store that are no augmentations, from their errors."""
-    of = store.augmentations["of"][:] if store.augmentations else np.arange(len(store))
+    of = originals_of(store)
     own = np.flatnonzero(of == np.arange(len(of)))
     metrics = {name: np.asarray(column)[own] for name, column in store.metrics.items()}
     span = store.spec.features.span

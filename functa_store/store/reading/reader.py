@@ -474,6 +474,14 @@ def read_augmentations(reader: StoreReader) -> Augmentations | None:
     )
 
 
+def originals_of(reader: StoreReader) -> np.ndarray:
+    """Row of the original of each example, int64 (examples,): its own unless it is an augmentation.
+
+    In an unfinished store -1 where the original is not there yet.
+    """
+    return reader.augmentations["of"][:] if reader.augmentations else np.arange(len(reader))
+
+
 def read_examples(store: Objects, spec: StoreSpec, records: FileRecords) -> Examples:
     """What an unfinished store keeps of all its examples, fitted or not; ids and splits are read on demand.
 
