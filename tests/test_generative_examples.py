@@ -255,7 +255,7 @@ def test_a_prior_infers_what_is_hidden_and_is_chosen_without_looking_at_it(tmp_p
     assert results["gaussian prior"] > results["plain fit"] + 3
     coarse = compare("coarse", "gaussian", out=tmp_path / "coarse.png")
     assert coarse["gaussian prior"] > coarse["plain fit"] + 1.5
-    assert "weight of the prior, chosen on 16 examples of train: 0." in capsys.readouterr().out
+    assert "chosen on 16 examples of train: to begin at the " in capsys.readouterr().out
     with Image.open(tmp_path / "half.png") as sheet:
         assert sheet.width > 4 * 96
 
