@@ -47,9 +47,6 @@ from functa_store.loaders import Normalization
 WEIGHTS = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 """Of the prior, of which one is chosen."""
 
-STARTS = ("plain fit", "middle of the prior")
-"""Where the inference begins, of which one is chosen, too."""
-
 NUM_TUNING, NUM_VALIDATION = 16, 64
 """Examples that the weight is chosen on: of "train", where the prior then lacks them, and of "validation"."""
 
@@ -186,7 +183,7 @@ def compare(
     mirror: str | None = None,
     **options: Any,
 ) -> dict[str, float]:
-    """Learn a prior, choose its weight, and infer what is hidden of held-out examples.
+    """Learn a prior, choose its weight and where to begin, and infer what is hidden of held-out examples.
 
     Args:
         functaset: Has the splits "train" and "test".
@@ -221,13 +218,14 @@ def compare(
     def known(seen: Points) -> Points:
         return seen if mirror is None else mirrored(functaset, seen, mirror)
 
-    def started(seen: Points, start: str, weight: float) -> np.ndarray:
-        return infer(seen, weight, plain_fit(functaset, seen) if start == STARTS[0] else None)
+    def starts(plain: np.ndarray) -> dict[str, np.ndarray | None]:
+        return {"plain fit": plain, "middle of the prior": None}
 
     tried = TASKS[task](functaset, features_of(functaset, tuning, source))
+    seen = known(tried.seen)
     scores = {
-        way: hidden_psnr(functaset, started(known(tried.seen), *way), tried.hidden)
-        for way in itertools.product(STARTS, WEIGHTS)
+        (name, weight): hidden_psnr(functaset, infer(seen, weight, start), tried.hidden)
+        for (name, start), weight in itertools.product(starts(plain_fit(functaset, seen)).items(), WEIGHTS)
     }
     start, weight = max(scores, key=lambda way: scores[way])
     sys.stdout.write(
@@ -237,10 +235,12 @@ def compare(
 
     features = features_of(functaset, held_out, source)
     found = TASKS[task](functaset, features)
+    seen = known(found.seen)
     ways = {"plain fit": plain_fit(functaset, found.seen)}
     if mirror is not None:
-        ways["plain fit, mirrored"] = plain_fit(functaset, known(found.seen))
-    ways[f"{prior} prior"] = started(known(found.seen), start, weight)
+        ways["plain fit, mirrored"] = plain_fit(functaset, seen)
+    *_, plain = ways.values()  # of all that is known
+    ways[f"{prior} prior"] = infer(seen, weight, starts(plain)[start])
     results = {name: hidden_psnr(functaset, modulations, found.hidden) for name, modulations in ways.items()}
     sys.stdout.writelines(f"{name:20} {result:6.2f} dB on what was hidden\n" for name, result in results.items())
     out.parent.mkdir(parents=True, exist_ok=True)
